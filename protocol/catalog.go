@@ -1,0 +1,124 @@
+package protocol
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// StreamID names a stream. An absent, null or empty namespace are the same:
+// the destination's default.
+type StreamID struct {
+	Namespace string
+	Name      string
+}
+
+func (s StreamID) String() string {
+	if s.Namespace == "" {
+		return s.Name
+	}
+	return s.Namespace + "." + s.Name
+}
+
+// A SyncMode is how a source reads a stream.
+type SyncMode string
+
+const (
+	FullRefresh SyncMode = "full_refresh"
+	Incremental SyncMode = "incremental"
+)
+
+// A DestinationSyncMode is how a destination keeps a stream.
+type DestinationSyncMode string
+
+const (
+	Append      DestinationSyncMode = "append"
+	Overwrite   DestinationSyncMode = "overwrite"
+	AppendDedup DestinationSyncMode = "append_dedup"
+)
+
+// Stream is a stream as a source offers it. JSONSchema is draft-07 with
+// Airbyte's types; keys and cursors are paths of property names.
+type Stream struct {
+	Name                    string          `json:"name"`
+	Namespace               string          `json:"namespace,omitempty"`
+	JSONSchema              json.RawMessage `json:"json_schema"`
+	SupportedSyncModes      []SyncMode      `json:"supported_sync_modes"`
+	SourceDefinedCursor     bool            `json:"source_defined_cursor,omitempty"`
+	DefaultCursorField      []string        `json:"default_cursor_field,omitempty"`
+	SourceDefinedPrimaryKey [][]string      `json:"source_defined_primary_key,omitempty"`
+	IsResumable             bool            `json:"is_resumable,omitempty"`
+}
+
+// ID returns the stream's identity.
+func (s Stream) ID() StreamID { return StreamID{s.Namespace, s.Name} }
+
+// Catalog is what a source has to offer.
+type Catalog struct {
+	Streams []Stream `json:"streams"`
+}
+
+// ConfiguredStream is a stream the user chose, with the way to read and keep
+// it. The three ids are nil when the orchestrator knows no refreshes.
+type ConfiguredStream struct {
+	Stream              Stream              `json:"stream"`
+	SyncMode            SyncMode            `json:"sync_mode"`
+	DestinationSyncMode DestinationSyncMode `json:"destination_sync_mode"`
+	CursorField         []string            `json:"cursor_field"`
+	PrimaryKey          [][]string          `json:"primary_key"`
+	GenerationID        *int64              `json:"generation_id"`
+	MinimumGenerationID *int64              `json:"minimum_generation_id"`
+	SyncID              *int64              `json:"sync_id"`
+}
+
+// ID returns the stream's identity.
+func (s ConfiguredStream) ID() StreamID { return s.Stream.ID() }
+
+// Key returns the primary key in force: the source's own, else the user's.
+func (s ConfiguredStream) Key() [][]string {
+	if len(s.Stream.SourceDefinedPrimaryKey) > 0 {
+		return s.Stream.SourceDefinedPrimaryKey
+	}
+	return s.PrimaryKey
+}
+
+// Cursor returns the path of the field that orders versions of a record, or
+// nil: the source's own, else the user's, else the default.
+func (s ConfiguredStream) Cursor() []string {
+	if s.Stream.SourceDefinedCursor && len(s.Stream.DefaultCursorField) > 0 {
+		return s.Stream.DefaultCursorField
+	}
+	if len(s.CursorField) > 0 {
+		return s.CursorField
+	}
+	return s.Stream.DefaultCursorField
+}
+
+// ConfiguredCatalog is what the user chose.
+type ConfiguredCatalog struct {
+	Streams []ConfiguredStream `json:"streams"`
+}
+
+// ParseConfiguredCatalog reads the file given with --catalog. Its error is a
+// Config error.
+func ParseConfiguredCatalog(data []byte) (ConfiguredCatalog, error) {
+	var c ConfiguredCatalog
+	if err := json.Unmarshal(data, &c); err != nil {
+		return c, &Error{Kind: ConfigError, Message: "The catalog is not a configured catalog of the Airbyte protocol: " + err.Error(), Err: err}
+	}
+	seen := map[StreamID]bool{}
+	for i, s := range c.Streams {
+		switch {
+		case s.Stream.Name == "":
+			return c, &Error{Kind: ConfigError, Message: fmt.Sprintf(
+				"The catalog's stream number %d has no name. A configured catalog holds streams as {\"stream\":{\"name\":…},\"sync_mode\":…}; what discover prints must be wrapped so.", i+1)}
+		case seen[s.ID()]:
+			return c, &Error{Kind: ConfigError, Message: fmt.Sprintf("The catalog names stream %q twice.", s.ID())}
+		}
+		seen[s.ID()] = true
+	}
+	return c, nil
+}
+
+// PathString writes a property path the way messages show it.
+func PathString(path []string) string { return strings.Join(path, ".") }

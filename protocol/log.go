@@ -1,0 +1,85 @@
+package protocol
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+)
+
+// Logger returns the logger whose lines become LOG messages.
+func (e *Emitter) Logger() *slog.Logger { return e.log }
+
+func (e *Emitter) newLogger(level slog.Leveler) *slog.Logger {
+	return slog.New(&logHandler{out: e, level: level})
+}
+
+// logHandler writes "message key=value …" as one LOG message.
+type logHandler struct {
+	out    *Emitter
+	level  slog.Leveler
+	prefix string // of attribute keys, by group
+	attrs  string // already formatted
+}
+
+func (h *logHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level.Level() }
+
+func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
+	var b strings.Builder
+	b.WriteString(r.Message)
+	b.WriteString(h.attrs)
+	r.Attrs(func(a slog.Attr) bool {
+		formatAttr(&b, h.prefix, a)
+		return true
+	})
+	return h.out.Log(levelName(r.Level), b.String())
+}
+
+func (h *logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	var b strings.Builder
+	b.WriteString(h.attrs)
+	for _, a := range attrs {
+		formatAttr(&b, h.prefix, a)
+	}
+	c := *h
+	c.attrs = b.String()
+	return &c
+}
+
+func (h *logHandler) WithGroup(name string) slog.Handler {
+	c := *h
+	c.prefix += name + "."
+	return &c
+}
+
+func formatAttr(b *strings.Builder, prefix string, a slog.Attr) {
+	v := a.Value.Resolve()
+	if v.Kind() == slog.KindGroup {
+		for _, member := range v.Group() {
+			formatAttr(b, prefix+a.Key+".", member)
+		}
+		return
+	}
+	b.WriteByte(' ')
+	b.WriteString(prefix)
+	b.WriteString(a.Key)
+	b.WriteByte('=')
+	text := v.String()
+	if strings.ContainsAny(text, " \"=\n") || text == "" {
+		b.Write(appendString(nil, text))
+		return
+	}
+	b.WriteString(text)
+}
+
+func levelName(l slog.Level) string {
+	switch {
+	case l >= slog.LevelError:
+		return "ERROR"
+	case l >= slog.LevelWarn:
+		return "WARN"
+	case l >= slog.LevelInfo:
+		return "INFO"
+	default:
+		return "DEBUG"
+	}
+}

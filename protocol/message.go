@@ -1,0 +1,102 @@
+package protocol
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+)
+
+// A StreamStatus is a step in the life of a stream: STARTED, RUNNING (at the
+// first record, or for an empty stream before its end), then one of COMPLETE
+// and INCOMPLETE.
+type StreamStatus string
+
+const (
+	Started    StreamStatus = "STARTED"
+	Running    StreamStatus = "RUNNING"
+	Complete   StreamStatus = "COMPLETE"
+	Incomplete StreamStatus = "INCOMPLETE"
+)
+
+// envelope is a message on its way out. RECORD and STATE are written by hand
+// (see Emitter), since their payloads pass through as bytes. The protocol
+// mixes cases: connectionStatus and connectorConfig are camel, the rest snake.
+type envelope struct {
+	Type             string            `json:"type"`
+	Log              *logLine          `json:"log,omitempty"`
+	Spec             *Spec             `json:"spec,omitempty"`
+	ConnectionStatus *connectionStatus `json:"connectionStatus,omitempty"`
+	Catalog          *Catalog          `json:"catalog,omitempty"`
+	Trace            *trace            `json:"trace,omitempty"`
+	Control          *control          `json:"control,omitempty"`
+}
+
+func (m envelope) encode(dst []byte) ([]byte, error) {
+	buf := bytes.NewBuffer(dst)
+	enc := json.NewEncoder(buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(m); err != nil {
+		return nil, fmt.Errorf("encoding a %s message: %w", m.Type, err)
+	}
+	return bytes.TrimRight(buf.Bytes(), "\n"), nil
+}
+
+type logLine struct {
+	Level   string `json:"level"`
+	Message string `json:"message"`
+}
+
+type connectionStatus struct {
+	Status  string `json:"status"`
+	Message string `json:"message,omitempty"`
+}
+
+type trace struct {
+	Type         string        `json:"type"`
+	EmittedAt    int64         `json:"emitted_at"`
+	Error        *traceError   `json:"error,omitempty"`
+	StreamStatus *streamStatus `json:"stream_status,omitempty"`
+}
+
+type traceError struct {
+	Message         string         `json:"message"`
+	InternalMessage string         `json:"internal_message,omitempty"`
+	StackTrace      string         `json:"stack_trace,omitempty"`
+	FailureType     Kind           `json:"failure_type"`
+	Descriptor      *outDescriptor `json:"stream_descriptor,omitempty"`
+}
+
+type streamStatus struct {
+	Descriptor *outDescriptor `json:"stream_descriptor"`
+	Status     StreamStatus   `json:"status"`
+	Reasons    []statusReason `json:"reasons,omitempty"`
+}
+
+type statusReason struct {
+	Type        string       `json:"type"`
+	RateLimited *rateLimited `json:"rate_limited,omitempty"`
+}
+
+type rateLimited struct {
+	QuotaReset int64 `json:"quota_reset"` // epoch milliseconds
+}
+
+type control struct {
+	Type            string          `json:"type"`
+	EmittedAt       int64           `json:"emitted_at"`
+	ConnectorConfig connectorConfig `json:"connectorConfig"`
+}
+
+type connectorConfig struct {
+	Config json.RawMessage `json:"config"`
+}
+
+// outDescriptor leaves the namespace away when there is none.
+type outDescriptor struct {
+	Name      string `json:"name"`
+	Namespace string `json:"namespace,omitempty"`
+}
+
+func newDescriptor(id StreamID) *outDescriptor {
+	return &outDescriptor{Name: id.Name, Namespace: id.Namespace}
+}

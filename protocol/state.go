@@ -1,0 +1,228 @@
+package protocol
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+)
+
+// A StateType is the scope of a STATE message.
+type StateType string
+
+const (
+	StreamState StateType = "STREAM"
+	GlobalState StateType = "GLOBAL"
+	LegacyState StateType = "LEGACY"
+)
+
+// State is a checkpoint. It knows its address and keeps the bytes it came as:
+// a destination repeats what it was given, including fields it has never heard
+// of, in their order and with their numbers unchanged.
+type State struct {
+	Type    StateType
+	Stream  StreamID        // of a STREAM state
+	Streams []StreamID      // of a GLOBAL state: the streams it covers
+	Raw     json.RawMessage // the AirbyteStateMessage, verbatim
+}
+
+// NewStreamState makes a source's checkpoint of one stream.
+func NewStreamState(id StreamID, state json.RawMessage) State {
+	var b []byte
+	b = append(b, `{"type":"STREAM","stream":{"stream_descriptor":`...)
+	b = appendDescriptor(b, id)
+	b = append(b, `,"stream_state":`...)
+	b = append(b, state...)
+	b = append(b, `}}`...)
+	return State{Type: StreamState, Stream: id, Raw: b}
+}
+
+func appendDescriptor(b []byte, id StreamID) []byte {
+	b = append(b, `{"name":`...)
+	b = appendString(b, id.Name)
+	if id.Namespace != "" {
+		b = append(b, `,"namespace":`...)
+		b = appendString(b, id.Namespace)
+	}
+	return append(b, '}')
+}
+
+// appendString appends s as a JSON string without HTML escapes.
+func appendString(b []byte, s string) []byte {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(s); err != nil {
+		panic(err) // a string always encodes
+	}
+	return append(b, bytes.TrimRight(buf.Bytes(), "\n")...)
+}
+
+type stateAddress struct {
+	Type   StateType `json:"type"`
+	Stream *struct {
+		Descriptor *descriptor     `json:"stream_descriptor"`
+		State      json.RawMessage `json:"stream_state"`
+	} `json:"stream"`
+	Global *struct {
+		StreamStates []struct {
+			Descriptor descriptor `json:"stream_descriptor"`
+		} `json:"stream_states"`
+	} `json:"global"`
+	Data json.RawMessage `json:"data"`
+}
+
+type descriptor struct {
+	Name      string  `json:"name"`
+	Namespace *string `json:"namespace"`
+}
+
+func (d descriptor) id() StreamID {
+	id := StreamID{Name: d.Name}
+	if d.Namespace != nil {
+		id.Namespace = *d.Namespace
+	}
+	return id
+}
+
+// ParseState reads one AirbyteStateMessage. It keeps raw.
+func ParseState(raw json.RawMessage) (State, error) {
+	var a stateAddress
+	if err := json.Unmarshal(raw, &a); err != nil {
+		return State{}, fmt.Errorf("parsing a state: %w", err)
+	}
+	s := State{Type: a.Type, Raw: raw}
+	switch {
+	case a.Type == StreamState || a.Type == "" && a.Stream != nil:
+		if a.Stream == nil || a.Stream.Descriptor == nil || a.Stream.Descriptor.Name == "" {
+			return s, fmt.Errorf("parsing a state: a STREAM state without stream_descriptor")
+		}
+		s.Type, s.Stream = StreamState, a.Stream.Descriptor.id()
+	case a.Type == GlobalState || a.Type == "" && a.Global != nil:
+		if a.Global == nil {
+			return s, fmt.Errorf("parsing a state: a GLOBAL state without global")
+		}
+		s.Type = GlobalState
+		for _, st := range a.Global.StreamStates {
+			s.Streams = append(s.Streams, st.Descriptor.id())
+		}
+	case a.Type == LegacyState || a.Type == "":
+		s.Type = LegacyState
+	default:
+		return s, fmt.Errorf("parsing a state: unknown type %q", a.Type)
+	}
+	return s, nil
+}
+
+// StreamState returns the stream_state of a STREAM state, or nil when there is
+// none (absent or null: "start over").
+func (s State) StreamState() json.RawMessage {
+	var a stateAddress
+	if err := json.Unmarshal(s.Raw, &a); err != nil || a.Stream == nil || bytes.Equal(a.Stream.State, []byte("null")) {
+		return nil
+	}
+	return a.Stream.State
+}
+
+// ParseStates reads the file given with --state: an array of states, one
+// state, an old connector's bare object, or nothing ({}, [], null, empty). Its
+// error is a Config error.
+func ParseStates(data []byte) ([]State, error) {
+	bad := func(err error) ([]State, error) {
+		return nil, &Error{Kind: ConfigError, Message: "The state file is not a list of states of the Airbyte protocol: " + err.Error() +
+			". Give the output of the destination's state command, or leave --state away to start over.", Err: err}
+	}
+	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))
+	switch {
+	case len(data) == 0 || bytes.Equal(data, []byte("null")):
+		return nil, nil
+	case data[0] == '[':
+		var raws []json.RawMessage
+		if err := json.Unmarshal(data, &raws); err != nil {
+			return bad(err)
+		}
+		states := make([]State, 0, len(raws))
+		for _, raw := range raws {
+			s, err := ParseState(raw)
+			if err != nil {
+				return bad(err)
+			}
+			states = append(states, s)
+		}
+		return states, nil
+	default:
+		var fields map[string]json.RawMessage
+		if err := json.Unmarshal(data, &fields); err != nil {
+			return bad(err)
+		}
+		if len(fields) == 0 {
+			return nil, nil
+		}
+		s, err := ParseState(data)
+		if err != nil {
+			return bad(err)
+		}
+		return []State{s}, nil
+	}
+}
+
+// withStats returns the state message with stats under key ("sourceStats" or
+// "destinationStats"), replacing what stood there, all other bytes untouched.
+// Counts are written with a decimal point, as the protocol's own models do.
+func (s State) withStats(key string, records, rejected int64) json.RawMessage {
+	stats := make([]byte, 0, 64)
+	stats = append(stats, `{"recordCount":`...)
+	stats = strconv.AppendInt(stats, records, 10)
+	stats = append(stats, ".0"...)
+	if rejected > 0 {
+		stats = append(stats, `,"rejectedRecordCount":`...)
+		stats = strconv.AppendInt(stats, rejected, 10)
+		stats = append(stats, ".0"...)
+	}
+	stats = append(stats, '}')
+	return spliceMember(s.Raw, key, stats)
+}
+
+// spliceMember sets one member of a JSON object known to be valid.
+func spliceMember(object []byte, key string, value []byte) []byte {
+	object = bytes.TrimSpace(object)
+	if start, end, ok := findMember(object, key); ok {
+		out := make([]byte, 0, len(object)+len(value))
+		out = append(out, object[:start]...)
+		out = append(out, value...)
+		return append(out, object[end:]...)
+	}
+	out := make([]byte, 0, len(object)+len(key)+len(value)+4)
+	out = append(out, object[:len(object)-1]...)
+	if len(bytes.TrimSpace(object[1:len(object)-1])) > 0 {
+		out = append(out, ',')
+	}
+	out = append(out, '"')
+	out = append(out, key...)
+	out = append(out, `":`...)
+	out = append(out, value...)
+	return append(out, '}')
+}
+
+// findMember returns where the value of a top-level member stands.
+func findMember(object []byte, key string) (start, end int, ok bool) {
+	dec := json.NewDecoder(bytes.NewReader(object))
+	if _, err := dec.Token(); err != nil { // {
+		return 0, 0, false
+	}
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return 0, 0, false
+		}
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			return 0, 0, false
+		}
+		if name == key {
+			end = int(dec.InputOffset())
+			return end - len(value), end, true
+		}
+	}
+	return 0, 0, false
+}
