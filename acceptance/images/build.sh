@@ -1,0 +1,39 @@
+#!/bin/sh
+# Builds source-whoop and destination-iceberg with podman or docker and prints their compressed sizes.
+# The bases come from the registry when it is reachable, else they are made on this machine; BASES=registry
+# or BASES=local settles it.
+#
+#   build.sh VERSION      (from the root of the repository)
+set -eu
+
+version=$1
+here=$(dirname "$0")
+engine=$("$here/engine.sh")
+bases=${BASES:-}
+
+if [ -z "$bases" ]; then
+  bases=registry
+  if ! timeout 60 "$engine" pull --quiet "$(sed -n 's/^ARG BASE_IMAGE=//p' Dockerfile)" >/dev/null 2>&1; then
+    echo "no registry is reachable: the base images are made from Debian packages and this machine's Go"
+    bases=local
+  fi
+fi
+
+case $bases in
+  registry) set -- ;;
+  local)
+    "$here/base.sh" "$engine"
+    "$here/go.sh" "$engine"
+    set -- --network=none \
+      --build-arg GO_IMAGE=localhost/whoop-iceberg/go --build-arg BASE_IMAGE=localhost/whoop-iceberg/base
+    ;;
+  *) echo "BASES is registry or local, not $bases" >&2; exit 2 ;;
+esac
+
+for image in source-whoop destination-iceberg; do
+  "$engine" build "$@" --build-arg VERSION="$version" --target "${image%%-*}" --tag "$image:$version" --tag "$image:latest" .
+done
+for image in source-whoop destination-iceberg; do
+  bytes=$("$engine" save "$image:$version" | gzip | wc -c)
+  echo "$image:$version: $((bytes / 1000000)).$((bytes / 100000 % 10)) MB compressed"
+done
