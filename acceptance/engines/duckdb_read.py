@@ -1,0 +1,45 @@
+"""Reads one table through DuckDB's Iceberg extension and prints it in the form of canonical.py.
+
+    duckdb_read.py METADATA_JSON_PATH [--key id,…]
+"""
+
+import argparse
+import importlib
+import pathlib
+
+import canonical
+import duckdb
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """Opens a connection with the extensions as PyPI ships them: nothing is fetched when they load."""
+    connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
+    for name in ("avro", "iceberg"):  # in this order: iceberg would install avro itself
+        package = pathlib.Path(importlib.import_module(f"duckdb_extension_{name}").__file__).parent
+        path = package / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
+        connection.load_extension(str(path))
+    return connection
+
+
+parser = argparse.ArgumentParser()
+parser.add_argument("metadata_json", help="a path or file:// URI")
+parser.add_argument("--key", default="", help="columns to sort by, separated by commas")
+args = parser.parse_args()
+
+connection = connect()
+contents = dict(
+    connection.execute(
+        "SELECT content, count(*) FROM iceberg_metadata(?) WHERE status <> 'DELETED' GROUP BY content",
+        [args.metadata_json],
+    ).fetchall()
+)
+canonical.dump(
+    connection.execute("SELECT * FROM iceberg_scan(?)", [args.metadata_json]).to_arrow_table(),
+    key=[column for column in args.key.split(",") if column],
+    metadata_location=args.metadata_json,
+    files={
+        "data": contents.get("EXISTING", 0),  # what the extension calls the content of a data file
+        "position_deletes": contents.get("POSITION_DELETES", 0),
+        "equality_deletes": contents.get("EQUALITY_DELETES", 0),
+    },
+)
