@@ -1,0 +1,61 @@
+# Go, git and make are enough for build, demo and test; a target that needs more says so.
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME ?= 30s
+
+GOLANGCI_VERSION := v2.15.0
+GOLANGCI         := bin/tools/golangci-lint-$(GOLANGCI_VERSION)
+
+.PHONY: build demo test lint fuzz bench accept engines images clean
+
+build:
+	go build -o bin/ ./source ./destination
+
+# One sandboxed WHOOP member into Iceberg tables in ./lake, then the changes of one more day.
+demo: build
+	acceptance/demo.sh
+
+# The race detector is C code: without a C compiler the tests run without it.
+test:
+	go vet ./...
+	go vet -tags acceptance ./acceptance/...
+	@if command -v "$$(go env CC)" >/dev/null; then \
+	  echo 'CGO_ENABLED=1 go test -race ./...'; CGO_ENABLED=1 go test -race ./...; \
+	else \
+	  echo "no C compiler ($$(go env CC)): testing without -race"; go test ./...; \
+	fi
+
+lint: $(GOLANGCI)
+	$(GOLANGCI) run
+	go mod tidy -diff
+
+$(GOLANGCI):
+	@echo 'installing golangci-lint $(GOLANGCI_VERSION) into bin/tools: a few minutes, once'
+	GOBIN=$(CURDIR)/bin/tools/new go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv bin/tools/new/golangci-lint $@
+
+# Every fuzz target for FUZZTIME; go test takes one at a time.
+fuzz:
+	@set -e; for package in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+	    echo "go test -fuzz '^$$target\$$' -fuzztime $(FUZZTIME) $$package"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+	  done; \
+	done
+
+# Rows per second and peak memory beside DuckDB's COPY of the same file. Needs Python 3.11.
+bench: build engines
+	go run ./acceptance/bench
+
+# Whole-system tests: the pipe, crashes, containers, other engines. Needs Python 3.11 and podman or docker.
+accept: build engines images
+	CONTAINER_ENGINE=$$(acceptance/images/engine.sh) go test -count=1 -timeout 30m -tags acceptance ./acceptance/...
+
+engines:
+	acceptance/engines/install.sh
+
+# source-whoop and destination-iceberg, by podman or docker.
+images:
+	acceptance/images/build.sh $(VERSION)
+
+clean:
+	rm -rf bin lake .cache

@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# The whole pipe on this machine: a sandboxed WHOOP member into Iceberg tables in ./lake, then one more day of it.
+# Needs bin/source and bin/destination (make build); leaves ./lake to look at and nothing running.
+set -euo pipefail
+
+if [ -e lake ] && [ ! -e lake/destination.json ]; then
+  echo "./lake exists and is not an earlier demo's: move it away first" >&2
+  exit 1
+fi
+rm -rf lake && mkdir lake
+work=$(mktemp -d)
+sandbox=
+cleanup() {
+  [ -z "$sandbox" ] || { kill "$sandbox" && wait "$sandbox"; } 2>/dev/null || true
+  rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+title() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+
+# A configured catalog from what discover prints: streams that can be read incrementally are kept by key, the others replaced.
+configure() {
+  awk '/"type":"CATALOG"/ {
+    sub(/^.*"streams":\[/, ""); sub(/\][^]]*$/, "")
+    n = split($0, stream, /,\{"name":/)
+    printf "{\"streams\":["
+    for (i = 1; i <= n; i++) {
+      if (i > 1) stream[i] = "{\"name\":" stream[i]
+      modes = "\"sync_mode\":\"full_refresh\",\"destination_sync_mode\":\"overwrite\""
+      if (stream[i] ~ /"incremental"/) modes = "\"sync_mode\":\"incremental\",\"destination_sync_mode\":\"append_dedup\""
+      printf "%s{\"stream\":%s,%s}", i > 1 ? ",\n" : "", stream[i], modes
+    }
+    print "]}"
+  }'
+}
+
+# sync [--state FILE]: one sync, with the number of records that crossed the pipe, stream by stream.
+sync() {
+  if ! bin/source read --config "$work/source.json" --catalog "$work/catalog.json" "$@" |
+    tee "$work/messages" |
+    bin/destination write --config lake/destination.json --catalog "$work/catalog.json" > "$work/write.log"
+  then
+    grep -h '"type":"TRACE"' "$work/messages" "$work/write.log" | grep '"ERROR"' >&2 || cat "$work/write.log" >&2
+    exit 1
+  fi
+  { grep '"type":"RECORD"' "$work/messages" || true; } |
+    sed 's/.*"stream":"\([a-z_]*\)".*/\1/' | sort | uniq -c | sort -rn
+}
+
+title "a WHOOP member in a sandbox"
+bin/source sandbox --addr 127.0.0.1:0 > "$work/source.json" 2> "$work/sandbox.log" &
+sandbox=$!
+until [ -s "$work/source.json" ] && bin/source check --config "$work/source.json" > "$work/check.log"; do
+  kill -0 "$sandbox" 2>/dev/null || { cat "$work/sandbox.log" >&2; exit 1; }
+  sleep 0.1
+done
+api=$(sed -n 's|.*"api_url": *"http://\([^"]*\)".*|\1|p' "$work/source.json")
+echo "listens on $api"
+
+printf '{"warehouse": "file://%s", "namespace": "whoop"}\n' "$PWD/lake" > lake/destination.json
+bin/source discover --config "$work/source.json" | configure > "$work/catalog.json"
+
+title "source read | destination write: records by stream"
+sync
+
+title "destination tables"
+bin/destination tables --config lake/destination.json
+
+title "destination preview sleep, recovery"
+bin/destination preview --config lake/destination.json sleep --limit 3
+bin/destination preview --config lake/destination.json recovery --limit 3
+
+title "a day later, resumed from destination state: only what changed"
+bin/source sandbox --addr "$api" --advance 24h
+bin/destination state --config lake/destination.json --catalog "$work/catalog.json" > "$work/state.json"
+sync --state "$work/state.json"
+
+title "destination tables"
+bin/destination tables --config lake/destination.json
+printf '\nThe tables stay in ./lake: bin/destination preview --config lake/destination.json workout\n'
