@@ -1,0 +1,223 @@
+// Command bench measures `destination write` beside DuckDB's COPY of the same
+// file, in turn on the same machine, and prints medians.
+//
+//	go run ./acceptance/bench [-kinds sleep,wide,text] [-cores 1,2] [-pairs 3] [-scale 1]
+//
+// Ours is the whole process: start, four metadata columns and the Iceberg
+// commit included, from `append` of 1,000,000 records (text: 100,000). DuckDB's is
+// the COPY of the data columns alone. Both write zstd level 1.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+)
+
+const python = ".cache/engines/bin/python"
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("bench: ")
+	kinds := flag.String("kinds", "sleep,wide,text", "inputs, of those that ./acceptance/bench/gen makes")
+	cores := flag.String("cores", "1,2", "numbers of cores")
+	pairs := flag.Int("pairs", 3, "runs of each side")
+	scale := flag.Float64("scale", 1, "fraction of the records")
+	flag.Parse()
+	if err := run(context.Background(), strings.Split(*kinds, ","), strings.Split(*cores, ","), *pairs, *scale); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, kinds, cores []string, pairs int, scale float64) error {
+	dir, err := filepath.Abs(".cache/bench")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	gen := filepath.Join(dir, "gen")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", gen, "./acceptance/bench/gen").CombinedOutput(); err != nil {
+		return fmt.Errorf("building the generator: %w\n%s", err, out)
+	}
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "input\tcores\trecords\tours s\trecords/s\tpeak MB\tDuckDB s\tpeak MB\tours/DuckDB\t")
+	for _, kind := range kinds {
+		records := int(1_000_000 * scale)
+		if kind == "text" {
+			records /= 10
+		}
+		in := input{kind: kind, records: records, base: filepath.Join(dir, kind+"-"+strconv.Itoa(records))}
+		if err := in.generate(ctx, gen); err != nil {
+			return fmt.Errorf("generating %s: %w", kind, err)
+		}
+		for _, n := range cores {
+			var ours, theirs []sample
+			for range pairs {
+				o, err := in.destination(ctx, dir, n)
+				if err != nil {
+					return fmt.Errorf("writing %s on %s cores: %w", kind, n, err)
+				}
+				t, err := in.duckdb(ctx, dir, n)
+				if err != nil {
+					return fmt.Errorf("copying %s with DuckDB on %s cores: %w", kind, n, err)
+				}
+				ours, theirs = append(ours, o), append(theirs, t)
+			}
+			o, t := median(ours), median(theirs)
+			fmt.Fprintf(table, "%s\t%s\t%d\t%.2f\t%.0f\t%d\t%.2f\t%d\t%.2f\t\n",
+				kind, n, records, o.seconds, float64(records)/o.seconds, o.peak>>20, t.seconds, t.peak>>20, o.seconds/t.seconds)
+		}
+	}
+	return table.Flush()
+}
+
+// input is one generated file of messages with its configured catalog.
+type input struct {
+	kind    string
+	records int
+	base    string // path without extension
+}
+
+func (in input) messages() string { return in.base + ".jsonl" }
+func (in input) catalog() string  { return in.base + ".catalog.json" }
+
+// generate makes the files unless an earlier run did.
+func (in input) generate(ctx context.Context, gen string) error {
+	for path, args := range map[string][]string{
+		in.catalog():  {"-catalog", "-mode", "append"},
+		in.messages(): {"-n", strconv.Itoa(in.records)},
+	} {
+		if _, err := os.Stat(path); err == nil {
+			continue
+		}
+		f, err := os.Create(path + ".part")
+		if err != nil {
+			return err
+		}
+		cmd := exec.CommandContext(ctx, gen, append([]string{"-kind", in.kind}, args...)...)
+		cmd.Stdout, cmd.Stderr = f, os.Stderr
+		if err := cmd.Run(); err != nil {
+			return err
+		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+		if err := os.Rename(path+".part", path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// destination measures our write into an empty warehouse and checks that every record was committed.
+func (in input) destination(ctx context.Context, dir, cores string) (sample, error) {
+	warehouse := filepath.Join(dir, "lake")
+	if err := os.RemoveAll(warehouse); err != nil {
+		return sample{}, err
+	}
+	config := filepath.Join(dir, "destination.json")
+	if err := os.WriteFile(config, fmt.Appendf(nil, `{"warehouse": %q, "namespace": "bench"}`, "file://"+warehouse), 0o644); err != nil {
+		return sample{}, err
+	}
+	stdin, err := os.Open(in.messages())
+	if err != nil {
+		return sample{}, err
+	}
+	defer stdin.Close()
+	cmd := exec.CommandContext(ctx, "bin/destination", "write", "--config", config, "--catalog", in.catalog())
+	cmd.Env = append(os.Environ(), "GOMAXPROCS="+cores)
+	cmd.Stdin = stdin
+	start := time.Now()
+	out, s, err := measure(cmd)
+	if err != nil {
+		return s, err
+	}
+	s.seconds = time.Since(start).Seconds()
+	committed, err := committedRecords(out)
+	if err != nil {
+		return s, err
+	}
+	if committed != in.records {
+		return s, fmt.Errorf("%d of %d records were committed", committed, in.records)
+	}
+	return s, nil
+}
+
+// duckdb measures DuckDB's COPY of the same file, by its own clock.
+func (in input) duckdb(ctx context.Context, dir, cores string) (sample, error) {
+	cmd := exec.CommandContext(ctx, python, "acceptance/engines/duckdb_copy.py",
+		in.messages(), in.catalog(), filepath.Join(dir, "duckdb.parquet"), cores)
+	out, s, err := measure(cmd)
+	if err != nil {
+		return s, err
+	}
+	var took struct{ Seconds float64 }
+	if err := json.Unmarshal(out, &took); err != nil {
+		return s, fmt.Errorf("reading what duckdb_copy.py says: %w", err)
+	}
+	s.seconds = took.Seconds
+	return s, nil
+}
+
+// committedRecords adds up the counts that the echoed states carry.
+func committedRecords(messages []byte) (int, error) {
+	total := 0.0
+	lines := bufio.NewScanner(bytes.NewReader(messages))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var m struct {
+			State struct {
+				DestinationStats struct {
+					RecordCount float64
+				}
+			}
+		}
+		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
+			return 0, fmt.Errorf("reading the destination's output: %w", err)
+		}
+		total += m.State.DestinationStats.RecordCount
+	}
+	return int(total), lines.Err()
+}
+
+// sample is one run of one side.
+type sample struct {
+	seconds float64
+	peak    int64 // bytes of resident memory
+}
+
+func measure(cmd *exec.Cmd) ([]byte, sample, error) {
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return nil, sample{}, fmt.Errorf("%s: %w\n%s", cmd, err, out.Bytes())
+	}
+	peak := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss
+	if runtime.GOOS != "darwin" {
+		peak <<= 10 // everyone else counts in kilobytes
+	}
+	return out.Bytes(), sample{peak: peak}, nil
+}
+
+// median picks the run with the median time.
+func median(s []sample) sample {
+	slices.SortFunc(s, func(a, b sample) int { return cmp.Compare(a.seconds, b.seconds) })
+	return s[len(s)/2]
+}
