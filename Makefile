@@ -5,7 +5,7 @@ FUZZTIME ?= 30s
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := bin/tools/golangci-lint-$(GOLANGCI_VERSION)
 
-.PHONY: build demo test lint fuzz bench accept engines images clean
+.PHONY: build demo test lint tools fuzz bench accept engines images clean
 
 build:
 	go build -o bin/ ./source ./destination
@@ -27,6 +27,8 @@ test:
 lint: $(GOLANGCI)
 	$(GOLANGCI) run
 	go mod tidy -diff
+
+tools: $(GOLANGCI)
 
 $(GOLANGCI):
 	@echo 'installing golangci-lint $(GOLANGCI_VERSION) into bin/tools: a few minutes, once'
