@@ -1,0 +1,147 @@
+package sandbox
+
+import (
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// serveAPI registers the operations of the developer API. Paths that are not
+// here answer 404 before the token is looked at, as WHOOP does; WHOOP documents
+// no error bodies, and real ones are often empty.
+func (s *Server) serveAPI() {
+	for _, o := range []struct {
+		pattern, scope string
+		serve          http.HandlerFunc
+	}{
+		{"GET /developer/v2/user/profile/basic", "read:profile", s.getProfile},
+		{"GET /developer/v2/user/measurement/body", "read:body_measurement", s.getBody},
+		{"DELETE /developer/v2/user/access", "", s.revokeAccess},
+		{"GET /developer/v2/cycle", "read:cycles", s.getCollection(cycles)},
+		{"GET /developer/v2/cycle/{cycleId}", "read:cycles", s.getByID(cycles, "cycleId", isInt64)},
+		{"GET /developer/v2/cycle/{cycleId}/sleep", "read:sleep", s.getCycleSleep},
+		{"GET /developer/v2/cycle/{cycleId}/recovery", "read:recovery", s.getByID(recoveries, "cycleId", isInt64)},
+		{"GET /developer/v2/recovery", "read:recovery", s.getCollection(recoveries)},
+		{"GET /developer/v2/activity/sleep", "read:sleep", s.getCollection(sleeps)},
+		{"GET /developer/v2/activity/sleep/{sleepId}", "read:sleep", s.getByID(sleeps, "sleepId", isUUID)},
+		{"GET /developer/v2/activity/workout", "read:workout", s.getCollection(workouts)},
+		{"GET /developer/v2/activity/workout/{workoutId}", "read:workout", s.getByID(workouts, "workoutId", isUUID)},
+	} {
+		s.mux.HandleFunc(o.pattern, s.authorized(o.scope, o.serve))
+	}
+	// The mapping has no security in WHOOP's specification, so nobody to charge.
+	s.mux.HandleFunc("GET /developer/v1/activity-mapping/{activityV1Id}", s.getMapping)
+}
+
+// authorized admits requests with a live token that holds the scope, within the
+// rate limits. A missing scope looks the same as a bad token: the specification
+// knows no 403.
+func (s *Server) authorized(scope string, serve http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		pair, live := s.grants.find(token)
+		if !live {
+			s.audit.count(func(a *Audit) {
+				if pair == nil {
+					a.UnknownTokens++
+				} else {
+					a.DeadTokens++
+				}
+			})
+			unauthorized(w)
+			return
+		}
+		if !s.limits.take(w.Header()) {
+			s.audit.count(func(a *Audit) { a.RateLimited++ })
+			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		}
+		if !pair.holds(scope) {
+			s.audit.count(func(a *Audit) { a.MissingScopes++ })
+			unauthorized(w)
+			return
+		}
+		serve(w, r)
+	}
+}
+
+func unauthorized(w http.ResponseWriter) {
+	http.Error(w, "Authorization was not valid", http.StatusUnauthorized)
+}
+
+func (s *Server) getProfile(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, encode(s.member.profile()))
+}
+
+func (s *Server) getBody(w http.ResponseWriter, _ *http.Request) {
+	body, ok := s.member.bodyAt(s.clock.Now())
+	if !ok {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	writeJSON(w, encode(body))
+}
+
+func (s *Server) revokeAccess(w http.ResponseWriter, _ *http.Request) {
+	s.Revoke()
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// getByID serves the record of a kind whose key is in the path.
+func (s *Server) getByID(k kind, param string, valid func(string) bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		key := r.PathValue(param)
+		if !valid(key) {
+			http.Error(w, param+" is malformed", http.StatusBadRequest)
+			return
+		}
+		now := s.clock.Now()
+		writeVersion(w, s.member.find(k, key, now), now)
+	}
+}
+
+func (s *Server) getCycleSleep(w http.ResponseWriter, r *http.Request) {
+	key := r.PathValue("cycleId")
+	if !isInt64(key) {
+		http.Error(w, "cycleId is malformed", http.StatusBadRequest)
+		return
+	}
+	now := s.clock.Now()
+	writeVersion(w, s.member.sleepFor(key, now), now)
+}
+
+func (s *Server) getMapping(w http.ResponseWriter, r *http.Request) {
+	v1, err := strconv.ParseInt(r.PathValue("activityV1Id"), 10, 64)
+	id, ok := s.member.mapped(v1, s.clock.Now())
+	if err != nil || !ok {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	writeJSON(w, encode(map[string]string{"v2_activity_id": id}))
+}
+
+func isInt64(text string) bool {
+	_, err := strconv.ParseInt(text, 10, 64)
+	return err == nil
+}
+
+var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+func isUUID(text string) bool { return uuidForm.MatchString(text) }
+
+// writeVersion answers with a record, or 404 if there is none.
+func writeVersion(w http.ResponseWriter, v *version, now time.Time) {
+	if v == nil {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	writeJSON(w, v.encoded(now))
+}
+
+func writeJSON(w http.ResponseWriter, body []byte) {
+	w.Header().Set("Content-Type", "application/json;charset=UTF-8")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.Write(body) //nolint:errcheck // the client went away
+}

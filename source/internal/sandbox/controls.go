@@ -1,0 +1,121 @@
+package sandbox
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+)
+
+// controls is where the sandbox is steered from outside its process.
+const controls = "/sandbox/"
+
+// serveControls registers them:
+//
+//	GET  /sandbox/audit                  counts, see Audit
+//	GET  /sandbox/clock                  {"now": "2026-01-01T00:00:00Z"}
+//	POST /sandbox/clock                  {"advance": "24h"} or {"set": "2026-01-01T00:00:00Z"}
+//	POST /sandbox/revoke                 the member withdraws every consent
+//	POST /sandbox/faults                 a list of faults, see Fault; delay as "250ms"
+//	GET  /sandbox/oracle/{stream}?at=    key to record; at is the clock's time if missing
+//	GET  /sandbox/oracle/{stream}?since= {"upserted": …, "deleted": […]} from since to at
+func (s *Server) serveControls() {
+	s.mux.HandleFunc("GET /sandbox/audit", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, encode(s.Audit()))
+	})
+	s.mux.HandleFunc("GET /sandbox/clock", s.getClock)
+	s.mux.HandleFunc("POST /sandbox/clock", s.moveClock)
+	s.mux.HandleFunc("POST /sandbox/revoke", func(w http.ResponseWriter, _ *http.Request) {
+		s.Revoke()
+		w.WriteHeader(http.StatusNoContent)
+	})
+	s.mux.HandleFunc("POST /sandbox/faults", s.scriptFaults)
+	s.mux.HandleFunc("GET /sandbox/oracle/{stream}", s.askOracle)
+}
+
+func (s *Server) getClock(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, encode(map[string]time.Time{"now": s.clock.Now()}))
+}
+
+func (s *Server) moveClock(w http.ResponseWriter, r *http.Request) {
+	var move struct {
+		Advance string    `json:"advance"`
+		Set     time.Time `json:"set"`
+	}
+	if err := decode(r, &move); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if !move.Set.IsZero() {
+		s.clock.Set(move.Set)
+	}
+	if move.Advance != "" {
+		d, err := time.ParseDuration(move.Advance)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		s.clock.Advance(d)
+	}
+	s.getClock(w, r)
+}
+
+func (s *Server) scriptFaults(w http.ResponseWriter, r *http.Request) {
+	var list []struct {
+		Fault
+		Delay string `json:"delay"`
+	}
+	if err := decode(r, &list); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	var faults []Fault
+	for i, f := range list {
+		if f.Delay != "" {
+			var err error
+			if f.Fault.Delay, err = time.ParseDuration(f.Delay); err != nil {
+				http.Error(w, fmt.Sprintf("fault %d: %v", i, err), http.StatusBadRequest)
+				return
+			}
+		}
+		if !slices.Contains([]Action{"", Replace, Alter, Truncate, Cut, Reset, Hang}, f.Action) {
+			http.Error(w, fmt.Sprintf("fault %d: no action is called %q", i, f.Action), http.StatusBadRequest)
+			return
+		}
+		faults = append(faults, f.Fault)
+	}
+	s.SetFaults(faults...)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s *Server) askOracle(w http.ResponseWriter, r *http.Request) {
+	stream := r.PathValue("stream")
+	if !slices.Contains(streams, stream) {
+		http.Error(w, fmt.Sprintf("no stream is called %q", stream), http.StatusNotFound)
+		return
+	}
+	at, since := s.clock.Now(), time.Time{}
+	for name, bound := range map[string]*time.Time{"at": &at, "since": &since} {
+		if text := r.URL.Query().Get(name); text != "" {
+			var err error
+			if *bound, err = time.Parse(time.RFC3339, text); err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+				return
+			}
+		}
+	}
+	if since.IsZero() {
+		writeJSON(w, encode(s.Oracle().Records(stream, at)))
+		return
+	}
+	writeJSON(w, encode(s.Oracle().Changes(stream, since, at)))
+}
+
+// decode reads a request's JSON and tolerates no field it does not know: a
+// misspelt control would test nothing.
+func decode(r *http.Request, into any) error {
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	return d.Decode(into)
+}

@@ -1,0 +1,224 @@
+package sandbox
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A ReuseMode is what becomes of a refresh token that is sent a second time.
+// WHOOP documents only that the second request fails.
+type ReuseMode int
+
+const (
+	ReuseRefused       ReuseMode = iota // the request fails, the newest pair lives on
+	ReuseRevokesFamily                  // the request fails and the newest pair dies too
+	ReuseGrace                          // for gracePeriod it gives yet another pair, then it is refused
+)
+
+const (
+	gracePeriod  = 30 * time.Second
+	codeLifetime = 5 * time.Minute
+)
+
+// scopes are all that a member can grant.
+var scopes = []string{
+	"read:recovery", "read:cycles", "read:workout", "read:sleep", "read:profile", "read:body_measurement", "offline",
+}
+
+// Tokens is a token response, as WHOOP gives it and as [Server.Issue] returns it.
+type Tokens struct {
+	AccessToken  string `json:"access_token"`
+	ExpiresIn    int    `json:"expires_in"`              // seconds
+	RefreshToken string `json:"refresh_token,omitempty"` // only with scope offline
+	Scope        string `json:"scope"`                   // granted, separated by spaces
+	TokenType    string `json:"token_type"`
+}
+
+// A grant is a member's consent; all pairs that descend from it are its family.
+type grant struct {
+	scopes  []string
+	revoked bool
+}
+
+// A pair is an access token and the refresh token that came with it.
+type pair struct {
+	grant   *grant
+	expires time.Time
+	dead    bool      // the access token died of a refresh
+	spent   time.Time // when the refresh token was used first, or zero
+}
+
+// holds tells whether the member granted a scope; every token holds "".
+func (p *pair) holds(scope string) bool { return scope == "" || slices.Contains(p.grant.scopes, scope) }
+
+// A consent is an authorization code and what it was given for.
+type consent struct {
+	grant       *grant
+	redirectURI string
+	challenge   string // PKCE, or empty
+	method      string
+	expires     time.Time
+	used        bool
+}
+
+// grants holds every code and token ever given out.
+type grants struct {
+	clock *Clock
+	ttl   time.Duration
+	reuse ReuseMode
+
+	clientID, clientSecret string
+
+	mu        sync.Mutex
+	key       []byte
+	issued    uint64
+	consents  map[string]*consent
+	byAccess  map[string]*pair
+	byRefresh map[string]*pair
+	families  map[*grant][]*pair
+}
+
+func newGrants(cfg Config) *grants {
+	return &grants{
+		clock:        cfg.Clock,
+		ttl:          cfg.AccessTokenTTL,
+		reuse:        cfg.Reuse,
+		clientID:     cfg.ClientID,
+		clientSecret: cfg.ClientSecret,
+		key:          binary.LittleEndian.AppendUint64(nil, uint64(cfg.Seed)),
+		consents:     map[string]*consent{},
+		byAccess:     map[string]*pair{},
+		byRefresh:    map[string]*pair{},
+		families:     map[*grant][]*pair{},
+	}
+}
+
+// Issue gives a fresh pair without a consent; with no scopes named, for all of
+// them and offline. The nth pair of a seed is always the same text.
+func (s *Server) Issue(granted ...string) Tokens {
+	if len(granted) == 0 {
+		granted = scopes
+	}
+	s.grants.mu.Lock()
+	defer s.grants.mu.Unlock()
+	return s.grants.issue(&grant{scopes: granted})
+}
+
+// Revoke withdraws every consent, as the member can in the WHOOP app.
+func (s *Server) Revoke() {
+	s.grants.mu.Lock()
+	defer s.grants.mu.Unlock()
+	for g := range s.grants.families {
+		g.revoked = true
+	}
+}
+
+// opaque returns the next token: two parts joined by a dot.
+func (g *grants) opaque() string {
+	g.issued++
+	mac := hmac.New(sha256.New, g.key)
+	mac.Write(binary.LittleEndian.AppendUint64(nil, g.issued))
+	sum := base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+	return sum[:21] + "." + sum[21:]
+}
+
+func (g *grants) issue(family *grant) Tokens {
+	p := &pair{grant: family, expires: g.clock.Now().Add(g.ttl)}
+	g.families[family] = append(g.families[family], p)
+	t := Tokens{
+		AccessToken: g.opaque(),
+		ExpiresIn:   int(g.ttl.Seconds()),
+		Scope:       strings.Join(family.scopes, " "),
+		TokenType:   "bearer",
+	}
+	g.byAccess[t.AccessToken] = p
+	if p.holds("offline") {
+		t.RefreshToken = g.opaque()
+		g.byRefresh[t.RefreshToken] = p
+	}
+	return t
+}
+
+// find returns the pair of an access token and whether the token is good now.
+func (g *grants) find(token string) (p *pair, live bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p = g.byAccess[token]
+	return p, p != nil && !p.dead && !p.grant.revoked && g.clock.Now().Before(p.expires)
+}
+
+// consent stores what a member agreed to and returns the code for it.
+func (g *grants) consent(c consent) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c.expires = g.clock.Now().Add(codeLifetime)
+	code := g.opaque()
+	g.consents[code] = &c
+	return code
+}
+
+// exchange turns a code into tokens, once. A code that comes twice was stolen,
+// so the second use ends what the first one got.
+func (g *grants) exchange(code, redirectURI, verifier string) (Tokens, *oauthError) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c := g.consents[code]
+	switch {
+	case c == nil:
+		return Tokens{}, invalidGrant("The authorization code is not known.")
+	case c.used:
+		c.grant.revoked = true
+		return Tokens{}, invalidGrant("The authorization code has already been used.")
+	case !g.clock.Now().Before(c.expires):
+		return Tokens{}, invalidGrant("The authorization code has expired.")
+	case c.redirectURI != redirectURI:
+		return Tokens{}, invalidGrant("The 'redirect_uri' from this request does not match the one from the authorize request.")
+	case !c.proves(verifier):
+		return Tokens{}, invalidGrant("The PKCE code challenge did not match the code verifier.")
+	}
+	c.used = true
+	return g.issue(c.grant), nil
+}
+
+// proves checks PKCE's verifier against the challenge, if there was one.
+func (c *consent) proves(verifier string) bool {
+	switch {
+	case c.challenge == "":
+		return true
+	case c.method == "S256":
+		sum := sha256.Sum256([]byte(verifier))
+		verifier = base64.RawURLEncoding.EncodeToString(sum[:])
+	}
+	return verifier == c.challenge
+}
+
+// refresh spends a refresh token: it and every access token of the family die,
+// and a new pair is born. Of several requests with one token, one wins.
+func (g *grants) refresh(token string) (t Tokens, replay bool, _ *oauthError) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p := g.byRefresh[token]
+	now := g.clock.Now()
+	switch {
+	case p == nil:
+		return Tokens{}, false, invalidGrant("The refresh token is not known.")
+	case p.grant.revoked:
+		return Tokens{}, !p.spent.IsZero(), invalidGrant("The refresh token was revoked.")
+	case p.spent.IsZero():
+		p.spent = now
+		for _, sibling := range g.families[p.grant] {
+			sibling.dead = true
+		}
+		return g.issue(p.grant), false, nil
+	case g.reuse == ReuseGrace && now.Before(p.spent.Add(gracePeriod)):
+		return g.issue(p.grant), true, nil
+	}
+	p.grant.revoked = g.reuse == ReuseRevokesFamily
+	return Tokens{}, true, invalidGrant("The refresh token has already been used.")
+}

@@ -1,0 +1,95 @@
+package sandbox
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Streams are the streams of the source, whose records the oracle knows.
+var streams = []string{
+	"profile", "body_measurement", "cycles", "recovery", "sleep", "workout",
+	"cycle_by_id", "recovery_for_cycle", "sleep_for_cycle", "sleep_by_id", "workout_by_id",
+}
+
+// An Oracle knows what is true of the member at every instant, past and future,
+// without a request, a token or a limit.
+type Oracle struct{ member *member }
+
+// Oracle returns the oracle of the sandbox's member.
+func (s *Server) Oracle() *Oracle { return &Oracle{s.member} }
+
+// Streams returns the names that Records and Changes accept.
+func (o *Oracle) Streams() []string { return slices.Clone(streams) }
+
+// Records returns what the API shows in a stream at an instant: primary key as
+// text to the record's bytes. The body measurement has no key in the API; it is
+// under the member's user id. Records panics on a name that is not a stream.
+func (o *Oracle) Records(stream string, at time.Time) map[string]json.RawMessage {
+	m := o.member
+	user := strconv.FormatInt(m.userID(), 10)
+	switch stream {
+	case "profile":
+		return map[string]json.RawMessage{user: encode(m.profile())}
+	case "body_measurement":
+		records := map[string]json.RawMessage{}
+		if body, ok := m.bodyAt(at); ok {
+			records[user] = encode(body)
+		}
+		return records
+	case "cycles", "cycle_by_id":
+		return o.all(cycles, at)
+	case "recovery", "recovery_for_cycle":
+		return o.all(recoveries, at)
+	case "sleep", "sleep_by_id":
+		return o.all(sleeps, at)
+	case "workout", "workout_by_id":
+		return o.all(workouts, at)
+	case "sleep_for_cycle":
+		records := map[string]json.RawMessage{}
+		for _, c := range m.list(cycles, at) {
+			if v := m.sleepFor(c.key, at); v != nil {
+				s := v.show(at).(sleep)
+				records[s.ID] = encode(s)
+			}
+		}
+		return records
+	}
+	panic(fmt.Sprintf("sandbox: no stream is called %q", stream))
+}
+
+func (o *Oracle) all(k kind, at time.Time) map[string]json.RawMessage {
+	records := map[string]json.RawMessage{}
+	for _, v := range o.member.list(k, at) {
+		records[v.key] = v.encoded(at)
+	}
+	return records
+}
+
+// Changes are the differences between what is shown at two instants. A record
+// that came and went in between is in neither.
+type Changes struct {
+	Upserted map[string]json.RawMessage `json:"upserted"` // new or different, as of the later instant
+	Deleted  []string                   `json:"deleted"`  // keys that are gone, sorted
+}
+
+// Changes compares a stream at two instants.
+func (o *Oracle) Changes(stream string, from, to time.Time) Changes {
+	before, after := o.Records(stream, from), o.Records(stream, to)
+	c := Changes{Upserted: map[string]json.RawMessage{}, Deleted: []string{}}
+	for key, record := range after {
+		if !bytes.Equal(before[key], record) {
+			c.Upserted[key] = record
+		}
+	}
+	for key := range before {
+		if _, ok := after[key]; !ok {
+			c.Deleted = append(c.Deleted, key)
+		}
+	}
+	slices.Sort(c.Deleted)
+	return c
+}
