@@ -100,11 +100,14 @@ type ConfiguredCatalog struct {
 }
 
 // ParseConfiguredCatalog reads the file given with --catalog. Its error is a
-// Config error.
+// [ConfigError]. Sync modes are not judged: a connector knows its own.
 func ParseConfiguredCatalog(data []byte) (ConfiguredCatalog, error) {
 	var c ConfiguredCatalog
 	if err := json.Unmarshal(data, &c); err != nil {
 		return c, &Error{Kind: ConfigError, Message: "The catalog is not a configured catalog of the Airbyte protocol: " + err.Error(), Err: err}
+	}
+	if c.Streams == nil { // as in the CATALOG message that discover prints
+		return c, &Error{Kind: ConfigError, Message: "The catalog has no list of streams. A configured catalog is {\"streams\":[{\"stream\":{\"name\":…},\"sync_mode\":…}]}."}
 	}
 	seen := map[StreamID]bool{}
 	for i, s := range c.Streams {

@@ -1,10 +1,12 @@
 package protocol
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -12,19 +14,79 @@ import (
 )
 
 // DecodeConfig reads a configuration into config, a pointer to a struct that
-// holds the defaults. An explicit null counts as absent. Its error is a Config
-// error that names the key.
+// holds the defaults. An explicit null counts as absent, also for defaults that
+// are slices, maps and pointers. Its error is a [ConfigError] that names the
+// key.
 func DecodeConfig(raw json.RawMessage, config any) error {
-	err := json.Unmarshal(raw, config)
+	given, err := withoutNulls(raw)
+	if err == nil {
+		err = json.Unmarshal(given, config)
+	}
 	var wrongType *json.UnmarshalTypeError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &wrongType) && wrongType.Field != "":
-		return &Error{Kind: ConfigError, Message: fmt.Sprintf("The configuration's %q is a JSON %s where a value of type %s belongs.",
-			wrongType.Field, wrongType.Value, wrongType.Type), Err: err}
+		value, _, _ := strings.Cut(wrongType.Value, " ") // without the value itself, which may be secret
+		return &Error{Kind: ConfigError, Message: fmt.Sprintf("The configuration's %q is of type %s where %s belongs.",
+			wrongType.Field, value, jsonType(wrongType.Type)), Err: fmt.Errorf("decoding %q: %s is no %s", wrongType.Field, value, wrongType.Type)}
 	default:
 		return &Error{Kind: ConfigError, Message: "The configuration cannot be read: " + err.Error(), Err: err}
+	}
+}
+
+// withoutNulls returns a JSON value without the members that are null.
+func withoutNulls(raw json.RawMessage) (json.RawMessage, error) {
+	value, err := decodeAny(raw)
+	if err != nil {
+		return nil, err
+	}
+	var clean func(v any)
+	clean = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			maps.DeleteFunc(v, func(_ string, member any) bool { return member == nil })
+			for _, member := range v {
+				clean(member)
+			}
+		case []any:
+			for _, item := range v {
+				clean(item)
+			}
+		}
+	}
+	clean(value)
+	return json.Marshal(value)
+}
+
+// decodeAny decodes one JSON value with its numbers as they are written.
+func decodeAny(raw json.RawMessage) (value any, err error) {
+	if !json.Valid(raw) { // also what follows the value
+		return nil, json.Unmarshal(raw, &value)
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	err = dec.Decode(&value)
+	return value, err
+}
+
+// jsonType names the JSON type that t is decoded from.
+func jsonType(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Bool:
+		return "boolean"
+	case reflect.String:
+		return "string"
+	case reflect.Slice, reflect.Array:
+		return "array"
+	case reflect.Float32, reflect.Float64:
+		return "number"
+	case reflect.Struct, reflect.Map:
+		return "object"
+	case reflect.Pointer:
+		return jsonType(t.Elem())
+	default:
+		return "integer"
 	}
 }
 
@@ -32,8 +94,8 @@ func DecodeConfig(raw json.RawMessage, config any) error {
 // paths. Keys with a leading underscore belong to orchestrators and are passed
 // over.
 func unknownKeys(schema *jsonschema.Schema, config json.RawMessage) []string {
-	var value any
-	if err := json.Unmarshal(config, &value); err != nil {
+	value, err := decodeAny(config)
+	if err != nil {
 		return nil
 	}
 	var unknown []string
@@ -59,9 +121,14 @@ func unknownKeys(schema *jsonschema.Schema, config json.RawMessage) []string {
 				if strings.HasPrefix(key, "_") {
 					continue
 				}
-				if s, ok := declared[key]; ok {
-					walk(s, v[key], path+key+".")
-				} else {
+				known := false
+				for name, s := range declared {
+					if strings.EqualFold(name, key) { // as encoding/json matches them
+						known = true
+						walk(s, v[key], path+key+".")
+					}
+				}
+				if !known {
 					unknown = append(unknown, path+key)
 				}
 			}

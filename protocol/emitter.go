@@ -1,15 +1,17 @@
 package protocol
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/invopop/jsonschema"
 )
 
 const (
@@ -17,23 +19,28 @@ const (
 	flushInterval = time.Second // how long a record may wait in the buffer
 )
 
-// Emitter is the only writer of the message stream. It writes whole lines, is
-// safe for concurrent use, and flushes after everything that is not a record.
+// Emitter is the only writer of the message stream. It is safe for concurrent
+// use, hands whole lines to the operating system, and writes out at once after
+// everything that is not a record; records wait a second at most.
 //
-// For a source it counts the records of each stream and stamps the count on
-// that stream's next state, so that a connector cannot forget.
+// For a source it keeps what a connector could forget: it counts the records of
+// each stream and stamps the count on that stream's next state, reports RUNNING
+// at the first record (of an empty stream before COMPLETE), and lets nothing
+// follow a stream's last status.
 //
 // The first failed write is kept and returned by every later call: whoever
 // reads the stream is gone, and the run should end.
 type Emitter struct {
 	mu      sync.Mutex
-	w       *bufio.Writer
+	w       io.Writer
+	buf     []byte // whole lines
 	err     error
-	line    []byte // scratch for the line being made
 	streams map[StreamID]*emitted
 	secrets Redactor
+	schema  *jsonschema.Schema // of the configuration; nil: not known
 	log     *slog.Logger
-	pending bool // a flush is due
+	timer   *time.Timer // for a flush; nil before the first record
+	waiting bool        // the timer runs
 	now     func() time.Time
 }
 
@@ -44,9 +51,12 @@ type emitted struct {
 	status  StreamStatus
 }
 
+func (s *emitted) open() bool { return s.status == Started || s.status == Running }
+func (s *emitted) over() bool { return s.status == Complete || s.status == Incomplete }
+
 // NewEmitter returns an Emitter that writes to w.
 func NewEmitter(w io.Writer) *Emitter {
-	e := &Emitter{w: bufio.NewWriterSize(w, outputBuffer), streams: map[StreamID]*emitted{}, now: time.Now}
+	e := &Emitter{w: w, streams: map[StreamID]*emitted{}, now: time.Now}
 	e.log = e.newLogger(slog.LevelInfo)
 	return e
 }
@@ -70,37 +80,45 @@ func (e *Emitter) stream(id StreamID) *emitted {
 	return s
 }
 
-// Record writes one record. Data is a JSON object; its bytes pass through
-// untouched, except that line breaks between tokens are taken out.
+// Record writes one record. Data is a JSON object, which the caller vouches
+// for; its bytes pass through untouched, except that line breaks between tokens
+// are taken out.
 func (e *Emitter) Record(id StreamID, data json.RawMessage) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s := e.stream(id)
-	e.line = append(e.line[:0], s.head...)
-	e.line = strconv.AppendInt(e.line, e.now().UnixMilli(), 10)
-	e.line = append(e.line, `,"data":`...)
-	e.line = appendOneLine(e.line, data)
-	e.line = append(e.line, "}}"...)
-	s.records++
-	if !e.pending {
-		e.pending = true
-		time.AfterFunc(flushInterval, func() { _ = e.Flush() }) // the error is kept for the next call
+	if e.err != nil {
+		return e.err
 	}
-	return e.writeLine(false)
+	s := e.stream(id)
+	if s.over() {
+		return fmt.Errorf("writing a record: stream %s is %s", id, s.status)
+	}
+	if s.status == Started {
+		if err := e.writeStatus(id, Running); err != nil {
+			return err
+		}
+	}
+	e.buf = slices.Grow(e.buf, len(s.head)+len(data)+64)
+	e.buf = append(e.buf, s.head...)
+	e.buf = strconv.AppendInt(e.buf, e.now().UnixMilli(), 10)
+	e.buf = append(e.buf, `,"data":`...)
+	e.buf = appendOneLine(e.buf, data)
+	e.buf = append(e.buf, "}}\n"...)
+	s.records++
+	if len(e.buf) >= outputBuffer {
+		return e.flush()
+	}
+	e.flushSoon()
+	return nil
 }
 
 // appendOneLine appends raw JSON without line breaks. Inside a JSON string a
-// line break cannot stand, so every one is white space.
+// line break cannot stand, so every one is white space. (A reader with
+// universal newlines, as Python's, ends a line at a carriage return, too.)
 func appendOneLine(dst, raw []byte) []byte {
-	for _, c := range raw {
-		if c == '\n' || c == '\r' {
-			return appendSqueezed(dst, raw)
-		}
+	if bytes.IndexByte(raw, '\n') < 0 && bytes.IndexByte(raw, '\r') < 0 {
+		return append(dst, raw...)
 	}
-	return append(dst, raw...)
-}
-
-func appendSqueezed(dst, raw []byte) []byte {
 	for _, c := range raw {
 		if c != '\n' && c != '\r' {
 			dst = append(dst, c)
@@ -109,14 +127,17 @@ func appendSqueezed(dst, raw []byte) []byte {
 	return dst
 }
 
-// State writes a source's checkpoint, stamped with the number of records of
-// its streams since their previous state.
+// State writes a source's checkpoint, stamped with the number of records since
+// the previous one: of its stream, or, if it is not a STREAM state, of all.
 func (e *Emitter) State(s State) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var n int64
 	if s.Type == StreamState {
 		st := e.stream(s.Stream)
+		if st.over() {
+			return fmt.Errorf("writing a state: stream %s is %s", s.Stream, st.status)
+		}
 		n, st.records = st.records, 0
 	} else {
 		for _, st := range e.streams {
@@ -124,7 +145,7 @@ func (e *Emitter) State(s State) error {
 			st.records = 0
 		}
 	}
-	return e.writeState(s.withStats("sourceStats", n, 0))
+	return e.writeState(s, "sourceStats", n, 0)
 }
 
 // Echo writes a state back, verbatim, with the number of its records the
@@ -132,107 +153,29 @@ func (e *Emitter) State(s State) error {
 func (e *Emitter) Echo(s State, written, rejected int64) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.writeState(s.withStats("destinationStats", written, rejected))
+	return e.writeState(s, "destinationStats", written, rejected)
 }
 
-func (e *Emitter) writeState(raw json.RawMessage) error {
-	e.line = append(e.line[:0], `{"type":"STATE","state":`...)
-	e.line = appendOneLine(e.line, raw)
-	e.line = append(e.line, '}')
-	return e.writeLine(true)
-}
-
-// Status reports where a stream stands. After COMPLETE or INCOMPLETE the
-// stream is over.
-func (e *Emitter) Status(id StreamID, status StreamStatus) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.stream(id).status = status
-	return e.write(envelope{Type: "TRACE", Trace: &trace{Type: "STREAM_STATUS", EmittedAt: e.millis(),
-		StreamStatus: &streamStatus{Descriptor: newDescriptor(id), Status: status}}})
-}
-
-// RateLimited reports that a stream waits for quota, until the given instant
-// if that is known.
-func (e *Emitter) RateLimited(id StreamID, until time.Time) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	reason := statusReason{Type: "RATE_LIMITED"}
-	if !until.IsZero() {
-		reason.RateLimited = &rateLimited{QuotaReset: until.UnixMilli()}
+func (e *Emitter) writeState(s State, statsKey string, records, rejected int64) error {
+	raw, err := s.withStats(statsKey, records, rejected)
+	if err != nil {
+		return fmt.Errorf("writing a state: %w", err)
 	}
-	return e.write(envelope{Type: "TRACE", Trace: &trace{Type: "STREAM_STATUS", EmittedAt: e.millis(),
-		StreamStatus: &streamStatus{Descriptor: newDescriptor(id), Status: Running, Reasons: []statusReason{reason}}}})
+	e.buf = append(e.buf, `{"type":"STATE","state":`...)
+	e.buf = appendOneLine(e.buf, raw)
+	e.buf = append(e.buf, "}\n"...)
+	return e.flush()
 }
 
-// Control writes the configuration as it has to be from now on. It has reached
-// the reader's pipe when Control returns.
+// Control writes the configuration as it has to be from now on, complete, and
+// keeps the secrets in it out of everything else. It has reached the reader's
+// pipe when Control returns.
 func (e *Emitter) Control(config json.RawMessage) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.secrets.Add(secretValues(e.schema, config)...)
 	return e.write(envelope{Type: "CONTROL", Control: &control{Type: "CONNECTOR_CONFIG", EmittedAt: e.millis(),
 		ConnectorConfig: connectorConfig{Config: config}}})
-}
-
-// Fail reports the failure of one stream and lets the others go on: the stream
-// becomes INCOMPLETE, and the error a TRACE that names it.
-func (e *Emitter) Fail(id StreamID, err error) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	d := describe(err)
-	d.Stream = &id
-	if err := e.writeFailure(d, ""); err != nil {
-		return err
-	}
-	return e.close(id)
-}
-
-func (e *Emitter) close(id StreamID) error {
-	e.stream(id).status = Incomplete
-	return e.write(envelope{Type: "TRACE", Trace: &trace{Type: "STREAM_STATUS", EmittedAt: e.millis(),
-		StreamStatus: &streamStatus{Descriptor: newDescriptor(id), Status: Incomplete}}})
-}
-
-// crash reports the failure of the whole run; streams begun and not ended
-// become INCOMPLETE.
-func (e *Emitter) crash(err error, stack string) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if werr := e.writeFailure(describe(err), stack); werr != nil {
-		return werr
-	}
-	return e.closeOpen()
-}
-
-func (e *Emitter) interrupt() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.closeOpen()
-}
-
-func (e *Emitter) closeOpen() error {
-	var errs []error
-	for id, s := range e.streams {
-		if s.status == Started || s.status == Running {
-			errs = append(errs, e.close(id))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (e *Emitter) writeFailure(d *Error, stack string) error {
-	t := &traceError{
-		Message:     e.secrets.Clean(d.Message),
-		FailureType: d.Kind,
-		StackTrace:  e.secrets.Clean(stack),
-	}
-	if d.Err != nil {
-		t.InternalMessage = e.secrets.Clean(d.Err.Error())
-	}
-	if d.Stream != nil {
-		t.Descriptor = newDescriptor(*d.Stream)
-	}
-	return e.write(envelope{Type: "TRACE", Trace: &trace{Type: "ERROR", EmittedAt: e.millis(), Error: t}})
 }
 
 // Log writes a line for people. Levels are FATAL, ERROR, WARN, INFO, DEBUG and
@@ -250,6 +193,9 @@ func (e *Emitter) spec(s Spec) error {
 }
 
 func (e *Emitter) catalog(c Catalog) error {
+	if c.Streams == nil {
+		c.Streams = []Stream{} // the protocol wants a list
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.write(envelope{Type: "CATALOG", Catalog: &c})
@@ -268,41 +214,52 @@ func (e *Emitter) Flush() error {
 	return e.flush()
 }
 
+// flushSoon sees to it that a record does not wait for the next one. An error
+// of that flush is kept for the next call.
+func (e *Emitter) flushSoon() {
+	switch {
+	case e.waiting:
+		return
+	case e.timer == nil:
+		e.timer = time.AfterFunc(flushInterval, func() {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			e.waiting = false
+			_ = e.flush()
+		})
+	default:
+		e.timer.Reset(flushInterval)
+	}
+	e.waiting = true
+}
+
 func (e *Emitter) flush() error {
-	e.pending = false
-	if e.err == nil {
-		if err := e.w.Flush(); err != nil {
+	if e.err == nil && len(e.buf) > 0 {
+		if _, err := e.w.Write(e.buf); err != nil {
 			e.err = fmt.Errorf("writing to standard output: %w", err)
 		}
+	}
+	e.buf = e.buf[:0]
+	if cap(e.buf) > 2*outputBuffer {
+		e.buf = nil // one huge record does not hold its memory for good
 	}
 	return e.err
 }
 
 func (e *Emitter) write(m envelope) error {
-	line, err := m.encode(e.line[:0])
+	line, err := m.encode(e.buf)
 	if err != nil {
 		return err
 	}
-	e.line = line
-	return e.writeLine(true)
-}
-
-func (e *Emitter) writeLine(flush bool) error {
-	if e.err != nil {
-		return e.err
-	}
-	e.line = append(e.line, '\n')
-	if _, err := e.w.Write(e.line); err != nil {
-		e.err = fmt.Errorf("writing to standard output: %w", err)
-		return e.err
-	}
-	if cap(e.line) > outputBuffer {
-		e.line = nil // one huge record does not hold its memory for good
-	}
-	if flush {
-		return e.flush()
-	}
-	return nil
+	e.buf = line
+	return e.flush()
 }
 
 func (e *Emitter) millis() int64 { return e.now().UnixMilli() }
+
+// broken tells whether the reader of the messages is gone.
+func (e *Emitter) broken() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.err
+}

@@ -3,6 +3,8 @@ package protocol
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 )
 
 // A Kind says whose move it is when something failed; its text is the
@@ -42,14 +44,47 @@ func (e *Error) Unwrap() error { return e.Err }
 // [Emitter.Fail]: the exit code tells, and nothing more is printed.
 var ErrStreamsFailed = errors.New("streams failed")
 
+// Recover, deferred, turns a panic into an error. Every run does so for the
+// goroutine of the connector's method; a goroutine that the connector starts
+// does it for itself, for an unrecovered panic there ends the process without
+// telling the orchestrator why:
+//
+//	group.Go(func() (err error) {
+//		defer protocol.Recover(&err)
+//		…
+//	})
+func Recover(err *error) {
+	if v := recover(); v != nil {
+		*err = &panicError{value: v, stack: string(debug.Stack())}
+	}
+}
+
+type panicError struct {
+	value any
+	stack string
+}
+
+func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+
+func (p *panicError) Unwrap() error {
+	err, _ := p.value.(error)
+	return err
+}
+
 // describe finds the user's sentence in err.
 func describe(err error) *Error {
 	var e *Error
 	switch {
 	case errors.As(err, &e):
 		return &Error{Kind: e.Kind, Message: e.Message, Stream: e.Stream, Err: err}
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return &Error{Kind: TransientError, Message: "The run was interrupted. Start it again to continue from the last state.", Err: err}
+	case errors.Is(err, context.Canceled):
+		return interrupted(err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return &Error{Kind: TransientError, Message: "Something took longer than its time limit: " + err.Error(), Err: err}
 	}
 	return &Error{Kind: SystemError, Message: "Internal error: " + err.Error(), Err: err}
+}
+
+func interrupted(err error) *Error {
+	return &Error{Kind: TransientError, Message: "The run was interrupted. Start it again to continue from the last state.", Err: err}
 }

@@ -3,7 +3,6 @@ package protocol
 import (
 	"context"
 	"log"
-	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -16,13 +15,14 @@ import (
 // code. A second signal ends it at once.
 //
 // Only the run's own writer reaches standard output from here on: descriptor 1
-// becomes a copy of standard error, so that a stray print in any library does
-// not end up between two messages.
+// becomes a copy of standard error, so that a stray print in any library, and in
+// any process it starts, does not end up between two messages.
 //
 // A process that a signal stopped says so as its callers expect. Some (PyAirbyte)
 // accept only a child that died of the signal, so the default action is restored
 // and the signal raised again. Process 1 of a container cannot die of its own
-// signal; it exits with 128 plus the signal's number.
+// signal; it exits with 128 plus the signal's number. A run that was done when
+// the signal came, and any that returns 0 in spite of it, is a success.
 func Main(run func(ctx context.Context, env Env) int) {
 	stdout, err := takeStdout()
 	if err != nil {
@@ -38,7 +38,6 @@ func Main(run func(ctx context.Context, env Env) int) {
 		cancel()
 		dieOf((<-signals).(syscall.Signal))
 	}()
-	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	code := run(ctx, Env{Args: os.Args[1:], Stdin: os.Stdin, Stdout: stdout, Stderr: os.Stderr, Getenv: os.Getenv})
 	if code != exitOK {
 		select {
@@ -64,11 +63,10 @@ func dieOf(s syscall.Signal) {
 // takeStdout returns the process's standard output and lets descriptor 1 lead
 // to standard error.
 func takeStdout() (*os.File, error) {
-	fd, err := unix.Dup(1)
+	fd, err := unix.FcntlInt(1, unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
 		return nil, err
 	}
-	unix.CloseOnExec(fd)
 	if err := unix.Dup2(2, 1); err != nil {
 		return nil, err
 	}

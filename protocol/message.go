@@ -8,7 +8,7 @@ import (
 
 // A StreamStatus is a step in the life of a stream: STARTED, RUNNING (at the
 // first record, or for an empty stream before its end), then one of COMPLETE
-// and INCOMPLETE.
+// and INCOMPLETE. A stream that cannot even begin is INCOMPLETE only.
 type StreamStatus string
 
 const (
@@ -31,6 +31,7 @@ type envelope struct {
 	Control          *control          `json:"control,omitempty"`
 }
 
+// encode appends the message's line to dst.
 func (m envelope) encode(dst []byte) ([]byte, error) {
 	buf := bytes.NewBuffer(dst)
 	enc := json.NewEncoder(buf)
@@ -38,7 +39,7 @@ func (m envelope) encode(dst []byte) ([]byte, error) {
 	if err := enc.Encode(m); err != nil {
 		return nil, fmt.Errorf("encoding a %s message: %w", m.Type, err)
 	}
-	return bytes.TrimRight(buf.Bytes(), "\n"), nil
+	return buf.Bytes(), nil // Encode has ended the line
 }
 
 type logLine struct {

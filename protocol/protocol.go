@@ -29,13 +29,13 @@ import (
 // Version is the version of the connectors, set by the linker.
 var Version = "dev"
 
-// A Source reads from some system. Config is the user's JSON as given; a
-// method reports a bad one as a [Config] error.
+// A Source reads from some system. Config is the user's JSON as given (see
+// [DecodeConfig]); a method reports a bad one as a [ConfigError].
 type Source interface {
 	Spec() Spec
 
-	// Check tests the connection. A nil error is SUCCEEDED. A Config or
-	// Transient error is FAILED with its message; any other error is a crash.
+	// Check tests the connection. A nil error is SUCCEEDED. A ConfigError or
+	// TransientError is FAILED with its message; any other error is a crash.
 	// A token rotated on the way goes out through Emitter.Control.
 	Check(ctx context.Context, config json.RawMessage, out *Emitter) error
 

@@ -7,10 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
-	"os"
-	"runtime/debug"
-	"strings"
 )
 
 // Env is the process as a run sees it; tests make their own.
@@ -22,8 +18,9 @@ type Env struct {
 }
 
 // A Command is a verb of a connector beyond those of the protocol: one for
-// people, which prints text. Flags may register flags; Run gets what remains of
-// the arguments after them.
+// people, which prints text. New registers its flags and returns what it does;
+// that gets in env.Args what remains of the arguments after them. Its error goes
+// to stderr, and the exit code is 1.
 type Command struct {
 	Name    string
 	Summary string // half a sentence for the usage text
@@ -32,12 +29,15 @@ type Command struct {
 
 // Exit codes of a run.
 const (
-	exitOK    = 0
+	exitOK    = 0 // also of a check that says FAILED
 	exitError = 1
-	exitUsage = 2
+	exitUsage = 2 // the arguments make no sense
 )
 
-// RunSource runs one verb of a source and returns the exit code.
+// RunSource runs one verb of a source and returns the exit code: 0 when it did
+// what was asked, 1 when not, 2 for arguments that make no sense. A verb of the
+// protocol, known or not, that does not end with 0 has written a TRACE that says
+// why, unless stdout itself failed; then stderr says it.
 func RunSource(ctx context.Context, s Source, env Env, extra ...Command) int {
 	r := &run{env: env, spec: s.Spec, extra: extra}
 	r.verbs = []verb{
@@ -65,7 +65,8 @@ func RunSource(ctx context.Context, s Source, env Env, extra ...Command) int {
 	return r.do(ctx)
 }
 
-// RunDestination runs one verb of a destination and returns the exit code.
+// RunDestination runs one verb of a destination and returns the exit code as
+// [RunSource] does.
 func RunDestination(ctx context.Context, d Destination, env Env, extra ...Command) int {
 	r := &run{env: env, spec: d.Spec, extra: extra}
 	r.verbs = []verb{
@@ -102,14 +103,16 @@ type verb struct {
 }
 
 func (r *run) do(ctx context.Context) int {
-	if len(r.env.Args) == 0 || r.env.Args[0] == "help" || strings.Trim(r.env.Args[0], "-") == "help" || r.env.Args[0] == "-h" {
+	if len(r.env.Args) == 0 {
 		r.usage()
-		if len(r.env.Args) == 0 {
-			return exitUsage
-		}
-		return exitOK
+		return exitUsage
 	}
 	name, args := r.env.Args[0], r.env.Args[1:]
+	switch name {
+	case "help", "-h", "-help", "--help":
+		r.usage()
+		return exitOK
+	}
 	for _, v := range r.verbs {
 		if v.name == name {
 			return r.protocolVerb(ctx, v, args)
@@ -120,14 +123,14 @@ func (r *run) do(ctx context.Context) int {
 			return r.command(ctx, c, args)
 		}
 	}
-	fmt.Fprintf(r.env.Stderr, "unknown verb %q\n\n", name)
 	r.usage()
-	return exitUsage
+	r.out = NewEmitter(r.env.Stdout)
+	return r.misused(fmt.Sprintf("There is no verb %q.", name))
 }
 
 func (r *run) usage() {
 	w := r.env.Stderr
-	fmt.Fprintf(w, "Usage:\n")
+	fmt.Fprintf(w, "Usage (version %s):\n", Version)
 	for _, v := range r.verbs {
 		fmt.Fprintf(w, "  %s", v.name)
 		for _, f := range v.flags {
@@ -166,133 +169,4 @@ func (r *run) command(ctx context.Context, c Command, args []string) int {
 		return exitError
 	}
 	return exitOK
-}
-
-// protocolVerb runs a verb of the protocol: messages on stdout, and whatever
-// goes wrong, a panic included, as a TRACE there.
-func (r *run) protocolVerb(ctx context.Context, v verb, args []string) (code int) {
-	flags := flag.NewFlagSet(v.name, flag.ContinueOnError)
-	flags.SetOutput(r.env.Stderr)
-	r.paths = map[string]*string{}
-	for _, name := range append(append([]string{}, v.flags...), v.optional...) {
-		r.paths[name] = flags.String(name, "", "path of the "+name+" file")
-	}
-	level := &slog.LevelVar{}
-	debugFlag := flags.Bool("debug", false, "log more")
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return exitOK
-		}
-		return exitUsage
-	}
-	if *debugFlag || r.env.Getenv != nil && strings.EqualFold(r.env.Getenv("LOG_LEVEL"), "debug") {
-		level.Set(slog.LevelDebug)
-	}
-	r.out = NewEmitter(r.env.Stdout)
-	r.out.log = r.out.newLogger(level)
-	defer func() {
-		if p := recover(); p != nil {
-			_ = r.out.crash(fmt.Errorf("panic: %v", p), string(debug.Stack())) // nothing left to tell it to
-			code = exitError
-		}
-	}()
-	if err := r.runVerb(ctx, v); err != nil {
-		return r.report(ctx, err)
-	}
-	if err := r.out.Flush(); err != nil {
-		return exitError
-	}
-	return exitOK
-}
-
-func (r *run) runVerb(ctx context.Context, v verb) error {
-	for _, name := range v.flags {
-		if *r.paths[name] == "" {
-			return &Error{Kind: ConfigError, Message: fmt.Sprintf("%s needs --%s with the path of the %s file.", v.name, name, name)}
-		}
-	}
-	if path, ok := r.paths["config"]; ok {
-		if err := r.readConfig(*path); err != nil {
-			return err
-		}
-	}
-	return v.run(ctx)
-}
-
-// report tells what went wrong and returns the exit code. What was reported
-// stream by stream is not said twice; an interrupted run ends its streams.
-func (r *run) report(ctx context.Context, err error) int {
-	switch {
-	case errors.Is(err, ErrStreamsFailed):
-		_ = r.out.Flush() // the exit code is an error already
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		_ = r.out.interrupt()
-	default:
-		_ = r.out.crash(err, "")
-	}
-	return exitError
-}
-
-func (r *run) runSpec(context.Context) error {
-	s := r.spec()
-	s.ProtocolVersion = "0.18.0"
-	return r.out.spec(s)
-}
-
-func (r *run) runCheck(ctx context.Context, check func(context.Context, json.RawMessage, *Emitter) error) error {
-	err := check(ctx, r.config, r.out)
-	var e *Error
-	switch {
-	case err == nil:
-		return r.out.connectionStatus("SUCCEEDED", "")
-	case errors.As(err, &e) && e.Kind != SystemError:
-		return r.out.connectionStatus("FAILED", e.Message)
-	default:
-		return err
-	}
-}
-
-func (r *run) readConfig(path string) error {
-	data, err := readFile(path, "config")
-	if err != nil {
-		return err
-	}
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(data, &object); err != nil {
-		return &Error{Kind: ConfigError, Message: fmt.Sprintf("The config file %s is not a JSON object: %v.", path, err), Err: err}
-	}
-	r.config = data
-	schema := r.spec().ConnectionSpecification
-	r.out.Redact(secretValues(schema, data)...)
-	for _, key := range unknownKeys(schema, data) {
-		r.out.Log("WARN", fmt.Sprintf("The configuration's key %q is not known and has no effect. See the output of spec for the keys there are.", key))
-	}
-	return nil
-}
-
-func (r *run) readCatalog() (ConfiguredCatalog, error) {
-	data, err := readFile(*r.paths["catalog"], "catalog")
-	if err != nil {
-		return ConfiguredCatalog{}, err
-	}
-	return ParseConfiguredCatalog(data)
-}
-
-func (r *run) readStates() ([]State, error) {
-	if *r.paths["state"] == "" {
-		return nil, nil
-	}
-	data, err := readFile(*r.paths["state"], "state")
-	if err != nil {
-		return nil, err
-	}
-	return ParseStates(data)
-}
-
-func readFile(path, what string) ([]byte, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, &Error{Kind: ConfigError, Message: fmt.Sprintf("The %s file cannot be read: %v.", what, err), Err: err}
-	}
-	return data, nil
 }

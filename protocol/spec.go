@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"encoding/json"
+	"strings"
 
 	"github.com/invopop/jsonschema"
 )
@@ -55,41 +56,62 @@ func allowAdditional(s *jsonschema.Schema) {
 	allowAdditional(s.Items)
 }
 
-// secretValues returns the strings that stand in config where schema says
-// airbyte_secret.
+// secretValues returns the strings and numbers that stand in config where
+// schema says airbyte_secret, or below such a place. Without a schema there are
+// none.
 func secretValues(schema *jsonschema.Schema, config json.RawMessage) []string {
-	var value any
-	if err := json.Unmarshal(config, &value); err != nil {
+	value, err := decodeAny(config)
+	if err != nil {
 		return nil
 	}
 	var found []string
-	var walk func(*jsonschema.Schema, any)
-	walk = func(s *jsonschema.Schema, v any) {
-		if s == nil {
+	var walk func(s *jsonschema.Schema, v any, secret bool)
+	walk = func(s *jsonschema.Schema, v any, secret bool) {
+		if s == nil && !secret {
 			return
+		}
+		if s == nil {
+			s = &jsonschema.Schema{}
+		}
+		if marked, _ := s.Extras["airbyte_secret"].(bool); marked {
+			secret = true
 		}
 		switch v := v.(type) {
 		case string:
-			if secret, _ := s.Extras["airbyte_secret"].(bool); secret {
+			if secret {
 				found = append(found, v)
 			}
+		case json.Number:
+			if secret {
+				found = append(found, v.String())
+			}
 		case map[string]any:
-			if s.Properties != nil {
-				for p := s.Properties.Oldest(); p != nil; p = p.Next() {
-					if member, ok := v[p.Key]; ok {
-						walk(p.Value, member)
-					}
-				}
+			for key, member := range v {
+				walk(property(s, key), member, secret)
 			}
 			for _, option := range s.OneOf {
-				walk(option, v)
+				walk(option, v, secret)
 			}
 		case []any:
 			for _, item := range v {
-				walk(s.Items, item)
+				walk(s.Items, item, secret)
 			}
 		}
 	}
-	walk(schema, value)
+	walk(schema, value, false)
 	return found
+}
+
+// property returns the schema of a member, nil if there is none. Names are
+// compared as encoding/json does.
+func property(s *jsonschema.Schema, name string) *jsonschema.Schema {
+	if s.Properties == nil {
+		return nil
+	}
+	for p := s.Properties.Oldest(); p != nil; p = p.Next() {
+		if strings.EqualFold(p.Key, name) {
+			return p.Value
+		}
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package protocol
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 )
@@ -26,12 +27,16 @@ type State struct {
 	Raw     json.RawMessage // the AirbyteStateMessage, verbatim
 }
 
-// NewStreamState makes a source's checkpoint of one stream.
+// NewStreamState makes a source's checkpoint of one stream. State is a JSON
+// object, or nil for "start over".
 func NewStreamState(id StreamID, state json.RawMessage) State {
 	var b []byte
 	b = append(b, `{"type":"STREAM","stream":{"stream_descriptor":`...)
 	b = appendDescriptor(b, id)
 	b = append(b, `,"stream_state":`...)
+	if state == nil {
+		state = json.RawMessage("null")
+	}
 	b = append(b, state...)
 	b = append(b, `}}`...)
 	return State{Type: StreamState, Stream: id, Raw: b}
@@ -60,16 +65,15 @@ func appendString(b []byte, s string) []byte {
 
 type stateAddress struct {
 	Type   StateType `json:"type"`
-	Stream *struct {
+	Stream *struct { // a pointer everywhere: null means absent
 		Descriptor *descriptor     `json:"stream_descriptor"`
 		State      json.RawMessage `json:"stream_state"`
 	} `json:"stream"`
 	Global *struct {
 		StreamStates []struct {
-			Descriptor descriptor `json:"stream_descriptor"`
+			Descriptor *descriptor `json:"stream_descriptor"`
 		} `json:"stream_states"`
 	} `json:"global"`
-	Data json.RawMessage `json:"data"`
 }
 
 type descriptor struct {
@@ -85,8 +89,12 @@ func (d descriptor) id() StreamID {
 	return id
 }
 
-// ParseState reads one AirbyteStateMessage. It keeps raw.
+// ParseState reads one AirbyteStateMessage: the "state" of a STATE message. One
+// without type is what its members say, else LEGACY. It keeps raw.
 func ParseState(raw json.RawMessage) (State, error) {
+	if trimmed := bytes.TrimSpace(raw); len(trimmed) == 0 || trimmed[0] != '{' {
+		return State{}, errors.New("parsing a state: it is not a JSON object")
+	}
 	var a stateAddress
 	if err := json.Unmarshal(raw, &a); err != nil {
 		return State{}, fmt.Errorf("parsing a state: %w", err)
@@ -95,21 +103,24 @@ func ParseState(raw json.RawMessage) (State, error) {
 	switch {
 	case a.Type == StreamState || a.Type == "" && a.Stream != nil:
 		if a.Stream == nil || a.Stream.Descriptor == nil || a.Stream.Descriptor.Name == "" {
-			return s, fmt.Errorf("parsing a state: a STREAM state without stream_descriptor")
+			return State{}, errors.New("parsing a state: a STREAM state without stream_descriptor")
 		}
 		s.Type, s.Stream = StreamState, a.Stream.Descriptor.id()
 	case a.Type == GlobalState || a.Type == "" && a.Global != nil:
 		if a.Global == nil {
-			return s, fmt.Errorf("parsing a state: a GLOBAL state without global")
+			return State{}, errors.New("parsing a state: a GLOBAL state without global")
 		}
 		s.Type = GlobalState
 		for _, st := range a.Global.StreamStates {
+			if st.Descriptor == nil || st.Descriptor.Name == "" {
+				return State{}, errors.New("parsing a state: a GLOBAL state with a stream that has no stream_descriptor")
+			}
 			s.Streams = append(s.Streams, st.Descriptor.id())
 		}
 	case a.Type == LegacyState || a.Type == "":
 		s.Type = LegacyState
 	default:
-		return s, fmt.Errorf("parsing a state: unknown type %q", a.Type)
+		return State{}, fmt.Errorf("parsing a state: unknown type %q", a.Type)
 	}
 	return s, nil
 }
@@ -132,7 +143,7 @@ func ParseStates(data []byte) ([]State, error) {
 		return nil, &Error{Kind: ConfigError, Message: "The state file is not a list of states of the Airbyte protocol: " + err.Error() +
 			". Give the output of the destination's state command, or leave --state away to start over.", Err: err}
 	}
-	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))
+	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte(byteOrderMark)))
 	switch {
 	case len(data) == 0 || bytes.Equal(data, []byte("null")):
 		return nil, nil
@@ -169,7 +180,7 @@ func ParseStates(data []byte) ([]State, error) {
 // withStats returns the state message with stats under key ("sourceStats" or
 // "destinationStats"), replacing what stood there, all other bytes untouched.
 // Counts are written with a decimal point, as the protocol's own models do.
-func (s State) withStats(key string, records, rejected int64) json.RawMessage {
+func (s State) withStats(key string, records, rejected int64) (json.RawMessage, error) {
 	stats := make([]byte, 0, 64)
 	stats = append(stats, `{"recordCount":`...)
 	stats = strconv.AppendInt(stats, records, 10)
@@ -183,16 +194,18 @@ func (s State) withStats(key string, records, rejected int64) json.RawMessage {
 	return spliceMember(s.Raw, key, stats)
 }
 
-// spliceMember sets one member of a JSON object known to be valid.
-func spliceMember(object []byte, key string, value []byte) []byte {
+// spliceMember sets one member of a JSON object.
+func spliceMember(object []byte, key string, value []byte) ([]byte, error) {
 	object = bytes.TrimSpace(object)
-	if start, end, ok := findMember(object, key); ok {
-		out := make([]byte, 0, len(object)+len(value))
-		out = append(out, object[:start]...)
-		out = append(out, value...)
-		return append(out, object[end:]...)
+	if !json.Valid(object) || object[0] != '{' {
+		return nil, errors.New("it is not a JSON object")
 	}
 	out := make([]byte, 0, len(object)+len(key)+len(value)+4)
+	if start, end, ok := findMember(object, key); ok {
+		out = append(out, object[:start]...)
+		out = append(out, value...)
+		return append(out, object[end:]...), nil
+	}
 	out = append(out, object[:len(object)-1]...)
 	if len(bytes.TrimSpace(object[1:len(object)-1])) > 0 {
 		out = append(out, ',')
@@ -201,10 +214,11 @@ func spliceMember(object []byte, key string, value []byte) []byte {
 	out = append(out, key...)
 	out = append(out, `":`...)
 	out = append(out, value...)
-	return append(out, '}')
+	return append(out, '}'), nil
 }
 
-// findMember returns where the value of a top-level member stands.
+// findMember returns where the value of a top-level member of a valid object
+// stands. Of members that share a name the last counts, as it does for readers.
 func findMember(object []byte, key string) (start, end int, ok bool) {
 	dec := json.NewDecoder(bytes.NewReader(object))
 	if _, err := dec.Token(); err != nil { // {
@@ -221,8 +235,8 @@ func findMember(object []byte, key string) (start, end int, ok bool) {
 		}
 		if name == key {
 			end = int(dec.InputOffset())
-			return end - len(value), end, true
+			start, ok = end-len(value), true
 		}
 	}
-	return 0, 0, false
+	return start, end, ok
 }

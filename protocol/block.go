@@ -1,0 +1,117 @@
+package protocol
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	blockSize     = 1 << 20
+	minRead       = 64 << 10  // what a pipe gives at most
+	maxLineSize   = 256 << 20 // the longest message read
+	byteOrderMark = "\xef\xbb\xbf"
+)
+
+// A block is a stretch of the input. One goroutine, the Input's, appends to it
+// while others read what stands before: bytes once read do not change until the
+// last reference is gone.
+type block struct {
+	buf  []byte // buf[:n] holds whole lines, buf[n:] the beginning of one
+	n    int
+	refs atomic.Int32
+	pool *sync.Pool
+}
+
+func (b *block) release() {
+	if b.refs.Add(-1) == 0 && cap(b.buf) == blockSize {
+		b.pool.Put(b)
+	}
+}
+
+// fill reads until there is at least one more whole line. It goes on in the
+// current block while that has room, so that a slow pipe does not cost a block
+// for every read, and a line split between blocks is copied once.
+func (in *Input) fill() error {
+	if in.block == nil {
+		if in.err != nil {
+			return in.err
+		}
+		in.block = in.newBlock(0)
+	}
+	for in.err == nil {
+		b := in.room()
+		old := len(b.buf)
+		n, err := in.r.Read(b.buf[old : cap(b.buf)-1]) // lastLine needs one byte
+		b.buf = b.buf[:old+n]
+		switch { // the lines before an error are handed out first
+		case errors.Is(err, io.EOF):
+			in.err = io.EOF
+		case err != nil:
+			in.err = fmt.Errorf("reading the input: %w", err)
+		}
+		if end := bytes.LastIndexByte(b.buf[old:], '\n'); end >= 0 {
+			b.n = old + end + 1
+			return nil
+		}
+		if len(b.buf)-b.n > in.maxLine {
+			in.err = &Error{Kind: SystemError, Message: fmt.Sprintf(
+				"Line %d of the input is longer than %d MiB, the longest message this destination reads.", in.line, in.maxLine>>20)}
+		}
+	}
+	if errors.Is(in.err, io.EOF) && len(in.block.buf) > in.block.n {
+		return in.lastLine()
+	}
+	in.block.release()
+	in.block = nil
+	return in.err
+}
+
+// lastLine ends the line that the input left without an end.
+func (in *Input) lastLine() error {
+	b := in.block
+	if line := bytes.TrimSpace(b.buf[b.n:]); len(line) > 0 && line[0] == '{' && !json.Valid(line) {
+		in.err = brokenMessage(in.line, errors.New("it ends in the middle"))
+		return in.err
+	}
+	b.buf = append(b.buf, '\n')
+	b.n = len(b.buf)
+	return nil
+}
+
+// room returns the current block if a read into it is worth while, else a new
+// one that begins with the unfinished line. A block that grew for a long line
+// serves that line only, so that the records after it do not keep it alive.
+func (in *Input) room() *block {
+	old := in.block
+	grown := cap(old.buf) > blockSize
+	if cap(old.buf)-len(old.buf) > minRead && !(grown && old.n > 0) {
+		return old
+	}
+	rest := old.buf[old.n:]
+	b := in.newBlock(len(rest))
+	b.buf = append(b.buf, rest...)
+	old.release()
+	in.block, in.pos = b, 0
+	return b
+}
+
+// newBlock returns an empty block for an unfinished line of which rest bytes
+// are here. Long lines get twice that, but no more than the longest line needs.
+func (in *Input) newBlock(rest int) *block {
+	size := blockSize
+	if rest > blockSize/2 {
+		size = max(size, min(2*rest, in.maxLine)+2*minRead)
+	}
+	b, _ := in.free.Get().(*block)
+	if b == nil || cap(b.buf) < size {
+		b = &block{buf: make([]byte, 0, size), pool: &in.free}
+	}
+	b.buf, b.n = b.buf[:0], 0
+	b.refs.Store(1)
+	return b
+}

@@ -1,0 +1,163 @@
+package protocol
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// protocolVerb runs a verb of the protocol: messages on stdout, and whatever
+// goes wrong, a panic included, as a TRACE there.
+func (r *run) protocolVerb(ctx context.Context, v verb, args []string) int {
+	flags := flag.NewFlagSet(v.name, flag.ContinueOnError)
+	flags.SetOutput(r.env.Stderr)
+	r.paths = map[string]*string{}
+	for _, name := range slices.Concat(v.flags, v.optional) {
+		r.paths[name] = flags.String(name, "", "path of the "+name+" `FILE`")
+	}
+	debug := flags.Bool("debug", false, "log more")
+	r.out = NewEmitter(r.env.Stdout)
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case err != nil:
+		return r.misused(fmt.Sprintf("%s cannot be run with these arguments: %v.", v.name, err))
+	case flags.NArg() > 0:
+		flags.Usage()
+		return r.misused(fmt.Sprintf("%s cannot be run with these arguments: %q belongs to no flag.", v.name, flags.Arg(0)))
+	}
+	if *debug || r.env.Getenv != nil && strings.EqualFold(r.env.Getenv("LOG_LEVEL"), "debug") {
+		r.out.log = r.out.newLogger(slog.LevelDebug)
+	}
+	err := r.runVerb(ctx, v)
+	if err == nil {
+		err = r.out.Flush()
+	}
+	if err != nil {
+		r.report(ctx, err)
+		return exitError
+	}
+	return exitOK
+}
+
+func (r *run) runVerb(ctx context.Context, v verb) (err error) {
+	defer Recover(&err)
+	for _, name := range v.flags {
+		if *r.paths[name] == "" {
+			return &Error{Kind: ConfigError, Message: fmt.Sprintf("%s needs --%s with the path of the %s file.", v.name, name, name)}
+		}
+	}
+	if path, ok := r.paths["config"]; ok {
+		if err := r.readConfig(*path); err != nil {
+			return err
+		}
+	}
+	return v.run(ctx)
+}
+
+// report tells what went wrong. What was reported stream by stream is not said
+// twice; the streams that a run leaves unfinished are INCOMPLETE.
+func (r *run) report(ctx context.Context, err error) {
+	var werr error
+	switch {
+	case errors.Is(err, ErrStreamsFailed):
+		werr = r.out.closeStreams()
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		werr = r.out.crash(interrupted(err))
+	default:
+		werr = r.out.crash(describe(err))
+	}
+	if werr != nil && !errors.Is(werr, syscall.EPIPE) { // a reader that left knows that it left
+		fmt.Fprintln(r.env.Stderr, r.out.secrets.Clean(errors.Join(werr, err).Error()))
+	}
+}
+
+// misused reports arguments that make no sense, once the usage has been printed.
+func (r *run) misused(message string) int {
+	r.report(context.Background(), &Error{Kind: ConfigError, Message: message})
+	return exitUsage
+}
+
+func (r *run) runSpec(context.Context) error {
+	s := r.spec()
+	s.ProtocolVersion = "0.18.0"
+	return r.out.spec(s)
+}
+
+func (r *run) runCheck(ctx context.Context, check func(context.Context, json.RawMessage, *Emitter) error) error {
+	err := check(ctx, r.config, r.out)
+	var e *Error
+	switch {
+	case err == nil:
+		return r.out.connectionStatus("SUCCEEDED", "")
+	case ctx.Err() != nil, !errors.As(err, &e), e.Kind == SystemError:
+		return err
+	}
+	if e.Err != nil { // the status has room for the sentence only
+		if err := r.out.Log("ERROR", err.Error()); err != nil {
+			return err
+		}
+	}
+	return r.out.connectionStatus("FAILED", e.Message)
+}
+
+func (r *run) readConfig(path string) error {
+	data, err := readFile(path, "config")
+	if err != nil {
+		return err
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(data, &object); err != nil || object == nil {
+		if err == nil {
+			err = errors.New("it is null")
+		}
+		return &Error{Kind: ConfigError, Message: fmt.Sprintf("The config file %s is not a JSON object: %v.", path, err), Err: err}
+	}
+	r.config = data
+	schema := r.spec().ConnectionSpecification
+	r.out.schema = schema
+	r.out.Redact(secretValues(schema, data)...)
+	for _, key := range unknownKeys(schema, data) {
+		if err := r.out.Log("WARN", fmt.Sprintf("The configuration's key %q is not known and has no effect. See the output of spec for the keys there are.", key)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) readCatalog() (ConfiguredCatalog, error) {
+	data, err := readFile(*r.paths["catalog"], "catalog")
+	if err != nil {
+		return ConfiguredCatalog{}, err
+	}
+	return ParseConfiguredCatalog(data)
+}
+
+func (r *run) readStates() ([]State, error) {
+	if *r.paths["state"] == "" {
+		return nil, nil
+	}
+	data, err := readFile(*r.paths["state"], "state")
+	if err != nil {
+		return nil, err
+	}
+	return ParseStates(data)
+}
+
+// readFile returns a file's content without the byte-order mark that some
+// editors put before JSON.
+func readFile(path, what string) ([]byte, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, &Error{Kind: ConfigError, Message: fmt.Sprintf("The %s file cannot be read: %v.", what, err), Err: err}
+	}
+	return bytes.TrimPrefix(data, []byte(byteOrderMark)), nil
+}
