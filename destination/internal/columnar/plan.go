@@ -1,9 +1,10 @@
 package columnar
 
 import (
-	"errors"
+	"fmt"
+	"slices"
+	"strings"
 
-	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/iceberg-go"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -15,7 +16,7 @@ type Names string
 
 const (
 	Lowercase Names = "lowercase" // [a-z0-9_]; the default
-	Preserve  Names = "preserve"  // as they are, save what no engine can take
+	Preserve  Names = "preserve"  // as they are, save what some engine cannot take
 )
 
 // Nested says how objects with declared properties are kept.
@@ -36,42 +37,142 @@ const (
 
 // Options are the user's choices; a zero value is the default.
 type Options struct {
-	Names     Names
-	Nested    Nested
-	Numbers   Numbers
-	Namespace string // for streams that carry none
+	Names   Names
+	Nested  Nested
+	Numbers Numbers
 }
 
 // Plan says how the records of one stream become rows of one table.
 type Plan struct {
 	Stream    protocol.StreamID
-	Namespace string          // a legal Iceberg namespace
+	Namespace string          // a legal Iceberg namespace; "" when the stream has none
 	Table     string          // a legal table name
 	Schema    *iceberg.Schema // the wanted columns in order, then the four of Airbyte; ids are provisional
 	Dedup     bool            // keep one row per key: destination_sync_mode append_dedup
 	Key       []string        // columns of the primary key; only when Dedup
-	Cursor    string          // column that orders versions of a row; "" orders by arrival
+	Cursor    string          // column that orders versions of a row, only when Dedup; "" orders by arrival
 	Deleted   string          // column of _ab_cdc_deleted_at; "" when the stream has none
+
+	fields []field // the columns of Schema
 }
 
-var errUnfinished = errors.New("columnar: not yet")
-
-// NewPlan plans one stream by itself. Its error is a Config error that names
-// the stream, the field and the remedy.
-func NewPlan(s protocol.ConfiguredStream, o Options) (*Plan, error) { return nil, errUnfinished }
-
-// NewPlans plans all streams of a catalog, so that no two of them write the
-// same table.
-func NewPlans(c protocol.ConfiguredCatalog, o Options) ([]*Plan, error) { return nil, errUnfinished }
-
-// Layout is a plan bound to a table: its columns carry the table's field ids.
-type Layout struct {
-	schema *arrow.Schema
+// NewPlan plans one stream. Its error is a Config error that names the stream,
+// the field and the remedy.
+func NewPlan(s protocol.ConfiguredStream, o Options) (*Plan, error) {
+	id := s.ID()
+	p := &Plan{
+		Stream: id,
+		Table:  o.Names.Legal(id.Name),
+		Dedup:  s.DestinationSyncMode == protocol.AppendDedup,
+		fields: fieldsOf(parseSchema(s.Stream.JSONSchema).properties, o, true),
+	}
+	if id.Namespace != "" {
+		p.Namespace = o.Names.Legal(id.Namespace)
+	}
+	for _, path := range s.Key() {
+		if f := p.property(path); f != nil && f.kind == kindDouble {
+			f.kind = kindDecimal // whatever the mode, so that the mode can be changed later
+		}
+	}
+	if p.Dedup {
+		if err := p.keyed(s); err != nil {
+			return nil, &protocol.Error{Kind: protocol.ConfigError, Stream: &id, Message: fmt.Sprintf("Stream %s: %v.", id, err)}
+		}
+	}
+	if f := p.property([]string{"_ab_cdc_deleted_at"}); f != nil {
+		p.Deleted = f.column
+	}
+	p.fields = append(p.fields, airbyteFields()...)
+	p.Schema = icebergSchema(p.fields)
+	return p, nil
 }
 
-// Bind finds the plan's columns in a table by name.
-func (p *Plan) Bind(table *iceberg.Schema) (*Layout, error) { return nil, errUnfinished }
+// keyed finds the columns that tell rows apart and that order them.
+func (p *Plan) keyed(s protocol.ConfiguredStream) error {
+	if len(s.Key()) == 0 {
+		return fmt.Errorf("append_dedup needs a primary key; choose one in the catalog, or the sync mode append")
+	}
+	for _, path := range s.Key() {
+		f := p.property(path)
+		switch {
+		case len(path) != 1:
+			return fmt.Errorf("the primary key %q is inside an object; choose a key of top-level fields, or the sync mode append", protocol.PathString(path))
+		case f == nil:
+			return fmt.Errorf("the primary key %q is not in the stream's schema; refresh the schema, or choose another key", path[0])
+		case f.kind == kindStruct || f.kind == kindList:
+			return fmt.Errorf("the primary key %q is an object or an array; choose a key of strings, numbers, dates or booleans, or the sync mode append", path[0])
+		}
+		f.key = true
+		if !slices.Contains(p.Key, f.column) {
+			p.Key = append(p.Key, f.column)
+		}
+	}
+	path := s.Cursor()
+	if len(path) == 0 {
+		return nil
+	}
+	f := p.property(path)
+	switch {
+	case len(path) != 1:
+		return fmt.Errorf("the cursor %q is inside an object; choose a top-level field", protocol.PathString(path))
+	case f == nil:
+		return fmt.Errorf("the cursor %q is not in the stream's schema; refresh the schema, or choose another cursor", path[0])
+	case f.kind == kindStruct || f.kind == kindList || f.kind == kindJSON:
+		return fmt.Errorf("the cursor %q has values of no single simple type, which have no order; choose another cursor", path[0])
+	}
+	p.Cursor = f.column
+	return nil
+}
 
-// Arrow returns the schema of the batches, with PARQUET:field_id metadata on
-// every field.
-func (l *Layout) Arrow() *arrow.Schema { return l.schema }
+// property finds the column of a top-level property.
+func (p *Plan) property(path []string) *field {
+	if len(path) != 1 {
+		return nil
+	}
+	i := slices.IndexFunc(p.fields, func(f field) bool { return f.name == path[0] })
+	if i < 0 {
+		return nil
+	}
+	return &p.fields[i]
+}
+
+// The columns that Airbyte adds to each table, the last ones of every plan.
+const (
+	rawIDColumn = iota
+	extractedAtColumn
+	metaColumn
+	generationColumn
+	airbyteColumns
+)
+
+func airbyteFields() []field {
+	named := func(name string, f field) field {
+		f.name, f.column = name, name
+		return f
+	}
+	text := field{kind: kindString}
+	change := field{kind: kindStruct, fields: []field{named("field", text), named("change", text), named("reason", text)}}
+	changes := field{kind: kindList, element: new(field)}
+	*changes.element = named("element", change)
+	return []field{
+		rawIDColumn:       named("_airbyte_raw_id", field{kind: kindString, key: true}),
+		extractedAtColumn: named("_airbyte_extracted_at", field{kind: kindTimestampTZ}),
+		metaColumn: named("_airbyte_meta", field{kind: kindStruct, fields: []field{
+			named("sync_id", field{kind: kindLong}), named("changes", changes)}}),
+		generationColumn: named("_airbyte_generation_id", field{kind: kindLong}),
+	}
+}
+
+// icebergSchema numbers the fields and returns their schema. The key columns
+// are its identifier; the row id, though required, is not.
+func icebergSchema(fields []field) *iceberg.Schema {
+	last := 0
+	list := icebergFields(fields, func() int { last++; return last })
+	var identifier []int
+	for _, f := range fields {
+		if f.key && !strings.HasPrefix(f.column, "_airbyte_") {
+			identifier = append(identifier, f.id)
+		}
+	}
+	return iceberg.NewSchemaWithIdentifiers(0, identifier, list...)
+}

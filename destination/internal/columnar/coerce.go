@@ -1,0 +1,155 @@
+package columnar
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// coerce parses a value that does not have the usual form of its column:
+//
+//   - numbers are kept exactly or not at all: 1.0 is an integer, 1.5 is none;
+//     of doubles the nearest one is kept
+//   - a string that is a number, true or false counts as what it says
+//   - a string column keeps the JSON text of what is no string
+//   - dates and timestamps are strings, never numbers
+//
+// What cannot be kept becomes null, with an entry in _airbyte_meta.changes.
+func (d *Decoder) coerce(c *column, i int) int {
+	b := d.text
+	var text []byte
+	isString := b[i] == '"'
+	end := 0
+	if isString {
+		d.scratch, end = appendString(d.scratch[:0], b, i+1)
+		text = d.scratch
+	} else if end = skip(b, i); end > 0 {
+		text = b[i:end]
+	}
+	if end < 0 {
+		return -1
+	}
+	if b[i] == 'n' {
+		c.null()
+		return end
+	}
+	f := wrong
+	switch c.kind {
+	case kindString:
+		return d.rawText(c, i)
+	case kindBoolean:
+		if yes := string(text) == "true"; yes || string(text) == "false" {
+			c.setBoolean(yes)
+			f = fits
+		}
+	case kindLong:
+		var v int64
+		if v, f = parseLong(text); f == fits {
+			c.words = append(c.words, v)
+			c.rows++
+		}
+	case kindDouble:
+		var v float64
+		if v, f = parseDouble(text); f == fits {
+			c.words = append(c.words, int64(math.Float64bits(v)))
+			c.rows++
+		}
+	case kindDecimal:
+		var low, high int64
+		if low, high, f = parseDecimal(text); f == fits {
+			c.words = append(c.words, low, high)
+			c.rows++
+		}
+	case kindDate:
+		var v int32
+		if isString {
+			v, f = parseDate(text)
+		}
+		if f == fits {
+			c.offsets = append(c.offsets, v)
+			c.rows++
+		}
+	case kindTimestamp, kindTimestampTZ:
+		var v int64
+		if isString {
+			v, f = parseTimestamp(text, c.kind == kindTimestampTZ)
+		}
+		if f == fits {
+			c.words = append(c.words, v)
+			c.rows++
+		}
+	}
+	if f != fits {
+		c.null()
+		if ch := (change{c, f}); !slices.Contains(d.changes, ch) {
+			d.changes = append(d.changes, ch) // one for all elements of a list
+		}
+	}
+	return end
+}
+
+// sourceChanges keeps the changes that the source itself reports, with the
+// record's meta at i.
+func (d *Decoder) sourceChanges(batch *Batch, i int) bool {
+	b := d.text
+	if b[i] != '{' {
+		return true
+	}
+	m, i := d.first(d.meta, i+1)
+	for ; m != nil; m, i = d.next(d.meta, m, i) {
+		if i = space(b, i); m.part == changesPart && b[i] == '[' {
+			if c := batch.changes; c.rows < batch.rows {
+				c.padEmpty(batch.rows)
+			}
+			i = d.value(batch.changes, batch.rows, i)
+		} else {
+			i = skip(b, i)
+		}
+		if i < 0 {
+			return false
+		}
+	}
+	return i > 0
+}
+
+// addChanges reports what could not be kept of the current row, after what the
+// source has reported.
+func (b *Batch) addChanges(changes []change) {
+	c := b.changes
+	if c.rows > b.rows {
+		c.rows--
+		c.offsets = c.offsets[:c.rows+1]
+	} else {
+		c.padEmpty(b.rows)
+	}
+	entry := c.element
+	for _, ch := range changes {
+		for i, text := range [...]string{ch.column.path, "NULLED", string(ch.reason)} {
+			f := entry.fields[i]
+			f.pad(entry.rows)
+			f.data = append(f.data, text...)
+			f.offsets = append(f.offsets, int32(len(f.data)))
+			f.rows++
+		}
+		entry.rows++
+	}
+	c.offsets = append(c.offsets, int32(entry.rows))
+	c.rows++
+}
+
+// nullKey is the error of a record without a value in its primary key.
+func (d *Decoder) nullKey(batch *Batch) error {
+	plan := batch.layout.plan
+	message := fmt.Sprintf("Stream %s: a record has no value in its primary key (%s), so it cannot be told from others.",
+		plan.Stream, strings.Join(plan.Key, ", "))
+	for _, ch := range d.changes {
+		if slices.Contains(batch.keys, ch.column) {
+			message = fmt.Sprintf("Stream %s: a record's primary key %q has a value that does not fit the type of its column.", plan.Stream, ch.column.path)
+		}
+	}
+	return &protocol.Error{Kind: protocol.ConfigError, Stream: &plan.Stream,
+		Message: message + " Choose another primary key, or the sync mode append."}
+}

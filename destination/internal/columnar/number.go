@@ -1,0 +1,278 @@
+package columnar
+
+import (
+	"math"
+	"math/bits"
+	"strconv"
+	"unsafe"
+)
+
+// A fit says whether a value could be kept in its column. The texts are those
+// of the protocol's AirbyteRecordMessageMetaChange.
+type fit string
+
+const (
+	fits     fit = ""
+	wrong    fit = "DESTINATION_SERIALIZATION_ERROR"   // another type, or text that cannot be read
+	tooLarge fit = "DESTINATION_FIELD_SIZE_LIMITATION" // a type's range or precision is exceeded
+)
+
+// The functions here read the text of a JSON number, be it from a number or
+// from a string, and give its value exactly or say why not.
+
+// parseLong reads an integer. 1.0 and 1e3 are integers, 1.5 is none.
+func parseLong(text []byte) (int64, fit) {
+	n, ok := scanDecimal(text)
+	if !ok {
+		return 0, wrong
+	}
+	high, low, f := n.scaled(0)
+	switch {
+	case f == inexact:
+		return 0, wrong
+	case f != fits || high != 0 || low > 1<<63 || low == 1<<63 && !n.negative:
+		return 0, tooLarge
+	case n.negative:
+		return -int64(low), fits // also of 1<<63
+	}
+	return int64(low), fits
+}
+
+// parseDouble reads a number as the nearest double.
+func parseDouble(text []byte) (float64, fit) {
+	if !isNumber(text) {
+		return 0, wrong
+	}
+	v, err := strconv.ParseFloat(unsafe.String(unsafe.SliceData(text), len(text)), 64)
+	if err != nil {
+		return 0, tooLarge
+	}
+	return v, fits
+}
+
+// parseDecimal reads a number as a decimal(38,9). Digits that would be lost
+// make it too large: a decimal is exact or it is nothing.
+//
+// The two words are those of a 128-bit integer in two's complement.
+func parseDecimal(text []byte) (low, high int64, f fit) {
+	n, ok := scanDecimal(text)
+	if !ok {
+		return 0, 0, wrong
+	}
+	h, l, f := n.scaled(decimalScale)
+	if f != fits {
+		return 0, 0, tooLarge
+	}
+	if n.negative {
+		var borrow uint64
+		l, borrow = bits.Sub64(0, l, 0)
+		h, _ = bits.Sub64(0, h, borrow)
+	}
+	return int64(l), int64(h), fits
+}
+
+// isNumber tells whether a text that comes from a string is a JSON number.
+func isNumber(text []byte) bool {
+	_, ok := scanDecimal(text)
+	return ok
+}
+
+// decimalText is a number taken apart: ±0.digits × 10^point, where the digits
+// stand in text between first and last, perhaps with a point among them.
+type decimalText struct {
+	text     []byte // from the first to the last digit that is not zero
+	count    int    // of those digits
+	exponent int    // of the last of them
+	negative bool
+}
+
+const maxExponent = 1 << 20 // far beyond every type, far from overflow
+
+// scanDecimal takes a number apart, strictly by the grammar of JSON.
+func scanDecimal(text []byte) (n decimalText, ok bool) {
+	i, end := 0, len(text)
+	if i < end && text[i] == '-' {
+		n.negative = true
+		i++
+	}
+	first, last := -1, -1 // significant digits
+	start, point := i, -1
+	for ; i < end; i++ {
+		c := text[i]
+		if c == '.' && point < 0 && i > start {
+			point = i
+			continue
+		}
+		if c-'0' > 9 {
+			break
+		}
+		if c != '0' {
+			if first < 0 {
+				first = i
+			}
+			last = i
+		}
+	}
+	stop := i
+	integers := stop - start
+	if point >= 0 {
+		integers = point - start
+	} else {
+		point = stop
+	}
+	if integers == 0 || integers > 1 && text[start] == '0' || point == stop-1 {
+		return n, false
+	}
+	exponent := 0
+	if i < end {
+		if text[i]|0x20 != 'e' {
+			return n, false
+		}
+		i++
+		negative := false
+		if i < end && (text[i] == '+' || text[i] == '-') {
+			negative = text[i] == '-'
+			i++
+		}
+		if i == end {
+			return n, false
+		}
+		for ; i < end; i++ {
+			if text[i]-'0' > 9 {
+				return n, false
+			}
+			exponent = min(exponent*10+int(text[i]-'0'), maxExponent)
+		}
+		if negative {
+			exponent = -exponent
+		}
+	}
+	if first < 0 {
+		return n, true // zero
+	}
+	n.text = text[first : last+1]
+	n.count = len(n.text)
+	if last < point {
+		n.exponent = exponent + point - last - 1
+	} else {
+		n.exponent = exponent + point - last
+		if first < point {
+			n.count--
+		}
+	}
+	return n, true
+}
+
+const inexact fit = "inexact"
+
+// scaled returns the magnitude of n × 10^scale. It is inexact when that is no
+// integer, tooLarge when it has more than 38 digits.
+func (n *decimalText) scaled(scale int) (high, low uint64, f fit) {
+	shift := n.exponent + scale
+	switch {
+	case n.count == 0:
+		return 0, 0, fits
+	case n.count+shift > decimalPrecision:
+		return 0, 0, tooLarge
+	case shift < 0:
+		return 0, 0, inexact
+	}
+	for _, c := range n.text {
+		if c != '.' {
+			high, low = times10(high, low, uint64(c-'0'))
+		}
+	}
+	for range shift {
+		high, low = times10(high, low, 0)
+	}
+	return high, low, fits
+}
+
+// times10 returns a 128-bit number × 10 + digit.
+func times10(high, low, digit uint64) (uint64, uint64) {
+	carry, product := bits.Mul64(low, 10)
+	sum, c := bits.Add64(product, digit, 0)
+	return high*10 + carry + c, sum
+}
+
+// pow10 are powers of ten that are exact as doubles.
+var pow10 = [...]float64{
+	1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9,
+	1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17,
+}
+
+// plainInteger reads the usual form of an integer; end is -1 for any other.
+func plainInteger(b []byte, i int) (v int64, end int) {
+	start := i
+	if b[i] == '-' {
+		start++
+	}
+	var m uint64
+	end = start
+	for {
+		digit := b[end] - '0'
+		if digit > 9 {
+			break
+		}
+		m = m*10 + uint64(digit)
+		end++
+	}
+	count := end - start
+	if uint(count-1) >= 18 || b[start] == '0' && count > 1 || b[end] == '.' || b[end]|0x20 == 'e' {
+		return 0, -1
+	}
+	if start > i {
+		return -int64(m), end
+	}
+	return int64(m), end
+}
+
+// plainNumber reads the usual form of a number: mantissa and power of ten are
+// both exact doubles, hence their quotient is the nearest one. end is -1 for
+// any other form.
+func plainNumber(b []byte, i int) (v float64, end int) {
+	start := i
+	if b[i] == '-' {
+		start++
+	}
+	var m uint64
+	end = start
+	for {
+		digit := b[end] - '0'
+		if digit > 9 {
+			break
+		}
+		m = m*10 + uint64(digit)
+		end++
+	}
+	count, fraction := end-start, 0
+	if count == 0 || b[start] == '0' && count > 1 {
+		return 0, -1
+	}
+	if b[end] == '.' {
+		end++
+		first := end
+		for {
+			digit := b[end] - '0'
+			if digit > 9 {
+				break
+			}
+			m = m*10 + uint64(digit)
+			end++
+		}
+		if fraction = end - first; fraction == 0 {
+			return 0, -1
+		}
+	}
+	if count+fraction > 18 || m >= 1<<53 || b[end]|0x20 == 'e' {
+		return 0, -1
+	}
+	v = float64(m)
+	if fraction > 0 {
+		v /= pow10[fraction]
+	}
+	if start > i {
+		v = math.Copysign(v, -1) // keeps the sign of zero
+	}
+	return v, end
+}

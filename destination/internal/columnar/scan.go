@@ -1,0 +1,296 @@
+package columnar
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"unicode/utf8"
+)
+
+// The functions here read JSON strictly, one line after the other. They take
+// the text and the place to read at and return the place after, or -1 when the
+// text is no JSON. The text ends with a line feed, and no function passes one,
+// so that none of them needs to look for the end of the text.
+
+// maxDepth is how deep the arrays and objects of a skipped value may nest.
+const maxDepth = 1000
+
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// special marks (by their high bits) the bytes of a word that end a run of
+// plain string bytes: the quote, the backslash and control characters. Only
+// the lowest mark is exact.
+func special(word uint64) uint64 {
+	quote := word ^ '"'*ones
+	escape := word ^ '\\'*ones
+	return ((quote-ones)&^quote | (escape-ones)&^escape | (word-' '*ones)&^word) & highs
+}
+
+// space passes white space.
+func space(b []byte, i int) int {
+	for b[i] == ' ' || b[i] == '\t' || b[i] == '\r' {
+		i++
+	}
+	return i
+}
+
+// literal passes the rest of true, false or null.
+func literal(b []byte, i int, text string) int {
+	if len(b)-i >= len(text) && string(b[i:i+len(text)]) == text {
+		return i + len(text)
+	}
+	return -1
+}
+
+// plainRun passes the bytes of a string up to the quote, backslash or control
+// character that ends them. high has a high bit set when one of the bytes had.
+func plainRun(b []byte, i int) (end int, high uint64) {
+	for i+8 <= len(b) {
+		word := binary.LittleEndian.Uint64(b[i:])
+		if m := special(word); m != 0 {
+			n := bits.TrailingZeros64(m) >> 3
+			return i + n, high | word&(1<<(uint(n)*8)-1)
+		}
+		high |= word
+		i += 8
+	}
+	for b[i] >= ' ' && b[i] != '"' && b[i] != '\\' {
+		high |= uint64(b[i])
+		i++
+	}
+	return i, high
+}
+
+// appendString decodes the string whose first byte after the quote is b[i].
+// What is no UTF-8, and half of a surrogate pair, becomes U+FFFD, as it does
+// for encoding/json.
+func appendString(dst, b []byte, i int) ([]byte, int) {
+	start := len(dst)
+	var high uint64
+	for {
+		end, h := plainRun(b, i)
+		high |= h
+		dst = append(dst, b[i:end]...)
+		switch b[end] {
+		case '"':
+			if high&highs != 0 && !utf8.Valid(dst[start:]) {
+				dst = replaceInvalid(dst, start)
+			}
+			return dst, end + 1
+		case '\\':
+			if dst, i = appendEscape(dst, b, end+1); i < 0 {
+				return dst, -1
+			}
+		default:
+			return dst, -1
+		}
+	}
+}
+
+// appendEscape decodes the escape sequence that goes on at i, and the second
+// one of a surrogate pair.
+func appendEscape(dst, b []byte, i int) ([]byte, int) {
+	switch c := b[i]; c {
+	case '"', '\\', '/':
+		return append(dst, c), i + 1
+	case 'b':
+		return append(dst, '\b'), i + 1
+	case 'f':
+		return append(dst, '\f'), i + 1
+	case 'n':
+		return append(dst, '\n'), i + 1
+	case 'r':
+		return append(dst, '\r'), i + 1
+	case 't':
+		return append(dst, '\t'), i + 1
+	case 'u':
+		r := hex4(b, i+1)
+		if r < 0 {
+			return dst, -1
+		}
+		i += 5
+		if r >= 0xd800 && r < 0xdc00 && b[i] == '\\' && b[i+1] == 'u' {
+			if low := hex4(b, i+2); low >= 0xdc00 && low < 0xe000 {
+				r = 0x10000 + (r-0xd800)<<10 + low - 0xdc00
+				i += 6
+			}
+		}
+		return utf8.AppendRune(dst, r), i // which writes surrogates as U+FFFD
+	}
+	return dst, -1
+}
+
+// hex4 reads four hexadecimal digits; -1 when there are none.
+func hex4(b []byte, i int) rune {
+	var r rune
+	for range 4 {
+		c := b[i]
+		switch {
+		case '0' <= c && c <= '9':
+			c -= '0'
+		case 'a' <= c && c <= 'f':
+			c -= 'a' - 10
+		case 'A' <= c && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return -1
+		}
+		r = r<<4 | rune(c)
+		i++
+	}
+	return r
+}
+
+// replaceInvalid makes dst[start:] valid UTF-8.
+func replaceInvalid(dst []byte, start int) []byte {
+	text := string(dst[start:])
+	dst = dst[:start]
+	for _, r := range text {
+		dst = utf8.AppendRune(dst, r)
+	}
+	return dst
+}
+
+// skipString passes the rest of a string.
+func skipString(b []byte, i int) int {
+	for {
+		i, _ = plainRun(b, i)
+		switch b[i] {
+		case '"':
+			return i + 1
+		case '\\':
+			switch b[i+1] {
+			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+				i += 2
+			case 'u':
+				if hex4(b, i+2) < 0 {
+					return -1
+				}
+				i += 6
+			default:
+				return -1
+			}
+		default:
+			return -1
+		}
+	}
+}
+
+// skipNumber passes a number.
+func skipNumber(b []byte, i int) int {
+	if b[i] == '-' {
+		i++
+	}
+	start := i
+	i = digits(b, i)
+	if i == start || b[start] == '0' && i > start+1 {
+		return -1
+	}
+	if b[i] == '.' {
+		start = i + 1
+		if i = digits(b, start); i == start {
+			return -1
+		}
+	}
+	if b[i]|0x20 == 'e' {
+		i++
+		if b[i] == '+' || b[i] == '-' {
+			i++
+		}
+		start = i
+		if i = digits(b, start); i == start {
+			return -1
+		}
+	}
+	return i
+}
+
+func digits(b []byte, i int) int {
+	for b[i]-'0' <= 9 {
+		i++
+	}
+	return i
+}
+
+// skipScalar passes a string, a number or a literal.
+func skipScalar(b []byte, i int) int {
+	switch b[i] {
+	case '"':
+		return skipString(b, i+1)
+	case 't':
+		return literal(b, i, "true")
+	case 'f':
+		return literal(b, i, "false")
+	case 'n':
+		return literal(b, i, "null")
+	}
+	return skipNumber(b, i)
+}
+
+// skip passes any value. It does not recurse: nothing in the input can make
+// the stack grow.
+func skip(b []byte, i int) int {
+	i = space(b, i)
+	if b[i] != '{' && b[i] != '[' {
+		return skipScalar(b, i)
+	}
+	var closers [maxDepth]byte // of what is open
+	depth := 0
+	for {
+		switch c := b[i]; c {
+		case '{', '[':
+			if depth == maxDepth {
+				return -1
+			}
+			closers[depth] = c + 2 // '{' and '}', '[' and ']' are two apart
+			depth++
+			i = space(b, i+1)
+			if b[i] == c+2 {
+				break
+			}
+			if c == '{' {
+				i = skipKey(b, i)
+			}
+			if i < 0 {
+				return -1
+			}
+			continue
+		default:
+			if i = skipScalar(b, i); i < 0 {
+				return -1
+			}
+		}
+		for i = space(b, i); b[i] == closers[depth-1]; i = space(b, i) {
+			i++
+			if depth--; depth == 0 {
+				return i
+			}
+		}
+		if b[i] != ',' {
+			return -1
+		}
+		i = space(b, i+1)
+		if closers[depth-1] == '}' {
+			i = skipKey(b, i)
+		}
+		if i < 0 {
+			return -1
+		}
+	}
+}
+
+// skipKey passes the name of a member, the colon and the space around it.
+func skipKey(b []byte, i int) int {
+	if b[i] != '"' {
+		return -1
+	}
+	if i = skipString(b, i+1); i < 0 {
+		return -1
+	}
+	if i = space(b, i); b[i] != ':' {
+		return -1
+	}
+	return space(b, i+1)
+}

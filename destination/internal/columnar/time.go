@@ -1,0 +1,207 @@
+package columnar
+
+import (
+	"bytes"
+	"encoding/binary"
+)
+
+// Dates and timestamps are the days and microseconds since 1970, of the years
+// 1 to 9999 of the Gregorian calendar. A second 60 is the first moment of the
+// next minute, as POSIX counts leap seconds.
+
+const (
+	secondsPerDay = 24 * 60 * 60
+	firstMicro    = -719162 * secondsPerDay * 1_000_000 // 0001-01-01
+	endMicro      = 2932897 * secondsPerDay * 1_000_000 // 10000-01-01
+)
+
+// plainTimestamp reads the usual form of an instant in a JSON string,
+// 2006-01-02T15:04:05.999999Z with or without a fraction, up to and with the
+// closing quote; end is -1 for any other form.
+func plainTimestamp(b []byte, i int) (micros int64, end int) {
+	if len(b)-i < 24 {
+		return 0, -1
+	}
+	// With the separators subtracted, every byte must be a digit's value, and
+	// at the separators' places zero.
+	w0 := binary.LittleEndian.Uint64(b[i:]) ^ 0x2d30302d30303030   // 0000-00-
+	w1 := binary.LittleEndian.Uint64(b[i+8:]) ^ 0x30303a3030543030 // 00T00:00
+	w2 := binary.LittleEndian.Uint64(b[i+16:])&0xffffff ^ 0x30303a // :00
+	bad := w0 | (w0 + 0x7f76767f76767676) | w1 | (w1 + 0x76767f76767f7676) | w2 | (w2 + 0x76767f)
+	if bad&highs != 0 {
+		return 0, -1
+	}
+	// Pairs of digits as numbers, in the place of their first digit.
+	w0 = w0*10 + w0>>8
+	w1 = w1*10 + w1>>8
+	w2 = w2*10 + w2>>8
+	year, month, day := int(w0&0xff)*100+int(w0>>16&0xff), int(w0>>40&0xff), int(w1&0xff)
+	hour, minute, second := int64(w1>>24&0xff), int64(w1>>48&0xff), int64(w2>>8&0xff)
+	if !isDate(year, month, day) || hour > 23 || minute > 59 || second > 59 {
+		return 0, -1
+	}
+	i += 19
+	fraction, count := int64(0), 0
+	if b[i] == '.' {
+		for i++; b[i]-'0' <= 9; i++ {
+			fraction = fraction*10 + int64(b[i]-'0')
+			count++
+		}
+		if count == 0 || count > 6 {
+			return 0, -1
+		}
+	}
+	if b[i] != 'Z' || b[i+1] != '"' {
+		return 0, -1
+	}
+	seconds := days(year, month, day)*secondsPerDay + hour*3600 + minute*60 + second
+	return seconds*1_000_000 + fraction*microsOfFraction[count], i + 2
+}
+
+// microsOfFraction is the worth of the last digit of a fraction of a second.
+var microsOfFraction = [...]int64{0, 100_000, 10_000, 1000, 100, 10, 1}
+
+// parseTimestamp reads a timestamp leniently: T or a blank between date and
+// time, or no time; no seconds, or a fraction of any length, cut to
+// microseconds; Z, UTC or an offset, or none. An instant without an offset is
+// in UTC. A wall-clock time with an offset other than zero is wrong: either
+// reading of it would change it.
+func parseTimestamp(text []byte, zoned bool) (micros int64, f fit) {
+	day, rest, f := parseCalendarDay(text)
+	if f != fits {
+		return 0, f
+	}
+	micros, offset, ok := parseTimeOfDay(rest)
+	if !ok || offset != 0 && !zoned {
+		return 0, wrong
+	}
+	micros += (day*secondsPerDay - offset) * 1_000_000
+	if micros < firstMicro || micros >= endMicro {
+		return 0, tooLarge
+	}
+	return micros, fits
+}
+
+// parseDate reads a date. A time that follows it must be midnight, or the date
+// would lose something.
+func parseDate(text []byte) (int32, fit) {
+	day, rest, f := parseCalendarDay(text)
+	if f != fits {
+		return 0, f
+	}
+	if micros, _, ok := parseTimeOfDay(rest); !ok || micros != 0 {
+		return 0, wrong
+	}
+	return int32(day), fits
+}
+
+// parseCalendarDay reads the date that text begins with.
+func parseCalendarDay(text []byte) (day int64, rest []byte, f fit) {
+	text, bc := bytes.CutSuffix(text, []byte(" BC"))
+	year := 0
+	i := 0
+	for ; i < len(text) && text[i]-'0' <= 9 && i < 9; i++ {
+		year = year*10 + int(text[i]-'0')
+	}
+	text = text[i:]
+	if i < 4 || len(text) < 6 || text[0] != '-' || text[3] != '-' {
+		return 0, nil, wrong
+	}
+	month, d := twoDigits(text[1:]), twoDigits(text[4:])
+	if bc || year == 0 || year > 9999 {
+		return 0, nil, tooLarge
+	}
+	if !isDate(year, month, d) {
+		return 0, nil, wrong
+	}
+	return days(year, month, d), text[6:], fits
+}
+
+// parseTimeOfDay reads what follows the date: the time since midnight in
+// microseconds and the offset from UTC in seconds, both 0 when nothing does.
+func parseTimeOfDay(text []byte) (micros, offset int64, ok bool) {
+	if len(text) == 0 {
+		return 0, 0, true
+	}
+	if len(text) < 6 || text[0]|0x20 != 't' && text[0] != ' ' || text[3] != ':' {
+		return 0, 0, false
+	}
+	hour, minute, second := twoDigits(text[1:]), twoDigits(text[4:]), 0
+	text = text[6:]
+	if len(text) >= 3 && text[0] == ':' {
+		second = twoDigits(text[1:])
+		text = text[3:]
+		if len(text) > 1 && (text[0] == '.' || text[0] == ',') && text[1]-'0' <= 9 {
+			worth := int64(100_000)
+			for text = text[1:]; len(text) > 0 && text[0]-'0' <= 9; text = text[1:] {
+				micros += int64(text[0]-'0') * worth
+				worth /= 10
+			}
+		}
+	}
+	if hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60 {
+		return 0, 0, false
+	}
+	offset, ok = parseOffset(text)
+	return micros + int64(hour*3600+minute*60+second)*1_000_000, offset, ok
+}
+
+// parseOffset reads Z, UTC, ±hh, ±hhmm, ±hh:mm or nothing, after a blank or
+// not.
+func parseOffset(text []byte) (seconds int64, ok bool) {
+	text = bytes.TrimPrefix(text, []byte(" "))
+	switch string(text) {
+	case "", "Z", "z", "UTC":
+		return 0, true
+	}
+	if len(text) < 3 || text[0] != '+' && text[0] != '-' {
+		return 0, false
+	}
+	hours, minutes := twoDigits(text[1:]), 0
+	if rest := bytes.TrimPrefix(text[3:], []byte(":")); len(rest) == 2 {
+		minutes = twoDigits(rest)
+	} else if len(text) > 3 {
+		return 0, false
+	}
+	if hours < 0 || hours > 23 || minutes < 0 || minutes > 59 {
+		return 0, false
+	}
+	seconds = int64(hours*3600 + minutes*60)
+	if text[0] == '-' {
+		seconds = -seconds
+	}
+	return seconds, true
+}
+
+// twoDigits reads two digits; it is negative when they are none.
+func twoDigits(text []byte) int {
+	tens, units := text[0]-'0', text[1]-'0'
+	if tens > 9 || units > 9 {
+		return -1
+	}
+	return int(tens)*10 + int(units)
+}
+
+var monthDays = [...]int{0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
+
+// isDate tells whether a day of the years 1 to 9999 exists.
+func isDate(year, month, day int) bool {
+	if year < 1 || year > 9999 || month < 1 || month > 12 || day < 1 || day > monthDays[month] {
+		return false
+	}
+	return month != 2 || day < 29 || year%4 == 0 && (year%100 != 0 || year%400 == 0)
+}
+
+// days counts from 1970-01-01 to a date of the Gregorian calendar, in years
+// that begin in March, so that the leap day is the last.
+func days(year, month, day int) int64 {
+	if month <= 2 {
+		year--
+		month += 12
+	}
+	era := year / 400
+	yearOfEra := year - era*400
+	dayOfYear := (153*(month-3)+2)/5 + day - 1
+	dayOfEra := yearOfEra*365 + yearOfEra/4 - yearOfEra/100 + dayOfYear
+	return int64(era*146097 + dayOfEra - 719468)
+}
