@@ -22,10 +22,9 @@ fi
 case $bases in
   registry) set -- ;;
   local)
-    "$here/base.sh" "$engine"
-    "$here/go.sh" "$engine"
-    set -- --network=none \
-      --build-arg GO_IMAGE=localhost/whoop-iceberg/go --build-arg BASE_IMAGE=localhost/whoop-iceberg/base
+    base=$("$here/base.sh" "$engine")
+    go=$("$here/go.sh" "$engine" "$base")
+    set -- --network=none --build-arg GO_IMAGE="$go" --build-arg BASE_IMAGE="$base"
     ;;
   *) echo "BASES is registry or local, not $bases" >&2; exit 2 ;;
 esac
