@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"io"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -68,7 +69,9 @@ func (s *Server) authorized(scope string, serve http.HandlerFunc) http.HandlerFu
 }
 
 func unauthorized(w http.ResponseWriter) {
-	http.Error(w, "Authorization was not valid", http.StatusUnauthorized)
+	w.Header().Set("Content-Type", "text/plain;charset=UTF-8")
+	w.WriteHeader(http.StatusUnauthorized)
+	io.WriteString(w, "Authorization was not valid") //nolint:errcheck // the client went away
 }
 
 func (s *Server) getProfile(w http.ResponseWriter, _ *http.Request) {

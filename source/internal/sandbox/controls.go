@@ -49,15 +49,15 @@ func (s *Server) moveClock(w http.ResponseWriter, r *http.Request) {
 	}
 	if !move.Set.IsZero() {
 		s.clock.Set(move.Set)
+		s.getClock(w, r)
+		return
 	}
-	if move.Advance != "" {
-		d, err := time.ParseDuration(move.Advance)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		s.clock.Advance(d)
+	d, err := time.ParseDuration(move.Advance)
+	if err != nil {
+		http.Error(w, "set or advance: "+err.Error(), http.StatusBadRequest)
+		return
 	}
+	s.clock.Advance(d)
 	s.getClock(w, r)
 }
 

@@ -199,8 +199,9 @@ func (c *consent) proves(verifier string) bool {
 }
 
 // refresh spends a refresh token: it and every access token of the family die,
-// and a new pair is born. Of several requests with one token, one wins.
-func (g *grants) refresh(token string) (t Tokens, replay bool, _ *oauthError) {
+// and a new pair is born. Of several requests with one token, one wins. A
+// request may name scopes, but only granted ones; it does not change them.
+func (g *grants) refresh(token string, named []string) (t Tokens, replay bool, _ *oauthError) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	p := g.byRefresh[token]
@@ -210,6 +211,8 @@ func (g *grants) refresh(token string) (t Tokens, replay bool, _ *oauthError) {
 		return Tokens{}, false, invalidGrant("The refresh token is not known.")
 	case p.grant.revoked:
 		return Tokens{}, !p.spent.IsZero(), invalidGrant("The refresh token was revoked.")
+	case slices.ContainsFunc(named, func(scope string) bool { return !p.holds(scope) }):
+		return Tokens{}, false, invalidScope("The requested scope was not originally granted by the resource owner.")
 	case p.spent.IsZero():
 		p.spent = now
 		for _, sibling := range g.families[p.grant] {

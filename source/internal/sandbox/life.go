@@ -167,11 +167,11 @@ func (l life) night(d int) night {
 	if latest := l.onset(d + 1).Add(-3 * time.Hour); wake.After(latest) {
 		wake = latest
 	}
-	main := l.happens(r, n.onset, wake, odds{edited: 0.025, deleted: 0.012, unscorable: 0.015, shift: 45 * time.Minute})
+	main := l.happens(r, n.onset, wake, odds{edited: 0.025, deleted: 0.016, unscorable: 0.015, shift: 45 * time.Minute})
 	main.day, main.kind = d, "sleep"
 	n.sleeps = append(n.sleeps, main)
 	n.created, n.scored = main.created, main.scored
-	if !main.deleted.IsZero() && r.chance(0.4) {
+	if !main.deleted.IsZero() && r.chance(0.6) {
 		again := activity{day: d, kind: "sleep again", start: main.start, end: main.end.Add(r.between(-20*time.Minute, 20*time.Minute))}
 		again.created = main.deleted.Add(r.between(4*time.Minute, 40*time.Minute))
 		again.scored = again.created.Add(r.between(2*time.Minute, 20*time.Minute))

@@ -180,7 +180,8 @@ func (m *member) cycleVersions(n, next night) []version {
 			c, updated, share := c, changed, 1.0
 			if v.end.IsZero() && c.ScoreState == scored {
 				updated = m.heard(changed, at)
-				share = min(0.98, float64(updated.Sub(v.start))/float64(day))
+				passed := updated.Sub(v.start)
+				share = float64(passed) / float64(passed+6*time.Hour)
 			}
 			c.UpdatedAt = stamp(updated)
 			c.Score = scoreIn(c.ScoreState, m.nulls(n.day), func() cycleScore { return m.cycleScore(n.day, share) })

@@ -128,8 +128,10 @@ func (s *Server) checkConsent(w http.ResponseWriter, r *http.Request, params url
 		redirectError(w, r, params, &oauthError{Code: "invalid_state", Description: "The state is missing or does not have enough " +
 			"characters and is therefore considered too weak. Request parameter 'state' must be at least be 8 characters long to ensure sufficient entropy."})
 	case params.Get("response_type") != "code":
-		redirectError(w, r, params, &oauthError{Code: "unsupported_response_type",
-			Description: "The authorization server does not support obtaining a token using this method."})
+		redirectError(w, r, params, &oauthError{
+			Code:        "unsupported_response_type",
+			Description: "The authorization server does not support obtaining a token using this method.",
+		})
 	case unknown >= 0:
 		redirectError(w, r, params, invalidScope("The OAuth 2.0 Client is not allowed to request scope '"+requested[unknown]+"'."))
 	case method != "" && method != "plain" && method != "S256":
@@ -204,7 +206,7 @@ func (s *Server) tokensFor(r *http.Request) (Tokens, *oauthError) {
 		}
 		return tokens, e
 	case "refresh_token":
-		tokens, replay, e := s.grants.refresh(params.Get("refresh_token"))
+		tokens, replay, e := s.grants.refresh(params.Get("refresh_token"), strings.Fields(params.Get("scope")))
 		s.audit.count(func(a *Audit) {
 			if replay {
 				a.SpentReplays++
@@ -214,6 +216,8 @@ func (s *Server) tokensFor(r *http.Request) (Tokens, *oauthError) {
 		})
 		return tokens, e
 	}
-	return Tokens{}, &oauthError{http.StatusBadRequest, "unsupported_grant_type",
-		"The authorization grant type is not supported by the authorization server."}
+	return Tokens{}, &oauthError{
+		http.StatusBadRequest, "unsupported_grant_type",
+		"The authorization grant type is not supported by the authorization server.",
+	}
 }

@@ -179,6 +179,7 @@ func TestPKCEIsHonouredWhenUsed(t *testing.T) {
 
 func TestTokenEndpointWantsItsOwnKindOfRequest(t *testing.T) {
 	b := newBench(t, Config{})
+	b.tokens = b.Issue("read:cycles", "offline")
 	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {b.tokens.RefreshToken}}
 	send := func(content, body, user string) reply {
 		r, err := http.NewRequestWithContext(t.Context(), "POST", b.url+"/oauth/oauth2/token", strings.NewReader(body))
@@ -208,6 +209,9 @@ func TestTokenEndpointWantsItsOwnKindOfRequest(t *testing.T) {
 		if got := parse[oauthError](t, test.got.body); test.got.status != test.status || got.Code != test.code {
 			t.Errorf("%s: %d %s, want %d %s", test.name, test.got.status, test.got.body, test.status, test.code)
 		}
+	}
+	if got := send(formType, form.Encode()+secret+"secret&scope=read:sleep", ""); got.status != 400 || parse[oauthError](t, got.body).Code != "invalid_scope" {
+		t.Errorf("scope that was not granted: %d %s", got.status, got.body)
 	}
 	if got := b.refresh(t, b.tokens.RefreshToken); got.status != http.StatusOK {
 		t.Errorf("a refused request spent the refresh token: %d %s", got.status, got.body)

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Streams are the streams of the source, whose records the oracle knows.
+// streams are those of the source, whose records the oracle knows.
 var streams = []string{
 	"profile", "body_measurement", "cycles", "recovery", "sleep", "workout",
 	"cycle_by_id", "recovery_for_cycle", "sleep_for_cycle", "sleep_by_id", "workout_by_id",

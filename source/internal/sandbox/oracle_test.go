@@ -1,0 +1,61 @@
+package sandbox
+
+import (
+	"bytes"
+	"maps"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// What a reader that applies changes step by step ends with is the truth.
+func TestChangesLeadFromOneInstantToTheNext(t *testing.T) {
+	o := New(Config{Seed: 14, Years: 1, Clock: NewClock(noon)}).Oracle()
+	for _, stream := range o.Streams() {
+		at := noon.Add(-60 * day)
+		held := o.Records(stream, at)
+		upserted, deleted := 0, 0
+		for at.Before(noon) {
+			next := at.Add(121 * time.Hour)
+			c := o.Changes(stream, at, next)
+			for _, key := range c.Deleted {
+				if _, ok := held[key]; !ok {
+					t.Errorf("%s: %s was deleted and is not held", stream, key)
+				}
+				delete(held, key)
+			}
+			for key, record := range c.Upserted {
+				if bytes.Equal(held[key], record) {
+					t.Errorf("%s: %s did not change", stream, key)
+				}
+			}
+			maps.Copy(held, c.Upserted)
+			upserted, deleted, at = upserted+len(c.Upserted), deleted+len(c.Deleted), next
+		}
+		if diff := cmp.Diff(texts(o.Records(stream, at)), texts(held)); diff != "" {
+			t.Errorf("%s (-truth +held):\n%s", stream, diff)
+		}
+		if upserted == 0 && stream != "profile" {
+			t.Errorf("%s: nothing changed in 60 days", stream)
+		}
+	}
+}
+
+func TestNothingChangesInAnInstant(t *testing.T) {
+	o := New(Config{Seed: 1, Years: 1, Clock: NewClock(noon)}).Oracle()
+	for _, stream := range o.Streams() {
+		if c := o.Changes(stream, noon, noon); len(c.Upserted)+len(c.Deleted) > 0 {
+			t.Errorf("%s: %+v", stream, c)
+		}
+	}
+}
+
+func TestOracleKnowsOnlyItsStreams(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("an unknown stream has records")
+		}
+	}()
+	New(Config{}).Oracle().Records("steps", noon)
+}
