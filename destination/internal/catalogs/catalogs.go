@@ -1,0 +1,154 @@
+// Package catalogs opens the Iceberg catalog a configuration names.
+//
+// Whatever its kind, a catalog opened here keeps two promises the library does
+// not make: a commit on a stale parent is [table.ErrCommitFailed], and local
+// files are on disk, not only in the page cache, when the catalog names them.
+package catalogs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/catalog"
+	"github.com/apache/iceberg-go/table"
+	"github.com/invopop/jsonschema"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// Config says which catalog knows the tables.
+type Config struct {
+	Type string `json:"type"`
+	// Path is the database file of a sqlite catalog, absolute. Empty:
+	// catalog.db in the warehouse.
+	Path string `json:"path,omitempty"`
+}
+
+// JSONSchema shows the kinds of catalog as Airbyte's forms want alternatives.
+func (Config) JSONSchema() *jsonschema.Schema {
+	sqlite := jsonschema.NewProperties()
+	sqlite.Set("type", &jsonschema.Schema{Type: "string", Const: "sqlite", Extras: map[string]any{"order": 0}})
+	sqlite.Set("path", &jsonschema.Schema{
+		Type: "string", Title: "Database file", Extras: map[string]any{"order": 1},
+		Description: "Absolute path of the SQLite database. Default: catalog.db in the warehouse.",
+	})
+	return &jsonschema.Schema{
+		Type: "object",
+		OneOf: []*jsonschema.Schema{
+			{Type: "object", Title: "SQLite file", Properties: sqlite, Required: []string{"type"}},
+		},
+	}
+}
+
+// A kind opens one kind of catalog. create says whether a catalog that is not
+// there yet shall be made; when it is false and there is none the error is
+// [ErrNone].
+type kind func(ctx context.Context, cfg Config, warehouse *url.URL, create bool) (*Catalog, error)
+
+var kinds = map[string]kind{
+	"sqlite": openSQLite,
+}
+
+// ErrNone is the cause of [OpenExisting]'s error when nothing has been
+// written to the warehouse yet.
+var ErrNone = errors.New("no catalog")
+
+// Open opens the catalog of a warehouse, which is file:/// and an absolute
+// path, and makes both where they are not there yet. Its errors name the
+// remedy: config errors for what the user must change, transient errors for
+// what goes away by itself.
+func Open(ctx context.Context, cfg Config, warehouse string) (*Catalog, error) {
+	return open(ctx, cfg, warehouse, true)
+}
+
+// OpenExisting opens a catalog to look at what is there. It makes nothing;
+// where there is no catalog it fails with a config error that wraps [ErrNone].
+func OpenExisting(ctx context.Context, cfg Config, warehouse string) (*Catalog, error) {
+	return open(ctx, cfg, warehouse, false)
+}
+
+func open(ctx context.Context, cfg Config, warehouse string, create bool) (*Catalog, error) {
+	u, err := cfg.validate(warehouse)
+	if err != nil {
+		return nil, err
+	}
+	syncLocalFiles()
+	return kinds[cfg.Type](ctx, cfg, u, create)
+}
+
+func (c Config) validate(warehouse string) (*url.URL, error) {
+	if _, ok := kinds[c.Type]; !ok {
+		return nil, configError(nil, `The configuration's "catalog.type" is %q. The catalogs there are: %s.`,
+			c.Type, strings.Join(slices.Sorted(maps.Keys(kinds)), ", "))
+	}
+	if c.Path != "" && !filepath.IsAbs(c.Path) {
+		return nil, configError(nil, `The configuration's "catalog.path" is %q. It must be an absolute path.`, c.Path)
+	}
+	u, err := url.Parse(warehouse)
+	if err != nil || u.Scheme != "file" || u.Host != "" || !filepath.IsAbs(u.Path) || filepath.Clean(u.Path) == "/" {
+		return nil, configError(err, `The configuration's "warehouse" is %q. It must be file:/// and an absolute path, as in "file:///local/lake".`, warehouse)
+	}
+	return u, nil
+}
+
+// Catalog is an open catalog. Tables loaded from it commit through it.
+type Catalog struct {
+	catalog.Catalog
+	classify func(error) error
+	close    func() error
+}
+
+// CommitTable applies updates to a table if requirements hold. An error that
+// is [table.ErrCommitFailed] says for certain that nothing was changed and
+// that a commit on the reloaded table may succeed; after any other error the
+// commit may or may not have landed.
+func (c *Catalog) CommitTable(ctx context.Context, id table.Identifier, reqs []table.Requirement, updates []table.Update) (table.Metadata, string, error) {
+	meta, location, err := c.Catalog.CommitTable(ctx, id, reqs, updates)
+	if err != nil && !errors.Is(err, table.ErrCommitFailed) {
+		// The library checks requirements against the table it has just
+		// loaded, before it writes anything, and reports a stale parent
+		// without a type.
+		if strings.Contains(err.Error(), "requirement failed") {
+			err = fmt.Errorf("%w: %w", table.ErrCommitFailed, err)
+		} else {
+			err = c.classify(err)
+		}
+	}
+	return meta, location, err
+}
+
+// LoadTable loads a table whose transactions commit through c.
+func (c *Catalog) LoadTable(ctx context.Context, id table.Identifier) (*table.Table, error) {
+	t, err := c.Catalog.LoadTable(ctx, id)
+	if err != nil {
+		return nil, c.classify(err)
+	}
+	return c.adopt(t), nil
+}
+
+// CreateTable makes a table whose transactions commit through c.
+func (c *Catalog) CreateTable(ctx context.Context, id table.Identifier, schema *iceberg.Schema, opts ...catalog.CreateTableOpt) (*table.Table, error) {
+	t, err := c.Catalog.CreateTable(ctx, id, schema, opts...)
+	if err != nil {
+		return nil, c.classify(err)
+	}
+	return c.adopt(t), nil
+}
+
+func (c *Catalog) adopt(t *table.Table) *table.Table {
+	return table.New(t.Identifier(), t.Metadata(), t.MetadataLocation(), t.FS, c)
+}
+
+// Close releases the catalog's connections.
+func (c *Catalog) Close() error { return c.close() }
+
+func configError(cause error, format string, args ...any) error {
+	return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(format, args...), Err: cause}
+}

@@ -1,0 +1,114 @@
+package catalogs
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+
+	iceio "github.com/apache/iceberg-go/io"
+)
+
+// syncLocalFiles puts localFiles in the place of the library's own access to
+// local files, from where every table loaded afterwards gets it. The library
+// offers no narrower way to reach the metadata file a SQL catalog writes
+// inside its commit.
+var syncLocalFiles = sync.OnceFunc(func() {
+	for _, scheme := range []string{"file", ""} {
+		iceio.Unregister(scheme)
+		iceio.Register(scheme, func(context.Context, *url.URL, map[string]string) (iceio.IO, error) {
+			return localFiles{}, nil
+		})
+	}
+})
+
+// localFiles is the library's local file system, except that a file is on
+// disk, with its directory entry, when Close or WriteFile returns. The library
+// leaves it in the page cache: after a power cut the catalog, whose own
+// database does sync, would name files that are empty or gone.
+type localFiles struct{ iceio.LocalFS }
+
+// Create opens a new file for buffered writing, making its directories.
+func (localFiles) Create(name string) (iceio.FileWriter, error) {
+	path := localPath(name)
+	if err := makeDirs(filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	return &syncedFile{Writer: bufio.NewWriterSize(f, 1<<18), file: f}, nil
+}
+
+// WriteFile writes a new file.
+func (l localFiles) WriteFile(name string, content []byte) error {
+	f, err := l.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Close())
+}
+
+type syncedFile struct {
+	*bufio.Writer
+	file   *os.File
+	closed bool
+}
+
+func (f *syncedFile) ReadFrom(r io.Reader) (int64, error) { return f.Writer.ReadFrom(r) }
+
+func (f *syncedFile) Close() error {
+	if f.closed {
+		return os.ErrClosed
+	}
+	f.closed = true
+	err := f.Flush()
+	if err == nil {
+		err = f.file.Sync()
+	}
+	if err := errors.Join(err, f.file.Close()); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(f.file.Name()))
+}
+
+// makeDirs is os.MkdirAll with every new entry on disk.
+func makeDirs(dir string) error {
+	if info, err := os.Stat(dir); err == nil {
+		if !info.IsDir() {
+			return &fs.PathError{Op: "mkdir", Path: dir, Err: errors.New("not a directory")}
+		}
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if err := makeDirs(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(parent)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// localPath is the path in a file: URI, or name itself when it is a bare path.
+func localPath(name string) string {
+	if u, err := url.Parse(name); err == nil && u.Scheme == "file" {
+		return filepath.FromSlash(u.Path)
+	}
+	return name
+}

@@ -1,0 +1,264 @@
+package lake
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"time"
+
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
+	"github.com/google/uuid"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+const (
+	// stateKey is the table property that holds the STATE message whose
+	// records the table holds.
+	stateKey = "airbyte.state"
+	// tokenKey is the entry of a snapshot's summary that names the commit.
+	tokenKey = "airbyte.commit"
+
+	maxAttempts   = 30
+	catalogAnswer = 2 * time.Minute // how long a catalog may think about a commit
+)
+
+// Commit makes staged rows visible and stores the state that covers them, in
+// one transaction: one snapshot, or none when nothing is staged. The plan says
+// whether the rows are appended or replace those of their keys. state may be
+// nil.
+//
+// When it fails for certain, the staged files are deleted. When it cannot be
+// known whether it failed, they are left: the table may name them.
+func (t *Table) Commit(ctx context.Context, staged []*Staged, state json.RawMessage) error {
+	files := stagedFiles(staged)
+	if len(files) == 0 && state == nil {
+		return nil
+	}
+	if !t.plan.Dedup || len(files) == 0 {
+		return t.transact(ctx, files, state, func(context.Context, *table.Table) (*change, error) {
+			c := &change{operation: table.OpAppend}
+			for _, f := range files {
+				c.add = append(c.add, f.data)
+			}
+			return c, nil
+		})
+	}
+	u := newUpsert(t, files)
+	return t.transact(ctx, files, state, u.stage)
+}
+
+func stagedFiles(staged []*Staged) []*stagedFile {
+	var files []*stagedFile
+	for _, s := range staged {
+		if s != nil {
+			files = append(files, s.files...)
+		}
+	}
+	return files
+}
+
+// transact commits what stage makes of the table as it is, again and again
+// until it has landed or there is no hope. An attempt ends in one of three
+// ways. Landed: done. Refused: the catalog said that it changed nothing; what
+// the attempt wrote is deleted, and the next one is staged on the table as it
+// is by then. Unknown: neither was said; the next attempt looks for this
+// commit's token in the table's history first. No commit lands twice, because
+// each attempt requires the snapshot it was staged on.
+//
+// stage returns a change even when it fails, so that what it wrote is removed.
+func (t *Table) transact(ctx context.Context, files []*stagedFile, state json.RawMessage, stage func(context.Context, *table.Table) (*change, error)) error {
+	a := &attempts{t: t, files: files, state: state, token: uuid.NewString()}
+	for attempt := range maxAttempts {
+		base, err := t.cat.LoadTable(ctx, t.id)
+		if err != nil {
+			return a.giveUp(ctx, fmt.Errorf("loading table %s: %w", t, err))
+		}
+		if a.doubt != nil && a.landed(base) {
+			return nil
+		}
+		c, err := stage(ctx, base)
+		if err != nil {
+			return a.giveUp(ctx, errors.Join(err, t.removeAll(c.made)))
+		}
+		reqs, updates, err := a.prepare(ctx, base, c)
+		if err != nil {
+			return a.giveUp(ctx, errors.Join(err, t.removeAll(c.made)))
+		}
+		if len(updates) == 0 {
+			return nil // nothing to change, and no state to keep
+		}
+		// Once offered, the catalog's answer is worth waiting for.
+		offer, cancel := context.WithTimeout(context.WithoutCancel(ctx), catalogAnswer)
+		meta, _, err := t.cat.CommitTable(offer, t.id, reqs, updates)
+		cancel()
+		switch {
+		case err == nil:
+			a.tidy(base.Metadata(), meta, c)
+			return nil
+		case errors.Is(err, table.ErrCommitFailed):
+			a.refusal = err
+			if err := t.removeAll(c.made); err != nil {
+				return a.giveUp(ctx, err)
+			}
+		default:
+			a.doubt = fmt.Errorf("committing table %s: %w", t, err)
+		}
+		if err := pause(ctx, attempt); err != nil {
+			return a.giveUp(ctx, err)
+		}
+	}
+	return a.giveUp(ctx, &protocol.Error{
+		Kind: protocol.TransientError, Stream: &t.plan.Stream, Err: a.refusal,
+		Message: fmt.Sprintf("Table %s could not be committed in %d attempts. Other programs may be writing it all the time; try again later.", t, maxAttempts),
+	})
+}
+
+// attempts is what the attempts at one commit share.
+type attempts struct {
+	t       *Table
+	files   []*stagedFile
+	state   json.RawMessage
+	token   string
+	refusal error // the last one
+	doubt   error // of an attempt that may have landed, or may still land
+
+	stateOnly bool // the last attempt made no snapshot
+}
+
+// prepare writes the manifests of an attempt.
+func (a *attempts) prepare(ctx context.Context, base *table.Table, c *change) ([]table.Requirement, []table.Update, error) {
+	meta := base.Metadata()
+	var head *int64
+	if s := base.CurrentSnapshot(); s != nil {
+		head = &s.SnapshotID
+	}
+	reqs := []table.Requirement{table.AssertTableUUID(meta.TableUUID()), table.AssertRefSnapshotID(table.MainBranch, head)}
+	var updates []table.Update
+	a.stateOnly = c.empty()
+	if !a.stateOnly {
+		snapshot, err := a.t.writeSnapshot(ctx, base, c, a.token)
+		if err != nil {
+			return nil, nil, err
+		}
+		updates = append(updates, table.NewAddSnapshotUpdate(snapshot), moveMain(meta, snapshot.SnapshotID))
+	}
+	if a.state != nil {
+		updates = append(updates, table.NewSetPropertiesUpdate(iceberg.Properties{stateKey: string(a.state)}))
+	}
+	return reqs, updates, nil
+}
+
+// moveMain makes a snapshot the one readers see, keeping the branch's own
+// rules of retention.
+func moveMain(meta table.Metadata, id int64) table.Update {
+	var refAge, snapshotAge int64
+	var keep int
+	for name, ref := range meta.Refs() {
+		if name != table.MainBranch {
+			continue
+		}
+		if ref.MaxRefAgeMs != nil {
+			refAge = *ref.MaxRefAgeMs
+		}
+		if ref.MaxSnapshotAgeMs != nil {
+			snapshotAge = *ref.MaxSnapshotAgeMs
+		}
+		if ref.MinSnapshotsToKeep != nil {
+			keep = *ref.MinSnapshotsToKeep
+		}
+	}
+	return table.NewSetSnapshotRefUpdate(table.MainBranch, id, table.BranchRef, refAge, snapshotAge, keep)
+}
+
+// landed looks for this commit in a table.
+func (a *attempts) landed(base *table.Table) bool {
+	if a.stateOnly && base.Properties()[stateKey] == string(a.state) {
+		return true
+	}
+	for s := base.CurrentSnapshot(); s != nil; {
+		if s.Summary != nil && s.Summary.Properties[tokenKey] == a.token {
+			return true
+		}
+		if s.ParentSnapshotID == nil {
+			break
+		}
+		s = base.SnapshotByID(*s.ParentSnapshotID)
+	}
+	return false
+}
+
+// giveUp ends the attempts. It is a success after all when the last look finds
+// the commit in the table.
+func (a *attempts) giveUp(ctx context.Context, cause error) error {
+	if a.doubt == nil {
+		return errors.Join(cause, a.t.discard(a.files))
+	}
+	look, cancel := context.WithTimeout(context.WithoutCancel(ctx), catalogAnswer)
+	defer cancel()
+	base, err := a.t.cat.LoadTable(look, a.t.id)
+	if err == nil && a.landed(base) {
+		return nil
+	}
+	return &protocol.Error{
+		Kind: protocol.TransientError, Stream: &a.t.plan.Stream, Err: errors.Join(cause, a.doubt, err),
+		Message: fmt.Sprintf("The catalog did not say whether it took a commit of table %s. Start again from the table's own state, which the state command prints.", a.t),
+	}
+}
+
+// tidy removes files that a commit which has landed leaves behind. A file that
+// cannot be removed is only in the way: it fails nothing that has landed, and
+// the removal of orphans finds it later.
+func (a *attempts) tidy(before, after table.Metadata, c *change) {
+	gone := map[string]struct{}{}
+	if after.Properties().GetBool(table.MetadataDeleteAfterCommitEnabledKey, false) {
+		for entry := range before.PreviousFiles() {
+			gone[entry.MetadataFile] = struct{}{}
+		}
+		for entry := range after.PreviousFiles() {
+			delete(gone, entry.MetadataFile)
+		}
+	}
+	if a.doubt == nil { // else an earlier attempt may name them
+		for _, path := range c.unused {
+			gone[path] = struct{}{}
+		}
+	}
+	for path := range gone {
+		_ = a.t.files.Remove(path)
+	}
+}
+
+func (t *Table) discard(files []*stagedFile) error {
+	paths := make([]string, len(files))
+	for i, f := range files {
+		paths[i] = f.data.FilePath()
+	}
+	return t.removeAll(paths)
+}
+
+func (t *Table) removeAll(paths []string) error {
+	var errs []error
+	for _, path := range paths {
+		if err := t.files.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("removing %s: %w", path, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// pause waits longer the more attempts there were, and not in step with other
+// writers.
+func pause(ctx context.Context, attempt int) error {
+	longest := min(10*time.Millisecond<<min(attempt, 8), 2*time.Second)
+	select {
+	case <-time.After(rand.N(longest)):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,181 @@
+package lake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math/bits"
+	"slices"
+
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
+	"github.com/apache/iceberg-go/table/dv"
+	"github.com/google/uuid"
+)
+
+// positions is a set of rows of one data file.
+type positions []uint64
+
+func newPositions(rows int64) positions { return make(positions, (rows+63)/64) }
+
+func (p positions) add(row int64)      { p[row/64] |= 1 << (row % 64) }
+func (p positions) has(row int64) bool { return p != nil && p[row/64]&(1<<(row%64)) != 0 }
+
+func (p positions) count() int64 {
+	n := 0
+	for _, word := range p {
+		n += bits.OnesCount64(word)
+	}
+	return int64(n)
+}
+
+// all yields the rows in ascending order.
+func (p positions) all() iter.Seq[int64] {
+	return func(yield func(int64) bool) {
+		for i, word := range p {
+			for ; word != 0; word &= word - 1 {
+				if !yield(int64(i)*64 + int64(bits.TrailingZeros64(word))) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// deleted returns the rows of a data file that are deleted already.
+func (t *Table) deleted(ctx context.Context, f *liveFile, shared []deleteFile) (positions, error) {
+	rows := newPositions(f.data.Count())
+	for _, d := range slices.Concat(f.deletes, shared) {
+		if d.sequence < f.sequence {
+			continue
+		}
+		if err := t.readDeletes(ctx, d, f.data.FilePath(), rows); err != nil {
+			return nil, err
+		}
+	}
+	return rows, nil
+}
+
+// readDeletes adds the rows of one data file that a delete file names.
+func (t *Table) readDeletes(ctx context.Context, d deleteFile, path string, into positions) error {
+	fail := func(err error) error { return fmt.Errorf("reading delete file %s: %w", d.data.FilePath(), err) }
+	limit := int64(len(into)) * 64
+	if table.IsDeletionVector(d.data) {
+		vector, err := dv.ReadDV(t.files, d.data)
+		if err != nil {
+			return fail(err)
+		}
+		for pos := range vector.Positions() {
+			if int64(pos) >= limit {
+				return fail(fmt.Errorf("row %d is beyond the end of %s", pos, path))
+			}
+			into.add(int64(pos))
+		}
+		return nil
+	}
+	r, err := t.openParquet(d.data)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	columns, missing := r.leaves([]int{deletePathField.ID, deletePosField.ID}, []string{deletePathField.Name, deletePosField.Name})
+	if missing {
+		return fail(fmt.Errorf("it has no columns %s and %s", deletePathField.Name, deletePosField.Name))
+	}
+	for group := range r.groups() {
+		got, err := r.read(ctx, group, columns)
+		if err != nil {
+			return err
+		}
+		paths, ok := got[0].(*array.String)
+		rows, ok2 := got[1].(*array.Int64)
+		if !ok || !ok2 {
+			return fail(fmt.Errorf("its columns are %s and %s", got[0].DataType(), got[1].DataType()))
+		}
+		for i := range rows.Len() {
+			if paths.Value(i) != path {
+				continue
+			}
+			if rows.Value(i) < 0 || rows.Value(i) >= limit {
+				return fail(fmt.Errorf("row %d is beyond the end of %s", rows.Value(i), path))
+			}
+			into.add(rows.Value(i))
+		}
+	}
+	return nil
+}
+
+var (
+	deletePathField = iceberg.PositionalDeleteSchema.Field(0)
+	deletePosField  = iceberg.PositionalDeleteSchema.Field(1)
+)
+
+// deleteRows is how many rows go into a row group of a delete file.
+const deleteRows = 1 << 18
+
+// writeDeletes writes the delete file of one data file: position deletes, or
+// from format version 3 on a deletion vector.
+func (t *Table) writeDeletes(c *change, version int, path string, rows positions) error {
+	if version >= 3 {
+		return t.writeVector(c, path, rows)
+	}
+	file, err := t.createParquet(table.PositionalDeleteArrowSchema, deleteEncoding())
+	if err != nil {
+		return err
+	}
+	b := array.NewRecordBuilder(memory.DefaultAllocator, table.PositionalDeleteArrowSchema)
+	defer b.Release()
+	flush := func() error {
+		rec := b.NewRecordBatch()
+		defer rec.Release()
+		return file.write(rec)
+	}
+	n := 0
+	for row := range rows.all() {
+		b.Field(0).(*array.StringBuilder).Append(path)
+		b.Field(1).(*array.Int64Builder).Append(row)
+		if n++; n%deleteRows == 0 {
+			if err = flush(); err != nil {
+				break
+			}
+		}
+	}
+	if err == nil && n%deleteRows != 0 {
+		err = flush()
+	}
+	if err != nil {
+		return errors.Join(err, file.abort())
+	}
+	data, err := file.close(table.DataFileArgs{
+		Schema: iceberg.PositionalDeleteSchema, Spec: t.spec, FormatVersion: version,
+		Content: iceberg.EntryContentPosDeletes, ReferencedDataFile: &path,
+	})
+	if err != nil {
+		return err
+	}
+	c.made = append(c.made, data.FilePath())
+	c.add = append(c.add, data)
+	return nil
+}
+
+func (t *Table) writeVector(c *change, path string, rows positions) error {
+	w := dv.NewDVWriter(t.files, func(int32) *iceberg.PartitionSpec { return &t.spec })
+	var all []int64
+	for row := range rows.all() {
+		all = append(all, row)
+	}
+	if err := w.Add(path, all, int32(t.spec.ID()), nil); err != nil {
+		return fmt.Errorf("writing deletion vector of %s: %w", path, err)
+	}
+	location := t.locations.NewDataLocation(uuid.Must(uuid.NewV7()).String() + ".puffin")
+	c.made = append(c.made, location)
+	files, err := w.Flush(context.Background(), location)
+	if err != nil {
+		return fmt.Errorf("writing deletion vector of %s: %w", path, err)
+	}
+	c.add = append(c.add, files...)
+	return nil
+}

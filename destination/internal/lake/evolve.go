@@ -1,0 +1,201 @@
+package lake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
+)
+
+// evolve brings the table's schema to the plan's: columns are added, made
+// wider or optional; none is ever removed, narrowed or rewritten.
+func (t *Table) evolve(ctx context.Context, loaded *table.Table) (*table.Table, error) {
+	for attempt := range maxAttempts {
+		meta := loaded.Metadata()
+		have := meta.CurrentSchema()
+		merged, err := t.merge(have, meta.LastColumnID())
+		if err != nil {
+			return nil, err
+		}
+		if sameColumns(have, merged) {
+			return loaded, nil
+		}
+		_, _, err = t.cat.CommitTable(ctx, t.id,
+			[]table.Requirement{
+				table.AssertTableUUID(meta.TableUUID()),
+				table.AssertCurrentSchemaID(have.ID),
+				table.AssertLastAssignedFieldID(meta.LastColumnID()),
+			},
+			[]table.Update{table.NewAddSchemaUpdate(merged), table.NewSetCurrentSchemaUpdate(-1)})
+		if err != nil && !errors.Is(err, table.ErrCommitFailed) {
+			return nil, fmt.Errorf("changing the columns of table %s: %w", t, err)
+		}
+		if err != nil {
+			if err := pause(ctx, attempt); err != nil {
+				return nil, err
+			}
+		}
+		// Another process may have changed the columns too: look again.
+		if loaded, err = t.cat.LoadTable(ctx, t.id); err != nil {
+			return nil, fmt.Errorf("loading table %s: %w", t, err)
+		}
+	}
+	return nil, fmt.Errorf("changing the columns of table %s: other programs changed it %d times meanwhile", t, maxAttempts)
+}
+
+// merge returns a table's schema with what the plan needs added to it.
+func (t *Table) merge(have *iceberg.Schema, lastID int) (*iceberg.Schema, error) {
+	m := merger{nextID: lastID + 1}
+	fields := have.Fields()
+	for _, want := range t.plan.Schema.Fields() {
+		i := slices.IndexFunc(fields, func(f iceberg.NestedField) bool { return f.Name == want.Name })
+		if i < 0 {
+			// New columns go before Airbyte's own, which come last.
+			at := slices.IndexFunc(fields, func(f iceberg.NestedField) bool { return strings.HasPrefix(f.Name, "_airbyte_") })
+			if at < 0 || strings.HasPrefix(want.Name, "_airbyte_") {
+				at = len(fields)
+			}
+			fields = slices.Insert(fields, at, m.added(want))
+			continue
+		}
+		field, ok := m.field(fields[i], want)
+		if !ok {
+			return nil, t.configError(nil,
+				"Column %q of table %s holds %s, and the source now sends %s. Rename the table in the catalog or write the stream to another namespace, then sync it anew.",
+				want.Name, t, fields[i].Type, want.Type)
+		}
+		fields[i] = field
+	}
+	var identifiers []int
+	for _, f := range fields {
+		isKey := slices.Contains(have.IdentifierFieldIDs, f.ID)
+		if t.plan.Dedup {
+			isKey = slices.Contains(t.plan.Key, f.Name)
+		}
+		// Iceberg wants identifier fields to be required, and a column that is
+		// there already cannot become so.
+		if isKey && f.Required {
+			identifiers = append(identifiers, f.ID)
+		}
+	}
+	if t.plan.Dedup && len(identifiers) < len(t.plan.Key) {
+		identifiers = nil
+	}
+	return iceberg.NewSchemaWithIdentifiers(0, identifiers, fields...), nil
+}
+
+// A merger gives new fields their ids.
+type merger struct{ nextID int }
+
+// field returns the field that holds both what is there and what is wanted;
+// false when there is none.
+func (m *merger) field(have, want iceberg.NestedField) (iceberg.NestedField, bool) {
+	typ, ok := m.typ(have.Type, want.Type)
+	have.Type = typ
+	have.Required = have.Required && want.Required
+	if have.Doc == "" {
+		have.Doc = want.Doc
+	}
+	return have, ok
+}
+
+func (m *merger) typ(have, want iceberg.Type) (iceberg.Type, bool) {
+	switch have := have.(type) {
+	case *iceberg.StructType:
+		want, ok := want.(*iceberg.StructType)
+		if !ok {
+			return nil, false
+		}
+		fields := slices.Clone(have.FieldList)
+		for _, w := range want.FieldList {
+			i := slices.IndexFunc(fields, func(f iceberg.NestedField) bool { return f.Name == w.Name })
+			if i < 0 {
+				fields = append(fields, m.added(w))
+				continue
+			}
+			field, ok := m.field(fields[i], w)
+			if !ok {
+				return nil, false
+			}
+			fields[i] = field
+		}
+		return &iceberg.StructType{FieldList: fields}, true
+	case *iceberg.ListType:
+		want, ok := want.(*iceberg.ListType)
+		if !ok {
+			return nil, false
+		}
+		element, ok := m.typ(have.Element, want.Element)
+		return &iceberg.ListType{
+			ElementID: have.ElementID, Element: element,
+			ElementRequired: have.ElementRequired && want.ElementRequired,
+		}, ok
+	}
+	switch {
+	case have.Equals(want), widens(want, have):
+		return have, true
+	case widens(have, want):
+		return want, true
+	}
+	return nil, false
+}
+
+// widens reports whether every value of one type is a value of the other and
+// Iceberg lets a column change so.
+func widens(from, to iceberg.Type) bool {
+	switch from := from.(type) {
+	case iceberg.Int32Type:
+		return to.Equals(iceberg.PrimitiveTypes.Int64)
+	case iceberg.Float32Type:
+		return to.Equals(iceberg.PrimitiveTypes.Float64)
+	case iceberg.DecimalType:
+		to, ok := to.(iceberg.DecimalType)
+		return ok && from.Scale() == to.Scale() && from.Precision() <= to.Precision()
+	}
+	return false
+}
+
+// added is a wanted field with fresh ids, optional because rows that are there
+// have no value for it.
+func (m *merger) added(want iceberg.NestedField) iceberg.NestedField {
+	want.ID = m.next()
+	want.Type = m.fresh(want.Type)
+	want.Required = false
+	return want
+}
+
+func (m *merger) fresh(t iceberg.Type) iceberg.Type {
+	switch t := t.(type) {
+	case *iceberg.StructType:
+		fields := slices.Clone(t.FieldList)
+		for i := range fields {
+			fields[i].ID = m.next()
+		}
+		for i := range fields {
+			fields[i].Type = m.fresh(fields[i].Type)
+		}
+		return &iceberg.StructType{FieldList: fields}
+	case *iceberg.ListType:
+		id := m.next()
+		return &iceberg.ListType{ElementID: id, Element: m.fresh(t.Element), ElementRequired: t.ElementRequired}
+	}
+	return t
+}
+
+func (m *merger) next() int {
+	id := m.nextID
+	m.nextID++
+	return id
+}
+
+// sameColumns compares all but the schemas' ids.
+func sameColumns(a, b *iceberg.Schema) bool {
+	identifiers := func(s *iceberg.Schema) []int { return slices.Sorted(slices.Values(s.IdentifierFieldIDs)) }
+	return slices.Equal(identifiers(a), identifiers(b)) && slices.EqualFunc(a.Fields(), b.Fields(), func(a, b iceberg.NestedField) bool {
+		return a.Equals(b)
+	})
+}

@@ -1,0 +1,196 @@
+package lake
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
+)
+
+// LastState is the STATE message whose records a table holds, as it was
+// committed; nil when there is none.
+func LastState(tbl *table.Table) json.RawMessage {
+	state, ok := tbl.Properties()[stateKey]
+	if !ok {
+		return nil
+	}
+	return json.RawMessage(state)
+}
+
+// Info is what a table consists of.
+type Info struct {
+	Rows            int64     `json:"rows"` // that readers see
+	DataFiles       int       `json:"data_files"`
+	PositionDeletes int       `json:"position_delete_files"` // deletion vectors too
+	EqualityDeletes int       `json:"equality_delete_files"` // never written by this program
+	Bytes           int64     `json:"bytes"`                 // of all those files
+	Snapshots       int       `json:"snapshots"`
+	LastCommit      time.Time `json:"last_commit"` // zero when nothing was ever committed
+}
+
+// Describe looks at a table's current snapshot. Its count of rows takes
+// position deletes at their word; equality deletes it cannot count.
+func Describe(ctx context.Context, tbl *table.Table) (Info, error) {
+	info := Info{Snapshots: len(tbl.Metadata().Snapshots())}
+	snapshot := tbl.CurrentSnapshot()
+	if snapshot == nil {
+		return info, nil
+	}
+	info.LastCommit = time.UnixMilli(snapshot.TimestampMs).UTC()
+	files, err := tbl.FS(ctx)
+	if err != nil {
+		return info, fmt.Errorf("describing table: %w", err)
+	}
+	manifests, err := snapshot.Manifests(files)
+	if err != nil {
+		return info, fmt.Errorf("describing table: %w", err)
+	}
+	for _, m := range manifests {
+		if err := ctx.Err(); err != nil {
+			return info, err
+		}
+		for entry, err := range m.Entries(files, true) {
+			if err != nil {
+				return info, fmt.Errorf("describing table: reading %s: %w", m.FilePath(), err)
+			}
+			f := entry.DataFile()
+			info.Bytes += f.FileSizeBytes()
+			switch f.ContentType() {
+			case iceberg.EntryContentData:
+				info.DataFiles++
+				info.Rows += f.Count()
+			case iceberg.EntryContentPosDeletes:
+				info.PositionDeletes++
+				info.Rows -= f.Count()
+			default:
+				info.EqualityDeletes++
+			}
+		}
+	}
+	return info, nil
+}
+
+// Row is one row of a table. Its values are what JSON can hold: strings,
+// booleans, json.Number, nil, []any, and Row for structs. Times are RFC 3339,
+// in UTC where the column has a zone.
+type Row []Cell
+
+// Cell is a named value.
+type Cell struct {
+	Name  string
+	Value any
+}
+
+// MarshalJSON writes an object with the columns in the table's order.
+func (r Row) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, c := range r {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		name, err := json.Marshal(c.Name)
+		if err != nil {
+			return nil, err
+		}
+		value, err := json.Marshal(c.Value)
+		if err != nil {
+			return nil, err
+		}
+		b.Write(name)
+		b.WriteByte(':')
+		b.Write(value)
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
+
+// Rows yields the rows of a table as a reader sees them, at most limit if
+// that is positive. It stops at the first error.
+func Rows(ctx context.Context, tbl *table.Table, limit int) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		var options []table.ScanOption
+		if limit > 0 {
+			options = append(options, table.WithLimit(int64(limit)))
+		}
+		_, batches, err := tbl.Scan(options...).ToArrowRecords(ctx)
+		if err != nil {
+			yield(nil, fmt.Errorf("reading table: %w", err))
+			return
+		}
+		n := 0
+		for batch, err := range batches {
+			if err != nil {
+				yield(nil, fmt.Errorf("reading table: %w", err))
+				return
+			}
+			for i := range int(batch.NumRows()) {
+				if limit > 0 && n == limit {
+					return
+				}
+				n++
+				if !yield(rowOf(batch, i), nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func rowOf(batch arrow.RecordBatch, i int) Row {
+	row := make(Row, batch.NumCols())
+	for c, field := range batch.Schema().Fields() {
+		row[c] = Cell{field.Name, valueOf(batch.Column(c), i)}
+	}
+	return row
+}
+
+func valueOf(a arrow.Array, i int) any {
+	if a.IsNull(i) {
+		return nil
+	}
+	switch a := a.(type) {
+	case *array.String:
+		return a.Value(i)
+	case *array.LargeString:
+		return a.Value(i)
+	case *array.Boolean:
+		return a.Value(i)
+	case *array.Timestamp:
+		t := a.Value(i).ToTime(a.DataType().(*arrow.TimestampType).Unit)
+		if a.DataType().(*arrow.TimestampType).TimeZone == "" {
+			return t.Format("2006-01-02T15:04:05.999999999")
+		}
+		return t.UTC().Format(time.RFC3339Nano)
+	case *array.Struct:
+		fields := a.DataType().(*arrow.StructType).Fields()
+		row := make(Row, len(fields))
+		for f := range fields {
+			row[f] = Cell{fields[f].Name, valueOf(a.Field(f), i)}
+		}
+		return row
+	case array.ListLike:
+		start, end := a.ValueOffsets(i)
+		values := make([]any, 0, end-start)
+		for j := start; j < end; j++ {
+			values = append(values, valueOf(a.ListValues(), int(j)))
+		}
+		return values
+	}
+	// Numbers as they are, the rest (dates, times, binary) as strings. What is
+	// not a JSON number, such as NaN, is a string too.
+	text := a.ValueStr(i)
+	if arrow.IsInteger(a.DataType().ID()) || arrow.IsFloating(a.DataType().ID()) || arrow.IsDecimal(a.DataType().ID()) {
+		if number := json.Number(text); json.Valid([]byte(text)) {
+			return number
+		}
+	}
+	return text
+}

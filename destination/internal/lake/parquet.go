@@ -1,0 +1,97 @@
+package lake
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+	"github.com/apache/iceberg-go"
+	iceio "github.com/apache/iceberg-go/io"
+	"github.com/apache/iceberg-go/table"
+	"github.com/google/uuid"
+)
+
+// parquetFile is a Parquet file being written to a table.
+type parquetFile struct {
+	path  string
+	files iceio.WriteFileIO
+	out   iceio.FileWriter
+	count *countingWriter
+	pq    *pqarrow.FileWriter
+}
+
+// createParquet starts a file with a name of its own under the table's data.
+func (t *Table) createParquet(schema *arrow.Schema, e *encoding) (*parquetFile, error) {
+	name := uuid.Must(uuid.NewV7()).String() + ".parquet"
+	f := &parquetFile{path: t.locations.NewDataLocation(name), files: t.files}
+	var err error
+	if f.out, err = t.files.Create(f.path); err != nil {
+		return nil, fmt.Errorf("creating data file of table %s: %w", t, err)
+	}
+	f.count = &countingWriter{w: bufio.NewWriterSize(f.out, 1<<20)}
+	if f.pq, err = pqarrow.NewFileWriter(schema, f.count, e.properties, pqarrow.DefaultWriterProps()); err != nil {
+		return nil, errors.Join(fmt.Errorf("creating %s: %w", f.path, err), f.abort())
+	}
+	return f, nil
+}
+
+// write adds one row group.
+func (f *parquetFile) write(rec arrow.RecordBatch) error {
+	if err := f.pq.Write(rec); err != nil {
+		return fmt.Errorf("writing %s: %w", f.path, err)
+	}
+	return nil
+}
+
+// size is the number of bytes written so far.
+func (f *parquetFile) size() int64 { return f.count.n }
+
+// close completes the file and, on storage that can lose it, waits until it is
+// safe. args says what the file is; the rest is filled in here.
+func (f *parquetFile) close(args table.DataFileArgs) (iceberg.DataFile, error) {
+	err := f.pq.Close()
+	if err == nil {
+		err = f.count.w.Flush()
+	}
+	if err = errors.Join(err, f.out.Close()); err != nil {
+		f.out = nil
+		return nil, errors.Join(fmt.Errorf("completing %s: %w", f.path, err), f.abort())
+	}
+	f.out = nil
+	meta, err := f.pq.FileMetadata()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("completing %s: %w", f.path, err), f.abort())
+	}
+	args.Format, args.Metadata = iceberg.ParquetFile, meta
+	args.FilePath, args.FileSize = f.path, f.count.n
+	file, err := table.DataFileFromMetadata(args)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("describing %s: %w", f.path, err), f.abort())
+	}
+	return file, nil
+}
+
+// abort removes the file, which nobody knows of yet.
+func (f *parquetFile) abort() error {
+	var err error
+	if f.out != nil {
+		err = f.out.Close()
+	}
+	if err = errors.Join(err, f.files.Remove(f.path)); err != nil {
+		return fmt.Errorf("removing unfinished %s: %w", f.path, err)
+	}
+	return nil
+}
+
+type countingWriter struct {
+	w *bufio.Writer
+	n int64
+}
+
+func (c *countingWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}

@@ -1,0 +1,343 @@
+package lake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
+	"github.com/google/uuid"
+)
+
+// change is what one commit does to the files of a table. The library has an
+// operation for some of the combinations but none for all of them in one
+// snapshot, and none that keeps the number of manifests down, so the snapshot
+// is written here, from the library's manifest writers.
+type change struct {
+	operation table.Operation
+	add       []iceberg.DataFile  // data files and position delete files
+	remove    map[string]struct{} // paths of live data files and delete files
+	touched   map[string]struct{} // paths of the manifests that name those
+	made      []string            // files written for this attempt alone
+	unused    []string            // staged files that are not needed once it has landed
+}
+
+func (c *change) drop(data iceberg.DataFile, manifest string) {
+	if c.remove == nil {
+		c.remove, c.touched = map[string]struct{}{}, map[string]struct{}{}
+	}
+	c.remove[data.FilePath()] = struct{}{}
+	c.touched[manifest] = struct{}{}
+}
+
+func (c *change) empty() bool { return len(c.add) == 0 && len(c.remove) == 0 }
+
+const (
+	// manifestBytes is the size at which a manifest is full, Iceberg's default.
+	manifestBytes = 8 << 20
+	// manyManifests of one kind that are not full are merged by the next
+	// commit, so that the cost of a commit and of planning a scan does not grow
+	// with the number of commits.
+	manyManifests = 20
+)
+
+// snapshotWriter writes the manifests of one snapshot.
+type snapshotWriter struct {
+	t     *Table
+	base  *table.Table
+	c     *change
+	id    int64
+	name  string // what the names of its files start with
+	count int
+	total summary
+}
+
+// writeSnapshot writes the manifests of base with c applied, and describes the
+// snapshot they make.
+func (t *Table) writeSnapshot(ctx context.Context, base *table.Table, c *change, token string) (*table.Snapshot, error) {
+	meta := base.Metadata()
+	w := &snapshotWriter{t: t, base: base, c: c, id: newSnapshotID(meta), name: uuid.NewString()}
+	var parent *int64
+	var before *table.Snapshot
+	var manifests []iceberg.ManifestFile
+	if before = base.CurrentSnapshot(); before != nil {
+		parent = &before.SnapshotID
+		var err error
+		if manifests, err = before.Manifests(t.files); err != nil {
+			return nil, fmt.Errorf("reading the manifests of table %s: %w", t, err)
+		}
+	}
+	var list []iceberg.ManifestFile
+	for _, content := range []iceberg.ManifestContent{iceberg.ManifestContentData, iceberg.ManifestContentDeletes} {
+		written, err := w.manifests(ctx, content, manifests)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, written...)
+	}
+	sequence := meta.LastSequenceNumber() + 1
+	path := t.locations.NewMetadataLocation(fmt.Sprintf("snap-%d-0-%s.avro", w.id, w.name))
+	c.made = append(c.made, path)
+	snapshot := &table.Snapshot{
+		SnapshotID:       w.id,
+		ParentSnapshotID: parent,
+		SequenceNumber:   sequence,
+		ManifestList:     path,
+		Summary:          w.total.after(before, c.operation, token),
+		SchemaID:         &meta.CurrentSchema().ID,
+		// Not before the table's last change, which may be another machine's.
+		TimestampMs: max(time.Now().UnixMilli(), meta.LastUpdatedMillis()),
+	}
+	out, err := t.files.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("writing the manifest list of table %s: %w", t, err)
+	}
+	err = writeManifestList(out, meta, snapshot, list)
+	if err = errors.Join(err, out.Close()); err != nil {
+		return nil, fmt.Errorf("writing manifest list %s: %w", path, err)
+	}
+	return snapshot, nil
+}
+
+func writeManifestList(out io.Writer, meta table.Metadata, s *table.Snapshot, list []iceberg.ManifestFile) error {
+	var w *iceberg.ManifestListWriter
+	var err error
+	var firstRow int64
+	switch meta.Version() {
+	case 1:
+		w, err = iceberg.NewManifestListWriterV1(out, s.SnapshotID, s.ParentSnapshotID)
+	case 2:
+		w, err = iceberg.NewManifestListWriterV2(out, s.SnapshotID, s.SequenceNumber, s.ParentSnapshotID)
+	default:
+		firstRow = meta.NextRowID()
+		w, err = iceberg.NewManifestListWriterV3(out, s.SnapshotID, s.SequenceNumber, firstRow, s.ParentSnapshotID)
+	}
+	if err != nil {
+		return err
+	}
+	if err := w.AddManifests(list); err != nil {
+		return errors.Join(err, w.Close())
+	}
+	if next := w.NextRowID(); meta.Version() >= 3 && next != nil {
+		rows := *next - firstRow
+		s.FirstRowID, s.AddedRows = &firstRow, &rows
+	}
+	return w.Close()
+}
+
+// manifests returns the snapshot's manifests of one content: those of the
+// parent that stay as they are, and new ones for what is added, removed or
+// merged.
+func (w *snapshotWriter) manifests(ctx context.Context, content iceberg.ManifestContent, parent []iceberg.ManifestFile) ([]iceberg.ManifestFile, error) {
+	var kept, small, rewrite []iceberg.ManifestFile
+	for _, m := range parent {
+		_, touched := w.c.touched[m.FilePath()]
+		switch {
+		case m.ManifestContent() != content, !m.HasAddedFiles() && !m.HasExistingFiles():
+		case touched:
+			rewrite = append(rewrite, m)
+		case m.Length() < manifestBytes && int(m.PartitionSpecID()) == w.t.spec.ID():
+			small = append(small, m)
+		default:
+			kept = append(kept, m)
+		}
+	}
+	if len(small)+1 > manyManifests {
+		rewrite = append(rewrite, small...)
+	} else {
+		kept = append(kept, small...)
+	}
+
+	out := &manifestOutput{w: w, content: content}
+	for _, f := range w.c.add {
+		if (f.ContentType() == iceberg.EntryContentData) != (content == iceberg.ManifestContentData) {
+			continue
+		}
+		w.total.add(f)
+		entry := iceberg.NewManifestEntry(iceberg.EntryStatusADDED, &w.id, nil, nil, f)
+		if err := out.entry(w.t.spec, entry); err != nil {
+			return nil, err
+		}
+	}
+	for _, m := range rewrite {
+		spec := w.base.Metadata().PartitionSpecByID(int(m.PartitionSpecID()))
+		if spec == nil {
+			return nil, fmt.Errorf("rewriting manifest %s: unknown partition spec %d", m.FilePath(), m.PartitionSpecID())
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		for entry, err := range m.Entries(w.t.files, true) {
+			if err != nil {
+				return nil, fmt.Errorf("rewriting manifest %s: %w", m.FilePath(), err)
+			}
+			if _, gone := w.c.remove[entry.DataFile().FilePath()]; gone {
+				w.total.remove(entry.DataFile())
+				sequence := entry.SequenceNum()
+				entry = iceberg.NewManifestEntry(iceberg.EntryStatusDELETED, &w.id, &sequence, entry.FileSequenceNum(), entry.DataFile())
+			} else if entry.Status() == iceberg.EntryStatusADDED {
+				id, sequence := entry.SnapshotID(), entry.SequenceNum()
+				entry = iceberg.NewManifestEntry(iceberg.EntryStatusEXISTING, &id, &sequence, entry.FileSequenceNum(), entry.DataFile())
+			}
+			if err := out.entry(*spec, entry); err != nil {
+				return nil, err
+			}
+		}
+	}
+	written, err := out.close()
+	return append(written, kept...), err
+}
+
+// manifestOutput writes entries into as few manifests as their size allows.
+type manifestOutput struct {
+	w       *snapshotWriter
+	content iceberg.ManifestContent
+	spec    iceberg.PartitionSpec
+	path    string
+	out     io.WriteCloser
+	bytes   int64
+	entries *iceberg.ManifestWriter // nil: none is open
+	written []iceberg.ManifestFile
+}
+
+func (o *manifestOutput) entry(spec iceberg.PartitionSpec, e iceberg.ManifestEntry) error {
+	if o.entries != nil && (spec.ID() != o.spec.ID() || o.bytes >= manifestBytes) {
+		if err := o.finish(); err != nil {
+			return err
+		}
+	}
+	if o.entries == nil {
+		if err := o.start(spec); err != nil {
+			return err
+		}
+	}
+	var err error
+	switch e.Status() {
+	case iceberg.EntryStatusADDED:
+		err = o.entries.Add(e)
+	case iceberg.EntryStatusEXISTING:
+		err = o.entries.Existing(e)
+	default:
+		err = o.entries.Delete(e)
+	}
+	if err != nil {
+		return fmt.Errorf("writing manifest %s: %w", o.path, err)
+	}
+	return nil
+}
+
+func (o *manifestOutput) start(spec iceberg.PartitionSpec) error {
+	o.w.count++
+	o.path = o.w.t.locations.NewMetadataLocation(fmt.Sprintf("%s-m%d.avro", o.w.name, o.w.count))
+	o.w.c.made = append(o.w.c.made, o.path)
+	out, err := o.w.t.files.Create(o.path)
+	if err != nil {
+		return fmt.Errorf("creating manifest %s: %w", o.path, err)
+	}
+	o.out, o.bytes, o.spec = out, 0, spec
+	meta := o.w.base.Metadata()
+	o.entries, err = iceberg.NewManifestWriter(meta.Version(), o, spec, meta.CurrentSchema(), o.w.id, iceberg.WithManifestWriterContent(o.content))
+	if err != nil {
+		return errors.Join(fmt.Errorf("creating manifest %s: %w", o.path, err), out.Close())
+	}
+	return nil
+}
+
+// Write counts what the manifest's writer puts out.
+func (o *manifestOutput) Write(p []byte) (int, error) {
+	n, err := o.out.Write(p)
+	o.bytes += int64(n)
+	return n, err
+}
+
+func (o *manifestOutput) finish() error {
+	entries := o.entries
+	o.entries = nil
+	if err := errors.Join(entries.Close(), o.out.Close()); err != nil {
+		return fmt.Errorf("completing manifest %s: %w", o.path, err)
+	}
+	file, err := entries.ToManifestFile(o.path, o.bytes, iceberg.WithManifestFileContent(o.content))
+	if err != nil {
+		return fmt.Errorf("describing manifest %s: %w", o.path, err)
+	}
+	o.written = append(o.written, file)
+	return nil
+}
+
+func (o *manifestOutput) close() ([]iceberg.ManifestFile, error) {
+	if o.entries != nil {
+		if err := o.finish(); err != nil {
+			return nil, err
+		}
+	}
+	return o.written, nil
+}
+
+func newSnapshotID(meta table.Metadata) int64 {
+	for {
+		u := uuid.New()
+		var id int64
+		for _, b := range u[:8] {
+			id = id<<8 | int64(b)
+		}
+		if id &= 1<<63 - 1; id != 0 && meta.SnapshotByID(id) == nil {
+			return id
+		}
+	}
+}
+
+// summary counts what a snapshot adds and removes, by the names Iceberg gives
+// the counts.
+type summary struct{ added, removed fileCounts }
+
+type fileCounts struct{ dataFiles, records, deleteFiles, positions, bytes int64 }
+
+func (c *fileCounts) add(f iceberg.DataFile) {
+	c.bytes += f.FileSizeBytes()
+	if f.ContentType() == iceberg.EntryContentData {
+		c.dataFiles++
+		c.records += f.Count()
+		return
+	}
+	c.deleteFiles++
+	c.positions += f.Count()
+}
+
+func (s *summary) add(f iceberg.DataFile)    { s.added.add(f) }
+func (s *summary) remove(f iceberg.DataFile) { s.removed.add(f) }
+
+// after is the summary of a snapshot that follows another, or none.
+func (s *summary) after(parent *table.Snapshot, op table.Operation, token string) *table.Summary {
+	props := iceberg.Properties{tokenKey: token}
+	previous := iceberg.Properties{}
+	if parent != nil && parent.Summary != nil {
+		previous = parent.Summary.Properties
+	}
+	for _, n := range []struct {
+		added, removed, total string
+		plus, minus           int64
+	}{
+		{"added-data-files", "deleted-data-files", "total-data-files", s.added.dataFiles, s.removed.dataFiles},
+		{"added-records", "deleted-records", "total-records", s.added.records, s.removed.records},
+		{"added-delete-files", "removed-delete-files", "total-delete-files", s.added.deleteFiles, s.removed.deleteFiles},
+		{"added-position-delete-files", "removed-position-delete-files", "", s.added.deleteFiles, s.removed.deleteFiles},
+		{"added-position-deletes", "removed-position-deletes", "total-position-deletes", s.added.positions, s.removed.positions},
+		{"added-files-size", "removed-files-size", "total-files-size", s.added.bytes, s.removed.bytes},
+		{"", "", "total-equality-deletes", 0, 0},
+	} {
+		if n.plus > 0 {
+			props[n.added] = strconv.FormatInt(n.plus, 10)
+		}
+		if n.minus > 0 {
+			props[n.removed] = strconv.FormatInt(n.minus, 10)
+		}
+		if n.total != "" {
+			props[n.total] = strconv.FormatInt(max(0, previous.GetInt64(n.total, 0)+n.plus-n.minus), 10)
+		}
+	}
+	return &table.Summary{Operation: op, Properties: props}
+}

@@ -1,0 +1,158 @@
+// Package lake keeps one stream in one Iceberg table: it creates and evolves
+// the table, writes data files, commits them with the state that covers them,
+// and reads them back.
+package lake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/catalog"
+	iceio "github.com/apache/iceberg-go/io"
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// Upsert says how append_dedup takes rows out of files that are already
+// written.
+type Upsert string
+
+const (
+	// Auto rewrites files while that is little work, and writes position
+	// deletes when it is not.
+	Auto Upsert = "auto"
+	// CopyOnWrite always rewrites the files.
+	CopyOnWrite Upsert = "copy_on_write"
+	// MergeOnRead always writes position deletes beside them.
+	MergeOnRead Upsert = "merge_on_read"
+)
+
+// Options are the user's choices; a zero value is the default.
+type Options struct {
+	Upsert          Upsert // Auto
+	FormatVersion   int    // of tables that are made, never of those that are there: 2
+	TargetFileBytes int64  // size at which a data file is closed: 512 MiB
+}
+
+// Table is the table of one stream. Its methods may be called from several
+// goroutines.
+type Table struct {
+	cat    catalog.Catalog
+	id     table.Identifier
+	plan   *columnar.Plan
+	opts   Options
+	layout *columnar.Layout
+
+	schema    *iceberg.Schema // as it was when the table was opened
+	spec      iceberg.PartitionSpec
+	locations table.LocationProvider
+	files     iceio.WriteFileIO
+
+	mu       sync.Mutex
+	encoding *encoding // of every data file; chosen by the first rows
+}
+
+// Identifier is the name of a plan's table in a catalog.
+func Identifier(p *columnar.Plan) table.Identifier {
+	return append(strings.Split(p.Namespace, "."), p.Table)
+}
+
+// Open makes the plan's table ready to be written: it is created, or brought
+// to the plan's columns. Several processes may open one table at once.
+func Open(ctx context.Context, cat catalog.Catalog, p *columnar.Plan, o Options) (*Table, error) {
+	t, err := open(ctx, cat, p, o)
+	if err != nil {
+		return nil, err
+	}
+	if t.layout, err = p.Bind(t.schema); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func open(ctx context.Context, cat catalog.Catalog, p *columnar.Plan, o Options) (*Table, error) {
+	if o.Upsert == "" {
+		o.Upsert = Auto
+	}
+	if o.FormatVersion == 0 {
+		o.FormatVersion = 2
+	}
+	if o.TargetFileBytes == 0 {
+		o.TargetFileBytes = 512 << 20
+	}
+	t := &Table{cat: cat, id: Identifier(p), plan: p, opts: o}
+	loaded, err := cat.LoadTable(ctx, t.id)
+	if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
+		loaded, err = t.create(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening table %s: %w", t, err)
+	}
+	if loaded, err = t.evolve(ctx, loaded); err != nil {
+		return nil, err
+	}
+	return t, t.use(ctx, loaded)
+}
+
+// use takes from a loaded table what stays the same until the table is closed.
+func (t *Table) use(ctx context.Context, loaded *table.Table) error {
+	fs, err := loaded.FS(ctx)
+	if err != nil {
+		return fmt.Errorf("reaching the files of table %s: %w", t, err)
+	}
+	files, ok := fs.(iceio.WriteFileIO)
+	if !ok {
+		return fmt.Errorf("reaching the files of table %s: its storage cannot be written", t)
+	}
+	if t.locations, err = loaded.LocationProvider(); err != nil {
+		return fmt.Errorf("locating the files of table %s: %w", t, err)
+	}
+	if t.plan.Dedup && loaded.Metadata().Version() < 2 && t.opts.Upsert == MergeOnRead {
+		return t.configError(nil, `Table %s has format version 1, which has no delete files. Set "upsert" to "auto" or "copy_on_write".`, t)
+	}
+	if spec := loaded.Spec(); spec.NumFields() > 0 {
+		return t.configError(nil, "Table %s is partitioned, which this version does not write. Write the stream to another namespace.", t)
+	}
+	t.files, t.schema, t.spec = files, loaded.Schema(), loaded.Spec()
+	return nil
+}
+
+// Layout is how batches of rows must be laid out to be written.
+func (t *Table) Layout() *columnar.Layout { return t.layout }
+
+// String is the table's name, as in "whoop.sleep".
+func (t *Table) String() string { return strings.Join(t.id, ".") }
+
+// create makes the table, or loads it when another process was first.
+func (t *Table) create(ctx context.Context) (*table.Table, error) {
+	if err := t.cat.CreateNamespace(ctx, t.id[:len(t.id)-1], nil); err != nil && !errors.Is(err, catalog.ErrNamespaceAlreadyExists) {
+		// Two processes may pass the library's check at once, and one then
+		// fails on the database's own.
+		if there, checkErr := t.cat.CheckNamespaceExists(ctx, t.id[:len(t.id)-1]); checkErr != nil || !there {
+			return nil, fmt.Errorf("making namespace: %w", err)
+		}
+	}
+	created, err := t.cat.CreateTable(ctx, t.id, t.plan.Schema, catalog.WithProperties(iceberg.Properties{
+		table.PropertyFormatVersion:       strconv.Itoa(t.opts.FormatVersion),
+		table.WriteTargetFileSizeBytesKey: strconv.FormatInt(t.opts.TargetFileBytes, 10),
+		table.ParquetCompressionKey:       "zstd",
+		// Metadata files must not pile up: one is written by every commit.
+		table.MetadataDeleteAfterCommitEnabledKey: "true",
+		table.MetadataPreviousVersionsMaxKey:      "20",
+	}))
+	if errors.Is(err, catalog.ErrTableAlreadyExists) {
+		return t.cat.LoadTable(ctx, t.id)
+	}
+	return created, err
+}
+
+func (t *Table) configError(cause error, format string, args ...any) error {
+	return &protocol.Error{Kind: protocol.ConfigError, Stream: &t.plan.Stream, Message: fmt.Sprintf(format, args...), Err: cause}
+}
