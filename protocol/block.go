@@ -66,17 +66,21 @@ func (in *Input) fill() error {
 	if errors.Is(in.err, io.EOF) && len(in.block.buf) > in.block.n {
 		return in.lastLine()
 	}
+	return in.end(in.err)
+}
+
+// end makes err what every further call returns.
+func (in *Input) end(err error) error {
 	in.block.release()
-	in.block = nil
-	return in.err
+	in.block, in.err = nil, err
+	return err
 }
 
 // lastLine ends the line that the input left without an end.
 func (in *Input) lastLine() error {
 	b := in.block
-	if line := bytes.TrimSpace(b.buf[b.n:]); len(line) > 0 && line[0] == '{' && !json.Valid(line) {
-		in.err = brokenMessage(in.line, errors.New("it ends in the middle"))
-		return in.err
+	if line := bytes.Trim(b.buf[b.n:], " \t\r\n"); len(line) > 0 && line[0] == '{' && !json.Valid(line) {
+		return in.end(brokenMessage(in.line, errors.New("it ends in the middle")))
 	}
 	b.buf = append(b.buf, '\n')
 	b.n = len(b.buf)

@@ -104,7 +104,7 @@ type ConfiguredCatalog struct {
 func ParseConfiguredCatalog(data []byte) (ConfiguredCatalog, error) {
 	var c ConfiguredCatalog
 	if err := json.Unmarshal(data, &c); err != nil {
-		return c, &Error{Kind: ConfigError, Message: "The catalog is not a configured catalog of the Airbyte protocol: " + err.Error(), Err: err}
+		return c, &Error{Kind: ConfigError, Message: "The catalog is not a configured catalog of the Airbyte protocol: " + err.Error()}
 	}
 	if c.Streams == nil { // as in the CATALOG message that discover prints
 		return c, &Error{Kind: ConfigError, Message: "The catalog has no list of streams. A configured catalog is {\"streams\":[{\"stream\":{\"name\":…},\"sync_mode\":…}]}."}

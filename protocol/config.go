@@ -31,7 +31,7 @@ func DecodeConfig(raw json.RawMessage, config any) error {
 		return &Error{Kind: ConfigError, Message: fmt.Sprintf("The configuration's %q is of type %s where %s belongs.",
 			wrongType.Field, value, jsonType(wrongType.Type)), Err: fmt.Errorf("decoding %q: %s is no %s", wrongType.Field, value, wrongType.Type)}
 	default:
-		return &Error{Kind: ConfigError, Message: "The configuration cannot be read: " + err.Error(), Err: err}
+		return &Error{Kind: ConfigError, Message: "The configuration cannot be read: " + err.Error()}
 	}
 }
 

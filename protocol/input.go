@@ -55,7 +55,7 @@ type StatusMessage struct {
 // feed. White space around a message and the order of its members are the
 // writer's; a message may still be broken further on. The bytes are valid until
 // Release and must not be changed. Kept, they hold a block of 1 MiB (or, if
-// longer, of the longest line in it).
+// longer, of the long line in it).
 type Records struct {
 	Data  []byte
 	Line  int64 // number of the first line in the input, from 1
@@ -75,7 +75,8 @@ func NewInput(r io.Reader, log *slog.Logger) *Input {
 
 // Next returns the next step, or io.EOF at the end of the input. A last line
 // without a line end counts when it is a whole message; half of one is an
-// error, as its writer died. So is a line longer than 256 MiB.
+// error, as its writer died. So is a line longer than 256 MiB. After an error
+// every further call returns it.
 func (in *Input) Next() (Item, error) {
 	for {
 		if in.block == nil || in.pos == in.block.n {
@@ -90,10 +91,10 @@ func (in *Input) Next() (Item, error) {
 			return Item{Records: run}, nil
 		}
 		line := in.nextLine()
-		item, ok, err := in.steering(bytes.TrimSpace(line), in.line-1)
+		item, ok, err := in.steering(bytes.Trim(line, " \t\r\n"), in.line-1)
 		switch {
 		case err != nil:
-			return Item{}, err
+			return Item{}, in.end(err)
 		case ok && item.Records != nil:
 			item.Records = in.records(line, in.line-1)
 			return item, nil
@@ -185,7 +186,7 @@ func (in *Input) steering(line []byte, number int64) (item Item, ok bool, err er
 	case "STATE":
 		s, err := ParseState(m.State)
 		if err != nil {
-			return Item{}, false, &Error{Kind: SystemError, Message: fmt.Sprintf("Line %d of the input: %v.", number, err), Err: err}
+			return Item{}, false, &Error{Kind: SystemError, Message: fmt.Sprintf("Line %d of the input: %v.", number, err)}
 		}
 		return Item{State: &s}, true, nil
 	case "TRACE":
@@ -204,7 +205,7 @@ func (in *Input) steering(line []byte, number int64) (item Item, ok bool, err er
 }
 
 func brokenMessage(line int64, err error) error {
-	return &Error{Kind: SystemError, Err: err, Message: fmt.Sprintf(
+	return &Error{Kind: SystemError, Message: fmt.Sprintf(
 		"Line %d of the input is a broken message: %v. The source was cut off, or two writers wrote into each other. Run the sync again: it continues from the last acknowledged state.", line, err)}
 }
 

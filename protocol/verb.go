@@ -119,7 +119,7 @@ func (r *run) readConfig(path string) error {
 		if err == nil {
 			err = errors.New("it is null")
 		}
-		return &Error{Kind: ConfigError, Message: fmt.Sprintf("The config file %s is not a JSON object: %v.", path, err), Err: err}
+		return &Error{Kind: ConfigError, Message: fmt.Sprintf("The config file %s is not a JSON object: %v.", path, err)}
 	}
 	r.config = data
 	schema := r.spec().ConnectionSpecification

@@ -1,0 +1,217 @@
+package protocol
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// steps reads an input to its end and writes each step as a line: records as
+// "<line number> <data>", those without a step between them as one, and last the
+// error that ended it.
+func steps(in *Input) []string {
+	var out []string
+	run := false
+	for {
+		item, err := in.Next()
+		if run && item.Records != nil {
+			out[len(out)-1] += string(item.Records.Data)
+			item.Records.Release()
+			continue
+		}
+		run = item.Records != nil
+		switch {
+		case errors.Is(err, io.EOF):
+			return out
+		case err != nil:
+			return append(out, "error: "+err.Error())
+		case item.Records != nil:
+			out = append(out, fmt.Sprintf("%d %s", item.Records.Line, item.Records.Data))
+			item.Records.Release()
+		case item.State != nil:
+			out = append(out, fmt.Sprintf("state %s %s %s", item.State.Type, item.State.Stream, item.State.Raw))
+		case item.Status != nil:
+			out = append(out, fmt.Sprintf("status %s %s", item.Status.Stream, item.Status.Status))
+		}
+	}
+}
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+const (
+	recordLine = `{"type":"RECORD","record":{"stream":"s","emitted_at":1,"data":{"a":1}}}`
+	stateLine  = `{"type":"STATE","state":{"type":"STREAM","stream":{"stream_descriptor":{"name":"s"},"stream_state":{"c":1}}}}`
+	stateStep  = `state STREAM s {"type":"STREAM","stream":{"stream_descriptor":{"name":"s"},"stream_state":{"c":1}}}`
+)
+
+func TestInput(t *testing.T) {
+	const broken = "is a broken message"
+	tests := []struct {
+		name  string
+		input string
+		want  []string
+		warns int
+		err   string // part of the error that comes after want
+	}{
+		{name: "nothing"},
+		{
+			name:  "runs of records around a state",
+			input: recordLine + "\n" + recordLine + "\n" + stateLine + "\n" + recordLine + "\n",
+			want:  []string{"1 " + recordLine + "\n" + recordLine + "\n", stateStep, "4 " + recordLine + "\n"},
+		},
+		{
+			name:  "a last record without line end",
+			input: stateLine + "\n" + recordLine,
+			want:  []string{stateStep, "2 " + recordLine + "\n"},
+		},
+		{
+			name:  "a last state without line end",
+			input: recordLine + "\n" + stateLine,
+			want:  []string{"1 " + recordLine + "\n", stateStep},
+		},
+		{
+			name:  "CRLF and byte-order mark",
+			input: byteOrderMark + recordLine + "\r\n" + stateLine + "\r\n\r\n",
+			want:  []string{"1 " + recordLine + "\r\n", stateStep},
+		},
+		{name: "only a byte-order mark", input: byteOrderMark},
+		{
+			name:  "spaces as Python's json.dumps writes them",
+			input: `{"type": "RECORD", "record": {}}` + "\n" + ` { "type" : "RECORD" }` + "\n",
+			want:  []string{"1 " + `{"type": "RECORD", "record": {}}` + "\n" + ` { "type" : "RECORD" }` + "\n"},
+		},
+		{
+			name: "records whose type stands elsewhere, in order",
+			input: recordLine + "\n" + `{"record":{"data":{"type":"STATE","x":"a\"}"},"l":[[],{}]},"namespace":null,"type":"RECORD"}` + "\r\n" +
+				recordLine + "\n" + `{"type":"R\u0045CORD"}` + "\n" + recordLine + "\n",
+			want: []string{"1 " + recordLine + "\n" + `{"record":{"data":{"type":"STATE","x":"a\"}"},"l":[[],{}]},"namespace":null,"type":"RECORD"}` + "\r\n" +
+				recordLine + "\n" + `{"type":"R\u0045CORD"}` + "\n" + recordLine + "\n"},
+		},
+		{
+			name:  "foreign lines",
+			input: "null\n\n  \n[1]\nINFO starting\n{'a': 1}\n{\"level\":\"info\"}\n{\"type\":\"NEW\"}\n{\"type\":5}\n\"x\"\n\x00\xff\n" + recordLine + "\n",
+			want:  []string{"12 " + recordLine + "\n"},
+			warns: 9,
+		},
+		{
+			name: "messages that are not for a destination",
+			input: `{"type":"LOG","log":{"level":"INFO","message":"x"}}` + "\n" + `{"type":"CONTROL","control":null}` + "\n" +
+				`{"type":"TRACE","trace":{"type":"ERROR","emitted_at":1.5,"error":{"message":"x"}}}` + "\n" +
+				`{"type":"TRACE","trace":{"type":"ESTIMATE","stream_status":null}}` + "\n",
+		},
+		{
+			name: "statuses with explicit nulls and any emitted_at",
+			input: `{"type":"TRACE","record":null,"trace":{"type":"STREAM_STATUS","emitted_at":1722000000.25,"error":null,"stream_status":{"stream_descriptor":{"name":"s","namespace":null},"status":"COMPLETE","reasons":null}}}` + "\n" +
+				`{"type":"TRACE","trace":{"type":"STREAM_STATUS","emitted_at":"x","stream_status":{"stream_descriptor":{"name":"s","namespace":"n"},"status":"INCOMPLETE"}}}` + "\n",
+			want: []string{"status s COMPLETE", "status n.s INCOMPLETE"},
+		},
+		{
+			name: "traces that cannot be read",
+			input: `{"type":"TRACE"}` + "\n" + `{"type":"TRACE","trace":[]}` + "\n" + `{"type":"TRACE","trace":{"type":"STREAM_STATUS"}}` + "\n" +
+				`{"type":"TRACE","trace":{"type":"STREAM_STATUS","stream_status":{"status":"COMPLETE"}}}` + "\n",
+			warns: 4,
+		},
+		{
+			name:  "a state with fields nobody knows, verbatim",
+			input: `{"type":"STATE","record":null,"state": {"id":12345678901234567890,"type":null,"data":{"n":1.0},"x":[ 1 ]} }` + "\n",
+			want:  []string{`state LEGACY  {"id":12345678901234567890,"type":null,"data":{"n":1.0},"x":[ 1 ]}`},
+		},
+		{name: "a state without state", input: `{"type":"STATE"}` + "\n", err: "Line 1 of the input: parsing a state: it is not a JSON object"},
+		{name: "a null state", input: `{"type":"STATE","state":null}` + "\n", err: "Line 1 of the input: parsing a state: it is not a JSON object"},
+		{
+			name:  "a state cut short in the middle of the input",
+			input: recordLine + "\n" + stateLine[:40] + "\n" + recordLine + "\n",
+			want:  []string{"1 " + recordLine + "\n"}, err: "Line 2 of the input " + broken,
+		},
+		{
+			name:  "a record of another order cut short",
+			input: `{"record":{"stream":"s","da` + "\n", err: "Line 1 of the input " + broken,
+		},
+		{
+			name:  "a last record cut short",
+			input: recordLine + "\n" + recordLine[:50],
+			want:  []string{"1 " + recordLine + "\n"}, err: "Line 2 of the input " + broken,
+		},
+		{name: "a last line cut in its first bytes", input: stateLine + "\n{\"ty", want: []string{stateStep}, err: "Line 2 of the input " + broken},
+		{name: "a last line of free text", input: recordLine + "\nbye", want: []string{"1 " + recordLine + "\n"}, warns: 1},
+		{
+			name:  "a broken record in the middle is left to who reads its values",
+			input: `{"type":"RECORD","record":{` + "\n" + recordLine + "\n",
+			want:  []string{"1 " + `{"type":"RECORD","record":{` + "\n" + recordLine + "\n"},
+		},
+	}
+	readers := map[string]func(io.Reader) io.Reader{
+		"at once":      func(r io.Reader) io.Reader { return r },
+		"with EOF":     iotest.DataErrReader,
+		"byte by byte": iotest.OneByteReader,
+	}
+	for _, tt := range tests {
+		for how, wrap := range readers {
+			t.Run(tt.name+"/"+how, func(t *testing.T) {
+				var log bytes.Buffer
+				in := NewInput(wrap(strings.NewReader(tt.input)), slog.New(slog.NewTextHandler(&log, nil)))
+				got := steps(in)
+				if tt.err != "" {
+					if len(got) == 0 || !strings.HasPrefix(got[len(got)-1], "error: ") || !strings.Contains(got[len(got)-1], tt.err) {
+						t.Fatalf("got %q, want an error with %q at the end", got, tt.err)
+					}
+					got = got[:len(got)-1]
+				}
+				if _, err := in.Next(); err == nil || errors.Is(err, io.EOF) != (tt.err == "") {
+					t.Errorf("Next after the end gives %v", err)
+				}
+				if diff := cmp.Diff(tt.want, got, cmpopts.EquateEmpty()); diff != "" {
+					t.Errorf("steps (-want +got):\n%s", diff)
+				}
+				if n := strings.Count(log.String(), "level=WARN"); n != tt.warns {
+					t.Errorf("%d warnings, want %d:\n%s", n, tt.warns, &log)
+				}
+			})
+		}
+	}
+}
+
+func TestInputHandsOutAStateAtOnce(t *testing.T) {
+	r, w := io.Pipe()
+	in := NewInput(r, quiet())
+	go func() {
+		_, _ = io.WriteString(w, recordLine+"\n"+stateLine+"\n"+recordLine[:10])
+		// The writer stays; nothing more comes until the state has been seen.
+	}()
+	for _, want := range []func(Item) bool{
+		func(i Item) bool { return i.Records != nil },
+		func(i Item) bool { return i.State != nil },
+	} {
+		item, err := in.Next()
+		if err != nil || !want(item) {
+			t.Fatalf("Next = %+v, %v", item, err)
+		}
+	}
+	go func() {
+		_, _ = io.WriteString(w, recordLine[10:]+"\n")
+		w.CloseWithError(errors.New("device gone"))
+	}()
+	item, err := in.Next()
+	if err != nil || item.Records == nil || string(item.Records.Data) != recordLine+"\n" || item.Records.Line != 3 {
+		t.Fatalf("Next = %+v, %v", item, err)
+	}
+	if _, err := in.Next(); err == nil || err.Error() != "reading the input: device gone" {
+		t.Errorf("Next = %v, want the reader's error", err)
+	}
+}
+
+func TestInputGivesLinesBeforeTheReadersError(t *testing.T) {
+	in := NewInput(io.MultiReader(strings.NewReader(recordLine+"\n{"), iotest.ErrReader(errors.New("device gone"))), quiet())
+	want := []string{"1 " + recordLine + "\n", "error: reading the input: device gone"}
+	if diff := cmp.Diff(want, steps(in)); diff != "" {
+		t.Errorf("steps (-want +got):\n%s", diff)
+	}
+}
