@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
+)
+
+// tolerableSkew is the difference of clocks below which nobody needs to know.
+const tolerableSkew = 2 * time.Minute
+
+// Check tries the token, and each scope on a path that needs it. All that is
+// wrong is reported together.
+func (s *source) Check(ctx context.Context, raw json.RawMessage, out *protocol.Emitter) error {
+	ses, err := s.open(raw, out)
+	if err != nil {
+		return err
+	}
+	if err := ses.connect(ctx); err != nil {
+		return err
+	}
+	var findings []string
+	kind := protocol.ConfigError
+	tried := map[string]bool{}
+	for _, st := range streams {
+		path := st.object + st.collection
+		if tried[path] {
+			continue
+		}
+		tried[path] = true
+		err := ses.try(ctx, st)
+		var known *protocol.Error
+		switch {
+		case err == nil:
+		case fatal(err) || !errors.As(explain(err, st.scopes[:1]), &known):
+			return explain(err, st.scopes[:1])
+		case refused(err):
+			findings = append(findings, fmt.Sprintf("The consent does not include %s, which %s need.", st.scopes[0], strings.Join(needing(st.scopes[0]), ", ")))
+		default:
+			if known.Kind != protocol.ConfigError {
+				kind = known.Kind
+			}
+			findings = append(findings, known.Message)
+		}
+	}
+	ses.checkClock()
+	if len(findings) == 0 {
+		return nil
+	}
+	if kind == protocol.ConfigError {
+		findings = append(findings, consentAgain)
+	}
+	return &protocol.Error{Kind: kind, Message: strings.Join(findings, " ")}
+}
+
+// try makes the smallest request that a stream's collection or object allows.
+func (s *session) try(ctx context.Context, st stream) error {
+	var err error
+	switch {
+	case st.object == profilePath:
+		err = s.profile.err
+	case st.object != "":
+		_, err = s.client.Get(ctx, st.object)
+	default:
+		_, err = s.client.Any(ctx, st.collection, s.client.Now())
+	}
+	if missing(err) {
+		return nil // a member without a body measurement is a member all the same
+	}
+	return err
+}
+
+// checkClock warns of a clock that is wrong. The sync follows WHOOP's clock; only
+// the expiry of a token that another machine wrote down is read by this one's.
+func (s *session) checkClock() {
+	if skew, known := s.client.Skew(); known && skew.Abs() > tolerableSkew {
+		s.out.Logger().Warn("this machine's clock and WHOOP's differ; the sync goes by WHOOP's", "whoop_ahead_by", skew.Round(time.Second).String())
+	}
+}
+
+func needing(scope string) []string {
+	var names []string
+	for _, st := range streams {
+		if slices.Contains(st.scopes, scope) {
+			names = append(names, st.name)
+		}
+	}
+	return names
+}
+
+func refused(err error) bool {
+	var status *whoop.StatusError
+	return errors.As(err, &status) && status.Refused()
+}

@@ -1,0 +1,267 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/invopop/jsonschema"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
+)
+
+// A config is the user's configuration.
+type config struct {
+	Credentials        credentials `json:"credentials" jsonschema:"required"`
+	StartDate          string      `json:"start_date" jsonschema:"title=Start date" jsonschema_description:"Records from before this instant are not read. Leave it away to read all there is. Setting it earlier later on starts the streams over."`
+	LookbackDays       int         `json:"lookback_days" jsonschema:"title=Lookback in days,default=14,minimum=0,maximum=365" jsonschema_description:"How far back every incremental sync reads again, for scores that come late and records that the member edits. It reaches further on its own while a record is open or waits for its score."`
+	ReconcileEveryDays int         `json:"reconcile_every_days" jsonschema:"title=Full walk every so many days,default=7,minimum=0" jsonschema_description:"How often an incremental stream is compared with WHOOP from its beginning, to find changes and deletions older than the lookback. It costs about 58 requests for a year of history. 0: never."`
+	Drilldowns         string      `json:"drilldowns" jsonschema:"title=How the by-id and for-cycle streams are read,enum=request,enum=derive,default=request" jsonschema_description:"request: one request for every record that is new or changed. derive: the same rows from the collections, without a request; WHOOP sends the same fields in both."`
+	RequestsPerSecond  float64     `json:"requests_per_second" jsonschema:"title=Requests per second,default=2,exclusiveMinimum=0,maximum=1000" jsonschema_description:"No more than this. WHOOP allows 100 requests a minute and 10000 a day to all members of one client together; the connector slows down on its own as that comes near."`
+	APIURL             string      `json:"api_url" jsonschema:"title=Address of WHOOP,default=https://api.prod.whoop.com,example=http://127.0.0.1:8080" jsonschema_description:"Where the API and its OAuth server are, for use with a sandbox. Scheme and host only."`
+}
+
+// credentials is one of the forms below, told apart by AuthType.
+type credentials struct {
+	AuthType string `json:"auth_type"`
+	oauthCredentials
+	fileCredentials
+}
+
+type oauthCredentials struct {
+	ClientID        string `json:"client_id" jsonschema:"required,title=Client ID" jsonschema_description:"Of the app that you made at developer.whoop.com."`
+	ClientSecret    string `json:"client_secret" jsonschema:"required,title=Client secret" jsonschema_description:"Of the same app."`
+	AccessToken     string `json:"access_token" jsonschema:"title=Access token" jsonschema_description:"Works for an hour. Without one the refresh token is used at once."`
+	RefreshToken    string `json:"refresh_token" jsonschema:"required,title=Refresh token" jsonschema_description:"Works once: each use gives a new one, which this connector hands to its orchestrator as a new configuration. WHOOP gives one only when the consent includes the scope offline."`
+	TokenExpiryDate string `json:"token_expiry_date" jsonschema:"title=Expiry of the access token" jsonschema_description:"Until then the access token is used as it is."`
+}
+
+type fileCredentials struct {
+	Path string `json:"path" jsonschema:"required,title=Path of the token file,example=/secrets/whoop.json" jsonschema_description:"A JSON document with client_id, client_secret, access_token, refresh_token and expires_at. It is replaced when the tokens change, so its directory must be writable; mount the directory into a container, not the file."`
+}
+
+const (
+	authOAuth = "oauth2"
+	authFile  = "token_file"
+)
+
+const (
+	request = "request"
+	derive  = "derive"
+)
+
+const instantPattern = `^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$`
+
+func defaults() config {
+	return config{
+		LookbackDays:       14,
+		ReconcileEveryDays: 7,
+		Drilldowns:         request,
+		RequestsPerSecond:  2,
+		APIURL:             "https://api.prod.whoop.com",
+	}
+}
+
+func (config) JSONSchemaExtend(s *jsonschema.Schema) {
+	order(s)
+	instant(s, "start_date")
+}
+
+// JSONSchema makes the alternatives out of the structs that hold them.
+func (credentials) JSONSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{
+		Type:        "object",
+		Title:       "Credentials",
+		Description: "Where the member's tokens are kept.",
+		OneOf: []*jsonschema.Schema{
+			variant(authOAuth, oauthCredentials{}, "In this configuration", func(s *jsonschema.Schema) {
+				for _, name := range []string{"client_id", "client_secret", "access_token", "refresh_token"} {
+					extra(property(s, name), "airbyte_secret", true)
+				}
+				instant(s, "token_expiry_date")
+			}),
+			variant(authFile, fileCredentials{}, "In a file", func(*jsonschema.Schema) {}),
+		},
+	}
+}
+
+// variant is one alternative of a oneOf, told apart by auth_type.
+func variant(authType string, form any, title string, extend func(*jsonschema.Schema)) *jsonschema.Schema {
+	s := protocol.Reflect(form, title)
+	s.Version = ""
+	s.Properties.Set("auth_type", &jsonschema.Schema{Type: "string", Const: authType})
+	if err := s.Properties.MoveToFront("auth_type"); err != nil {
+		panic(err) // it was set just now
+	}
+	s.Required = append([]string{"auth_type"}, s.Required...)
+	extend(s)
+	order(s)
+	return s
+}
+
+func property(s *jsonschema.Schema, name string) *jsonschema.Schema {
+	p, ok := s.Properties.Get(name)
+	if !ok {
+		panic("no property is called " + name)
+	}
+	return p
+}
+
+func extra(s *jsonschema.Schema, key string, value any) {
+	if s.Extras == nil {
+		s.Extras = map[string]any{}
+	}
+	s.Extras[key] = value
+}
+
+// order lets forms show the properties as the struct declares them.
+func order(s *jsonschema.Schema) {
+	n := 0
+	for p := s.Properties.Oldest(); p != nil; p = p.Next() {
+		extra(p.Value, "order", n)
+		n++
+	}
+}
+
+func instant(s *jsonschema.Schema, name string) {
+	p := property(s, name)
+	p.Format = "date-time"
+	p.Pattern = instantPattern
+	p.Examples = []any{"2024-01-01T00:00:00Z"}
+	extra(p, "pattern_descriptor", "YYYY-MM-DDTHH:mm:ssZ")
+}
+
+// settings are a configuration that was found good.
+type settings struct {
+	config
+	start time.Time // zero: all history
+	raw   json.RawMessage
+}
+
+// parseConfig reads and validates a configuration. Its error is a Config error
+// that names the key and the remedy.
+func parseConfig(raw json.RawMessage) (settings, error) {
+	s := settings{config: defaults(), raw: raw}
+	if err := protocol.DecodeConfig(raw, &s.config); err != nil {
+		return s, err
+	}
+	if err := s.Credentials.validate(); err != nil {
+		return s, err
+	}
+	var err error
+	if s.start, err = parseInstant("start_date", s.StartDate); err != nil {
+		return s, err
+	}
+	if _, err := parseInstant("credentials.token_expiry_date", s.Credentials.TokenExpiryDate); err != nil {
+		return s, err
+	}
+	u, uerr := url.Parse(s.APIURL)
+	switch {
+	case s.LookbackDays < 0 || s.LookbackDays > 365:
+		return s, wrong("lookback_days", "is %d; it must be from 0 to 365", s.LookbackDays)
+	case s.ReconcileEveryDays < 0:
+		return s, wrong("reconcile_every_days", "is %d; it must be 0 (never) or more", s.ReconcileEveryDays)
+	case s.Drilldowns != request && s.Drilldowns != derive:
+		return s, wrong("drilldowns", "is %q; it must be %q or %q", s.Drilldowns, request, derive)
+	case s.RequestsPerSecond <= 0 || s.RequestsPerSecond > 1000:
+		return s, wrong("requests_per_second", "is %v; it must be greater than 0 and at most 1000", s.RequestsPerSecond)
+	case uerr != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil:
+		return s, wrong("api_url", "must be a scheme and a host, such as https://api.prod.whoop.com; the paths below it are known")
+	}
+	s.APIURL = u.Scheme + "://" + u.Host
+	return s, nil
+}
+
+func (c credentials) validate() error {
+	switch c.AuthType {
+	case authOAuth:
+		for _, v := range []struct{ key, value string }{
+			{"client_id", c.ClientID}, {"client_secret", c.ClientSecret}, {"refresh_token", c.RefreshToken},
+		} {
+			if v.value == "" {
+				return wrong("credentials."+v.key, "is missing; auth_type %q needs client_id, client_secret and refresh_token", authOAuth)
+			}
+		}
+		return nil
+	case authFile:
+		if c.Path == "" {
+			return wrong("credentials.path", "is missing; auth_type %q needs the path of the token file", authFile)
+		}
+		if _, err := os.Stat(c.Path); err != nil {
+			return wrong("credentials.path", "leads to no token file (%v); make one with client_id, client_secret, access_token and refresh_token, readable by its owner only", err)
+		}
+		return nil
+	case "":
+		return wrong("credentials.auth_type", "is missing; it says where the tokens are kept: %q (in the configuration) or %q", authOAuth, authFile)
+	default:
+		return wrong("credentials.auth_type", "is %q; it must be %q or %q", c.AuthType, authOAuth, authFile)
+	}
+}
+
+func parseInstant(key, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return t, wrong(key, "is %q; it must be an instant such as 2024-01-01T00:00:00Z", text)
+	}
+	return t.UTC(), nil
+}
+
+func wrong(key, format string, args ...any) error {
+	return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf("The configuration's %s %s.", key, fmt.Sprintf(format, args...))}
+}
+
+// store returns where the tokens are kept. Rotated hands a new configuration
+// to whoever keeps it.
+func (s settings) store(rotated func(json.RawMessage) error) tokens.Store {
+	c := s.Credentials
+	if c.AuthType == authFile {
+		return tokens.NewFileStore(c.Path)
+	}
+	expires, _ := parseInstant("", c.TokenExpiryDate) // it was validated
+	return tokens.NewConfigStore(tokens.Credentials{
+		ClientID: c.ClientID, ClientSecret: c.ClientSecret,
+		AccessToken: c.AccessToken, RefreshToken: c.RefreshToken, ExpiresAt: expires,
+	}, func(t tokens.Credentials) error {
+		raw, err := withTokens(s.raw, t)
+		if err != nil {
+			return err
+		}
+		return rotated(raw)
+	})
+}
+
+// withTokens returns a configuration with other tokens in it, and everything
+// else as it was.
+func withTokens(raw json.RawMessage, t tokens.Credentials) (json.RawMessage, error) {
+	var config, inner map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &config); err != nil {
+		return nil, fmt.Errorf("putting new tokens into the configuration: %w", err)
+	}
+	if err := json.Unmarshal(config["credentials"], &inner); err != nil {
+		return nil, fmt.Errorf("putting new tokens into the configuration: %w", err)
+	}
+	values := map[string]any{"access_token": t.AccessToken, "refresh_token": t.RefreshToken, "token_expiry_date": nil}
+	if !t.ExpiresAt.IsZero() {
+		values["token_expiry_date"] = t.ExpiresAt
+	}
+	for key, value := range values {
+		encoded, err := json.Marshal(value)
+		if err != nil {
+			return nil, fmt.Errorf("putting new tokens into the configuration: %w", err)
+		}
+		inner[key] = encoded
+	}
+	encoded, err := json.Marshal(inner)
+	if err != nil {
+		return nil, fmt.Errorf("putting new tokens into the configuration: %w", err)
+	}
+	config["credentials"] = encoded
+	return json.Marshal(config)
+}

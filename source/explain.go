@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
+)
+
+const consentAgain = "Let the member consent again, with all scopes and offline, and put the new tokens in the place of the old."
+
+// An outputError says that nobody reads the messages any more.
+type outputError struct{ error }
+
+func (e outputError) Unwrap() error { return e.error }
+
+// fatal tells whether an error ends the run rather than a stream: no other
+// stream would fare better.
+func fatal(err error) bool {
+	var token *whoop.TokenError
+	var quota *whoop.QuotaError
+	var output outputError
+	return errors.As(err, &token) || errors.As(err, &quota) || errors.As(err, &output) ||
+		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// explain gives an error of the API its sentence for the user. Scopes are those
+// that the request needs.
+func explain(err error, scopes []string) error {
+	var (
+		known   *protocol.Error
+		token   *whoop.TokenError
+		quota   *whoop.QuotaError
+		status  *whoop.StatusError
+		offline *whoop.UnavailableError
+	)
+	say := func(kind protocol.Kind, format string, args ...any) error {
+		return &protocol.Error{Kind: kind, Message: fmt.Sprintf(format, args...), Err: err}
+	}
+	switch {
+	case errors.As(err, &known), errors.Is(err, context.Canceled):
+		return err
+	case errors.As(err, &token):
+		return explainToken(token, say)
+	case errors.As(err, &quota):
+		return say(protocol.TransientError, "WHOOP's quota of requests is spent. What was read is safe; start the sync again after %s.", quota.Until.UTC().Format(time.RFC3339))
+	case errors.As(err, &offline): // before status, which it may hold
+		return say(protocol.TransientError, "WHOOP did not answer properly, however often it was asked (%v). What was read is safe; start the sync again later.", err)
+	case errors.As(err, &status) && status.Refused():
+		return say(protocol.ConfigError, "WHOOP refuses %s with a token that it has just accepted or issued: the member's consent does not include %s. %s",
+			status.Path, strings.Join(scopes, " or "), consentAgain)
+	case errors.As(err, &status):
+		return say(protocol.SystemError, "WHOOP refused a request of this connector (%v).", err)
+	}
+	return err
+}
+
+func explainToken(err error, say func(protocol.Kind, string, ...any) error) error {
+	var (
+		revoked *tokens.RevokedError
+		client  *tokens.ClientError
+		store   *tokens.StoreError
+	)
+	switch {
+	case errors.As(err, &revoked):
+		return say(protocol.ConfigError, "WHOOP no longer accepts the refresh token: it was used elsewhere, has expired, or the member revoked the access. %s", consentAgain)
+	case errors.As(err, &client):
+		return say(protocol.ConfigError, "WHOOP does not accept the client_id with this client_secret. Compare both with those of the app at developer.whoop.com.")
+	case errors.Is(err, tokens.ErrNoRefreshToken):
+		return say(protocol.ConfigError, "WHOOP no longer accepts the access token, and there is no refresh token to get another. %s", consentAgain)
+	case errors.As(err, &store):
+		return say(protocol.ConfigError, "The tokens cannot be read from or written to where they are kept: %v. The file must hold a JSON document, and its directory must be writable: the file is replaced whenever the tokens change.", store)
+	}
+	return say(protocol.TransientError, "WHOOP's token endpoint did not answer properly, however often it was asked (%v). Start again later.", err)
+}

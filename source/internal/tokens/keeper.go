@@ -1,0 +1,232 @@
+package tokens
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	// early is how long before its end a token counts as expired: the time that
+	// a request may be on its way.
+	early = time.Minute
+	// settled is the age below which a token that this process was given is not
+	// refreshed again: if WHOOP refuses it, another one would fare no better.
+	settled = time.Minute
+)
+
+// Config describes a Keeper.
+type Config struct {
+	Store    Store
+	TokenURL string            // absolute URL of the token endpoint
+	HTTP     http.RoundTripper // nil: http.DefaultTransport
+	// Seen is given all credentials as soon as they are known, before they can
+	// reach any output. It may be nil.
+	Seen func(Credentials)
+	Log  *slog.Logger // nil: slog.Default
+}
+
+// A Keeper hands out the access token. It is safe for concurrent use.
+type Keeper struct {
+	store    Store
+	endpoint endpoint
+	seen     func(Credentials)
+	log      *slog.Logger
+
+	mu      sync.Mutex // held throughout a refresh: others wait for its outcome
+	current Credentials
+	loaded  bool
+	expires time.Time       // when current counts as expired; zero: not known
+	issued  time.Time       // when this process was given current; zero: it was loaded
+	scopes  string          // granted, as the last refresh said; empty: not known
+	spent   map[string]bool // refresh tokens that were answered
+}
+
+// New returns a Keeper over a store. It does nothing yet.
+func New(c Config) *Keeper {
+	seen := c.Seen
+	if seen == nil {
+		seen = func(Credentials) {}
+	}
+	return &Keeper{
+		store:    c.Store,
+		endpoint: endpoint{url: c.TokenURL, http: c.HTTP},
+		seen:     seen,
+		log:      cmp.Or(c.Log, slog.Default()),
+		spent:    map[string]bool{},
+	}
+}
+
+// Token returns the access token to use now, a new one if the stored one has
+// expired. Its errors are RevokedError, ClientError, StoreError,
+// ErrNoRefreshToken, the context's, and those of a network that did not answer.
+func (k *Keeper) Token(ctx context.Context) (string, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.load(ctx); err != nil {
+		return "", err
+	}
+	if k.usable() {
+		return k.current.AccessToken, nil
+	}
+	return k.renew(ctx)
+}
+
+// Renew is told that WHOOP refused an access token and returns the one to use
+// instead. It returns the same one if there is no use in trying again: this
+// process was given it only just now.
+func (k *Keeper) Renew(ctx context.Context, refused string) (string, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.load(ctx); err != nil {
+		return "", err
+	}
+	switch {
+	case k.current.AccessToken != refused && k.usable():
+		return k.current.AccessToken, nil // somebody has renewed it since
+	case k.current.AccessToken == refused && !k.issued.IsZero() && time.Since(k.issued) < settled:
+		return refused, nil
+	}
+	return k.renew(ctx)
+}
+
+// Scopes returns the scopes of the member's consent, separated by spaces, or ""
+// while they are not known: WHOOP tells them only in answer to a refresh.
+func (k *Keeper) Scopes() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.scopes
+}
+
+func (k *Keeper) usable() bool {
+	return k.current.AccessToken != "" && (k.expires.IsZero() || time.Now().Before(k.expires))
+}
+
+func (k *Keeper) load(ctx context.Context) error {
+	if k.loaded {
+		return nil
+	}
+	c, err := k.store.Load(ctx)
+	if err != nil {
+		return &StoreError{err}
+	}
+	k.adopt(c)
+	return nil
+}
+
+// adopt makes stored credentials the current ones.
+func (k *Keeper) adopt(c Credentials) {
+	k.seen(c)
+	k.current, k.loaded, k.issued, k.expires = c, true, time.Time{}, time.Time{}
+	if !c.ExpiresAt.IsZero() {
+		k.expires = c.ExpiresAt.Add(-early)
+	}
+}
+
+// renew replaces the current pair. The caller holds the lock.
+//
+// Once a refresh token is on its way nothing may interrupt before the answer is
+// stored, a signal least of all, so the context ends the waiting for the claim
+// and no more.
+func (k *Keeper) renew(ctx context.Context) (string, error) {
+	release, err := k.store.Claim(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		return "", &StoreError{err}
+	}
+	defer release()
+	ctx = context.WithoutCancel(ctx)
+
+	// Another process may have refreshed before this one got the claim.
+	if renewed, err := k.reload(ctx); err != nil || renewed {
+		return k.current.AccessToken, err
+	}
+	token, err := k.refresh(ctx)
+	if !isRevoked(err) {
+		return token, err
+	}
+	// A process that heeds no claim may have spent the token: look once more.
+	if renewed, rerr := k.reload(ctx); rerr != nil || renewed {
+		return k.current.AccessToken, rerr
+	}
+	if k.spent[k.current.RefreshToken] {
+		return "", err
+	}
+	return k.refresh(ctx)
+}
+
+// reload reads the store again and tells whether that gave another access
+// token, one that can be used.
+func (k *Keeper) reload(ctx context.Context) (bool, error) {
+	before := k.current
+	c, err := k.store.Load(ctx)
+	if err != nil {
+		return false, &StoreError{err}
+	}
+	if c.AccessToken == before.AccessToken && c.RefreshToken == before.RefreshToken {
+		return false, nil
+	}
+	k.adopt(c)
+	return c.AccessToken != before.AccessToken && k.usable(), nil
+}
+
+// refresh spends the current refresh token and stores what comes of it.
+func (k *Keeper) refresh(ctx context.Context) (string, error) {
+	old := k.current
+	if old.RefreshToken == "" {
+		return "", ErrNoRefreshToken
+	}
+	if k.spent[old.RefreshToken] {
+		return "", &RevokedError{errSpent}
+	}
+	asked := time.Now()
+	t, err := k.endpoint.refresh(ctx, old)
+	if err != nil {
+		if isRevoked(err) {
+			k.spent[old.RefreshToken] = true
+		}
+		return "", err
+	}
+	c := old
+	c.AccessToken, c.ExpiresAt = t.AccessToken, time.Time{}
+	if t.RefreshToken != "" { // else the old one stays good, as OAuth has it
+		k.spent[old.RefreshToken] = true
+		c.RefreshToken = t.RefreshToken
+	}
+	var life time.Duration
+	if t.ExpiresIn > 0 {
+		life = time.Duration(t.ExpiresIn) * time.Second
+		c.ExpiresAt = asked.Add(life).UTC().Truncate(time.Second)
+	}
+	k.seen(c)
+	if err := k.save(ctx, c); err != nil {
+		return "", &StoreError{err}
+	}
+	k.current, k.issued, k.expires = c, time.Now(), time.Time{}
+	if life > 0 {
+		k.expires = asked.Add(life - min(early, life/4)) // a life of seconds is used, too
+	}
+	if scope, ok := t.Extra("scope").(string); ok {
+		k.scopes = scope
+	}
+	k.log.Info("the access token was renewed", "expires_at", c.ExpiresAt)
+	return c.AccessToken, nil
+}
+
+// save tries more than once: if it fails for good, the connection is lost.
+func (k *Keeper) save(ctx context.Context, c Credentials) error {
+	err := k.store.Save(ctx, c)
+	for range 2 {
+		if err == nil {
+			break
+		}
+		time.Sleep(time.Second)
+		err = k.store.Save(ctx, c)
+	}
+	return err
+}

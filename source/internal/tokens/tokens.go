@@ -1,0 +1,72 @@
+// Package tokens keeps a WHOOP member's pair of tokens alive.
+//
+// A WHOOP refresh token works once. Its use gives a new pair and ends the old
+// one, the access token included; of two uses only the first succeeds. Whoever
+// loses the answer, or stores it too late, has lost the connection until the
+// member consents again. Therefore a [Keeper] refreshes only when it must, one
+// at a time in the process and, as far as the [Store] can tell, across
+// processes; it makes the new pair durable before it hands it out; and it never
+// sends a refresh token that has been answered.
+package tokens
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Credentials are a client of the WHOOP API and the pair of tokens a member
+// gave it. Its JSON is the document that a token file holds.
+type Credentials struct {
+	ClientID     string    `json:"client_id"`
+	ClientSecret string    `json:"client_secret"`
+	AccessToken  string    `json:"access_token"`
+	RefreshToken string    `json:"refresh_token"`
+	ExpiresAt    time.Time `json:"expires_at,omitzero"` // of the access token; zero: not known
+}
+
+// Secrets returns the values that belong into no output.
+func (c Credentials) Secrets() []string {
+	return []string{c.ClientID, c.ClientSecret, c.AccessToken, c.RefreshToken}
+}
+
+// A Store is where credentials live. Its methods are called by one goroutine
+// at a time.
+type Store interface {
+	// Load returns what is stored now.
+	Load(ctx context.Context) (Credentials, error)
+
+	// Claim waits until no other process that shares the store is refreshing,
+	// and keeps the others out until release is called or the process dies. It
+	// fails when a Save could not succeed, since that must be known before a
+	// refresh token is spent. A store that no process shares claims nothing.
+	Claim(ctx context.Context) (release func(), err error)
+
+	// Save makes credentials durable. Once it has returned, they survive the
+	// process.
+	Save(ctx context.Context, c Credentials) error
+}
+
+// ErrNoRefreshToken says that the access token is of no more use and there is
+// no refresh token to get another. WHOOP gives one only for the scope offline.
+var ErrNoRefreshToken = errors.New("there is no refresh token")
+
+// A RevokedError says that WHOOP no longer accepts the refresh token: it was
+// spent by somebody else, expired, or the member withdrew the consent.
+type RevokedError struct{ Err error }
+
+func (e *RevokedError) Error() string { return fmt.Sprintf("the refresh token was refused: %v", e.Err) }
+func (e *RevokedError) Unwrap() error { return e.Err }
+
+// A ClientError says that WHOOP does not accept the client's id and secret.
+type ClientError struct{ Err error }
+
+func (e *ClientError) Error() string { return fmt.Sprintf("the client was refused: %v", e.Err) }
+func (e *ClientError) Unwrap() error { return e.Err }
+
+// A StoreError says that credentials could not be read or written.
+type StoreError struct{ Err error }
+
+func (e *StoreError) Error() string { return e.Err.Error() }
+func (e *StoreError) Unwrap() error { return e.Err }

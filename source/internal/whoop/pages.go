@@ -1,0 +1,87 @@
+package whoop
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// PageSize is the number of records a page holds at most, and WHOOP's maximum.
+const PageSize = 25
+
+// timeFormat is WHOOP's own: milliseconds and Z.
+const timeFormat = "2006-01-02T15:04:05.000Z"
+
+// A Page is a part of a collection, newest record first.
+type Page struct {
+	Records []json.RawMessage
+}
+
+// Pages reads a collection, such as "/v2/cycle": the records that end at or
+// after from and begin before to, newest first. A zero from means no lower
+// bound. After an error there are no more pages, and what came before is not
+// all there is. Errors are as for Get; a page token that WHOOP gives twice is
+// an UnavailableError.
+//
+// WHOOP's page tokens are likely offsets: a record that appears or vanishes
+// between two pages shifts the rest. Records can therefore come twice, and one
+// can be missed.
+func (c *Client) Pages(ctx context.Context, path string, from, to time.Time) iter.Seq2[Page, error] {
+	return func(yield func(Page, error) bool) {
+		query := url.Values{"limit": {strconv.Itoa(PageSize)}, "end": {to.UTC().Format(timeFormat)}}
+		if !from.IsZero() {
+			query.Set("start", from.UTC().Format(timeFormat))
+		}
+		given := map[string]bool{}
+		for {
+			page, next, err := c.page(ctx, path, query)
+			if err != nil {
+				yield(Page{}, err)
+				return
+			}
+			if !yield(page, nil) || next == "" {
+				return
+			}
+			if given[next] {
+				yield(Page{}, &UnavailableError{path, fmt.Errorf("the page token %q came twice", next)})
+				return
+			}
+			given[next] = true
+			query.Set("nextToken", next) // the answer spells it next_token
+		}
+	}
+}
+
+// Any tells whether a collection holds a record that began before an instant.
+func (c *Client) Any(ctx context.Context, path string, before time.Time) (bool, error) {
+	page, _, err := c.page(ctx, path, url.Values{"limit": {"1"}, "end": {before.UTC().Format(timeFormat)}})
+	return len(page.Records) > 0, err
+}
+
+func (c *Client) page(ctx context.Context, path string, query url.Values) (Page, string, error) {
+	body, err := c.get(ctx, path, query)
+	if err != nil {
+		return Page{}, "", err
+	}
+	return parsePage(path, body)
+}
+
+// parsePage reads a page's envelope. WHOOP ends a collection by leaving
+// next_token out, or by sending null or "" for it.
+func parsePage(path string, body []byte) (Page, string, error) {
+	var envelope struct {
+		Records []json.RawMessage `json:"records"`
+		Next    *string           `json:"next_token"`
+	}
+	if err := json.Unmarshal(body, &envelope); err != nil {
+		return Page{}, "", &UnavailableError{path, fmt.Errorf("reading a page: %w", err)}
+	}
+	if envelope.Next == nil {
+		return Page{envelope.Records}, "", nil
+	}
+	return Page{envelope.Records}, *envelope.Next, nil
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// Read reads the configured streams one after the other: the API's limits leave
+// nothing to gain from reading them at once. Streams that need the same
+// collection share one walk over it.
+func (s *source) Read(ctx context.Context, job protocol.ReadJob, out *protocol.Emitter) error {
+	ses, err := s.open(job.Config, out)
+	if err != nil {
+		return err
+	}
+	run := &run{session: ses}
+	if err := run.choose(job.Catalog); err != nil {
+		return err
+	}
+	if len(run.readers) > 0 {
+		if err := run.read(ctx, job.States); err != nil {
+			return explain(err, nil)
+		}
+	}
+	if run.failed {
+		return protocol.ErrStreamsFailed
+	}
+	return nil
+}
+
+// A run is one read.
+type run struct {
+	*session
+	readers []*reader
+	failed  bool      // some stream has
+	end     time.Time // of what this run reads, on WHOOP's clock
+	oldest  time.Time // a guess at when the member's history begins; zero: not made yet
+}
+
+// choose makes a reader for each configured stream, and fails the streams that
+// there are not.
+func (r *run) choose(catalog protocol.ConfiguredCatalog) error {
+	for _, c := range catalog.Streams {
+		id := c.ID()
+		i := slices.IndexFunc(streams, func(s stream) bool { return s.id() == id })
+		switch {
+		case i < 0:
+			if err := r.fail(id, &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(
+				"There is no stream %q. There are: %s. Choose from the output of discover.", id, strings.Join(names(), ", "))}); err != nil {
+				return err
+			}
+			continue
+		case c.SyncMode != protocol.FullRefresh && !(c.SyncMode == protocol.Incremental && streams[i].incremental()):
+			if err := r.fail(id, &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(
+				"The stream %s has no sync mode %q. Choose one of its supported_sync_modes in the output of discover.", id, c.SyncMode)}); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := r.out.Status(id, protocol.Started); err != nil {
+			return outputError{err}
+		}
+		r.readers = append(r.readers, &reader{run: r, stream: streams[i], mode: c.SyncMode})
+	}
+	return nil
+}
+
+func names() []string {
+	var all []string
+	for _, s := range streams {
+		all = append(all, s.name)
+	}
+	return all
+}
+
+func (r *run) read(ctx context.Context, states []protocol.State) error {
+	r.waiting = r.rateLimited
+	if err := r.connect(ctx); err != nil {
+		return err
+	}
+	r.end = r.client.Now().Truncate(time.Millisecond)
+	walks := map[string][]*reader{}
+	for _, rd := range r.readers {
+		if rd.object != "" {
+			if err := r.try(rd, rd.readObject(ctx)); err != nil {
+				return err
+			}
+			continue
+		}
+		due, err := rd.begin(states)
+		if err := r.try(rd, err); err != nil {
+			return err
+		}
+		if due && !rd.over {
+			walks[rd.walked()] = append(walks[rd.walked()], rd)
+		}
+	}
+	for _, s := range streams {
+		if readers := walks[s.collection]; s.incremental() && len(readers) > 0 {
+			delete(walks, s.collection)
+			if err := r.walk(ctx, s.collection, readers); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// try fails one stream with err and returns nil, unless err ends the run.
+func (r *run) try(rd *reader, err error) error {
+	if err == nil || rd.over {
+		return nil
+	}
+	if fatal(err) {
+		return err
+	}
+	rd.over = true
+	return r.fail(rd.id(), explain(err, rd.scopes))
+}
+
+func (r *run) fail(id protocol.StreamID, err error) error {
+	r.failed = true
+	if err := r.out.Fail(id, err); err != nil {
+		return outputError{err}
+	}
+	return nil
+}
+
+// rateLimited tells of a wait. An error is met again at the next record.
+func (r *run) rateLimited(until time.Time) {
+	for _, rd := range r.readers {
+		if !rd.over {
+			rd.running = true
+			_ = r.out.RateLimited(rd.id(), until)
+		}
+	}
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// A record is one of WHOOP's, as its bytes and what must be known of it.
+type record struct {
+	raw  json.RawMessage
+	hash uint64
+
+	key  string    // the stream's key, as JSON text
+	time time.Time // when it began; a recovery has no beginning: when it was made
+	nap  bool
+	// unsettled says that more is to come: a cycle that lasts, a score that is
+	// pending.
+	unsettled bool
+}
+
+// parseRecord reads what must be known. Field is the stream's key.
+func parseRecord(raw json.RawMessage, field string) (record, error) {
+	var f struct {
+		ID         json.RawMessage `json:"id"`
+		CycleID    json.RawMessage `json:"cycle_id"`
+		Start      *time.Time      `json:"start"`
+		End        *time.Time      `json:"end"`
+		CreatedAt  *time.Time      `json:"created_at"`
+		ScoreState string          `json:"score_state"`
+		Nap        bool            `json:"nap"`
+	}
+	if err := json.Unmarshal(raw, &f); err != nil {
+		return record{}, fmt.Errorf("reading a record of WHOOP: %w", err)
+	}
+	key := f.ID
+	if field == "cycle_id" {
+		key = f.CycleID
+	}
+	r := record{raw: raw, hash: fingerprint(raw), key: string(bytes.TrimSpace(key)), nap: f.Nap}
+	if _, err := packKey(r.key); err != nil {
+		return r, fmt.Errorf("reading a record of WHOOP: its %s: %w", field, err)
+	}
+	switch {
+	case f.Start != nil:
+		r.time = f.Start.UTC()
+	case f.CreatedAt != nil:
+		r.time = f.CreatedAt.UTC()
+	default:
+		return r, fmt.Errorf("reading a record of WHOOP: %s %s has neither start nor created_at", field, r.key)
+	}
+	r.unsettled = f.ScoreState == "PENDING_SCORE" || f.Start != nil && f.End == nil
+	return r, nil
+}
+
+// fingerprint tells versions of a record apart. WHOOP does not promise that
+// updated_at moves with every change, so it is of all the bytes.
+func fingerprint(raw json.RawMessage) uint64 {
+	sum := sha256.Sum256(raw)
+	return binary.BigEndian.Uint64(sum[:])
+}
+
+// at puts a key into a path of the API.
+func at(path, key string) string {
+	return strings.Replace(path, "{}", url.PathEscape(strings.Trim(key, `"`)), 1)
+}
+
+// tombstone is the record that says that another one is gone.
+func tombstone(field, key string, now time.Time) json.RawMessage {
+	return json.RawMessage(fmt.Sprintf(`{%q:%s,%q:%q}`, field, key, deletedAt, now.UTC().Format(time.RFC3339Nano)))
+}
+
+// withMember puts a member's id and an instant in front of an object that has
+// neither.
+func withMember(object json.RawMessage, userID json.RawMessage, now time.Time) (json.RawMessage, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(object, &fields); err != nil {
+		return nil, fmt.Errorf("reading an object of WHOOP: %w", err)
+	}
+	rest := bytes.TrimSpace(object)[1:] // without its {
+	var b []byte
+	b = append(b, '{')
+	if _, ok := fields["user_id"]; !ok {
+		b = append(append(append(b, `"user_id":`...), userID...), ',')
+	}
+	b = fmt.Appendf(b, `"observed_at":%q`, now.UTC().Format(time.RFC3339Nano))
+	if len(fields) > 0 {
+		b = append(b, ',')
+	}
+	return append(b, rest...), nil
+}
+
+// userID reads the member's id out of the profile.
+func userID(profile json.RawMessage) (json.RawMessage, error) {
+	var p struct {
+		UserID json.RawMessage `json:"user_id"`
+	}
+	if err := json.Unmarshal(profile, &p); err != nil {
+		return nil, fmt.Errorf("reading the profile: %w", err)
+	}
+	if len(p.UserID) == 0 {
+		return nil, errors.New("reading the profile: it has no user_id")
+	}
+	return p.UserID, nil
+}

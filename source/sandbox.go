@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
+)
+
+// sandboxClock is where a sandbox's time begins unless --clock says otherwise:
+// fixed, so that two runs serve the same records.
+const sandboxClock = "2026-01-15T12:00:00Z"
+
+// sandboxCommand is the verb that serves a made-up member, or moves the clock of
+// one that is being served: a bare machine has no curl.
+func sandboxCommand() protocol.Command {
+	return protocol.Command{
+		Name:    "sandbox",
+		Summary: "serve a made-up WHOOP member to try things with",
+		New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
+			c := sandboxFlags{}
+			flags.StringVar(&c.addr, "addr", "127.0.0.1:8080", "`address` to listen on (port 0: a free one), or, with --advance, http://address of a running sandbox")
+			flags.Int64Var(&c.seed, "seed", 1, "which member")
+			flags.IntVar(&c.years, "years", 1, "years of history")
+			flags.StringVar(&c.clock, "clock", sandboxClock, "`time` at the sandbox; it stands still until it is advanced")
+			flags.StringVar(&c.config, "config", "", "`file` to write the configuration of a source that points here to, instead of printing it")
+			flags.StringVar(&c.tokenFile, "token-file", "", "`file` to keep the tokens in; without one they are in the configuration")
+			flags.IntVar(&c.perMinute, "requests-per-minute", 100, "rate limit beside that of 10000 a day; negative: no limits at all")
+			flags.DurationVar(&c.advance, "advance", 0, "move the clock of the running sandbox at --addr by this much, and end")
+			return c.run
+		},
+	}
+}
+
+type sandboxFlags struct {
+	addr, clock       string
+	seed              int64
+	years             int
+	config, tokenFile string
+	advance           time.Duration
+	perMinute         int
+}
+
+func (c *sandboxFlags) run(ctx context.Context, env protocol.Env) error {
+	if c.advance != 0 || strings.HasPrefix(c.addr, "http://") {
+		return c.move(ctx, env)
+	}
+	return c.serve(ctx, env)
+}
+
+// move is the client of a running sandbox.
+func (c *sandboxFlags) move(ctx context.Context, env protocol.Env) error {
+	url := strings.TrimSuffix(c.addr, "/") + "/sandbox/clock"
+	if !strings.HasPrefix(url, "http://") {
+		url = "http://" + url
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(fmt.Sprintf(`{"advance":%q}`, c.advance)))
+	if err != nil {
+		return fmt.Errorf("moving the sandbox's clock: %w", err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("moving the sandbox's clock: %w", err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was read to its end
+	var clock struct {
+		Now time.Time `json:"now"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&clock); err != nil || resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("moving the sandbox's clock: %s answered %s", url, resp.Status)
+	}
+	_, err = fmt.Fprintf(env.Stdout, "it is now %s\n", clock.Now.Format(time.RFC3339))
+	return err
+}
+
+func (c *sandboxFlags) serve(ctx context.Context, env protocol.Env) error {
+	start, err := time.Parse(time.RFC3339, c.clock)
+	if err != nil {
+		return fmt.Errorf("--clock %q is no time such as %s", c.clock, sandboxClock)
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.addr)
+	if err != nil {
+		return fmt.Errorf("opening the sandbox: %w", err)
+	}
+	url := "http://" + listener.Addr().String()
+	member := sandbox.Config{
+		Seed: c.seed, Years: c.years, Clock: sandbox.NewClock(start),
+		ClientID: "sandbox-client-id", ClientSecret: "sandbox-client-secret",
+		RedirectURIs: []string{"http://127.0.0.1:8321/callback", "https://127.0.0.1:8321/callback"},
+	}
+	member.RequestsPerMinute = c.perMinute
+	if c.perMinute < 0 {
+		member.RequestsPerDay = -1
+	}
+	handler := sandbox.New(member)
+	config, err := c.writeConfig(url, member, handler.Issue())
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: onItsClock(handler, member.Clock), ReadHeaderTimeout: 10 * time.Second}
+	go func() {
+		<-ctx.Done()
+		server.Close() //nolint:errcheck // Serve tells
+	}()
+	// Standard output is the configuration, unless that has a file of its own.
+	ready := env.Stderr
+	if c.config != "" {
+		ready = env.Stdout
+	} else if _, err := fmt.Fprintf(env.Stdout, "%s\n", config); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(ready, "listening on %s\n", url); err != nil {
+		return err
+	}
+	if err := server.Serve(listener); ctx.Err() == nil {
+		return fmt.Errorf("serving the sandbox: %w", err)
+	}
+	return nil
+}
+
+// onItsClock dates the sandbox's answers by its own clock, as any server does.
+func onItsClock(h http.Handler, clock *sandbox.Clock) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Date", clock.Now().UTC().Format(http.TimeFormat))
+		h.ServeHTTP(w, r)
+	})
+}
+
+// writeConfig returns the configuration of a source that reads the member, and
+// writes the files that were asked for.
+func (c *sandboxFlags) writeConfig(url string, member sandbox.Config, t sandbox.Tokens) ([]byte, error) {
+	pair := tokens.Credentials{
+		ClientID: member.ClientID, ClientSecret: member.ClientSecret,
+		AccessToken: t.AccessToken, RefreshToken: t.RefreshToken,
+	}
+	credentials := map[string]string{
+		"auth_type": authOAuth,
+		"client_id": pair.ClientID, "client_secret": pair.ClientSecret,
+		"access_token": pair.AccessToken, "refresh_token": pair.RefreshToken,
+	}
+	if c.tokenFile != "" {
+		credentials = map[string]string{"auth_type": authFile, "path": c.tokenFile}
+		if err := writeJSON(c.tokenFile, pair); err != nil {
+			return nil, err
+		}
+	}
+	// A sandbox needs no pace, and a request for every record would take hours under WHOOP's limits.
+	config := map[string]any{"credentials": credentials, "api_url": url, "requests_per_second": 1000, "drilldowns": derive}
+	if c.config != "" {
+		if err := writeJSON(c.config, config); err != nil {
+			return nil, err
+		}
+	}
+	return json.MarshalIndent(config, "", "  ")
+}
+
+func writeJSON(path string, value any) error {
+	data, err := json.MarshalIndent(value, "", "  ")
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	if err := tokens.WriteFile(path, append(data, '\n')); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return nil
+}

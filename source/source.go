@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
+)
+
+// A source implements protocol.Source.
+type source struct {
+	http http.RoundTripper // nil: http.DefaultTransport
+}
+
+const documentation = "https://github.com/ingest-connectors/whoop-iceberg/blob/main/docs/source-whoop.md"
+
+func (*source) Spec() protocol.Spec {
+	return protocol.Spec{
+		DocumentationURL:        documentation,
+		ConnectionSpecification: protocol.Reflect(config{}, "WHOOP"),
+		SupportsIncremental:     true,
+	}
+}
+
+func (*source) Discover(_ context.Context, raw json.RawMessage, _ *protocol.Emitter) (protocol.Catalog, error) {
+	var c protocol.Catalog
+	if _, err := parseConfig(raw); err != nil {
+		return c, err
+	}
+	for _, s := range streams {
+		p, err := s.describe()
+		if err != nil {
+			return c, err
+		}
+		c.Streams = append(c.Streams, p)
+	}
+	return c, nil
+}
+
+// A session is one run against WHOOP with one configuration.
+type session struct {
+	settings
+	out    *protocol.Emitter
+	keeper *tokens.Keeper
+	client *whoop.Client
+
+	waiting func(until time.Time) // told of waits for quota
+	profile answer                // read once however many need it
+}
+
+type answer struct {
+	raw json.RawMessage
+	err error
+}
+
+func (s *source) open(raw json.RawMessage, out *protocol.Emitter) (*session, error) {
+	settings, err := parseConfig(raw)
+	if err != nil {
+		return nil, err
+	}
+	ses := &session{settings: settings, out: out, waiting: func(time.Time) {}}
+	ses.keeper = tokens.New(tokens.Config{
+		Store:    settings.store(out.Control),
+		TokenURL: settings.APIURL + "/oauth/oauth2/token",
+		HTTP:     s.http,
+		Seen:     func(c tokens.Credentials) { out.Redact(c.Secrets()...) },
+		Log:      out.Logger(),
+	})
+	ses.client = whoop.New(whoop.Config{
+		URL:               settings.APIURL,
+		Tokens:            ses.keeper,
+		RequestsPerSecond: settings.RequestsPerSecond,
+		UserAgent:         "source-whoop/" + protocol.Version,
+		HTTP:              s.http,
+		Waiting:           func(until time.Time) { ses.waiting(until) },
+		Log:               out.Logger(),
+	})
+	return ses, nil
+}
+
+// connect makes the first request. It shows whether the tokens work, and what
+// time it is at WHOOP. Its error is one that ends the run: a profile that the
+// consent does not cover is the concern of the streams that need it.
+func (s *session) connect(ctx context.Context) error {
+	raw, err := s.client.Get(ctx, profilePath)
+	s.profile = answer{raw, err}
+	if fatal(err) {
+		return explain(err, nil)
+	}
+	return nil
+}
+
+// row reads one row by its key; nil if WHOOP has none. It may come from another
+// stream's path, so it is checked to be a row of this one.
+func (s *session) row(ctx context.Context, st stream, path, key string) (*record, error) {
+	raw, err := s.client.Get(ctx, at(path, key))
+	var status *whoop.StatusError
+	switch {
+	case errors.As(err, &status) && status.NotFound():
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	r, err := parseRecord(raw, st.key)
+	if err != nil {
+		return nil, err
+	}
+	if st.some != nil && !st.some(r) {
+		return nil, nil
+	}
+	return &r, nil
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"encoding/json"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/schemas"
+)
+
+// A stream is one row of the table below. Paths are those of WHOOP's API; {}
+// stands for a key.
+type stream struct {
+	name   string
+	schema string
+	key    string   // the one field that identifies a row
+	scopes []string // that the member must have granted
+
+	// object is the path of a stream that is one object, read in full.
+	object string
+
+	// collection is the path of the collection whose records are the rows.
+	collection string
+	// item is the path of one row by its key.
+	item string
+	// some tells which records of the collection are rows; nil: all.
+	some func(record) bool
+
+	// parent is the collection that a drill-down stream follows: each of its
+	// records, by its key, gives the row at path child. Where a drill-down's
+	// parent is its own collection, the child is the same record once more.
+	parent, child string
+}
+
+const (
+	cycleCollection    = "/v2/cycle"
+	recoveryCollection = "/v2/recovery"
+	sleepCollection    = "/v2/activity/sleep"
+	workoutCollection  = "/v2/activity/workout"
+
+	profilePath = "/v2/user/profile/basic"
+	bodyPath    = "/v2/user/measurement/body"
+)
+
+// streams is the only place where a stream is described.
+var streams = []stream{
+	{name: "profile", schema: "profile", key: "user_id", scopes: []string{"read:profile"}, object: profilePath},
+	// The user_id in its key comes from the profile.
+	{name: "body_measurement", schema: "body_measurement", key: "user_id", scopes: []string{"read:body_measurement", "read:profile"}, object: bodyPath},
+	{name: "cycles", schema: "cycle", key: "id", scopes: []string{"read:cycles"}, collection: cycleCollection, item: "/v2/cycle/{}"},
+	{name: "recovery", schema: "recovery", key: "cycle_id", scopes: []string{"read:recovery"}, collection: recoveryCollection, item: "/v2/cycle/{}/recovery"},
+	{name: "sleep", schema: "sleep", key: "id", scopes: []string{"read:sleep"}, collection: sleepCollection, item: "/v2/activity/sleep/{}"},
+	{name: "workout", schema: "workout", key: "id", scopes: []string{"read:workout"}, collection: workoutCollection, item: "/v2/activity/workout/{}"},
+	{name: "cycle_by_id", schema: "cycle", key: "id", scopes: []string{"read:cycles"}, collection: cycleCollection, item: "/v2/cycle/{}",
+		parent: cycleCollection, child: "/v2/cycle/{}"},
+	{name: "recovery_for_cycle", schema: "recovery", key: "cycle_id", scopes: []string{"read:recovery", "read:cycles"}, collection: recoveryCollection, item: "/v2/cycle/{}/recovery",
+		parent: cycleCollection, child: "/v2/cycle/{}/recovery"},
+	{name: "sleep_for_cycle", schema: "sleep", key: "id", scopes: []string{"read:sleep", "read:cycles"}, collection: sleepCollection, item: "/v2/activity/sleep/{}", some: mainSleep,
+		parent: cycleCollection, child: "/v2/cycle/{}/sleep"},
+	{name: "sleep_by_id", schema: "sleep", key: "id", scopes: []string{"read:sleep"}, collection: sleepCollection, item: "/v2/activity/sleep/{}",
+		parent: sleepCollection, child: "/v2/activity/sleep/{}"},
+	{name: "workout_by_id", schema: "workout", key: "id", scopes: []string{"read:workout"}, collection: workoutCollection, item: "/v2/activity/workout/{}",
+		parent: workoutCollection, child: "/v2/activity/workout/{}"},
+}
+
+// mainSleep leaves naps out: a cycle has many of them and one main sleep.
+func mainSleep(r record) bool { return !r.nap }
+
+// incremental tells whether the stream has a cursor.
+func (s stream) incremental() bool { return s.collection != "" }
+
+func (s stream) id() protocol.StreamID { return protocol.StreamID{Name: s.name} }
+
+const (
+	cursor    = "updated_at"
+	deletedAt = "_ab_cdc_deleted_at"
+)
+
+// describe is the stream as discover shows it.
+func (s stream) describe() (protocol.Stream, error) {
+	schema, err := schemas.Get(s.schema)
+	if err != nil {
+		return protocol.Stream{}, err
+	}
+	p := protocol.Stream{
+		Name:                    s.name,
+		JSONSchema:              json.RawMessage(schema),
+		SupportedSyncModes:      []protocol.SyncMode{protocol.FullRefresh},
+		SourceDefinedPrimaryKey: [][]string{{s.key}},
+	}
+	if s.incremental() {
+		p.SupportedSyncModes = append(p.SupportedSyncModes, protocol.Incremental)
+		p.SourceDefinedCursor = true
+		p.DefaultCursorField = []string{cursor}
+		p.IsResumable = true
+	}
+	return p, nil
+}
