@@ -344,3 +344,18 @@ func TestMemberRevokesAccess(t *testing.T) {
 		t.Errorf("refresh after it: %d", got.status)
 	}
 }
+
+func TestManyClientsReadWhileTheClockMoves(t *testing.T) {
+	b := newBench(t, Config{Years: 1, AccessTokenTTL: 1000 * time.Hour})
+	for _, path := range []string{"/v2/cycle", "/v2/recovery", "/v2/activity/sleep", "/v2/activity/workout"} {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			for range 30 {
+				if p := b.page(t, path, url.Values{"limit": {"25"}}); len(p.Records) != 25 {
+					t.Errorf("%d records", len(p.Records))
+				}
+				b.clock.Advance(time.Hour)
+			}
+		})
+	}
+}

@@ -70,7 +70,7 @@ type collection struct {
 	records []*record
 	byKey   map[string]*record
 
-	// The latest answer of Member.list, true in [from, until).
+	// The latest answer of list, true in [from, until).
 	listed      []shown
 	from, until time.Time
 }
