@@ -78,9 +78,9 @@ func (p *probe) column(path string, a arrow.Array) {
 	}
 	switch a := a.(type) {
 	case *array.String:
-		if path != "_airbyte_raw_id" && a.Len() > 0 {
-			p.text += int64(a.ValueOffset(a.Len()) - a.ValueOffset(0))
-			p.bytes += int64(a.ValueOffset(a.Len()) - a.ValueOffset(0))
+		if path != "_airbyte_raw_id" {
+			p.text += int64(len(a.ValueBytes()))
+			p.bytes += int64(len(a.ValueBytes()))
 		}
 	default:
 		if t, ok := a.DataType().(arrow.FixedWidthDataType); ok {

@@ -105,7 +105,11 @@ func (r *parquetReader) read(ctx context.Context, group int, columns []int) ([]a
 
 // batch returns all columns of a row group.
 func (r *parquetReader) batch(ctx context.Context, group int) (arrow.RecordBatch, error) {
-	t, err := r.arrow.RowGroup(group).ReadTable(ctx, nil)
+	leaves := make([]int, r.in.MetaData().Schema.NumColumns())
+	for i := range leaves {
+		leaves[i] = i
+	}
+	t, err := r.arrow.RowGroup(group).ReadTable(ctx, leaves)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", r.path, err)
 	}

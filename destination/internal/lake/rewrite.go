@@ -37,6 +37,7 @@ func (r *rewriter) copy(ctx context.Context, data iceberg.DataFile, gone positio
 		return err
 	}
 	defer in.close()
+	var copied int64
 	for group, first := range in.groups() {
 		rows, err := in.batch(ctx, group)
 		if err != nil {
@@ -55,6 +56,7 @@ func (r *rewriter) copy(ctx context.Context, data iceberg.DataFile, gone positio
 		if kept == 0 {
 			continue
 		}
+		copied += kept
 		if kept < all {
 			if rows, err = compute.FilterRecordBatch(ctx, rows, mask.NewArray(), compute.DefaultFilterOptions()); err != nil {
 				return fmt.Errorf("copying rows of %s: %w", data.FilePath(), err)
@@ -64,6 +66,9 @@ func (r *rewriter) copy(ctx context.Context, data iceberg.DataFile, gone positio
 		if err := r.add(rows, size); err != nil {
 			return err
 		}
+	}
+	if want := data.Count() - gone.count(); copied != want {
+		return fmt.Errorf("copying rows of %s: it should have %d rows to keep and has %d", data.FilePath(), want, copied)
 	}
 	return nil
 }

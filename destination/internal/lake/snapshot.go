@@ -79,7 +79,10 @@ func (t *Table) writeSnapshot(ctx context.Context, base *table.Table, c *change,
 		}
 		list = append(list, written...)
 	}
-	sequence := meta.LastSequenceNumber() + 1
+	var sequence int64 // format version 1 has none
+	if meta.Version() > 1 {
+		sequence = meta.LastSequenceNumber() + 1
+	}
 	path := t.locations.NewMetadataLocation(fmt.Sprintf("snap-%d-0-%s.avro", w.id, w.name))
 	c.made = append(c.made, path)
 	snapshot := &table.Snapshot{

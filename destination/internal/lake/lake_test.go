@@ -1,0 +1,189 @@
+package lake
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/catalog"
+	"github.com/apache/iceberg-go/table"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// airbyteColumns end every table; ids are provisional.
+func airbyteColumns(id int) []iceberg.NestedField {
+	text := iceberg.PrimitiveTypes.String
+	change := &iceberg.StructType{FieldList: []iceberg.NestedField{
+		{ID: id + 7, Name: "field", Type: text}, {ID: id + 8, Name: "change", Type: text}, {ID: id + 9, Name: "reason", Type: text},
+	}}
+	return []iceberg.NestedField{
+		{ID: id, Name: "_airbyte_raw_id", Type: text, Required: true},
+		{ID: id + 1, Name: "_airbyte_extracted_at", Type: iceberg.PrimitiveTypes.TimestampTz},
+		{ID: id + 2, Name: "_airbyte_meta", Type: &iceberg.StructType{FieldList: []iceberg.NestedField{
+			{ID: id + 4, Name: "sync_id", Type: iceberg.PrimitiveTypes.Int64},
+			{ID: id + 5, Name: "changes", Type: &iceberg.ListType{ElementID: id + 6, Element: change}},
+		}}},
+		{ID: id + 3, Name: "_airbyte_generation_id", Type: iceberg.PrimitiveTypes.Int64},
+	}
+}
+
+func planOf(name string, columns ...iceberg.NestedField) *columnar.Plan {
+	for i := range columns {
+		columns[i].ID = i + 1
+	}
+	return &columnar.Plan{
+		Stream: protocol.StreamID{Namespace: "ns", Name: name}, Namespace: "ns", Table: name,
+		Schema: iceberg.NewSchema(0, append(columns, airbyteColumns(1000)...)...),
+	}
+}
+
+// keyed is the plan most tests use: one row per id, the highest updated_at
+// wins, deleted_at deletes.
+func keyed(name string) *columnar.Plan {
+	p := planOf(name,
+		iceberg.NestedField{Name: "id", Type: iceberg.PrimitiveTypes.Int64, Required: true},
+		iceberg.NestedField{Name: "v", Type: iceberg.PrimitiveTypes.String},
+		iceberg.NestedField{Name: "updated_at", Type: iceberg.PrimitiveTypes.TimestampTz},
+		iceberg.NestedField{Name: "_ab_cdc_deleted_at", Type: iceberg.PrimitiveTypes.String},
+	)
+	p.Schema.IdentifierFieldIDs = []int{1}
+	p.Dedup, p.Key, p.Cursor, p.Deleted = true, []string{"id"}, "updated_at", "_ab_cdc_deleted_at"
+	return p
+}
+
+func plain(name string) *columnar.Plan {
+	return planOf(name,
+		iceberg.NestedField{Name: "id", Type: iceberg.PrimitiveTypes.Int64},
+		iceberg.NestedField{Name: "v", Type: iceberg.PrimitiveTypes.String},
+	)
+}
+
+func openCatalog(t testing.TB, dir string) *catalogs.Catalog {
+	t.Helper()
+	cat, err := catalogs.Open(t.Context(), catalogs.Config{Type: "sqlite"}, "file://"+dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cat.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return cat
+}
+
+func openTable(t testing.TB, cat catalog.Catalog, p *columnar.Plan, o Options) *Table {
+	t.Helper()
+	tbl, err := open(t.Context(), cat, p, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tbl
+}
+
+// batch makes rows from JSON objects; _airbyte_raw_id is filled in.
+func batch(t testing.TB, schema *iceberg.Schema, rows ...map[string]any) arrow.RecordBatch {
+	t.Helper()
+	as, err := table.SchemaToArrowSchema(schema, nil, true, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, row := range rows {
+		if _, ok := row["_airbyte_raw_id"]; !ok {
+			row["_airbyte_raw_id"] = fmt.Sprint("raw", i)
+		}
+	}
+	text, err := json.Marshal(rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, _, err := array.RecordFromJSON(memory.DefaultAllocator, as, strings.NewReader(string(text)), array.WithUseNumber())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rec
+}
+
+// stage writes rows with one writer; the order of the first is first.
+func stage(t testing.TB, tbl *Table, first uint64, rows ...map[string]any) *Staged {
+	t.Helper()
+	w := tbl.NewWriter()
+	var order []uint64
+	for i := range rows {
+		order = append(order, first+uint64(i))
+	}
+	if err := w.Write(t.Context(), batch(t, tbl.schema, rows...), order); err != nil {
+		t.Fatal(err)
+	}
+	s, err := w.Close(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func commit(t testing.TB, tbl *Table, state string, staged ...*Staged) {
+	t.Helper()
+	var raw json.RawMessage
+	if state != "" {
+		raw = json.RawMessage(state)
+	}
+	if err := tbl.Commit(t.Context(), staged, raw); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func load(t testing.TB, tbl *Table) *table.Table {
+	t.Helper()
+	loaded, err := tbl.cat.LoadTable(context.WithoutCancel(t.Context()), tbl.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loaded
+}
+
+// rows reads a table back through the library's scanner, Airbyte's own
+// columns left out, sorted by their JSON.
+func rows(t testing.TB, tbl *table.Table) []string {
+	t.Helper()
+	got := []string{}
+	for row, err := range Rows(t.Context(), tbl, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var short Row
+		for _, c := range row {
+			if !strings.HasPrefix(c.Name, "_a") {
+				short = append(short, c)
+			}
+		}
+		text, err := json.Marshal(short)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, string(text))
+	}
+	return got
+}
+
+func expectRows(t testing.TB, tbl *Table, want ...string) {
+	t.Helper()
+	loaded := load(t, tbl)
+	if want == nil {
+		want = []string{}
+	}
+	if diff := cmp.Diff(want, rows(t, loaded), sorted); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+	checkFiles(t, loaded)
+}
