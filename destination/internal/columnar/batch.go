@@ -106,9 +106,10 @@ func (b *Batch) Reset() {
 	b.rows = 0
 	b.order = b.order[:0]
 	b.zeros = emptied(b.zeros)
-	for _, c := range append([]*column{b.rawIDs, b.extracted, b.changes}, b.data.fields...) {
-		c.clear()
-	}
+	b.data.clear()
+	b.rawIDs.clear()
+	b.extracted.clear()
+	b.changes.clear()
 	b.id.renew()
 }
 

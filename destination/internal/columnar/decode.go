@@ -491,7 +491,6 @@ func (d *Decoder) failure(line int64) error {
 	switch err := json.Unmarshal(text, new(json.RawMessage)); {
 	case errors.As(err, &syntax):
 		e.Message = fmt.Sprintf("Line %d of the input is a broken RECORD message: %v at byte %d.", line, err, syntax.Offset)
-		e.Err = err
 	case d.reason == "":
 		d.reason = fmt.Sprintf("it nests deeper than %d levels", maxDepth)
 		fallthrough

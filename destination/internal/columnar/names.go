@@ -17,7 +17,7 @@ const maxName = 127
 // keep for themselves.
 var metadataColumns = []string{
 	"_file", "_pos", "_deleted", "_spec_id", "_partition", "_row_id", "_last_updated_sequence_number",
-	"_change_type", "_change_ordinal", "_commit_snapshot_id", "file_path", "pos", "row",
+	"_change_type", "_change_ordinal", "_commit_snapshot_id",
 }
 
 // Legal returns the name of a table or a namespace. It has no character with a

@@ -1,0 +1,297 @@
+package columnar
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"math/big"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+)
+
+// fuzzSchema has a column of each kind, at the top, in a struct and in a list.
+var fuzzSchema = func() string {
+	kinds := `"s":` + stringType + `,"b":` + booleanType + `,"i":` + integerType + `,"n":` + numberType +
+		`,"d":` + dateType + `,"t":` + instantType + `,"w":` + wallClockType + `,"u":` + unionType
+	return properties(kinds + `,"o":` + properties(kinds) + `,"l":{"type":"array","items":` + integerType + `},"lo":{"type":"array","items":` + properties(kinds) + `}`)
+}()
+
+// FuzzDecode holds the decoder against encoding/json: both accept the same
+// lines and find the same values in them.
+func FuzzDecode(f *testing.F) {
+	for _, data := range []string{
+		`{}`, `{"s":"x","b":true,"i":1,"n":1.5,"d":"2024-02-29","t":"2024-02-29T12:00:00Z","w":"2024-02-29T12:00:00","u":[1]}`,
+		`{"o":{"i":1,"i":2},"o":{"n":-1e5},"l":[1,"2",null,3.0],"lo":[{"s":"a"},{},null,{"i":9223372036854775808}]}`,
+		`{"i":1e3,"i":"12","n":1e400,"s":{"a":"\ud83d\ude34"},"x":{"y":[{}]}}`, `{"s":"\ud800\u0000","u":"\"","\u0069":5}`,
+		`{"n":0.1e1,"i":-0,"s":"` + strings.Repeat("long ", 9) + `"}`, `{"i":01}`, `{"i":1,}`, `{"lo":[{"i":1],{}]}`, `{"s":"` + "\xff\xe2\x82" + `"}`,
+	} {
+		f.Add(`{"type":"RECORD","record":{"stream":"s","emitted_at":1,"data":` + data + `}}`)
+		f.Add(`{"record":{"data":` + data + ` , "stream":"s"},"type":"RECORD"}`)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		if strings.ContainsAny(line, "\n") {
+			return // not one line
+		}
+		b := newTestBatch(t, stream(fuzzSchema), Options{})
+		var d Decoder
+		// what comes before must leave no trace
+		if err := d.Decode([]byte(recordLine(`{"i":7,"o":{"i":7},"l":[7],"lo":[{"i":7}]}`)), 1, 0, to(b)); err != nil {
+			t.Fatal(err)
+		}
+		err := d.Decode([]byte(line), 2, 1, to(b))
+		want, usable := oracleRecord([]byte(line))
+		if (err == nil) != usable && (err == nil || !strings.Contains(err.Error(), "nests deeper")) {
+			t.Fatalf("decoder says %v, oracle says usable=%t", err, usable)
+		}
+		rec := validRecord(t, b)
+		if err != nil {
+			if rec.NumRows() != 1 {
+				t.Fatal("keeps a row of a line it refused")
+			}
+			return
+		}
+		for i, f := range b.layout.fields[:len(b.layout.fields)-airbyteColumns] {
+			value, present := want[f.name]
+			checkValue(t, f, rec.Column(i), 1, value, present)
+		}
+		if got := changesOf(t, b, 0); got != "" {
+			t.Fatalf("the row before reports %s", got)
+		}
+	})
+}
+
+// oracleRecord reads a line as encoding/json does, and applies what a record
+// needs to be one.
+func oracleRecord(line []byte) (data map[string]any, usable bool) {
+	message, ok := oracleObject(line)
+	if !ok || string(message["type"]) != `"RECORD"` {
+		return nil, false
+	}
+	record, ok := oracleObject(message["record"])
+	if !ok || !isText(record["stream"]) || record["namespace"] != nil && !isText(record["namespace"]) && string(record["namespace"]) != "null" {
+		return nil, false
+	}
+	if at := record["emitted_at"]; at != nil && string(at) != "null" && !strings.ContainsAny(string(at[:1]), "-0123456789") {
+		return nil, false
+	}
+	if record["data"] == nil || record["data"][0] != '{' {
+		return nil, false
+	}
+	dec := json.NewDecoder(bytes.NewReader(record["data"]))
+	dec.UseNumber()
+	return data, dec.Decode(&data) == nil
+}
+
+// oracleObject reads the members of an object; every one of them must be of
+// the form that the decoder checks when it passes it, so repeated envelope
+// members count as unusable when one of them is.
+func oracleObject(raw json.RawMessage) (members map[string]json.RawMessage, ok bool) {
+	return members, len(raw) > 0 && json.Valid(raw) && json.Unmarshal(raw, &members) == nil && members != nil
+}
+
+func isText(raw json.RawMessage) bool { return len(raw) > 0 && raw[0] == '"' }
+
+func checkValue(t *testing.T, f field, c arrow.Array, row int, want any, present bool) {
+	t.Helper()
+	if !present || want == nil {
+		if !c.IsNull(row) {
+			t.Fatalf("%s: got %s, want null", f.name, c.ValueStr(row))
+		}
+		return
+	}
+	text, isText := want.(string)
+	number, isNumber := want.(json.Number)
+	if isNumber {
+		text = number.String()
+	}
+	switch f.kind {
+	case kindString:
+		if isText && (c.IsNull(row) || c.(*array.String).Value(row) != text) {
+			t.Fatalf("%s: got %q, want %q", f.name, c.ValueStr(row), text)
+		}
+		if !isText && c.IsNull(row) {
+			t.Fatalf("%s: got null, want the JSON text of %v", f.name, want)
+		}
+	case kindJSON:
+		var got any
+		dec := json.NewDecoder(strings.NewReader(c.(*array.String).Value(row)))
+		dec.UseNumber()
+		if c.IsNull(row) || dec.Decode(&got) != nil || !sameJSON(got, want) {
+			t.Fatalf("%s: got %s, want %v", f.name, c.ValueStr(row), want)
+		}
+	case kindBoolean:
+		yes, is := want.(bool)
+		if text == "true" || text == "false" {
+			yes, is = text == "true", true
+		}
+		if c.IsNull(row) == is || is && c.(*array.Boolean).Value(row) != yes {
+			t.Fatalf("%s: got %s, want %v", f.name, c.ValueStr(row), want)
+		}
+	case kindLong:
+		exact, is := oracleNumber(text)
+		is = is && exact.IsInt() && exact.Num().IsInt64()
+		if c.IsNull(row) == is || is && c.(*array.Int64).Value(row) != exact.Num().Int64() {
+			t.Fatalf("%s: got %s, want %v", f.name, c.ValueStr(row), want)
+		}
+	case kindDouble:
+		v, err := strconv.ParseFloat(text, 64)
+		is := err == nil && isJSONNumber(text)
+		if c.IsNull(row) == is || is && math.Float64bits(c.(*array.Float64).Value(row)) != math.Float64bits(v) {
+			t.Fatalf("%s: got %s, want %v", f.name, c.ValueStr(row), want)
+		}
+	case kindTimestampTZ:
+		if at, err := time.Parse(time.RFC3339Nano, text); isText && err == nil && at.UTC().Year() >= 1 && at.UTC().Year() <= 9999 {
+			if c.IsNull(row) || int64(c.(*array.Timestamp).Value(row)) != at.UnixMicro() {
+				t.Fatalf("%s: got %s, want %s", f.name, c.ValueStr(row), text)
+			}
+		} else if !isText && !c.IsNull(row) {
+			t.Fatalf("%s: got %s, want null", f.name, c.ValueStr(row))
+		}
+	case kindDate, kindTimestamp:
+		if !isText && !c.IsNull(row) {
+			t.Fatalf("%s: got %s, want null", f.name, c.ValueStr(row))
+		}
+	case kindStruct:
+		members, is := want.(map[string]any)
+		if c.IsNull(row) == is {
+			t.Fatalf("%s: got %s, want %v", f.name, c.ValueStr(row), want)
+		}
+		if is {
+			for i, inner := range f.fields {
+				value, present := members[inner.name]
+				checkValue(t, inner, c.(*array.Struct).Field(i), row, value, present)
+			}
+		}
+	case kindList:
+		elements, is := want.([]any)
+		if c.IsNull(row) == is {
+			t.Fatalf("%s: got %s, want %v", f.name, c.ValueStr(row), want)
+		}
+		if is {
+			start, end := c.(*array.List).ValueOffsets(row)
+			if int(end-start) != len(elements) {
+				t.Fatalf("%s: got %d elements, want %d", f.name, end-start, len(elements))
+			}
+			for i, value := range elements {
+				checkValue(t, *f.element, c.(*array.List).ListValues(), int(start)+i, value, true)
+			}
+		}
+	}
+}
+
+func isJSONNumber(text string) bool {
+	return text != "" && strings.Trim(text, "+-.eE0123456789") == "" && json.Valid([]byte(text))
+}
+
+// oracleNumber gives up on exponents that would fill the memory; nothing as
+// large fits a long, nothing as small is an integer.
+func oracleNumber(text string) (*big.Rat, bool) {
+	if !isJSONNumber(text) {
+		return nil, false
+	}
+	if f, err := strconv.ParseFloat(text, 64); err != nil || f != 0 && math.Abs(f) < 1e-300 {
+		return nil, false
+	}
+	mantissa, _, _ := strings.Cut(strings.ToLower(text), "e")
+	if strings.Trim(mantissa, "-.0") == "" {
+		return new(big.Rat), true
+	}
+	return new(big.Rat).SetString(text)
+}
+
+func sameJSON(a, b any) bool {
+	x, errA := json.Marshal(a)
+	y, errB := json.Marshal(b)
+	return errA == nil && errB == nil && bytes.Equal(x, y)
+}
+
+// FuzzTimestamp holds the parser of timestamps against time.Parse.
+func FuzzTimestamp(f *testing.F) {
+	for _, text := range []string{
+		"2024-02-29T12:34:56Z", "2024-02-29T12:34:56.789123Z", "2024-02-29 12:34:56.1+05:30", "2024-02-29T12:34", "2024-02-29",
+		"0001-01-01T00:00:00-00:01", "9999-12-31T23:59:59.9999999Z", "1900-02-29T00:00:00Z", "2000-02-29T00:00:00Z", "2016-12-31T23:59:60Z", "1583-10-10 10:10:10 -1200",
+	} {
+		f.Add(text)
+	}
+	layouts := []string{
+		"2006-01-02T15:04:05Z07:00", "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05Z0700", "2006-01-02 15:04:05Z07", "2006-01-02T15:04:05",
+		"2006-01-02 15:04:05", "2006-01-02T15:04Z07:00", "2006-01-02 15:04", "2006-01-02",
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		got, fit := parseTimestamp([]byte(text), true)
+		plain, end := plainTimestamp([]byte(text+"\"\n"), 0)
+		if end > 0 && (fit != fits || plain != got || end != len(text)+1) {
+			t.Fatalf("%q: the fast path says %d, the slow one %d %s", text, plain, got, fit)
+		}
+		if fit == fits && (got < firstMicro || got >= endMicro) {
+			t.Fatalf("%q: %d is out of range", text, got)
+		}
+		for _, layout := range layouts {
+			want, err := time.Parse(layout, text)
+			if err != nil || want.UTC().Year() < 1 || want.UTC().Year() > 9999 || !plainOffset(text) {
+				continue
+			}
+			if fit != fits || got != want.UnixMicro() {
+				t.Fatalf("%q: got %d %s, want %d", text, got, fit, want.UnixMicro())
+			}
+			day, dayFit := parseDate([]byte(text))
+			if midnight := want.Truncate(24*time.Hour).Equal(want) && layout == "2006-01-02"; midnight && (dayFit != fits || int64(day)*secondsPerDay != want.Unix()) {
+				t.Fatalf("%q: got day %d %s", text, day, dayFit)
+			}
+			return
+		}
+	})
+}
+
+// plainOffset tells whether the hours of an offset are below 24, which
+// time.Parse does not ask of all of its layouts.
+func plainOffset(text string) bool {
+	i := strings.LastIndexAny(text, "+-")
+	return i < 11 || i+2 < len(text) && text[i+1:i+3] < "24"
+}
+
+// FuzzNumbers holds the parsers of numbers against math/big and strconv.
+func FuzzNumbers(f *testing.F) {
+	for _, text := range []string{"0", "-0.0", "1e3", "12.50e1", "9223372036854775808", "0.000000001", "1e-9", "123456789012345678901234567890.12", "00", "1.", "1e", "-", "5e-324"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		line := []byte(text + "\n")
+		valid := isJSONNumber(text)
+		if got := isNumber([]byte(text)); got != valid {
+			t.Fatalf("%q: isNumber says %t", text, got)
+		}
+		if end := skipNumber(line, 0); (end == len(text)) != valid {
+			t.Fatalf("%q: skipNumber stops at %d", text, end)
+		}
+		exact, is := oracleNumber(text)
+		long, fit := parseLong([]byte(text))
+		if isLong := is && exact.IsInt() && exact.Num().IsInt64(); (fit == fits) != isLong || isLong && exact.Num().Int64() != long {
+			t.Fatalf("%q: long %d %s", text, long, fit)
+		}
+		if v, end := plainInteger(line, 0); end == len(text) && (fit != fits || v != long) {
+			t.Fatalf("%q: the fast path says %d", text, v)
+		}
+		if v, end := plainNumber(line, 0); end == len(text) {
+			if want, err := strconv.ParseFloat(text, 64); err != nil || !valid || math.Float64bits(v) != math.Float64bits(want) {
+				t.Fatalf("%q: the fast path says %v", text, v)
+			}
+		}
+		low, high, fit := parseDecimal([]byte(text))
+		if !is {
+			return
+		}
+		scaled := new(big.Rat).Mul(exact, big.NewRat(1_000_000_000, 1))
+		limit := new(big.Int).Exp(big.NewInt(10), big.NewInt(decimalPrecision), nil)
+		if isDecimal := scaled.IsInt() && scaled.Num().CmpAbs(limit) < 0; (fit == fits) != isDecimal {
+			t.Fatalf("%q: decimal %s", text, fit)
+		} else if got := new(big.Int).Add(new(big.Int).Lsh(big.NewInt(high), 64), new(big.Int).SetUint64(uint64(low))); isDecimal && got.Cmp(scaled.Num()) != 0 {
+			t.Fatalf("%q: decimal %s", text, got)
+		}
+	})
+}
