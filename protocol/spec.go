@@ -2,6 +2,8 @@ package protocol
 
 import (
 	"encoding/json"
+	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/invopop/jsonschema"
@@ -30,30 +32,39 @@ func Reflect(config any, title string) *jsonschema.Schema {
 		ExpandedStruct:             true,
 		AllowAdditionalProperties:  true,
 		RequiredFromJSONSchemaTags: true,
+		// Two structs of one name in different packages are two types.
+		Namer: func(t reflect.Type) string { return t.PkgPath() + "." + t.Name() },
 	}
 	s := r.Reflect(config)
 	s.Version = "http://json-schema.org/draft-07/schema#"
 	s.Title = title
-	allowAdditional(s)
+	conform(s)
 	return s
 }
 
-func allowAdditional(s *jsonschema.Schema) {
+// conform lets a schema and those in it say what tags cannot: that more
+// properties are allowed, and that an order is a number.
+func conform(s *jsonschema.Schema) {
 	if s == nil {
 		return
 	}
 	if s.Type == "object" {
 		s.AdditionalProperties = jsonschema.TrueSchema
 	}
+	if text, ok := s.Extras["order"].(string); ok {
+		if order, err := strconv.Atoi(text); err == nil {
+			s.Extras["order"] = order
+		}
+	}
 	if s.Properties != nil {
 		for p := s.Properties.Oldest(); p != nil; p = p.Next() {
-			allowAdditional(p.Value)
+			conform(p.Value)
 		}
 	}
 	for _, o := range s.OneOf {
-		allowAdditional(o)
+		conform(o)
 	}
-	allowAdditional(s.Items)
+	conform(s.Items)
 }
 
 // secretValues returns the strings and numbers that stand in config where
