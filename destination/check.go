@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// Check does once, on a probe table, all that a sync does: it makes the table,
+// writes a row, reads it back and removes what it made. The step that fails is
+// named.
+func (destination) Check(ctx context.Context, raw json.RawMessage, _ *protocol.Emitter) (err error) {
+	config, err := parseConfig(raw)
+	if err != nil {
+		return err
+	}
+	cat, err := catalogs.Open(ctx, config.Catalog, config.Warehouse)
+	if err != nil {
+		return err
+	}
+	defer cat.Close()
+	p := probe{cat: cat, name: "airbyte_check_" + strings.ReplaceAll(uuid.NewString(), "-", "")}
+	if p.plan, err = config.plan(p.stream()); err != nil {
+		return err
+	}
+	namespace := lake.Identifier(p.plan)[:len(lake.Identifier(p.plan))-1]
+	if p.namespaceThere, err = cat.CheckNamespaceExists(ctx, namespace); err != nil {
+		return probeError("looking for the namespace", err)
+	}
+	defer func() {
+		// What was made goes in any case, the user's interruption included.
+		if removeErr := p.remove(context.WithoutCancel(ctx)); removeErr != nil && err == nil {
+			err = probeError("removing the probe table", removeErr)
+		}
+	}()
+	for _, step := range []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{"making a table", p.create},
+		{"writing a row", p.write},
+		{"reading the row back", p.read},
+	} {
+		if err := step.run(ctx); err != nil {
+			return probeError(step.name, err)
+		}
+	}
+	return nil
+}
+
+func probeError(step string, err error) error {
+	var known *protocol.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	return &protocol.Error{Kind: protocol.TransientError, Message: fmt.Sprintf(
+		"The check failed while %s: %v. Make the warehouse writable for this program's user (uid %d) and see that its disk has room.", step, err, os.Getuid()), Err: err}
+}
+
+type probe struct {
+	cat            *catalogs.Catalog
+	name           string
+	plan           *columnar.Plan
+	table          *lake.Table
+	namespaceThere bool // before the check
+}
+
+func (p *probe) stream() protocol.ConfiguredStream {
+	return protocol.ConfiguredStream{
+		Stream: protocol.Stream{
+			Name:       p.name,
+			JSONSchema: json.RawMessage(`{"type":"object","properties":{"at":{"type":"string","format":"date-time"}}}`),
+		},
+		DestinationSyncMode: protocol.Append,
+	}
+}
+
+func (p *probe) create(ctx context.Context) (err error) {
+	p.table, err = lake.Open(ctx, p.cat, p.plan, lake.Options{})
+	return err
+}
+
+func (p *probe) write(ctx context.Context) error {
+	batch := columnar.NewBatch(p.table.Layout(), columnar.RowMeta{})
+	now := time.Now().UTC()
+	line := fmt.Sprintf(`{"type":"RECORD","record":{"stream":%q,"emitted_at":%d,"data":{"at":%q}}}`+"\n", p.name, now.UnixMilli(), now.Format(time.RFC3339))
+	var decoder columnar.Decoder
+	if err := decoder.Decode([]byte(line), 1, 1, func(_, _ []byte) (*columnar.Batch, error) { return batch, nil }); err != nil {
+		return err
+	}
+	w := p.table.NewWriter()
+	if err := w.Write(ctx, batch.Record(), nil); err != nil {
+		return errors.Join(err, w.Abort())
+	}
+	staged, err := w.Close(ctx)
+	if err != nil {
+		return errors.Join(err, w.Abort())
+	}
+	return p.table.Commit(ctx, []*lake.Staged{staged}, nil)
+}
+
+func (p *probe) read(ctx context.Context) error {
+	loaded, err := p.cat.LoadTable(ctx, lake.Identifier(p.plan))
+	if err != nil {
+		return err
+	}
+	rows := 0
+	for _, err := range lake.Rows(ctx, loaded, 0) {
+		if err != nil {
+			return err
+		}
+		rows++
+	}
+	if rows != 1 {
+		return fmt.Errorf("1 row was written and %d are there", rows)
+	}
+	return nil
+}
+
+// remove takes the probe table, its files and a namespace made for it away.
+func (p *probe) remove(ctx context.Context) error {
+	if p.table == nil {
+		return nil
+	}
+	id := lake.Identifier(p.plan)
+	loaded, err := p.cat.LoadTable(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := p.cat.DropTable(ctx, id); err != nil {
+		return err
+	}
+	if !p.namespaceThere {
+		if err := p.cat.DropNamespace(ctx, id[:len(id)-1]); err != nil {
+			return err
+		}
+	}
+	location, err := url.Parse(loaded.Location())
+	if err != nil {
+		return err
+	}
+	dir := filepath.FromSlash(location.Path)
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if !p.namespaceThere {
+		// The namespace's directory, if nothing else is in it.
+		_ = os.Remove(filepath.Dir(dir))
+	}
+	return nil
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// A commit makes rows visible and their states durable, then echoes the
+// states.
+type commit struct {
+	lanes  []*laneCommit
+	echoes []echo // in the order of the input
+}
+
+// laneCommit is one table's part: one snapshot with the state in it.
+type laneCommit struct {
+	lane    *lane
+	upTo    int64 // the last segment whose rows it holds
+	rows    int64
+	state   protocol.State // the last one covered; without Raw: none
+	replace bool           // the table holds only these rows afterwards
+
+	mu     sync.Mutex
+	staged []*lake.Staged
+}
+
+func (c *laneCommit) add(s *lake.Staged) {
+	if s == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.staged = append(c.staged, s)
+}
+
+// An echo is a state to repeat once the tables of its lanes are committed.
+type echo struct {
+	state   protocol.State
+	lanes   []*lane
+	written int64
+}
+
+// A checkpoint is what a table keeps as its state: the message, and when it
+// was committed, which orders the copies of a state that covers several tables
+// when a crash came between their commits.
+type checkpoint struct {
+	Committed time.Time       `json:"committed"`
+	State     json.RawMessage `json:"state"`
+}
+
+func (c checkpoint) encode() (json.RawMessage, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(c); err != nil {
+		return nil, fmt.Errorf("encoding the checkpoint: %w", err)
+	}
+	return bytes.TrimSpace(b.Bytes()), nil
+}
+
+// tablesAtOnce is how many tables commit at the same time; a commit waits for
+// storage and catalog most of its time.
+const tablesAtOnce = 4
+
+// commit commits every lane and echoes the states whose lanes have landed,
+// also when others failed: what is durable may be acknowledged.
+func (w *writer) commit(ctx context.Context, c *commit) error {
+	now := time.Now()
+	var group errgroup.Group
+	group.SetLimit(tablesAtOnce)
+	landed := make([]bool, len(c.lanes))
+	for i, lc := range c.lanes {
+		group.Go(func() error {
+			if err := lc.commit(ctx, now); err != nil {
+				return fmt.Errorf("committing stream %s: %w", lc.lane.id, err)
+			}
+			landed[i] = true
+			return nil
+		})
+	}
+	err := group.Wait()
+	done := map[*lane]bool{}
+	for i, lc := range c.lanes {
+		done[lc.lane] = landed[i]
+	}
+	for _, e := range c.echoes {
+		if !all(e.lanes, done) {
+			continue
+		}
+		if echoErr := w.out.Echo(e.state, e.written, 0); echoErr != nil && err == nil {
+			err = echoErr
+		}
+	}
+	return err
+}
+
+func all(ls []*lane, done map[*lane]bool) bool {
+	for _, l := range ls {
+		if !done[l] {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *laneCommit) commit(ctx context.Context, now time.Time) error {
+	var state json.RawMessage
+	if c.state.Raw != nil {
+		var err error
+		if state, err = (checkpoint{Committed: now.UTC(), State: c.state.Raw}).encode(); err != nil {
+			return err
+		}
+	}
+	switch {
+	case c.replace:
+		return c.lane.table.Replace(ctx, c.staged, state)
+	case len(c.staged) == 0 && state == nil:
+		return nil
+	default:
+		return c.lane.table.Commit(ctx, c.staged, state)
+	}
+}

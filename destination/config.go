@@ -1,0 +1,126 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/invopop/jsonschema"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// Config is what the user says of the lake. Everything but the warehouse has
+// a default.
+type Config struct {
+	Warehouse  string           `json:"warehouse" jsonschema:"required,title=Warehouse,pattern=^file:///.+,example=file:///local/lake" jsonschema_description:"Where the tables live: file:///absolute/path." jsonschema_extras:"order=0,pattern_descriptor=file:///absolute/path"`
+	Namespace  string           `json:"namespace,omitempty" jsonschema:"title=Namespace,default=airbyte" jsonschema_description:"Iceberg namespace of the streams that carry none." jsonschema_extras:"order=1"`
+	Catalog    catalogs.Config  `json:"catalog,omitempty" jsonschema:"title=Catalog" jsonschema_description:"Which catalog knows the tables." jsonschema_extras:"order=2"`
+	Storage    Storage          `json:"storage,omitempty" jsonschema:"title=Storage" jsonschema_description:"How the warehouse is reached." jsonschema_extras:"order=3"`
+	Upsert     lake.Upsert      `json:"upsert,omitempty" jsonschema:"title=Upsert,enum=auto,enum=copy_on_write,enum=merge_on_read,default=auto" jsonschema_description:"How append_dedup replaces rows. copy_on_write rewrites the data files that hold them; merge_on_read writes position deletes beside them; auto rewrites while that is little work. No choice writes equality deletes, which Snowflake and others cannot read." jsonschema_extras:"order=4"`
+	Nested     columnar.Nested  `json:"nested,omitempty" jsonschema:"title=Nested objects,enum=struct,enum=json,default=struct" jsonschema_description:"Objects whose properties are declared become structs, or strings that hold JSON." jsonschema_extras:"order=5"`
+	Numbers    columnar.Numbers `json:"numbers,omitempty" jsonschema:"title=Numbers,enum=double,enum=decimal,default=double" jsonschema_description:"Numbers that are not integers become doubles, or exact decimals (38 digits, 9 of them behind the point)." jsonschema_extras:"order=6"`
+	Names      columnar.Names   `json:"names,omitempty" jsonschema:"title=Names,enum=lowercase,enum=preserve,default=lowercase" jsonschema_description:"Tables and columns are named in a-z, 0-9 and _ only, or as the source names them." jsonschema_extras:"order=7"`
+	Completion Completion       `json:"completion,omitempty" jsonschema:"title=Completion,enum=strict,enum=state_hint,enum=eof,default=state_hint" jsonschema_description:"What proves that a source has sent all of a stream, before an overwrite replaces what was there. strict: its COMPLETE status; state_hint: where a runner sends no statuses at all, a STATE as the stream's last message; eof: where it sends none, the end of the input." jsonschema_extras:"order=8"`
+	Commit     Commit           `json:"commit,omitempty" jsonschema:"title=Commit" jsonschema_description:"When rows become visible: at the first STATE after any of these." jsonschema_extras:"order=9"`
+	Memory     int              `json:"memory_mebibytes,omitempty" jsonschema:"title=Memory (MiB),default=512,minimum=128" jsonschema_description:"The memory the process may use." jsonschema_extras:"order=10"`
+}
+
+// Commit says when a commit is due.
+type Commit struct {
+	MaxRows      int64 `json:"max_rows,omitempty" jsonschema:"title=Rows,default=1000000,minimum=1" jsonschema_description:"Rows since the last commit." jsonschema_extras:"order=0"`
+	MaxMebibytes int64 `json:"max_mebibytes,omitempty" jsonschema:"title=Input (MiB),default=256,minimum=1" jsonschema_description:"Mebibytes of input since the last commit." jsonschema_extras:"order=1"`
+	MaxSeconds   int64 `json:"max_seconds,omitempty" jsonschema:"title=Seconds,default=300,minimum=1" jsonschema_description:"Seconds since the first row that is not committed." jsonschema_extras:"order=2"`
+}
+
+func (c Commit) maxAge() time.Duration { return time.Duration(c.MaxSeconds) * time.Second }
+
+// Storage says how files of the warehouse are reached.
+type Storage struct {
+	Type string `json:"type"`
+}
+
+// JSONSchema shows the kinds of storage as Airbyte's forms want alternatives.
+func (Storage) JSONSchema() *jsonschema.Schema {
+	kind := jsonschema.NewProperties()
+	kind.Set("type", &jsonschema.Schema{Type: "string", Const: "local", Extras: map[string]any{"order": 0}})
+	return &jsonschema.Schema{
+		Type: "object",
+		OneOf: []*jsonschema.Schema{
+			{Type: "object", Title: "Local files", Properties: kind, Required: []string{"type"}},
+		},
+	}
+}
+
+// parseConfig reads and checks a configuration. Its error is a Config error
+// that names the key and the remedy.
+func parseConfig(raw json.RawMessage) (Config, error) {
+	c := Config{
+		Namespace:  "airbyte",
+		Catalog:    catalogs.Config{Type: "sqlite"},
+		Storage:    Storage{Type: "local"},
+		Upsert:     lake.Auto,
+		Nested:     columnar.Struct,
+		Numbers:    columnar.Double,
+		Names:      columnar.Lowercase,
+		Completion: stateHint,
+		Commit:     Commit{MaxRows: 1_000_000, MaxMebibytes: 256, MaxSeconds: 300},
+		Memory:     512,
+	}
+	if err := protocol.DecodeConfig(raw, &c); err != nil {
+		return c, err
+	}
+	return c, c.validate()
+}
+
+func (c Config) validate() error {
+	if c.Warehouse == "" {
+		return configError(`The configuration has no "warehouse". Give the directory the tables shall live in, as in "file:///local/lake".`)
+	}
+	u, err := url.Parse(c.Warehouse)
+	if err != nil || u.Scheme != "file" || u.Host != "" || !path.IsAbs(u.Path) || path.Clean(u.Path) == "/" {
+		return configError(`The configuration's "warehouse" is %q. It must be file:/// and an absolute path, as in "file:///local/lake".`, c.Warehouse)
+	}
+	if c.Storage.Type != "local" {
+		return configError(`The configuration's "storage.type" is %q. The storage there is: local.`, c.Storage.Type)
+	}
+	for _, choice := range []struct {
+		key, value string
+		allowed    []string
+	}{
+		{"upsert", string(c.Upsert), []string{string(lake.Auto), string(lake.CopyOnWrite), string(lake.MergeOnRead)}},
+		{"nested", string(c.Nested), []string{string(columnar.Struct), string(columnar.JSON)}},
+		{"numbers", string(c.Numbers), []string{string(columnar.Double), string(columnar.Decimal)}},
+		{"names", string(c.Names), []string{string(columnar.Lowercase), string(columnar.Preserve)}},
+		{"completion", string(c.Completion), []string{string(strict), string(stateHint), string(endOfInput)}},
+	} {
+		if !slices.Contains(choice.allowed, choice.value) {
+			return configError("The configuration's %q is %q. It must be one of %s.", choice.key, choice.value, strings.Join(choice.allowed, ", "))
+		}
+	}
+	for _, least := range []struct {
+		key        string
+		value, min int64
+	}{
+		{"commit.max_rows", c.Commit.MaxRows, 1},
+		{"commit.max_mebibytes", c.Commit.MaxMebibytes, 1},
+		{"commit.max_seconds", c.Commit.MaxSeconds, 1},
+		{"memory_mebibytes", int64(c.Memory), 128},
+	} {
+		if least.value < least.min {
+			return configError("The configuration's %q is %d. It must be at least %d.", least.key, least.value, least.min)
+		}
+	}
+	return nil
+}
+
+func configError(format string, args ...any) error {
+	return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(format, args...)}
+}

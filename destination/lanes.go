@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// A lane is one stream on its way into one table.
+type lane struct {
+	id     protocol.StreamID
+	stream protocol.ConfiguredStream
+	plan   *columnar.Plan
+	table  *lake.Table
+
+	// The ledger's, see there.
+	rows      laneRows
+	status    protocol.StreamStatus // the terminal one, if it came
+	lastState int64                 // the segment that the last state ended; 0: none came
+	committed int64                 // the last segment whose rows are committed
+}
+
+// replaces tells whether the stream's rows take the place of what the table
+// held, at the end and all at once.
+func (l *lane) replaces() bool { return l.stream.DestinationSyncMode == protocol.Overwrite }
+
+func (l *lane) rowMeta() columnar.RowMeta {
+	return columnar.RowMeta{SyncID: l.stream.SyncID, GenerationID: l.stream.GenerationID}
+}
+
+// lanes are the streams of the catalog, in its order.
+type lanes struct {
+	all  []*lane
+	byID map[protocol.StreamID]*lane
+}
+
+// planLanes checks the whole catalog before anything is written.
+func planLanes(catalog protocol.ConfiguredCatalog, c Config) (lanes, error) {
+	ls := lanes{byID: map[protocol.StreamID]*lane{}}
+	for _, s := range catalog.Streams {
+		switch s.DestinationSyncMode {
+		case protocol.Append, protocol.Overwrite, protocol.AppendDedup:
+		default:
+			id := s.ID()
+			return ls, &protocol.Error{Kind: protocol.ConfigError, Stream: &id, Message: fmt.Sprintf(
+				"Stream %s is configured with the destination sync mode %q. This destination knows append, overwrite and append_dedup.", id, s.DestinationSyncMode)}
+		}
+	}
+	tables := map[string]protocol.StreamID{}
+	for _, s := range catalog.Streams {
+		plan, err := c.plan(s)
+		if err != nil {
+			return ls, err
+		}
+		name := plan.Namespace + "." + plan.Table
+		if other, taken := tables[name]; taken {
+			id := s.ID()
+			return ls, &protocol.Error{Kind: protocol.ConfigError, Stream: &id, Message: fmt.Sprintf(
+				`Streams %s and %s would both be written to table %s. Give one of them another namespace, or set "names" to "preserve".`, other, id, name)}
+		}
+		tables[name] = plan.Stream
+		l := &lane{id: plan.Stream, stream: s, plan: plan}
+		ls.all = append(ls.all, l)
+		ls.byID[l.id] = l
+	}
+	return ls, nil
+}
+
+// plan says how a stream becomes a table under this configuration.
+func (c Config) plan(s protocol.ConfiguredStream) (*columnar.Plan, error) {
+	plan, err := columnar.NewPlan(s, columnar.Options{Names: c.Names, Nested: c.Nested, Numbers: c.Numbers})
+	if err != nil {
+		return nil, err
+	}
+	if plan.Namespace == "" {
+		plan.Namespace = c.Namespace
+	}
+	return plan, nil
+}

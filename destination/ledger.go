@@ -1,0 +1,282 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// The ledger keeps what has been received and is not committed. States cut the
+// input into segments, numbered from 1; the rows of each stream are counted by
+// segment, which tells how many of them a state covers and how many none does.
+//
+// Only the goroutine that follows the input uses it, but for the row counts,
+// which workers add to.
+type ledger struct {
+	lanes lanes
+	now   func() time.Time
+
+	scope     protocol.StateType // of the input's states, once one came
+	anyStatus bool               // some stream had a status
+	segment   int64              // the open segment's number
+	atState   bool               // the last message was a state
+	pending   []stateMark        // states not committed, in order
+	rows      int64              // received and not committed, all streams
+	bytes     int64
+	since     time.Time // when the first of them came; zero: there is none
+}
+
+// A stateMark is a state and the segment it ends.
+type stateMark struct {
+	state   protocol.State
+	lane    *lane // of a STREAM state; nil: the state covers all lanes
+	segment int64
+}
+
+// covers tells whether the state speaks of the lane's rows.
+func (m stateMark) covers(l *lane) bool { return m.lane == nil || m.lane == l }
+
+func newLedger(ls lanes) *ledger { return &ledger{lanes: ls, now: time.Now, segment: 1} }
+
+// laneRows counts the rows of a stream that are not committed, by segment.
+type laneRows struct {
+	mu        sync.Mutex
+	bySegment map[int64]int64
+}
+
+func (r *laneRows) add(segment, rows int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.bySegment == nil {
+		r.bySegment = map[int64]int64{}
+	}
+	r.bySegment[segment] += rows
+}
+
+// between sums the rows of segments after (exclusive) to upTo (inclusive).
+func (r *laneRows) between(after, upTo int64) (rows int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for segment, n := range r.bySegment {
+		if segment > after && segment <= upTo {
+			rows += n
+		}
+	}
+	return rows
+}
+
+func (r *laneRows) forget(upTo int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for segment := range r.bySegment {
+		if segment <= upTo {
+			delete(r.bySegment, segment)
+		}
+	}
+}
+
+// records notes a run of records and returns the segment it belongs to.
+func (g *ledger) records(r *protocol.Records) int64 {
+	g.rows += int64(bytes.Count(r.Data, []byte{'\n'}))
+	g.received(len(r.Data))
+	g.atState = false
+	return g.segment
+}
+
+func (g *ledger) received(size int) {
+	if g.since.IsZero() {
+		g.since = g.now()
+	}
+	g.bytes += int64(size)
+}
+
+// state notes a state, which ends the open segment.
+func (g *ledger) state(s protocol.State) error {
+	if g.scope == "" {
+		g.scope = s.Type
+	}
+	if s.Type != g.scope {
+		return &protocol.Error{Kind: protocol.SystemError, Message: fmt.Sprintf(
+			"The input mixes %s and %s states. A source must keep to one kind in a sync.", g.scope, s.Type)}
+	}
+	mark := stateMark{state: s, segment: g.segment}
+	if s.Type == protocol.StreamState {
+		l, ok := g.lanes.byID[s.Stream]
+		if !ok {
+			return unknownStream(s.Stream, "STATE")
+		}
+		mark.lane = l
+		l.lastState = g.segment
+	} else {
+		for _, l := range g.lanes.all {
+			l.lastState = g.segment
+		}
+	}
+	g.pending = append(g.pending, mark)
+	g.received(len(s.Raw))
+	g.segment++
+	g.atState = true
+	return nil
+}
+
+// status notes a stream's status; false means the stream is not ours.
+func (g *ledger) status(s protocol.StatusMessage) bool {
+	l, ok := g.lanes.byID[s.Stream]
+	if !ok {
+		return false
+	}
+	g.anyStatus = true
+	if s.Status == protocol.Complete || s.Status == protocol.Incomplete {
+		l.status = s.Status
+	}
+	return true
+}
+
+func unknownStream(id protocol.StreamID, what string) error {
+	return &protocol.Error{Kind: protocol.SystemError, Stream: &id, Message: fmt.Sprintf(
+		"The input holds a %s of stream %s, which is not in the catalog. Give the destination the catalog the source was given.", what, id)}
+}
+
+// due tells whether the next state should be committed.
+func (g *ledger) due(c Commit) bool {
+	return g.rows >= c.MaxRows || g.bytes >= c.MaxMebibytes<<20 || !g.since.IsZero() && g.now().Sub(g.since) >= c.maxAge()
+}
+
+// cut takes out of the ledger, as a commit, every stream that stands at one of
+// its states now. All runs of records must have been decoded.
+//
+// Streams that replace their table stay, as nothing of them may become visible
+// before their end; and where a state covers such a stream together with
+// others, all of them stay.
+func (g *ledger) cut() *commit {
+	c := &commit{}
+	for _, l := range g.lanes.all {
+		switch {
+		case l.replaces(), g.scope != protocol.StreamState && g.replacesAny():
+		case l.lastState <= l.committed:
+		case l.rows.between(l.lastState, g.segment) > 0:
+		default:
+			c.lanes = append(c.lanes, g.take(l, l.lastState))
+		}
+	}
+	g.settle(c)
+	return c
+}
+
+// finish takes out what is left at the end of the input, as far as completion
+// lets it, and tells the verdict on each stream.
+func (g *ledger) finish(completion Completion, interrupted bool) (*commit, []judgement) {
+	c := &commit{}
+	var verdicts []judgement
+	swap := map[*lane]bool{}
+	for _, l := range g.lanes.all {
+		v := completion.judge(l.id, ending{
+			status:       l.status,
+			anyStatus:    g.anyStatus,
+			generations:  l.stream.GenerationID != nil,
+			states:       l.lastState > 0,
+			uncovered:    l.rows.between(l.lastState, g.segment),
+			interrupted:  interrupted,
+			replacesRows: l.replaces(),
+		})
+		verdicts = append(verdicts, judgement{l, v})
+		swap[l] = v.keep == everything
+	}
+	for _, v := range verdicts {
+		l := v.lane
+		switch {
+		case v.keep == everything && l.replaces():
+			lc := g.take(l, g.segment)
+			lc.replace = true
+			c.lanes = append(c.lanes, lc)
+		case l.replaces():
+			// What is staged of it goes; its rows come again.
+		case g.scope != "" && g.scope != protocol.StreamState && g.blocked(swap):
+			// The states cover a stream that is not swapped in, so they are
+			// not echoed, and the rows of all their streams come again.
+		case v.keep == everything:
+			c.lanes = append(c.lanes, g.take(l, g.segment))
+		case l.lastState > l.committed:
+			c.lanes = append(c.lanes, g.take(l, l.lastState))
+		}
+	}
+	g.settle(c)
+	return c, verdicts
+}
+
+type judgement struct {
+	lane *lane
+	verdict
+}
+
+func (g *ledger) replacesAny() bool {
+	for _, l := range g.lanes.all {
+		if l.replaces() {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *ledger) blocked(swap map[*lane]bool) bool {
+	for _, l := range g.lanes.all {
+		if l.replaces() && !swap[l] {
+			return true
+		}
+	}
+	return false
+}
+
+// take makes the lane's part of a commit, of the rows up to a segment.
+func (g *ledger) take(l *lane, upTo int64) *laneCommit {
+	lc := &laneCommit{lane: l, upTo: upTo, rows: l.rows.between(0, upTo)}
+	for _, m := range g.pending {
+		if m.covers(l) {
+			lc.state = m.state
+		}
+	}
+	return lc
+}
+
+// settle moves the states that the commit covers from the ledger into it, with
+// the number of rows of each, and forgets what is committed.
+func (g *ledger) settle(c *commit) {
+	in := map[*lane]*laneCommit{}
+	for _, lc := range c.lanes {
+		in[lc.lane] = lc
+	}
+	var stay []stateMark
+	since := map[*lane]int64{}
+	for _, m := range g.pending {
+		covered, ready := g.lanes.all, true
+		if m.lane != nil {
+			covered = []*lane{m.lane}
+		}
+		for _, l := range covered {
+			ready = ready && in[l] != nil
+		}
+		if !ready {
+			stay = append(stay, m)
+			continue
+		}
+		var written int64
+		for _, l := range covered {
+			written += l.rows.between(max(since[l], l.committed), m.segment)
+			since[l] = m.segment
+		}
+		c.echoes = append(c.echoes, echo{state: m.state, lanes: covered, written: written})
+	}
+	g.pending = stay
+	for _, lc := range c.lanes {
+		lc.lane.rows.forget(lc.upTo)
+		lc.lane.committed = lc.upTo
+		g.rows -= lc.rows
+	}
+	g.bytes, g.since = 0, time.Time{}
+	if g.rows > 0 || len(g.pending) > 0 {
+		g.since = g.now()
+	}
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// script drives a ledger with steps such as "a3" (three records of stream a),
+// "A" (a state of stream a), "G" (a GLOBAL state), and tells what a cut or the
+// end would commit.
+type script struct {
+	*ledger
+}
+
+func newScript(modes map[string]protocol.DestinationSyncMode) script {
+	ls := lanes{byID: map[protocol.StreamID]*lane{}}
+	for _, name := range []string{"a", "b"} {
+		mode := modes[name]
+		if mode == "" {
+			mode = protocol.Append
+		}
+		l := &lane{id: protocol.StreamID{Name: name}, stream: protocol.ConfiguredStream{DestinationSyncMode: mode}}
+		ls.all = append(ls.all, l)
+		ls.byID[l.id] = l
+	}
+	return script{newLedger(ls)}
+}
+
+func (s script) play(t *testing.T, steps ...string) {
+	t.Helper()
+	for _, step := range steps {
+		switch {
+		case step == "G":
+			if err := s.state(protocol.State{Type: protocol.GlobalState, Raw: json.RawMessage(`{}`)}); err != nil {
+				t.Fatal(err)
+			}
+		case len(step) == 1:
+			id := protocol.StreamID{Name: string(step[0] + 'a' - 'A')}
+			if err := s.state(protocol.State{Type: protocol.StreamState, Stream: id, Raw: json.RawMessage(`{}`)}); err != nil {
+				t.Fatal(err)
+			}
+		default:
+			rows := int64(step[1] - '0')
+			segment := s.records(&protocol.Records{Data: []byte("\n")})
+			s.lanes.byID[protocol.StreamID{Name: step[:1]}].rows.add(segment, rows)
+			s.ledger.rows += rows - 1
+		}
+	}
+}
+
+func describe(c *commit) []string {
+	var out []string
+	for _, lc := range c.lanes {
+		verb := "commit"
+		if lc.replace {
+			verb = "replace"
+		}
+		out = append(out, fmt.Sprintf("%s %s rows=%d state=%t", verb, lc.lane.id, lc.rows, lc.state.Raw != nil))
+	}
+	for _, e := range c.echoes {
+		out = append(out, fmt.Sprintf("echo %s %s written=%d", e.state.Type, e.state.Stream, e.written))
+	}
+	return out
+}
+
+func TestCutCommitsOnlyStreamsThatStandAtAState(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		modes map[string]protocol.DestinationSyncMode
+		steps []string
+		want  []string
+	}{
+		{"nothing", nil, nil, nil},
+		{"records without a state stay", nil, []string{"a3"}, nil},
+		{"every state is echoed with its own count", nil, []string{"a3", "A", "a2", "A"},
+			[]string{"commit a rows=5 state=true", "echo STREAM a written=3", "echo STREAM a written=2"}},
+		{"a state without records is committed and echoed", nil, []string{"A"},
+			[]string{"commit a rows=0 state=true", "echo STREAM a written=0"}},
+		{"a stream with rows after its state stays whole", nil, []string{"b1", "B", "b1", "a2", "A"},
+			[]string{"commit a rows=2 state=true", "echo STREAM a written=2"}},
+		{"streams at their states go together, in the input's order", nil, []string{"b1", "B", "a2", "A"},
+			[]string{"commit a rows=2 state=true", "commit b rows=1 state=true", "echo STREAM b written=1", "echo STREAM a written=2"}},
+		{"an overwrite waits for its end", map[string]protocol.DestinationSyncMode{"a": protocol.Overwrite}, []string{"a2", "A", "b1", "B"},
+			[]string{"commit b rows=1 state=true", "echo STREAM b written=1"}},
+		{"a GLOBAL state commits all streams", nil, []string{"a2", "b1", "G"},
+			[]string{"commit a rows=2 state=true", "commit b rows=1 state=true", "echo GLOBAL  written=3"}},
+		{"a GLOBAL state waits for an overwrite", map[string]protocol.DestinationSyncMode{"a": protocol.Overwrite}, []string{"a2", "b1", "G"}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newScript(tt.modes)
+			s.play(t, tt.steps...)
+			if diff := cmp.Diff(tt.want, describe(s.cut())); diff != "" {
+				t.Error(diff)
+			}
+			if got := describe(s.cut()); got != nil {
+				t.Errorf("a second cut commits again: %q", got)
+			}
+		})
+	}
+}
+
+func TestFinishCommitsWhatIsProven(t *testing.T) {
+	complete := func(s script, names ...string) {
+		for _, n := range names {
+			s.status(protocol.StatusMessage{Stream: protocol.StreamID{Name: n}, Status: protocol.Complete})
+		}
+	}
+	for _, tt := range []struct {
+		name        string
+		modes       map[string]protocol.DestinationSyncMode
+		steps       []string
+		complete    []string
+		interrupted bool
+		want        []string
+		failures    int
+	}{
+		{"rows after the last state go with COMPLETE", nil, []string{"a3", "A", "a1"}, []string{"a", "b"}, false,
+			[]string{"commit a rows=4 state=true", "commit b rows=0 state=false", "echo STREAM a written=3"}, 0},
+		{"and stay without", nil, []string{"a3", "A", "a1"}, []string{"b"}, false,
+			[]string{"commit a rows=3 state=true", "commit b rows=0 state=false", "echo STREAM a written=3"}, 1},
+		{"an interruption keeps what states cover", nil, []string{"a3", "A", "a1", "b2"}, nil, true,
+			[]string{"commit a rows=3 state=true", "echo STREAM a written=3"}, 0},
+		{"an overwrite is swapped in and echoes what was held", map[string]protocol.DestinationSyncMode{"a": protocol.Overwrite},
+			[]string{"a2", "A", "a1", "A"}, []string{"a", "b"}, false,
+			[]string{"replace a rows=3 state=true", "commit b rows=0 state=false", "echo STREAM a written=2", "echo STREAM a written=1"}, 0},
+		{"an empty overwrite empties", map[string]protocol.DestinationSyncMode{"a": protocol.Overwrite}, nil, []string{"a", "b"}, false,
+			[]string{"replace a rows=0 state=false", "commit b rows=0 state=false"}, 0},
+		{"an unproven overwrite changes nothing", map[string]protocol.DestinationSyncMode{"a": protocol.Overwrite},
+			[]string{"a2", "A", "b1", "B"}, []string{"b"}, false,
+			[]string{"commit b rows=1 state=true", "echo STREAM b written=1"}, 1},
+		{"a GLOBAL state is not echoed past an unproven overwrite", map[string]protocol.DestinationSyncMode{"a": protocol.Overwrite},
+			[]string{"a2", "b1", "G"}, []string{"b"}, false, nil, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newScript(tt.modes)
+			s.play(t, tt.steps...)
+			complete(s, tt.complete...)
+			c, verdicts := s.finish(stateHint, tt.interrupted)
+			if diff := cmp.Diff(tt.want, describe(c)); diff != "" {
+				t.Error(diff)
+			}
+			failures := 0
+			for _, v := range verdicts {
+				if v.err != nil {
+					failures++
+				}
+			}
+			if failures != tt.failures {
+				t.Errorf("%d streams failed, want %d", failures, tt.failures)
+			}
+		})
+	}
+}
+
+func TestCutCountsFromTheLastCommit(t *testing.T) {
+	s := newScript(nil)
+	s.play(t, "a3", "A")
+	s.cut()
+	s.play(t, "a2", "A")
+	want := []string{"commit a rows=2 state=true", "echo STREAM a written=2"}
+	if diff := cmp.Diff(want, describe(s.cut())); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestCommitIsDue(t *testing.T) {
+	limits := Commit{MaxRows: 10, MaxMebibytes: 1, MaxSeconds: 60}
+	for _, tt := range []struct {
+		name string
+		play func(t *testing.T, s script)
+		want bool
+	}{
+		{"not for nothing, however long", func(t *testing.T, s script) { s.now = func() time.Time { return time.Unix(1e9, 0) } }, false},
+		{"after the rows", func(t *testing.T, s script) { s.play(t, "a9", "a1", "A") }, true},
+		{"not before", func(t *testing.T, s script) { s.play(t, "a9", "A") }, false},
+		{"after the bytes", func(t *testing.T, s script) { s.records(&protocol.Records{Data: make([]byte, 1<<20)}) }, true},
+		{"after the time, for a state alone too", func(t *testing.T, s script) {
+			s.play(t, "A")
+			s.now = func() time.Time { return time.Now().Add(time.Hour) }
+		}, true},
+		{"counts anew after a commit", func(t *testing.T, s script) { s.play(t, "a9", "a9", "A"); s.cut() }, false},
+		{"counts on what a commit left", func(t *testing.T, s script) { s.play(t, "b9", "b5", "a1", "A"); s.cut() }, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newScript(nil)
+			tt.play(t, s)
+			if got := s.due(limits); got != tt.want {
+				t.Errorf("due = %t", got)
+			}
+		})
+	}
+}

@@ -1,0 +1,15 @@
+// Command destination writes the streams of any Airbyte source into Apache
+// Iceberg tables that every engine can read.
+package main
+
+import (
+	"context"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+func main() {
+	protocol.Main(func(ctx context.Context, env protocol.Env) int {
+		return protocol.RunDestination(ctx, destination{}, env, stateCommand, tablesCommand, previewCommand)
+	})
+}

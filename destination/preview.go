@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"strings"
+
+	"github.com/apache/iceberg-go/catalog"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+var previewCommand = protocol.Command{
+	Name:    "preview",
+	Summary: "prints rows of a stream's table as a reader sees them",
+	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
+		configPath := configFlag(flags)
+		namespace := flags.String("namespace", "", "the stream's namespace, if it carries one")
+		limit := flags.Int("limit", 10, "how many rows at most; 0: all")
+		asJSON := flags.Bool("json", false, "print one JSON object a line")
+		return func(ctx context.Context, env protocol.Env) error {
+			config, err := readConfig(*configPath)
+			if err != nil {
+				return err
+			}
+			if len(env.Args) != 1 || *limit < 0 {
+				return configError("Usage: preview --config FILE [--namespace NS] [--limit N] [--json] STREAM")
+			}
+			return preview(ctx, config, protocol.StreamID{Namespace: *namespace, Name: env.Args[0]}, *limit, *asJSON, env)
+		}
+	},
+}
+
+func preview(ctx context.Context, config Config, id protocol.StreamID, limit int, asJSON bool, env protocol.Env) error {
+	plan, err := config.plan(protocol.ConfiguredStream{
+		Stream:              protocol.Stream{Name: id.Name, Namespace: id.Namespace, JSONSchema: json.RawMessage(`{"type":"object"}`)},
+		DestinationSyncMode: protocol.Append,
+	})
+	if err != nil {
+		return err
+	}
+	cat, err := catalogs.OpenExisting(ctx, config.Catalog, config.Warehouse)
+	if err != nil {
+		return err
+	}
+	defer cat.Close()
+	name := lake.Identifier(plan)
+	table, err := cat.LoadTable(ctx, name)
+	if errors.Is(err, catalog.ErrNoSuchTable) {
+		return configError("Stream %s has no table: there is no %s in the catalog. The tables command lists those there are.", id, strings.Join(name, "."))
+	}
+	if err != nil {
+		return fmt.Errorf("loading table %s: %w", strings.Join(name, "."), err)
+	}
+	out := json.NewEncoder(env.Stdout)
+	out.SetEscapeHTML(false)
+	n := 0
+	for row, err := range lake.Rows(ctx, table, limit) {
+		if err != nil {
+			return err
+		}
+		n++
+		if asJSON {
+			if err := out.Encode(row); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := printRow(env, n, row); err != nil {
+			return err
+		}
+	}
+	if n == 0 && !asJSON {
+		_, err = fmt.Fprintf(env.Stdout, "%s has no rows.\n", strings.Join(name, "."))
+	}
+	return err
+}
+
+// printRow prints a row as a block of "column: value" lines; a table of
+// twenty columns fits no terminal.
+func printRow(env protocol.Env, number int, row lake.Row) error {
+	width := 0
+	for _, c := range row {
+		width = max(width, len(c.Name))
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "-- row %d\n", number)
+	for _, c := range row {
+		text, plain := c.Value.(string)
+		if !plain {
+			raw, err := json.Marshal(c.Value)
+			if err != nil {
+				return err
+			}
+			text = string(raw)
+		}
+		fmt.Fprintf(&b, "%-*s  %s\n", width, c.Name, text)
+	}
+	_, err := fmt.Fprint(env.Stdout, b.String())
+	return err
+}

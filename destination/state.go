@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+
+	"github.com/apache/iceberg-go/catalog"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+var stateCommand = protocol.Command{
+	Name:    "state",
+	Summary: "prints the last committed states, ready for source read --state",
+	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
+		configPath := configFlag(flags)
+		catalogPath := flags.String("catalog", "", "path of the configured catalog whose streams to look for")
+		return func(ctx context.Context, env protocol.Env) error {
+			config, err := readConfig(*configPath)
+			if err != nil {
+				return err
+			}
+			if *catalogPath == "" {
+				return configError("state needs --catalog with the path of the configured catalog.")
+			}
+			data, err := os.ReadFile(*catalogPath)
+			if err != nil {
+				return configError("The catalog file cannot be read: %v.", err)
+			}
+			configured, err := protocol.ParseConfiguredCatalog(data)
+			if err != nil {
+				return err
+			}
+			states, err := committedStates(ctx, config, configured)
+			if err != nil {
+				return err
+			}
+			return printStates(env, states)
+		}
+	},
+}
+
+// committedStates returns the states that the tables of the catalog's streams
+// carry. Where nothing has been written yet there are none: that is a first
+// sync, not an error.
+func committedStates(ctx context.Context, config Config, configured protocol.ConfiguredCatalog) ([]json.RawMessage, error) {
+	streams, err := planLanes(configured, config)
+	if err != nil {
+		return nil, err
+	}
+	cat, err := catalogs.OpenExisting(ctx, config.Catalog, config.Warehouse)
+	if errors.Is(err, catalogs.ErrNone) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer cat.Close()
+	var ofStreams []json.RawMessage
+	var shared *checkpoint // the oldest copy of a state that covers all tables
+	sharedBy := 0
+	for _, l := range streams.all {
+		table, err := cat.LoadTable(ctx, lake.Identifier(l.plan))
+		if errors.Is(err, catalog.ErrNoSuchTable) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("loading the table of stream %s: %w", l.id, err)
+		}
+		raw := lake.LastState(table)
+		if raw == nil {
+			continue
+		}
+		var c checkpoint
+		if err := json.Unmarshal(raw, &c); err != nil {
+			return nil, fmt.Errorf("reading the state of stream %s: %w", l.id, err)
+		}
+		s, err := protocol.ParseState(c.State)
+		if err != nil {
+			return nil, fmt.Errorf("reading the state of stream %s: %w", l.id, err)
+		}
+		if s.Type == protocol.StreamState {
+			ofStreams = append(ofStreams, c.State)
+			continue
+		}
+		sharedBy++
+		if shared == nil || c.Committed.Before(shared.Committed) {
+			shared = &c
+		}
+	}
+	// A state for all tables holds when all have it; while one has none, not
+	// even the oldest copy is covered.
+	if shared != nil && sharedBy == len(streams.all) {
+		return []json.RawMessage{shared.State}, nil
+	}
+	return ofStreams, nil
+}
+
+func printStates(env protocol.Env, states []json.RawMessage) error {
+	if states == nil {
+		states = []json.RawMessage{}
+	}
+	out := json.NewEncoder(env.Stdout)
+	out.SetEscapeHTML(false)
+	return out.Encode(states)
+}
+
+func configFlag(flags *flag.FlagSet) *string {
+	return flags.String("config", "", "path of the configuration file")
+}
+
+// readConfig reads the configuration of a verb for people.
+func readConfig(path string) (Config, error) {
+	if path == "" {
+		return Config{}, configError("Give the configuration's path with --config.")
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, configError("The config file cannot be read: %v.", err)
+	}
+	return parseConfig(data)
+}

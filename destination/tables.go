@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+var tablesCommand = protocol.Command{
+	Name:    "tables",
+	Summary: "lists the tables with rows, files, bytes, snapshots and the last commit",
+	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
+		configPath := configFlag(flags)
+		asJSON := flags.Bool("json", false, "print a JSON array")
+		return func(ctx context.Context, env protocol.Env) error {
+			config, err := readConfig(*configPath)
+			if err != nil {
+				return err
+			}
+			tables, err := describeTables(ctx, config)
+			if err != nil {
+				return err
+			}
+			if *asJSON {
+				out := json.NewEncoder(env.Stdout)
+				out.SetIndent("", "  ")
+				return out.Encode(tables)
+			}
+			return printTables(env, tables)
+		}
+	},
+}
+
+// A description is a table's name and what it consists of.
+type description struct {
+	Table string `json:"table"`
+	lake.Info
+}
+
+// describeTables describes every table of the catalog, by name.
+func describeTables(ctx context.Context, config Config) ([]description, error) {
+	cat, err := catalogs.OpenExisting(ctx, config.Catalog, config.Warehouse)
+	if err != nil {
+		return nil, err
+	}
+	defer cat.Close()
+	namespaces, err := cat.ListNamespaces(ctx, nil)
+	if err != nil {
+		return nil, fmt.Errorf("listing namespaces: %w", err)
+	}
+	found := []description{}
+	for _, namespace := range namespaces {
+		for id, err := range cat.ListTables(ctx, namespace) {
+			if err != nil {
+				return nil, fmt.Errorf("listing tables: %w", err)
+			}
+			name := strings.Join(id, ".")
+			table, err := cat.LoadTable(ctx, id)
+			if err != nil {
+				return nil, fmt.Errorf("loading table %s: %w", name, err)
+			}
+			info, err := lake.Describe(ctx, table)
+			if err != nil {
+				return nil, fmt.Errorf("describing table %s: %w", name, err)
+			}
+			found = append(found, description{name, info})
+		}
+	}
+	slices.SortFunc(found, func(a, b description) int { return strings.Compare(a.Table, b.Table) })
+	return found, nil
+}
+
+func printTables(env protocol.Env, found []description) error {
+	w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "table\trows\tfiles\tdelete files\tbytes\tsnapshots\tlast commit\t")
+	for _, i := range found {
+		committed := "never"
+		if !i.LastCommit.IsZero() {
+			committed = i.LastCommit.UTC().Format(time.RFC3339)
+		}
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%s\t\n", i.Table, i.Rows, i.DataFiles, i.PositionDeletes+i.EqualityDeletes, i.Bytes, i.Snapshots, committed)
+	}
+	return w.Flush()
+}

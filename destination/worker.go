@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// A worker parses runs of records into columns and writes them into Parquet
+// files of its own. Doing both in one goroutine is faster than handing batches
+// from a parser to a writer, as the two halves are never equally long.
+type worker struct {
+	decoder columnar.Decoder
+	lanes   lanes
+	budget  int // bytes of columns held before a row group is written
+	tasks   chan func(context.Context) error
+	jobs    <-chan decodeJob
+
+	intakes map[string]map[string]*intake // by namespace and name
+	open    []*intake                     // those with rows not handed over
+	touched []*intake                     // those the current job has met
+	held    int                           // bytes of columns of all intakes
+}
+
+// A decodeJob is a run of records and where it stands in the input.
+type decodeJob struct {
+	records  *protocol.Records
+	sequence uint64
+	segment  int64
+}
+
+// An intake is a worker's part of a lane.
+type intake struct {
+	lane    *lane
+	batch   *columnar.Batch
+	writer  *lake.Writer
+	bytes   int   // of the batch, as counted in the worker's held
+	rows    int64 // decoded since the last close
+	written int64 // of these, in files
+	before  int64 // rows when the current job came
+	marks   []segmentMark
+	met     bool // by the current job
+}
+
+// A segmentMark tells how many rows came before those of a segment.
+type segmentMark struct {
+	segment int64
+	rows    int64
+}
+
+func newWorker(ls lanes, budget int) *worker {
+	return &worker{lanes: ls, budget: budget, tasks: make(chan func(context.Context) error), intakes: map[string]map[string]*intake{}}
+}
+
+// run takes jobs until there are no more, and between them tasks.
+func (w *worker) run(ctx context.Context, jobs <-chan decodeJob) error {
+	w.jobs = jobs
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case job, ok := <-jobs:
+			if !ok {
+				return nil
+			}
+			if err := w.decode(ctx, job); err != nil {
+				return err
+			}
+		case task := <-w.tasks:
+			if err := task(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// idle takes the jobs that are waiting. When it has run on every worker, every
+// job given out before is done.
+func (w *worker) idle(ctx context.Context) error {
+	for {
+		select {
+		case job, ok := <-w.jobs:
+			if !ok {
+				return nil
+			}
+			if err := w.decode(ctx, job); err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
+}
+
+func (w *worker) decode(ctx context.Context, job decodeJob) error {
+	defer job.records.Release()
+	w.touched = w.touched[:0]
+	route := func(namespace, name []byte) (*columnar.Batch, error) {
+		in, ok := w.intakes[string(namespace)][string(name)]
+		if !ok {
+			var err error
+			if in, err = w.newIntake(string(namespace), string(name)); err != nil {
+				return nil, err
+			}
+		}
+		if !in.met {
+			in.meet(job.segment)
+			w.touched = append(w.touched, in)
+		}
+		return in.batch, nil
+	}
+	if err := w.decoder.Decode(job.records.Data, job.records.Line, job.sequence, route); err != nil {
+		return err
+	}
+	for _, in := range w.touched {
+		in.met = false
+		rows := in.written + int64(in.batch.Rows())
+		in.lane.rows.add(job.segment, rows-in.before)
+		in.rows = rows
+		w.held += in.batch.Bytes() - in.bytes
+		in.bytes = in.batch.Bytes()
+	}
+	for w.held > w.budget {
+		if err := w.flush(ctx, w.largest()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *worker) newIntake(namespace, name string) (*intake, error) {
+	id := protocol.StreamID{Namespace: namespace, Name: name}
+	l, ok := w.lanes.byID[id]
+	if !ok {
+		return nil, unknownStream(id, "RECORD")
+	}
+	in := &intake{lane: l, batch: columnar.NewBatch(l.table.Layout(), l.rowMeta()), writer: l.table.NewWriter()}
+	if w.intakes[namespace] == nil {
+		w.intakes[namespace] = map[string]*intake{}
+	}
+	w.intakes[namespace][name] = in
+	w.open = append(w.open, in)
+	return in, nil
+}
+
+func (in *intake) meet(segment int64) {
+	in.met, in.before = true, in.rows
+	if n := len(in.marks); n == 0 || in.marks[n-1].segment != segment {
+		in.marks = append(in.marks, segmentMark{segment, in.rows})
+	}
+}
+
+// upTo counts the rows of segments up to the given one.
+func (in *intake) upTo(segment int64) int64 {
+	for _, m := range in.marks {
+		if m.segment > segment {
+			return m.rows
+		}
+	}
+	return in.rows
+}
+
+func (w *worker) largest() *intake {
+	var most *intake
+	for _, in := range w.open {
+		if most == nil || in.bytes > most.bytes {
+			most = in
+		}
+	}
+	return most
+}
+
+// flush writes an intake's batch as a row group.
+func (w *worker) flush(ctx context.Context, in *intake) error {
+	rows := in.batch.Rows()
+	if rows > 0 {
+		if err := in.writer.Write(ctx, in.batch.Record(), in.batch.Order()); err != nil {
+			return err
+		}
+	}
+	in.written += int64(rows)
+	w.empty(in)
+	return nil
+}
+
+func (w *worker) empty(in *intake) {
+	in.batch.Reset()
+	w.held += in.batch.Bytes() - in.bytes
+	in.bytes = in.batch.Bytes()
+}
+
+// close hands over a lane's files with the rows of segments up to the given
+// one, and forgets the rows after it. It returns nil when there are none.
+func (w *worker) close(ctx context.Context, l *lane, upTo int64) (*lake.Staged, error) {
+	in, ok := w.intakes[l.id.Namespace][l.id.Name]
+	if !ok {
+		return nil, nil
+	}
+	keep := in.upTo(upTo)
+	if keep > in.written {
+		rec, order := in.batch.Record(), in.batch.Order()
+		if rest := keep - in.written; rest < rec.NumRows() {
+			rec = rec.NewSlice(0, rest)
+			order = order[:min(len(order), int(rest))]
+		}
+		if err := in.writer.Write(ctx, rec, order); err != nil {
+			return nil, err
+		}
+	}
+	staged, err := in.writer.Close(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if keep < in.written {
+		if staged, err = l.table.Truncate(ctx, staged, keep); err != nil {
+			return nil, err
+		}
+	}
+	w.empty(in)
+	in.rows, in.written, in.marks = 0, 0, in.marks[:0]
+	return staged, nil
+}
+
+// abort deletes the files that were not handed over.
+func (w *worker) abort() error {
+	var errs []error
+	for _, in := range w.open {
+		errs = append(errs, in.writer.Abort())
+	}
+	return errors.Join(errs...)
+}

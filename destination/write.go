@@ -1,0 +1,302 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// Write is the way of every record:
+//
+//	input ─┬─ runs of records ──► N workers: parse into columns, write Parquet files
+//	       │                                  │ at a STATE, when a commit is due
+//	       └─ states, statuses ──► ledger ────┴──► committer: commit tables, echo states
+//
+// One goroutine follows the input in order. It commits a stream only where one
+// of the stream's states stands, so that the rows of a snapshot are exactly
+// those that its state covers.
+func (destination) Write(ctx context.Context, job protocol.WriteJob, out *protocol.Emitter) error {
+	config, err := parseConfig(job.Config)
+	if err != nil {
+		return err
+	}
+	debug.SetMemoryLimit(int64(config.Memory) << 20 * 3 / 4)
+	streams, err := planLanes(job.Catalog, config)
+	if err != nil {
+		return err
+	}
+	catalog, err := catalogs.Open(ctx, config.Catalog, config.Warehouse)
+	if err != nil {
+		return err
+	}
+	for _, l := range streams.all {
+		if l.table, err = lake.Open(ctx, catalog, l.plan, lake.Options{Upsert: config.Upsert}); err != nil {
+			return fmt.Errorf("opening the table of stream %s: %w", l.id, err)
+		}
+	}
+	w := &writer{
+		config: config,
+		lanes:  streams,
+		ledger: newLedger(streams),
+		out:    out,
+		log:    out.Logger(),
+	}
+	return w.run(ctx, protocol.NewInput(job.Input, w.log))
+}
+
+// writer follows one input.
+type writer struct {
+	config  Config
+	lanes   lanes
+	ledger  *ledger
+	out     *protocol.Emitter
+	log     *slog.Logger
+	workers []*worker
+	group   *errgroup.Group
+
+	sequence   uint64        // of runs of records
+	committing chan struct{} // closed when the commit in flight has ended; nil: none yet
+}
+
+func (w *writer) run(ctx context.Context, in *protocol.Input) error {
+	// What was received before an interruption is still committed as far as
+	// states cover it, so the work does not end with ctx.
+	group, working := errgroup.WithContext(context.WithoutCancel(ctx))
+	w.group = group
+	jobs := make(chan decodeJob, runtime.GOMAXPROCS(0))
+	for range runtime.GOMAXPROCS(0) {
+		wk := newWorker(w.lanes, w.columnBudget())
+		w.workers = append(w.workers, wk)
+		group.Go(func() error { return wk.run(working, jobs) })
+	}
+	group.Go(func() error {
+		defer close(jobs)
+		return w.follow(ctx, working, in, jobs)
+	})
+	err := group.Wait()
+	for _, wk := range w.workers {
+		err = errors.Join(err, wk.abort())
+	}
+	return err
+}
+
+// columnBudget is how many bytes of columns a worker holds before it writes a
+// row group. More than 16 MiB makes nothing faster; a sixteenth of the memory
+// leaves room for blocks of input, Parquet pages and what the collector has not
+// freed yet.
+func (w *writer) columnBudget() int {
+	const enough = 16 << 20
+	return min(enough, w.config.Memory<<20/16)
+}
+
+// follow reads the input in order until it ends or ctx does.
+func (w *writer) follow(ctx, working context.Context, in *protocol.Input, jobs chan<- decodeJob) error {
+	items := pump(working, in)
+	overdue := time.NewTicker(min(w.config.Commit.maxAge(), time.Second))
+	defer overdue.Stop()
+	for {
+		select {
+		case <-working.Done():
+			return context.Cause(working)
+		case <-ctx.Done():
+			if err := w.finish(working, true); err != nil {
+				return err
+			}
+			return context.Cause(ctx)
+		case <-overdue.C:
+			// A source that waits sends nothing for a while; what it has
+			// covered by a state becomes visible all the same.
+			if !w.ledger.atState || !w.ledger.due(w.config.Commit) {
+				continue
+			}
+			if err := w.cut(working); err != nil {
+				return err
+			}
+		case it, ok := <-items:
+			if !ok {
+				return w.finish(working, false)
+			}
+			if it.err != nil {
+				return it.err
+			}
+			if err := w.take(working, it.Item, jobs); err != nil {
+				return err
+			}
+			if it.State != nil && w.ledger.due(w.config.Commit) {
+				if err := w.cut(working); err != nil {
+					return err
+				}
+			}
+		}
+	}
+}
+
+type pumped struct {
+	protocol.Item
+	err error
+}
+
+// pump reads the input in a goroutine of its own: a read of standard input
+// cannot be interrupted, and an interrupted run must not wait for one.
+func pump(ctx context.Context, in *protocol.Input) <-chan pumped {
+	items := make(chan pumped)
+	go func() {
+		defer close(items)
+		for {
+			item, err := in.Next()
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			select {
+			case items <- pumped{item, err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return items
+}
+
+// take does what one step of the input asks for.
+func (w *writer) take(ctx context.Context, item protocol.Item, jobs chan<- decodeJob) error {
+	switch {
+	case item.Records != nil:
+		w.sequence++
+		job := decodeJob{records: item.Records, sequence: w.sequence, segment: w.ledger.records(item.Records)}
+		select {
+		case jobs <- job:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	case item.State != nil:
+		return w.ledger.state(*item.State)
+	case item.Status != nil:
+		if !w.ledger.status(*item.Status) {
+			w.log.Warn("passing over a status of a stream that is not in the catalog", "stream", item.Status.Stream.String())
+		}
+	}
+	return nil
+}
+
+// cut commits the streams that stand at one of their states.
+func (w *writer) cut(ctx context.Context) error {
+	if err := w.each(ctx, (*worker).idle); err != nil {
+		return err
+	}
+	c := w.ledger.cut()
+	if len(c.lanes) == 0 {
+		return nil
+	}
+	if err := w.collect(ctx, c); err != nil {
+		return err
+	}
+	return w.start(ctx, c)
+}
+
+// start commits while the input is followed further, one commit at a time.
+func (w *writer) start(ctx context.Context, c *commit) error {
+	if err := w.settled(ctx); err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	w.committing = done
+	w.group.Go(func() error {
+		defer close(done)
+		return w.commit(ctx, c)
+	})
+	return nil
+}
+
+// settled waits for the commit in flight.
+func (w *writer) settled(ctx context.Context) error {
+	if w.committing == nil {
+		return nil
+	}
+	select {
+	case <-w.committing:
+		return context.Cause(ctx)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// finish commits what is left when the input is over, as far as it is proven.
+func (w *writer) finish(ctx context.Context, interrupted bool) error {
+	if err := w.each(ctx, (*worker).idle); err != nil {
+		return err
+	}
+	c, verdicts := w.ledger.finish(w.config.Completion, interrupted)
+	if err := w.collect(ctx, c); err != nil {
+		return err
+	}
+	if err := w.settled(ctx); err != nil {
+		return err
+	}
+	if err := w.commit(ctx, c); err != nil {
+		return err
+	}
+	var failed []error
+	for _, v := range verdicts {
+		if v.warning != "" {
+			w.log.Warn(v.warning, "stream", v.lane.id.String())
+		}
+		failed = append(failed, v.err)
+	}
+	return errors.Join(failed...)
+}
+
+// collect has the workers close the files of the commit's lanes.
+func (w *writer) collect(ctx context.Context, c *commit) error {
+	return w.each(ctx, func(wk *worker, ctx context.Context) error {
+		for _, lc := range c.lanes {
+			staged, err := wk.close(ctx, lc.lane, lc.upTo)
+			if err != nil {
+				return err
+			}
+			lc.add(staged)
+		}
+		return nil
+	})
+}
+
+// each runs a task on every worker, between two of its jobs, and waits for all.
+func (w *writer) each(ctx context.Context, task func(*worker, context.Context) error) error {
+	done := make(chan error, len(w.workers))
+	for _, wk := range w.workers {
+		select {
+		case wk.tasks <- func(ctx context.Context) error {
+			err := task(wk, ctx)
+			done <- err
+			return err
+		}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	for range w.workers {
+		select {
+		case err := <-done:
+			if err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
