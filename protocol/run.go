@@ -19,8 +19,8 @@ type Env struct {
 
 // A Command is a verb of a connector beyond those of the protocol: one for
 // people, which prints text. New registers its flags and returns what it does;
-// that gets in env.Args what remains of the arguments after them. Its error goes
-// to stderr, and the exit code is 1.
+// that gets in env.Args the arguments that are no flags, which may stand before,
+// between and after them. Its error goes to stderr, and the exit code is 1.
 type Command struct {
 	Name    string
 	Summary string // half a sentence for the usage text
@@ -151,14 +151,15 @@ func (r *run) command(ctx context.Context, c Command, args []string) int {
 	flags := flag.NewFlagSet(c.Name, flag.ContinueOnError)
 	flags.SetOutput(r.env.Stderr)
 	f := c.New(flags)
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return exitOK
-		}
+	operands, err := parseMixed(flags, args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case err != nil:
 		return exitUsage
 	}
 	env := r.env
-	env.Args = flags.Args()
+	env.Args = operands
 	if err := f(ctx, env); err != nil {
 		var e *Error
 		if errors.As(err, &e) {
@@ -169,4 +170,20 @@ func (r *run) command(ctx context.Context, c Command, args []string) int {
 		return exitError
 	}
 	return exitOK
+}
+
+// parseMixed parses flags that may follow other arguments, as in "preview sleep
+// --json", and returns those others. Package flag stops at the first of them.
+// After "--" nothing is a flag.
+func parseMixed(flags *flag.FlagSet, args []string) (operands []string, err error) {
+	for {
+		if err := flags.Parse(args); err != nil {
+			return nil, err
+		}
+		rest := flags.Args()
+		if parsed := len(args) - len(rest); len(rest) == 0 || parsed > 0 && args[parsed-1] == "--" {
+			return append(operands, rest...), nil
+		}
+		operands, args = append(operands, rest[0]), rest[1:]
+	}
 }

@@ -176,6 +176,13 @@ func TestSourceRuns(t *testing.T) {
 			want: []string{`"STARTED"`, `"internal_message":"The password **** is wrong. (401 for ****)","failure_type":"config_error","stream_descriptor":{"name":"s"}`, `"INCOMPLETE"`},
 		},
 		{
+			name: "read with a stream that failed and something else", source: source{read: started(func(out *protocol.Emitter) error {
+				return errors.Join(out.Fail(stream, bad), errors.New("closing"), protocol.ErrStreamsFailed)
+			})},
+			args: []string{"read", "--config", c, "--catalog", cat}, code: 1,
+			want: []string{`"STARTED"`, `"stream_descriptor":{"name":"s"}`, `"INCOMPLETE"`, `Internal error: closing\nstreams failed`},
+		},
+		{
 			name: "read that crashes", source: source{read: started(func(*protocol.Emitter) error { return bad })},
 			args: []string{"read", "--config", c, "--catalog", cat}, code: 1, want: []string{`"STARTED"`, `"config_error"`, `"INCOMPLETE"`},
 		},
@@ -328,6 +335,11 @@ func TestCommandsForPeople(t *testing.T) {
 		stdout, stderr string // parts
 	}{
 		{[]string{"hello", "--name=you", "a", "b"}, 0, "hello you [a b]\n", ""},
+		{[]string{"hello", "a", "--name", "you", "b"}, 0, "hello you [a b]\n", ""},
+		{[]string{"hello", "a", "b", "-name=you"}, 0, "hello you [a b]\n", ""},
+		{[]string{"hello", "a", "--", "b", "--name", "you"}, 0, "hello world [a b --name you]\n", ""},
+		{[]string{"hello", "a", "--nam"}, 2, "", "-name"},
+		{[]string{"hello", "a", "-h"}, 0, "", "-name"},
 		{[]string{"hello", "--name", "nobody"}, 1, "", "There is nobody.\n"},
 		{[]string{"hello", "--nam"}, 2, "", "-name"},
 		{[]string{"hello", "-h"}, 0, "", "-name"},
@@ -398,5 +410,21 @@ func TestLevelsOfLogging(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"INFO", "WARN", "ERROR", "ERROR"}, got); diff != "" {
 		t.Errorf("levels (-want +got):\n%s", diff)
+	}
+}
+
+func TestTheExampleFollowsTheProtocol(t *testing.T) {
+	for config, want := range map[string]string{`{"name":"you"}`: "SUCCEEDED", `{"name":null}`: "FAILED"} {
+		run := protocoltest.Source(t, Greeter{}, "check", "--config", protocoltest.File(t, config))
+		if len(run.Messages) != 1 || run.Messages[0].ConnectionStatus.Status != want {
+			t.Errorf("check of %s: %s, want %s", config, run.Stdout, want)
+		}
+	}
+	c, cat := protocoltest.File(t, `{"name":"you"}`), protocoltest.File(t, goodCatalog)
+	if run := protocoltest.Source(t, Greeter{}, "discover", "--config", c); len(run.Messages) != 1 {
+		t.Errorf("discover: %s", run.Stdout)
+	}
+	if run := protocoltest.Source(t, Greeter{}, "read", "--config", c, "--catalog", cat); len(run.Records(stream)) != 1 || run.Code != 0 {
+		t.Errorf("read: %s", run.Stdout)
 	}
 }
