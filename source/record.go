@@ -71,9 +71,12 @@ func at(path, key string) string {
 	return strings.Replace(path, "{}", url.PathEscape(strings.Trim(key, `"`)), 1)
 }
 
-// tombstone is the record that says that another one is gone.
+// tombstone is the record that says that another one is gone. It has a cursor
+// of its own: a destination orders the versions of a row by it, and one without
+// would be older than the row it deletes.
 func tombstone(field, key string, now time.Time) json.RawMessage {
-	return json.RawMessage(fmt.Sprintf(`{%q:%s,%q:%q}`, field, key, deletedAt, now.UTC().Format(time.RFC3339Nano)))
+	at := now.UTC().Format(time.RFC3339Nano)
+	return json.RawMessage(fmt.Sprintf(`{%q:%s,%q:%q,%q:%q}`, field, key, cursor, at, deletedAt, at))
 }
 
 // withMember puts a member's id and an instant in front of an object that has
