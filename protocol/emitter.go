@@ -256,10 +256,3 @@ func (e *Emitter) write(m envelope) error {
 }
 
 func (e *Emitter) millis() int64 { return e.now().UnixMilli() }
-
-// broken tells whether the reader of the messages is gone.
-func (e *Emitter) broken() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.err
-}

@@ -41,7 +41,8 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // ErrStreamsFailed is what Source.Read and Destination.Write return when the
 // failures of single streams have already been reported through
-// [Emitter.Fail]: the exit code tells, and nothing more is printed.
+// [Emitter.Fail]: the exit code tells, and nothing more is printed. Joined with
+// another error or wrapped in text, it does not keep that from being reported.
 var ErrStreamsFailed = errors.New("streams failed")
 
 // Recover, deferred, turns a panic into an error. Every run does so for the

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// Logger returns the logger whose lines become LOG messages.
+// Logger returns the logger whose lines become LOG messages: from INFO up, or
+// from DEBUG when the run was asked for more (--debug, LOG_LEVEL=debug).
 func (e *Emitter) Logger() *slog.Logger { return e.log }
 
 func (e *Emitter) newLogger(level slog.Leveler) *slog.Logger {
@@ -46,16 +47,27 @@ func (h *logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 }
 
 func (h *logHandler) WithGroup(name string) slog.Handler {
+	if name == "" {
+		return h
+	}
 	c := *h
 	c.prefix += name + "."
 	return &c
 }
 
+// formatAttr appends " key=value"; the members of a group get its name before
+// theirs.
 func formatAttr(b *strings.Builder, prefix string, a slog.Attr) {
+	if a.Equal(slog.Attr{}) {
+		return
+	}
 	v := a.Value.Resolve()
 	if v.Kind() == slog.KindGroup {
+		if a.Key != "" {
+			prefix += a.Key + "."
+		}
 		for _, member := range v.Group() {
-			formatAttr(b, prefix+a.Key+".", member)
+			formatAttr(b, prefix, member)
 		}
 		return
 	}

@@ -17,7 +17,20 @@
 // for people.
 //
 // An error reaches the orchestrator twice: as a TRACE that says what is wrong
-// and whose fault it is ([Kind]), and as a non-zero exit code.
+// and whose fault it is ([Kind]), and as a non-zero exit code. Both are needed:
+// Airbyte's platform takes the reason from the TRACE, PyAirbyte believes the exit
+// code only. A check that fails for a reason the user can mend is no error but an
+// answer, and exits with 0.
+//
+// What others send is read leniently: explicit nulls count as absent, fields and
+// message types nobody knows are passed over, and kept where a message is
+// repeated. A message that is recognisably broken is an error.
+//
+// # Secrets
+//
+// What stands in the configuration where its schema says airbyte_secret appears
+// in no message but CONTROL, which is there to carry it. Secrets that a connector
+// obtains otherwise it announces with [Emitter.Redact].
 package protocol
 
 import (
@@ -74,5 +87,5 @@ type Destination interface {
 type WriteJob struct {
 	Config  json.RawMessage
 	Catalog ConfiguredCatalog
-	Input   io.Reader
+	Input   io.Reader // messages, one a line; see [NewInput]
 }

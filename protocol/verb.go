@@ -63,12 +63,13 @@ func (r *run) runVerb(ctx context.Context, v verb) (err error) {
 	return v.run(ctx)
 }
 
-// report tells what went wrong. What was reported stream by stream is not said
-// twice; the streams that a run leaves unfinished are INCOMPLETE.
+// report tells what went wrong, on stdout or, when that is what went wrong, on
+// stderr. What was reported stream by stream is not said twice; the streams that
+// a run leaves unfinished are INCOMPLETE.
 func (r *run) report(ctx context.Context, err error) {
 	var werr error
 	switch {
-	case errors.Is(err, ErrStreamsFailed):
+	case errors.Is(err, ErrStreamsFailed) && err.Error() == ErrStreamsFailed.Error():
 		werr = r.out.closeStreams()
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		werr = r.out.crash(interrupted(err))

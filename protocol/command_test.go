@@ -1,0 +1,116 @@
+package protocol_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
+)
+
+func TestDebugLinesAreLoggedOnRequest(t *testing.T) {
+	s := source{check: func(_ context.Context, _ json.RawMessage, out *protocol.Emitter) error {
+		out.Logger().Debug("detail")
+		return nil
+	}}
+	c := protocoltest.File(t, goodConfig)
+	env := func(value string) func(string) string {
+		return func(name string) string { return map[string]string{"LOG_LEVEL": value}[name] }
+	}
+	for _, tt := range []struct {
+		args   []string
+		getenv func(string) string
+		want   bool
+	}{
+		{[]string{"check", "--config", c}, env("info"), false},
+		{[]string{"check", "--config", c}, env("DEBUG"), true},
+		{[]string{"check", "--config", c, "--debug"}, nil, true},
+	} {
+		var out bytes.Buffer
+		code := protocol.RunSource(t.Context(), s, protocol.Env{Args: tt.args, Stdout: &out, Stderr: io.Discard, Getenv: tt.getenv})
+		if code != 0 || strings.Contains(out.String(), `"level":"DEBUG","message":"detail"`) != tt.want {
+			t.Errorf("%v: exit code %d, %s", tt.args[3:], code, &out)
+		}
+	}
+}
+
+func TestCommandsForPeople(t *testing.T) {
+	hello := protocol.Command{Name: "hello", Summary: "greets", New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
+		name := flags.String("name", "world", "whom")
+		return func(_ context.Context, env protocol.Env) error {
+			if *name == "nobody" {
+				return &protocol.Error{Kind: protocol.ConfigError, Message: "There is nobody."}
+			}
+			_, err := fmt.Fprintln(env.Stdout, "hello", *name, env.Args)
+			return err
+		}
+	}}
+	tests := []struct {
+		args           []string
+		code           int
+		stdout, stderr string // parts
+	}{
+		{[]string{"hello", "--name=you", "a", "b"}, 0, "hello you [a b]\n", ""},
+		{[]string{"hello", "a", "--name", "you", "b"}, 0, "hello you [a b]\n", ""},
+		{[]string{"hello", "a", "b", "-name=you"}, 0, "hello you [a b]\n", ""},
+		{[]string{"hello", "a", "--", "b", "--name", "you"}, 0, "hello world [a b --name you]\n", ""},
+		{[]string{"hello", "a", "--nam"}, 2, "", "-name"},
+		{[]string{"hello", "a", "-h"}, 0, "", "-name"},
+		{[]string{"hello", "--name", "nobody"}, 1, "", "There is nobody.\n"},
+		{[]string{"hello", "--nam"}, 2, "", "-name"},
+		{[]string{"hello", "-h"}, 0, "", "-name"},
+		{[]string{"help"}, 0, "", "hello      greets"},
+		{[]string{"--help"}, 0, "", "spec"},
+		{[]string{"check", "-h"}, 0, "", "-config FILE"},
+		{nil, 2, "", "check --config FILE"},
+	}
+	for _, tt := range tests {
+		var stdout, stderr bytes.Buffer
+		code := protocol.RunSource(t.Context(), source{}, protocol.Env{Args: tt.args, Stdout: &stdout, Stderr: &stderr}, hello)
+		if code != tt.code || stdout.String() != tt.stdout || !strings.Contains(stderr.String(), tt.stderr) {
+			t.Errorf("%v: exit code %d, stdout %q, stderr %q", tt.args, code, &stdout, &stderr)
+		}
+	}
+}
+
+func TestLevelsOfLogging(t *testing.T) {
+	var out bytes.Buffer
+	log := protocol.NewEmitter(&out).Logger()
+	for _, level := range []slog.Level{slog.LevelInfo, slog.LevelWarn, slog.LevelError, slog.LevelError + 4} {
+		log.Log(t.Context(), level, "x")
+	}
+	run := protocoltest.Run{Args: []string{"read"}, Code: -1, Stdout: out.Bytes()}
+	run.Check(t)
+	var got []string
+	for _, m := range run.Messages {
+		got = append(got, m.Log.Level)
+	}
+	if diff := cmp.Diff([]string{"INFO", "WARN", "ERROR", "ERROR"}, got); diff != "" {
+		t.Errorf("levels (-want +got):\n%s", diff)
+	}
+}
+
+func TestTheExampleFollowsTheProtocol(t *testing.T) {
+	for config, want := range map[string]string{`{"name":"you"}`: "SUCCEEDED", `{"name":null}`: "FAILED"} {
+		run := protocoltest.Source(t, Greeter{}, "check", "--config", protocoltest.File(t, config))
+		if len(run.Messages) != 1 || run.Messages[0].ConnectionStatus.Status != want {
+			t.Errorf("check of %s: %s, want %s", config, run.Stdout, want)
+		}
+	}
+	c, cat := protocoltest.File(t, `{"name":"you"}`), protocoltest.File(t, goodCatalog)
+	if run := protocoltest.Source(t, Greeter{}, "discover", "--config", c); len(run.Messages) != 1 {
+		t.Errorf("discover: %s", run.Stdout)
+	}
+	if run := protocoltest.Source(t, Greeter{}, "read", "--config", c, "--catalog", cat); len(run.Records(stream)) != 1 || run.Code != 0 {
+		t.Errorf("read: %s", run.Stdout)
+	}
+}

@@ -1,0 +1,58 @@
+package protocol
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/invopop/jsonschema"
+)
+
+func TestSecretsStayInControl(t *testing.T) {
+	var out bytes.Buffer
+	e := newTestEmitter(&out)
+	e.Redact("old-secret")
+	properties := jsonschema.NewProperties()
+	properties.Set("token", &jsonschema.Schema{Type: "string", Extras: map[string]any{"airbyte_secret": true}})
+	e.schema = &jsonschema.Schema{Type: "object", Properties: properties}
+	if err := e.Control(json.RawMessage(`{"token":"new-secret"}`)); err != nil {
+		t.Fatal(err)
+	}
+	control := out.Len()
+	failure := &Error{Kind: SystemError, Message: "old-secret", Err: &panicError{value: "new-secret", stack: "new-secret"}}
+	for _, err := range []error{
+		e.Log("INFO", "old-secret"), e.connectionStatus("FAILED", "new-secret"), e.Fail(sleep, failure),
+		e.Logger().Handler().Handle(t.Context(), slog.NewRecord(noon, slog.LevelInfo, "new-secret", 0)),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rest := out.String()[control:]; strings.Contains(rest, "secret") || strings.Count(rest, redacted) != 7 {
+		t.Errorf("secrets in %s", rest)
+	}
+	if !strings.Contains(out.String()[:control], "new-secret") {
+		t.Errorf("no secret in the CONTROL message: %s", out.String()[:control])
+	}
+}
+
+func TestRecoverMakesAPanicAnError(t *testing.T) {
+	work := func() (err error) {
+		defer Recover(&err)
+		var none []int
+		none[len(none)]++
+		return nil
+	}
+	var out bytes.Buffer
+	if err := newTestEmitter(&out).crash(describe(fmt.Errorf("worker 1: %w", work()))); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"worker 1: panic: runtime error: index out of range", `"stack_trace":"goroutine`, "errors_test.go"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in %s", want, &out)
+		}
+	}
+}
