@@ -135,7 +135,6 @@ func (r *run) fail(id protocol.StreamID, err error) error {
 func (r *run) rateLimited(until time.Time) {
 	for _, rd := range r.readers {
 		if !rd.over {
-			rd.running = true
 			_ = r.out.RateLimited(rd.id(), until)
 		}
 	}

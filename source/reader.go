@@ -16,7 +16,6 @@ type reader struct {
 	from    time.Time // what began earlier need not be read; zero: all history
 	tracker *tracker  // of an incremental stream; nil: everything is emitted
 	emitted map[string]bool
-	running bool
 	over    bool // complete or failed
 }
 
@@ -189,22 +188,7 @@ func (rd *reader) readObject(ctx context.Context) error {
 }
 
 func (rd *reader) emit(raw json.RawMessage) error {
-	if err := rd.announce(); err != nil {
-		return err
-	}
 	if err := rd.out.Record(rd.id(), raw); err != nil {
-		return outputError{err}
-	}
-	return nil
-}
-
-// announce reports that the stream is running, once.
-func (rd *reader) announce() error {
-	if rd.running {
-		return nil
-	}
-	rd.running = true
-	if err := rd.out.Status(rd.id(), protocol.Running); err != nil {
 		return outputError{err}
 	}
 	return nil
@@ -227,9 +211,6 @@ func (rd *reader) state(raw json.RawMessage) error {
 
 // complete ends the stream with its last state.
 func (rd *reader) complete(state json.RawMessage) error {
-	if err := rd.announce(); err != nil {
-		return err
-	}
 	if err := rd.state(state); err != nil {
 		return err
 	}

@@ -11,19 +11,19 @@ import (
 	"strings"
 )
 
-// A sketch remembers a set of rows, however many, in two kilobytes. It cannot
+// A sketch remembers a set of rows, however many, in two and a half kilobytes. It cannot
 // list them, but the difference of two sketches can be listed as long as it is
 // small: whoever reads all rows anew takes them out one by one and finds which
 // ones are missing, new or different. It is an invertible Bloom lookup table:
-// every element is added into three cells, and a cell that holds one element
-// only gives it away.
+// every element is added into four cells, and a cell that holds one element only
+// gives it away.
 type sketch struct {
 	cells [sketchRows * sketchWidth]cell
 }
 
 const (
-	sketchRows  = 3
-	sketchWidth = 20 // cells of one row; some 35 differences in all can be listed
+	sketchRows  = 4
+	sketchWidth = 20 // cells of one row; some 40 differences in all can be listed
 )
 
 // A cell holds sums over its elements: of one for each, and, by exclusive or,
@@ -73,7 +73,8 @@ func (s *sketch) put(e element, n int32) {
 func (s sketch) list() (added, removed []element, complete bool) {
 	for again := true; again; {
 		again = false
-		for _, c := range s.cells {
+		for i := range s.cells { // by index: put changes them
+			c := s.cells[i]
 			if c.Count != 1 && c.Count != -1 {
 				continue
 			}

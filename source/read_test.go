@@ -1,0 +1,437 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
+)
+
+const day = 24 * time.Hour
+
+func TestFullRefreshReadsWhatIsTrue(t *testing.T) {
+	for _, mode := range []string{request, derive} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			w := young(t, 7, 150, map[string]any{"drilldowns": mode})
+			r := w.sync(catalog(t, protocol.FullRefresh))
+			w.wantTruth()
+			for stream, n := range count(r.Messages) {
+				if rows := len(w.tables[stream]); n != rows {
+					t.Errorf("%s: %d records for %d rows", stream, n, rows)
+				}
+			}
+		})
+	}
+}
+
+// With a full walk every time, nothing may escape: each sync emits exactly what
+// differs since the one before.
+func TestIncrementalEmitsExactlyTheChanges(t *testing.T) {
+	for _, mode := range []string{request, derive} {
+		for _, seed := range []int64{1, 4} {
+			t.Run(fmt.Sprintf("%s/%d", mode, seed), func(t *testing.T) {
+				t.Parallel()
+				w := young(t, seed, 80, map[string]any{"drilldowns": mode, "reconcile_every_days": 1})
+				w.sync(catalog(t, protocol.Incremental))
+				w.wantTruth()
+				deletions := 0
+				for range 14 {
+					before := w.clock.Now()
+					w.clock.Advance(25 * time.Hour)
+					r := w.sync(catalog(t, protocol.Incremental))
+					w.wantTruth()
+					for _, s := range streams {
+						if !s.incremental() {
+							continue
+						}
+						want := w.server.Oracle().Changes(s.name, before, w.clock.Now())
+						deletions += len(want.Deleted)
+						got := keysOf(t, r, s)
+						wantEqual(t, s.name+": keys emitted", got, slices.Sorted(slices.Values(append(slices.Collect(maps.Keys(want.Upserted)), want.Deleted...))))
+					}
+					if t.Failed() {
+						return
+					}
+				}
+				if deletions == 0 {
+					t.Error("this member deleted nothing: the test shows less than it should")
+				}
+			})
+		}
+	}
+}
+
+func keysOf(t *testing.T, r *protocoltest.Run, s stream) []string {
+	t.Helper()
+	var keys []string
+	for _, data := range r.Records(s.id()) {
+		key, _ := keyIn(t, s.name, data)
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// Between full walks the lookback is read again and nothing else; the full walk
+// then brings what it could not see.
+func TestLookbackAndFullWalkTogetherFindEverything(t *testing.T) {
+	t.Parallel()
+	w := young(t, 11, 60, map[string]any{"lookback_days": 3})
+	walks := 0
+	for range 60 {
+		walked := w.walked("sleep")
+		w.sync(catalog(t, protocol.Incremental))
+		if w.walked("sleep") != walked {
+			walks++
+			w.wantTruth()
+		}
+		for _, raw := range w.states {
+			if len(raw) > 8<<10 {
+				t.Errorf("a state of %d bytes: %s", len(raw), raw)
+			}
+		}
+		if t.Failed() {
+			return
+		}
+		w.clock.Advance(7 * time.Hour)
+	}
+	if walks != 3 {
+		t.Errorf("%d full walks in 17 days, want the first and two more", walks)
+	}
+}
+
+func (w *world) state(stream string) state {
+	for _, raw := range w.states {
+		if s, err := protocol.ParseState(raw); err == nil && s.Stream.Name == stream {
+			st, _ := parseState(s.StreamState())
+			return st
+		}
+	}
+	return state{}
+}
+
+func (w *world) walked(stream string) time.Time { return w.state(stream).Walked }
+
+func TestSecondSyncOfAnUnchangedMemberIsEmptyAndCheap(t *testing.T) {
+	for mode, most := range map[string]int{request: 80, derive: 12} {
+		t.Run(mode, func(t *testing.T) {
+			w := young(t, 3, 60, map[string]any{"drilldowns": mode})
+			w.sync(catalog(t, protocol.Incremental))
+			before := requests(w.server)
+			r := w.sync(catalog(t, protocol.Incremental))
+			wantEqual(t, "records", count(r.Messages), map[string]int{"profile": 1, "body_measurement": 1})
+			if n := requests(w.server) - before; n > most {
+				t.Errorf("%d requests, want at most %d", n, most)
+			}
+		})
+	}
+}
+
+func requests(s *sandbox.Server) int {
+	n := 0
+	for _, count := range s.Audit().Requests {
+		n += count
+	}
+	return n
+}
+
+func TestBackfillOfFiveYearsIsCheap(t *testing.T) {
+	w := newWorld(t, sandbox.Config{Seed: 5, Years: 5}, nil)
+	w.sync(catalog(t, protocol.Incremental, "cycles", "recovery", "sleep", "workout"))
+	records := 0
+	for _, rows := range w.tables {
+		records += len(rows)
+	}
+	if n := requests(w.server); n > records/25+30 {
+		t.Errorf("%d requests for %d records", n, records)
+	}
+}
+
+// Whatever state a destination kept last, the sync that resumes from it ends
+// with the truth.
+func TestResumesFromEveryState(t *testing.T) {
+	w := newWorld(t, sandbox.Config{Seed: 2, Years: 3}, nil)
+	chosen := []string{"cycles", "recovery_for_cycle", "sleep_for_cycle", "workout"}
+	first := w.read(catalog(t, protocol.Incremental, chosen...))
+	states := 0
+	for i, m := range first.Messages {
+		if m.Type != "STATE" {
+			continue
+		}
+		states++
+		resumed := &world{t: t, server: w.server, clock: w.clock, source: w.source, config: w.config, tables: tables{}}
+		resumed.keep(first.Messages[:i+1])
+		resumed.sync(catalog(t, protocol.Incremental, chosen...))
+		resumed.wantTruth(chosen...)
+		if t.Failed() {
+			t.Fatalf("resumed from message %d: %s", i, m.State)
+		}
+	}
+	if states < 3*len(chosen) {
+		t.Errorf("%d states of a three-year backfill of %d streams, want one for each year", states, len(chosen))
+	}
+}
+
+func TestDrilldownModesShareTheirState(t *testing.T) {
+	w := young(t, 9, 60, nil)
+	w.sync(catalog(t, protocol.Incremental))
+	w.config["drilldowns"] = request
+	r := w.sync(catalog(t, protocol.Incremental))
+	wantEqual(t, "records", count(r.Messages), map[string]int{"profile": 1, "body_measurement": 1})
+}
+
+func TestStateOfTheFutureReadsNothing(t *testing.T) {
+	w := young(t, 1, 40, nil)
+	future := `{"version":1,"until":"2999-01-01T00:00:00Z","walked":"2999-01-01T00:00:00Z","window_start":"2998-12-01T00:00:00Z","recent":[],"older":""}`
+	for _, s := range streams {
+		if s.incremental() {
+			w.states = append(w.states, protocol.NewStreamState(s.id(), json.RawMessage(future)).Raw)
+		}
+	}
+	r := w.sync(catalog(t, protocol.Incremental))
+	wantEqual(t, "records", count(r.Messages), map[string]int{"profile": 1, "body_measurement": 1})
+	if got := len(r.States()); got != len(streams) {
+		t.Errorf("%d states, want one for each stream", got)
+	}
+}
+
+func TestUnknownStatesStartOver(t *testing.T) {
+	for name, st := range map[string]string{
+		"null":                `null`,
+		"empty":               `{}`,
+		"full refresh":        fullRefreshDone,
+		"another connector's": `{"updated_at":"2026-01-01T00:00:00Z"}`,
+		"another version":     `{"version":99,"until":"2026-01-14T00:00:00Z"}`,
+		"not an object":       `["a"]`,
+		"a broken sketch":     `{"version":1,"until":"2026-01-14T00:00:00Z","older":"AAAA"}`,
+		"a broken entry":      `{"version":1,"until":"2026-01-14T00:00:00Z","recent":[["x",1,"00"]]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := young(t, 1, 40, nil)
+			w.states = []json.RawMessage{protocol.NewStreamState(protocol.StreamID{Name: "cycles"}, json.RawMessage(st)).Raw}
+			r := w.sync(catalog(t, protocol.Incremental, "cycles"))
+			if n, want := count(r.Messages)["cycles"], len(w.server.Oracle().Records("cycles", w.clock.Now())); n != want || want == 0 {
+				t.Errorf("%d records, want all %d", n, want)
+			}
+		})
+	}
+}
+
+func TestStartDateLimitsAndAnEarlierOneStartsOver(t *testing.T) {
+	w := newWorld(t, sandbox.Config{Seed: 1, Years: 1}, map[string]any{"start_date": opening.Add(-30 * day).Format(time.RFC3339)})
+	w.sync(catalog(t, protocol.Incremental, "cycles"))
+	if n := len(w.tables["cycles"]); n < 20 || n > 33 {
+		t.Errorf("%d cycles of 30 days", n)
+	}
+	w.config["start_date"] = opening.Add(-60 * day).Format(time.RFC3339)
+	w.sync(catalog(t, protocol.Incremental, "cycles"))
+	if n := len(w.tables["cycles"]); n < 45 || n > 63 {
+		t.Errorf("%d cycles of 60 days", n)
+	}
+}
+
+func TestOneStreamsFailureDoesNotStopTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := young(t, 1, 40, nil)
+		w.server.SetFaults(sandbox.Fault{Path: "/developer/v2/activity/sleep", Times: -1, Action: sandbox.Replace, Status: 503})
+		r := w.read(catalog(t, protocol.Incremental))
+		if r.Code != 1 {
+			t.Errorf("exit code %d, want 1", r.Code)
+		}
+		failed := map[string]protocol.Kind{}
+		for _, e := range r.Errors() {
+			failed[e.Stream.Name] = e.FailureType
+		}
+		wantEqual(t, "failed", failed, map[string]protocol.Kind{
+			"sleep": protocol.TransientError, "sleep_by_id": protocol.TransientError, "sleep_for_cycle": protocol.TransientError,
+		})
+		w.keep(r.Messages)
+		w.server.SetFaults()
+		w.sync(catalog(t, protocol.Incremental))
+		w.wantTruth()
+	})
+}
+
+func TestFaultsThatPassLeaveNoTrace(t *testing.T) {
+	html := sandbox.Fault{Action: sandbox.Replace, Status: 200, Body: "<html>busy</html>"}
+	for name, f := range map[string]sandbox.Fault{
+		"500":           {Action: sandbox.Replace, Status: 500},
+		"HTML":          html,
+		"empty":         {Action: sandbox.Replace, Status: 200},
+		"truncated":     {Action: sandbox.Truncate, Bytes: 100},
+		"reset":         {Action: sandbox.Reset},
+		"hang":          {Action: sandbox.Hang},
+		"429":           {Action: sandbox.Replace, Status: 429},
+		"401 for once":  {Action: sandbox.Replace, Status: 401, Body: "Authorization was not valid"},
+		"slow":          {Delay: 20 * time.Second},
+		"without clock": {Action: sandbox.Alter, Header: map[string]string{"Date": ""}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := young(t, 1, 40, nil)
+				f.Path, f.Skip, f.Times = "/developer", 2, 3
+				w.server.SetFaults(f)
+				w.sync(catalog(t, protocol.Incremental))
+				w.wantTruth()
+				if got := w.server.Audit().Faults; got != 3 {
+					t.Errorf("%d faults struck, want 3", got)
+				}
+			})
+		})
+	}
+}
+
+func TestRateLimitIsKeptAndReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, sandbox.Config{Seed: 1, Years: 1, RequestsPerMinute: 40}, map[string]any{"requests_per_second": 50})
+		r := w.sync(catalog(t, protocol.Incremental))
+		w.wantTruth()
+		if n := w.server.Audit().RateLimited; n > 0 {
+			t.Errorf("%d requests were refused, though the headers told", n)
+		}
+		limited := 0
+		for _, m := range r.Messages {
+			if m.Trace != nil && m.Trace.StreamStatus != nil && len(m.Trace.StreamStatus.Reasons) > 0 {
+				limited++
+			}
+		}
+		if limited == 0 {
+			t.Error("no stream reported RATE_LIMITED")
+		}
+	})
+}
+
+func TestSpentDayQuotaEndsTheSyncAndLaterItGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, sandbox.Config{Seed: 1, Years: 2, RequestsPerMinute: -1, RequestsPerDay: 45}, nil)
+		var last protocoltest.TraceError
+		syncs := 0
+		for {
+			began := time.Now()
+			r := w.read(catalog(t, protocol.Incremental))
+			w.keep(r.Messages)
+			if r.Code == 0 {
+				break
+			}
+			if syncs++; syncs > 10 {
+				t.Fatal("no end")
+			}
+			if waited := time.Since(began); waited > 5*time.Minute {
+				t.Fatalf("the sync waited %v for a day to pass", waited)
+			}
+			last = r.Errors()[0]
+			time.Sleep(day)
+		}
+		w.wantTruth()
+		if last.FailureType != protocol.TransientError || !strings.Contains(last.Message, "start the sync again after 200") {
+			t.Errorf("the error is %+v, want a transient one that says when to continue", last)
+		}
+	})
+}
+
+func TestRenewedTokensAreHandedOutBeforeTheirFirstUse(t *testing.T) {
+	w := young(t, 1, 40, nil)
+	w.sync(catalog(t, protocol.Incremental))
+	for range 3 {
+		w.clock.Advance(2 * time.Hour) // the access token dies
+		r := w.sync(catalog(t, protocol.Incremental))
+		isType := func(kind string) func(protocoltest.Message) bool {
+			return func(m protocoltest.Message) bool { return m.Type == kind }
+		}
+		if c := slices.IndexFunc(r.Messages, isType("CONTROL")); c < 0 || c > slices.IndexFunc(r.Messages, isType("RECORD")) {
+			t.Errorf("CONTROL is message %d, after the first record", c)
+		}
+		wantTokensOnlyInControl(t, r)
+	}
+	w.wantTruth()
+	if a := w.server.Audit(); a.Refreshes != 3 || a.SpentReplays != 0 {
+		t.Errorf("%d refreshes and %d replays, want 3 and 0", a.Refreshes, a.SpentReplays)
+	}
+	if w.config["drilldowns"] != derive {
+		t.Errorf("the rotated configuration is not whole: %v", w.config)
+	}
+}
+
+func wantTokensOnlyInControl(t *testing.T, r *protocoltest.Run) {
+	t.Helper()
+	var secrets []string
+	for _, m := range r.Messages {
+		if m.Control != nil {
+			var c config
+			if err := json.Unmarshal(m.Control.ConnectorConfig.Config, &c); err != nil {
+				t.Fatal(err)
+			}
+			secrets = append(secrets, c.Credentials.ClientID, c.Credentials.ClientSecret, c.Credentials.AccessToken, c.Credentials.RefreshToken)
+		}
+	}
+	if len(secrets) != 4 {
+		t.Errorf("%d secrets in CONTROL messages, want 4", len(secrets))
+	}
+	for _, m := range r.Messages {
+		for _, s := range secrets {
+			if m.Control == nil && bytes.Contains(m.Raw, []byte(s)) {
+				t.Errorf("a secret in %s", m.Raw)
+			}
+		}
+	}
+}
+
+func TestRevokedConsentEndsTheRun(t *testing.T) {
+	w := young(t, 1, 40, nil)
+	w.server.Revoke()
+	r := w.read(catalog(t, protocol.Incremental))
+	errs := r.Errors()
+	if r.Code != 1 || len(errs) != 1 || errs[0].FailureType != protocol.ConfigError || !strings.Contains(errs[0].Message, "consent again") {
+		t.Errorf("exit code %d, errors %+v", r.Code, errs)
+	}
+	if a := w.server.Audit(); a.SpentReplays != 0 || a.DeadTokens != 1 {
+		t.Errorf("%d replays, %d requests with a dead token", a.SpentReplays, a.DeadTokens)
+	}
+}
+
+func TestMissingScopeFailsOnlyItsStreams(t *testing.T) {
+	w := young(t, 1, 40, nil)
+	w.config["credentials"] = credentialsOf(w.server.Issue("read:cycles", "read:profile", "read:body_measurement", "read:sleep", "read:recovery", "offline"))
+	r := w.read(catalog(t, protocol.Incremental))
+	var failed []string
+	for _, e := range r.Errors() {
+		failed = append(failed, e.Stream.Name)
+		if e.FailureType != protocol.ConfigError || !strings.Contains(e.Message, "read:workout") {
+			t.Errorf("%+v", e)
+		}
+	}
+	wantEqual(t, "failed", failed, []string{"workout", "workout_by_id"})
+	if a := w.server.Audit(); a.Refreshes > 1 {
+		t.Errorf("%d refreshes for a scope that no refresh brings", a.Refreshes)
+	}
+}
+
+func TestUnknownStreamAndModeAreNamedAndTheOthersRead(t *testing.T) {
+	w := young(t, 1, 40, nil)
+	c := catalog(t, protocol.Incremental, "profile", "cycles", "workout")
+	c.Streams[0].SyncMode = protocol.Incremental
+	c.Streams[2].Stream.Name = "steps"
+	r := w.read(c)
+	errs := r.Errors()
+	if r.Code != 1 || len(errs) != 2 {
+		t.Fatalf("exit code %d, errors %+v", r.Code, errs)
+	}
+	for i, want := range []string{`no sync mode "incremental"`, `no stream "steps"`} {
+		if errs[i].FailureType != protocol.ConfigError || !strings.Contains(errs[i].Message, want) {
+			t.Errorf("error %+v, want a config error with %s", errs[i], want)
+		}
+	}
+	if len(r.Records(protocol.StreamID{Name: "cycles"})) == 0 {
+		t.Error("no cycles were read")
+	}
+}
