@@ -108,7 +108,7 @@ func (t *Table) transact(ctx context.Context, files []*stagedFile, state json.Ra
 		default:
 			a.doubt = fmt.Errorf("committing table %s: %w", t, err)
 		}
-		if err := pause(ctx, attempt); err != nil {
+		if err := t.pause(ctx, attempt); err != nil {
 			return a.giveUp(ctx, err)
 		}
 	}
@@ -253,8 +253,8 @@ func (t *Table) removeAll(paths []string) error {
 
 // pause waits longer the more attempts there were, and not in step with other
 // writers.
-func pause(ctx context.Context, attempt int) error {
-	longest := min(10*time.Millisecond<<min(attempt, 8), 2*time.Second)
+func (t *Table) pause(ctx context.Context, attempt int) error {
+	longest := min(10*time.Millisecond<<min(attempt, 8), t.patience)
 	select {
 	case <-time.After(rand.N(longest)):
 		return nil

@@ -35,7 +35,7 @@ func (t *Table) evolve(ctx context.Context, loaded *table.Table) (*table.Table, 
 			return nil, fmt.Errorf("changing the columns of table %s: %w", t, err)
 		}
 		if err != nil {
-			if err := pause(ctx, attempt); err != nil {
+			if err := t.pause(ctx, attempt); err != nil {
 				return nil, err
 			}
 		}
@@ -51,6 +51,7 @@ func (t *Table) evolve(ctx context.Context, loaded *table.Table) (*table.Table, 
 func (t *Table) merge(have *iceberg.Schema, lastID int) (*iceberg.Schema, error) {
 	m := merger{nextID: lastID + 1}
 	fields := have.Fields()
+	relax(fields, t.plan.Schema.Fields())
 	for _, want := range t.plan.Schema.Fields() {
 		i := slices.IndexFunc(fields, func(f iceberg.NestedField) bool { return f.Name == want.Name })
 		if i < 0 {
@@ -88,6 +89,15 @@ func (t *Table) merge(have *iceberg.Schema, lastID int) (*iceberg.Schema, error)
 	return iceberg.NewSchemaWithIdentifiers(0, identifiers, fields...), nil
 }
 
+// relax makes optional what the source no longer sends.
+func relax(have, want []iceberg.NestedField) {
+	for i, h := range have {
+		if !slices.ContainsFunc(want, func(w iceberg.NestedField) bool { return w.Name == h.Name }) {
+			have[i].Required = false
+		}
+	}
+}
+
 // A merger gives new fields their ids.
 type merger struct{ nextID int }
 
@@ -111,6 +121,7 @@ func (m *merger) typ(have, want iceberg.Type) (iceberg.Type, bool) {
 			return nil, false
 		}
 		fields := slices.Clone(have.FieldList)
+		relax(fields, want.FieldList)
 		for _, w := range want.FieldList {
 			i := slices.IndexFunc(fields, func(f iceberg.NestedField) bool { return f.Name == w.Name })
 			if i < 0 {

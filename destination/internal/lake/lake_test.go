@@ -3,7 +3,10 @@ package lake
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/url"
+	"os"
 	"strings"
 	"testing"
 
@@ -12,6 +15,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/catalog"
+	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 
@@ -19,6 +23,25 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
+
+// These tests are about what is written. That it is on disk when the catalog
+// names it is for package catalogs to show; waiting for the disk here would
+// only take time.
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "lake")
+	if err == nil {
+		var cat *catalogs.Catalog
+		if cat, err = catalogs.Open(context.Background(), catalogs.Config{Type: "sqlite"}, "file://"+dir); err == nil {
+			err = errors.Join(cat.Close(), os.RemoveAll(dir))
+		}
+	}
+	if err != nil {
+		panic(err)
+	}
+	iceio.Unregister("file")
+	iceio.Register("file", func(context.Context, *url.URL, map[string]string) (iceio.IO, error) { return iceio.LocalFS{}, nil })
+	os.Exit(m.Run())
+}
 
 // airbyteColumns end every table; ids are provisional.
 func airbyteColumns(id int) []iceberg.NestedField {

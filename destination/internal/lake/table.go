@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/catalog"
@@ -50,6 +51,8 @@ type Table struct {
 	opts   Options
 	layout *columnar.Layout
 
+	patience time.Duration // the longest pause between attempts to commit
+
 	schema    *iceberg.Schema // as it was when the table was opened
 	spec      iceberg.PartitionSpec
 	locations table.LocationProvider
@@ -87,7 +90,7 @@ func open(ctx context.Context, cat catalog.Catalog, p *columnar.Plan, o Options)
 	if o.TargetFileBytes == 0 {
 		o.TargetFileBytes = 512 << 20
 	}
-	t := &Table{cat: cat, id: Identifier(p), plan: p, opts: o}
+	t := &Table{cat: cat, id: Identifier(p), plan: p, opts: o, patience: 2 * time.Second}
 	loaded, err := cat.LoadTable(ctx, t.id)
 	if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
 		loaded, err = t.create(ctx)
