@@ -65,6 +65,8 @@ func TestCommandsForPeople(t *testing.T) {
 		{[]string{"hello", "a", "--", "b", "--name", "you"}, 0, "hello world [a b --name you]\n", ""},
 		{[]string{"hello", "a", "--nam"}, 2, "", "-name"},
 		{[]string{"hello", "a", "-h"}, 0, "", "-name"},
+		{[]string{"hello", "a", "--name=you", "b"}, 0, "hello you [a b]\n", ""},
+		{[]string{"hello", "a", "--", "--name=you"}, 0, "hello world [a --name=you]\n", ""},
 		{[]string{"hello", "--name", "nobody"}, 1, "", "There is nobody.\n"},
 		{[]string{"hello", "--nam"}, 2, "", "-name"},
 		{[]string{"hello", "-h"}, 0, "", "-name"},
