@@ -27,7 +27,7 @@ func (n Names) Legal(name string) string {
 	if usable(legal) {
 		return legal
 	}
-	return suffixed(legal, name, 4)
+	return suffixed(legal, name)
 }
 
 // columns returns the names of the columns for the properties of one object,
@@ -56,14 +56,11 @@ func (n Names) columns(properties []string, topLevel bool) []string {
 	}
 	slices.SortFunc(changed, func(a, b int) int { return strings.Compare(properties[a], properties[b]) })
 	for _, i := range changed {
-		stem := legal[i]
-		for size := 4; ; size += 4 {
-			legal[i] = suffixed(stem, properties[i], size)
-			if key := strings.ToLower(legal[i]); !taken[key] {
-				taken[key] = true
-				break
-			}
+		stem, original := legal[i], properties[i]
+		for legal[i] = suffixed(stem, original); taken[strings.ToLower(legal[i])]; legal[i] = suffixed(stem, original) {
+			original += "\x00" // somebody named a property after the suffix
 		}
+		taken[strings.ToLower(legal[i])] = true
 	}
 	return legal
 }
@@ -99,9 +96,9 @@ func usable(name string) bool {
 }
 
 // suffixed makes a legal name unique to the original.
-func suffixed(legal, original string, size int) string {
+func suffixed(legal, original string) string {
 	sum := sha256.Sum256([]byte(original))
-	suffix := "_" + hex.EncodeToString(sum[:min(size, len(sum))])
+	suffix := "_" + hex.EncodeToString(sum[:4])
 	if cut := maxName - len(suffix); len(legal) > cut {
 		for !utf8.RuneStart(legal[cut]) {
 			cut--
