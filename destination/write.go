@@ -78,9 +78,9 @@ func (w *writer) run(ctx context.Context, in *protocol.Input) error {
 	for range runtime.GOMAXPROCS(0) {
 		wk := newWorker(w.lanes, w.columnBudget())
 		w.workers = append(w.workers, wk)
-		group.Go(func() error { return wk.run(working, jobs) })
+		w.spawn(func() error { return wk.run(working, jobs) })
 	}
-	group.Go(func() error {
+	w.spawn(func() error {
 		defer close(jobs)
 		return w.follow(ctx, working, in, jobs)
 	})
@@ -89,6 +89,14 @@ func (w *writer) run(ctx context.Context, in *protocol.Input) error {
 		err = errors.Join(err, wk.abort())
 	}
 	return err
+}
+
+// spawn runs a part of the work; a panic in it is an error like any other.
+func (w *writer) spawn(part func() error) {
+	w.group.Go(func() (err error) {
+		defer protocol.Recover(&err)
+		return part()
+	})
 }
 
 // columnBudget is how many bytes of columns a worker holds before it writes a
@@ -215,7 +223,7 @@ func (w *writer) start(ctx context.Context, c *commit) error {
 	}
 	done := make(chan struct{})
 	w.committing = done
-	w.group.Go(func() error {
+	w.spawn(func() error {
 		defer close(done)
 		return w.commit(ctx, c)
 	})
