@@ -1,0 +1,449 @@
+package tokens
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// authority is a token endpoint with single-use refresh tokens.
+type authority struct {
+	mu                 sync.Mutex
+	generation         int
+	refreshes, replays int
+	forms              []string
+	answer             func(http.ResponseWriter) bool // instead of the real one, if it says so
+	lose               bool                           // the next answer, after the refresh took place
+}
+
+func (a *authority) credentials() Credentials {
+	return Credentials{ClientID: "id", ClientSecret: "secret", AccessToken: a.name("access"), RefreshToken: a.name("refresh")}
+}
+
+func (a *authority) name(kind string) string { return fmt.Sprintf("%s-%d", kind, a.generation) }
+
+func (a *authority) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := r.ParseForm(); err != nil {
+		panic(err)
+	}
+	a.forms = append(a.forms, r.PostForm.Encode())
+	if a.answer != nil && a.answer(w) {
+		return
+	}
+	if r.PostForm.Get("refresh_token") != a.name("refresh") {
+		a.replays++
+		w.WriteHeader(http.StatusBadRequest)
+		w.Write([]byte(`{"error":"invalid_grant","error_description":"spent"}`)) //nolint:errcheck // a test
+		return
+	}
+	a.refreshes++
+	a.generation++
+	if a.lose {
+		a.lose = false
+		panic(http.ErrAbortHandler)
+	}
+	fmt.Fprintf(w, `{"access_token":%q,"refresh_token":%q,"expires_in":3600,"scope":"offline read:cycles","token_type":"bearer"}`, a.name("access"), a.name("refresh")) //nolint:errcheck // a test
+}
+
+// RoundTrip lets the authority be a transport, for tests without a network.
+func (a *authority) RoundTrip(r *http.Request) (resp *http.Response, err error) {
+	w := httptest.NewRecorder()
+	defer func() {
+		if recover() != nil {
+			err = errors.New("connection reset by peer")
+		}
+	}()
+	a.ServeHTTP(w, r)
+	return w.Result(), nil
+}
+
+func keeper(s Store, a *authority) *Keeper {
+	return New(Config{Store: s, TokenURL: "http://whoop.invalid/token", HTTP: a, Log: slog.New(slog.DiscardHandler)})
+}
+
+// stores are the kinds of store, each opened over the same credentials by every
+// call of open. A kind whose processes share nothing has one.
+var stores = map[string]func(t *testing.T, c Credentials) (open func() Store){
+	"config": func(_ *testing.T, c Credentials) func() Store {
+		s := NewConfigStore(c, func(Credentials) error { return nil })
+		return func() Store { return s }
+	},
+	"token_file": func(t *testing.T, c Credentials) func() Store {
+		path := tokenFile(t, c)
+		return func() Store { return NewFileStore(path) }
+	},
+}
+
+func tokenFile(t *testing.T, c Credentials) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "whoop.json")
+	if err := NewFileStore(path).(*fileStore).create(c); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func (s *fileStore) create(c Credentials) error {
+	data, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	return WriteFile(s.path, data)
+}
+
+// The contract of a store.
+func TestStores(t *testing.T) {
+	for kind, make := range stores {
+		t.Run(kind, func(t *testing.T) {
+			t.Run("gives back what was saved", func(t *testing.T) {
+				want := Credentials{"id", "secret", "a", "r", time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+				open := make(t, Credentials{ClientID: "id", ClientSecret: "secret"})
+				if err := open().Save(t.Context(), want); err != nil {
+					t.Fatal(err)
+				}
+				got, err := open().Load(t.Context())
+				if diff := cmp.Diff(want, got); err != nil || diff != "" {
+					t.Errorf("%v %s", err, diff)
+				}
+			})
+			t.Run("one refresh for all who find the token refused", func(t *testing.T) {
+				a := &authority{}
+				open := make(t, a.credentials())
+				k := keeper(open(), a)
+				var wg sync.WaitGroup
+				for range 50 {
+					wg.Go(func() {
+						if got, err := k.Renew(t.Context(), "access-0"); err != nil || got != "access-1" {
+							t.Errorf("%s, %v", got, err)
+						}
+					})
+				}
+				wg.Wait()
+				if a.refreshes != 1 || a.replays != 0 {
+					t.Errorf("%d refreshes, %d replays", a.refreshes, a.replays)
+				}
+				if got, err := open().Load(t.Context()); err != nil || got.RefreshToken != "refresh-1" {
+					t.Errorf("stored: %+v, %v", got, err)
+				}
+			})
+			t.Run("a claim keeps others out until it is released", func(t *testing.T) {
+				a := &authority{}
+				open := make(t, a.credentials())
+				one, other := open(), open()
+				release, err := one.Claim(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if one == other { // no processes share it, so there is nobody to keep out
+					if _, err := other.Claim(t.Context()); err != nil {
+						t.Error(err)
+					}
+					return
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+				defer cancel()
+				if _, err := other.Claim(ctx); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("a second claim: %v", err)
+				}
+				release()
+				release, err = other.Claim(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				release()
+			})
+		})
+	}
+}
+
+func TestRefreshRequestIsAsWHOOPWantsIt(t *testing.T) {
+	a := &authority{}
+	k := keeper(NewConfigStore(a.credentials(), func(Credentials) error { return nil }), a)
+	if _, err := k.Renew(t.Context(), "access-0"); err != nil {
+		t.Fatal(err)
+	}
+	if want := "client_id=id&client_secret=secret&grant_type=refresh_token&refresh_token=refresh-0&scope=offline"; len(a.forms) != 1 || a.forms[0] != want {
+		t.Errorf("forms %q", a.forms)
+	}
+	if k.Scopes() != "offline read:cycles" {
+		t.Errorf("scopes %q", k.Scopes())
+	}
+}
+
+func TestNewPairIsDurableBeforeItIsHandedOut(t *testing.T) {
+	a := &authority{}
+	full := errors.New("disk full")
+	saves := 0
+	k := keeper(NewConfigStore(a.credentials(), func(Credentials) error { saves++; return full }), a)
+	synctest.Test(t, func(t *testing.T) {
+		got, err := k.Renew(t.Context(), "access-0")
+		var store *StoreError
+		if got != "" || !errors.As(err, &store) || !errors.Is(err, full) {
+			t.Errorf("%q, %v", got, err)
+		}
+		if saves != 3 {
+			t.Errorf("%d attempts to save, want 3", saves)
+		}
+		if _, err := k.Renew(t.Context(), "access-0"); err == nil || a.replays != 0 {
+			t.Errorf("error %v, %d replays: the spent token was sent again", err, a.replays)
+		}
+	})
+}
+
+func TestTokenIsRenewedWhenItExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &authority{}
+		c := a.credentials()
+		c.ExpiresAt = time.Now().Add(time.Hour)
+		k := keeper(NewConfigStore(c, func(Credentials) error { return nil }), a)
+		for _, step := range []struct {
+			after time.Duration
+			want  string
+		}{{0, "access-0"}, {58 * time.Minute, "access-0"}, {time.Minute + time.Second, "access-1"}, {58 * time.Minute, "access-1"}, {2 * time.Minute, "access-2"}} {
+			time.Sleep(step.after)
+			if got, err := k.Token(t.Context()); err != nil || got != step.want {
+				t.Errorf("%s, %v; want %s", got, err, step.want)
+			}
+		}
+	})
+}
+
+func TestTokenJustGivenIsNotRenewedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &authority{}
+		k := keeper(NewConfigStore(a.credentials(), func(Credentials) error { return nil }), a)
+		for range 5 {
+			if got, err := k.Renew(t.Context(), "access-1"); err != nil || got != "access-0" {
+				t.Fatalf("%s, %v: another token than the refused one is there", got, err)
+			}
+		}
+		for range 5 {
+			if _, err := k.Renew(t.Context(), a.name("access")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if a.refreshes != 1 {
+			t.Errorf("%d refreshes", a.refreshes)
+		}
+		time.Sleep(2 * time.Minute)
+		if got, err := k.Renew(t.Context(), "access-1"); err != nil || got != "access-2" {
+			t.Errorf("%s, %v", got, err)
+		}
+	})
+}
+
+func TestRefusalsOfTheTokenEndpoint(t *testing.T) {
+	answer := func(status int, body string) func(http.ResponseWriter) bool {
+		return func(w http.ResponseWriter) bool {
+			w.WriteHeader(status)
+			w.Write([]byte(body)) //nolint:errcheck // a test
+			return true
+		}
+	}
+	isRevoked := func(err error) bool { var e *RevokedError; return errors.As(err, &e) }
+	isClient := func(err error) bool { var e *ClientError; return errors.As(err, &e) }
+	neither := func(err error) bool { return err != nil && !isRevoked(err) && !isClient(err) }
+	for name, test := range map[string]struct {
+		answer   func(http.ResponseWriter) bool
+		requests int
+		check    func(error) bool
+	}{
+		"spent":          {answer(400, `{"error":"invalid_grant"}`), 1, isRevoked},
+		"wrong secret":   {answer(401, `{"error":"invalid_client"}`), 1, isClient},
+		"another 400":    {answer(400, `nonsense`), 1, neither},
+		"500":            {answer(500, ``), attempts, neither},
+		"HTML":           {answer(200, `<html>`), attempts, neither},
+		"no token in it": {answer(200, `{}`), attempts, neither},
+		"429":            {answer(429, ``), attempts, neither},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := &authority{answer: test.answer}
+				k := keeper(NewConfigStore(a.credentials(), func(Credentials) error { return nil }), a)
+				if _, err := k.Renew(t.Context(), "access-0"); !test.check(err) {
+					t.Errorf("error %v", err)
+				}
+				if len(a.forms) != test.requests {
+					t.Errorf("%d requests, want %d", len(a.forms), test.requests)
+				}
+				if isRevoked(func() error { _, err := k.Renew(t.Context(), "access-0"); return err }()) && len(a.forms) != test.requests {
+					t.Error("a token known to be spent was sent again")
+				}
+			})
+		})
+	}
+}
+
+func TestExpiryAndScopeMayBeMissingOrText(t *testing.T) {
+	for body, want := range map[string]int64{
+		`{"access_token":"a","expires_in":"3600"}`: 3600,
+		`{"access_token":"a","expires_in":3599.5}`: 3599,
+		`{"access_token":"a"}`:                     0,
+	} {
+		if got, err := parseAnswer([]byte(body)); err != nil || got.ExpiresIn != want {
+			t.Errorf("%s: %+v, %v", body, got, err)
+		}
+	}
+}
+
+func FuzzParseAnswer(f *testing.F) {
+	f.Add([]byte(`{"access_token":"a","expires_in":"3600","refresh_token":null}`))
+	f.Add([]byte(`{"error":"invalid_grant"}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if got, err := parseAnswer(body); err == nil && got.AccessToken == "" {
+			t.Errorf("%s gives no token and no error", body)
+		}
+	})
+}
+
+// A lost answer may mean a spent token. Nothing better than sending it again is
+// left, and WHOOP's refusal ends it.
+func TestLostAnswerEndsAsRevoked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &authority{lose: true}
+		k := keeper(NewConfigStore(a.credentials(), func(Credentials) error { return nil }), a)
+		_, err := k.Renew(t.Context(), "access-0")
+		if !isRevoked(err) || len(a.forms) != 2 {
+			t.Errorf("error %v after %d requests", err, len(a.forms))
+		}
+	})
+}
+
+func TestCancellationDoesNotInterruptARefresh(t *testing.T) {
+	a := &authority{}
+	ctx, cancel := context.WithCancel(t.Context())
+	a.answer = func(http.ResponseWriter) bool { cancel(); return false }
+	path := tokenFile(t, a.credentials())
+	if _, err := keeper(NewFileStore(path), a).Renew(ctx, "access-0"); err != nil {
+		t.Error(err)
+	}
+	if c, err := NewFileStore(path).Load(t.Context()); err != nil || c.RefreshToken != "refresh-1" {
+		t.Errorf("stored: %+v, %v", c, err)
+	}
+}
+
+func TestPairOfAnotherProcessIsAdopted(t *testing.T) {
+	a := &authority{}
+	path := tokenFile(t, a.credentials())
+	one, other := keeper(NewFileStore(path), a), keeper(NewFileStore(path), a)
+	if _, err := other.Token(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := one.Renew(t.Context(), "access-0"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := other.Renew(t.Context(), "access-0"); err != nil || got != "access-1" || a.refreshes != 1 {
+		t.Errorf("%s, %v after %d refreshes", got, err, a.refreshes)
+	}
+}
+
+// Another process that heeds no claim spends the token at the worst instant.
+func TestRefusedTokenIsLookedUpOnceMore(t *testing.T) {
+	a := &authority{}
+	path := tokenFile(t, a.credentials())
+	k := keeper(NewFileStore(path), a)
+	a.answer = func(http.ResponseWriter) bool {
+		a.answer = nil
+		a.generation = 7
+		if err := NewFileStore(path).Save(t.Context(), a.credentials()); err != nil {
+			t.Error(err)
+		}
+		return false
+	}
+	if got, err := k.Renew(t.Context(), "access-0"); err != nil || got != "access-7" {
+		t.Errorf("%s, %v", got, err)
+	}
+}
+
+func TestUnwritableStoreIsFoundOutBeforeTheTokenIsSpent(t *testing.T) {
+	a := &authority{}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "gone", "whoop.json")
+	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := NewFileStore(path).(*fileStore).create(a.credentials()); err != nil {
+		t.Fatal(err)
+	}
+	k := keeper(NewFileStore(path), a)
+	if _, err := k.Token(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Dir(path)); err != nil {
+		t.Fatal(err)
+	}
+	var store *StoreError
+	if _, err := k.Renew(t.Context(), "access-0"); !errors.As(err, &store) || len(a.forms) != 0 {
+		t.Errorf("error %v after %d requests", err, len(a.forms))
+	}
+}
+
+func TestTokenFileIsPrivateWholeAndBehindItsLink(t *testing.T) {
+	a := &authority{}
+	path := tokenFile(t, a.credentials())
+	link := filepath.Join(t.TempDir(), "link.json")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keeper(NewFileStore(link), a).Renew(t.Context(), "access-0"); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link was replaced: %v", err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	if left, err := filepath.Glob(filepath.Join(filepath.Dir(path), ".tokens-*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// Many processes find an expired token in one file at the same instant.
+func TestProcessesRefreshOnce(t *testing.T) {
+	if url := os.Getenv("TOKENS_TEST_URL"); url != "" {
+		k := New(Config{Store: NewFileStore(os.Getenv("TOKENS_TEST_FILE")), TokenURL: url})
+		got, err := k.Renew(t.Context(), "access-0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Printf("got=%s\n", got)
+		return
+	}
+	a := &authority{}
+	server := httptest.NewServer(a)
+	defer server.Close()
+	path := tokenFile(t, a.credentials())
+	var wg sync.WaitGroup
+	for range 6 {
+		wg.Go(func() {
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProcessesRefreshOnce$")
+			cmd.Env = append(os.Environ(), "TOKENS_TEST_URL="+server.URL, "TOKENS_TEST_FILE="+path)
+			out, err := cmd.CombinedOutput()
+			if err != nil || !strings.Contains(string(out), "got=access-1\n") {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+	wg.Wait()
+	if a.refreshes != 1 || a.replays != 0 {
+		t.Errorf("%d refreshes, %d replays by six processes", a.refreshes, a.replays)
+	}
+}

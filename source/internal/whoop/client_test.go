@@ -1,0 +1,432 @@
+package whoop
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// inProcess is a transport that calls a handler and notes when.
+type inProcess struct {
+	handler http.HandlerFunc
+	at      []time.Time
+}
+
+func (p *inProcess) RoundTrip(req *http.Request) (*http.Response, error) {
+	p.at = append(p.at, time.Now())
+	w := httptest.NewRecorder()
+	p.handler(w, req)
+	return w.Result(), nil
+}
+
+// fixedTokens gives token and, once it is refused, next.
+type fixedTokens struct {
+	token, next string
+	renewed     int
+}
+
+func (f *fixedTokens) Token(context.Context) (string, error) { return f.token, nil }
+func (f *fixedTokens) Renew(context.Context, string) (string, error) {
+	f.renewed++
+	f.token = f.next
+	return f.token, nil
+}
+
+func client(handler http.HandlerFunc, adjust func(*Config)) (*Client, *inProcess) {
+	p := &inProcess{handler: handler}
+	c := Config{
+		URL: "http://whoop.invalid", Tokens: &fixedTokens{"a", "a", 0}, RequestsPerSecond: 2,
+		UserAgent: "test/1", HTTP: p, Log: slog.New(slog.DiscardHandler),
+	}
+	if adjust != nil {
+		adjust(&c)
+	}
+	return New(c), p
+}
+
+func TestRequestsCarryTokenAndAgentAndBytesPassUntouched(t *testing.T) {
+	const body = "{\"id\": 93845,\n \"strain\": 5.0, \"n\":1e2}"
+	c, _ := client(func(w http.ResponseWriter, r *http.Request) {
+		if got := r.URL.Path + " " + r.Header.Get("Authorization") + " " + r.Header.Get("User-Agent"); got != "/developer/v2/cycle/93845 Bearer a test/1" {
+			t.Errorf("request %q", got)
+		}
+		fmt.Fprint(w, body) //nolint:errcheck // a recorder
+	}, nil)
+	got, err := c.Get(t.Context(), "/v2/cycle/93845")
+	if err != nil || string(got) != body {
+		t.Errorf("got %s, %v", got, err)
+	}
+}
+
+func TestStatusesBecomeErrors(t *testing.T) {
+	for _, test := range []struct {
+		status   int
+		body     string
+		requests int
+		check    func(error) bool
+	}{
+		{404, "", 1, func(err error) bool { var s *StatusError; return errors.As(err, &s) && s.NotFound() }},
+		{403, "no", 1, func(err error) bool { var s *StatusError; return errors.As(err, &s) && s.Refused() && s.Body == "no" }},
+		{401, "Authorization was not valid", 1, func(err error) bool { var s *StatusError; return errors.As(err, &s) && s.Refused() }},
+		{400, "bad", 1, func(err error) bool { var s *StatusError; return errors.As(err, &s) && s.Status == 400 }},
+		{500, "oops", attempts, unavailable},
+		{520, "<html>", attempts, unavailable},
+		{200, "", attempts, unavailable},
+		{200, "<html>", attempts, unavailable},
+		{200, `{"id":`, attempts, unavailable},
+		{429, "", refusals, unavailable},
+	} {
+		t.Run(fmt.Sprintf("%d %s", test.status, test.body), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, p := client(func(w http.ResponseWriter, _ *http.Request) {
+					w.WriteHeader(test.status)
+					fmt.Fprint(w, test.body) //nolint:errcheck // a recorder
+				}, nil)
+				_, err := c.Get(t.Context(), "/v2/x")
+				if err == nil || !test.check(err) {
+					t.Errorf("error %v", err)
+				}
+				if len(p.at) != test.requests {
+					t.Errorf("%d requests, want %d", len(p.at), test.requests)
+				}
+			})
+		})
+	}
+}
+
+func unavailable(err error) bool {
+	var u *UnavailableError
+	return errors.As(err, &u)
+}
+
+func TestRefusedTokenIsReplacedOnce(t *testing.T) {
+	tokens := &fixedTokens{token: "old", next: "new"}
+	c, p := client(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer new" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		w.Write([]byte("{}")) //nolint:errcheck // a recorder
+	}, func(c *Config) { c.Tokens, c.RequestsPerSecond = tokens, 1000 })
+	if _, err := c.Get(t.Context(), "/v2/x"); err != nil {
+		t.Error(err)
+	}
+	if tokens.renewed != 1 || len(p.at) != 2 {
+		t.Errorf("%d renewals and %d requests, want 1 and 2", tokens.renewed, len(p.at))
+	}
+}
+
+func TestRateNeverExceedsTheCeiling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		c, p := client(func(w http.ResponseWriter, _ *http.Request) {
+			if n++; n%7 == 0 {
+				w.WriteHeader(http.StatusInternalServerError)
+				return
+			}
+			if n == 30 {
+				w.Header().Set("Retry-After", "3")
+				w.WriteHeader(http.StatusTooManyRequests)
+				return
+			}
+			w.Write([]byte("{}")) //nolint:errcheck // a recorder
+		}, nil)
+		for range 200 {
+			if _, err := c.Get(t.Context(), "/v2/x"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, at := range p.at {
+			in := 0
+			for _, other := range p.at[i:] {
+				if other.Sub(at) < 2*time.Second {
+					in++
+				}
+			}
+			if in > 4 {
+				t.Fatalf("%d requests in the 2 s from %v", in, at)
+			}
+		}
+	})
+}
+
+// limits is WHOOP's limiter with one window.
+func limits(limit int, window time.Duration) http.HandlerFunc {
+	var used int
+	var ends time.Time
+	return func(w http.ResponseWriter, _ *http.Request) {
+		if now := time.Now(); !now.Before(ends) {
+			used, ends = 0, now.Add(window)
+		}
+		refused := used >= limit
+		if !refused {
+			used++
+		}
+		w.Header().Set("X-RateLimit-Limit", fmt.Sprintf("%d, %d;window=%d", limit, limit, int(window.Seconds())))
+		w.Header().Set("X-RateLimit-Remaining", strconv.Itoa(limit-used))
+		w.Header().Set("X-RateLimit-Reset", strconv.Itoa(int(time.Until(ends).Seconds())+1))
+		if refused {
+			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		}
+		w.Write([]byte("{}")) //nolint:errcheck // a recorder
+	}
+}
+
+func TestFullMinuteIsWaitedOutAndReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var waits []time.Time
+		server := limits(100, time.Minute)
+		refused := 0
+		c, _ := client(func(w http.ResponseWriter, r *http.Request) {
+			server(w, r)
+			if w.(*httptest.ResponseRecorder).Code == http.StatusTooManyRequests {
+				refused++
+			}
+		}, func(c *Config) {
+			c.RequestsPerSecond = 50
+			c.Waiting = func(until time.Time) { waits = append(waits, until) }
+		})
+		began := time.Now()
+		for range 300 {
+			if _, err := c.Get(t.Context(), "/v2/x"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(began); took > 3*time.Minute+10*time.Second {
+			t.Errorf("300 requests of 100 a minute took %v", took)
+		}
+		if refused > 3 {
+			t.Errorf("%d requests were refused", refused)
+		}
+		if len(waits) == 0 {
+			t.Error("no wait was reported")
+		}
+	})
+}
+
+func TestSpentDayIsAnErrorThatSaysWhen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := client(limits(5, 24*time.Hour), nil)
+		began := time.Now()
+		var err error
+		for range 6 {
+			_, err = c.Get(t.Context(), "/v2/x")
+		}
+		var quota *QuotaError
+		if !errors.As(err, &quota) {
+			t.Fatalf("error %v", err)
+		}
+		if left := quota.Until.Sub(began); left < 23*time.Hour || left > 25*time.Hour {
+			t.Errorf("continues in %v", left)
+		}
+		if len(p.at) != 5 {
+			t.Errorf("%d requests; the sixth was known to be refused", len(p.at))
+		}
+	})
+}
+
+func TestRateIsHalvedByRefusalsAndRegained(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPacer(2, func(time.Time) {})
+		for range 3 {
+			p.answered(http.StatusTooManyRequests, http.Header{})
+		}
+		if p.rate != 0.25 {
+			t.Errorf("rate %v after three refusals of 2 a second, want 0.25", p.rate)
+		}
+		p.answered(http.StatusOK, http.Header{})
+		if p.rate <= 0.25 || p.rate > 0.5 {
+			t.Errorf("rate %v after one answer", p.rate)
+		}
+		for range 100 {
+			p.answered(http.StatusOK, http.Header{})
+		}
+		if p.rate != 2 {
+			t.Errorf("rate %v in the end, want the ceiling", p.rate)
+		}
+	})
+}
+
+func TestMalformedHeadersAreIgnored(t *testing.T) {
+	for _, h := range []http.Header{
+		{"X-Ratelimit-Remaining": {"x"}, "X-Ratelimit-Reset": {"3"}},
+		{"X-Ratelimit-Remaining": {"-5"}, "X-Ratelimit-Reset": {"3"}},
+		{"X-Ratelimit-Remaining": {"0"}, "X-Ratelimit-Reset": {"NaN"}},
+		{"X-Ratelimit-Remaining": {"0"}},
+	} {
+		p := newPacer(2, func(time.Time) {})
+		p.answered(http.StatusOK, h)
+		if p.gap != 0 || !p.spent.IsZero() || !p.next.IsZero() {
+			t.Errorf("%v led to gap %v, spent %v, next %v", h, p.gap, p.spent, p.next)
+		}
+	}
+}
+
+func TestCancellationEndsAWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := client(limits(1, time.Minute), nil)
+		if _, err := c.Get(t.Context(), "/v2/x"); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := c.Get(ctx, "/v2/x"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestClockIsTheServers(t *testing.T) {
+	date := time.Date(2031, 5, 6, 7, 8, 9, 0, time.UTC)
+	c, _ := client(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Date", date.Format(http.TimeFormat))
+		w.Write([]byte("{}")) //nolint:errcheck // a recorder
+	}, nil)
+	if _, known := c.Skew(); known {
+		t.Error("the skew is known before any answer")
+	}
+	if _, err := c.Get(t.Context(), "/v2/x"); err != nil {
+		t.Fatal(err)
+	}
+	if d := c.Now().Sub(date); d < 0 || d > time.Minute {
+		t.Errorf("it is %v", c.Now())
+	}
+}
+
+// collection serves records in pages, by the offset in the token, which needs
+// escaping.
+func collection(records []string, last string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		offset, err := strconv.Atoi(strings.TrimPrefix(q.Get("nextToken"), "+/="))
+		if err != nil && q.Get("nextToken") != "" {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		limit, err := strconv.Atoi(q.Get("limit"))
+		if err != nil || limit > 25 || q.Get("end") == "" {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		rest := records[offset:]
+		next := last
+		if len(rest) > limit {
+			rest = rest[:limit]
+			next = fmt.Sprintf(`,"next_token":"+/=%d"`, offset+limit)
+		}
+		fmt.Fprintf(w, `{"records":[%s]%s}`, strings.Join(rest, ","), next) //nolint:errcheck // a recorder
+	}
+}
+
+func TestPagesReadsAll(t *testing.T) {
+	for _, n := range []int{0, 1, 25, 26, 50, 133} {
+		for _, last := range []string{"", `,"next_token":null`, `,"next_token":""`} {
+			var records []string
+			for i := range n {
+				records = append(records, fmt.Sprintf(`{"id": %d.0}`, i))
+			}
+			c, _ := client(collection(records, last), func(c *Config) { c.RequestsPerSecond = 1e6 })
+			var got []string
+			for page, err := range c.Pages(t.Context(), "/v2/cycle", time.Time{}, time.Now()) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, r := range page.Records {
+					got = append(got, string(r))
+				}
+			}
+			if !slices.Equal(got, records) {
+				t.Errorf("%d records, last page with %q: got %v", n, last, got)
+			}
+		}
+	}
+}
+
+func TestPagesRepeatsTheWindowOnEveryPage(t *testing.T) {
+	from, to := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 2, 1, 0, 0, 0, 5e6, time.UTC)
+	requests := 0
+	c, _ := client(func(w http.ResponseWriter, r *http.Request) {
+		requests++
+		q := r.URL.Query()
+		q.Del("nextToken")
+		if want := (url.Values{"limit": {"25"}, "start": {"2026-01-01T00:00:00.000Z"}, "end": {"2026-02-01T00:00:00.005Z"}}); q.Encode() != want.Encode() {
+			t.Errorf("query %s", r.URL.RawQuery)
+		}
+		if requests < 3 {
+			fmt.Fprintf(w, `{"records":[],"next_token":"t%d"}`, requests) //nolint:errcheck // a recorder
+			return
+		}
+		w.Write([]byte(`{}`)) //nolint:errcheck // a recorder
+	}, func(c *Config) { c.RequestsPerSecond = 1e6 })
+	for _, err := range c.Pages(t.Context(), "/v2/cycle", from, to) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if requests != 3 {
+		t.Errorf("%d requests; a page without records is not the last", requests)
+	}
+}
+
+func TestPagesStopsAtATokenThatComesAgain(t *testing.T) {
+	c, p := client(func(w http.ResponseWriter, _ *http.Request) {
+		w.Write([]byte(`{"records":[{"id":1}],"next_token":"again"}`)) //nolint:errcheck // a recorder
+	}, func(c *Config) { c.RequestsPerSecond = 1e6 })
+	var last error
+	for _, err := range c.Pages(t.Context(), "/v2/cycle", time.Time{}, time.Now()) {
+		last = err
+	}
+	if !unavailable(last) || len(p.at) != 2 {
+		t.Errorf("error %v after %d requests", last, len(p.at))
+	}
+}
+
+func FuzzParsePage(f *testing.F) {
+	for _, seed := range []string{`{"records":[{"id":1}],"next_token":"x"}`, `{"records":null}`, `{"records":[],"next_token":""}`, `[]`, `{"records":{}}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		page, _, err := parsePage("/v2/cycle", body)
+		if err != nil && !unavailable(err) {
+			t.Errorf("error %v", err)
+		}
+		for _, r := range page.Records {
+			if !json.Valid(r) {
+				t.Errorf("record %s out of %s", r, body)
+			}
+		}
+	})
+}
+
+// Over a real connection: an answer that breaks off, and one that never comes.
+func TestBrokenConnectionsAreTriedAgain(t *testing.T) {
+	n := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		switch n++; n {
+		case 1:
+			w.Header().Set("Content-Length", "100")
+			w.Write([]byte(`{"id":1}`)) //nolint:errcheck // the test tells
+		case 2:
+			panic(http.ErrAbortHandler)
+		default:
+			w.Write([]byte(`{"id":1}`)) //nolint:errcheck // the test tells
+		}
+	}))
+	defer server.Close()
+	c := New(Config{URL: server.URL, Tokens: &fixedTokens{token: "a"}, RequestsPerSecond: 1000, Log: slog.New(slog.DiscardHandler)})
+	if got, err := c.Get(t.Context(), "/v2/x"); err != nil || string(got) != `{"id":1}` || n != 3 {
+		t.Errorf("got %s, %v after %d requests", got, err, n)
+	}
+}
