@@ -29,7 +29,7 @@ configure() {
       if (i > 1) stream[i] = "{\"name\":" stream[i]
       modes = "\"sync_mode\":\"full_refresh\",\"destination_sync_mode\":\"overwrite\""
       if (stream[i] ~ /"incremental"/) modes = "\"sync_mode\":\"incremental\",\"destination_sync_mode\":\"append_dedup\""
-      printf "%s{\"stream\":%s,%s}", i > 1 ? ",\n" : "", stream[i], modes
+      printf "%s{\"stream\":%s,%s}", (i > 1 ? ",\n" : ""), stream[i], modes
     }
     print "]}"
   }'
@@ -49,14 +49,16 @@ sync() {
 }
 
 title "a WHOOP member in a sandbox"
-bin/source sandbox --addr 127.0.0.1:0 > "$work/source.json" 2> "$work/sandbox.log" &
+# The demo is about the pipe, not about waiting for a rate limit.
+bin/source sandbox --addr 127.0.0.1:0 --years 2 --requests-per-minute -1 --config "$work/source.json" --token-file "$work/tokens.json" \
+  > "$work/sandbox.log" 2>&1 &
 sandbox=$!
-until [ -s "$work/source.json" ] && bin/source check --config "$work/source.json" > "$work/check.log"; do
+until [ -s "$work/source.json" ]; do
   kill -0 "$sandbox" 2>/dev/null || { cat "$work/sandbox.log" >&2; exit 1; }
   sleep 0.1
 done
-api=$(sed -n 's|.*"api_url": *"http://\([^"]*\)".*|\1|p' "$work/source.json")
-echo "listens on $api"
+bin/source check --config "$work/source.json"
+api=$(sed -n 's|.*"api_url": *"\([^"]*\)".*|\1|p' "$work/source.json")
 
 printf '{"warehouse": "file://%s", "namespace": "whoop"}\n' "$PWD/lake" > lake/destination.json
 bin/source discover --config "$work/source.json" | configure > "$work/catalog.json"
@@ -68,8 +70,8 @@ title "destination tables"
 bin/destination tables --config lake/destination.json
 
 title "destination preview sleep, recovery"
-bin/destination preview --config lake/destination.json sleep --limit 3
-bin/destination preview --config lake/destination.json recovery --limit 3
+bin/destination preview --config lake/destination.json --limit 3 sleep
+bin/destination preview --config lake/destination.json --limit 3 recovery
 
 title "a day later, resumed from destination state: only what changed"
 bin/source sandbox --addr "$api" --advance 24h
