@@ -1,0 +1,88 @@
+package lake
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/iceberg-go/table"
+)
+
+// benchBatch makes rows of keyed tables with the ids given.
+func benchBatch(b *testing.B, t *Table, ids []int64, cursor int64) arrow.RecordBatch {
+	b.Helper()
+	schema, err := table.SchemaToArrowSchema(t.schema, nil, true, false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	rows := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+	defer rows.Release()
+	for _, id := range ids {
+		rows.Field(0).(*array.Int64Builder).Append(id)
+		rows.Field(1).(*array.StringBuilder).Append(fmt.Sprint("value of ", id, " at ", cursor))
+		rows.Field(2).(*array.TimestampBuilder).Append(arrow.Timestamp(cursor))
+		rows.Field(3).AppendNull()
+		rows.Field(4).(*array.StringBuilder).Append(fmt.Sprintf("%08x-0000-7000-8000-%012x", rand.Uint32(), id))
+		rows.Field(5).(*array.TimestampBuilder).Append(arrow.Timestamp(cursor))
+		rows.Field(6).AppendNull()
+		rows.Field(7).AppendNull()
+	}
+	return rows.NewRecordBatch()
+}
+
+func benchStage(b *testing.B, t *Table, ids []int64, cursor int64) *Staged {
+	b.Helper()
+	w := t.NewWriter()
+	const group = 100_000
+	order := make([]uint64, group)
+	for len(ids) > 0 {
+		n := min(len(ids), group)
+		b.StopTimer()
+		rec := benchBatch(b, t, ids[:n], cursor)
+		for i := range order {
+			order[i]++
+		}
+		b.StartTimer()
+		if err := w.Write(b.Context(), rec, order[:n]); err != nil {
+			b.Fatal(err)
+		}
+		rec.Release()
+		ids = ids[n:]
+	}
+	s, err := w.Close(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	return s
+}
+
+// BenchmarkUpsert replaces 500,000 rows of 5 million, spread over all of them,
+// and appends as many to a table of its own to compare with.
+func BenchmarkUpsert(b *testing.B) {
+	const all, some = 5_000_000, 500_000
+	for _, mode := range []Upsert{"append", MergeOnRead, CopyOnWrite} {
+		b.Run(string(mode), func(b *testing.B) {
+			plan := keyed("s")
+			if mode == "append" {
+				plan.Dedup = false
+			}
+			t := openTable(b, openCatalog(b, b.TempDir()), plan, Options{Upsert: mode})
+			ids := make([]int64, all)
+			for i := range ids {
+				ids[i] = int64(i)
+			}
+			if mode != "append" {
+				commit(b, t, "", benchStage(b, t, ids, 1))
+			}
+			rng := rand.New(rand.NewPCG(1, 2))
+			b.ResetTimer()
+			for n := range b.N {
+				rng.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+				commit(b, t, "", benchStage(b, t, ids[:some], int64(n+2)))
+			}
+		})
+	}
+}

@@ -1,0 +1,168 @@
+package lake
+
+import (
+	"context"
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/iceberg-go"
+	"github.com/zeebo/xxh3"
+	"golang.org/x/sync/errgroup"
+)
+
+// keyHits is rows of one data file whose keys are staged.
+type keyHits struct {
+	file    *liveFile
+	rows    []int64
+	slots   []uint32  // of the key table, one for each row
+	block   *keyBlock // their cursors, one for each row
+	deleted positions // rows of the file that are deleted; nil if it has no deletes
+}
+
+// keyFinder looks for staged keys in data files.
+type keyFinder struct {
+	u      *upsert
+	ids    []int // of the key columns, then of the cursor
+	names  []string
+	types  []iceberg.Type
+	keys   int // how many of those are the key
+	staged []keyRange
+}
+
+func newKeyFinder(u *upsert, schema *iceberg.Schema) (*keyFinder, error) {
+	f := &keyFinder{u: u, keys: len(u.t.plan.Key)}
+	names := u.t.plan.Key
+	if u.t.plan.Cursor != "" {
+		names = append(slices.Clone(names), u.t.plan.Cursor)
+	}
+	for _, name := range names {
+		field, ok := schema.FindFieldByName(name)
+		if !ok {
+			return nil, u.t.configError(nil, "Column %q of table %s is gone. It is needed to tell rows apart; add it back, or write the stream to another namespace.", name, u.t)
+		}
+		f.ids, f.names, f.types = append(f.ids, field.ID), append(f.names, name), append(f.types, field.Type)
+	}
+	for _, s := range u.files {
+		f.staged = append(f.staged, f.rangeOf(s.data))
+	}
+	return f, nil
+}
+
+// scanRows is about how many rows of a data file one goroutine looks through.
+const scanRows = 500_000
+
+// all returns the rows of the table whose keys are staged, without those that
+// are deleted already.
+func (f *keyFinder) all(ctx context.Context, set *liveSet) ([]*keyHits, error) {
+	var mu sync.Mutex
+	var found []*keyHits
+	scan, sctx := errgroup.WithContext(ctx)
+	scan.SetLimit(runtime.GOMAXPROCS(0))
+	for _, file := range set.files {
+		if !f.mayHold(file.data) {
+			continue
+		}
+		parts := int(max(1, file.data.Count()/scanRows))
+		for part := range parts {
+			scan.Go(func() error {
+				h, err := f.find(sctx, file, part, parts)
+				if err == nil && len(h.rows) > 0 {
+					mu.Lock()
+					defer mu.Unlock()
+					found = append(found, h)
+				}
+				return err
+			})
+		}
+	}
+	if err := scan.Wait(); err != nil {
+		return nil, err
+	}
+	deleted := map[*liveFile]positions{}
+	for _, h := range found {
+		if len(h.file.deletes)+len(set.shared) == 0 {
+			continue
+		}
+		if deleted[h.file] == nil {
+			rows, err := f.u.t.deleted(ctx, h.file, set.shared)
+			if err != nil {
+				return nil, err
+			}
+			deleted[h.file] = rows
+		}
+		h.deleted = deleted[h.file]
+	}
+	for _, h := range found {
+		h.forget()
+	}
+	return found, nil
+}
+
+// find looks through one part of a data file.
+func (f *keyFinder) find(ctx context.Context, live *liveFile, part, parts int) (*keyHits, error) {
+	r, err := f.u.t.openParquet(live.data)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
+	columns, missing := r.leaves(f.ids[:f.keys], f.names)
+	h := &keyHits{file: live, block: &keyBlock{}}
+	if missing {
+		return h, nil // the key is null in every row of the file
+	}
+	cursor, noCursor := r.leaves(f.ids[f.keys:], f.names[f.keys:])
+	var hashes []xxh3.Uint128
+	for group, first := range r.groups() {
+		if group*parts/r.in.NumRowGroups() != part {
+			continue
+		}
+		keys, err := r.read(ctx, group, columns)
+		if err != nil {
+			return nil, err
+		}
+		hashes = slices.Grow(hashes[:0], keys[0].Len())[:keys[0].Len()]
+		if err := hashKeys(keys, hashes); err != nil {
+			return nil, err
+		}
+		var hits []int
+		for i, hash := range hashes {
+			if slot, found := f.u.win.find(hash); found {
+				hits = append(hits, i)
+				h.rows = append(h.rows, first+int64(i))
+				h.slots = append(h.slots, slot)
+			}
+		}
+		if len(hits) == 0 {
+			continue
+		}
+		var cursors arrow.Array
+		if !noCursor && len(cursor) > 0 {
+			got, err := r.read(ctx, group, cursor)
+			if err != nil {
+				return nil, err
+			}
+			cursors = got[0]
+		}
+		if err := h.block.appendCursors(cursors, slices.Values(hits)); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}
+
+// forget removes hits on rows that are deleted.
+func (h *keyHits) forget() {
+	n := 0
+	for i, row := range h.rows {
+		if h.deleted.has(row) {
+			continue
+		}
+		h.rows[n], h.slots[n] = row, h.slots[i]
+		h.block.cursors[n], h.block.flags[n] = h.block.cursors[i], h.block.flags[i]
+		n++
+	}
+	h.rows, h.slots = h.rows[:n], h.slots[:n]
+	h.block.cursors, h.block.flags = h.block.cursors[:n], h.block.flags[:n]
+}
