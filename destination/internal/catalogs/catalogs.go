@@ -92,8 +92,8 @@ func (c Config) validate(warehouse string) (*url.URL, error) {
 		return nil, configError(nil, `The configuration's "catalog.path" is %q. It must be an absolute path.`, c.Path)
 	}
 	u, err := url.Parse(warehouse)
-	if err != nil || u.Scheme != "file" || u.Host != "" || !filepath.IsAbs(u.Path) || filepath.Clean(u.Path) == "/" {
-		return nil, configError(err, `The configuration's "warehouse" is %q. It must be file:/// and an absolute path, as in "file:///local/lake".`, warehouse)
+	if err != nil || u.Scheme != "file" || u.Host != "" || u.RawQuery != "" || u.Fragment != "" || !filepath.IsAbs(u.Path) || filepath.Clean(u.Path) == "/" {
+		return nil, configError(err, `The configuration's "warehouse" is %q. It must be file:/// and the absolute path of a directory, as in "file:///local/lake".`, warehouse)
 	}
 	return u, nil
 }

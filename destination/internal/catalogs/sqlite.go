@@ -28,25 +28,16 @@ func openSQLite(ctx context.Context, cfg Config, warehouse *url.URL, create bool
 	if file == "" {
 		file = filepath.Join(filepath.FromSlash(warehouse.Path), "catalog.db")
 	}
-	query := url.Values{"_pragma": {
-		"busy_timeout(30000)", // how long one writer waits for another
-		"synchronous(FULL)",   // a commit is on disk when it returns, in WAL mode too
-	}}
 	if create {
 		for _, dir := range []string{filepath.FromSlash(warehouse.Path), filepath.Dir(file)} {
 			if err := makeDirs(dir); err != nil {
-				return nil, configError(err, "The directory %s cannot be made. Make it writable for this program's user (uid %d), or give another.", dir, os.Getuid())
+				return nil, configError(err, "The directory %s cannot be made: %v. Make the one above it writable for this program's user (uid %d), or give another.", dir, err, os.Getuid())
 			}
 		}
-		query.Add("_pragma", "journal_mode(WAL)")
-		query.Set("_txlock", "immediate") // a transaction that reads first must not lose its snapshot when it writes
-	} else {
-		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-			return nil, noLake(warehouse, file, err)
-		}
-		query.Set("mode", "rw")
+	} else if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		return nil, noLake(warehouse, file, err)
 	}
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: file}).EscapedPath()+"?"+query.Encode())
+	db, err := sql.Open("sqlite", sqliteDSN(file, create))
 	if err != nil {
 		return nil, fmt.Errorf("opening catalog %s: %w", file, err)
 	}
@@ -80,6 +71,21 @@ func openSQLite(ctx context.Context, cfg Config, warehouse *url.URL, create bool
 		classify: classify,
 		close:    func() error { return errors.Join(cat.Close(), db.Close()) },
 	}, nil
+}
+
+// sqliteDSN is the data source name of a catalog's database.
+func sqliteDSN(file string, create bool) string {
+	query := url.Values{"_pragma": {
+		"busy_timeout(30000)", // how long one writer waits for another
+		"synchronous(FULL)",   // a commit is on disk when it returns, in WAL mode too
+	}}
+	if create {
+		query.Add("_pragma", "journal_mode(WAL)")
+		query.Set("_txlock", "immediate") // a transaction that reads first must not lose its snapshot when it writes
+	} else {
+		query.Set("mode", "rw")
+	}
+	return "file:" + (&url.URL{Path: file}).EscapedPath() + "?" + query.Encode()
 }
 
 func noLake(warehouse *url.URL, file string, cause error) error {

@@ -73,6 +73,23 @@ func stagedFiles(staged []*Staged) []*stagedFile {
 // stage returns a change even when it fails, so that what it wrote is removed.
 func (t *Table) transact(ctx context.Context, files []*stagedFile, state json.RawMessage, stage func(context.Context, *table.Table) (*change, error)) error {
 	a := &attempts{t: t, files: files, state: state, token: uuid.NewString()}
+	return t.explain(a.run(ctx, stage))
+}
+
+// attempts is what the attempts at one commit share.
+type attempts struct {
+	t       *Table
+	files   []*stagedFile
+	state   json.RawMessage
+	token   string
+	refusal error // the last one
+	doubt   error // of an attempt that may have landed, or may still land
+
+	stateOnly bool // the last attempt made no snapshot
+}
+
+func (a *attempts) run(ctx context.Context, stage func(context.Context, *table.Table) (*change, error)) error {
+	t := a.t
 	for attempt := range maxAttempts {
 		base, err := t.cat.LoadTable(ctx, t.id)
 		if err != nil {
@@ -89,8 +106,9 @@ func (t *Table) transact(ctx context.Context, files []*stagedFile, state json.Ra
 		if err != nil {
 			return a.giveUp(ctx, errors.Join(err, t.removeAll(c.made)))
 		}
-		if len(updates) == 0 {
-			return nil // nothing to change, and no state to keep
+		if len(updates) == 0 { // every row was older than the table's, and there is no state
+			a.tidy(base.Metadata(), base.Metadata(), c)
+			return nil
 		}
 		// Once offered, the catalog's answer is worth waiting for.
 		offer, cancel := context.WithTimeout(context.WithoutCancel(ctx), catalogAnswer)
@@ -105,6 +123,10 @@ func (t *Table) transact(ctx context.Context, files []*stagedFile, state json.Ra
 			if err := t.removeAll(c.made); err != nil {
 				return a.giveUp(ctx, err)
 			}
+		case errors.As(err, new(*fs.PathError)):
+			// The table's own metadata file could not be written, which comes
+			// before the catalog is asked.
+			return a.giveUp(ctx, errors.Join(err, t.removeAll(c.made)))
 		default:
 			a.doubt = fmt.Errorf("committing table %s: %w", t, err)
 		}
@@ -116,18 +138,6 @@ func (t *Table) transact(ctx context.Context, files []*stagedFile, state json.Ra
 		Kind: protocol.TransientError, Stream: &t.plan.Stream, Err: a.refusal,
 		Message: fmt.Sprintf("Table %s could not be committed in %d attempts. Other programs may be writing it all the time; try again later.", t, maxAttempts),
 	})
-}
-
-// attempts is what the attempts at one commit share.
-type attempts struct {
-	t       *Table
-	files   []*stagedFile
-	state   json.RawMessage
-	token   string
-	refusal error // the last one
-	doubt   error // of an attempt that may have landed, or may still land
-
-	stateOnly bool // the last attempt made no snapshot
 }
 
 // prepare writes the manifests of an attempt.

@@ -60,8 +60,11 @@ func (w *Writer) Write(ctx context.Context, rec arrow.RecordBatch, order []uint6
 		}
 		w.blocks = append(w.blocks, block)
 	}
+	return w.t.explain(w.write(rec))
+}
+
+func (w *Writer) write(rec arrow.RecordBatch) (err error) {
 	if w.file == nil {
-		var err error
 		if w.file, err = w.t.createParquet(rec.Schema(), w.t.encodingFor(rec)); err != nil {
 			return err
 		}
@@ -127,7 +130,7 @@ func (w *Writer) Close(ctx context.Context) (*Staged, error) {
 	}
 	if w.file != nil {
 		if err := w.roll(); err != nil {
-			return nil, err
+			return nil, w.t.explain(err)
 		}
 	}
 	if len(w.staged) == 0 {

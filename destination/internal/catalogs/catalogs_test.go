@@ -1,0 +1,333 @@
+package catalogs
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/catalog"
+	iceio "github.com/apache/iceberg-go/io"
+	"github.com/apache/iceberg-go/table"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+var schema = iceberg.NewSchema(0, iceberg.NestedField{ID: 1, Name: "id", Type: iceberg.PrimitiveTypes.Int64})
+
+func openAt(t *testing.T, warehouse string) *Catalog {
+	t.Helper()
+	cat, err := Open(t.Context(), Config{Type: "sqlite"}, warehouse)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cat.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return cat
+}
+
+func TestOpenMakesTheWarehouse(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a b", "läke%20")
+	cat := openAt(t, "file://"+strings.NewReplacer("%", "%25", " ", "%20").Replace(dir))
+	if err := cat.CreateNamespace(t.Context(), table.Identifier{"ns"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	tbl, err := cat.CreateTable(t.Context(), table.Identifier{"ns", "t"}, schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tx := tbl.NewTransaction(); tx.SetProperties(iceberg.Properties{"k": "v"}) == nil {
+		if _, err := tx.Commit(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	again, err := cat.LoadTable(t.Context(), table.Identifier{"ns", "t"})
+	if err != nil || again.Properties()["k"] != "v" {
+		t.Errorf("loaded %v, %v", again, err)
+	}
+	// Everything is where the warehouse is, and PyIceberg's SqlCatalog named
+	// "default" finds it.
+	for _, name := range []string{"catalog.db", "ns.db/t/metadata"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	db, err := sql.Open("sqlite", filepath.Join(dir, "catalog.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var name, namespace, tableName string
+	if err := db.QueryRowContext(t.Context(), "SELECT catalog_name, table_namespace, table_name FROM iceberg_tables").Scan(&name, &namespace, &tableName); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"default", "ns", "t"}, []string{name, namespace, tableName}); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAPathOfItsOwnForTheDatabase(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "elsewhere", "x.db")
+	cat, err := Open(t.Context(), Config{Type: "sqlite", Path: file}, "file://"+t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cat.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(file); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWhatCannotBeOpenedNamesTheRemedy(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte(strings.Repeat("not a database\n", 100)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		cfg       Config
+		warehouse string
+		want      string
+	}{
+		"unknown kind":        {Config{Type: "nessie"}, "file://" + dir, `"catalog.type" is "nessie". The catalogs there are: sqlite.`},
+		"no kind":             {Config{}, "file://" + dir, `"catalog.type" is ""`},
+		"relative path":       {Config{Type: "sqlite", Path: "x.db"}, "file://" + dir, `"catalog.path" is "x.db". It must be an absolute path.`},
+		"other storage":       {Config{Type: "sqlite"}, "s3://bucket/lake", `"warehouse" is "s3://bucket/lake". It must be file:/// and the absolute path of a directory`},
+		"relative warehouse":  {Config{Type: "sqlite"}, "lake", "It must be file:/// and the absolute path of a directory"},
+		"root":                {Config{Type: "sqlite"}, "file:///", "It must be file:/// and the absolute path of a directory"},
+		"warehouse is a file": {Config{Type: "sqlite"}, "file://" + file, "not a directory. Make the one above it writable"},
+		"below a file":        {Config{Type: "sqlite"}, "file://" + file + "/lake", "not a directory. Make the one above it writable"},
+		"not a database":      {Config{Type: "sqlite", Path: file}, "file://" + dir, "is not a sound SQLite database. Restore it"},
+		"a directory":         {Config{Type: "sqlite", Path: dir}, "file://" + dir, "cannot be opened for writing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Open(t.Context(), tc.cfg, tc.warehouse)
+			var told *protocol.Error
+			if !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, tc.want) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+func TestALockedDatabaseIsTransient(t *testing.T) {
+	err := sqliteError("x.db", fmt.Errorf("committing: %w", busy(t)))
+	var told *protocol.Error
+	if !errors.As(err, &told) || told.Kind != protocol.TransientError || !strings.Contains(told.Message, "locked by another program") {
+		t.Errorf("error %v", err)
+	}
+	if !errors.Is(err, table.ErrCommitFailed) {
+		t.Error("a lock is not known to have changed nothing")
+	}
+}
+
+// busy is SQLite's own error for a lock.
+func busy(t *testing.T) error {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "x.db")
+	var dbs [2]*sql.DB
+	for i := range dbs {
+		db, err := sql.Open("sqlite", file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		dbs[i] = db
+	}
+	conn, err := dbs[0].Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(t.Context(), "CREATE TABLE t(x); BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = dbs[1].ExecContext(t.Context(), "BEGIN IMMEDIATE")
+	if err == nil {
+		t.Fatal("two writers at once")
+	}
+	return err
+}
+
+func TestLookingMakesNothing(t *testing.T) {
+	dir := t.TempDir()
+	for _, warehouse := range []string{dir, filepath.Join(dir, "nothing")} {
+		_, err := OpenExisting(t.Context(), Config{Type: "sqlite"}, "file://"+warehouse)
+		var told *protocol.Error
+		if !errors.Is(err, ErrNone) || !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, "There is no lake at file://"+warehouse+" yet") {
+			t.Errorf("error %v", err)
+		}
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("made %v, %v", entries, err)
+	}
+	// A database that is no catalog is no lake either, and stays as it is.
+	if err := os.WriteFile(filepath.Join(dir, "catalog.db"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenExisting(t.Context(), Config{Type: "sqlite"}, "file://"+dir); !errors.Is(err, ErrNone) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestLookingFindsWhatWasWritten(t *testing.T) {
+	warehouse := "file://" + t.TempDir()
+	cat := openAt(t, warehouse)
+	if err := cat.CreateNamespace(t.Context(), table.Identifier{"ns"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cat.CreateTable(t.Context(), table.Identifier{"ns", "t"}, schema); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // while the writer is there, and with another reader
+		look, err := OpenExisting(t.Context(), Config{Type: "sqlite"}, warehouse)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer look.Close()
+		if _, err := look.LoadTable(t.Context(), table.Identifier{"ns", "t"}); err != nil {
+			t.Error(err)
+		}
+		if _, err := look.LoadTable(t.Context(), table.Identifier{"ns", "other"}); !errors.Is(err, catalog.ErrNoSuchTable) {
+			t.Errorf("error %v", err)
+		}
+	}
+}
+
+// Whoever commits on a table that has moved on is told so in a way that can be
+// acted on, and what the other did stays.
+func TestAStaleCommitIsRefusedForCertain(t *testing.T) {
+	cat := openAt(t, "file://"+t.TempDir())
+	id := table.Identifier{"ns", "t"}
+	if err := cat.CreateNamespace(t.Context(), id[:1], nil); err != nil {
+		t.Fatal(err)
+	}
+	stale, err := cat.CreateTable(t.Context(), id, schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := int64(7)
+	_, _, err = cat.CommitTable(t.Context(), id,
+		[]table.Requirement{table.AssertTableUUID(stale.Metadata().TableUUID()), table.AssertRefSnapshotID(table.MainBranch, &head)},
+		[]table.Update{table.NewSetPropertiesUpdate(iceberg.Properties{"k": "v"})})
+	if !errors.Is(err, table.ErrCommitFailed) {
+		t.Errorf("error %v", err)
+	}
+	if now, err := cat.LoadTable(t.Context(), id); err != nil || now.MetadataLocation() != stale.MetadataLocation() {
+		t.Errorf("the table moved: %v", err)
+	}
+}
+
+// Opening, making namespaces and making tables all at once, as several
+// processes do, ends with one of each.
+func TestManyOpenAtOnce(t *testing.T) {
+	warehouse := "file://" + t.TempDir()
+	var all sync.WaitGroup
+	made := make(chan error, 8)
+	for range cap(made) {
+		all.Go(func() {
+			cat, err := Open(t.Context(), Config{Type: "sqlite"}, warehouse)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer cat.Close()
+			if err := cat.CreateNamespace(t.Context(), table.Identifier{"ns"}, nil); err != nil && !errors.Is(err, catalog.ErrNamespaceAlreadyExists) {
+				t.Errorf("namespace: %v", err)
+			}
+			_, err = cat.CreateTable(t.Context(), table.Identifier{"ns", "t"}, schema)
+			made <- err
+		})
+	}
+	all.Wait()
+	close(made)
+	first := 0
+	for err := range made {
+		switch {
+		case err == nil:
+			first++
+		case !errors.Is(err, catalog.ErrTableAlreadyExists):
+			t.Error(err)
+		}
+	}
+	if first != 1 {
+		t.Errorf("%d made the table", first)
+	}
+}
+
+// The pragmas are what keeps an acknowledged commit through a power cut, and
+// writers from failing on each other.
+func TestTheDatabaseWaitsForTheDiskAndForOthers(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "x.db")
+	for _, create := range []bool{true, false} {
+		db, err := sql.Open("sqlite", sqliteDSN(file, create))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		for pragma, want := range map[string]string{"synchronous": "2", "journal_mode": "wal", "busy_timeout": "30000"} {
+			var got string
+			if err := db.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got); err != nil || got != want {
+				t.Errorf("%s is %s, %v", pragma, got, err)
+			}
+		}
+	}
+}
+
+func TestLocalFilesAreWrittenWhole(t *testing.T) {
+	syncLocalFiles()
+	dir := t.TempDir()
+	loaded, err := iceio.LoadFS(t.Context(), nil, "file://"+dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, ok := loaded.(localFiles)
+	if !ok {
+		t.Fatalf("the library uses %T", loaded)
+	}
+	for _, name := range []string{"file://" + dir + "/a/b/c%20d", dir + "/e/f"} {
+		f, err := files.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(f, "one "); err != nil {
+			t.Error(err)
+		}
+		if _, err := f.ReadFrom(strings.NewReader("two")); err != nil {
+			t.Error(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := f.Close(); err == nil {
+			t.Error("closed twice")
+		}
+		if got, err := files.ReadFile(name); err != nil || string(got) != "one two" {
+			t.Errorf("%q, %v", got, err)
+		}
+		if _, err := files.Create(name); !errors.Is(err, os.ErrExist) {
+			t.Errorf("an existing file was opened for writing: %v", err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "a/b/c d")); err != nil {
+		t.Error(err)
+	}
+	if err := files.WriteFile(dir+"/g", []byte("x")); err != nil {
+		t.Error(err)
+	}
+	if err := files.WriteFile(dir+"/g/h", nil); err == nil {
+		t.Error("wrote below a file")
+	}
+}

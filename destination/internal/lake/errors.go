@@ -1,0 +1,29 @@
+package lake
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// explain finds the remedy for an error of the storage; an error that carries
+// one already, or for which there is none, is returned as it is.
+func (t *Table) explain(err error) error {
+	var told *protocol.Error
+	if err == nil || errors.As(err, &told) {
+		return err
+	}
+	tell := func(kind protocol.Kind, format string, args ...any) error {
+		return &protocol.Error{Kind: kind, Stream: &t.plan.Stream, Message: fmt.Sprintf(format, args...), Err: err}
+	}
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return tell(protocol.TransientError, "There is no space left for table %s. Free some, then start again.", t)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return tell(protocol.ConfigError, "The files of table %s cannot be written. Make the warehouse writable for this program's user.", t)
+	}
+	return err
+}
