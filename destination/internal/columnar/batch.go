@@ -3,6 +3,7 @@ package columnar
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -68,6 +69,24 @@ func (b *Batch) Bytes() int {
 // Order returns the place of each row in the input, later rows having higher
 // numbers. It is nil unless the plan is Dedup.
 func (b *Batch) Order() []uint64 { return b.order }
+
+// lacksKey tells whether the row that is being parsed has a null in its key.
+func (b *Batch) lacksKey() bool {
+	for _, key := range b.keys {
+		if key.rows <= b.rows || key.nulls > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// addRow counts the row that has been parsed.
+func (b *Batch) addRow(order uint64) {
+	if b.layout.plan.Dedup {
+		b.order = append(b.order, order)
+	}
+	b.rows++
+}
 
 // Record returns the rows as Arrow arrays over the batch's own memory, valid
 // until Reset or the next row.
@@ -145,7 +164,10 @@ func (c *constant) array(rows int, zeros func(int) []byte) arrow.ArrayData {
 // the number of the row, so that they sort by arrival and compress well.
 type rowID struct{ uuid [16]byte }
 
-const rowIDSize = 36
+const (
+	rowIDSize = 36
+	maxRows   = math.MaxInt32 / rowIDSize // their ids fill a column
+)
 
 func (r *rowID) renew() {
 	binary.BigEndian.PutUint64(r.uuid[:], uint64(time.Now().UnixMilli())<<16|7<<12|rand.Uint64N(1<<12))

@@ -24,8 +24,7 @@ func (d *Decoder) coerce(c *column, i int) int {
 	isString := b[i] == '"'
 	end := 0
 	if isString {
-		d.scratch, end = appendString(d.scratch[:0], b, i+1)
-		text = d.scratch
+		text, end = d.string(i, &d.scratch)
 	} else if end = skip(b, i); end > 0 {
 		text = b[i:end]
 	}
@@ -42,26 +41,23 @@ func (d *Decoder) coerce(c *column, i int) int {
 		return d.rawText(c, i)
 	case kindBoolean:
 		if yes := string(text) == "true"; yes || string(text) == "false" {
-			c.setBoolean(yes)
+			c.addBoolean(yes)
 			f = fits
 		}
 	case kindLong:
 		var v int64
 		if v, f = parseLong(text); f == fits {
-			c.words = append(c.words, v)
-			c.rows++
+			c.addWord(v)
 		}
 	case kindDouble:
 		var v float64
 		if v, f = parseDouble(text); f == fits {
-			c.words = append(c.words, int64(math.Float64bits(v)))
-			c.rows++
+			c.addWord(int64(math.Float64bits(v)))
 		}
 	case kindDecimal:
 		var low, high int64
 		if low, high, f = parseDecimal(text); f == fits {
-			c.words = append(c.words, low, high)
-			c.rows++
+			c.addDecimal(low, high)
 		}
 	case kindDate:
 		var v int32
@@ -69,8 +65,7 @@ func (d *Decoder) coerce(c *column, i int) int {
 			v, f = parseDate(text)
 		}
 		if f == fits {
-			c.offsets = append(c.offsets, v)
-			c.rows++
+			c.addDate(v)
 		}
 	case kindTimestamp, kindTimestampTZ:
 		var v int64
@@ -78,8 +73,7 @@ func (d *Decoder) coerce(c *column, i int) int {
 			v, f = parseTimestamp(text, c.kind == kindTimestampTZ)
 		}
 		if f == fits {
-			c.words = append(c.words, v)
-			c.rows++
+			c.addWord(v)
 		}
 	}
 	if f != fits {
@@ -131,13 +125,11 @@ func (b *Batch) addChanges(changes []change) {
 			f := entry.fields[i]
 			f.pad(entry.rows)
 			f.data = append(f.data, text...)
-			f.offsets = append(f.offsets, int32(len(f.data)))
-			f.rows++
+			f.addEnd(len(f.data))
 		}
 		entry.rows++
 	}
-	c.offsets = append(c.offsets, int32(entry.rows))
-	c.rows++
+	c.addEnd(entry.rows)
 }
 
 // nullKey is the error of a record without a value in its primary key.

@@ -160,8 +160,30 @@ func (c *column) truncate(row int) {
 	}
 }
 
-// setBoolean adds a row; the column must be filled up to it.
-func (c *column) setBoolean(v bool) {
+// The add functions add a row; the column must be filled up to it.
+
+func (c *column) addWord(v int64) {
+	c.words = append(c.words, v)
+	c.rows++
+}
+
+func (c *column) addDecimal(low, high int64) {
+	c.words = append(c.words, low, high)
+	c.rows++
+}
+
+func (c *column) addDate(v int32) {
+	c.offsets = append(c.offsets, v)
+	c.rows++
+}
+
+// addEnd ends a string or a list at the given place.
+func (c *column) addEnd(end int) {
+	c.offsets = append(c.offsets, int32(end))
+	c.rows++
+}
+
+func (c *column) addBoolean(v bool) {
 	if c.rows&7 == 0 {
 		c.data = append(c.data, 0)
 	}

@@ -277,12 +277,15 @@ func FuzzNumbers(f *testing.F) {
 		if v, end := plainInteger(line, 0); end == len(text) && (fit != fits || v != long) {
 			t.Fatalf("%q: the fast path says %d", text, v)
 		}
-		if v, end := plainNumber(line, 0); end == len(text) {
+		if v, end := plainDouble(line, 0); end == len(text) {
 			if want, err := strconv.ParseFloat(text, 64); err != nil || !valid || math.Float64bits(v) != math.Float64bits(want) {
 				t.Fatalf("%q: the fast path says %v", text, v)
 			}
 		}
 		low, high, fit := parseDecimal([]byte(text))
+		if l, h, end := plainDecimal(line, 0); end == len(text) && (fit != fits || l != low || h != high) {
+			t.Fatalf("%q: the fast path says %d %d", text, h, l)
+		}
 		if !is {
 			return
 		}

@@ -1,7 +1,6 @@
 package columnar
 
 import (
-	"math"
 	"math/bits"
 	"strconv"
 	"unsafe"
@@ -52,8 +51,6 @@ func parseDouble(text []byte) (float64, fit) {
 
 // parseDecimal reads a number as a decimal(38,9). Digits that would be lost
 // make it too large: a decimal is exact or it is nothing.
-//
-// The two words are those of a 128-bit integer in two's complement.
 func parseDecimal(text []byte) (low, high int64, f fit) {
 	n, ok := scanDecimal(text)
 	if !ok {
@@ -63,12 +60,8 @@ func parseDecimal(text []byte) (low, high int64, f fit) {
 	if f != fits {
 		return 0, 0, tooLarge
 	}
-	if n.negative {
-		var borrow uint64
-		l, borrow = bits.Sub64(0, l, 0)
-		h, _ = bits.Sub64(0, h, borrow)
-	}
-	return int64(l), int64(h), fits
+	low, high = words(h, l, n.negative)
+	return low, high, fits
 }
 
 // isNumber tells whether a text that comes from a string is a JSON number.
@@ -227,27 +220,24 @@ func plainInteger(b []byte, i int) (v int64, end int) {
 	return int64(m), end
 }
 
-// plainNumber reads the usual form of a number: mantissa and power of ten are
-// both exact doubles, hence their quotient is the nearest one. end is -1 for
-// any other form.
-func plainNumber(b []byte, i int) (v float64, end int) {
-	start := i
+// plainMantissa reads the usual form of a number, ±mantissa / 10^fraction with
+// at most 18 digits; end is -1 for any other.
+func plainMantissa(b []byte, i int) (mantissa uint64, fraction int, end int) {
 	if b[i] == '-' {
-		start++
+		i++
 	}
-	var m uint64
-	end = start
+	end = i
 	for {
 		digit := b[end] - '0'
 		if digit > 9 {
 			break
 		}
-		m = m*10 + uint64(digit)
+		mantissa = mantissa*10 + uint64(digit)
 		end++
 	}
-	count, fraction := end-start, 0
-	if count == 0 || b[start] == '0' && count > 1 {
-		return 0, -1
+	count := end - i
+	if count == 0 || b[i] == '0' && count > 1 {
+		return 0, 0, -1
 	}
 	if b[end] == '.' {
 		end++
@@ -257,22 +247,53 @@ func plainNumber(b []byte, i int) (v float64, end int) {
 			if digit > 9 {
 				break
 			}
-			m = m*10 + uint64(digit)
+			mantissa = mantissa*10 + uint64(digit)
 			end++
 		}
 		if fraction = end - first; fraction == 0 {
-			return 0, -1
+			return 0, 0, -1
 		}
 	}
-	if count+fraction > 18 || m >= 1<<53 || b[end]|0x20 == 'e' {
+	if count+fraction > 18 || b[end]|0x20 == 'e' {
+		return 0, 0, -1
+	}
+	return mantissa, fraction, end
+}
+
+// plainDouble is exact: mantissa and power of ten are doubles without an
+// error, hence their quotient is the nearest one.
+func plainDouble(b []byte, i int) (v float64, end int) {
+	mantissa, fraction, end := plainMantissa(b, i)
+	if end < 0 || mantissa >= 1<<53 {
 		return 0, -1
 	}
-	v = float64(m)
+	v = float64(mantissa)
 	if fraction > 0 {
 		v /= pow10[fraction]
 	}
-	if start > i {
-		v = math.Copysign(v, -1) // keeps the sign of zero
+	if b[i] == '-' {
+		v = -v // also of zero
 	}
 	return v, end
+}
+
+// plainDecimal gives the words of a decimal(38,9).
+func plainDecimal(b []byte, i int) (low, high int64, end int) {
+	mantissa, fraction, end := plainMantissa(b, i)
+	if end < 0 || fraction > decimalScale {
+		return 0, 0, -1
+	}
+	h, l := bits.Mul64(mantissa, uint64(pow10[decimalScale-fraction]))
+	low, high = words(h, l, b[i] == '-')
+	return low, high, end
+}
+
+// words gives a 128-bit number as Arrow keeps it, in two's complement.
+func words(high, low uint64, negative bool) (int64, int64) {
+	if negative {
+		var borrow uint64
+		low, borrow = bits.Sub64(0, low, 0)
+		high, _ = bits.Sub64(0, high, borrow)
+	}
+	return int64(low), int64(high)
 }

@@ -25,7 +25,7 @@ const (
 func special(word uint64) uint64 {
 	quote := word ^ '"'*ones
 	escape := word ^ '\\'*ones
-	return ((quote-ones)&^quote | (escape-ones)&^escape | (word-' '*ones)&^word) & highs
+	return ((quote - ones) | (escape - ones) | (word - ' '*ones)) &^ word & highs
 }
 
 // space passes white space.
@@ -75,7 +75,7 @@ func appendString(dst, b []byte, i int) ([]byte, int) {
 		dst = append(dst, b[i:end]...)
 		switch b[end] {
 		case '"':
-			if high&highs != 0 && !utf8.Valid(dst[start:]) {
+			if high&highs != 0 && !validUTF8(dst[start:]) {
 				dst = replaceInvalid(dst, start)
 			}
 			return dst, end + 1
@@ -141,6 +141,26 @@ func hex4(b []byte, i int) rune {
 		i++
 	}
 	return r
+}
+
+// validUTF8 is utf8.Valid for text that is mostly ASCII.
+func validUTF8(text []byte) bool {
+	for len(text) >= 8 {
+		high := binary.LittleEndian.Uint64(text) & highs
+		if high == 0 {
+			text = text[8:]
+			continue
+		}
+		text = text[bits.TrailingZeros64(high)>>3:]
+		for len(text) > 0 && text[0] >= utf8.RuneSelf {
+			r, size := utf8.DecodeRune(text)
+			if r == utf8.RuneError && size == 1 {
+				return false
+			}
+			text = text[size:]
+		}
+	}
+	return utf8.Valid(text)
 }
 
 // replaceInvalid makes dst[start:] valid UTF-8.

@@ -15,9 +15,9 @@ const (
 	endMicro      = 2932897 * secondsPerDay * 1_000_000 // 10000-01-01
 )
 
-// plainTimestamp reads the usual form of an instant in a JSON string,
-// 2006-01-02T15:04:05.999999Z with or without a fraction, up to and with the
-// closing quote; end is -1 for any other form.
+// plainTimestamp reads the usual forms of a timestamp in a JSON string,
+// 2006-01-02T15:04:05.999999Z with or without the fraction and the Z, up to and
+// with the closing quote; end is -1 for any other form.
 func plainTimestamp(b []byte, i int) (micros int64, end int) {
 	if len(b)-i < 24 {
 		return 0, -1
@@ -51,11 +51,14 @@ func plainTimestamp(b []byte, i int) (micros int64, end int) {
 			return 0, -1
 		}
 	}
-	if b[i] != 'Z' || b[i+1] != '"' {
+	if b[i] == 'Z' {
+		i++
+	}
+	if b[i] != '"' {
 		return 0, -1
 	}
 	seconds := days(year, month, day)*secondsPerDay + hour*3600 + minute*60 + second
-	return seconds*1_000_000 + fraction*microsOfFraction[count], i + 2
+	return seconds*1_000_000 + fraction*microsOfFraction[count], i + 1
 }
 
 // microsOfFraction is the worth of the last digit of a fraction of a second.

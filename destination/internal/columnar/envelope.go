@@ -1,0 +1,241 @@
+package columnar
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// A part is a member of the message or the record object that means something.
+type part uint8
+
+const (
+	otherPart part = iota
+	typePart
+	recordPart
+	streamPart
+	namespacePart
+	emittedAtPart
+	dataPart
+	metaPart
+	changesPart
+)
+
+// envelope is what a RECORD says besides its data.
+type envelope struct {
+	isRecord, hasStream, hasNamespace bool
+	stream, namespace                 []byte
+	emittedAt                         int64 // microseconds
+	hasEmittedAt                      bool
+	data, meta                        int    // where the values begin; 0: absent
+	into                              *Batch // that the data has been parsed into
+}
+
+// decodeLine parses one line and returns where the next one begins.
+func (d *Decoder) decodeLine(i int, order uint64) int {
+	b := d.text
+	var e envelope
+	if i = space(b, i); b[i] != '{' {
+		return -1
+	}
+	m, i := d.first(d.message, i+1)
+	for ; m != nil; m, i = d.next(d.message, m, i) {
+		i = space(b, i)
+		switch m.part {
+		case typePart:
+			start := i
+			i = skip(b, i)
+			e.isRecord = i >= 0 && string(b[start:i]) == `"RECORD"`
+		case recordPart:
+			i = d.recordObject(i, &e)
+		default:
+			i = skip(b, i)
+		}
+		if i < 0 {
+			return -1
+		}
+	}
+	if i < 0 {
+		return -1
+	}
+	if i = space(b, i); b[i] != '\n' {
+		return -1
+	}
+	if !d.finish(&e, order) {
+		return -1
+	}
+	return i + 1
+}
+
+// recordObject parses the record. Its data goes straight to the columns when
+// it is known which; else finish comes back to it.
+func (d *Decoder) recordObject(i int, e *envelope) int {
+	b := d.text
+	if b[i] != '{' {
+		return d.fail("its record is no object")
+	}
+	if e.into != nil { // a second record in the message
+		e.into.undo()
+	}
+	*e = envelope{isRecord: e.isRecord}
+	m, i := d.first(d.record, i+1)
+	for ; m != nil; m, i = d.next(d.record, m, i) {
+		i = space(b, i)
+		switch m.part {
+		case streamPart:
+			e.stream, i = d.string(i, &d.escaped[0])
+			e.hasStream = true
+		case namespacePart:
+			e.hasNamespace = true
+			if b[i] == 'n' {
+				e.namespace, i = nil, literal(b, i, "null")
+			} else {
+				e.namespace, i = d.string(i, &d.escaped[1])
+			}
+		case emittedAtPart:
+			i = d.emittedAt(i, e)
+		case dataPart:
+			if e.into != nil {
+				e.into.undo()
+				e.into = nil
+			}
+			e.data = i
+			if e.hasStream && (e.hasNamespace || !d.namespaceIsLate) {
+				e.into, _ = d.batchOf(e) // finish tells what is wrong
+			}
+			if e.into != nil {
+				i = d.data(e.into, i)
+			} else {
+				i = skip(b, i)
+			}
+		case metaPart:
+			e.meta = i
+			i = skip(b, i)
+		default:
+			i = skip(b, i)
+		}
+		if i < 0 {
+			return -1
+		}
+	}
+	return i
+}
+
+// string reads a string of the envelope. It is copied only when it has escapes
+// or is no UTF-8.
+func (d *Decoder) string(i int, escaped *[]byte) ([]byte, int) {
+	b := d.text
+	if b[i] != '"' {
+		return nil, d.fail("its stream or namespace is no string")
+	}
+	if end, high := plainRun(b, i+1); b[end] == '"' && (high&highs == 0 || validUTF8(b[i+1:end])) {
+		return b[i+1 : end], end + 1
+	}
+	*escaped, i = appendString((*escaped)[:0], b, i+1)
+	return *escaped, i
+}
+
+// emittedAt reads a time in milliseconds, or in seconds when it is so small
+// that as milliseconds it would lie in the first years of the epoch.
+func (d *Decoder) emittedAt(i int, e *envelope) int {
+	b := d.text
+	e.hasEmittedAt = false
+	if b[i] == 'n' {
+		return literal(b, i, "null")
+	}
+	const leastMillis = 1e11 // 1973
+	if v, end := plainInteger(b, i); end > 0 && v >= leastMillis && v < endMicro/1000 {
+		e.emittedAt, e.hasEmittedAt = v*1000, true
+		return end
+	}
+	end := skipNumber(b, i)
+	if end < 0 {
+		return d.fail("its emitted_at is no number")
+	}
+	v, f := parseDouble(b[i:end])
+	if math.Abs(v) < leastMillis {
+		v *= 1000
+	}
+	if v *= 1000; f == fits && v >= firstMicro && v < endMicro {
+		e.emittedAt, e.hasEmittedAt = int64(math.Round(v)), true
+	}
+	return end
+}
+
+// batchOf returns the batch of a record's stream.
+func (d *Decoder) batchOf(e *envelope) (*Batch, error) {
+	if d.batch != nil && string(d.stream) == string(e.stream) && string(d.namespace) == string(e.namespace) {
+		return d.batch, nil
+	}
+	d.batch = nil
+	batch, err := d.route(e.namespace, e.stream)
+	if err != nil {
+		return nil, err
+	}
+	if batch == nil {
+		id := protocol.StreamID{Namespace: string(e.namespace), Name: string(e.stream)}
+		return nil, &protocol.Error{Kind: protocol.SystemError, Stream: &id, Message: fmt.Sprintf(
+			"The source sent a record of stream %q, which is not in the catalog.", id)}
+	}
+	d.batch = batch
+	d.stream = append(d.stream[:0], e.stream...)
+	d.namespace = append(d.namespace[:0], e.namespace...)
+	return batch, nil
+}
+
+// data parses the record's own members into a row that is not yet counted.
+func (d *Decoder) data(batch *Batch, i int) int {
+	d.changes = d.changes[:0]
+	if d.text[i] != '{' {
+		return d.fail("its data is no object")
+	}
+	return d.object(batch.data.object, batch.rows, i+1)
+}
+
+// finish completes the row of a line.
+func (d *Decoder) finish(e *envelope, order uint64) bool {
+	switch {
+	case !e.isRecord:
+		d.fail("its type is not RECORD")
+		return false
+	case !e.hasStream:
+		d.fail("it names no stream")
+		return false
+	case e.data == 0:
+		d.fail("it has no data")
+		return false
+	}
+	batch, err := d.batchOf(e)
+	if e.into != nil && e.into != batch {
+		e.into.undo()
+	}
+	if err != nil {
+		d.err = err
+		return false
+	}
+	d.namespaceIsLate = e.into != batch && e.hasNamespace
+	if e.into != batch && d.data(batch, e.data) < 0 {
+		return false
+	}
+	if batch.rows == maxRows {
+		d.full()
+		return false
+	}
+	if batch.lacksKey() {
+		d.err = d.nullKey(batch)
+		return false
+	}
+	if e.meta > 0 && !d.sourceChanges(batch, e.meta) {
+		return false
+	}
+	if len(d.changes) > 0 {
+		batch.addChanges(d.changes)
+	}
+	if e.hasEmittedAt {
+		batch.extracted.pad(batch.rows)
+		batch.extracted.addWord(e.emittedAt)
+	}
+	batch.addRow(order)
+	return true
+}

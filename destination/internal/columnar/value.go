@@ -1,0 +1,162 @@
+package columnar
+
+import (
+	"math"
+	"slices"
+)
+
+// A change is a value of the current record that could not be kept.
+type change struct {
+	column *column
+	reason fit
+}
+
+// object parses the members of an object whose bracket is before i.
+func (d *Decoder) object(o *object, row, i int) int {
+	m, i := d.first(o, i)
+	for ; m != nil; m, i = d.next(o, m, i) {
+		if m.column != nil {
+			i = d.value(m.column, row, i)
+		} else {
+			i = skip(d.text, i)
+		}
+		if i < 0 {
+			return -1
+		}
+	}
+	return i
+}
+
+// value parses a value into a row of a column.
+func (d *Decoder) value(c *column, row, i int) int {
+	b := d.text
+	if c.rows != row {
+		d.reach(c, row)
+	}
+	ch := b[i]
+	if ch <= ' ' {
+		i = space(b, i)
+		ch = b[i]
+	}
+	switch c.kind {
+	case kindLong:
+		if v, end := plainInteger(b, i); end > 0 {
+			c.addWord(v)
+			return end
+		}
+	case kindDouble:
+		if v, end := plainDouble(b, i); end > 0 {
+			c.addWord(int64(math.Float64bits(v)))
+			return end
+		}
+	case kindDecimal:
+		if low, high, end := plainDecimal(b, i); end > 0 {
+			c.addDecimal(low, high)
+			return end
+		}
+	case kindTimestamp, kindTimestampTZ:
+		if v, end := plainTimestamp(b, i+1); end > 0 && ch == '"' {
+			c.addWord(v)
+			return end
+		}
+	case kindBoolean:
+		if ch == 't' || ch == 'f' {
+			end := skipScalar(b, i)
+			if end > 0 {
+				c.addBoolean(ch == 't')
+			}
+			return end
+		}
+	case kindString:
+		if ch == '"' {
+			c.data, i = appendString(c.data, b, i+1)
+			return d.endText(c, i)
+		}
+	case kindJSON:
+		if ch != 'n' {
+			return d.rawText(c, i)
+		}
+	case kindStruct:
+		if ch == '{' {
+			c.rows++
+			return d.object(c.object, row, i+1)
+		}
+	case kindList:
+		if ch == '[' {
+			return d.list(c, i+1)
+		}
+	}
+	return d.coerce(c, i)
+}
+
+// list parses the elements of a list whose bracket is before i.
+func (d *Decoder) list(c *column, i int) int {
+	b := d.text
+	row := int(c.offsets[c.rows])
+	if i = space(b, i); b[i] == ']' {
+		i++
+	} else {
+		for {
+			if i = d.value(c.element, row, i); i < 0 {
+				return -1
+			}
+			row++
+			i = space(b, i)
+			if b[i] == ']' {
+				i++
+				break
+			}
+			if b[i] != ',' {
+				return -1
+			}
+			i++
+		}
+	}
+	if row > math.MaxInt32 {
+		return d.full()
+	}
+	c.addEnd(row)
+	return i
+}
+
+// rawText keeps the JSON text of a value as it stands.
+func (d *Decoder) rawText(c *column, i int) int {
+	end := skip(d.text, i)
+	if end < 0 {
+		return -1
+	}
+	start := len(c.data)
+	c.data = append(c.data, d.text[i:end]...)
+	if !validUTF8(c.data[start:]) {
+		c.data = replaceInvalid(c.data, start)
+	}
+	return d.endText(c, end)
+}
+
+// endText ends the row of a text column.
+func (d *Decoder) endText(c *column, i int) int {
+	if len(c.data) > math.MaxInt32 {
+		return d.full()
+	}
+	c.addEnd(len(c.data))
+	return i
+}
+
+// reach brings a column that is not filled up to row there. When it is filled
+// further, the record has named it before, and this value takes the place of
+// that one.
+func (d *Decoder) reach(c *column, row int) {
+	if c.rows < row {
+		c.pad(row)
+		return
+	}
+	c.truncate(row)
+	d.changes = slices.DeleteFunc(d.changes, func(ch change) bool {
+		for at := ch.column; at != nil; at = at.parent {
+			if at == c {
+				return true
+			}
+		}
+		return false
+	})
+}

@@ -1,0 +1,221 @@
+package columnar
+
+import (
+	"testing"
+
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/google/go-cmp/cmp"
+)
+
+const (
+	stringType    = `{"type":["null","string"]}`
+	booleanType   = `{"type":"boolean"}`
+	integerType   = `{"type":"integer"}`
+	numberType    = `{"type":"number"}`
+	dateType      = `{"type":"string","format":"date"}`
+	instantType   = `{"type":"string","format":"date-time"}`
+	wallClockType = `{"type":"string","format":"date-time","airbyte_type":"timestamp_without_timezone"}`
+	unionType     = `{"type":["string","integer"]}`
+	objectType    = `{"type":"object","properties":{"a":{"type":"integer"}}}`
+	listType      = `{"type":"array","items":{"type":"integer"}}`
+)
+
+func TestValuesThatFit(t *testing.T) {
+	tests := []struct{ typ, in, want string }{
+		{stringType, `"plain"`, `plain`},
+		{stringType, `""`, ``},
+		{stringType, `null`, `(null)`},
+		{stringType, `"grün 日本 😴 longer than a word"`, `grün 日本 😴 longer than a word`},
+		{stringType, `"\"\\\/\b\f\n\r\t\u00fc\ud83d\ude34"`, "\"\\/\b\f\n\r\tü😴"},
+		{stringType, `"a\u0000b"`, "a\x00b"},
+		{stringType, `"\ud800"`, "\ufffd"},
+		{stringType, `"\udc00\ud800x"`, "\ufffd\ufffdx"},
+		{stringType, `"\ud800\u0041"`, "\ufffdA"},
+		{stringType, "\"a\xffb\xc3\"", "a\ufffdb\ufffd"},
+		{stringType, `42`, `42`},
+		{stringType, `-1.50e3`, `-1.50e3`},
+		{stringType, `true`, `true`},
+		{stringType, `{"a": [1, "x"]}`, `{"a": [1, "x"]}`},
+		{stringType, "[\"\xff\"]", "[\"\ufffd\"]"},
+
+		{booleanType, `true`, `true`},
+		{booleanType, `false`, `false`},
+		{booleanType, `"true"`, `true`},
+		{booleanType, `"false"`, `false`},
+
+		{integerType, `0`, `0`},
+		{integerType, `-0`, `0`},
+		{integerType, `-17`, `-17`},
+		{integerType, `999999999999999999`, `999999999999999999`},
+		{integerType, `9223372036854775807`, `9223372036854775807`},
+		{integerType, `-9223372036854775808`, `-9223372036854775808`},
+		{integerType, `9007199254740993`, `9007199254740993`},
+		{integerType, `1.0`, `1`},
+		{integerType, `12.00e1`, `120`},
+		{integerType, `1e18`, `1000000000000000000`},
+		{integerType, `100e-2`, `1`},
+		{integerType, `"42"`, `42`},
+		{integerType, `"-9223372036854775808"`, `-9223372036854775808`},
+		{integerType, `"7.0"`, `7`},
+		{integerType, `0e999999999999`, `0`},
+		{`{"type":"number","airbyte_type":"integer"}`, `9007199254740993`, `9007199254740993`},
+
+		{numberType, `0`, `0`},
+		{numberType, `-0.0`, `-0`},
+		{numberType, `1.5`, `1.5`},
+		{numberType, `0.1`, `0.1`},
+		{numberType, `123456789.123456789`, `1.2345678912345679e+08`},
+		{numberType, `0.30000000000000004`, `0.30000000000000004`},
+		{numberType, `1.7976931348623157e308`, `1.7976931348623157e+308`},
+		{numberType, `1e-400`, `0`},
+		{numberType, `"2.5"`, `2.5`},
+		{numberType, `9007199254740993`, `9.007199254740992e+15`},
+		{`{"type":["integer","number"]}`, `2.5`, `2.5`},
+
+		{dateType, `"2024-02-29"`, `2024-02-29`},
+		{dateType, `"0001-01-01"`, `0001-01-01`},
+		{dateType, `"9999-12-31"`, `9999-12-31`},
+		{dateType, `"1969-12-31"`, `1969-12-31`},
+		{dateType, `"2024-02-29T00:00:00Z"`, `2024-02-29`},
+		{dateType, `"2024-02-29 00:00"`, `2024-02-29`},
+
+		{instantType, `"2024-02-29T12:34:56Z"`, `2024-02-29T12:34:56Z`},
+		{instantType, `"2024-02-29T12:34:56.789Z"`, `2024-02-29T12:34:56.789Z`},
+		{instantType, `"2024-02-29T12:34:56.123456Z"`, `2024-02-29T12:34:56.123456Z`},
+		{instantType, `"2024-02-29T12:34:56.1234569Z"`, `2024-02-29T12:34:56.123456Z`},
+		{instantType, `"2024-02-29T12:34:56,5Z"`, `2024-02-29T12:34:56.5Z`},
+		{instantType, `"2024-02-29t12:34:56z"`, `2024-02-29T12:34:56Z`},
+		{instantType, `"2024-02-29 12:34:56+02:00"`, `2024-02-29T10:34:56Z`},
+		{instantType, `"2024-02-29T12:34:56-0530"`, `2024-02-29T18:04:56Z`},
+		{instantType, `"2024-02-29T12:34:56+02"`, `2024-02-29T10:34:56Z`},
+		{instantType, `"2024-02-29T12:34Z"`, `2024-02-29T12:34:00Z`},
+		{instantType, `"2024-02-29T12:34:56"`, `2024-02-29T12:34:56Z`},
+		{instantType, `"2024-02-29 12:34:56 UTC"`, `2024-02-29T12:34:56Z`},
+		{instantType, `"2024-02-29 12:34:56 +0100"`, `2024-02-29T11:34:56Z`},
+		{instantType, `"2024-02-29"`, `2024-02-29T00:00:00Z`},
+		{instantType, `"2016-12-31T23:59:60Z"`, `2017-01-01T00:00:00Z`},
+		{instantType, `"0001-01-01T00:00:00Z"`, `0001-01-01T00:00:00Z`},
+		{instantType, `"9999-12-31T23:59:59.999999Z"`, `9999-12-31T23:59:59.999999Z`},
+		{instantType, `"1969-12-31T23:59:59.5Z"`, `1969-12-31T23:59:59.5Z`},
+		{instantType, `"2024-02-29T12:34:56\u005a"`, `2024-02-29T12:34:56Z`},
+
+		{wallClockType, `"2024-02-29T12:34:56.5"`, `2024-02-29T12:34:56.5`},
+		{wallClockType, `"2024-02-29 12:34"`, `2024-02-29T12:34:00`},
+		{wallClockType, `"2024-02-29T12:34:56Z"`, `2024-02-29T12:34:56`},
+
+		{`{"type":"string","format":"time"}`, `"12:34:56.789Z"`, `12:34:56.789Z`},
+
+		{unionType, `"text"`, `"text"`},
+		{unionType, `"\u00fc"`, `"\u00fc"`},
+		{unionType, `42`, `42`},
+		{unionType, `null`, `(null)`},
+		{`{}`, `{"b" : [ 1,2 ] , "c":null}`, `{"b" : [ 1,2 ] , "c":null}`},
+		{`{"type":"object"}`, `{"b":1}`, `{"b":1}`},
+		{`{"type":"array"}`, `[1,"x",null]`, `[1,"x",null]`},
+		{`{"type":"potato"}`, `false`, `false`},
+
+		{objectType, `{"a":1}`, `{"a":1}`},
+		{objectType, `{}`, `{"a":null}`},
+		{objectType, `{"a":null,"b":{"c":[]}}`, `{"a":null}`},
+		{objectType, `null`, `(null)`},
+		{listType, `[]`, `[]`},
+		{listType, `[1,2 , 3]`, `[1,2,3]`},
+		{listType, `[1,null]`, `[1,null]`},
+		{listType, `null`, `(null)`},
+		{`{"type":"array","items":` + objectType + `}`, `[{"a":1},null,{"b":2},{"a":3}]`, `[{"a":1},null,{"a":null},{"a":3}]`},
+		{`{"type":"array","items":` + listType + `}`, `[[1],[],null,[2,3]]`, `[[1],[],null,[2,3]]`},
+		{`{"type":"array","items":` + unionType + `}`, `["x",1]`, `["\"x\"","1"]`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.typ+tt.in, func(t *testing.T) {
+			b := newTestBatch(t, stream(properties(`"v":`+tt.typ)), Options{})
+			var d Decoder
+			if err := d.Decode([]byte(recordLine(`{"v":`+tt.in+`}`)), 1, 0, to(b)); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff([]string{"v=" + tt.want}, rowsOf(t, b)); diff != "" {
+				t.Error(diff)
+			}
+			if got := changesOf(t, b, 0); got != "" {
+				t.Errorf("reports %s", got)
+			}
+		})
+	}
+}
+
+func TestDecimalsAreExact(t *testing.T) {
+	for in, want := range map[string]string{
+		`0`: "0", `-0.0`: "0", `1`: "1.000000000", `0.1`: "0.100000000", `-0.000000001`: "-0.000000001",
+		`12345678901234567890123456789.123456789`:  "12345678901234567890123456789.123456789",
+		`-99999999999999999999999999999.999999999`: "-99999999999999999999999999999.999999999",
+		`1.50000000000000000000`:                   "1.500000000",
+		`15e-1`:                                    "1.500000000",
+		`1e28`:                                     "10000000000000000000000000000.000000000",
+		`"19.99"`:                                  "19.990000000",
+		`1e29`:                                     "tooLarge", `0.0000000001`: "tooLarge", `1e999999999`: "tooLarge", `"x"`: "wrong", `"1,5"`: "wrong",
+	} {
+		t.Run(in, func(t *testing.T) {
+			b := newTestBatch(t, stream(properties(`"v":`+numberType)), Options{Numbers: Decimal})
+			var d Decoder
+			if err := d.Decode([]byte(recordLine(`{"v":`+in+`}`)), 1, 0, to(b)); err != nil {
+				t.Fatal(err)
+			}
+			got := validRecord(t, b).Column(0).(*array.Decimal128)
+			switch changes := changesOf(t, b, 0); changes {
+			case "v:NULLED:" + string(tooLarge):
+				if want != "tooLarge" || got.IsValid(0) {
+					t.Errorf("is too large, want %s", want)
+				}
+			case "v:NULLED:" + string(wrong):
+				if want != "wrong" || got.IsValid(0) {
+					t.Errorf("is wrong, want %s", want)
+				}
+			default:
+				if s := got.Value(0).ToString(decimalScale); s != want && (want != "0" || got.Value(0).Sign() != 0) || changes != "" {
+					t.Errorf("got %s %s, want %s", s, changes, want)
+				}
+			}
+		})
+	}
+}
+
+func TestValuesThatDoNotFitBecomeNull(t *testing.T) {
+	tests := []struct {
+		typ, in string
+		reason  fit
+	}{
+		{booleanType, `1`, wrong}, {booleanType, `"yes"`, wrong}, {booleanType, `{}`, wrong},
+		{integerType, `1.5`, wrong}, {integerType, `"x"`, wrong}, {integerType, `""`, wrong}, {integerType, `" 1"`, wrong}, {integerType, `"01"`, wrong},
+		{integerType, `true`, wrong}, {integerType, `[1]`, wrong}, {integerType, `{"a":1}`, wrong}, {integerType, `"NaN"`, wrong},
+		{integerType, `9223372036854775808`, tooLarge}, {integerType, `-9223372036854775809`, tooLarge}, {integerType, `1e30`, tooLarge},
+		{integerType, `1e99999999999999999999`, tooLarge}, {integerType, `"9223372036854775808"`, tooLarge},
+		{numberType, `1e400`, tooLarge}, {numberType, `-1e400`, tooLarge}, {numberType, `"1e400"`, tooLarge},
+		{numberType, `"NaN"`, wrong}, {numberType, `"Infinity"`, wrong}, {numberType, `"0x10"`, wrong}, {numberType, `"1_000"`, wrong}, {numberType, `true`, wrong},
+		{dateType, `"2023-02-29"`, wrong}, {dateType, `"2024-2-9"`, wrong}, {dateType, `20240229`, wrong}, {dateType, `""`, wrong},
+		{dateType, `"2024-02-29T12:00:00Z"`, wrong}, {dateType, `"2024-02-29x"`, wrong},
+		{dateType, `"10000-01-01"`, tooLarge}, {dateType, `"0000-01-01"`, tooLarge}, {dateType, `"0044-03-15 BC"`, tooLarge},
+		{instantType, `"soon"`, wrong}, {instantType, `1700000000`, wrong}, {instantType, `"2024-13-01T00:00:00Z"`, wrong},
+		{instantType, `"2024-01-01T24:00:00Z"`, wrong}, {instantType, `"2024-01-01T00:60:00Z"`, wrong}, {instantType, `"2024-01-01T00:00:61Z"`, wrong},
+		{instantType, `"2024-01-01T00:00:00+25:00"`, wrong}, {instantType, `"2024-01-01T00:00:00.Z"`, wrong}, {instantType, `"2024-01-01T00:00:00 PST"`, wrong},
+		{instantType, `"2024-01-01T"`, wrong}, {instantType, `"2024-01-01T00:00:00+01:0"`, wrong},
+		{instantType, `"0001-01-01T00:00:00+01:00"`, tooLarge}, {instantType, `"9999-12-31T23:59:59-01:00"`, tooLarge}, {instantType, `"9999-12-31T23:59:60Z"`, tooLarge},
+		{wallClockType, `"2024-01-01T00:00:00+02:00"`, wrong},
+		{objectType, `"{}"`, wrong}, {objectType, `[]`, wrong}, {objectType, `1`, wrong},
+		{listType, `{}`, wrong}, {listType, `"[]"`, wrong}, {listType, `1`, wrong},
+	}
+	for _, tt := range tests {
+		t.Run(tt.typ+tt.in, func(t *testing.T) {
+			b := newTestBatch(t, stream(properties(`"v":`+tt.typ+`,"w":`+stringType)), Options{})
+			var d Decoder
+			if err := d.Decode([]byte(recordLine(`{"v":`+tt.in+`,"w":"kept"}`)), 1, 0, to(b)); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff([]string{"v=(null) w=kept"}, rowsOf(t, b)); diff != "" {
+				t.Error(diff)
+			}
+			if got, want := changesOf(t, b, 0), "v:NULLED:"+string(tt.reason); got != want {
+				t.Errorf("reports %q, want %q", got, want)
+			}
+		})
+	}
+}
