@@ -91,22 +91,20 @@ type Cell struct {
 // MarshalJSON writes an object with the columns in the table's order.
 func (r Row) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
+	out := json.NewEncoder(&b)
+	out.SetEscapeHTML(false) // text stays as it is; whoever wants it escaped does so
 	b.WriteByte('{')
 	for i, c := range r {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		name, err := json.Marshal(c.Name)
-		if err != nil {
+		if err := out.Encode(c.Name); err != nil {
 			return nil, err
 		}
-		value, err := json.Marshal(c.Value)
-		if err != nil {
-			return nil, err
-		}
-		b.Write(name)
 		b.WriteByte(':')
-		b.Write(value)
+		if err := out.Encode(c.Value); err != nil {
+			return nil, err
+		}
 	}
 	b.WriteByte('}')
 	return b.Bytes(), nil

@@ -210,3 +210,12 @@ func expectRows(t testing.TB, tbl *Table, want ...string) {
 	}
 	checkFiles(t, loaded)
 }
+
+// optionalKeys is a table's schema with nothing required, as rows could come.
+func optionalKeys(tbl *Table) *iceberg.Schema {
+	fields := tbl.schema.Fields()
+	for i := range fields {
+		fields[i].Required = false
+	}
+	return iceberg.NewSchema(0, fields...)
+}

@@ -86,14 +86,14 @@ func TestUpsertKeepsOneWinnerPerKey(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(tc.mode, " v", tc.format), func(t *testing.T) {
 			t.Parallel()
-			for seed := range uint64(4) {
+			for seed := range uint64(3) {
 				rng := rand.New(rand.NewPCG(seed, 7))
 				p := keyed(fmt.Sprint("s", seed))
 				tbl := openTable(t, openCatalog(t, t.TempDir()), p, Options{Upsert: tc.mode, FormatVersion: tc.format, TargetFileBytes: 6000})
 				want := model{}
 				order := uint64(0)
 				deletes := 0
-				for round := range 12 {
+				for round := range 10 {
 					var versions []version
 					writers := []*Writer{tbl.NewWriter(), tbl.NewWriter()}
 					for range 1 + rng.IntN(5) {
@@ -217,33 +217,29 @@ func TestUpsertOnEveryKeyAndCursorType(t *testing.T) {
 		{iceberg.PrimitiveTypes.Timestamp, "1960-01-01T00:00:00", "1970-01-01T00:00:00", "2026-01-01T00:00:00"},
 		{iceberg.DecimalTypeOf(38, 9), "-123456789012345678901234567.5", "0.000000001", "123456789012345678901234567.5"},
 		{iceberg.PrimitiveTypes.Bool, false, true, nil},
-		{iceberg.PrimitiveTypes.Float64, nil, nil, nil}, // a cursor only
+		{iceberg.PrimitiveTypes.Float64, -1.5, 0.25, 1e300},
 	} {
-		t.Run("key "+tc.typ.String(), func(t *testing.T) {
-			if tc.low == nil {
-				t.Skip("never a key")
-			}
-			p := planOf("s",
-				iceberg.NestedField{Name: "a", Type: tc.typ, Required: true},
-				iceberg.NestedField{Name: "b", Type: iceberg.PrimitiveTypes.String, Required: true},
-				iceberg.NestedField{Name: "v", Type: iceberg.PrimitiveTypes.String})
-			p.Dedup, p.Key = true, []string{"a", "b"}
-			tbl := openTable(t, openCatalog(t, t.TempDir()), p, Options{Upsert: MergeOnRead})
-			row := func(key any, v string) map[string]any { return map[string]any{"a": key, "b": "b", "v": v} }
-			commit(t, tbl, "", stage(t, tbl, 0, row(tc.low, "1"), row(tc.mid, "1")))
-			commit(t, tbl, "", stage(t, tbl, 0, row(tc.mid, "2")))
-			commit(t, tbl, "", stage(t, tbl, 0, row(tc.low, "3")))
-			got := rows(t, load(t, tbl))
-			if len(got) != 2 {
-				t.Errorf("rows %v", got)
-			}
-			checkFiles(t, load(t, tbl))
-		})
+		if !tc.typ.Equals(iceberg.PrimitiveTypes.Float64) { // which is never a key
+			t.Run("key "+tc.typ.String(), func(t *testing.T) {
+				p := planOf("s",
+					iceberg.NestedField{Name: "a", Type: tc.typ, Required: true},
+					iceberg.NestedField{Name: "b", Type: iceberg.PrimitiveTypes.String, Required: true},
+					iceberg.NestedField{Name: "v", Type: iceberg.PrimitiveTypes.String})
+				p.Dedup, p.Key = true, []string{"a", "b"}
+				tbl := openTable(t, openCatalog(t, t.TempDir()), p, Options{Upsert: MergeOnRead})
+				row := func(key any, v string) map[string]any { return map[string]any{"a": key, "b": "b", "v": v} }
+				commit(t, tbl, "", stage(t, tbl, 0, row(tc.low, "1"), row(tc.mid, "1")))
+				commit(t, tbl, "", stage(t, tbl, 0, row(tc.mid, "2")))
+				commit(t, tbl, "", stage(t, tbl, 0, row(tc.low, "3")))
+				got := rows(t, load(t, tbl))
+				if len(got) != 2 {
+					t.Errorf("rows %v", got)
+				}
+				checkFiles(t, load(t, tbl))
+			})
+		}
 		t.Run("cursor "+tc.typ.String(), func(t *testing.T) {
 			low, mid, top := tc.low, tc.mid, tc.top
-			if tc.typ.Equals(iceberg.PrimitiveTypes.Float64) {
-				low, mid, top = -1.5, 0.25, 1e300
-			}
 			p := planOf("s",
 				iceberg.NestedField{Name: "id", Type: iceberg.PrimitiveTypes.Int64, Required: true},
 				iceberg.NestedField{Name: "c", Type: tc.typ},

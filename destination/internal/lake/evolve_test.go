@@ -1,0 +1,250 @@
+package lake
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+func optional(name string, t iceberg.Type) iceberg.NestedField {
+	return iceberg.NestedField{Name: name, Type: t}
+}
+
+func required(name string, t iceberg.Type) iceberg.NestedField {
+	return iceberg.NestedField{Name: name, Type: t, Required: true}
+}
+
+func structOf(id int, fields ...iceberg.NestedField) *iceberg.StructType {
+	for i := range fields {
+		fields[i].ID = id + i
+	}
+	return &iceberg.StructType{FieldList: fields}
+}
+
+func listOf(id int, element iceberg.Type) *iceberg.ListType {
+	return &iceberg.ListType{ElementID: id, Element: element}
+}
+
+// columns names a schema's columns and their types.
+func columns(s *iceberg.Schema) []string {
+	var all []string
+	for _, f := range s.Fields() {
+		if f.Name == "_airbyte_meta" {
+			continue
+		}
+		text := f.Name + " " + f.Type.String()
+		if f.Required {
+			text += " required"
+		}
+		all = append(all, text)
+	}
+	return all
+}
+
+var (
+	anInt   = iceberg.PrimitiveTypes.Int32
+	aLong   = iceberg.PrimitiveTypes.Int64
+	aFloat  = iceberg.PrimitiveTypes.Float32
+	aDouble = iceberg.PrimitiveTypes.Float64
+	aString = iceberg.PrimitiveTypes.String
+)
+
+func TestColumnsAreAddedWidenedAndRelaxedButNeverRemoved(t *testing.T) {
+	cat := openCatalog(t, t.TempDir())
+	before := planOf("s",
+		required("id", anInt), optional("f", aFloat), optional("d", iceberg.DecimalTypeOf(20, 9)),
+		optional("gone", aString), required("gone_key", aString),
+		optional("wide", aLong),
+		optional("nested", structOf(100, optional("a", anInt), required("b", aString))),
+		optional("list", listOf(200, structOf(201, optional("x", anInt)))))
+	tbl := openTable(t, cat, before, Options{})
+	commit(t, tbl, "", stage(t, tbl, 0, map[string]any{
+		"id": 1, "f": 0.5, "d": "1.5", "gone": "g", "gone_key": "k", "wide": 1 << 40,
+		"nested": map[string]any{"a": 1, "b": "b"}, "list": []any{map[string]any{"x": 1}},
+	}))
+	after := planOf("s",
+		optional("id", aLong), optional("f", aDouble), optional("d", iceberg.DecimalTypeOf(38, 9)), optional("wide", anInt),
+		optional("nested", structOf(100, optional("a", aLong), optional("c", listOf(110, structOf(111, optional("deep", aString)))))),
+		optional("list", listOf(200, structOf(201, optional("x", aLong), optional("y", aString)))),
+		optional("new", structOf(300, optional("p", aString), optional("q", listOf(310, aLong)))))
+	tbl = openTable(t, cat, after, Options{})
+	want := []string{
+		"id long", "f double", "d decimal(38, 9)", "gone string", "gone_key string", "wide long",
+		tbl.schema.Field(6).Name + " " + tbl.schema.Field(6).Type.String(), "list list<struct<13: x: optional long, 30: y: optional string>>",
+		"new struct<32: p: optional string, 33: q: optional list<long>>",
+		"_airbyte_raw_id string required", "_airbyte_extracted_at timestamptz", "_airbyte_generation_id long",
+	}
+	got := columns(tbl.schema)
+	for i := range got { // ids differ with the order columns are numbered in
+		got[i], want[i] = withoutIDs(got[i]), withoutIDs(want[i])
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("columns (-want +got):\n%s", diff)
+	}
+	if got := withoutIDs(tbl.schema.Field(6).Type.String()); got != "struct<a: optional long, b: optional string, c: optional list<struct<deep: optional string>>>" {
+		t.Errorf("nested is %s", got)
+	}
+	seen := map[int]bool{}
+	fields, err := tbl.schema.FlatFields()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for f := range fields {
+		if seen[f.ID] {
+			t.Errorf("two fields have id %d", f.ID)
+		}
+		seen[f.ID] = true
+	}
+	if len(seen) != 30 {
+		t.Errorf("%d fields", len(seen))
+	}
+	commit(t, tbl, "", stage(t, tbl, 0, map[string]any{
+		"id": 1 << 40, "f": 1e300, "nested": map[string]any{"a": 1 << 40, "c": []any{map[string]any{"deep": "x"}}},
+		"list": []any{map[string]any{"x": 2, "y": "y"}}, "new": map[string]any{"p": "p", "q": []any{7}},
+	}))
+	expectRows(t, tbl,
+		`{"id":1,"f":0.5,"d":1.5,"gone":"g","gone_key":"k","wide":1099511627776,"nested":{"a":1,"b":"b","c":null},"list":[{"x":1,"y":null}],"new":null}`,
+		`{"id":1099511627776,"f":1e+300,"d":null,"gone":null,"gone_key":null,"wide":null,"nested":{"a":1099511627776,"b":null,"c":[{"deep":"x"}]},"list":[{"x":2,"y":"y"}],"new":{"p":"p","q":[7]}}`)
+
+	// The same plan again changes nothing, and so does an older one.
+	for _, p := range []*columnar.Plan{after, before} {
+		location := load(t, tbl).MetadataLocation()
+		openTable(t, cat, p, Options{})
+		if got := load(t, tbl).MetadataLocation(); got != location {
+			t.Errorf("the table was changed for nothing: %s", got)
+		}
+	}
+}
+
+func withoutIDs(s string) string {
+	for _, part := range strings.FieldsFunc(s, func(r rune) bool { return r == '<' || r == ' ' }) {
+		if number, ok := strings.CutSuffix(part, ":"); ok && strings.Trim(number, "0123456789") == "" {
+			s = strings.Replace(s, part+" ", "", 1)
+		}
+	}
+	return s
+}
+
+func TestAnIncompatibleTypeIsRefusedAndNothingChanged(t *testing.T) {
+	for name, tc := range map[string]struct{ have, want iceberg.Type }{
+		"string to long":    {aString, aLong},
+		"long to double":    {aLong, aDouble},
+		"double to decimal": {aDouble, iceberg.DecimalTypeOf(38, 9)},
+		"scale":             {iceberg.DecimalTypeOf(38, 9), iceberg.DecimalTypeOf(38, 2)},
+		"struct to string":  {structOf(50, optional("a", aString)), aString},
+		"string to list":    {aString, listOf(50, aString)},
+		"list of another":   {listOf(50, aString), listOf(50, aLong)},
+		"inside a struct":   {structOf(50, optional("a", aString)), structOf(50, optional("a", aLong))},
+		"zone":              {iceberg.PrimitiveTypes.Timestamp, iceberg.PrimitiveTypes.TimestampTz},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cat := openCatalog(t, t.TempDir())
+			tbl := openTable(t, cat, planOf("s", optional("c", tc.have)), Options{})
+			_, err := open(t.Context(), cat, planOf("s", optional("new", aString), optional("c", tc.want)), Options{})
+			var told *protocol.Error
+			if !errors.As(err, &told) || told.Kind != protocol.ConfigError || told.Stream == nil ||
+				!strings.Contains(told.Message, `Column "c" of table ns.s holds `) || !strings.Contains(told.Message, "Rename the table") {
+				t.Errorf("error %v", err)
+			}
+			if got := load(t, tbl).Schema(); !sameColumns(got, tbl.schema) {
+				t.Errorf("columns are %v", columns(got))
+			}
+		})
+	}
+}
+
+func TestIdentifierFieldsFollowThePlan(t *testing.T) {
+	cat := openCatalog(t, t.TempDir())
+	key := func(names ...string) *columnar.Plan {
+		p := planOf("s", required("a", aLong), required("b", aLong), optional("c", aLong))
+		p.Dedup, p.Key = true, names
+		return p
+	}
+	for _, step := range []struct {
+		plan *columnar.Plan
+		want []int
+	}{
+		{key("a"), []int{1}},
+		{key("a", "b"), []int{1, 2}},
+		{key("b"), []int{2}},
+		{key("c"), nil}, // optional: cannot be one
+		{planOf("s", required("a", aLong), required("b", aLong), optional("c", aLong)), nil},
+		{key("a"), []int{1}},
+		{planOf("s", optional("a", aLong), required("b", aLong), optional("c", aLong)), nil},
+	} {
+		tbl := openTable(t, cat, step.plan, Options{})
+		if diff := cmp.Diff(step.want, tbl.schema.IdentifierFieldIDs); len(step.want)+len(tbl.schema.IdentifierFieldIDs) > 0 && diff != "" {
+			t.Errorf("key %v: %s", step.plan.Key, diff)
+		}
+	}
+}
+
+// Processes that open one table at once with different columns all get theirs.
+func TestConcurrentOpensMakeAndEvolveOneTable(t *testing.T) {
+	dir := t.TempDir()
+	var all sync.WaitGroup
+	names := []string{"a", "b", "c", "d"}
+	for _, name := range names {
+		cat := openCatalog(t, dir)
+		all.Go(func() {
+			tbl, err := open(t.Context(), cat, planOf("s", optional("id", aLong), optional(name, aString)), Options{})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if _, ok := tbl.schema.FindFieldByName(name); !ok {
+				t.Errorf("column %s is missing in %v", name, columns(tbl.schema))
+			}
+		})
+	}
+	all.Wait()
+	tbl := openTable(t, openCatalog(t, dir), planOf("s", optional("id", aLong)), Options{})
+	for _, name := range names {
+		if _, ok := tbl.schema.FindFieldByName(name); !ok {
+			t.Errorf("column %s is missing in %v", name, columns(tbl.schema))
+		}
+	}
+}
+
+// Rows that were staged before another process changed the columns land.
+func TestACommitAfterTheColumnsChangedElsewhere(t *testing.T) {
+	cat := openCatalog(t, t.TempDir())
+	tbl := openTable(t, cat, keyed("s"), Options{})
+	commit(t, tbl, "", stage(t, tbl, 0, version{key: 1, cursor: 1, v: "a"}.row(), version{key: 2, cursor: 1, v: "a"}.row()))
+	staged := stage(t, tbl, 0, version{key: 1, cursor: 2, v: "b"}.row())
+	wider := keyed("s")
+	wider.Schema = iceberg.NewSchema(0, append(wider.Schema.Fields(), iceberg.NestedField{ID: 2000, Name: "extra", Type: aString})...)
+	openTable(t, cat, wider, Options{})
+	commit(t, tbl, "", staged)
+	if got := valuesOf(t, tbl, "v"); !cmp.Equal(got, []string{"a", "b"}) {
+		t.Errorf("rows %v", got)
+	}
+}
+
+func TestTableIsMadeForEveryReader(t *testing.T) {
+	tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), Options{})
+	loaded := load(t, tbl)
+	if v := loaded.Metadata().Version(); v != 2 {
+		t.Errorf("format version %d", v)
+	}
+	for key, want := range map[string]string{
+		table.MetadataDeleteAfterCommitEnabledKey: "true",
+		table.MetadataPreviousVersionsMaxKey:      "20",
+		table.WriteTargetFileSizeBytesKey:         "536870912",
+	} {
+		if got := loaded.Properties()[key]; got != want {
+			t.Errorf("%s is %q", key, got)
+		}
+	}
+	if f, _ := tbl.schema.FindFieldByName("_airbyte_raw_id"); !f.Required {
+		t.Error("_airbyte_raw_id is optional")
+	}
+}

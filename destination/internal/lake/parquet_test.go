@@ -1,0 +1,215 @@
+package lake
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/parquet/compress"
+	"github.com/apache/arrow-go/v18/parquet/file"
+	"github.com/apache/iceberg-go"
+	"github.com/google/go-cmp/cmp"
+)
+
+// What a reader of the file alone finds: a row group for each batch, the
+// table's field ids at every depth, zstd, and the metrics that planning needs.
+func TestDataFilesAreWhatTheManifestSays(t *testing.T) {
+	tbl := openTable(t, openCatalog(t, t.TempDir()), planOf("s",
+		optional("id", aLong), optional("at", iceberg.PrimitiveTypes.TimestampTz),
+		optional("o", structOf(100, optional("x", listOf(110, structOf(111, optional("deep", aString))))))), Options{})
+	w := tbl.NewWriter()
+	for n := range 3 {
+		rows := []map[string]any{}
+		for i := range n + 1 {
+			rows = append(rows, map[string]any{"id": 10*n + i, "at": "2026-11-23T10:00:00Z", "o": map[string]any{"x": []any{map[string]any{"deep": "d"}}}})
+		}
+		rows[0]["at"] = nil
+		if err := w.Write(t.Context(), batch(t, tbl.schema, rows...), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	staged, err := w.Close(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(staged.files) != 1 {
+		t.Fatalf("%d files", len(staged.files))
+	}
+	data := staged.files[0].data
+	in, err := file.OpenParquetFile(pathOf(t, data.FilePath()), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if in.NumRowGroups() != 3 || in.NumRows() != 6 || data.Count() != 6 {
+		t.Errorf("%d row groups, %d rows, the manifest says %d", in.NumRowGroups(), in.NumRows(), data.Count())
+	}
+	ids := map[string]int32{}
+	for i := range in.MetaData().Schema.NumColumns() {
+		c := in.MetaData().Schema.Column(i)
+		ids[c.Path()] = c.SchemaNode().FieldID()
+		chunk, err := in.MetaData().RowGroup(0).ColumnChunk(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if chunk.Compression() != compress.Codecs.Zstd {
+			t.Errorf("%s is compressed with %s", c.Path(), chunk.Compression())
+		}
+	}
+	for path, name := range map[string]string{
+		"id": "id", "at": "at", "o.x.list.element.deep": "o.x.element.deep", "_airbyte_meta.changes.list.element.reason": "_airbyte_meta.changes.element.reason",
+	} {
+		f, ok := tbl.schema.FindFieldByName(name)
+		if !ok || ids[path] != int32(f.ID) {
+			t.Errorf("%s has field id %d, the table's is %d", path, ids[path], f.ID)
+		}
+	}
+	id, _ := tbl.schema.FindFieldByName("id")
+	at, _ := tbl.schema.FindFieldByName("at")
+	low, err := iceberg.LiteralFromBytes(id.Type, data.LowerBoundValues()[id.ID])
+	if err != nil {
+		t.Fatal(err)
+	}
+	high, err := iceberg.LiteralFromBytes(id.Type, data.UpperBoundValues()[id.ID])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if low.String() != "0" || high.String() != "22" {
+		t.Errorf("id is between %s and %s", low, high)
+	}
+	if n := data.NullValueCounts()[at.ID]; n != 3 {
+		t.Errorf("%d nulls", n)
+	}
+	if want := fmt.Sprint(tbl.locations.NewDataLocation("")); !strings.HasPrefix(data.FilePath(), want) {
+		t.Errorf("%s is not under %s", data.FilePath(), want)
+	}
+	commit(t, tbl, "", staged)
+	checkFiles(t, load(t, tbl))
+}
+
+func TestFilesAreClosedAtTheTargetSize(t *testing.T) {
+	tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{TargetFileBytes: 3000})
+	w := tbl.NewWriter()
+	for n := range 20 {
+		if err := w.Write(t.Context(), batch(t, tbl.schema, map[string]any{"id": n, "v": "v"}), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := w.Close(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.files) < 2 || len(s.files) > 10 {
+		t.Errorf("%d files", len(s.files))
+	}
+	for _, f := range s.files {
+		if size := f.data.FileSizeBytes(); size > 10_000 {
+			t.Errorf("a file of %d bytes", size)
+		}
+	}
+	commit(t, tbl, "", s)
+	if n := len(rows(t, load(t, tbl))); n != 20 {
+		t.Errorf("%d rows", n)
+	}
+}
+
+func TestDictionariesAreForFewValuesOnly(t *testing.T) {
+	schema := planOf("s",
+		optional("few", aString), optional("many", aString), optional("few_numbers", aLong), optional("many_numbers", aDouble),
+		optional("o", structOf(100, optional("few", iceberg.PrimitiveTypes.Date), optional("list", listOf(110, aString)))),
+	).Schema
+	row := func(i int, text string) map[string]any {
+		return map[string]any{
+			"few": fmt.Sprint(i % 5), "many": text + fmt.Sprint(i), "few_numbers": i % 3, "many_numbers": float64(i) / 7,
+			"o": map[string]any{"few": "2026-11-23", "list": []any{"a", "b"}}, "_airbyte_raw_id": fmt.Sprint(i),
+		}
+	}
+	var short, long []map[string]any
+	for i := range 100 {
+		short, long = append(short, row(i, "")), append(long, row(i, strings.Repeat("text ", 100)))
+	}
+	e := newEncoding(batch(t, schema, short...)).properties
+	for path, want := range map[string]bool{
+		"few": true, "many": false, "few_numbers": true, "many_numbers": false, "o.few": true, "o.list.list.element": true,
+		"_airbyte_raw_id": false, "_airbyte_generation_id": true, "_airbyte_meta.sync_id": true,
+	} {
+		if got := e.DictionaryEnabledFor(path); got != want {
+			t.Errorf("dictionary for %s: %v", path, got)
+		}
+	}
+	if level := e.CompressionLevel(); level != 1 {
+		t.Errorf("numbers are compressed at level %d", level)
+	}
+	if level := newEncoding(batch(t, schema, long...)).properties.CompressionLevel(); level != 3 {
+		t.Errorf("text is compressed at level %d", level)
+	}
+}
+
+func TestKeysOfDifferentValuesHaveDifferentHashes(t *testing.T) {
+	schema := planOf("s", optional("a", aString), optional("b", aString), optional("n", aLong)).Schema
+	rec := batch(t, schema,
+		map[string]any{"a": "x", "b": "y"}, map[string]any{"a": "xy", "b": ""}, map[string]any{"a": "", "b": "xy"},
+		map[string]any{"a": nil, "b": "xy"}, map[string]any{"a": "xy", "b": nil}, map[string]any{"a": nil, "b": nil},
+		map[string]any{"a": "\x00", "b": "\x00"}, map[string]any{"a": "\x00\x00", "b": ""},
+		map[string]any{"a": "x", "b": "y", "n": 0}, map[string]any{"a": "x", "b": "y", "n": 1}, map[string]any{"a": "x", "b": "y", "n": 256},
+	)
+	k := &keyColumns{keys: []int{0, 1, 2}, cursor: -1, deleted: -1}
+	b, err := k.block(rec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, x := range b.hashes {
+		for j, y := range b.hashes[:i] {
+			if x == y {
+				t.Errorf("rows %d and %d have one hash", i, j)
+			}
+		}
+	}
+	// A key is the same whatever the width it was written with.
+	narrow := batch(t, planOf("s", optional("k", anInt)).Schema, map[string]any{"k": -7})
+	wide := batch(t, planOf("s", optional("k", aLong)).Schema, map[string]any{"k": -7})
+	one := &keyColumns{keys: []int{0}, cursor: -1, deleted: -1}
+	x, err := one.block(narrow, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	y, err := one.block(wide, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(x.hashes, y.hashes); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := one.block(batch(t, planOf("s", optional("k", aDouble)).Schema, map[string]any{"k": 1.5}), nil); err == nil || !strings.Contains(err.Error(), "cannot be of type "+arrow.PrimitiveTypes.Float64.String()) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestBoundsPruneOnlyWhatCannotOverlap(t *testing.T) {
+	long := func(v int64) []byte { b, _ := iceberg.NewLiteral(v).MarshalBinary(); return b }
+	short := func(v int32) []byte { b, _ := iceberg.NewLiteral(v).MarshalBinary(); return b }
+	decimal := iceberg.DecimalTypeOf(38, 9)
+	for name, tc := range map[string]struct {
+		typ  iceberg.Type
+		a, b []byte
+		want bool
+	}{
+		"less":                 {aLong, long(-1), long(0), true},
+		"equal":                {aLong, long(5), long(5), false},
+		"more":                 {aLong, long(1 << 40), long(2), false},
+		"narrow against wide":  {aLong, short(-5), long(-4), true},
+		"wide against narrow":  {aLong, long(-4), short(-5), false},
+		"no bound":             {aLong, nil, long(1), false},
+		"strings":              {aString, []byte("a"), []byte("aa"), true},
+		"equal strings":        {aString, []byte("a"), []byte("a"), false},
+		"decimals":             {decimal, []byte{0xff}, []byte{0x01, 0x00}, true},
+		"decimals, other way":  {decimal, []byte{0x00, 0x80}, []byte{0x7f}, false},
+		"negative decimals":    {decimal, []byte{0x80, 0x00}, []byte{0xff}, true},
+		"a type with no order": {iceberg.PrimitiveTypes.Bool, []byte{0}, []byte{1}, false},
+	} {
+		if got := below(tc.typ, tc.a, tc.b); got != tc.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
