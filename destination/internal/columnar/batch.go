@@ -151,7 +151,8 @@ func (c *constant) array(rows int, zeros func(int) []byte) arrow.ArrayData {
 	long := arrow.PrimitiveTypes.Int64
 	if c.value == nil {
 		return array.NewData(long, rows, []*memory.Buffer{
-			memory.NewBufferBytes(zeros((rows + 7) / 8)), memory.NewBufferBytes(zeros(rows * 8))}, nil, rows, 0)
+			memory.NewBufferBytes(zeros((rows + 7) / 8)), memory.NewBufferBytes(zeros(rows * 8)),
+		}, nil, rows, 0)
 	}
 	for len(c.rows) < rows {
 		c.rows = append(c.rows, *c.value)

@@ -60,7 +60,8 @@ func proseText(r *rand.Rand, size int) string {
 }
 
 var workloads = []workload{
-	{"sleep", objectSchema(`s:id i:cycle_id i:v1_id i:user_id t:created_at t:updated_at t:start t:end s:timezone_offset b:nap s:score_state
+	{
+		"sleep", objectSchema(`s:id i:cycle_id i:v1_id i:user_id t:created_at t:updated_at t:start t:end s:timezone_offset b:nap s:score_state
 		score{ stage_summary{ i:total_in_bed_time_milli i:total_awake_time_milli i:total_no_data_time_milli i:total_light_sleep_time_milli
 			i:total_slow_wave_sleep_time_milli i:total_rem_sleep_time_milli i:sleep_cycle_count i:disturbance_count }
 		sleep_needed{ i:baseline_milli i:need_from_sleep_debt_milli i:need_from_recent_strain_milli i:need_from_recent_nap_milli }
@@ -79,8 +80,10 @@ var workloads = []workload{
 				`"sleep_consistency_percentage":%d,"sleep_efficiency_percentage":%.5f}}`, r.IntN(40_000_000), r.IntN(4_000_000), r.IntN(20_000_000),
 				r.IntN(10_000_000), r.IntN(10_000_000), r.IntN(7), r.IntN(20), r.IntN(30_000_000), r.IntN(4_000_000), r.IntN(900_000), r.IntN(3_000_000),
 				12+r.Float64()*7, r.IntN(100), r.IntN(100), 70+r.Float64()*30)
-		}},
-	{"wide", objectSchema(`i:order_id i:customer_id i:store_id i:quantity i:line_count i:balance_micros n:unit_price n:discount n:weight_kg n:lat n:lon
+		},
+	},
+	{
+		"wide", objectSchema(`i:order_id i:customer_id i:store_id i:quantity i:line_count i:balance_micros n:unit_price n:discount n:weight_kg n:lat n:lon
 		s:country s:status s:sku s:email s:note t:created_at t:updated_at d:ship_date b:is_gift`),
 		func(r *rand.Rand, id int) string {
 			return fmt.Sprintf(`{"order_id":%d,"customer_id":%d,"store_id":%d,"quantity":%d,"line_count":%d,"balance_micros":%d,`+
@@ -89,12 +92,15 @@ var workloads = []workload{
 				1_000_000_000+id, r.IntN(2_000_000), r.IntN(500), r.IntN(40), r.IntN(9), r.Int64N(1<<44)-1<<43, r.Float64()*900, r.Float64()*0.4,
 				r.Float64()*25, r.Float64()*180-90, r.Float64()*360-180, 100_000+r.IntN(80_000), r.IntN(2_000_000), proseText(r, r.IntN(50)),
 				instantText(r), instantText(r), instantText(r)[:10], r.IntN(10) == 0)
-		}},
-	{"text", objectSchema(`i:id t:published_at s:title s:body s:html`),
+		},
+	},
+	{
+		"text", objectSchema(`i:id t:published_at s:title s:body s:html`),
 		func(r *rand.Rand, id int) string {
 			return fmt.Sprintf(`{"id":%d,"published_at":"%s","title":"%s","body":"%s","html":"<p class=\"lead\">%s<\/p>"}`,
 				id, instantText(r), proseText(r, 20+r.IntN(70)), proseText(r, 1500+r.IntN(6000)), proseText(r, 200+r.IntN(1300)))
-		}},
+		},
+	},
 }
 
 // lines writes about size bytes of RECORD lines.
@@ -110,7 +116,8 @@ func (w workload) lines(size int) []byte {
 
 func (w workload) batch(tb testing.TB) *Batch {
 	plan, err := NewPlan(protocol.ConfiguredStream{
-		Stream: protocol.Stream{Name: w.name, JSONSchema: json.RawMessage(w.schema)}, DestinationSyncMode: protocol.Append}, Options{})
+		Stream: protocol.Stream{Name: w.name, JSONSchema: json.RawMessage(w.schema)}, DestinationSyncMode: protocol.Append,
+	}, Options{})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -142,6 +142,8 @@ func (d *Decoder) nullKey(batch *Batch) error {
 			message = fmt.Sprintf("Stream %s: a record's primary key %q has a value that does not fit the type of its column.", plan.Stream, ch.column.path)
 		}
 	}
-	return &protocol.Error{Kind: protocol.ConfigError, Stream: &plan.Stream,
-		Message: message + " Choose another primary key, or the sync mode append."}
+	return &protocol.Error{
+		Kind: protocol.ConfigError, Stream: &plan.Stream,
+		Message: message + " Choose another primary key, or the sync mode append.",
+	}
 }

@@ -224,6 +224,9 @@ func FuzzTimestamp(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		got, fit := parseTimestamp([]byte(text), true)
+		if strings.Contains(text, `"`) {
+			return // which ends the string
+		}
 		plain, end := plainTimestamp([]byte(text+"\"\n"), 0)
 		if end > 0 && (fit != fits || plain != got || end != len(text)+1) {
 			t.Fatalf("%q: the fast path says %d, the slow one %d %s", text, plain, got, fit)

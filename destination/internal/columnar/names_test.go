@@ -26,8 +26,11 @@ func TestColumnNames(t *testing.T) {
 		{"of equal names the one without a change wins", Lowercase, []string{"Id", "id", "ID"}, []string{"id_12156e92", "id", "id_3843971d"}},
 		{"of equal names without a winner each gets a suffix", Lowercase, []string{"a b", "a.b"}, []string{"a_b_c8687a08", "a_b_2e7336dc"}},
 		{"a property named as the suffix of another", Lowercase, []string{"Id", "id", "id_12156e92"}, []string{"id_01b8fa29", "id", "id_12156e92"}},
-		{"columns of Airbyte and of Iceberg", Lowercase, []string{"_airbyte_raw_id", "_AIRBYTE_x", "_pos", "pos"},
-			[]string{"_airbyte_raw_id_8f649b7c", "_airbyte_x_f67d496f", "_pos_02d8def1", "pos"}},
+		{
+			"columns of Airbyte and of Iceberg", Lowercase,
+			[]string{"_airbyte_raw_id", "_AIRBYTE_x", "_pos", "pos"},
+			[]string{"_airbyte_raw_id_8f649b7c", "_airbyte_x_f67d496f", "_pos_02d8def1", "pos"},
+		},
 		{"preserve", Preserve, []string{"CamelCase", "ALL CAPS", "a+1", "grün", "1st", "Foo.Bar", "say \"x\"", "tab\t"}, []string{"CamelCase", "ALL CAPS", "a+1", "grün", "1st", "Foo_Bar", "say _x_", "tab_"}},
 		{"preserve: names that differ in case only", Preserve, []string{"Id", "id"}, []string{"Id_12156e92", "id"}},
 		{"preserve: 300 characters", Preserve, []string{strings.Repeat("ü", 150)}, []string{strings.Repeat("ü", 59) + "_34e3accc"}},

@@ -158,7 +158,8 @@ func airbyteFields() []field {
 		rawIDColumn:       named("_airbyte_raw_id", field{kind: kindString, key: true}),
 		extractedAtColumn: named("_airbyte_extracted_at", field{kind: kindTimestampTZ}),
 		metaColumn: named("_airbyte_meta", field{kind: kindStruct, fields: []field{
-			named("sync_id", field{kind: kindLong}), named("changes", changes)}}),
+			named("sync_id", field{kind: kindLong}), named("changes", changes),
+		}}),
 		generationColumn: named("_airbyte_generation_id", field{kind: kindLong}),
 	}
 }

@@ -138,8 +138,10 @@ func TestSchemaOfAWholeTable(t *testing.T) {
 	}
 	got := *plan
 	got.Schema, got.fields = nil, nil
-	if diff := cmp.Diff(Plan{Stream: protocol.StreamID{Namespace: "My App", Name: "s"}, Namespace: "my_app", Table: "s", Dedup: true,
-		Key: []string{"amount", "userid"}, Cursor: "z", Deleted: "_ab_cdc_deleted_at"}, got, cmp.AllowUnexported(Plan{})); diff != "" {
+	if diff := cmp.Diff(Plan{
+		Stream: protocol.StreamID{Namespace: "My App", Name: "s"}, Namespace: "my_app", Table: "s", Dedup: true,
+		Key: []string{"amount", "userid"}, Cursor: "z", Deleted: "_ab_cdc_deleted_at",
+	}, got, cmp.AllowUnexported(Plan{})); diff != "" {
 		t.Error(diff)
 	}
 }
