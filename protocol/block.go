@@ -80,7 +80,7 @@ func (in *Input) end(err error) error {
 func (in *Input) lastLine() error {
 	b := in.block
 	if line := bytes.Trim(b.buf[b.n:], " \t\r\n"); len(line) > 0 && line[0] == '{' && !json.Valid(line) {
-		return in.end(brokenMessage(in.line, errors.New("it ends in the middle")))
+		return in.end(brokenMessage(TransientError, in.line, errors.New("it ends in the middle")))
 	}
 	b.buf = append(b.buf, '\n')
 	b.n = len(b.buf)

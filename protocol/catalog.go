@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -99,22 +100,31 @@ type ConfiguredCatalog struct {
 	Streams []ConfiguredStream `json:"streams"`
 }
 
+// configuredCatalog ends the messages about a catalog that is none.
+const configuredCatalog = `A configured catalog is {"streams":[{"stream":{"name":…,"json_schema":…},"sync_mode":…,"destination_sync_mode":…}]}; ` +
+	"the streams that discover prints must be wrapped so."
+
 // ParseConfiguredCatalog reads the file given with --catalog. Its error is a
 // [ConfigError]. Sync modes are not judged: a connector knows its own.
 func ParseConfiguredCatalog(data []byte) (ConfiguredCatalog, error) {
 	var c ConfiguredCatalog
-	if err := json.Unmarshal(data, &c); err != nil {
-		return c, &Error{Kind: ConfigError, Message: "The catalog is not a configured catalog of the Airbyte protocol: " + err.Error()}
+	var wrongType *json.UnmarshalTypeError
+	switch err := json.Unmarshal(data, &c); {
+	case errors.As(err, &wrongType) && wrongType.Field != "":
+		return c, &Error{Kind: ConfigError, Message: fmt.Sprintf("The catalog's %q is of type %s where %s belongs. "+configuredCatalog,
+			wrongType.Field, wrongType.Value, jsonType(wrongType.Type))}
+	case err != nil:
+		return c, &Error{Kind: ConfigError, Message: fmt.Sprintf("The catalog is not JSON that can be read: %v. "+configuredCatalog, err)}
 	}
 	if c.Streams == nil { // as in the CATALOG message that discover prints
-		return c, &Error{Kind: ConfigError, Message: "The catalog has no list of streams. A configured catalog is {\"streams\":[{\"stream\":{\"name\":…},\"sync_mode\":…}]}."}
+		return c, &Error{Kind: ConfigError, Message: "The catalog has no list of streams. " + configuredCatalog}
 	}
 	seen := map[StreamID]bool{}
 	for i, s := range c.Streams {
 		switch {
 		case s.Stream.Name == "":
 			return c, &Error{Kind: ConfigError, Message: fmt.Sprintf(
-				"The catalog's stream number %d has no name. A configured catalog holds streams as {\"stream\":{\"name\":…},\"sync_mode\":…}; what discover prints must be wrapped so.", i+1)}
+				"The catalog's stream number %d has no name. "+configuredCatalog, i+1)}
 		case seen[s.ID()]:
 			return c, &Error{Kind: ConfigError, Message: fmt.Sprintf("The catalog names stream %q twice.", s.ID())}
 		}

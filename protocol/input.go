@@ -175,7 +175,7 @@ func (in *Input) steering(line []byte, number int64) (item Item, ok bool, err er
 	if err := json.Unmarshal(line, &m); err != nil {
 		var syntax *json.SyntaxError
 		if errors.As(err, &syntax) && beginsAsMessage(line) {
-			return Item{}, false, brokenMessage(number, err)
+			return Item{}, false, brokenMessage(SystemError, number, err)
 		}
 		in.warn("passing over a line that is no message", number, line)
 		return Item{}, false, nil
@@ -186,7 +186,8 @@ func (in *Input) steering(line []byte, number int64) (item Item, ok bool, err er
 	case "STATE":
 		s, err := ParseState(m.State)
 		if err != nil {
-			return Item{}, false, &Error{Kind: SystemError, Message: fmt.Sprintf("Line %d of the input: %v.", number, err)}
+			return Item{}, false, &Error{Kind: SystemError, Message: fmt.Sprintf(
+				"Line %d of the input is no usable STATE message: %v. The source that wrote it is at fault; report it there.", number, err)}
 		}
 		return Item{State: &s}, true, nil
 	case "TRACE":
@@ -204,8 +205,8 @@ func (in *Input) steering(line []byte, number int64) (item Item, ok bool, err er
 	return Item{}, false, nil
 }
 
-func brokenMessage(line int64, err error) error {
-	return &Error{Kind: SystemError, Message: fmt.Sprintf(
+func brokenMessage(kind Kind, line int64, err error) error {
+	return &Error{Kind: kind, Message: fmt.Sprintf(
 		"Line %d of the input is a broken message: %v. The source was cut off, or two writers wrote into each other. Run the sync again: it continues from the last acknowledged state.", line, err)}
 }
 

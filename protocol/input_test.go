@@ -124,8 +124,8 @@ func TestInput(t *testing.T) {
 			input: `{"type":"STATE","record":null,"state": {"id":12345678901234567890,"type":null,"data":{"n":1.0},"x":[ 1 ]} }` + "\n",
 			want:  []string{`state LEGACY  {"id":12345678901234567890,"type":null,"data":{"n":1.0},"x":[ 1 ]}`},
 		},
-		{name: "a state without state", input: `{"type":"STATE"}` + "\n", err: "Line 1 of the input: parsing a state: it is not a JSON object"},
-		{name: "a null state", input: `{"type":"STATE","state":null}` + "\n", err: "Line 1 of the input: parsing a state: it is not a JSON object"},
+		{name: "a state without state", input: `{"type":"STATE"}` + "\n", err: "Line 1 of the input is no usable STATE message: parsing a state: it is not a JSON object"},
+		{name: "a null state", input: `{"type":"STATE","state":null}` + "\n", err: "Line 1 of the input is no usable STATE message: parsing a state: it is not a JSON object"},
 		{
 			name:  "a state cut short in the middle of the input",
 			input: recordLine + "\n" + stateLine[:40] + "\n" + recordLine + "\n",
