@@ -49,13 +49,13 @@ const (
 func (c Completion) judge(id protocol.StreamID, e ending) verdict {
 	switch {
 	case e.interrupted:
-		return e.unproven(nil)
+		return e.verdict(nil)
 	case e.status == protocol.Complete:
 		return verdict{keep: everything}
 	case e.status == protocol.Incomplete:
-		return e.unproven(unproven(id, "the source reported it INCOMPLETE"))
+		return e.unproven(id, "the source reported it INCOMPLETE")
 	case e.anyStatus:
-		return e.unproven(unproven(id, "the input ended without the stream's COMPLETE status"))
+		return e.unproven(id, noProof)
 	case !e.replacesRows && e.uncovered == 0 && c != strict:
 		return verdict{keep: everything}
 	case c == endOfInput:
@@ -65,20 +65,30 @@ func (c Completion) judge(id protocol.StreamID, e ending) verdict {
 	case c == stateHint && e.replacesRows && !e.generations && e.states && e.uncovered == 0:
 		return verdict{keep: everything, warning: "the input carries no statuses: taking the STATE at the stream's end as proof that it is complete"}
 	case e.uncovered > 0 && e.states:
-		return e.unproven(unproven(id, fmt.Sprintf("%d records came after its last STATE and no COMPLETE status", e.uncovered)))
+		return e.unproven(id, fmt.Sprintf("of its records, %d came after its last STATE, and no COMPLETE status", e.uncovered))
 	}
-	return e.unproven(unproven(id, "the input ended without the stream's COMPLETE status"))
+	return e.unproven(id, noProof)
 }
 
-func (e ending) unproven(err error) verdict {
+const noProof = "the input ended without the stream's COMPLETE status"
+
+// verdict is that on a stream of which not everything is there.
+func (e ending) verdict(err error) verdict {
 	if e.replacesRows {
 		return verdict{keep: nothing, err: err}
 	}
 	return verdict{keep: toState, err: err}
 }
 
-func unproven(id protocol.StreamID, why string) error {
-	return &protocol.Error{Kind: protocol.TransientError, Stream: &id, Message: fmt.Sprintf(
-		"Stream %s was not received completely: %s. What its states cover is kept; run the sync again to get the rest. "+
-			`For a source that never sends statuses, "completion":"eof" takes the end of the input as proof.`, id, why)}
+func (e ending) unproven(id protocol.StreamID, why string) verdict {
+	message := fmt.Sprintf("Stream %s was not received completely: %s.", id, why)
+	if e.replacesRows {
+		message += " Its table is as it was before. Run the sync again."
+	} else {
+		message += " What its states cover is kept. Run the sync again to get the rest."
+	}
+	if !e.anyStatus {
+		message += ` For a source that never sends statuses, "completion":"eof" takes the end of the input as proof.`
+	}
+	return e.verdict(&protocol.Error{Kind: protocol.TransientError, Stream: &id, Message: message})
 }

@@ -3,8 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"net/url"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -30,14 +28,14 @@ type Config struct {
 	Names      columnar.Names   `json:"names,omitempty" jsonschema:"title=Names,enum=lowercase,enum=preserve,default=lowercase" jsonschema_description:"Tables and columns are named in a-z, 0-9 and _ only, or as the source names them." jsonschema_extras:"order=7"`
 	Completion Completion       `json:"completion,omitempty" jsonschema:"title=Completion,enum=strict,enum=state_hint,enum=eof,default=state_hint" jsonschema_description:"What proves that a source has sent all of a stream, before an overwrite replaces what was there. strict: its COMPLETE status; state_hint: where a runner sends no statuses at all, a STATE as the stream's last message; eof: where it sends none, the end of the input." jsonschema_extras:"order=8"`
 	Commit     Commit           `json:"commit,omitempty" jsonschema:"title=Commit" jsonschema_description:"When rows become visible: at the first STATE after any of these." jsonschema_extras:"order=9"`
-	Memory     int              `json:"memory_mebibytes,omitempty" jsonschema:"title=Memory (MiB),default=512,minimum=128" jsonschema_description:"The memory the process may use." jsonschema_extras:"order=10"`
+	Memory     int              `json:"memory_mebibytes,omitempty" jsonschema:"title=Memory (MiB),default=512,minimum=128,maximum=1048576" jsonschema_description:"The memory the process may use." jsonschema_extras:"order=10"`
 }
 
 // Commit says when a commit is due.
 type Commit struct {
-	MaxRows      int64 `json:"max_rows,omitempty" jsonschema:"title=Rows,default=1000000,minimum=1" jsonschema_description:"Rows since the last commit." jsonschema_extras:"order=0"`
-	MaxMebibytes int64 `json:"max_mebibytes,omitempty" jsonschema:"title=Input (MiB),default=256,minimum=1" jsonschema_description:"Mebibytes of input since the last commit." jsonschema_extras:"order=1"`
-	MaxSeconds   int64 `json:"max_seconds,omitempty" jsonschema:"title=Seconds,default=300,minimum=1" jsonschema_description:"Seconds since the first row that is not committed." jsonschema_extras:"order=2"`
+	MaxRows      int64 `json:"max_rows,omitempty" jsonschema:"title=Rows,default=1000000,minimum=1,maximum=1000000000" jsonschema_description:"Rows since the last commit." jsonschema_extras:"order=0"`
+	MaxMebibytes int64 `json:"max_mebibytes,omitempty" jsonschema:"title=Input (MiB),default=256,minimum=1,maximum=1048576" jsonschema_description:"Mebibytes of input since the last commit." jsonschema_extras:"order=1"`
+	MaxSeconds   int64 `json:"max_seconds,omitempty" jsonschema:"title=Seconds,default=300,minimum=1,maximum=86400" jsonschema_description:"Seconds since the first row that is not committed." jsonschema_extras:"order=2"`
 }
 
 func (c Commit) maxAge() time.Duration { return time.Duration(c.MaxSeconds) * time.Second }
@@ -80,13 +78,11 @@ func parseConfig(raw json.RawMessage) (Config, error) {
 	return c, c.validate()
 }
 
+// validate leaves the catalog, and a warehouse that it cannot reach, to package
+// catalogs.
 func (c Config) validate() error {
 	if c.Warehouse == "" {
 		return configError(`The configuration has no "warehouse". Give the directory the tables shall live in, as in "file:///local/lake".`)
-	}
-	u, err := url.Parse(c.Warehouse)
-	if err != nil || u.Scheme != "file" || u.Host != "" || !path.IsAbs(u.Path) || path.Clean(u.Path) == "/" {
-		return configError(`The configuration's "warehouse" is %q. It must be file:/// and an absolute path, as in "file:///local/lake".`, c.Warehouse)
 	}
 	if c.Storage.Type != "local" {
 		return configError(`The configuration's "storage.type" is %q. The storage there is: local.`, c.Storage.Type)
@@ -105,18 +101,22 @@ func (c Config) validate() error {
 			return configError("The configuration's %q is %q. It must be one of %s.", choice.key, choice.value, strings.Join(choice.allowed, ", "))
 		}
 	}
-	for _, least := range []struct {
-		key        string
-		value, min int64
+	for _, number := range []struct {
+		key              string
+		value, min, most int64
 	}{
-		{"commit.max_rows", c.Commit.MaxRows, 1},
-		{"commit.max_mebibytes", c.Commit.MaxMebibytes, 1},
-		{"commit.max_seconds", c.Commit.MaxSeconds, 1},
-		{"memory_mebibytes", int64(c.Memory), 128},
+		{"commit.max_rows", c.Commit.MaxRows, 1, 1_000_000_000},
+		{"commit.max_mebibytes", c.Commit.MaxMebibytes, 1, 1 << 20},
+		{"commit.max_seconds", c.Commit.MaxSeconds, 1, 24 * 60 * 60},
+		{"memory_mebibytes", int64(c.Memory), 128, 1 << 20},
 	} {
-		if least.value < least.min {
-			return configError("The configuration's %q is %d. It must be at least %d.", least.key, least.value, least.min)
+		if number.value < number.min || number.value > number.most {
+			return configError("The configuration's %q is %d. It must be from %d to %d.", number.key, number.value, number.min, number.most)
 		}
+	}
+	// After the choices, since "names" says what is legal.
+	if legal := c.Names.Legal(c.Namespace); c.Namespace != legal {
+		return configError(`The configuration's "namespace" is %q, which not every engine can read. Write %q, or leave it away for "airbyte".`, c.Namespace, legal)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ type destination struct{}
 
 func (destination) Spec() protocol.Spec {
 	return protocol.Spec{
+		DocumentationURL:              "https://github.com/ingest-connectors/whoop-iceberg/blob/main/docs/destination.md",
 		ConnectionSpecification:       protocol.Reflect(&Config{}, "Apache Iceberg"),
 		SupportsIncremental:           true,
 		SupportedDestinationSyncModes: []protocol.DestinationSyncMode{protocol.Append, protocol.Overwrite, protocol.AppendDedup},

@@ -8,8 +8,8 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-func main() {
-	protocol.Main(func(ctx context.Context, env protocol.Env) int {
-		return protocol.RunDestination(ctx, destination{}, env, stateCommand, tablesCommand, previewCommand)
-	})
+func main() { protocol.Main(run) }
+
+func run(ctx context.Context, env protocol.Env) int {
+	return protocol.RunDestination(ctx, destination{}, env, stateCommand, tablesCommand, previewCommand)
 }

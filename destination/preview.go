@@ -24,12 +24,15 @@ var previewCommand = protocol.Command{
 		limit := flags.Int("limit", 10, "how many rows at most; 0: all")
 		asJSON := flags.Bool("json", false, "print one JSON object a line")
 		return func(ctx context.Context, env protocol.Env) error {
+			switch {
+			case len(env.Args) != 1:
+				return configError("Usage: preview STREAM --config FILE [--namespace NS] [--limit N] [--json]")
+			case *limit < 0:
+				return configError("preview cannot show %d rows. Give --limit a number, or 0 for all of them.", *limit)
+			}
 			config, err := readConfig(*configPath)
 			if err != nil {
 				return err
-			}
-			if len(env.Args) != 1 || *limit < 0 {
-				return configError("Usage: preview --config FILE [--namespace NS] [--limit N] [--json] STREAM")
 			}
 			return preview(ctx, config, protocol.StreamID{Namespace: *namespace, Name: env.Args[0]}, *limit, *asJSON, env)
 		}
@@ -91,15 +94,16 @@ func printRow(env protocol.Env, number int, row lake.Row) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "-- row %d\n", number)
 	for _, c := range row {
-		text, plain := c.Value.(string)
-		if !plain {
-			raw, err := json.Marshal(c.Value)
-			if err != nil {
-				return err
-			}
-			text = string(raw)
+		fmt.Fprintf(&b, "%-*s  ", width, c.Name)
+		if text, plain := c.Value.(string); plain {
+			fmt.Fprintln(&b, text)
+			continue
 		}
-		fmt.Fprintf(&b, "%-*s  %s\n", width, c.Name, text)
+		out := json.NewEncoder(&b)
+		out.SetEscapeHTML(false)
+		if err := out.Encode(c.Value); err != nil {
+			return err
+		}
 	}
 	_, err := fmt.Fprint(env.Stdout, b.String())
 	return err

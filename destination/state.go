@@ -22,12 +22,12 @@ var stateCommand = protocol.Command{
 		configPath := configFlag(flags)
 		catalogPath := flags.String("catalog", "", "path of the configured catalog whose streams to look for")
 		return func(ctx context.Context, env protocol.Env) error {
+			if len(env.Args) > 0 || *catalogPath == "" {
+				return configError("Usage: state --config FILE --catalog FILE")
+			}
 			config, err := readConfig(*configPath)
 			if err != nil {
 				return err
-			}
-			if *catalogPath == "" {
-				return configError("state needs --catalog with the path of the configured catalog.")
 			}
 			data, err := os.ReadFile(*catalogPath)
 			if err != nil {

@@ -22,6 +22,9 @@ var tablesCommand = protocol.Command{
 		configPath := configFlag(flags)
 		asJSON := flags.Bool("json", false, "print a JSON array")
 		return func(ctx context.Context, env protocol.Env) error {
+			if len(env.Args) > 0 {
+				return configError("Usage: tables --config FILE [--json]")
+			}
 			config, err := readConfig(*configPath)
 			if err != nil {
 				return err
@@ -80,14 +83,18 @@ func describeTables(ctx context.Context, config Config) ([]description, error) {
 }
 
 func printTables(env protocol.Env, found []description) error {
+	width := len("table")
+	for _, i := range found {
+		width = max(width, len(i.Table))
+	}
 	w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "table\trows\tfiles\tdelete files\tbytes\tsnapshots\tlast commit\t")
+	fmt.Fprintf(w, "%-*s\trows\tfiles\tdelete files\tbytes\tsnapshots\tlast commit\t\n", width, "table")
 	for _, i := range found {
 		committed := "never"
 		if !i.LastCommit.IsZero() {
 			committed = i.LastCommit.UTC().Format(time.RFC3339)
 		}
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%s\t\n", i.Table, i.Rows, i.DataFiles, i.PositionDeletes+i.EqualityDeletes, i.Bytes, i.Snapshots, committed)
+		fmt.Fprintf(w, "%-*s\t%d\t%d\t%d\t%d\t%d\t%s\t\n", width, i.Table, i.Rows, i.DataFiles, i.PositionDeletes+i.EqualityDeletes, i.Bytes, i.Snapshots, committed)
 	}
 	return w.Flush()
 }

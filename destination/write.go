@@ -26,7 +26,7 @@ import (
 // One goroutine follows the input in order. It commits a stream only where one
 // of the stream's states stands, so that the rows of a snapshot are exactly
 // those that its state covers.
-func (destination) Write(ctx context.Context, job protocol.WriteJob, out *protocol.Emitter) error {
+func (destination) Write(ctx context.Context, job protocol.WriteJob, out *protocol.Emitter) (err error) {
 	config, err := parseConfig(job.Config)
 	if err != nil {
 		return err
@@ -40,7 +40,15 @@ func (destination) Write(ctx context.Context, job protocol.WriteJob, out *protoc
 	if err != nil {
 		return err
 	}
+	defer func() {
+		if closeErr := catalog.Close(); closeErr != nil && err == nil {
+			err = fmt.Errorf("closing the catalog: %w", closeErr)
+		}
+	}()
 	for _, l := range streams.all {
+		if l.plan.Schema.Field(0).Name == "_airbyte_raw_id" { // the first of Airbyte's own, which come last
+			out.Logger().Warn("the stream's schema in the catalog declares no properties, so its rows will hold none", "stream", l.id.String())
+		}
 		if l.table, err = lake.Open(ctx, catalog, l.plan, lake.Options{Upsert: config.Upsert}); err != nil {
 			return fmt.Errorf("opening the table of stream %s: %w", l.id, err)
 		}
@@ -136,6 +144,10 @@ func (w *writer) follow(ctx, working context.Context, in *protocol.Input, jobs c
 				return w.finish(working, false)
 			}
 			if it.err != nil {
+				// What came before is as good as before any other end.
+				if err := w.finish(working, true); err != nil {
+					return errors.Join(it.err, err)
+				}
 				return it.err
 			}
 			if err := w.take(working, it.Item, jobs); err != nil {
@@ -243,7 +255,8 @@ func (w *writer) settled(ctx context.Context) error {
 	}
 }
 
-// finish commits what is left when the input is over, as far as it is proven.
+// finish commits what is left when the input is over, as far as it is proven,
+// and reports the streams that were not received completely.
 func (w *writer) finish(ctx context.Context, interrupted bool) error {
 	if err := w.each(ctx, (*worker).idle); err != nil {
 		return err
@@ -258,14 +271,22 @@ func (w *writer) finish(ctx context.Context, interrupted bool) error {
 	if err := w.commit(ctx, c); err != nil {
 		return err
 	}
-	var failed []error
+	failed := false
 	for _, v := range verdicts {
 		if v.warning != "" {
 			w.log.Warn(v.warning, "stream", v.lane.id.String())
 		}
-		failed = append(failed, v.err)
+		if v.err != nil {
+			failed = true
+			if err := w.out.Fail(v.lane.id, v.err); err != nil {
+				return err
+			}
+		}
 	}
-	return errors.Join(failed...)
+	if failed {
+		return protocol.ErrStreamsFailed
+	}
+	return nil
 }
 
 // collect has the workers close the files of the commit's lanes.
