@@ -13,7 +13,7 @@ import (
 type kind uint8
 
 const (
-	kindJSON   kind = iota // any JSON, as text
+	kindJSON   kind = iota // any JSON, as text as it came: a string keeps its quotes
 	kindString             // anything that is no string as its JSON text
 	kindBoolean
 	kindLong
