@@ -115,7 +115,7 @@ func (c *Catalog) CommitTable(ctx context.Context, id table.Identifier, reqs []t
 		// The library checks requirements against the table it has just
 		// loaded, before it writes anything, and reports a stale parent
 		// without a type.
-		if strings.Contains(err.Error(), "requirement failed") {
+		if strings.Contains(strings.ToLower(err.Error()), "requirement failed") {
 			err = fmt.Errorf("%w: %w", table.ErrCommitFailed, err)
 		} else {
 			err = c.classify(err)

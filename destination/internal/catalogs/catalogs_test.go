@@ -219,11 +219,15 @@ func TestAStaleCommitIsRefusedForCertain(t *testing.T) {
 		t.Fatal(err)
 	}
 	head := int64(7)
-	_, _, err = cat.CommitTable(t.Context(), id,
-		[]table.Requirement{table.AssertTableUUID(stale.Metadata().TableUUID()), table.AssertRefSnapshotID(table.MainBranch, &head)},
-		[]table.Update{table.NewSetPropertiesUpdate(iceberg.Properties{"k": "v"})})
-	if !errors.Is(err, table.ErrCommitFailed) {
-		t.Errorf("error %v", err)
+	for _, requirement := range []table.Requirement{
+		table.AssertRefSnapshotID(table.MainBranch, &head), table.AssertCurrentSchemaID(7), table.AssertLastAssignedFieldID(7),
+	} {
+		_, _, err = cat.CommitTable(t.Context(), id,
+			[]table.Requirement{table.AssertTableUUID(stale.Metadata().TableUUID()), requirement},
+			[]table.Update{table.NewSetPropertiesUpdate(iceberg.Properties{"k": "v"})})
+		if !errors.Is(err, table.ErrCommitFailed) {
+			t.Errorf("%s: error %v", requirement.GetType(), err)
+		}
 	}
 	if now, err := cat.LoadTable(t.Context(), id); err != nil || now.MetadataLocation() != stale.MetadataLocation() {
 		t.Errorf("the table moved: %v", err)

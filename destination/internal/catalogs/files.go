@@ -1,10 +1,8 @@
 package catalogs
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -33,7 +31,7 @@ var syncLocalFiles = sync.OnceFunc(func() {
 // database does sync, would name files that are empty or gone.
 type localFiles struct{ iceio.LocalFS }
 
-// Create opens a new file for buffered writing, making its directories.
+// Create opens a new file for writing, making its directories.
 func (localFiles) Create(name string) (iceio.FileWriter, error) {
 	path := localPath(name)
 	if err := makeDirs(filepath.Dir(path)); err != nil {
@@ -43,7 +41,7 @@ func (localFiles) Create(name string) (iceio.FileWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &syncedFile{Writer: bufio.NewWriterSize(f, 1<<18), file: f}, nil
+	return syncedFile{f}, nil
 }
 
 // WriteFile writes a new file.
@@ -56,27 +54,13 @@ func (l localFiles) WriteFile(name string, content []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-type syncedFile struct {
-	*bufio.Writer
-	file   *os.File
-	closed bool
-}
+type syncedFile struct{ *os.File }
 
-func (f *syncedFile) ReadFrom(r io.Reader) (int64, error) { return f.Writer.ReadFrom(r) }
-
-func (f *syncedFile) Close() error {
-	if f.closed {
-		return os.ErrClosed
-	}
-	f.closed = true
-	err := f.Flush()
-	if err == nil {
-		err = f.file.Sync()
-	}
-	if err := errors.Join(err, f.file.Close()); err != nil {
+func (f syncedFile) Close() error {
+	if err := errors.Join(f.Sync(), f.File.Close()); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(f.file.Name()))
+	return syncDir(filepath.Dir(f.Name()))
 }
 
 // makeDirs is os.MkdirAll with every new entry on disk.

@@ -95,6 +95,13 @@ func (a *attempts) run(ctx context.Context, stage func(context.Context, *table.T
 		if err != nil {
 			return a.giveUp(ctx, fmt.Errorf("loading table %s: %w", t, err))
 		}
+		if base.Metadata().TableUUID() != t.uuid {
+			// The files carry the field ids of the table that was opened.
+			return a.giveUp(ctx, &protocol.Error{
+				Kind: protocol.TransientError, Stream: &t.plan.Stream,
+				Message: fmt.Sprintf("Table %s was dropped and made anew by another program during this sync. Start the sync again.", t),
+			})
+		}
 		if a.doubt != nil && a.landed(base) {
 			return nil
 		}

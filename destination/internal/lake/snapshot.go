@@ -19,19 +19,31 @@ import (
 // is written here, from the library's manifest writers.
 type change struct {
 	operation table.Operation
-	add       []iceberg.DataFile  // data files and position delete files
-	remove    map[string]struct{} // paths of live data files and delete files
-	touched   map[string]struct{} // paths of the manifests that name those
-	made      []string            // files written for this attempt alone
-	unused    []string            // staged files that are not needed once it has landed
+	add       []iceberg.DataFile   // data files and position delete files
+	remove    map[fileKey]struct{} // live data files and delete files
+	touched   map[string]struct{}  // paths of the manifests that name those
+	made      []string             // files written for this attempt alone
+	unused    []string             // staged files that are not needed once it has landed
 }
 
 func (c *change) drop(data iceberg.DataFile, manifest string) {
 	if c.remove == nil {
-		c.remove, c.touched = map[string]struct{}{}, map[string]struct{}{}
+		c.remove, c.touched = map[fileKey]struct{}{}, map[string]struct{}{}
 	}
-	c.remove[data.FilePath()] = struct{}{}
+	c.remove[keyOf(data)] = struct{}{}
 	c.touched[manifest] = struct{}{}
+}
+
+// fileKey tells the files of a snapshot apart. One Puffin file may hold the
+// deletion vectors of several data files, with an entry for each.
+type fileKey struct{ path, references string }
+
+func keyOf(f iceberg.DataFile) fileKey {
+	k := fileKey{path: f.FilePath()}
+	if ref := f.ReferencedDataFile(); ref != nil && f.FileFormat() == iceberg.PuffinFile {
+		k.references = *ref
+	}
+	return k
 }
 
 func (c *change) empty() bool { return len(c.add) == 0 && len(c.remove) == 0 }
@@ -178,7 +190,7 @@ func (w *snapshotWriter) manifests(ctx context.Context, content iceberg.Manifest
 			if err != nil {
 				return nil, fmt.Errorf("rewriting manifest %s: %w", m.FilePath(), err)
 			}
-			if _, gone := w.c.remove[entry.DataFile().FilePath()]; gone {
+			if _, gone := w.c.remove[keyOf(entry.DataFile())]; gone {
 				w.total.remove(entry.DataFile())
 				sequence := entry.SequenceNum()
 				entry = iceberg.NewManifestEntry(iceberg.EntryStatusDELETED, &w.id, &sequence, entry.FileSequenceNum(), entry.DataFile())
@@ -297,17 +309,23 @@ func newSnapshotID(meta table.Metadata) int64 {
 // the counts.
 type summary struct{ added, removed fileCounts }
 
-type fileCounts struct{ dataFiles, records, deleteFiles, positions, bytes int64 }
+type fileCounts struct{ dataFiles, records, deleteFiles, positionFiles, positions, equalityFiles, equalities, bytes int64 }
 
 func (c *fileCounts) add(f iceberg.DataFile) {
 	c.bytes += f.FileSizeBytes()
-	if f.ContentType() == iceberg.EntryContentData {
+	switch f.ContentType() {
+	case iceberg.EntryContentData:
 		c.dataFiles++
 		c.records += f.Count()
-		return
+	case iceberg.EntryContentPosDeletes:
+		c.deleteFiles++
+		c.positionFiles++
+		c.positions += f.Count()
+	default:
+		c.deleteFiles++
+		c.equalityFiles++
+		c.equalities += f.Count()
 	}
-	c.deleteFiles++
-	c.positions += f.Count()
 }
 
 func (s *summary) add(f iceberg.DataFile)    { s.added.add(f) }
@@ -327,10 +345,11 @@ func (s *summary) after(parent *table.Snapshot, op table.Operation, token string
 		{"added-data-files", "deleted-data-files", "total-data-files", s.added.dataFiles, s.removed.dataFiles},
 		{"added-records", "deleted-records", "total-records", s.added.records, s.removed.records},
 		{"added-delete-files", "removed-delete-files", "total-delete-files", s.added.deleteFiles, s.removed.deleteFiles},
-		{"added-position-delete-files", "removed-position-delete-files", "", s.added.deleteFiles, s.removed.deleteFiles},
+		{"added-position-delete-files", "removed-position-delete-files", "", s.added.positionFiles, s.removed.positionFiles},
 		{"added-position-deletes", "removed-position-deletes", "total-position-deletes", s.added.positions, s.removed.positions},
 		{"added-files-size", "removed-files-size", "total-files-size", s.added.bytes, s.removed.bytes},
-		{"", "", "total-equality-deletes", 0, 0},
+		{"added-equality-delete-files", "removed-equality-delete-files", "", s.added.equalityFiles, s.removed.equalityFiles},
+		{"added-equality-deletes", "removed-equality-deletes", "total-equality-deletes", s.added.equalities, s.removed.equalities},
 	} {
 		if n.plus > 0 {
 			props[n.added] = strconv.FormatInt(n.plus, 10)

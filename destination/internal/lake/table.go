@@ -16,6 +16,7 @@ import (
 	"github.com/apache/iceberg-go/catalog"
 	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
+	"github.com/google/uuid"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -53,6 +54,7 @@ type Table struct {
 
 	patience time.Duration // the longest pause between attempts to commit
 
+	uuid      uuid.UUID
 	schema    *iceberg.Schema // as it was when the table was opened
 	spec      iceberg.PartitionSpec
 	locations table.LocationProvider
@@ -123,7 +125,7 @@ func (t *Table) use(ctx context.Context, loaded *table.Table) error {
 	if spec := loaded.Spec(); spec.NumFields() > 0 {
 		return t.configError(nil, "Table %s is partitioned, which this version does not write. Write the stream to another namespace.", t)
 	}
-	t.files, t.schema, t.spec = files, loaded.Schema(), loaded.Spec()
+	t.files, t.uuid, t.schema, t.spec = files, loaded.Metadata().TableUUID(), loaded.Schema(), loaded.Spec()
 	return nil
 }
 
