@@ -45,7 +45,8 @@ import (
 //	    The STATE messages of the last run are, byte for byte, the lines of FILE.
 //	rows STREAM FILE [FLAGS…]
 //	    What preview shows of a stream, but for Airbyte's own columns, are the
-//	    lines of FILE. The order of rows has no meaning.
+//	    lines of FILE. The order of rows has no meaning. The last run stays what
+//	    it was.
 func TestScripts(t *testing.T) {
 	command := func(f func(*scenario, bool, ...string)) func(*testscript.TestScript, bool, []string) {
 		return func(ts *testscript.TestScript, neg bool, args []string) {
@@ -255,9 +256,12 @@ func (s *scenario) rows(_ bool, args ...string) {
 	if !slices.Contains(args, "--config") {
 		preview = append(preview, "--config", "config.json")
 	}
+	last := s.last
 	s.destination(false, append(preview, args[2:]...)...)
+	stdout := string(s.last.Stdout)
+	s.last = last
 	var got []string
-	for line := range strings.Lines(string(s.last.Stdout)) {
+	for line := range strings.Lines(stdout) {
 		data, _, ours := strings.Cut(line, `"_airbyte_raw_id":`) // which come last
 		if !ours {
 			s.Fatalf("a row without Airbyte's columns: %s", line)
