@@ -19,22 +19,6 @@ trap 'exit 130' INT TERM
 
 title() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 
-# A configured catalog from what discover prints: streams that can be read incrementally are kept by key, the others replaced.
-configure() {
-  awk '/"type":"CATALOG"/ {
-    sub(/^.*"streams":\[/, ""); sub(/\][^]]*$/, "")
-    n = split($0, stream, /,\{"name":/)
-    printf "{\"streams\":["
-    for (i = 1; i <= n; i++) {
-      if (i > 1) stream[i] = "{\"name\":" stream[i]
-      modes = "\"sync_mode\":\"full_refresh\",\"destination_sync_mode\":\"overwrite\""
-      if (stream[i] ~ /"incremental"/) modes = "\"sync_mode\":\"incremental\",\"destination_sync_mode\":\"append_dedup\""
-      printf "%s{\"stream\":%s,%s}", (i > 1 ? ",\n" : ""), stream[i], modes
-    }
-    print "]}"
-  }'
-}
-
 # sync [--state FILE]: one sync, with the number of records that crossed the pipe, stream by stream.
 sync() {
   if ! bin/source read --config "$work/source.json" --catalog "$work/catalog.json" "$@" |
@@ -61,7 +45,7 @@ bin/source check --config "$work/source.json"
 api=$(sed -n 's|.*"api_url": *"\([^"]*\)".*|\1|p' "$work/source.json")
 
 printf '{"warehouse": "file://%s", "namespace": "whoop"}\n' "$PWD/lake" > lake/destination.json
-bin/source discover --config "$work/source.json" | configure > "$work/catalog.json"
+bin/source catalog > "$work/catalog.json"
 
 title "source read | destination write: records by stream"
 sync
