@@ -76,9 +76,17 @@ type inProcess struct{ handler http.Handler }
 
 func (p inProcess) RoundTrip(req *http.Request) (resp *http.Response, err error) {
 	w := httptest.NewRecorder()
+	if req.Body == nil { // as a server would have it
+		req = req.Clone(req.Context())
+		req.Body = http.NoBody
+	}
 	defer func() {
-		if recover() != nil {
+		switch p := recover(); p {
+		case nil:
+		case http.ErrAbortHandler:
 			err = fmt.Errorf("connection reset by peer")
+		default:
+			panic(p)
 		}
 	}()
 	p.handler.ServeHTTP(w, req)

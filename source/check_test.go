@@ -1,0 +1,94 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
+)
+
+func TestCheck(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(w *world)
+		want  []string // of the message; none: it succeeds
+	}{
+		"good":   {func(*world) {}, nil},
+		"no app": {func(w *world) { w.credential("client_id", "another"); w.clock.Advance(day) }, []string{"client_id"}},
+		"wrong secret": {
+			func(w *world) { w.credential("client_secret", "wrong"); w.clock.Advance(day) },
+			[]string{"does not accept the client_id with this client_secret"},
+		},
+		"revoked":   {func(w *world) { w.server.Revoke() }, []string{"no longer accepts the refresh token", "consent again"}},
+		"spent":     {func(w *world) { w.credential("refresh_token", "spent-1234567"); w.clock.Advance(day) }, []string{"used elsewhere"}},
+		"expired":   {func(w *world) { w.clock.Advance(day) }, nil},
+		"no access": {func(w *world) { w.credential("access_token", "") }, nil},
+		"two scopes": {func(w *world) {
+			w.grant("read:cycles", "read:profile", "read:recovery", "read:body_measurement", "offline")
+		}, []string{"read:sleep, which sleep, sleep_for_cycle, sleep_by_id need", "read:workout, which workout, workout_by_id need"}},
+		"no profile": {func(w *world) {
+			w.grant("read:cycles", "read:sleep", "read:workout", "read:recovery", "read:body_measurement", "offline")
+		}, []string{"read:profile, which profile, body_measurement need"}},
+		"no body": {func(w *world) {
+			w.server.SetFaults(sandbox.Fault{Path: "/developer/v2/user/measurement", Action: sandbox.Replace, Status: 404, Times: -1})
+		}, nil},
+		"out of order": {func(w *world) {
+			w.server.SetFaults(sandbox.Fault{Path: "/developer", Action: sandbox.Replace, Status: 502, Times: -1})
+		}, []string{"did not answer properly"}},
+		"token endpoint out of order": {
+			func(w *world) {
+				w.clock.Advance(day)
+				w.server.SetFaults(sandbox.Fault{Path: "/oauth", Action: sandbox.Replace, Status: 500, Times: -1})
+			}, []string{"token endpoint did not answer"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := young(t, 1, 2, nil)
+				c.spoil(w)
+				r := protocoltest.Source(t, w.source, "check", "--config", protocoltest.File(t, w.config))
+				var status *protocoltest.ConnectionStatus
+				for _, m := range r.Messages {
+					if m.ConnectionStatus != nil {
+						status = m.ConnectionStatus
+					}
+				}
+				if r.Code != 0 || status == nil || (status.Status == "SUCCEEDED") != (c.want == nil) {
+					t.Fatalf("exit code %d, %+v, %v", r.Code, status, r.Errors())
+				}
+				for _, want := range c.want {
+					if !strings.Contains(status.Message, want) {
+						t.Errorf("message %q, want %q", status.Message, want)
+					}
+				}
+				if a := w.server.Audit(); a.SpentReplays > 0 || a.Refreshes > 1 {
+					t.Errorf("%d refreshes and %d replays", a.Refreshes, a.SpentReplays)
+				}
+			})
+		})
+	}
+}
+
+func TestCheckWarnsOfAWrongClock(t *testing.T) {
+	w := young(t, 1, 2, nil)
+	w.clock.Set(time.Now().Add(time.Hour))
+	w.config["credentials"] = credentialsOf(w.server.Issue())
+	r := protocoltest.Source(t, w.source, "check", "--config", protocoltest.File(t, w.config))
+	var warned bool
+	for _, m := range r.Messages {
+		warned = warned || m.Log != nil && m.Log.Level == "WARN" && strings.Contains(m.Log.Message, "clock")
+	}
+	if !warned || r.Code != 0 {
+		t.Errorf("exit code %d, messages %s", r.Code, r.Stdout)
+	}
+}
+
+func (w *world) credential(key, value string) {
+	w.config["credentials"].(map[string]any)[key] = value
+}
+
+func (w *world) grant(scopes ...string) {
+	w.config["credentials"] = credentialsOf(w.server.Issue(scopes...))
+}

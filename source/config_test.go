@@ -1,0 +1,101 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
+)
+
+// valid returns a good configuration with changes; a nil value removes a key.
+func valid(changes map[string]any) json.RawMessage {
+	c := map[string]any{"credentials": map[string]any{
+		"auth_type": "oauth2", "client_id": "i", "client_secret": "s", "access_token": "a", "refresh_token": "r",
+	}}
+	for key, value := range changes {
+		if inner, ok := strings.CutPrefix(key, "credentials."); ok {
+			credentials := maps.Clone(c["credentials"].(map[string]any))
+			credentials[inner] = value
+			c["credentials"] = credentials
+			continue
+		}
+		c[key] = value
+	}
+	raw, err := json.Marshal(c)
+	if err != nil {
+		panic(err)
+	}
+	return raw
+}
+
+func TestDefaultsAndNullsAreTheSame(t *testing.T) {
+	for _, raw := range []json.RawMessage{valid(nil), valid(map[string]any{
+		"start_date": nil, "lookback_days": nil, "reconcile_every_days": nil, "drilldowns": nil, "requests_per_second": nil, "api_url": nil,
+		"credentials.token_expiry_date": nil, "_by_orchestrator": 1,
+	})} {
+		s, err := parseConfig(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.LookbackDays != 14 || s.ReconcileEveryDays != 7 || s.Drilldowns != request || s.RequestsPerSecond != 2 ||
+			s.APIURL != "https://api.prod.whoop.com" || !s.start.IsZero() {
+			t.Errorf("%s became %+v", raw, s.config)
+		}
+	}
+}
+
+func TestWrongConfigurationsNameTheKey(t *testing.T) {
+	for name, c := range map[string]struct {
+		changes map[string]any
+		want    string
+	}{
+		"no credentials":      {map[string]any{"credentials": nil}, "credentials.auth_type is missing"},
+		"no auth_type":        {map[string]any{"credentials.auth_type": nil}, "credentials.auth_type is missing"},
+		"unknown auth_type":   {map[string]any{"credentials.auth_type": "keyring"}, `credentials.auth_type is "keyring"; it must be`},
+		"no client_id":        {map[string]any{"credentials.client_id": ""}, "credentials.client_id is missing"},
+		"no client_secret":    {map[string]any{"credentials.client_secret": nil}, "credentials.client_secret is missing"},
+		"no refresh_token":    {map[string]any{"credentials.refresh_token": nil}, "credentials.refresh_token is missing"},
+		"bad expiry":          {map[string]any{"credentials.token_expiry_date": "soon"}, "credentials.token_expiry_date is"},
+		"no path":             {map[string]any{"credentials.auth_type": "token_file"}, "credentials.path is missing"},
+		"no token file":       {map[string]any{"credentials.auth_type": "token_file", "credentials.path": "/no/such/file"}, "leads to no token file"},
+		"bad start_date":      {map[string]any{"start_date": "2024-01-01"}, `start_date is "2024-01-01"; it must be an instant such as`},
+		"negative lookback":   {map[string]any{"lookback_days": -1}, "lookback_days is -1"},
+		"lookback as text":    {map[string]any{"lookback_days": "14"}, `"lookback_days" is of type string`},
+		"negative reconcile":  {map[string]any{"reconcile_every_days": -1}, "reconcile_every_days is -1"},
+		"unknown drilldowns":  {map[string]any{"drilldowns": "none"}, `drilldowns is "none"; it must be`},
+		"no pace":             {map[string]any{"requests_per_second": 0}, "requests_per_second is 0"},
+		"URL with a path":     {map[string]any{"api_url": "https://api.prod.whoop.com/developer"}, "api_url must be a scheme and a host"},
+		"URL without scheme":  {map[string]any{"api_url": "api.prod.whoop.com"}, "api_url must be"},
+		"credentials as text": {map[string]any{"credentials": "secret"}, `"credentials" is of type string`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := parseConfig(valid(c.changes))
+			var known *protocol.Error
+			if !errors.As(err, &known) || known.Kind != protocol.ConfigError || !strings.Contains(known.Message, c.want) {
+				t.Errorf("error %v, want a config error with %s", err, c.want)
+			}
+		})
+	}
+}
+
+func TestRotatedConfigurationDiffersInItsTokensOnly(t *testing.T) {
+	raw := valid(map[string]any{"lookback_days": 3, "_by_orchestrator": "kept", "credentials.token_expiry_date": "2026-01-01T00:00:00Z"})
+	got, err := withTokens(raw, tokens.Credentials{AccessToken: "a2", RefreshToken: "r2", ExpiresAt: time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var is, want map[string]any
+	if err := json.Unmarshal(got, &is); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(valid(map[string]any{"lookback_days": 3, "_by_orchestrator": "kept", "credentials.access_token": "a2",
+		"credentials.refresh_token": "r2", "credentials.token_expiry_date": "2026-02-03T04:05:06Z"}), &want); err != nil {
+		t.Fatal(err)
+	}
+	wantEqual(t, "configuration", is, want)
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"source": main})
+}
+
+// The scripts show what a person at a shell sees.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"await":   await,
+			"set":     set,
+			"post":    post,
+			"advance": advance,
+			"states":  states,
+		},
+	})
+}
+
+// await FILE waits until a file is there.
+func await(ts *testscript.TestScript, _ bool, args []string) {
+	for range 500 {
+		if info, err := os.Stat(ts.MkAbs(args[0])); err == nil && info.Size() > 0 {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	ts.Fatalf("%s never came", args[0])
+}
+
+// set FILE KEY VALUE sets a key of a JSON file, a dot leading into an object.
+func set(ts *testscript.TestScript, _ bool, args []string) {
+	object := map[string]any{}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &object))
+	inner, path := object, strings.Split(args[1], ".")
+	for _, name := range path[:len(path)-1] {
+		inner = inner[name].(map[string]any)
+	}
+	var value any
+	ts.Check(json.Unmarshal([]byte(args[2]), &value))
+	inner[path[len(path)-1]] = value
+	raw, err := json.Marshal(object)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), raw, 0o600))
+}
+
+// post CONFIG PATH asks something of the sandbox that a configuration points to.
+func post(ts *testscript.TestScript, _ bool, args []string) {
+	var c config
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &c))
+	resp, err := http.Post(c.APIURL+args[1], "", nil) //nolint:noctx // a script has no context
+	ts.Check(err)
+	ts.Check(resp.Body.Close())
+	if resp.StatusCode >= 300 {
+		ts.Fatalf("%s answered %s", args[1], resp.Status)
+	}
+}
+
+// advance CONFIG DURATION moves the clock of the sandbox that a configuration
+// points to, with the sandbox's own client.
+func advance(ts *testscript.TestScript, _ bool, args []string) {
+	var c config
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &c))
+	ts.Check(ts.Exec("source", "sandbox", "--addr", c.APIURL, "--advance", args[1]))
+	if !strings.HasPrefix(ts.ReadFile("stdout"), "it is now 2026-") {
+		ts.Fatalf("the clock says %q", ts.ReadFile("stdout"))
+	}
+}
+
+// states MESSAGES FILE writes each stream's last state, as --state wants them.
+func states(ts *testscript.TestScript, _ bool, args []string) {
+	messages, err := protocoltest.Parse([]byte(ts.ReadFile(args[0])))
+	ts.Check(err)
+	last := map[string]json.RawMessage{}
+	for _, m := range messages {
+		if m.Type == "STATE" {
+			name, _, _ := bytes.Cut(m.State, []byte(`"stream_state"`))
+			last[string(name)] = m.State
+		}
+	}
+	var list []json.RawMessage
+	for _, s := range last {
+		list = append(list, s)
+	}
+	raw, err := json.Marshal(list)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), raw, 0o600))
+}
