@@ -92,7 +92,7 @@ func withMember(object json.RawMessage, userID json.RawMessage, now time.Time) (
 	if _, ok := fields["user_id"]; !ok {
 		b = append(append(append(b, `"user_id":`...), userID...), ',')
 	}
-	b = fmt.Appendf(b, `"observed_at":%q`, now.UTC().Format(time.RFC3339Nano))
+	b = fmt.Appendf(b, `"observed_at":%q`, now.UTC().Format(time.RFC3339))
 	if len(fields) > 0 {
 		b = append(b, ',')
 	}

@@ -82,24 +82,15 @@ func (c *sandboxFlags) move(ctx context.Context, env protocol.Env) error {
 }
 
 func (c *sandboxFlags) serve(ctx context.Context, env protocol.Env) error {
-	start, err := time.Parse(time.RFC3339, c.clock)
+	member, err := c.member()
 	if err != nil {
-		return fmt.Errorf("--clock %q is no time such as %s", c.clock, sandboxClock)
+		return err
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.addr)
 	if err != nil {
 		return fmt.Errorf("opening the sandbox: %w", err)
 	}
 	url := "http://" + listener.Addr().String()
-	member := sandbox.Config{
-		Seed: c.seed, Years: c.years, Clock: sandbox.NewClock(start),
-		ClientID: "sandbox-client-id", ClientSecret: "sandbox-client-secret",
-		RedirectURIs: []string{"http://127.0.0.1:8321/callback", "https://127.0.0.1:8321/callback"},
-	}
-	member.RequestsPerMinute = c.perMinute
-	if c.perMinute < 0 {
-		member.RequestsPerDay = -1
-	}
 	handler := sandbox.New(member)
 	config, err := c.writeConfig(url, member, handler.Issue())
 	if err != nil {
@@ -124,6 +115,24 @@ func (c *sandboxFlags) serve(ctx context.Context, env protocol.Env) error {
 		return fmt.Errorf("serving the sandbox: %w", err)
 	}
 	return nil
+}
+
+// member is the sandbox that the flags ask for.
+func (c *sandboxFlags) member() (sandbox.Config, error) {
+	start, err := time.Parse(time.RFC3339, c.clock)
+	if err != nil {
+		return sandbox.Config{}, fmt.Errorf("--clock %q is no time such as %s", c.clock, sandboxClock)
+	}
+	member := sandbox.Config{
+		Seed: c.seed, Years: c.years, Clock: sandbox.NewClock(start),
+		ClientID: "sandbox-client-id", ClientSecret: "sandbox-client-secret",
+		RedirectURIs:      []string{"http://127.0.0.1:8321/callback", "https://127.0.0.1:8321/callback"},
+		RequestsPerMinute: c.perMinute,
+	}
+	if c.perMinute < 0 {
+		member.RequestsPerDay = -1
+	}
+	return member, nil
 }
 
 // onItsClock dates the sandbox's answers by its own clock, as any server does.

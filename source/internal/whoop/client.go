@@ -85,9 +85,9 @@ func (c *Client) Get(ctx context.Context, path string) (json.RawMessage, error) 
 	return c.get(ctx, path, nil)
 }
 
-// Now returns the time on WHOOP's clock, from the Date of its answers: what a
-// window of time means is for WHOOP to say. It is this machine's time until
-// there was an answer.
+// Now returns the time on WHOOP's clock, to the second, from the Date of its
+// last answer: what a window of time means is for WHOOP to say. It is this
+// machine's time until there was an answer.
 func (c *Client) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -109,9 +109,7 @@ func (c *Client) readClock(h http.Header) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.seen {
-		c.skew, c.seen = time.Until(date), true
-	}
+	c.skew, c.seen = time.Until(date), true
 }
 
 // get asks until there is an answer or no hope of one. Only GETs come here, so
