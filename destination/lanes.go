@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
@@ -55,12 +56,13 @@ func planLanes(catalog protocol.ConfiguredCatalog, c Config) (lanes, error) {
 			return ls, err
 		}
 		name := plan.Namespace + "." + plan.Table
-		if other, taken := tables[name]; taken {
+		folded := strings.ToLower(name) // as many file systems and engines do
+		if other, taken := tables[folded]; taken {
 			id := s.ID()
 			return ls, &protocol.Error{Kind: protocol.ConfigError, Stream: &id, Message: fmt.Sprintf(
 				`Streams %s and %s would both be written to table %s. Give one of them another namespace, or set "names" to "preserve".`, other, id, name)}
 		}
-		tables[name] = plan.Stream
+		tables[folded] = plan.Stream
 		l := &lane{id: plan.Stream, stream: s, plan: plan}
 		ls.all = append(ls.all, l)
 		ls.byID[l.id] = l
@@ -75,7 +77,7 @@ func (c Config) plan(s protocol.ConfiguredStream) (*columnar.Plan, error) {
 		return nil, err
 	}
 	if plan.Namespace == "" {
-		plan.Namespace = c.Namespace
+		plan.Namespace = c.Names.Legal(c.Namespace)
 	}
 	return plan, nil
 }
