@@ -4,22 +4,9 @@
 """
 
 import argparse
-import importlib
-import pathlib
 
 import canonical
-import duckdb
-
-
-def connect() -> duckdb.DuckDBPyConnection:
-    """Opens a connection with the extensions as PyPI ships them: nothing is fetched when they load."""
-    connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
-    for name in ("avro", "iceberg"):  # in this order: iceberg would install avro itself
-        package = pathlib.Path(importlib.import_module(f"duckdb_extension_{name}").__file__).parent
-        path = package / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
-        connection.load_extension(str(path))
-    return connection
-
+from duckdb_iceberg import connect
 
 parser = argparse.ArgumentParser()
 parser.add_argument("metadata_json", help="a path or file:// URI")

@@ -1,0 +1,193 @@
+//go:build acceptance
+
+package acceptance
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
+)
+
+// A connection is a member, a lake, and the streams that go from one into the other.
+type connection struct {
+	t       testing.TB
+	member  *member
+	lake    *lake
+	catalog string // path of the configured catalog
+	streams []configured
+}
+
+type configured struct {
+	Stream struct {
+		Name                    string          `json:"name"`
+		JSONSchema              json.RawMessage `json:"json_schema"`
+		SupportedSyncModes      []string        `json:"supported_sync_modes"`
+		SourceDefinedCursor     bool            `json:"source_defined_cursor"`
+		DefaultCursorField      []string        `json:"default_cursor_field,omitempty"`
+		SourceDefinedPrimaryKey [][]string      `json:"source_defined_primary_key"`
+	} `json:"stream"`
+	SyncMode            protocol.SyncMode            `json:"sync_mode"`
+	DestinationSyncMode protocol.DestinationSyncMode `json:"destination_sync_mode"`
+}
+
+func (c configured) key() string { return c.Stream.SourceDefinedPrimaryKey[0][0] }
+
+// connect configures all streams that discover shows: those that can be read incrementally with the
+// given mode, the others full refresh and overwrite. The mode overwrite makes all of them so.
+func connect(t testing.TB, m *member, l *lake, mode protocol.DestinationSyncMode) *connection {
+	t.Helper()
+	c := &connection{t: t, member: m, lake: l, catalog: filepath.Join(filepath.Dir(l.config), "catalog.json")}
+	var discovered struct {
+		Catalog struct {
+			Streams []json.RawMessage
+		}
+	}
+	for _, message := range speak(t, source, "discover", "--config", m.config).Messages {
+		if message.Catalog != nil {
+			unmarshal(t, message.Raw, &discovered)
+		}
+	}
+	for _, raw := range discovered.Catalog.Streams {
+		s := configured{SyncMode: protocol.FullRefresh, DestinationSyncMode: protocol.Overwrite}
+		unmarshal(t, raw, &s.Stream)
+		if len(s.Stream.SupportedSyncModes) == 2 && mode != protocol.Overwrite {
+			s.SyncMode, s.DestinationSyncMode = protocol.Incremental, mode
+		}
+		c.streams = append(c.streams, s)
+	}
+	if len(c.streams) != 11 {
+		t.Fatalf("discover shows %d streams, want 11", len(c.streams))
+	}
+	writeJSON(t, c.catalog, map[string]any{"streams": c.streams})
+	return c
+}
+
+// synced is one run of the pipe.
+type synced struct {
+	read, write *protocoltest.Run
+}
+
+// A cut kills one side of the pipe with SIGKILL when so many bytes have passed.
+type cut struct {
+	side  string // "source" or "destination"
+	after int
+}
+
+// sync resumes from `destination state`, must succeed, and keeps a configuration that the
+// source hands out, as an orchestrator does.
+func (c *connection) sync() synced {
+	c.t.Helper()
+	s := c.pipe(nil)
+	for _, r := range []*protocoltest.Run{s.read, s.write} {
+		if r.Code != 0 {
+			c.t.Fatalf("%s: exit code %d\n%s\n%s", r.Args[0], r.Code, last(r.Stdout, 4000), last(r.Stderr, 4000))
+		}
+	}
+	c.keepConfig(s.read)
+	return s
+}
+
+func (c *connection) keepConfig(read *protocoltest.Run) {
+	for _, m := range read.Messages {
+		if m.Control != nil {
+			writeJSON(c.t, c.member.config, m.Control.ConnectorConfig.Config)
+		}
+	}
+}
+
+// pipe runs `source read | destination write`, resumed from `destination state`. What both say is
+// held against the rules of the protocol.
+func (c *connection) pipe(at *cut) synced {
+	c.t.Helper()
+	state, _ := c.lake.state(c.catalog)
+	return c.pipeFrom(state, at)
+}
+
+func (c *connection) pipeFrom(state string, at *cut) synced {
+	t := c.t
+	t.Helper()
+	s := synced{
+		read:  &protocoltest.Run{Args: []string{"read", "--config", c.member.config, "--catalog", c.catalog, "--state", state}},
+		write: &protocoltest.Run{Args: []string{"write", "--config", c.lake.config, "--catalog", c.catalog}},
+	}
+	reader, writer := exec.CommandContext(t.Context(), source, s.read.Args...), exec.CommandContext(t.Context(), destination, s.write.Args...)
+	var readErr, written, writeErr bytes.Buffer
+	reader.Stderr, writer.Stdout, writer.Stderr = &readErr, &written, &writeErr
+	from, err := reader.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := writer.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cmd := range []*exec.Cmd{reader, writer} {
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	passed, killed := between(t, from, to, at, map[string]*os.Process{"source": reader.Process, "destination": writer.Process})
+	s.read.Code, s.write.Code = wait(t, reader), wait(t, writer)
+	s.read.Stdout, s.read.Stderr = passed, readErr.Bytes()
+	s.write.Input, s.write.Stdout, s.write.Stderr = passed, written.Bytes(), writeErr.Bytes()
+	if killed != "destination" { // else the source was left with nobody to tell its end
+		s.read.Check(t)
+	}
+	s.write.Check(t)
+	return s
+}
+
+// between carries the source's output to the destination and returns it, and which side it killed.
+func between(t testing.TB, from io.ReadCloser, to io.WriteCloser, at *cut, sides map[string]*os.Process) (passed []byte, killed string) {
+	t.Helper()
+	defer from.Close() // a source whose reader has gone gets SIGPIPE
+	defer to.Close()
+	block := make([]byte, 32<<10)
+	for {
+		room := len(block)
+		if at != nil && killed == "" {
+			room = min(room, at.after-len(passed))
+		}
+		if room == 0 {
+			if err := sides[at.side].Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+				t.Fatal(err)
+			}
+			killed = at.side
+			continue
+		}
+		n, err := from.Read(block[:room])
+		passed = append(passed, block[:n]...)
+		if _, werr := to.Write(block[:n]); werr != nil {
+			return passed, killed // the destination has ended
+		}
+		if err != nil {
+			return passed, killed
+		}
+	}
+}
+
+// wait waits for a process to end and returns its exit code, -1 after a signal.
+func wait(t testing.TB, cmd *exec.Cmd) int {
+	t.Helper()
+	if err := cmd.Wait(); err != nil && !errors.As(err, new(*exec.ExitError)) {
+		t.Fatalf("%s: %v", cmd, err)
+	}
+	return cmd.ProcessState.ExitCode()
+}
+
+// keys are the columns that identify the rows of each stream.
+func (c *connection) keys() map[string]string {
+	keys := map[string]string{}
+	for _, s := range c.streams {
+		keys[s.Stream.Name] = s.key()
+	}
+	return keys
+}

@@ -1,0 +1,103 @@
+//go:build acceptance
+
+// Package acceptance tests the two programs as their users meet them: the built
+// binaries, a sandbox process, tables on disk, and engines that are not ours.
+package acceptance
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
+)
+
+// What TestMain has found and made.
+var (
+	repository  string // its root
+	binaries    string // the directory of source and destination
+	source      string
+	destination string
+	python      string // of the virtual environment with the engines
+)
+
+func TestMain(m *testing.M) {
+	code, err := prepare(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "acceptance:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func prepare(m *testing.M) (int, error) {
+	var err error
+	if repository, err = filepath.Abs(".."); err != nil {
+		return 0, err
+	}
+	python = filepath.Join(repository, ".cache/engines/bin/python")
+	if _, err := os.Stat(python); err != nil {
+		return 0, fmt.Errorf("the engines that judge the tables are not installed (%w): run make engines", err)
+	}
+	if binaries, err = os.MkdirTemp("", "acceptance-bin"); err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(binaries)
+	build := exec.Command("go", "build", "-o", binaries+"/", "./source", "./destination")
+	build.Dir = repository
+	if out, err := build.CombinedOutput(); err != nil {
+		return 0, fmt.Errorf("building: %w\n%s", err, out)
+	}
+	source, destination = filepath.Join(binaries, "source"), filepath.Join(binaries, "destination")
+	return m.Run(), nil
+}
+
+// run runs a program to its end and returns what it wrote on standard output.
+func run(t testing.TB, program string, args ...string) []byte {
+	t.Helper()
+	stdout, err := output(t.Context(), program, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stdout
+}
+
+// output is run for other goroutines than the test's.
+func output(ctx context.Context, program string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, program, args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	stdout, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w\n%s%s", cmd, err, last(stdout, 4000), last(stderr.Bytes(), 4000))
+	}
+	return stdout, nil
+}
+
+// speak runs a verb of the protocol to its end, holds what it says against the
+// rules, and returns it.
+func speak(t testing.TB, program string, args ...string) *protocoltest.Run {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil && !errors.As(err, new(*exec.ExitError)) {
+		t.Fatalf("%s: %v", cmd, err)
+	}
+	r := &protocoltest.Run{Args: args, Stdout: stdout.Bytes(), Stderr: stderr.Bytes(), Code: cmd.ProcessState.ExitCode()}
+	r.Check(t)
+	return r
+}
+
+// last is the end of a long output.
+func last(text []byte, n int) []byte {
+	if len(text) > n {
+		return text[len(text)-n:]
+	}
+	return text
+}
