@@ -23,7 +23,6 @@ const (
 	// tokenKey is the entry of a snapshot's summary that names the commit.
 	tokenKey = "airbyte.commit"
 
-	maxAttempts   = 30
 	catalogAnswer = 2 * time.Minute // how long a catalog may think about a commit
 )
 
@@ -90,7 +89,8 @@ type attempts struct {
 
 func (a *attempts) run(ctx context.Context, stage func(context.Context, *table.Table) (*change, error)) error {
 	t := a.t
-	for attempt := range maxAttempts {
+	start := time.Now()
+	for attempt := 0; time.Since(start) < t.persistence; attempt++ {
 		base, err := t.cat.LoadTable(ctx, t.id)
 		if err != nil {
 			return a.giveUp(ctx, fmt.Errorf("loading table %s: %w", t, err))
@@ -143,7 +143,7 @@ func (a *attempts) run(ctx context.Context, stage func(context.Context, *table.T
 	}
 	return a.giveUp(ctx, &protocol.Error{
 		Kind: protocol.TransientError, Stream: &t.plan.Stream, Err: a.refusal,
-		Message: fmt.Sprintf("Table %s could not be committed in %d attempts. Other programs may be writing it all the time; try again later.", t, maxAttempts),
+		Message: fmt.Sprintf("Table %s could not be committed within %s. Other programs may be writing it all the time; try again later.", t, t.persistence),
 	})
 }
 

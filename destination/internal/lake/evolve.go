@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
@@ -14,7 +15,8 @@ import (
 // evolve brings the table's schema to the plan's: columns are added, made
 // wider or optional; none is ever removed, narrowed or rewritten.
 func (t *Table) evolve(ctx context.Context, loaded *table.Table) (*table.Table, error) {
-	for attempt := range maxAttempts {
+	start := time.Now()
+	for attempt := 0; time.Since(start) < t.persistence; attempt++ {
 		meta := loaded.Metadata()
 		have := meta.CurrentSchema()
 		merged, err := t.merge(have, meta.LastColumnID())
@@ -44,7 +46,7 @@ func (t *Table) evolve(ctx context.Context, loaded *table.Table) (*table.Table, 
 			return nil, fmt.Errorf("loading table %s: %w", t, err)
 		}
 	}
-	return nil, fmt.Errorf("changing the columns of table %s: other programs changed it %d times meanwhile", t, maxAttempts)
+	return nil, fmt.Errorf("changing the columns of table %s: other programs have been changing it for %s", t, t.persistence)
 }
 
 // merge returns a table's schema with what the plan needs added to it.

@@ -80,8 +80,8 @@ func (f *faulty) CommitTable(ctx context.Context, id table.Identifier, reqs []ta
 // one that is reported failed is there at most once; the rows of others are
 // not touched, and no file that a snapshot names is gone.
 func TestCommitUnderFaults(t *testing.T) {
-	always := slices.Repeat([]outcome{refuses}, maxAttempts)
-	silent := slices.Repeat([]outcome{failsSilently}, maxAttempts)
+	always := slices.Repeat([]outcome{refuses}, 10_000)
+	silent := slices.Repeat([]outcome{failsSilently}, 10_000)
 	for name, tc := range map[string]struct {
 		script []outcome
 		fails  bool // the commit is reported failed
@@ -129,7 +129,10 @@ func TestCommitUnderFaults(t *testing.T) {
 					theirs = append(theirs, v.json())
 				}
 				tbl := openTable(t, cat, plan, Options{Upsert: mode})
-				tbl.patience = time.Millisecond
+				tbl.patience, tbl.persistence = time.Millisecond, 300*time.Millisecond
+				if !tc.fails {
+					tbl.persistence = time.Minute
+				}
 				mine := version{key: 2, cursor: 2, v: "mine"}
 				staged := stage(t, tbl, 0, mine.row())
 

@@ -28,7 +28,7 @@ func twoFiles(t *testing.T, o Options) (*Table, []*liveFile) {
 		}
 		commit(t, tbl, "", stage(t, tbl, 0, all...))
 	}
-	set, err := tbl.live(load(t, tbl))
+	set, err := tbl.live(load(t, tbl), manifestCache{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,48 +56,67 @@ const scanRows = 500_000
 // all returns the rows of the table whose keys are staged, without those that
 // are deleted already.
 func (f *keyFinder) all(ctx context.Context, set *liveSet) ([]*keyHits, error) {
-	var mu sync.Mutex
+	var files []*liveFile
+	for _, file := range set.files {
+		if f.mayHold(file.data) {
+			files = append(files, file)
+		}
+	}
+	if err := f.scan(ctx, files); err != nil {
+		return nil, err
+	}
 	var found []*keyHits
+	for _, file := range files {
+		hits := f.u.scanned[file.data.FilePath()]
+		if len(hits) == 0 {
+			continue
+		}
+		var deleted positions
+		if len(file.deletes)+len(set.shared) > 0 {
+			var err error
+			if deleted, err = f.u.t.deleted(ctx, file, set.shared); err != nil {
+				return nil, err
+			}
+		}
+		for _, h := range hits {
+			found = append(found, h.live(file, deleted))
+		}
+	}
+	return found, nil
+}
+
+// scan looks through the files that no attempt has looked through yet.
+func (f *keyFinder) scan(ctx context.Context, files []*liveFile) error {
+	var mu sync.Mutex
+	var done []*keyHits
 	scan, sctx := errgroup.WithContext(ctx)
 	scan.SetLimit(runtime.GOMAXPROCS(0))
-	for _, file := range set.files {
-		if !f.mayHold(file.data) {
+	for _, file := range files {
+		if _, ok := f.u.scanned[file.data.FilePath()]; ok {
 			continue
 		}
 		parts := int(max(1, file.data.Count()/scanRows))
 		for part := range parts {
 			scan.Go(func() error {
 				h, err := f.find(sctx, file, part, parts)
-				if err == nil && len(h.rows) > 0 {
-					mu.Lock()
-					defer mu.Unlock()
-					found = append(found, h)
+				if err != nil {
+					return err
 				}
-				return err
+				mu.Lock()
+				defer mu.Unlock()
+				done = append(done, h)
+				return nil
 			})
 		}
 	}
 	if err := scan.Wait(); err != nil {
-		return nil, err
+		return err
 	}
-	deleted := map[*liveFile]positions{}
-	for _, h := range found {
-		if len(h.file.deletes)+len(set.shared) == 0 {
-			continue
-		}
-		if deleted[h.file] == nil {
-			rows, err := f.u.t.deleted(ctx, h.file, set.shared)
-			if err != nil {
-				return nil, err
-			}
-			deleted[h.file] = rows
-		}
-		h.deleted = deleted[h.file]
+	for _, h := range done {
+		path := h.file.data.FilePath()
+		f.u.scanned[path] = append(f.u.scanned[path], h)
 	}
-	for _, h := range found {
-		h.forget()
-	}
-	return found, nil
+	return nil
 }
 
 // find looks through one part of a data file.
@@ -152,17 +171,19 @@ func (f *keyFinder) find(ctx context.Context, live *liveFile, part, parts int) (
 	return h, nil
 }
 
-// forget removes hits on rows that are deleted.
-func (h *keyHits) forget() {
-	n := 0
+// live returns the hits on rows that are not deleted.
+func (h *keyHits) live(file *liveFile, deleted positions) *keyHits {
+	l := &keyHits{file: file, rows: h.rows, slots: h.slots, block: h.block, deleted: deleted}
+	if deleted == nil {
+		return l
+	}
+	l.rows, l.slots, l.block = nil, nil, &keyBlock{texts: h.block.texts}
 	for i, row := range h.rows {
-		if h.deleted.has(row) {
+		if deleted.has(row) {
 			continue
 		}
-		h.rows[n], h.slots[n] = row, h.slots[i]
-		h.block.cursors[n], h.block.flags[n] = h.block.cursors[i], h.block.flags[i]
-		n++
+		l.rows, l.slots = append(l.rows, row), append(l.slots, h.slots[i])
+		l.block.cursors, l.block.flags = append(l.block.cursors, h.block.cursors[i]), append(l.block.flags, h.block.flags[i])
 	}
-	h.rows, h.slots = h.rows[:n], h.slots[:n]
-	h.block.cursors, h.block.flags = h.block.cursors[:n], h.block.flags[:n]
+	return l
 }

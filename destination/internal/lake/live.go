@@ -33,8 +33,12 @@ type liveSet struct {
 	equality  int          // of those, equality deletes, which this program never writes
 }
 
+// manifestCache keeps what manifests name between the attempts at a commit.
+// Manifests never change.
+type manifestCache map[string][]iceberg.ManifestEntry
+
 // live lists the files of a table's current snapshot.
-func (t *Table) live(base *table.Table) (*liveSet, error) {
+func (t *Table) live(base *table.Table, cache manifestCache) (*liveSet, error) {
 	set := &liveSet{}
 	snapshot := base.CurrentSnapshot()
 	if snapshot == nil {
@@ -46,10 +50,17 @@ func (t *Table) live(base *table.Table) (*liveSet, error) {
 	}
 	byPath := map[string]*liveFile{}
 	for _, m := range set.manifests {
-		for entry, err := range m.Entries(t.files, true) {
-			if err != nil {
-				return nil, fmt.Errorf("listing the files of table %s: reading %s: %w", t, m.FilePath(), err)
+		entries, ok := cache[m.FilePath()]
+		if !ok {
+			for entry, err := range m.Entries(t.files, true) {
+				if err != nil {
+					return nil, fmt.Errorf("listing the files of table %s: reading %s: %w", t, m.FilePath(), err)
+				}
+				entries = append(entries, entry)
 			}
+			cache[m.FilePath()] = entries
+		}
+		for _, entry := range entries {
 			data := entry.DataFile()
 			switch data.ContentType() {
 			case iceberg.EntryContentData:

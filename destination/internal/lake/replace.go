@@ -15,7 +15,7 @@ func (t *Table) Replace(ctx context.Context, staged []*Staged, state json.RawMes
 	u := newUpsert(t, files) // rows of one key can be staged here too
 	return t.transact(ctx, files, state, func(ctx context.Context, base *table.Table) (*change, error) {
 		c := &change{operation: table.OpOverwrite}
-		set, err := t.live(base)
+		set, err := t.live(base, u.manifests)
 		if err != nil {
 			return c, err
 		}

@@ -132,3 +132,37 @@ func TestACancelledCommitChangesNothing(t *testing.T) {
 		t.Error("the state was kept")
 	}
 }
+
+func TestTruncateKeepsTheFirstRowsOfAWriter(t *testing.T) {
+	for keep := range int64(8) {
+		tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), Options{TargetFileBytes: 1000}) // more than one file
+		w := tbl.NewWriter()
+		var want []string
+		for n := range int64(5) {
+			v := version{key: n, cursor: 1, v: "x"}
+			older := version{key: 0, cursor: 0, v: "older"} // loses wherever it is
+			if err := w.Write(t.Context(), batch(t, tbl.schema, v.row(), older.row()), []uint64{uint64(2 * n), uint64(2*n + 1)}); err != nil {
+				t.Fatal(err)
+			}
+			if 2*n < keep {
+				want = append(want, v.json())
+			}
+		}
+		staged, err := w.Close(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(staged.files) < 2 {
+			t.Fatalf("%d files", len(staged.files))
+		}
+		if staged, err = tbl.Truncate(t.Context(), staged, keep); err != nil {
+			t.Fatal(err)
+		}
+		if keep == 0 && staged != nil || keep > 0 && staged.Rows() != keep {
+			t.Errorf("kept %v of %d rows", staged, keep)
+		}
+		commit(t, tbl, `{}`, staged)
+		expectRows(t, tbl, want...)
+		expectFiles(t, tbl, false)
+	}
+}

@@ -20,9 +20,9 @@ const rewriteBatchBytes = 16 << 20
 // keep the schema their file was written with: Iceberg reads columns by field
 // id, whatever they were called or how wide they were.
 type rewriter struct {
-	t       *Table
-	c       *change
-	version int
+	t      *Table
+	c      *change
+	target int64 // size at which a file is closed
 
 	schema  *arrow.Schema
 	pending []arrow.RecordBatch
@@ -117,7 +117,7 @@ func (r *rewriter) flush() error {
 	if err := r.file.write(batch); err != nil {
 		return err
 	}
-	if r.file.size() >= r.t.opts.TargetFileBytes {
+	if r.file.size() >= r.target {
 		return r.finish()
 	}
 	return nil
@@ -131,7 +131,7 @@ func (r *rewriter) finish() error {
 	file := r.file
 	r.file = nil
 	data, err := file.close(table.DataFileArgs{
-		Schema: schema, Spec: r.t.spec, Content: iceberg.EntryContentData, FormatVersion: r.version,
+		Schema: schema, Spec: r.t.spec, Content: iceberg.EntryContentData, FormatVersion: r.t.version,
 	})
 	if err != nil {
 		return err

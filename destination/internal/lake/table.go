@@ -52,9 +52,11 @@ type Table struct {
 	opts   Options
 	layout *columnar.Layout
 
-	patience time.Duration // the longest pause between attempts to commit
+	patience    time.Duration // the longest pause between attempts to commit
+	persistence time.Duration // how long there are more attempts
 
 	uuid      uuid.UUID
+	version   int             // of the table's format
 	schema    *iceberg.Schema // as it was when the table was opened
 	spec      iceberg.PartitionSpec
 	locations table.LocationProvider
@@ -92,7 +94,7 @@ func open(ctx context.Context, cat catalog.Catalog, p *columnar.Plan, o Options)
 	if o.TargetFileBytes == 0 {
 		o.TargetFileBytes = 512 << 20
 	}
-	t := &Table{cat: cat, id: Identifier(p), plan: p, opts: o, patience: 2 * time.Second}
+	t := &Table{cat: cat, id: Identifier(p), plan: p, opts: o, patience: time.Second, persistence: 5 * time.Minute}
 	loaded, err := cat.LoadTable(ctx, t.id)
 	if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
 		loaded, err = t.create(ctx)
@@ -125,7 +127,8 @@ func (t *Table) use(ctx context.Context, loaded *table.Table) error {
 	if spec := loaded.Spec(); spec.NumFields() > 0 {
 		return t.configError(nil, "Table %s is partitioned, which this version does not write. Write the stream to another namespace.", t)
 	}
-	t.files, t.uuid, t.schema, t.spec = files, loaded.Metadata().TableUUID(), loaded.Schema(), loaded.Spec()
+	t.files, t.schema, t.spec = files, loaded.Schema(), loaded.Spec()
+	t.uuid, t.version = loaded.Metadata().TableUUID(), loaded.Metadata().Version()
 	return nil
 }
 

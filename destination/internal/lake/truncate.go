@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 )
 
 // Truncate keeps the first rows of what one writer has staged, in the order
@@ -44,7 +45,7 @@ func (t *Table) head(ctx context.Context, f *stagedFile, rows int64) (*stagedFil
 	for i := rows; i < f.data.Count(); i++ {
 		gone.add(i)
 	}
-	r := rewriter{t: t, c: &change{}, version: t.opts.FormatVersion}
+	r := rewriter{t: t, c: &change{}, target: math.MaxInt64}
 	if err := errors.Join(r.copy(ctx, f.data, gone), r.close()); err != nil {
 		return nil, errors.Join(err, t.removeAll(r.c.made))
 	}

@@ -26,6 +26,10 @@ type upsert struct {
 	t     *Table
 	files []*stagedFile
 	win   *keyTable
+
+	// What one attempt to commit learns that the next need not learn again.
+	manifests manifestCache
+	scanned   map[string][]*keyHits // by data file, deleted rows included
 }
 
 // newUpsert finds the winners among the staged rows. Streams that are not
@@ -35,13 +39,13 @@ func newUpsert(t *Table, files []*stagedFile) *upsert {
 	for _, f := range files {
 		blocks = append(blocks, f.keys...)
 	}
-	return &upsert{t: t, files: files, win: newKeyTable(blocks)}
+	return &upsert{t: t, files: files, win: newKeyTable(blocks), manifests: manifestCache{}, scanned: map[string][]*keyHits{}}
 }
 
 // stage is what committing the rows does to the table as it is in base.
 func (u *upsert) stage(ctx context.Context, base *table.Table) (*change, error) {
 	c := &change{operation: table.OpOverwrite}
-	set, err := u.t.live(base)
+	set, err := u.t.live(base, u.manifests)
 	if err != nil {
 		return c, err
 	}
@@ -166,7 +170,7 @@ func (u *upsert) apply(ctx context.Context, c *change, base *table.Table, outdat
 		return true
 	})
 	if u.copies(version, rewrite, fresh) {
-		r := &rewriter{t: u.t, c: c, version: version}
+		r := &rewriter{t: u.t, c: c, target: u.t.opts.TargetFileBytes}
 		for _, p := range partials {
 			c.unused = append(c.unused, p.staged.data.FilePath())
 			if err := r.copy(ctx, p.staged.data, p.gone); err != nil {

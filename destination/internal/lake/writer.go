@@ -112,7 +112,7 @@ func (w *Writer) roll() error {
 	file := w.file
 	w.file = nil
 	data, err := file.close(table.DataFileArgs{
-		Schema: w.t.schema, Spec: w.t.spec, Content: iceberg.EntryContentData, FormatVersion: w.t.opts.FormatVersion,
+		Schema: w.t.schema, Spec: w.t.spec, Content: iceberg.EntryContentData, FormatVersion: w.t.version,
 	})
 	if err != nil {
 		return err
