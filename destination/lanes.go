@@ -60,7 +60,7 @@ func planLanes(catalog protocol.ConfiguredCatalog, c Config) (lanes, error) {
 		if other, taken := tables[folded]; taken {
 			id := s.ID()
 			return ls, &protocol.Error{Kind: protocol.ConfigError, Stream: &id, Message: fmt.Sprintf(
-				`Streams %s and %s would both be written to table %s. Give one of them another namespace, or set "names" to "preserve".`, other, id, name)}
+				`Streams %s and %s would both be written to table %s. Give one of them another namespace or another name.`, other, id, name)}
 		}
 		tables[folded] = plan.Stream
 		l := &lane{id: plan.Stream, stream: s, plan: plan}
