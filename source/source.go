@@ -17,7 +17,7 @@ type source struct {
 	http http.RoundTripper // nil: http.DefaultTransport
 }
 
-const documentation = "https://github.com/ingest-connectors/whoop-iceberg/blob/main/docs/source-whoop.md"
+const documentation = "https://github.com/ingest-connectors/whoop-iceberg/blob/main/docs/source.md"
 
 func (*source) Spec() protocol.Spec {
 	return protocol.Spec{
