@@ -27,6 +27,10 @@ func state(members string) string {
 	return `{"type":"STATE","state":{"type":"STREAM","stream":{"stream_descriptor":{"name":"s"},"stream_state":{}}` + members + `}}`
 }
 
+func other(members string) string {
+	return strings.Replace(state(members), `"name":"s"`, `"name":"other"`, 1)
+}
+
 func counted(n string) string { return state(`,"sourceStats":{"recordCount":` + n + `}`) }
 
 func written(n string) string { return state(`,"destinationStats":{"recordCount":` + n + `}`) }
@@ -87,6 +91,7 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		{name: "a state not repeated by a failed run", run: Run{Args: []string{"write"}, Code: 1, Input: lines(state("")), Stdout: lines(failure)}},
 		{name: "a state changed", run: Run{Args: []string{"write"}, Input: lines(state(`,"id":1`)), Stdout: lines(written("0.0"))}, want: []string{"repeated as"}},
 		{name: "states in another order", run: Run{Args: []string{"write"}, Code: -1, Input: lines(state(`,"id":1`), state("")), Stdout: lines(written("0.0"))}, want: []string{"repeated as"}},
+		{name: "states of two streams in another order", run: Run{Args: []string{"write"}, Input: lines(state(""), other("")), Stdout: lines(other(`,"destinationStats":{"recordCount":0.0}`), written("0.0"))}},
 		{name: "a record not accounted for", run: Run{Args: []string{"write"}, Input: lines(rec, rec, state("")), Stdout: lines(written("1.0"))}, want: []string{"1 written and 0 rejected of 2 records"}},
 		{name: "a state repeated without counts", run: Run{Args: []string{"write"}, Input: lines(state("")), Stdout: lines(state(""))}, want: []string{"destinationStats without recordCount"}},
 	}

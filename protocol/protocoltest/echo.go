@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -44,21 +46,27 @@ func (c *checker) readInput() {
 				}
 				clear(since)
 			}
-			c.given = append(c.given, g)
+			c.given[item.State.Stream] = append(c.given[item.State.Stream], g)
 		}
 	}
 }
 
-// echo checks a state that a destination repeats: it is the next one it was
-// given, with nothing changed but destinationStats, which account for every
-// record it covers.
+// echo checks a state that a destination repeats: it is the next one of its
+// stream that it was given, with nothing changed but destinationStats, which
+// account for every record it covers. Streams do not wait for one another.
 func (c *checker) echo(m Message, where string) {
-	if len(c.given) == 0 {
+	state, err := protocol.ParseState(m.State)
+	if err != nil {
+		c.problem("%s: %v", where, err)
+		return
+	}
+	waiting := c.given[state.Stream]
+	if len(waiting) == 0 {
 		c.problem("%s: a state that was not given: %s", where, m.State)
 		return
 	}
-	want := c.given[0]
-	c.given = c.given[1:]
+	want := waiting[0]
+	c.given[state.Stream] = waiting[1:]
 	if got, want := withoutStats(m.State), withoutStats(want.raw); got != want {
 		c.problem("%s: state %s repeated as %s", where, want, got)
 		return
@@ -75,6 +83,15 @@ func (c *checker) echo(m Message, where string) {
 	}
 	if written+rejected != float64(want.records) {
 		c.problem("%s: destinationStats count %v written and %v rejected of %d records", where, written, rejected, want.records)
+	}
+}
+
+// allRepeated checks that no state of a successful write is owed.
+func (c *checker) allRepeated() {
+	for _, id := range slices.SortedFunc(maps.Keys(c.given), byName) {
+		if owed := c.given[id]; len(owed) > 0 {
+			c.problem("exit code 0 with %d states not repeated, the first %s", len(owed), owed[0].raw)
+		}
 	}
 }
 
