@@ -37,8 +37,10 @@ func configure(chosen []string) (protocol.ConfiguredCatalog, error) {
 	var c protocol.ConfiguredCatalog
 	for _, name := range chosen {
 		if !slices.Contains(names(), name) {
-			return c, &protocol.Error{Kind: protocol.ConfigError,
-				Message: "There is no stream " + name + ". There are: " + strings.Join(names(), ", ") + "."}
+			return c, &protocol.Error{
+				Kind:    protocol.ConfigError,
+				Message: "There is no stream " + name + ". There are: " + strings.Join(names(), ", ") + ".",
+			}
 		}
 	}
 	for _, s := range streams {

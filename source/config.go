@@ -17,7 +17,7 @@ import (
 // A config is the user's configuration.
 type config struct {
 	Credentials        credentials `json:"credentials" jsonschema:"required,title=Credentials" jsonschema_description:"Where the member's tokens are kept."`
-	StartDate          string      `json:"start_date" jsonschema:"title=Start date" jsonschema_description:"Records from before this instant are not read. Leave it away to read all there is. Setting it earlier later on starts the streams over."`
+	StartDate          string      `json:"start_date" jsonschema:"title=Start date" jsonschema_description:"Records that began before this instant are not read. Leave it away to read all there is. Setting it earlier later on starts the streams over."`
 	LookbackDays       int         `json:"lookback_days" jsonschema:"title=Lookback in days,default=14,minimum=0,maximum=365" jsonschema_description:"How far back every incremental sync reads again, for scores that come late and records that the member edits. It reaches further on its own while a record is open or waits for its score."`
 	ReconcileEveryDays int         `json:"reconcile_every_days" jsonschema:"title=Full walk every so many days,default=7,minimum=0" jsonschema_description:"How often an incremental stream is compared with WHOOP from its beginning, to find changes and deletions older than the lookback. It costs about 58 requests for a year of history. 0: never."`
 	Drilldowns         string      `json:"drilldowns" jsonschema:"title=How the by-id and for-cycle streams are read,enum=request,enum=derive,default=request" jsonschema_description:"request: one request for every record that is new or changed. derive: the same rows from the collections, without a request; WHOOP sends the same fields in both."`

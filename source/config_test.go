@@ -93,8 +93,10 @@ func TestRotatedConfigurationDiffersInItsTokensOnly(t *testing.T) {
 	if err := json.Unmarshal(got, &is); err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal(valid(map[string]any{"lookback_days": 3, "_by_orchestrator": "kept", "credentials.access_token": "a2",
-		"credentials.refresh_token": "r2", "credentials.token_expiry_date": "2026-02-03T04:05:06Z"}), &want); err != nil {
+	if err := json.Unmarshal(valid(map[string]any{
+		"lookback_days": 3, "_by_orchestrator": "kept", "credentials.access_token": "a2",
+		"credentials.refresh_token": "r2", "credentials.token_expiry_date": "2026-02-03T04:05:06Z",
+	}), &want); err != nil {
 		t.Fatal(err)
 	}
 	wantEqual(t, "configuration", is, want)

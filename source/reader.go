@@ -13,7 +13,8 @@ type reader struct {
 	*run
 	stream
 	mode    protocol.SyncMode
-	from    time.Time // what began earlier need not be read; zero: all history
+	first   time.Time // what began earlier is not part of the stream; zero: all history is
+	from    time.Time // what began earlier need not be read
 	tracker *tracker  // of an incremental stream; nil: everything is emitted
 	emitted map[string]bool
 	over    bool // complete or failed
@@ -25,7 +26,7 @@ const fullRefreshDone = `{"__ab_full_refresh_sync_complete":true}`
 
 // begin finds out where to start, and whether there is anything to read.
 func (rd *reader) begin(states []protocol.State) (due bool, err error) {
-	rd.from = rd.start
+	rd.first, rd.from = rd.start, rd.start
 	if rd.mode == protocol.FullRefresh {
 		rd.emitted = map[string]bool{}
 		return true, nil
@@ -42,14 +43,14 @@ func (rd *reader) begin(states []protocol.State) (due bool, err error) {
 		known = false
 	}
 	if !known {
-		st = state{Start: rd.start, Walked: rd.end}
+		st = state{Start: rd.start, WindowStart: rd.start, Walked: rd.end}
 	}
 	if st.Until.After(rd.end) { // a state of the future: nothing is newer
 		return false, rd.complete(raw)
 	}
 	every := time.Duration(rd.ReconcileEveryDays) * 24 * time.Hour
 	full := known && every > 0 && rd.end.Sub(st.Walked) >= every
-	rd.from = st.Start
+	rd.first, rd.from = st.Start, st.Start
 	if known && !full {
 		rd.from = st.WindowStart
 	}
@@ -113,6 +114,9 @@ func (rd *reader) readRecord(ctx context.Context, r record) error {
 
 // consider tells whether a row is to be emitted.
 func (rd *reader) consider(r record) bool {
+	if r.time.Before(rd.first) { // WHOOP also gives what lasted until then
+		return false
+	}
 	if rd.tracker != nil {
 		return rd.tracker.consider(r)
 	}

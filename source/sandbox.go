@@ -70,7 +70,7 @@ func (c *sandboxFlags) move(ctx context.Context, env protocol.Env) error {
 	if err != nil {
 		return fmt.Errorf("moving the sandbox's clock: %w", err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was read to its end
+	defer resp.Body.Close()
 	var clock struct {
 		Now time.Time `json:"now"`
 	}

@@ -63,7 +63,7 @@ func set(ts *testscript.TestScript, _ bool, args []string) {
 func post(ts *testscript.TestScript, _ bool, args []string) {
 	var c config
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &c))
-	resp, err := http.Post(c.APIURL+args[1], "", nil) //nolint:noctx // a script has no context
+	resp, err := http.Post(c.APIURL+args[1], "", nil)
 	ts.Check(err)
 	ts.Check(resp.Body.Close())
 	if resp.StatusCode >= 300 {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/schemas"
 )
@@ -50,16 +48,26 @@ var streams = []stream{
 	{name: "recovery", schema: "recovery", key: "cycle_id", scopes: []string{"read:recovery"}, collection: recoveryCollection, item: "/v2/cycle/{}/recovery"},
 	{name: "sleep", schema: "sleep", key: "id", scopes: []string{"read:sleep"}, collection: sleepCollection, item: "/v2/activity/sleep/{}"},
 	{name: "workout", schema: "workout", key: "id", scopes: []string{"read:workout"}, collection: workoutCollection, item: "/v2/activity/workout/{}"},
-	{name: "cycle_by_id", schema: "cycle", key: "id", scopes: []string{"read:cycles"}, collection: cycleCollection, item: "/v2/cycle/{}",
-		parent: cycleCollection, child: "/v2/cycle/{}"},
-	{name: "recovery_for_cycle", schema: "recovery", key: "cycle_id", scopes: []string{"read:recovery", "read:cycles"}, collection: recoveryCollection, item: "/v2/cycle/{}/recovery",
-		parent: cycleCollection, child: "/v2/cycle/{}/recovery"},
-	{name: "sleep_for_cycle", schema: "sleep", key: "id", scopes: []string{"read:sleep", "read:cycles"}, collection: sleepCollection, item: "/v2/activity/sleep/{}", some: mainSleep,
-		parent: cycleCollection, child: "/v2/cycle/{}/sleep"},
-	{name: "sleep_by_id", schema: "sleep", key: "id", scopes: []string{"read:sleep"}, collection: sleepCollection, item: "/v2/activity/sleep/{}",
-		parent: sleepCollection, child: "/v2/activity/sleep/{}"},
-	{name: "workout_by_id", schema: "workout", key: "id", scopes: []string{"read:workout"}, collection: workoutCollection, item: "/v2/activity/workout/{}",
-		parent: workoutCollection, child: "/v2/activity/workout/{}"},
+	{
+		name: "cycle_by_id", schema: "cycle", key: "id", scopes: []string{"read:cycles"}, collection: cycleCollection, item: "/v2/cycle/{}",
+		parent: cycleCollection, child: "/v2/cycle/{}",
+	},
+	{
+		name: "recovery_for_cycle", schema: "recovery", key: "cycle_id", scopes: []string{"read:recovery", "read:cycles"}, collection: recoveryCollection, item: "/v2/cycle/{}/recovery",
+		parent: cycleCollection, child: "/v2/cycle/{}/recovery",
+	},
+	{
+		name: "sleep_for_cycle", schema: "sleep", key: "id", scopes: []string{"read:sleep", "read:cycles"}, collection: sleepCollection, item: "/v2/activity/sleep/{}", some: mainSleep,
+		parent: cycleCollection, child: "/v2/cycle/{}/sleep",
+	},
+	{
+		name: "sleep_by_id", schema: "sleep", key: "id", scopes: []string{"read:sleep"}, collection: sleepCollection, item: "/v2/activity/sleep/{}",
+		parent: sleepCollection, child: "/v2/activity/sleep/{}",
+	},
+	{
+		name: "workout_by_id", schema: "workout", key: "id", scopes: []string{"read:workout"}, collection: workoutCollection, item: "/v2/activity/workout/{}",
+		parent: workoutCollection, child: "/v2/activity/workout/{}",
+	},
 }
 
 // mainSleep leaves naps out: a cycle has many of them and one main sleep.
@@ -83,7 +91,7 @@ func (s stream) describe() (protocol.Stream, error) {
 	}
 	p := protocol.Stream{
 		Name:                    s.name,
-		JSONSchema:              json.RawMessage(schema),
+		JSONSchema:              schema,
 		SupportedSyncModes:      []protocol.SyncMode{protocol.FullRefresh},
 		SourceDefinedPrimaryKey: [][]string{{s.key}},
 	}

@@ -19,7 +19,7 @@ func TestSketchListsSmallDifferences(t *testing.T) {
 		}
 		return e
 	}
-	const rounds = 300
+	const rounds = 100
 	complete := map[int]int{}
 	for _, size := range []int{0, 1, 2, 10, 20, 30, 200} {
 		for range rounds {
@@ -59,7 +59,7 @@ func TestSketchListsSmallDifferences(t *testing.T) {
 		}
 	}
 
-	for size, least := range map[int]int{0: rounds, 1: rounds, 2: rounds, 10: rounds * 99 / 100, 20: rounds * 99 / 100, 30: rounds * 98 / 100} {
+	for size, least := range map[int]int{0: rounds, 1: rounds, 2: rounds, 10: rounds * 99 / 100, 20: rounds * 98 / 100, 30: rounds * 97 / 100} {
 		if complete[size] < least {
 			t.Errorf("of %d differences all were listed in %d of %d rounds, want %d", size, complete[size], rounds, least)
 		}
@@ -103,8 +103,10 @@ func TestKeysPackAndUnpack(t *testing.T) {
 }
 
 func FuzzParseState(f *testing.F) {
-	s := state{Version: 1, Until: opening, Walked: opening, WindowStart: opening.Add(-14 * day),
-		Recent: []entry{{key: `5`, time: opening, hash: 7}, {key: `"ecfc6a15-4661-442f-a9a4-f160dd7afae8"`, time: opening, hash: 1 << 63}}}
+	s := state{
+		Version: 1, Until: opening, Walked: opening, WindowStart: opening.Add(-14 * day),
+		Recent: []entry{{key: `5`, time: opening, hash: 7}, {key: `"ecfc6a15-4661-442f-a9a4-f160dd7afae8"`, time: opening, hash: 1 << 63}},
+	}
 	s.Older.add(element{Hash: 3})
 	raw, err := json.Marshal(s)
 	if err != nil {

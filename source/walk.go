@@ -127,16 +127,17 @@ func (r *run) firstSlice(ctx context.Context, collection string, readers []*read
 	return r.oldest.Add(sliceLength), nil
 }
 
-// guessOldest finds, within a factor of two, how far a collection reaches back.
-// It spares empty slices; nothing else depends on it.
+// guessOldest finds, within a factor of two, how far a collection reaches back,
+// up to 32 years. It spares empty slices; nothing else depends on it.
 func (r *run) guessOldest(ctx context.Context, collection string) error {
-	for age := sliceLength; ; age *= 2 {
-		r.oldest = r.end.Add(-age)
+	for years := range 6 {
+		r.oldest = r.end.Add(-sliceLength << years)
 		more, err := r.client.Any(ctx, collection, r.oldest)
 		if err != nil || !more {
 			return err
 		}
 	}
+	return nil
 }
 
 // missing tells whether an error says that there is no such record.

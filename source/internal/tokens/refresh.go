@@ -86,7 +86,7 @@ func (e endpoint) post(ctx context.Context, c Credentials) (*oauth2.Token, error
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was read to its end
+	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, largestAnswer))
 	if err != nil {
 		return nil, err

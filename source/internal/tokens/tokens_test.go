@@ -58,7 +58,7 @@ func (a *authority) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.lose = false
 		panic(http.ErrAbortHandler)
 	}
-	fmt.Fprintf(w, `{"access_token":%q,"refresh_token":%q,"expires_in":3600,"scope":"offline read:cycles","token_type":"bearer"}`, a.name("access"), a.name("refresh")) //nolint:errcheck // a test
+	fmt.Fprintf(w, `{"access_token":%q,"refresh_token":%q,"expires_in":3600,"scope":"offline read:cycles","token_type":"bearer"}`, a.name("access"), a.name("refresh"))
 }
 
 // RoundTrip lets the authority be a transport, for tests without a network.

@@ -190,7 +190,7 @@ func (c *Client) once(ctx context.Context, path string, query url.Values, token 
 	if err != nil {
 		return 0, nil, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was read to its end
+	defer resp.Body.Close()
 	c.readClock(resp.Header)
 	c.pace.answered(resp.StatusCode, resp.Header)
 	body, err := io.ReadAll(io.LimitReader(resp.Body, largestBody))

@@ -61,7 +61,7 @@ func TestRequestsCarryTokenAndAgentAndBytesPassUntouched(t *testing.T) {
 		if got := r.URL.Path + " " + r.Header.Get("Authorization") + " " + r.Header.Get("User-Agent"); got != "/developer/v2/cycle/93845 Bearer a test/1" {
 			t.Errorf("request %q", got)
 		}
-		fmt.Fprint(w, body) //nolint:errcheck // a recorder
+		fmt.Fprint(w, body)
 	}, nil)
 	got, err := c.Get(t.Context(), "/v2/cycle/93845")
 	if err != nil || string(got) != body {
@@ -91,7 +91,7 @@ func TestStatusesBecomeErrors(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c, p := client(func(w http.ResponseWriter, _ *http.Request) {
 					w.WriteHeader(test.status)
-					fmt.Fprint(w, test.body) //nolint:errcheck // a recorder
+					fmt.Fprint(w, test.body)
 				}, nil)
 				_, err := c.Get(t.Context(), "/v2/x")
 				if err == nil || !test.check(err) {
@@ -326,7 +326,7 @@ func collection(records []string, last string) http.HandlerFunc {
 			rest = rest[:limit]
 			next = fmt.Sprintf(`,"next_token":"+/=%d"`, offset+limit)
 		}
-		fmt.Fprintf(w, `{"records":[%s]%s}`, strings.Join(rest, ","), next) //nolint:errcheck // a recorder
+		fmt.Fprintf(w, `{"records":[%s]%s}`, strings.Join(rest, ","), next)
 	}
 }
 
@@ -365,7 +365,7 @@ func TestPagesRepeatsTheWindowOnEveryPage(t *testing.T) {
 			t.Errorf("query %s", r.URL.RawQuery)
 		}
 		if requests < 3 {
-			fmt.Fprintf(w, `{"records":[],"next_token":"t%d"}`, requests) //nolint:errcheck // a recorder
+			fmt.Fprintf(w, `{"records":[],"next_token":"t%d"}`, requests)
 			return
 		}
 		w.Write([]byte(`{}`)) //nolint:errcheck // a recorder
