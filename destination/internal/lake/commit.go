@@ -271,7 +271,7 @@ func (t *Table) removeAll(paths []string) error {
 // pause waits longer the more attempts there were, and not in step with other
 // writers.
 func (t *Table) pause(ctx context.Context, attempt int) error {
-	longest := min(10*time.Millisecond<<min(attempt, 8), t.patience)
+	longest := min(20*time.Millisecond<<min(attempt, 8), t.patience)
 	select {
 	case <-time.After(rand.N(longest)):
 		return nil
