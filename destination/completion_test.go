@@ -17,35 +17,69 @@ func TestCompletion(t *testing.T) {
 		ending ending
 		want   map[Completion]want // the missing ones are as for strict
 	}{
-		{"COMPLETE proves an overwrite", overwrite(ending{status: protocol.Complete, anyStatus: true}),
-			map[Completion]want{strict: {everything, false}}},
-		{"INCOMPLETE never does", overwrite(ending{status: protocol.Incomplete, anyStatus: true, states: true}),
-			map[Completion]want{strict: {nothing, true}}},
-		{"a missing status fails where others came", overwrite(ending{anyStatus: true, states: true}),
-			map[Completion]want{strict: {nothing, true}}},
-		{"no statuses, a state last", overwrite(ending{states: true}),
-			map[Completion]want{strict: {nothing, true}, stateHint: {everything, false}, endOfInput: {everything, false}}},
-		{"no statuses, generations promise them", overwrite(ending{states: true, generations: true}),
-			map[Completion]want{strict: {nothing, true}, stateHint: {nothing, true}, endOfInput: {everything, false}}},
-		{"no statuses, records last", overwrite(ending{states: true, uncovered: 3}),
-			map[Completion]want{strict: {nothing, true}, stateHint: {nothing, true}, endOfInput: {everything, false}}},
-		{"no statuses, no states", overwrite(ending{uncovered: 3}),
-			map[Completion]want{strict: {nothing, true}, stateHint: {nothing, true}, endOfInput: {everything, false}}},
-		{"interrupted overwrite", overwrite(ending{status: protocol.Complete, interrupted: true}),
-			map[Completion]want{strict: {nothing, false}}},
+		{
+			"COMPLETE proves an overwrite", overwrite(ending{status: protocol.Complete, anyStatus: true}),
+			map[Completion]want{strict: {everything, false}},
+		},
+		{
+			"INCOMPLETE never does", overwrite(ending{status: protocol.Incomplete, anyStatus: true, states: true}),
+			map[Completion]want{strict: {nothing, true}},
+		},
+		{
+			"a missing status fails where others came", overwrite(ending{anyStatus: true, states: true}),
+			map[Completion]want{strict: {nothing, true}},
+		},
+		{
+			"no statuses, a state last", overwrite(ending{states: true}),
+			map[Completion]want{strict: {nothing, true}, stateHint: {everything, false}, endOfInput: {everything, false}},
+		},
+		{
+			"no statuses, generations promise them", overwrite(ending{states: true, generations: true}),
+			map[Completion]want{strict: {nothing, true}, stateHint: {nothing, true}, endOfInput: {everything, false}},
+		},
+		{
+			"no statuses, records last", overwrite(ending{states: true, uncovered: 3}),
+			map[Completion]want{strict: {nothing, true}, stateHint: {nothing, true}, endOfInput: {everything, false}},
+		},
+		{
+			"no statuses, no states", overwrite(ending{uncovered: 3}),
+			map[Completion]want{strict: {nothing, true}, stateHint: {nothing, true}, endOfInput: {everything, false}},
+		},
+		{
+			"interrupted overwrite", overwrite(ending{status: protocol.Complete, interrupted: true}),
+			map[Completion]want{strict: {nothing, false}},
+		},
 
-		{"COMPLETE keeps rows after the last state", ending{status: protocol.Complete, anyStatus: true, states: true, uncovered: 3},
-			map[Completion]want{strict: {everything, false}}},
-		{"INCOMPLETE keeps what states cover", ending{status: protocol.Incomplete, anyStatus: true, states: true, uncovered: 3},
-			map[Completion]want{strict: {toState, true}}},
-		{"append without statuses, a state last", ending{states: true},
-			map[Completion]want{strict: {toState, true}, stateHint: {everything, false}, endOfInput: {everything, false}}},
-		{"append cut off after a state", ending{states: true, uncovered: 3},
-			map[Completion]want{strict: {toState, true}, stateHint: {toState, true}, endOfInput: {everything, false}}},
-		{"append of bare records", ending{uncovered: 3},
-			map[Completion]want{strict: {toState, true}, stateHint: {everything, false}, endOfInput: {everything, false}}},
-		{"interrupted append keeps what states cover", ending{states: true, uncovered: 3, interrupted: true},
-			map[Completion]want{strict: {toState, false}}},
+		{
+			"COMPLETE keeps rows after the last state",
+			ending{status: protocol.Complete, anyStatus: true, states: true, uncovered: 3},
+			map[Completion]want{strict: {everything, false}},
+		},
+		{
+			"INCOMPLETE keeps what states cover",
+			ending{status: protocol.Incomplete, anyStatus: true, states: true, uncovered: 3},
+			map[Completion]want{strict: {toState, true}},
+		},
+		{
+			"append without statuses, a state last",
+			ending{states: true},
+			map[Completion]want{strict: {toState, true}, stateHint: {everything, false}, endOfInput: {everything, false}},
+		},
+		{
+			"append cut off after a state",
+			ending{states: true, uncovered: 3},
+			map[Completion]want{strict: {toState, true}, stateHint: {toState, true}, endOfInput: {everything, false}},
+		},
+		{
+			"append of bare records",
+			ending{uncovered: 3},
+			map[Completion]want{strict: {toState, true}, stateHint: {everything, false}, endOfInput: {everything, false}},
+		},
+		{
+			"interrupted append keeps what states cover",
+			ending{states: true, uncovered: 3, interrupted: true},
+			map[Completion]want{strict: {toState, false}},
+		},
 	} {
 		for _, c := range []Completion{strict, stateHint, endOfInput} {
 			t.Run(tt.name+"/"+string(c), func(t *testing.T) {

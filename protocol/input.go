@@ -187,7 +187,7 @@ func (in *Input) steering(line []byte, number int64) (item Item, ok bool, err er
 		s, err := ParseState(m.State)
 		if err != nil {
 			return Item{}, false, &Error{Kind: SystemError, Message: fmt.Sprintf(
-				"Line %d of the input is no usable STATE message: %v. The source that wrote it is at fault; report it there.", number, err)}
+				"Line %d of the input is no usable STATE message: %v. The source that wrote it must be mended.", number, err)}
 		}
 		return Item{State: &s}, true, nil
 	case "TRACE":
