@@ -15,7 +15,7 @@ import (
 func (s *Server) serveAPI() {
 	for _, o := range []struct {
 		pattern, scope string
-		serve          http.HandlerFunc
+		serve          operation
 	}{
 		{"GET /developer/v2/user/profile/basic", "read:profile", s.getProfile},
 		{"GET /developer/v2/user/measurement/body", "read:body_measurement", s.getBody},
@@ -36,13 +36,16 @@ func (s *Server) serveAPI() {
 	s.mux.HandleFunc("GET /developer/v1/activity-mapping/{activityV1Id}", s.getMapping)
 }
 
+// An operation serves a request for the data of a member.
+type operation func(http.ResponseWriter, *http.Request, *member)
+
 // authorized admits requests with a live token that holds the scope, within the
-// rate limits. A missing scope looks the same as a bad token: the specification
-// knows no 403.
-func (s *Server) authorized(scope string, serve http.HandlerFunc) http.HandlerFunc {
+// rate limits. A missing scope looks the same as a bad token, unless the profile
+// says otherwise: the specification knows no 403.
+func (s *Server) authorized(scope string, serve operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		pair, live := s.grants.find(token)
+		pair, live := s.grants.find(token, s.Now())
 		if !live {
 			s.audit.count(func(a *Audit) {
 				if pair == nil {
@@ -54,18 +57,31 @@ func (s *Server) authorized(scope string, serve http.HandlerFunc) http.HandlerFu
 			unauthorized(w)
 			return
 		}
-		if !s.limits.take(w.Header()) {
-			s.audit.count(func(a *Audit) { a.RateLimited++ })
-			w.WriteHeader(http.StatusTooManyRequests)
+		if !s.admit(w) {
 			return
 		}
 		if !pair.holds(scope) {
 			s.audit.count(func(a *Audit) { a.MissingScopes++ })
+			if s.Profile().MissingScopeForbidden {
+				w.WriteHeader(http.StatusForbidden)
+				return
+			}
 			unauthorized(w)
 			return
 		}
-		serve(w, r)
+		serve(w, r, pair.grant.member)
 	}
+}
+
+// admit counts a request against the rate limits and answers it if they are
+// reached.
+func (s *Server) admit(w http.ResponseWriter) bool {
+	if s.limits.take(w.Header(), s.Profile()) {
+		return true
+	}
+	s.audit.count(func(a *Audit) { a.RateLimited++ })
+	w.WriteHeader(http.StatusTooManyRequests)
+	return false
 }
 
 func unauthorized(w http.ResponseWriter) {
@@ -74,55 +90,58 @@ func unauthorized(w http.ResponseWriter) {
 	io.WriteString(w, "Authorization was not valid") //nolint:errcheck // the client went away
 }
 
-func (s *Server) getProfile(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, encode(s.member.profile()))
+func (s *Server) getProfile(w http.ResponseWriter, _ *http.Request, m *member) {
+	writeJSON(w, m.encode(m.profile(), s.Now()))
 }
 
-func (s *Server) getBody(w http.ResponseWriter, _ *http.Request) {
-	body, ok := s.member.bodyAt(s.clock.Now())
+func (s *Server) getBody(w http.ResponseWriter, _ *http.Request, m *member) {
+	now := s.Now()
+	body, ok := m.bodyAt(now)
 	if !ok {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
-	writeJSON(w, encode(body))
+	writeJSON(w, m.encode(body, now))
 }
 
-func (s *Server) revokeAccess(w http.ResponseWriter, _ *http.Request) {
-	s.Revoke()
+func (s *Server) revokeAccess(w http.ResponseWriter, _ *http.Request, m *member) {
+	now := s.Now()
+	s.grants.withdraw(m, now, now)
 	w.WriteHeader(http.StatusNoContent)
 }
 
 // getByID serves the record of a kind whose key is in the path.
-func (s *Server) getByID(k kind, param string, valid func(string) bool) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
+func (s *Server) getByID(k kind, param string, valid func(string) bool) operation {
+	return func(w http.ResponseWriter, r *http.Request, m *member) {
 		key := r.PathValue(param)
 		if !valid(key) {
 			http.Error(w, param+" is malformed", http.StatusBadRequest)
 			return
 		}
-		now := s.clock.Now()
-		writeVersion(w, s.member.find(k, key, now), now)
+		now := s.Now()
+		writeVersion(w, m, m.find(k, key, now), now)
 	}
 }
 
-func (s *Server) getCycleSleep(w http.ResponseWriter, r *http.Request) {
+func (s *Server) getCycleSleep(w http.ResponseWriter, r *http.Request, m *member) {
 	key := r.PathValue("cycleId")
 	if !isInt64(key) {
 		http.Error(w, "cycleId is malformed", http.StatusBadRequest)
 		return
 	}
-	now := s.clock.Now()
-	writeVersion(w, s.member.sleepFor(key, now), now)
+	now := s.Now()
+	writeVersion(w, m, m.sleepFor(key, now), now)
 }
 
 func (s *Server) getMapping(w http.ResponseWriter, r *http.Request) {
 	v1, err := strconv.ParseInt(r.PathValue("activityV1Id"), 10, 64)
-	id, ok := s.member.mapped(v1, s.clock.Now())
-	if err != nil || !ok {
-		w.WriteHeader(http.StatusNotFound)
-		return
+	for _, m := range s.members {
+		if id, ok := m.mapped(v1, s.Now()); ok && err == nil {
+			writeJSON(w, encode(map[string]string{"v2_activity_id": id}))
+			return
+		}
 	}
-	writeJSON(w, encode(map[string]string{"v2_activity_id": id}))
+	w.WriteHeader(http.StatusNotFound)
 }
 
 func isInt64(text string) bool {
@@ -135,12 +154,12 @@ var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 func isUUID(text string) bool { return uuidForm.MatchString(text) }
 
 // writeVersion answers with a record, or 404 if there is none.
-func writeVersion(w http.ResponseWriter, v *version, now time.Time) {
+func writeVersion(w http.ResponseWriter, m *member, v *version, now time.Time) {
 	if v == nil {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
-	writeJSON(w, v.encoded(now))
+	writeJSON(w, m.encoded(v, now))
 }
 
 func writeJSON(w http.ResponseWriter, body []byte) {

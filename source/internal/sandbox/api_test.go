@@ -23,6 +23,7 @@ type bench struct {
 	*Server
 	url    string
 	clock  *Clock
+	wall   *Clock // of the rate limits; nil: the machine's
 	tokens Tokens
 }
 
@@ -38,7 +39,7 @@ func newBench(t *testing.T, cfg Config) *bench {
 	s := New(cfg)
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
-	return &bench{Server: s, url: server.URL, clock: cfg.Clock, tokens: s.Issue()}
+	return &bench{Server: s, url: server.URL, clock: cfg.Clock, wall: cfg.LimitClock, tokens: s.Issue()}
 }
 
 type reply struct {
@@ -346,7 +347,7 @@ func TestMemberRevokesAccess(t *testing.T) {
 }
 
 func TestManyClientsReadWhileTheClockMoves(t *testing.T) {
-	b := newBench(t, Config{Years: 1, AccessTokenTTL: 1000 * time.Hour})
+	b := newBench(t, Config{Years: 1, Profile: Profile{AccessTokenTTL: 1000 * hours}})
 	for _, path := range []string{"/v2/cycle", "/v2/recovery", "/v2/activity/sleep", "/v2/activity/workout"} {
 		t.Run(path, func(t *testing.T) {
 			t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -16,10 +17,14 @@ const controls = "/sandbox/"
 //	GET  /sandbox/audit                  counts, see Audit
 //	GET  /sandbox/clock                  {"now": "2026-01-01T00:00:00Z"}
 //	POST /sandbox/clock                  {"advance": "24h"} or {"set": "2026-01-01T00:00:00Z"}
-//	POST /sandbox/revoke                 the member withdraws every consent
-//	POST /sandbox/faults                 a list of faults, see Fault; delay as "250ms"
-//	GET  /sandbox/oracle/{stream}?at=    key to record; at is the clock's time if missing
+//	POST /sandbox/revoke                 every member withdraws every consent
+//	POST /sandbox/faults                 a list of faults, see Fault
+//	GET  /sandbox/scenarios              all that have a name, see Scenario
+//	POST /sandbox/scenario               {"name": "…"} or a scenario of your own: see Server.Play
+//	GET  /sandbox/oracle/{stream}?at=    key to record; at is the server's time if missing
 //	GET  /sandbox/oracle/{stream}?since= {"upserted": …, "deleted": […]} from since to at
+//
+// The oracle speaks of the nth member with &member=n.
 func (s *Server) serveControls() {
 	s.mux.HandleFunc("GET /sandbox/audit", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, encode(s.Audit()))
@@ -31,6 +36,10 @@ func (s *Server) serveControls() {
 		w.WriteHeader(http.StatusNoContent)
 	})
 	s.mux.HandleFunc("POST /sandbox/faults", s.scriptFaults)
+	s.mux.HandleFunc("GET /sandbox/scenarios", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, encode(Scenarios()))
+	})
+	s.mux.HandleFunc("POST /sandbox/scenario", s.playScenario)
 	s.mux.HandleFunc("GET /sandbox/oracle/{stream}", s.askOracle)
 }
 
@@ -62,30 +71,32 @@ func (s *Server) moveClock(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) scriptFaults(w http.ResponseWriter, r *http.Request) {
-	var list []struct {
-		Fault
-		Delay string `json:"delay"`
+	var faults []Fault
+	err := decode(r, &faults)
+	if err == nil {
+		err = checkFaults(faults)
 	}
-	if err := decode(r, &list); err != nil {
+	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	var faults []Fault
-	for i, f := range list {
-		if f.Delay != "" {
-			var err error
-			if f.Fault.Delay, err = time.ParseDuration(f.Delay); err != nil {
-				http.Error(w, fmt.Sprintf("fault %d: %v", i, err), http.StatusBadRequest)
-				return
-			}
-		}
-		if !slices.Contains([]Action{"", Replace, Alter, Truncate, Cut, Reset, Hang}, f.Action) {
-			http.Error(w, fmt.Sprintf("fault %d: no action is called %q", i, f.Action), http.StatusBadRequest)
-			return
-		}
-		faults = append(faults, f.Fault)
-	}
 	s.SetFaults(faults...)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s *Server) playScenario(w http.ResponseWriter, r *http.Request) {
+	var scenario Scenario
+	err := decode(r, &scenario)
+	if err == nil && scenario.Name != "" {
+		scenario, err = Named(scenario.Name)
+	}
+	if err == nil {
+		err = s.Play(scenario)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
 	w.WriteHeader(http.StatusNoContent)
 }
 
@@ -95,7 +106,7 @@ func (s *Server) askOracle(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("no stream is called %q", stream), http.StatusNotFound)
 		return
 	}
-	at, since := s.clock.Now(), time.Time{}
+	at, since := s.Now(), time.Time{}
 	for name, bound := range map[string]*time.Time{"at": &at, "since": &since} {
 		if text := r.URL.Query().Get(name); text != "" {
 			var err error
@@ -105,11 +116,19 @@ func (s *Server) askOracle(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
+	n := 0
+	if text := r.URL.Query().Get("member"); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil || n < 0 || n >= len(s.members) {
+			http.Error(w, fmt.Sprintf("there is no member %q", text), http.StatusNotFound)
+			return
+		}
+	}
 	if since.IsZero() {
-		writeJSON(w, encode(s.Oracle().Records(stream, at)))
+		writeJSON(w, encode(s.OracleOf(n).Records(stream, at)))
 		return
 	}
-	writeJSON(w, encode(s.Oracle().Changes(stream, since, at)))
+	writeJSON(w, encode(s.OracleOf(n).Changes(stream, since, at)))
 }
 
 // decode reads a request's JSON and tolerates no field it does not know: a

@@ -11,7 +11,10 @@ import (
 // the strap lies in a drawer. It is a pure function of the seed, and any day of
 // it can be told without telling the days before. Days are numbered from
 // 1970-01-01.
-type life struct{ seed uint64 }
+type life struct {
+	seed uint64
+	ids  int64 // added to the ids of cycles and the user
+}
 
 // Dice decide about one thing in a life. Each thing has its own, so that a
 // decision added later leaves all others as they were.

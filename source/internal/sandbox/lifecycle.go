@@ -36,17 +36,26 @@ var lastV1 = time.Date(2025, 9, 1, 0, 0, 0, 0, time.UTC)
 // v1ID is the integer id that a sleep or workout had in the API's first version:
 // unique, too large for 32 bits, and 0 for those that came too late for one.
 func (l life) v1ID(a activity) int64 {
-	if !a.start.Before(lastV1) {
+	if !a.start.Before(lastV1) || a.nth >= byNature {
 		return 0
 	}
 	slot := map[string]int{"workout": 0, "sleep": 4, "nap": 5, "sleep again": 6}[a.kind] + a.nth
 	return 2_400_000_000 + int64(a.day)*8 + int64(slot)
 }
 
-// cycleID grows with the days and fits the magnitude of real ones.
+// Cycle ids grow with the days and fit the magnitude of real ones.
+const (
+	firstCycleID   = 900_000_000
+	cycleIDsPerDay = 50_000
+	firstCycleDay  = 15_340 // in 2012
+)
+
 func (l life) cycleID(d int) int64 {
-	const perDay, day2012 = 50_000, 15_340
-	return 900_000_000 + int64(d-day2012)*perDay + int64(l.dice("cycle id", d).IntN(perDay))
+	return l.ids + firstCycleID + int64(d-firstCycleDay)*cycleIDsPerDay + int64(l.dice("cycle id", d).IntN(cycleIDsPerDay))
+}
+
+func (l life) dayOfCycle(id int64) int {
+	return firstCycleDay + int((id-l.ids-firstCycleID)/cycleIDsPerDay)
 }
 
 func (m *member) sleep(a activity, zone time.Duration, changed time.Time) sleep {

@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -84,17 +83,20 @@ type member struct {
 	mu          sync.Mutex
 	told        int // the first day that is not yet told
 	collections [kinds]collection
-	sleepsOf    map[string][]*record // main sleeps by cycle
+	sleepsOf    map[string][]*record // main sleeps by cycle, and those that were once
 	mapping     map[int64]string     // v1 id to UUID
+	shapes      []reshaping
+	entered     int // records that events added
 }
 
 func newMember(seed int64, joined time.Time) *member {
 	m := &member{
-		life:     life{uint64(seed)},
+		life:     life{seed: uint64(seed)},
 		joined:   joined,
 		told:     dayOf(joined),
 		sleepsOf: map[string][]*record{},
 		mapping:  map[int64]string{},
+		shapes:   []reshaping{{}},
 	}
 	for k := range m.collections {
 		m.collections[k].byKey = map[string]*record{}
@@ -143,6 +145,9 @@ func (m *member) tellDay(d int) {
 }
 
 func (m *member) add(k kind, key string, versions []version) *record {
+	for i, v := range versions { // bounds are compared as they are shown
+		versions[i].start, versions[i].end = v.start.Truncate(time.Millisecond), v.end.Truncate(time.Millisecond)
+	}
 	r := &record{key, versions}
 	c := &m.collections[k]
 	c.records = append(c.records, r)
@@ -181,9 +186,7 @@ func (m *member) list(k kind, t time.Time) []shown {
 			c.until = next
 		}
 	}
-	slices.SortStableFunc(c.listed, func(a, b shown) int {
-		return cmp.Or(b.start.Compare(a.start), cmp.Compare(b.key, a.key))
-	})
+	slices.SortStableFunc(c.listed, newestFirst)
 	return c.listed
 }
 
@@ -204,7 +207,7 @@ func (m *member) sleepFor(cycleKey string, t time.Time) *version {
 	defer m.mu.Unlock()
 	m.tell(t)
 	for _, r := range m.sleepsOf[cycleKey] {
-		if v := r.at(t); v != nil {
+		if v := r.at(t); v != nil && !v.show(t).(sleep).Nap {
 			return v
 		}
 	}
@@ -232,9 +235,6 @@ func (m *member) mapped(v1 int64, t time.Time) (string, bool) {
 func (m *member) bodyAt(t time.Time) (bodyMeasurement, bool) {
 	return m.bodyMeasurement(dayOf(t)), !t.Before(m.joined.Add(time.Hour))
 }
-
-// encoded returns a record's JSON at t.
-func (v *version) encoded(t time.Time) json.RawMessage { return encode(v.show(t)) }
 
 // encode panics on what cannot be JSON: all values are ours.
 func encode(v any) json.RawMessage {

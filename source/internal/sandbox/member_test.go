@@ -18,7 +18,7 @@ func items(t *testing.T, m *member, k kind, at time.Time) []item {
 	t.Helper()
 	var all []item
 	for _, v := range m.list(k, at) {
-		all = append(all, parse[item](t, string(v.encoded(at))))
+		all = append(all, parse[item](t, string(m.encoded(v.version, at))))
 	}
 	return all
 }
@@ -160,7 +160,7 @@ func troubles(t *testing.T, m *member) map[string]bool {
 	seen := map[string]bool{}
 	for k, name := range []string{"cycle", "recovery", "sleep", "workout"} {
 		for _, r := range m.collections[k].records {
-			watch(t, name, r, seen)
+			watch(t, m, name, r, seen)
 		}
 	}
 	for key := range m.collections[cycles].byKey {
@@ -175,7 +175,7 @@ func troubles(t *testing.T, m *member) map[string]bool {
 }
 
 // watch goes through a record's life and notes what it sees.
-func watch(t *testing.T, name string, r *record, seen map[string]bool) {
+func watch(t *testing.T, m *member, name string, r *record, seen map[string]bool) {
 	var first, before item
 	for i, v := range r.versions {
 		if v.show == nil {
@@ -185,7 +185,7 @@ func watch(t *testing.T, name string, r *record, seen map[string]bool) {
 			}
 			continue
 		}
-		text := string(v.encoded(v.from))
+		text := string(m.encoded(&v, v.from))
 		now := parse[item](t, text)
 		if i == 0 {
 			first = now
@@ -250,7 +250,7 @@ func TestUpdatedAtMovesWithEveryChange(t *testing.T) {
 				if v.show == nil {
 					continue
 				}
-				if updated := parse[item](t, string(v.encoded(v.from))).Updated; !updated.After(last) {
+				if updated := parse[item](t, string(m.encoded(&v, v.from))).Updated; !updated.After(last) {
 					t.Errorf("%s: updated %s, then %s", r.key, last, updated)
 				} else {
 					last = updated
@@ -330,7 +330,7 @@ func TestMemberDependsOnSeedYearsAndInstantOnly(t *testing.T) {
 	jumped, stepped := New(Config{Seed: 9, Years: 1, Clock: NewClock(noon)}), New(Config{Seed: 9, Years: 1, Clock: NewClock(noon)})
 	want := show(jumped, later)
 	for at := noon.Add(-400 * day); at.Before(later); at = at.Add(31 * time.Hour) {
-		stepped.member.list(kind(dayOf(at)%int(kinds)), at)
+		stepped.members[0].list(kind(dayOf(at)%int(kinds)), at)
 	}
 	if diff := cmp.Diff(want, show(stepped, later)); diff != "" {
 		t.Errorf("the way to an instant matters (-jumped +stepped):\n%s", diff)

@@ -67,7 +67,7 @@ func location(t *testing.T, r reply) url.Values {
 func TestConsentPageListsTheScopes(t *testing.T) {
 	b := newBench(t, Config{})
 	got := b.request(t, "GET", "/oauth/oauth2/auth?"+authorization().Encode(), "")
-	for _, want := range []string{"read:cycles", "read:profile", "offline", `value="authorize"`, `value="deny"`, `name="state" value="12345678"`} {
+	for _, want := range []string{"read:cycles", "read:profile", "offline", `id="authorize" name="decision" value="authorize"`, `id="deny" name="decision" value="deny"`, `name="state" value="12345678"`} {
 		if !strings.Contains(got.body, want) {
 			t.Errorf("page has no %q", want)
 		}
@@ -78,7 +78,7 @@ func TestConsentPageListsTheScopes(t *testing.T) {
 }
 
 func TestConsentGivesTokens(t *testing.T) {
-	b := newBench(t, Config{AccessTokenTTL: 2 * time.Hour})
+	b := newBench(t, Config{Profile: Profile{AccessTokenTTL: 2 * hours}})
 	params := authorization()
 	params.Set("decision", "authorize")
 	back := location(t, b.post(t, "/oauth/oauth2/auth", params))
@@ -266,7 +266,7 @@ func TestReplayedRefreshToken(t *testing.T) {
 		{"after grace", ReuseGrace, gracePeriod, 400, true, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			b := newBench(t, Config{Reuse: test.mode})
+			b := newBench(t, Config{Profile: Profile{Reuse: test.mode}})
 			newest := parse[Tokens](t, b.refresh(t, b.tokens.RefreshToken).body)
 			b.clock.Advance(test.after)
 			replay := b.refresh(t, b.tokens.RefreshToken)

@@ -15,12 +15,16 @@ var streams = []string{
 	"cycle_by_id", "recovery_for_cycle", "sleep_for_cycle", "sleep_by_id", "workout_by_id",
 }
 
-// An Oracle knows what is true of the member at every instant, past and future,
-// without a request, a token or a limit.
+// An Oracle knows what is true of a member at every instant on the server's
+// clock, past and future, without a request, a token or a limit. The future is
+// the one in which no further event is scripted and no profile set.
 type Oracle struct{ member *member }
 
-// Oracle returns the oracle of the sandbox's member.
-func (s *Server) Oracle() *Oracle { return &Oracle{s.member} }
+// Oracle returns the oracle of the first member.
+func (s *Server) Oracle() *Oracle { return s.OracleOf(0) }
+
+// OracleOf returns the oracle of the nth member, from 0 on.
+func (s *Server) OracleOf(n int) *Oracle { return &Oracle{s.members[n]} }
 
 // Streams returns the names that Records and Changes accept.
 func (o *Oracle) Streams() []string { return slices.Clone(streams) }
@@ -33,11 +37,11 @@ func (o *Oracle) Records(stream string, at time.Time) map[string]json.RawMessage
 	user := strconv.FormatInt(m.userID(), 10)
 	switch stream {
 	case "profile":
-		return map[string]json.RawMessage{user: encode(m.profile())}
+		return map[string]json.RawMessage{user: m.encode(m.profile(), at)}
 	case "body_measurement":
 		records := map[string]json.RawMessage{}
 		if body, ok := m.bodyAt(at); ok {
-			records[user] = encode(body)
+			records[user] = m.encode(body, at)
 		}
 		return records
 	case "cycles", "cycle_by_id":
@@ -53,7 +57,7 @@ func (o *Oracle) Records(stream string, at time.Time) map[string]json.RawMessage
 		for _, c := range m.list(cycles, at) {
 			if v := m.sleepFor(c.key, at); v != nil {
 				s := v.show(at).(sleep)
-				records[s.ID] = encode(s)
+				records[s.ID] = m.encode(s, at)
 			}
 		}
 		return records
@@ -64,7 +68,7 @@ func (o *Oracle) Records(stream string, at time.Time) map[string]json.RawMessage
 func (o *Oracle) all(k kind, at time.Time) map[string]json.RawMessage {
 	records := map[string]json.RawMessage{}
 	for _, v := range o.member.list(k, at) {
-		records[v.key] = v.encoded(at)
+		records[v.key] = o.member.encoded(v.version, at)
 	}
 	return records
 }

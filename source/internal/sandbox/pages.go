@@ -1,9 +1,7 @@
 package sandbox
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/base64"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -13,113 +11,146 @@ import (
 )
 
 // WHOOP documents a default of 10 records a page and never gives more than 25.
-// What it does with a higher limit is not documented; here it means 25.
 const defaultLimit, maxLimit = 10, 25
 
 // A query is what a client may ask of a collection.
 type query struct {
 	start, end time.Time // start is zero when there is no lower bound
+	window     string    // stands for both
 	limit      int
-	offset     int
+	position   *position // nil: the first page
+	token      string    // the position as the client sent it
 }
 
 // getCollection serves one page. A record belongs to the window if it ends at
 // or after its start and begins before its end; one that is still open ends
 // never. Both bounds may cut through a record.
-func (s *Server) getCollection(k kind) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		now := s.clock.Now()
-		q, err := parseQuery(r.URL, now)
+func (s *Server) getCollection(k kind) operation {
+	return func(w http.ResponseWriter, r *http.Request, m *member) {
+		now, profile := s.Now(), s.Profile()
+		q, err := parseQuery(r.URL, now, profile)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		var page [][]byte
-		var matched int
-		for _, v := range s.member.list(k, now) {
-			if !v.start.Before(q.end) || !v.end.IsZero() && v.end.Before(q.start) {
-				continue
-			}
-			if matched++; matched > q.offset+q.limit {
-				break
-			}
-			if matched > q.offset {
-				page = append(page, v.encoded(now))
+		window := m.list(k, now)
+		matched := make([]shown, 0, len(window))
+		for _, v := range window {
+			if q.includes(v.version, profile) {
+				matched = append(matched, v)
 			}
 		}
-		body := append([]byte(`{"records":[`), bytes.Join(page, []byte(","))...)
-		body = append(body, ']')
-		switch {
-		case matched > q.offset+q.limit:
-			body = fmt.Appendf(body, `,"next_token":%q`, tokenFor(r.URL.Path, q.offset+q.limit))
-		case k == cycles || k == sleeps:
-			body = append(body, `,"next_token":null`...) // others leave it out; both occur
+		page, next := q.cut(matched, profile)
+		answer := envelope{Records: make([]json.RawMessage, 0, len(page))}
+		for _, v := range page {
+			answer.Records = append(answer.Records, m.encoded(v.version, now))
 		}
-		writeJSON(w, append(body, '}'))
+		answer.NextToken = lastToken(k, profile.LastToken)
+		if next != nil {
+			next.Window, next.Issued = q.window, now.Unix()
+			token := next.token(r.URL.Path)
+			if profile.RepeatedToken && q.position != nil {
+				token = q.token
+			}
+			answer.NextToken = some(token)
+		}
+		writeJSON(w, profile.extend(encode(answer)))
 	}
 }
 
-func parseQuery(u *url.URL, now time.Time) (query, error) {
-	q := query{end: now, limit: defaultLimit}
+type envelope struct {
+	Records   []json.RawMessage `json:"records"`
+	NextToken optional[string]  `json:"next_token,omitzero"`
+}
+
+// lastToken is the next_token of a page after which nothing comes.
+func lastToken(k kind, as LastToken) optional[string] {
+	switch {
+	case as == LastTokenEmpty:
+		return some("")
+	case as == LastTokenNull, as == LastTokenVaries && (k == cycles || k == sleeps):
+		return optional[string]{null: true}
+	}
+	return optional[string]{}
+}
+
+func (q query) includes(v *version, p Profile) bool {
+	begins := v.start.Before(q.end) || p.InclusiveEnd && v.start.Equal(q.end)
+	ends := v.end.IsZero() || v.end.After(q.start) || !p.ExclusiveStart && v.end.Equal(q.start)
+	return begins && ends
+}
+
+// cut returns the page that was asked for and the position of the next one, nil
+// if this is the last.
+func (q query) cut(matched []shown, p Profile) (page []shown, next *position) {
+	from, empty := 0, p.EmptyPages && q.position != nil
+	if q.position != nil {
+		from = q.position.in(matched)
+		empty = empty && !q.position.AfterEmpty
+	}
+	if empty {
+		same := *q.position
+		same.AfterEmpty = true
+		return nil, &same
+	}
+	limit := q.limit
+	if p.ShortPages {
+		limit = max(1, limit/2)
+	}
+	to := min(from+limit, len(matched))
+	page = matched[from:to]
+	if to == len(matched) && !(p.TokenAfterFullPage && len(page) == limit) {
+		return page, nil
+	}
+	if p.KeysetTokens {
+		last := page[len(page)-1]
+		return page, &position{Kind: keysetKind, Start: last.start.UnixMilli(), Key: last.key}
+	}
+	return page, &position{Kind: offsetKind, Offset: to}
+}
+
+func parseQuery(u *url.URL, now time.Time, p Profile) (query, error) {
+	q := query{limit: defaultLimit}
 	values, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
 		return q, fmt.Errorf("reading the query: %w", err)
 	}
 	for name, bound := range map[string]*time.Time{"start": &q.start, "end": &q.end} {
-		if text := values.Get(name); text != "" {
-			if *bound, err = time.Parse(time.RFC3339, text); err != nil {
-				return q, fmt.Errorf("%s is not a date-time: %w", name, err)
-			}
+		text := values.Get(name)
+		if text == "" {
+			continue
 		}
+		t, err := time.Parse(time.RFC3339, text)
+		switch {
+		case err == nil:
+			*bound = t
+		case !p.DatesIgnored:
+			return q, fmt.Errorf("%s is not a date-time: %w", name, err)
+		}
+	}
+	q.window = windowOf(q.start, q.end)
+	if q.end.IsZero() {
+		q.end = now
 	}
 	if text := values.Get("limit"); text != "" {
 		limit, err := strconv.ParseInt(text, 10, 32)
-		if err != nil || limit < 1 {
-			return q, fmt.Errorf("limit %q is not a positive number", text)
+		if err != nil || limit < 1 || limit > maxLimit && p.LimitRefused {
+			return q, fmt.Errorf("limit %q is not a number from 1 to %d", text, maxLimit)
 		}
 		q.limit = min(int(limit), maxLimit)
 	}
-	if token := values.Get("nextToken"); token != "" {
-		if q.offset, err = offsetIn(u.Path, token); err != nil {
-			return q, err
-		}
+	if q.token = values.Get("nextToken"); q.token == "" {
+		return q, nil
+	}
+	if q.position, err = positionIn(u.Path, q.token); err != nil {
+		return q, err
+	}
+	ttl := time.Duration(cmp.Or(p.PageTokenTTL, Duration(1<<62)))
+	switch {
+	case now.Sub(time.Unix(q.position.Issued, 0)) >= ttl:
+		return q, fmt.Errorf("nextToken %q has expired", q.token)
+	case p.WindowBoundTokens && q.position.Window != q.window:
+		return q, fmt.Errorf("nextToken %q belongs to another start or end", q.token)
 	}
 	return q, nil
-}
-
-// A position is what a page token holds: WHOOP's own sample decodes to
-// {"$":"o@1","o":10}, an offset. Records that appear or vanish between two
-// requests therefore shift the pages.
-type position struct {
-	Kind   string `json:"$"`
-	Offset int    `json:"o"`
-}
-
-const offsetKind = "o@1"
-
-// tokenFor seals an offset, so that a token of another collection or one mangled
-// on the way (a + that was not escaped) is recognised.
-func tokenFor(path string, offset int) string {
-	text := encode(position{offsetKind, offset})
-	return base64.StdEncoding.EncodeToString(append(seal(path, text), text...))
-}
-
-const sealLength = 12
-
-func seal(path string, text []byte) []byte {
-	sum := sha256.Sum256(append([]byte(path), text...))
-	return sum[:sealLength]
-}
-
-func offsetIn(path, token string) (int, error) {
-	sealed, err := base64.StdEncoding.DecodeString(token)
-	if err != nil || len(sealed) < sealLength {
-		return 0, fmt.Errorf("nextToken %q is malformed", token)
-	}
-	text := sealed[sealLength:]
-	var p position
-	if !bytes.Equal(seal(path, text), sealed[:sealLength]) || json.Unmarshal(text, &p) != nil || p.Kind != offsetKind {
-		return 0, fmt.Errorf("nextToken %q is not one of this collection", token)
-	}
-	return p.Offset, nil
 }

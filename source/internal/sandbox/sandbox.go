@@ -1,16 +1,24 @@
 // Package sandbox is a stand-in for WHOOP: the OAuth server with its consent
-// page, the v2 developer API with its documented limits, and one member whose
+// page, the v2 developer API with its documented limits, and members whose
 // records appear, get scored, change and vanish as real ones do.
 //
-// The member is a pure function of a seed, of the years since joining and of the
-// instant at which one looks. The instant comes from a [Clock] that stands still
-// until it is moved, so a test decides when a score arrives. An [Oracle] tells
-// what the API shows at any instant, without the API. A script of [Fault] values
-// breaks answers on purpose.
+// A member is a function of a seed, of the years since joining, of the events
+// that were scripted and of the instant at which one looks. The instant comes
+// from a [Clock] that stands still until it is moved, so a test decides when a
+// score arrives. An [Oracle] tells what the API shows at any instant, without
+// the API.
 //
-// Where WHOOP's behaviour is not documented, the choice is written at the code
-// that makes it. Nothing here is secret and nothing is kept: tokens are a
-// function of the seed and of the order in which they were issued.
+// A [Profile] switches between the ways in which WHOOP behaves or may behave, a
+// [Fault] breaks answers, an [Event] happens to a member. Those that clients
+// should be tested with have names: see [Scenarios] and [Random].
+//
+// Not here: webhooks, which a client that pulls does without, and over HTTP/2 a
+// GOAWAY that leaves a request unprocessed, which net/http cannot send (a
+// graceful one it can, see [Fault]). Another app of the same member is another
+// Server with the same seed.
+//
+// Nothing here is secret and nothing is kept: tokens are a function of the seed
+// and of the order in which they were issued.
 //
 // Time: everything but the rate limits follows Config.Clock, also the lives of
 // tokens and codes. Advancing the clock by a day therefore ends every access
@@ -20,42 +28,50 @@ package sandbox
 
 import (
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
 // Config describes a sandbox. The zero value is a member who joined today, under
 // WHOOP's documented limits, with no redirect registered.
 type Config struct {
-	Seed  int64  // chooses the member
-	Years int    // of history when the sandbox opens
-	Clock *Clock // nil: a running clock that shows the machine's time
+	Seed     int64  // chooses the member
+	Years    int    // of history when the sandbox opens
+	Members  int    // of the app, each with a seed one higher; 0: one
+	LargeIDs bool   // ids of cycles and users do not fit into a float64
+	Clock    *Clock // nil: a running clock that shows the machine's time
 
 	ClientID, ClientSecret string   // empty: "sandbox-client", "sandbox-secret"
 	RedirectURIs           []string // registered; a request must match one exactly
 
-	AccessTokenTTL time.Duration // 0: one hour
-	Reuse          ReuseMode     // what becomes of a spent refresh token
-
 	RequestsPerMinute, RequestsPerDay int    // 0: 100 and 10,000; negative: unlimited
 	LimitClock                        *Clock // nil: the machine's time
+
+	Profile Profile // in force at first, and under every scenario
 }
 
 // A Server is the whole of WHOOP that a client sees, under /developer and
 // /oauth/oauth2, and the sandbox's own controls under /sandbox.
 type Server struct {
-	clock  *Clock
-	member *member
-	grants *grants
-	limits *limiter
-	script script
-	audit  audit
-	mux    *http.ServeMux
+	clock   *Clock
+	base    Profile
+	profile atomic.Pointer[Profile]
+	members []*member
+	grants  *grants
+	limits  *limiter
+	script  script
+	audit   audit
+	mux     *http.ServeMux
 
 	redirectURIs []string
 }
 
-// New opens a sandbox. The member joined cfg.Years before the clock's time.
+// New opens a sandbox. Its members joined cfg.Years before the clock's time. It
+// panics if cfg.Profile has a value that means nothing.
 func New(cfg Config) *Server {
+	if err := cfg.Profile.check(); err != nil {
+		panic("sandbox: " + err.Error())
+	}
 	if cfg.Clock == nil {
 		cfg.Clock = NewRunningClock(time.Now())
 	}
@@ -68,16 +84,22 @@ func New(cfg Config) *Server {
 	if cfg.ClientSecret == "" {
 		cfg.ClientSecret = "sandbox-secret"
 	}
-	if cfg.AccessTokenTTL == 0 {
-		cfg.AccessTokenTTL = time.Hour
-	}
 	s := &Server{
 		clock:        cfg.Clock,
-		member:       newMember(cfg.Seed, cfg.Clock.Now().AddDate(-cfg.Years, 0, 0).Truncate(day)),
+		base:         cfg.Profile,
 		grants:       newGrants(cfg),
 		limits:       newLimiter(cfg),
 		mux:          http.NewServeMux(),
 		redirectURIs: cfg.RedirectURIs,
+	}
+	s.profile.Store(&cfg.Profile)
+	for n := range max(cfg.Members, 1) {
+		m := newMember(cfg.Seed+int64(n), cfg.Clock.Now().AddDate(-cfg.Years, 0, 0).Truncate(day))
+		m.shapes[0].Shape = cfg.Profile.Shape
+		if cfg.LargeIDs {
+			m.ids = 1<<53 + 1
+		}
+		s.members = append(s.members, m)
 	}
 	s.audit.Requests = map[string]int{}
 	s.serveAPI()

@@ -146,7 +146,9 @@ var names = [...][2]string{
 	{"Robin", "Hale"}, {"Zoë", "Ruiz"}, {"Łukasz", "Nowak"}, {"Aoife", "O'Brien"}, {"さくら", "佐藤"},
 }
 
-func (l life) userID() int64 { return 10_000_000 + int64(l.dice("user id", 0).IntN(30_000_000)) }
+func (l life) userID() int64 {
+	return l.ids + 10_000_000 + int64(l.dice("user id", 0).IntN(30_000_000))
+}
 
 func (l life) profile() profile {
 	name := names[l.seed%uint64(len(names))]
