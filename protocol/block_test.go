@@ -3,6 +3,7 @@ package protocol
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -43,7 +44,7 @@ func TestInputKeepsLinesOfAllLengths(t *testing.T) {
 		line := int64(1)
 		for {
 			item, err := in.Next()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil || item.Records == nil {
@@ -99,7 +100,7 @@ func TestRecordsStayAsTheyAreUntilReleased(t *testing.T) {
 	}
 	for {
 		item, err := in.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -130,7 +131,7 @@ func TestInputMemoryIsBounded(t *testing.T) {
 		in := NewInput(strings.NewReader(record(0, 9<<20)+strings.Repeat(recordLine+"\n", 100_000)), slog.New(slog.DiscardHandler))
 		for {
 			item, err := in.Next()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {

@@ -174,8 +174,10 @@ func (e *Emitter) Control(config json.RawMessage) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.secrets.Add(secretValues(e.schema, config)...)
-	return e.write(envelope{Type: "CONTROL", Control: &control{Type: "CONNECTOR_CONFIG", EmittedAt: e.millis(),
-		ConnectorConfig: connectorConfig{Config: config}}})
+	return e.write(envelope{Type: "CONTROL", Control: &control{
+		Type: "CONNECTOR_CONFIG", EmittedAt: e.millis(),
+		ConnectorConfig: connectorConfig{Config: config},
+	}})
 }
 
 // Log writes a line for people. Levels are FATAL, ERROR, WARN, INFO, DEBUG and

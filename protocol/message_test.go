@@ -48,8 +48,10 @@ func TestEmitterLines(t *testing.T) {
 		},
 		{
 			"SPEC", func(e *Emitter) error {
-				return e.spec(Spec{DocumentationURL: "https://example.com", ConnectionSpecification: &jsonschema.Schema{Type: "object"},
-					SupportsIncremental: true, SupportedDestinationSyncModes: []DestinationSyncMode{Append}, ProtocolVersion: "0.18.0"})
+				return e.spec(Spec{
+					DocumentationURL: "https://example.com", ConnectionSpecification: &jsonschema.Schema{Type: "object"},
+					SupportsIncremental: true, SupportedDestinationSyncModes: []DestinationSyncMode{Append}, ProtocolVersion: "0.18.0",
+				})
 			},
 			`{"type":"SPEC","spec":{"documentationUrl":"https://example.com","connectionSpecification":{"type":"object"},"supportsIncremental":true,"supported_destination_sync_modes":["append"],"protocol_version":"0.18.0"}}`,
 		},

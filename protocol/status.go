@@ -95,8 +95,10 @@ func (e *Emitter) closeOpen() error {
 
 func (e *Emitter) writeStatus(id StreamID, status StreamStatus, reasons ...statusReason) error {
 	e.stream(id).status = status
-	return e.write(envelope{Type: "TRACE", Trace: &trace{Type: "STREAM_STATUS", EmittedAt: e.millis(),
-		StreamStatus: &streamStatus{Descriptor: newDescriptor(id), Status: status, Reasons: reasons}}})
+	return e.write(envelope{Type: "TRACE", Trace: &trace{
+		Type: "STREAM_STATUS", EmittedAt: e.millis(),
+		StreamStatus: &streamStatus{Descriptor: newDescriptor(id), Status: status, Reasons: reasons},
+	}})
 }
 
 func (e *Emitter) writeFailure(d *Error) error {

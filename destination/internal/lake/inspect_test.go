@@ -32,8 +32,10 @@ func TestRowsShowEveryTypeAsJSON(t *testing.T) {
 		for _, c := range row {
 			names = append(names, c.Name)
 		}
-		if diff := cmp.Diff([]string{"z", "a", "b", "d", "n", "day", "at", "local", "o",
-			"_airbyte_raw_id", "_airbyte_extracted_at", "_airbyte_meta", "_airbyte_generation_id"}, names); diff != "" {
+		if diff := cmp.Diff([]string{
+			"z", "a", "b", "d", "n", "day", "at", "local", "o",
+			"_airbyte_raw_id", "_airbyte_extracted_at", "_airbyte_meta", "_airbyte_generation_id",
+		}, names); diff != "" {
 			t.Error(diff)
 		}
 	}
@@ -66,7 +68,10 @@ func TestRowsStopAtTheLimitAndCanBeLeft(t *testing.T) {
 			t.Errorf("limit %d: %d rows, want %d", limit, n, want)
 		}
 	}
-	for range Rows(t.Context(), load(t, tbl), 0) {
+	for _, err := range Rows(t.Context(), load(t, tbl), 0) { // who stops early stops the reading
+		if err != nil {
+			t.Error(err)
+		}
 		break
 	}
 }

@@ -130,7 +130,7 @@ func batch(t testing.TB, schema *iceberg.Schema, rows ...map[string]any) arrow.R
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec, _, err := array.RecordFromJSON(memory.DefaultAllocator, as, strings.NewReader(string(text)), array.WithUseNumber())
+	rec, _, err := array.RecordFromJSON(memory.DefaultAllocator, as, strings.NewReader(string(text)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,6 @@ type stagedFile struct {
 type Writer struct {
 	t      *Table
 	keys   *keyColumns // nil unless dedup
-	schema *arrow.Schema
 	file   *parquetFile
 	blocks []*keyBlock // of the open file
 	staged []*stagedFile
