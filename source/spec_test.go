@@ -6,9 +6,7 @@ import (
 	"flag"
 	"maps"
 	"os"
-	"regexp"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -50,111 +48,9 @@ func TestSpecIsTheGoldenOne(t *testing.T) {
 	wantEqual(t, "spec (go test ./source -update writes it)", got.String(), string(want))
 }
 
-// node is a JSON Schema as Airbyte's forms understand it.
-type node map[string]any
-
-// The rules are those of Airbyte's connector acceptance tests.
 func TestSpecKeepsAirbytesRules(t *testing.T) {
-	var message struct {
-		Schema node `json:"connectionSpecification"`
-	}
-	if err := json.Unmarshal(spec(t), &message); err != nil {
-		t.Fatal(err)
-	}
-	if s, _ := message.Schema["$schema"].(string); !strings.Contains(s, "draft-07") {
-		t.Errorf("$schema is %q", s)
-	}
-	walkSpec(t, "", message.Schema)
-}
-
-// secretNames are property names that Airbyte takes for secrets.
-var secretNames = []string{
-	"client_token", "access_token", "api_token", "token", "secret", "client_secret", "password", "key",
-	"service_account_info", "service_account", "tenant_id", "certificate", "jwt", "app_id", "appid", "refresh_token",
-}
-
-func walkSpec(t *testing.T, path string, n node) {
-	for _, keyword := range []string{"allOf", "anyOf", "not", "if", "then", "else", "patternProperties", "prefixItems", "dependentSchemas", "dependentRequired", "$ref", "$defs"} {
-		if n[keyword] != nil {
-			t.Errorf("%s uses %s", path, keyword)
-		}
-	}
-	kind, ok := n["type"].(string)
-	if !ok {
-		t.Errorf("%s has type %v", path, n["type"])
-	}
-	properties, _ := n["properties"].(map[string]any)
-	options, _ := n["oneOf"].([]any)
-	if kind == "object" && (n["additionalProperties"] != true || len(properties) == 0 && len(options) == 0) {
-		t.Errorf("%s is closed or empty", path)
-	}
-	checkOrder(t, path, properties)
-	for name, p := range properties {
-		child := node(p.(map[string]any))
-		here := path + "/" + name
-		if slices.Contains(secretNames, name) && child["airbyte_secret"] != true {
-			t.Errorf("%s is not marked as a secret", here)
-		}
-		if child["const"] == nil && (child["title"] == nil || child["description"] == nil) {
-			t.Errorf("%s has no title or no description", here)
-		}
-		if child["format"] == "date-time" {
-			pattern, _ := child["pattern"].(string)
-			if re, err := regexp.Compile(pattern); err != nil || pattern == "" || !re.MatchString("2020-01-01T00:00:00Z") || re.MatchString("2020-01-01") {
-				t.Errorf("%s: pattern %q does not say what a date-time is", here, pattern)
-			}
-		}
-		walkSpec(t, here, child)
-	}
-	for _, name := range asList(n["required"]) {
-		if properties[name.(string)] == nil {
-			t.Errorf("%s requires %v, which it does not have", path, name)
-		}
-	}
-	if len(options) > 0 {
-		checkOptions(t, path, options)
-	}
-}
-
-func asList(v any) []any {
-	list, _ := v.([]any)
-	return list
-}
-
-func checkOrder(t *testing.T, path string, properties map[string]any) {
-	var orders []float64
-	for name, p := range properties {
-		order, ok := p.(map[string]any)["order"].(float64)
-		if !ok || slices.Contains(orders, order) {
-			t.Errorf("%s/%s has order %v", path, name, p.(map[string]any)["order"])
-		}
-		orders = append(orders, order)
-	}
-}
-
-// checkOptions: exactly one property is common to all options and constant.
-func checkOptions(t *testing.T, path string, options []any) {
-	common := map[string]int{}
-	values := map[string]bool{}
-	for _, o := range options {
-		option := node(o.(map[string]any))
-		properties := option["properties"].(map[string]any)
-		if option["title"] == nil {
-			t.Errorf("%s has an option without a title", path)
-		}
-		for name, p := range properties {
-			if value, ok := p.(map[string]any)["const"].(string); ok {
-				common[name]++
-				values[value] = true
-				if p.(map[string]any)["order"] != 0.0 || p.(map[string]any)["default"] != nil || p.(map[string]any)["enum"] != nil {
-					t.Errorf("%s: %s is not first, or has a default", path, name)
-				}
-			}
-		}
-		walkSpec(t, path+"/"+option["title"].(string), option)
-	}
-	if len(common) != 1 || len(values) != len(options) {
-		t.Errorf("%s: options are told apart by %v with values %v", path, common, values)
+	for test, problems := range protocoltest.SpecProblems(spec(t)) {
+		t.Errorf("%s: %q", test, problems)
 	}
 }
 

@@ -151,7 +151,7 @@ func (c specChecker) property(p schema, name, where string) {
 		c.problem("test_date_pattern", where, "%v", err)
 	case (format == "date" || format == "date-time") && pattern == "":
 		c.problem("test_date_pattern", where, "it has the format %s and no pattern", format)
-	case format == "date" && !re.MatchString(day), format == "date-time" && !re.MatchString(instant):
+	case format == "date" && !re.MatchString(day), format == "date-time" && (!re.MatchString(instant) || re.MatchString(day)):
 		c.problem("test_date_pattern", where, "its pattern is not that of a %s", format)
 	case pattern != "" && format == nil && p["type"] == "string" && (re.MatchString(day) || re.MatchString(instant)) && !re.MatchString("x"):
 		c.problem("test_date_format", where, "it has the pattern of a date and no format")
