@@ -23,7 +23,7 @@ func TestEveryScenarioDoesWhatItSays(t *testing.T) {
 	t.Parallel()
 	shown := map[string]demonstration{}
 	for _, group := range []map[string]demonstration{
-		consentDemonstrations, tokenDemonstrations, pageDemonstrations, recordDemonstrations, limitDemonstrations, wireDemonstrations,
+		consentDemonstrations, tokenDemonstrations, pageDemonstrations, pagingDemonstrations, recordDemonstrations, limitDemonstrations, wireDemonstrations,
 	} {
 		maps.Copy(shown, group)
 	}
