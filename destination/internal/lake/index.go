@@ -37,6 +37,10 @@ const (
 	beaten                         // a row of the table wins; only as long as one attempt to commit
 )
 
+// erases tells whether the row is a tombstone without a cursor, which deletes
+// all that arrived before it.
+func (f rowFlag) erases() bool { return f&(nullCursor|tombstone) == nullCursor|tombstone }
+
 // keyColumns finds keys, cursors and tombstones in record batches of one
 // schema.
 type keyColumns struct {

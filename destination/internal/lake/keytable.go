@@ -11,6 +11,11 @@ import (
 type keyTable struct {
 	blocks []*keyBlock
 	slots  []keySlot
+
+	// erased is the arrival of the last tombstone without a cursor of a slot's
+	// key. With nothing to compare, it deletes what came before it, whatever
+	// the cursors of that are.
+	erased map[uint32]uint64
 }
 
 type keySlot struct {
@@ -31,9 +36,14 @@ func newKeyTable(blocks []*keyBlock) *keyTable {
 		return k
 	}
 	k.slots = make([]keySlot, rows+rows/2+1)
-	for i, b := range blocks {
-		for row := range b.hashes {
-			k.insert(uint32(i), uint32(row))
+	// Rows come in any order, so what erases goes first.
+	for _, erasing := range []bool{true, false} {
+		for i, b := range blocks {
+			for row := range b.hashes {
+				if b.flags[row].erases() == erasing {
+					k.insert(uint32(i), uint32(row))
+				}
+			}
 		}
 	}
 	for _, s := range k.slots {
@@ -52,18 +62,36 @@ func (k *keyTable) insert(block, row uint32) {
 	s := &k.slots[slot]
 	if !found {
 		*s = keySlot{tag: uint32(b.hashes[row].Lo) | used, block: block, row: row}
+		if b.flags[row].erases() {
+			k.erase(slot, b.orders[row])
+		}
 		return
 	}
 	other := k.blocks[s.block]
-	if cmp.Or(
-		compareCursors(b, int(row), other, int(s.row)),
-		cmp.Compare(b.orders[row], other.orders[s.row]),
-	) < 0 {
+	erased, found := k.erased[slot]
+	older := found && b.orders[row] < erased
+	if !other.flags[s.row].erases() {
+		older = older || cmp.Or(
+			compareCursors(b, int(row), other, int(s.row)),
+			cmp.Compare(b.orders[row], other.orders[s.row]),
+		) < 0
+	}
+	if older {
 		b.flags[row] |= loser
 		return
 	}
+	if b.flags[row].erases() {
+		k.erase(slot, b.orders[row])
+	}
 	other.flags[s.row] |= loser
 	s.block, s.row = block, row
+}
+
+func (k *keyTable) erase(slot uint32, order uint64) {
+	if k.erased == nil {
+		k.erased = map[uint32]uint64{}
+	}
+	k.erased[slot] = order
 }
 
 // find returns the slot of a key: the one it is in, or the one it would be in.

@@ -20,7 +20,8 @@ const rewriteLimit = 32 << 20
 // Of all rows of a key, staged and in the table, one stays: the one with the
 // highest cursor, null being lowest; of those the one that arrived last, a
 // staged row being later than any in the table. If that one is a tombstone,
-// none stays. A table keeps no tombstones: an older record that arrives in a
+// none stays. A tombstone without a cursor is not the lowest but the last of
+// all that arrived before it, and what arrives after it starts anew. A table keeps no tombstones: an older record that arrives in a
 // later commit than the tombstone of its key is a new row.
 type upsert struct {
 	t     *Table
@@ -87,6 +88,9 @@ func (u *upsert) outdated(ctx context.Context, schema *iceberg.Schema, set *live
 	}
 	for _, h := range found {
 		for i, slot := range h.slots {
+			if _, erased := u.win.erased[slot]; erased {
+				continue // all rows of the table are older
+			}
 			w := &u.win.slots[slot]
 			if block := u.win.blocks[w.block]; compareCursors(h.block, i, block, int(w.row)) > 0 {
 				block.flags[w.row] |= beaten

@@ -20,6 +20,8 @@ type version struct {
 	deleted bool
 }
 
+func (v version) erases() bool { return v.deleted && v.cursor < 0 }
+
 func (v version) row() map[string]any {
 	row := map[string]any{"id": v.key, "v": v.v, "updated_at": nil, "_ab_cdc_deleted_at": nil}
 	if v.cursor >= 0 {
@@ -46,13 +48,18 @@ type model map[int64]version
 
 func (m model) commit(versions []version) {
 	winners := map[int64]version{}
+	erased := map[int64]bool{}
 	for _, v := range slices.SortedFunc(slices.Values(versions), func(a, b version) int { return int(a.order) - int(b.order) }) {
-		if w, ok := winners[v.key]; !ok || v.cursor >= w.cursor {
+		w, ok := winners[v.key]
+		switch {
+		case v.erases():
+			winners[v.key], erased[v.key] = v, true
+		case !ok, w.erases(), v.cursor >= w.cursor:
 			winners[v.key] = v
 		}
 	}
 	for key, w := range winners {
-		if old, ok := m[key]; ok && old.cursor > w.cursor {
+		if old, ok := m[key]; ok && old.cursor > w.cursor && !erased[key] {
 			continue
 		}
 		if delete(m, key); !w.deleted {
@@ -179,6 +186,18 @@ func TestUpsertRules(t *testing.T) {
 		"an old tombstone does not": {
 			{[]version{{key: 1, cursor: 5, v: "a"}}, []string{version{key: 1, cursor: 5, v: "a"}.json()}},
 			{[]version{{key: 1, cursor: 2, deleted: true}}, []string{version{key: 1, cursor: 5, v: "a"}.json()}},
+		},
+		"a tombstone without a cursor deletes what came before it": {
+			{[]version{{key: 1, cursor: 5, v: "a"}, {key: 2, cursor: 5, v: "b"}}, []string{version{key: 1, cursor: 5, v: "a"}.json(), version{key: 2, cursor: 5, v: "b"}.json()}},
+			{[]version{{key: 1, cursor: 9, v: "c"}, {key: 1, cursor: -1, deleted: true}}, []string{version{key: 2, cursor: 5, v: "b"}.json()}},
+		},
+		"what comes after a tombstone without a cursor starts anew": {
+			{[]version{{key: 1, cursor: 5, v: "a"}}, []string{version{key: 1, cursor: 5, v: "a"}.json()}},
+			{
+				[]version{{key: 1, cursor: 9, v: "b"}, {key: 1, cursor: -1, deleted: true}, {key: 1, cursor: 3, v: "c"}, {key: 1, cursor: 2, v: "d"}},
+				[]string{version{key: 1, cursor: 3, v: "c"}.json()},
+			},
+			{[]version{{key: 1, cursor: -1, deleted: true}, {key: 1, cursor: -1, v: "e"}}, []string{version{key: 1, cursor: -1, v: "e"}.json()}},
 		},
 		"a record newer than its tombstone is back": {
 			{[]version{{key: 1, cursor: 2, deleted: true}, {key: 1, cursor: 3, v: "a"}}, []string{version{key: 1, cursor: 3, v: "a"}.json()}},
