@@ -23,6 +23,7 @@ type connection struct {
 	lake    *lake
 	catalog string // path of the configured catalog
 	streams []configured
+	launch  launch // of both programs in the pipe
 }
 
 type configured struct {
@@ -73,6 +74,7 @@ func connect(t testing.TB, m *member, l *lake, mode protocol.DestinationSyncMode
 // synced is one run of the pipe.
 type synced struct {
 	read, write *protocoltest.Run
+	killed      string // the side that was, if one was
 }
 
 // A cut kills one side of the pipe with SIGKILL when so many bytes have passed.
@@ -118,7 +120,7 @@ func (c *connection) pipeFrom(state string, at *cut) synced {
 		read:  &protocoltest.Run{Args: []string{"read", "--config", c.member.config, "--catalog", c.catalog, "--state", state}},
 		write: &protocoltest.Run{Args: []string{"write", "--config", c.lake.config, "--catalog", c.catalog}},
 	}
-	reader, writer := exec.CommandContext(t.Context(), source, s.read.Args...), exec.CommandContext(t.Context(), destination, s.write.Args...)
+	reader, writer := c.launch.command(t.Context(), source, s.read.Args...), c.launch.command(t.Context(), destination, s.write.Args...)
 	var readErr, written, writeErr bytes.Buffer
 	reader.Stderr, writer.Stdout, writer.Stderr = &readErr, &written, &writeErr
 	from, err := reader.StdoutPipe()
@@ -134,13 +136,15 @@ func (c *connection) pipeFrom(state string, at *cut) synced {
 			t.Fatal(err)
 		}
 	}
-	passed, killed := between(t, from, to, at, map[string]*os.Process{"source": reader.Process, "destination": writer.Process})
+	var passed []byte
+	passed, s.killed = between(t, from, to, at, map[string]*os.Process{"source": reader.Process, "destination": writer.Process})
 	s.read.Code, s.write.Code = wait(t, reader), wait(t, writer)
 	s.read.Stdout, s.read.Stderr = passed, readErr.Bytes()
 	s.write.Input, s.write.Stdout, s.write.Stderr = passed, written.Bytes(), writeErr.Bytes()
-	if killed != "destination" { // else the source was left with nobody to tell its end
-		s.read.Check(t)
+	if s.killed == "destination" { // the source was left with nobody to tell its end
+		s.read.Code = -1
 	}
+	s.read.Check(t)
 	s.write.Check(t)
 	return s
 }

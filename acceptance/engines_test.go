@@ -31,40 +31,52 @@ var everyType = []struct{ name, schema, iceberg string }{
 	{"wall", `{"type":["null","string"],"format":"date-time","airbyte_type":"timestamp_without_timezone"}`, "timestamp"},
 	{"clock", `{"type":["null","string"],"format":"time","airbyte_type":"time_without_timezone"}`, "string"},
 	{"zoned_clock", `{"type":["null","string"],"format":"time","airbyte_type":"time_with_timezone"}`, "string"},
-	{"object", `{"type":["null","object"],"properties":{"a":{"type":"integer"},"in":{"type":["null","object"],"properties":{"b":{"type":"number"},"at":{"type":"string","format":"date-time"},"tags":{"type":"array","items":{"type":"string"}}}}}}`,
-		"struct<a: long, in: struct<b: double, at: timestamptz, tags: list<string>>>"},
+	{
+		"object", `{"type":["null","object"],"properties":{"a":{"type":"integer"},"in":{"type":["null","object"],"properties":{"b":{"type":"number"},"at":{"type":"string","format":"date-time"},"tags":{"type":"array","items":{"type":"string"}}}}}}`,
+		"struct<a: long, in: struct<b: double, at: timestamptz, tags: list<string>>>",
+	},
 	{"blob", `{"type":["null","object"]}`, "string"},
 	{"list", `{"type":["null","array"],"items":{"type":["null","number"]}}`, "list<double>"},
 	{"lists", `{"type":["null","array"],"items":{"type":"array","items":{"type":"integer"}}}`, "list<list<long>>"},
-	{"objects", `{"type":["null","array"],"items":{"type":"object","properties":{"day":{"type":["null","string"],"format":"date"},"ok":{"type":"boolean"}}}}`,
-		"list<struct<day: date, ok: boolean>>"},
+	{
+		"objects", `{"type":["null","array"],"items":{"type":"object","properties":{"day":{"type":["null","string"],"format":"date"},"ok":{"type":"boolean"}}}}`,
+		"list<struct<day: date, ok: boolean>>",
+	},
 	{"any_list", `{"type":["null","array"]}`, "string"},
 	{"union", `{"oneOf":[{"type":"string"},{"type":"integer"},{"type":"object"}]}`, "string"},
 }
 
 // Rows as a source sends them, and what they are in the table where that is different.
 var everyValue = []struct{ name, sent, kept string }{
-	{name: "every value there", sent: `"text":"plain","flag":true,"whole":42,"whole_number":43,"number":0.1,"day":"2026-01-31",
+	{
+		name: "every value there", sent: `"text":"plain","flag":true,"whole":42,"whole_number":43,"number":0.1,"day":"2026-01-31",
 		"instant":"2026-01-31T23:59:59.123456Z","zoned":"2026-02-01T00:00:00Z","wall":"2026-01-31T23:59:59.5","clock":"23:59:59.5","zoned_clock":"23:59:59+01:00",
 		"object":{"a":1,"in":{"b":2.5,"at":"2026-01-01T00:00:00Z","tags":["x","y"]}},"blob":{"k":[1,{"l":null}]},
 		"list":[1,2.5,-3],"lists":[[1,2],[],[3]],"objects":[{"day":"2026-01-01","ok":true},{"ok":false}],"any_list":[1,"two",null],"union":"text"`,
-		kept: `"blob":"{\"k\":[1,{\"l\":null}]}","any_list":"[1,\"two\",null]","union":"\"text\""`},
+		kept: `"blob":"{\"k\":[1,{\"l\":null}]}","any_list":"[1,\"two\",null]","union":"\"text\""`,
+	},
 	{name: "nulls", sent: `"text":null,"flag":null,"whole":null,"number":null,"day":null,"instant":null,"wall":null,"object":null,"blob":null,"list":null,"objects":null,"union":null`},
 	{name: "nothing but the key", sent: ``},
 	{name: "nulls inside", sent: `"object":{"a":null,"in":{"b":null,"tags":[null,"x"]}},"list":[null,1,null],"objects":[{"day":null},{}]`},
-	{name: "empty", sent: `"text":"","object":{},"blob":{},"list":[],"lists":[[]],"objects":[],"any_list":[],"union":""`,
-		kept: `"blob":"{}","any_list":"[]","union":"\"\""`},
+	{
+		name: "empty", sent: `"text":"","object":{},"blob":{},"list":[],"lists":[[]],"objects":[],"any_list":[],"union":""`,
+		kept: `"blob":"{}","any_list":"[]","union":"\"\""`,
+	},
 	{name: "unicode", sent: `"text":"Zoë \ud83d\udc96 \u05d0\u05d1\u05d2 e\u0301 \u0000 \" \\ \n","object":{"in":{"tags":["日本","\ud83e\udd3d\ud83c\udffd"]}},"clock":"☃"`},
 	{name: "before 1970", sent: `"day":"1969-12-31","instant":"1969-12-31T23:59:59.999999Z","zoned":"1900-02-28T23:59:59.000001Z","wall":"1582-10-15T00:00:00.25","object":{"in":{"at":"1901-12-13T20:45:51.999Z"}}`},
 	{name: "the first", sent: `"day":"0001-01-01","instant":"0001-01-01T00:00:00Z","wall":"0001-01-01T00:00:00"`},
 	{name: "the last", sent: `"day":"9999-12-31","instant":"9999-12-31T23:59:59.999999Z","wall":"9999-12-31T23:59:59.999999"`},
 	{name: "leap days", sent: `"day":"2000-02-29","instant":"2400-02-29T12:00:00Z","wall":"2024-02-29T23:59:59"`},
-	{name: "offsets and nanoseconds", sent: `"instant":"2026-01-01T00:30:00+05:30","zoned":"2026-01-01T00:00:00.123456789-08:00"`,
-		kept: `"instant":"2025-12-31T19:00:00Z","zoned":"2026-01-01T08:00:00.123456Z"`},
+	{
+		name: "offsets and nanoseconds", sent: `"instant":"2026-01-01T00:30:00+05:30","zoned":"2026-01-01T00:00:00.123456789-08:00"`,
+		kept: `"instant":"2025-12-31T19:00:00Z","zoned":"2026-01-01T08:00:00.123456Z"`,
+	},
 	{name: "greatest", sent: `"whole":9223372036854775807,"whole_number":-9223372036854775808,"number":99999999999.125`},
 	{name: "whole with a fraction of zero", sent: `"whole":44.0,"whole_number":4.5e1,"number":44`, kept: `"whole":44,"whole_number":45`},
-	{name: "what does not fit", sent: `"whole":"many","flag":"perhaps","day":"2026-02-30","instant":"yesterday","wall":"2026-01-01T00:00:00+02:00","object":[1],"list":{"a":1}`,
-		kept: `"whole":null,"flag":null,"day":null,"instant":null,"wall":null,"object":null,"list":null`},
+	{
+		name: "what does not fit", sent: `"whole":"many","flag":"perhaps","day":"2026-02-30","instant":"yesterday","wall":"2026-01-01T00:00:00+02:00","object":[1],"list":{"a":1}`,
+		kept: `"whole":null,"flag":null,"day":null,"instant":null,"wall":null,"object":null,"list":null`,
+	},
 }
 
 func TestEnginesReadEveryType(t *testing.T) {

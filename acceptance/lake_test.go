@@ -26,6 +26,17 @@ type lake struct {
 	t      testing.TB
 	dir    string
 	config string // path of the destination's configuration
+	launch launch // of our own verbs that look at it
+}
+
+// A launch says how a program is run otherwise than as itself; nil: as itself.
+type launch func(program string, args []string) (string, []string)
+
+func (l launch) command(ctx context.Context, program string, args ...string) *exec.Cmd {
+	if l != nil {
+		program, args = l(program, args)
+	}
+	return exec.CommandContext(ctx, program, args...)
 }
 
 // newLake makes a configuration for the warehouse dir/lake; options are put over the defaults.
@@ -43,18 +54,27 @@ func newLake(t testing.TB, dir string, options map[string]any) *lake {
 // state writes what `destination state` prints into a file and returns both.
 func (l *lake) state(catalog string) (path string, states []json.RawMessage) {
 	l.t.Helper()
-	out := run(l.t, destination, "state", "--config", l.config, "--catalog", catalog)
+	out := l.run("state", "--config", l.config, "--catalog", catalog)
 	unmarshal(l.t, out, &states)
 	path = filepath.Join(filepath.Dir(l.config), "state.json")
 	writeJSON(l.t, path, states)
 	return path, states
 }
 
-// preview reads all rows of a table by our own verb; none when there is no such table.
+func (l *lake) run(args ...string) []byte {
+	l.t.Helper()
+	out, err := finish(l.launch.command(l.t.Context(), destination, args...))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return out
+}
+
+// preview reads all rows of a table by our own verb.
 func (l *lake) preview(table string) []any {
 	l.t.Helper()
 	var rows []any
-	for line := range bytes.Lines(run(l.t, destination, "preview", "--config", l.config, "--limit", "0", "--json", table)) {
+	for line := range bytes.Lines(l.run("preview", "--config", l.config, "--limit", "0", "--json", table)) {
 		var row any
 		unmarshal(l.t, line, &row)
 		rows = append(rows, row)

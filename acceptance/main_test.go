@@ -35,8 +35,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func prepare(m *testing.M) (int, error) {
-	var err error
+func prepare(m *testing.M) (code int, err error) {
 	if repository, err = filepath.Abs(".."); err != nil {
 		return 0, err
 	}
@@ -47,7 +46,7 @@ func prepare(m *testing.M) (int, error) {
 	if binaries, err = os.MkdirTemp("", "acceptance-bin"); err != nil {
 		return 0, err
 	}
-	defer os.RemoveAll(binaries)
+	defer func() { err = errors.Join(err, os.RemoveAll(binaries)) }()
 	build := exec.Command("go", "build", "-o", binaries+"/", "./source", "./destination")
 	build.Dir = repository
 	if out, err := build.CombinedOutput(); err != nil {
@@ -69,7 +68,10 @@ func run(t testing.TB, program string, args ...string) []byte {
 
 // output is run for other goroutines than the test's.
 func output(ctx context.Context, program string, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, program, args...)
+	return finish(exec.CommandContext(ctx, program, args...))
+}
+
+func finish(cmd *exec.Cmd) ([]byte, error) {
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	stdout, err := cmd.Output()

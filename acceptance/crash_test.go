@@ -1,0 +1,305 @@
+//go:build acceptance
+
+package acceptance
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// ACCEPTANCE_KILLS is how many processes these tests kill at random, 40 unless set; ACCEPTANCE_SEED
+// repeats the choices of an earlier run, as far as time allows.
+func kills(t *testing.T, share float64) (int, *rand.Rand) {
+	t.Helper()
+	all, seed := 40, uint64(time.Now().UnixNano())
+	var err error
+	if text := os.Getenv("ACCEPTANCE_KILLS"); text != "" {
+		if all, err = strconv.Atoi(text); err != nil {
+			t.Fatalf("ACCEPTANCE_KILLS: %v", err)
+		}
+	}
+	if text := os.Getenv("ACCEPTANCE_SEED"); text != "" {
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("ACCEPTANCE_SEED: %v", err)
+		}
+	}
+	t.Logf("ACCEPTANCE_SEED=%d", seed)
+	return max(1, int(float64(all)*share)), rand.New(rand.NewPCG(seed, 0))
+}
+
+// randomStop is anywhere in a feed: at a byte, some milliseconds after an echo, when the next
+// commit is on its way, or at a time.
+func randomStop(random *rand.Rand) stop {
+	switch random.IntN(3) {
+	case 0:
+		return stop{bytes: 1 + random.Int64N(20<<20)}
+	case 1:
+		return stop{echoes: 1 + random.IntN(60), delay: time.Duration(random.Int64N(int64(60 * time.Millisecond)))}
+	default:
+		return stop{after: time.Duration(random.Int64N(int64(4 * time.Second)))}
+	}
+}
+
+var smallCommits = map[string]any{"commit": map[string]any{"max_rows": 5000}}
+
+func TestKilledFeedResumedFromItsTablesHasEveryRowOnce(t *testing.T) {
+	killed(t, 0.4, true)
+}
+
+func TestKilledFeedResumedFromEchoesHasEveryRow(t *testing.T) {
+	killed(t, 0.2, false)
+}
+
+// killed kills the destination again and again until the feed comes to its end, and begins anew
+// until enough were killed.
+func killed(t *testing.T, share float64, exact bool) {
+	left, random := kills(t, share)
+	for left > 0 {
+		l := newLake(t, t.TempDir(), smallCommits)
+		// What the overwrite replaces.
+		old := feed{lengths: map[string]int{"totals": 100}, version: 1}
+		if a := old.try(l, old.configure(l), nil, stop{}); a.run.Code != 0 {
+			t.Fatalf("exit code %d: %s", a.run.Code, a.run.Stdout)
+		}
+		before := map[int]int{1: 100}
+
+		f := feed{lengths: map[string]int{"log": 120_000, "accounts": 60_000, "totals": 30_000}, version: 2}
+		catalog := f.configure(l)
+		from := map[string]int{}
+		for round := 0; ; round++ {
+			at := stop{}
+			if round < 6 {
+				at = randomStop(random)
+			}
+			a := f.try(l, catalog, from, at)
+			if a.run.Code == 0 {
+				break
+			}
+			if !a.killed {
+				t.Fatalf("exit code %d: %s", a.run.Code, last(a.run.Stdout, 4000))
+			}
+			left--
+			t.Logf("killed at %+v, after %d bytes, from %v to %v", at, len(a.run.Input), from, a.echoed)
+
+			positions := l.positions(catalog)
+			for _, s := range []string{"log", "accounts"} {
+				if positions[s] < a.echoed[s] {
+					t.Errorf("stream %s: state %d was echoed, the table is at %d", s, a.echoed[s], positions[s])
+				}
+			}
+			if exact {
+				l.wantExactly(f, positions, before)
+				from = positions
+			} else {
+				l.wantEchoed(f, a.echoed)
+				maps.Copy(from, a.echoed)
+			}
+			if a.echoed["totals"] > 0 || maps.Equal(l.census().totals, map[int]int{2: f.lengths["totals"]}) {
+				before = map[int]int{2: f.lengths["totals"]} // the overwrite had landed
+			}
+			delete(from, "totals") // a full refresh starts over
+			if t.Failed() {
+				return
+			}
+		}
+		l.wantWhole(f, exact)
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// wantEchoed checks that a reader sees all rows that echoed states cover.
+func (l *lake) wantEchoed(f feed, echoed map[string]int) {
+	l.t.Helper()
+	n := echoed["log"]
+	seen := l.ask(map[string]string{"log": fmt.Sprintf("SELECT count(DISTINCT id) FROM t WHERE id < %d", n)})["log"]
+	if n > 0 && (len(seen) == 0 || seen[0][0] != n) {
+		l.t.Errorf("state %d of log was echoed; of its rows a reader sees %v", n, seen)
+	}
+	if echoed["totals"] > 0 && !maps.Equal(l.census().totals, map[int]int{f.version: f.lengths["totals"]}) {
+		l.t.Errorf("the states of totals were echoed; a reader sees %v", l.census().totals)
+	}
+}
+
+// A destination told to stop commits what states cover, and no more, echoes the states, and dies of
+// the signal, as its callers expect.
+func TestTerminatedDestinationKeepsWhatStatesCover(t *testing.T) {
+	l := newLake(t, t.TempDir(), nil) // nothing is due before the end
+	f := feed{lengths: map[string]int{"log": 50_000, "accounts": 20_000, "totals": 2000}, version: 1}
+	catalog := f.configure(l)
+	a := newAttempt(l, catalog)
+	to, from := a.start(t)
+	defer to.Close()
+	listened := make(chan struct{})
+	go func() {
+		defer close(listened)
+		a.listen(from, func(int) {})
+	}()
+	var whole bytes.Buffer
+	if err := f.write(&whole, nil); err != nil {
+		t.Fatal(err)
+	}
+	// All states of the first half; what follows fills the pipe and what a reader reads ahead, so
+	// that those have been taken when the write returns.
+	half := bytes.LastIndex(whole.Bytes()[:whole.Len()/2], []byte(`{"type":"STATE"`))
+	half += bytes.IndexByte(whole.Bytes()[half:], '\n') + 1
+	input := bytes.Clone(whole.Bytes()[:half])
+	covered := map[string]int{}
+	for line := range bytes.Lines(input) {
+		if bytes.HasPrefix(line, []byte(`{"type":"STATE"`)) {
+			var m struct{ State feedPosition }
+			unmarshal(t, line, &m)
+			covered[m.State.Stream.Descriptor.Name] = m.State.Stream.State.N
+		}
+	}
+	next := covered["log"]
+	for len(input) < half+8<<20 {
+		input = fmt.Appendf(input, `{"type":"RECORD","record":{"stream":"log","emitted_at":1767225600000,"data":%s}}`+"\n", f.record("log", next))
+		next++
+	}
+	if _, err := a.passed.Write(input); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-listened
+	a.end(t)
+	if s := a.cmd.ProcessState.Sys().(syscall.WaitStatus); !s.Signaled() || s.Signal() != syscall.SIGTERM {
+		t.Errorf("the destination ended with %v, want the signal", a.cmd.ProcessState)
+	}
+	delete(covered, "totals") // an overwrite that is not complete changes nothing
+	if !maps.Equal(a.echoed, covered) {
+		t.Errorf("echoed %v, want %v", a.echoed, covered)
+	}
+	if got := l.positions(catalog); !maps.Equal(got, covered) {
+		t.Errorf("the tables are at %v, want %v", got, covered)
+	}
+	l.wantExactly(f, covered, map[int]int{})
+	if again := f.try(l, catalog, covered, stop{}); again.run.Code != 0 {
+		t.Fatalf("exit code %d: %s", again.run.Code, last(again.run.Stdout, 4000))
+	}
+	l.wantWhole(f, true)
+}
+
+// The real source, and either side killed.
+func TestKilledPipeResumedFromItsTablesHoldsWhatTheOracleSays(t *testing.T) {
+	for _, mode := range []protocol.DestinationSyncMode{protocol.Append, protocol.AppendDedup, protocol.Overwrite} {
+		t.Run(string(mode), func(t *testing.T) {
+			left, random := kills(t, 0.4/3)
+			dir := t.TempDir()
+			m := newMember(t, dir, nil, "--seed", "11", "--token-file", filepath.Join(dir, "tokens.json"))
+			c := connect(t, m, newLake(t, dir, map[string]any{"commit": map[string]any{"max_rows": 100}}), mode)
+			c.kill(left, random)
+			c.sync()
+			c.wantTruth(c.previews())
+			if mode != protocol.AppendDedup {
+				return // a changed row is one more, or everything comes again
+			}
+			m.pass(40 * 24 * time.Hour)
+			// Tokens are renewed now: a kill between WHOOP's answer and the durable write is the one
+			// that no connection survives.
+			speak(t, source, "check", "--config", m.config)
+			c.kill(2, random)
+			c.sync()
+			c.wantTruth(c.previews())
+			c.wantReadings()
+		})
+	}
+}
+
+// kill runs the pipe again and again, resumed from the tables, and kills one side somewhere in
+// what there is left to read, so many times.
+func (c *connection) kill(times int, random *rand.Rand) {
+	c.t.Helper()
+	for times > 0 {
+		state, _ := c.lake.state(c.catalog)
+		rest := len(run(c.t, source, "read", "--config", c.member.config, "--catalog", c.catalog, "--state", state))
+		at := &cut{side: []string{"source", "destination"}[random.IntN(2)], after: 1 + random.IntN(rest)}
+		s := c.pipe(at)
+		c.t.Logf("%s killed after %d of %d bytes; exit code of the destination: %d", at.side, at.after, rest, s.write.Code)
+		if s.killed != "" {
+			times--
+		}
+		complete := 0
+		for _, m := range s.read.Messages {
+			if m.Trace != nil && m.Trace.StreamStatus != nil && m.Trace.StreamStatus.Status == protocol.Complete {
+				complete++
+			}
+		}
+		if complete < len(c.streams) && s.write.Code == 0 {
+			c.t.Errorf("the destination took %d of %d streams for all", complete, len(c.streams))
+		}
+		c.wantCovered(s)
+	}
+}
+
+// wantCovered checks that a reader sees each record that an echoed state covers, and no row twice.
+func (c *connection) wantCovered(s synced) {
+	c.t.Helper()
+	if _, err := os.Stat(filepath.Join(c.lake.dir, "catalog.db")); err != nil {
+		if os.IsNotExist(err) && len(s.write.States()) == 0 {
+			return
+		}
+		c.t.Fatal(err)
+	}
+	queries := map[string]string{}
+	for _, stream := range c.streams {
+		queries[stream.Stream.Name] = fmt.Sprintf("SELECT count(*), count(DISTINCT %s) FROM t", stream.key())
+	}
+	seen := c.lake.ask(queries)
+	covered := covered(c.t, s)
+	for _, stream := range c.streams {
+		name := stream.Stream.Name
+		rows, keys := 0, 0
+		for _, answer := range seen[name] {
+			rows, keys = answer[0], answer[1]
+		}
+		if rows != keys {
+			c.t.Errorf("stream %s: %d rows with %d keys", name, rows, keys)
+		}
+		if rows < covered[name] {
+			c.t.Errorf("stream %s: states that cover %d records were echoed, a reader sees %d rows", name, covered[name], rows)
+		}
+	}
+}
+
+// covered counts, by stream, the records that echoed states cover, tombstones aside.
+func covered(t testing.TB, s synced) map[string]int {
+	t.Helper()
+	echoes := map[string]int{}
+	for _, state := range s.write.States() {
+		echoes[state.Stream.Name]++
+	}
+	records, covered := map[string]int{}, map[string]int{}
+	for _, m := range s.read.Messages {
+		switch {
+		case m.Record != nil && !bytes.Contains(m.Record.Data, []byte(`"_ab_cdc_deleted_at":"`)):
+			records[m.Record.Stream]++
+		case m.Type == "STATE":
+			state, err := protocol.ParseState(m.State)
+			if err != nil {
+				t.Fatal(err)
+			}
+			name := state.Stream.Name
+			if echoes[name] == 0 {
+				continue
+			}
+			echoes[name]--
+			covered[name] += records[name]
+			records[name] = 0
+		}
+	}
+	return covered
+}
