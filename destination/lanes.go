@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"strings"
+
+	"github.com/apache/iceberg-go/catalog"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
@@ -49,25 +51,25 @@ func planLanes(catalog protocol.ConfiguredCatalog, c Config) (lanes, error) {
 				"Stream %s is configured with the destination sync mode %q. This destination knows append, overwrite and append_dedup.", id, s.DestinationSyncMode)}
 		}
 	}
-	tables := map[string]protocol.StreamID{}
 	for _, s := range catalog.Streams {
 		plan, err := c.plan(s)
 		if err != nil {
 			return ls, err
 		}
-		name := plan.Namespace + "." + plan.Table
-		folded := strings.ToLower(name) // as many file systems and engines do
-		if other, taken := tables[folded]; taken {
-			id := s.ID()
-			return ls, &protocol.Error{Kind: protocol.ConfigError, Stream: &id, Message: fmt.Sprintf(
-				`Streams %s and %s would both be written to table %s. Give one of them another namespace or another name.`, other, id, name)}
-		}
-		tables[folded] = plan.Stream
 		l := &lane{id: plan.Stream, stream: s, plan: plan}
 		ls.all = append(ls.all, l)
 		ls.byID[l.id] = l
 	}
 	return ls, nil
+}
+
+// resolve settles which table each stream is written to.
+func (ls lanes) resolve(ctx context.Context, cat catalog.Catalog) error {
+	plans := make([]*columnar.Plan, len(ls.all))
+	for i, l := range ls.all {
+		plans[i] = l.plan
+	}
+	return lake.Resolve(ctx, cat, plans)
 }
 
 // plan says how a stream becomes a table under this configuration.

@@ -11,6 +11,7 @@ import (
 	"github.com/apache/iceberg-go/catalog"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -52,6 +53,9 @@ func preview(ctx context.Context, config Config, id protocol.StreamID, limit int
 		return err
 	}
 	defer cat.Close()
+	if err := lake.Resolve(ctx, cat, []*columnar.Plan{plan}); err != nil {
+		return err
+	}
 	name := lake.Identifier(plan)
 	table, err := cat.LoadTable(ctx, name)
 	if errors.Is(err, catalog.ErrNoSuchTable) {

@@ -62,6 +62,9 @@ func committedStates(ctx context.Context, config Config, configured protocol.Con
 		return nil, err
 	}
 	defer cat.Close()
+	if err := streams.resolve(ctx, cat); err != nil {
+		return nil, err
+	}
 	var ofStreams []json.RawMessage
 	var shared *checkpoint // the oldest copy of a state that covers all tables
 	sharedBy := 0

@@ -43,9 +43,12 @@ var tablesCommand = protocol.Command{
 	},
 }
 
-// A description is a table's name and what it consists of.
+// A description is a table's name, the stream it is of as the source names it,
+// and what it consists of.
 type description struct {
-	Table string `json:"table"`
+	Table     string `json:"table"`
+	Stream    string `json:"stream,omitempty"` // empty when another program made the table
+	Namespace string `json:"namespace,omitempty"`
 	lake.Info
 }
 
@@ -75,7 +78,11 @@ func describeTables(ctx context.Context, config Config) ([]description, error) {
 			if err != nil {
 				return nil, fmt.Errorf("describing table %s: %w", name, err)
 			}
-			found = append(found, description{name, info})
+			stream, _, err := lake.Owner(table)
+			if err != nil {
+				return nil, err
+			}
+			found = append(found, description{name, stream.Name, stream.Namespace, info})
 		}
 	}
 	slices.SortFunc(found, func(a, b description) int { return strings.Compare(a.Table, b.Table) })

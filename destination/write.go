@@ -45,6 +45,9 @@ func (destination) Write(ctx context.Context, job protocol.WriteJob, out *protoc
 			err = fmt.Errorf("closing the catalog: %w", closeErr)
 		}
 	}()
+	if err := streams.resolve(ctx, catalog); err != nil {
+		return err
+	}
 	for _, l := range streams.all {
 		if l.plan.Schema.Field(0).Name == "_airbyte_raw_id" { // the first of Airbyte's own, which come last
 			out.Logger().Warn("the stream's schema in the catalog declares no properties, so its rows will hold none", "stream", l.id.String())

@@ -87,6 +87,12 @@ func NewPlan(s protocol.ConfiguredStream, o Options) (*Plan, error) {
 	return p, nil
 }
 
+// Alternative returns a name for the table that is made from the stream's own
+// names, for when p.Table is another stream's; with a higher n another one.
+func (p *Plan) Alternative(n int) string {
+	return suffixed(p.Table, p.Stream.Namespace+"\x00"+p.Stream.Name+strings.Repeat("\x00", n))
+}
+
 // keyed finds the columns that tell rows apart and that order them.
 func (p *Plan) keyed(s protocol.ConfiguredStream) error {
 	if len(s.Key()) == 0 {

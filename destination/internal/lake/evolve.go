@@ -13,17 +13,32 @@ import (
 )
 
 // evolve brings the table's schema to the plan's: columns are added, made
-// wider or optional; none is ever removed, narrowed or rewritten.
+// wider or optional; none is ever removed, narrowed or rewritten. A table that
+// is nobody's becomes the stream's.
 func (t *Table) evolve(ctx context.Context, loaded *table.Table) (*table.Table, error) {
 	start := time.Now()
 	for attempt := 0; time.Since(start) < t.persistence; attempt++ {
+		if err := t.ours(loaded); err != nil {
+			return nil, err
+		}
 		meta := loaded.Metadata()
 		have := meta.CurrentSchema()
 		merged, err := t.merge(have, meta.LastColumnID())
 		if err != nil {
 			return nil, err
 		}
-		if sameColumns(have, merged) {
+		var updates []table.Update
+		if !sameColumns(have, merged) {
+			updates = append(updates, table.NewAddSchemaUpdate(merged), table.NewSetCurrentSchemaUpdate(-1))
+		}
+		if _, owned := meta.Properties()[streamKey]; !owned {
+			stream, err := ownerOf(t.plan.Stream)
+			if err != nil {
+				return nil, err
+			}
+			updates = append(updates, table.NewSetPropertiesUpdate(iceberg.Properties{streamKey: stream}))
+		}
+		if len(updates) == 0 {
 			return loaded, nil
 		}
 		_, _, err = t.cat.CommitTable(ctx, t.id,
@@ -31,8 +46,7 @@ func (t *Table) evolve(ctx context.Context, loaded *table.Table) (*table.Table, 
 				table.AssertTableUUID(meta.TableUUID()),
 				table.AssertCurrentSchemaID(have.ID),
 				table.AssertLastAssignedFieldID(meta.LastColumnID()),
-			},
-			[]table.Update{table.NewAddSchemaUpdate(merged), table.NewSetCurrentSchemaUpdate(-1)})
+			}, updates)
 		if err != nil && !errors.Is(err, table.ErrCommitFailed) {
 			return nil, fmt.Errorf("changing the columns of table %s: %w", t, err)
 		}

@@ -147,10 +147,15 @@ func (t *Table) create(ctx context.Context) (*table.Table, error) {
 			return nil, fmt.Errorf("making namespace: %w", err)
 		}
 	}
+	stream, err := ownerOf(t.plan.Stream)
+	if err != nil {
+		return nil, err
+	}
 	created, err := t.cat.CreateTable(ctx, t.id, t.plan.Schema, catalog.WithProperties(iceberg.Properties{
 		table.PropertyFormatVersion:       strconv.Itoa(t.opts.FormatVersion),
 		table.WriteTargetFileSizeBytesKey: strconv.FormatInt(t.opts.TargetFileBytes, 10),
 		table.ParquetCompressionKey:       "zstd",
+		streamKey:                         stream,
 		// Metadata files must not pile up: one is written by every commit.
 		table.MetadataDeleteAfterCommitEnabledKey: "true",
 		table.MetadataPreviousVersionsMaxKey:      "20",
