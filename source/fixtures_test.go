@@ -44,7 +44,7 @@ func TestAcceptanceFixturesAreCurrent(t *testing.T) {
 	invalid["credentials"] = credentials
 
 	full, incremental := catalog(t, protocol.FullRefresh), catalog(t, protocol.Incremental)
-	s := &source{http: inProcess{onItsClock(server, member.Clock)}}
+	s := &source{http: inProcess{server}}
 	r := protocoltest.Source(t, s, "read", "--config", protocoltest.File(t, config), "--catalog", protocoltest.File(t, full))
 	if r.Code != 0 {
 		t.Fatalf("exit code %d: %v", r.Code, r.Errors())

@@ -96,7 +96,7 @@ func (c *sandboxFlags) serve(ctx context.Context, env protocol.Env) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: onItsClock(handler, member.Clock), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		<-ctx.Done()
 		server.Close() //nolint:errcheck // Serve tells
@@ -133,14 +133,6 @@ func (c *sandboxFlags) member() (sandbox.Config, error) {
 		member.RequestsPerDay = -1
 	}
 	return member, nil
-}
-
-// onItsClock dates the sandbox's answers by its own clock, as any server does.
-func onItsClock(h http.Handler, clock *sandbox.Clock) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Date", clock.Now().UTC().Format(http.TimeFormat))
-		h.ServeHTTP(w, r)
-	})
 }
 
 // writeConfig returns the configuration of a source that reads the member, and

@@ -44,7 +44,7 @@ func newWorld(t *testing.T, member sandbox.Config, config map[string]any) *world
 		member.RequestsPerMinute, member.RequestsPerDay = -1, -1
 	}
 	w.server = sandbox.New(member)
-	w.source = &source{http: inProcess{onItsClock(w.server, w.clock)}}
+	w.source = &source{http: inProcess{w.server}}
 	w.config = map[string]any{
 		"credentials":         credentialsOf(w.server.Issue()),
 		"api_url":             "http://whoop.invalid",
