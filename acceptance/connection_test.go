@@ -77,10 +77,12 @@ type synced struct {
 	killed      string // the side that was, if one was
 }
 
-// A cut kills one side of the pipe with SIGKILL when so many bytes have passed.
+// A cut kills one side of the pipe with SIGKILL when so many bytes have passed. What the source has
+// written beyond them does not arrive, as if it had died earlier.
 type cut struct {
-	side  string // "source" or "destination"
-	after int
+	side    string // "source" or "destination"
+	after   int
+	lineEnd bool // at the next end of a line, where nothing shows that more was to come
 }
 
 // sync resumes from `destination state`, must succeed, and keeps a configuration that the
@@ -141,7 +143,7 @@ func (c *connection) pipeFrom(state string, at *cut) synced {
 	s.read.Code, s.write.Code = wait(t, reader), wait(t, writer)
 	s.read.Stdout, s.read.Stderr = passed, readErr.Bytes()
 	s.write.Input, s.write.Stdout, s.write.Stderr = passed, written.Bytes(), writeErr.Bytes()
-	if s.killed == "destination" { // the source was left with nobody to tell its end
+	if s.killed != "" { // its end may have been lost on the way, or have found no reader
 		s.read.Code = -1
 	}
 	s.read.Check(t)
@@ -156,26 +158,42 @@ func between(t testing.TB, from io.ReadCloser, to io.WriteCloser, at *cut, sides
 	defer to.Close()
 	block := make([]byte, 32<<10)
 	for {
-		room := len(block)
-		if at != nil && killed == "" {
-			room = min(room, at.after-len(passed))
+		n, err := from.Read(block)
+		next := block[:n]
+		end := at.in(passed, next)
+		if end >= 0 {
+			next = next[:end]
 		}
-		if room == 0 {
+		passed = append(passed, next...)
+		if _, werr := to.Write(next); werr != nil {
+			return passed, "" // the destination has ended
+		}
+		if end >= 0 {
 			if err := sides[at.side].Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 				t.Fatal(err)
 			}
-			killed = at.side
-			continue
-		}
-		n, err := from.Read(block[:room])
-		passed = append(passed, block[:n]...)
-		if _, werr := to.Write(block[:n]); werr != nil {
-			return passed, killed // the destination has ended
+			return passed, at.side
 		}
 		if err != nil {
-			return passed, killed
+			return passed, ""
 		}
 	}
+}
+
+// in is where in the next bytes the cut is, -1 if not there.
+func (c *cut) in(passed, next []byte) int {
+	if c == nil || len(passed)+len(next) < c.after {
+		return -1
+	}
+	n := max(0, c.after-len(passed))
+	if !c.lineEnd {
+		return n
+	}
+	end := bytes.IndexByte(next[n:], '\n')
+	if end < 0 {
+		return -1
+	}
+	return n + end + 1
 }
 
 // wait waits for a process to end and returns its exit code, -1 after a signal.

@@ -219,16 +219,16 @@ func TestKilledPipeResumedFromItsTablesHoldsWhatTheOracleSays(t *testing.T) {
 	}
 }
 
-// kill runs the pipe again and again, resumed from the tables, and kills one side somewhere in
-// what there is left to read, so many times.
+// kill runs the pipe again and again, resumed from the tables, and kills the sides in turn, so many
+// times, somewhere in what there is left to read.
 func (c *connection) kill(times int, random *rand.Rand) {
 	c.t.Helper()
 	for times > 0 {
 		state, _ := c.lake.state(c.catalog)
 		rest := len(run(c.t, source, "read", "--config", c.member.config, "--catalog", c.catalog, "--state", state))
-		at := &cut{side: []string{"source", "destination"}[random.IntN(2)], after: 1 + random.IntN(rest)}
+		at := &cut{side: []string{"source", "destination"}[times%2], after: 1 + random.IntN(rest), lineEnd: random.IntN(2) == 0}
 		s := c.pipe(at)
-		c.t.Logf("%s killed after %d of %d bytes; exit code of the destination: %d", at.side, at.after, rest, s.write.Code)
+		c.t.Logf("%+v of %d bytes: killed %q, exit code of the destination %d", *at, rest, s.killed, s.write.Code)
 		if s.killed != "" {
 			times--
 		}
