@@ -55,6 +55,9 @@ func (destination) Write(ctx context.Context, job protocol.WriteJob, out *protoc
 		if l.table, err = lake.Open(ctx, catalog, l.plan, lake.Options{Upsert: config.Upsert}); err != nil {
 			return fmt.Errorf("opening the table of stream %s: %w", l.id, err)
 		}
+		for _, m := range l.table.Moves() {
+			out.Logger().Warn(fmt.Sprintf("column %s of table %s holds %s, and the source sends %s: its values go to column %s", m.Column, l.table, m.Holds, m.Sends, m.To), "stream", l.id.String())
+		}
 	}
 	w := &writer{
 		config: config,

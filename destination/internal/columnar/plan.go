@@ -93,6 +93,54 @@ func (p *Plan) Alternative(n int) string {
 	return suffixed(p.Table, p.Stream.Namespace+"\x00"+p.Stream.Name+strings.Repeat("\x00", n))
 }
 
+// Renamed returns the plan with other names for some columns, which are given by
+// their paths: the names of the columns on the way, and "element" for the step
+// into a list, joined by dots.
+func (p *Plan) Renamed(names map[string]string) *Plan {
+	if len(names) == 0 {
+		return p
+	}
+	r := *p
+	r.fields = renamed(p.fields, names, "")
+	r.Schema = icebergSchema(r.fields)
+	for _, column := range []*string{&r.Cursor, &r.Deleted} {
+		if name, ok := names[*column]; ok {
+			*column = name
+		}
+	}
+	r.Key = slices.Clone(p.Key)
+	for i, column := range p.Key {
+		if name, ok := names[column]; ok {
+			r.Key[i] = name
+		}
+	}
+	return &r
+}
+
+func renamed(fields []field, names map[string]string, path string) []field {
+	fields = slices.Clone(fields)
+	for i := range fields {
+		f := &fields[i]
+		at := path + f.column
+		if name, ok := names[at]; ok {
+			f.column = name
+		}
+		f.renameInside(names, at)
+	}
+	return fields
+}
+
+func (f *field) renameInside(names map[string]string, path string) {
+	switch f.kind {
+	case kindStruct:
+		f.fields = renamed(f.fields, names, path+".")
+	case kindList:
+		element := *f.element
+		element.renameInside(names, path+".element")
+		f.element = &element
+	}
+}
+
 // keyed finds the columns that tell rows apart and that order them.
 func (p *Plan) keyed(s protocol.ConfiguredStream) error {
 	if len(s.Key()) == 0 {

@@ -13,8 +13,8 @@ import (
 )
 
 // evolve brings the table's schema to the plan's: columns are added, made
-// wider or optional; none is ever removed, narrowed or rewritten. A table that
-// is nobody's becomes the stream's.
+// wider or optional; none is ever removed, narrowed or rewritten, and what none
+// of them can hold gets one more. A table that is nobody's becomes the stream's.
 func (t *Table) evolve(ctx context.Context, loaded *table.Table) (*table.Table, error) {
 	start := time.Now()
 	for attempt := 0; time.Since(start) < t.persistence; attempt++ {
@@ -23,11 +23,16 @@ func (t *Table) evolve(ctx context.Context, loaded *table.Table) (*table.Table, 
 		}
 		meta := loaded.Metadata()
 		have := meta.CurrentSchema()
-		merged, err := t.merge(have, meta.LastColumnID())
+		placed, err := t.place(have, meta.Properties())
 		if err != nil {
 			return nil, err
 		}
-		var updates []table.Update
+		t.plan, t.moves = t.given.Renamed(placed.names), placed.moves
+		merged := t.merge(have, meta.LastColumnID())
+		updates, err := placed.update(meta.Properties())
+		if err != nil {
+			return nil, err
+		}
 		if !sameColumns(have, merged) {
 			updates = append(updates, table.NewAddSchemaUpdate(merged), table.NewSetCurrentSchemaUpdate(-1))
 		}
@@ -63,8 +68,9 @@ func (t *Table) evolve(ctx context.Context, loaded *table.Table) (*table.Table, 
 	return nil, fmt.Errorf("changing the columns of table %s: other programs have been changing it for %s", t, t.persistence)
 }
 
-// merge returns a table's schema with what the plan needs added to it.
-func (t *Table) merge(have *iceberg.Schema, lastID int) (*iceberg.Schema, error) {
+// merge returns a table's schema with what the plan needs added to it. Columns
+// of one name must be compatible.
+func (t *Table) merge(have *iceberg.Schema, lastID int) *iceberg.Schema {
 	m := merger{nextID: lastID + 1}
 	fields := have.Fields()
 	relax(fields, t.plan.Schema.Fields())
@@ -79,13 +85,7 @@ func (t *Table) merge(have *iceberg.Schema, lastID int) (*iceberg.Schema, error)
 			fields = slices.Insert(fields, at, m.added(want))
 			continue
 		}
-		field, ok := m.field(fields[i], want)
-		if !ok {
-			return nil, t.configError(nil,
-				"Column %q of table %s holds %s, and the source now sends %s. Rename the table in the catalog or write the stream to another namespace, then sync it anew.",
-				want.Name, t, fields[i].Type, want.Type)
-		}
-		fields[i] = field
+		fields[i] = m.field(fields[i], want)
 	}
 	var identifiers []int
 	for _, f := range fields {
@@ -102,7 +102,7 @@ func (t *Table) merge(have *iceberg.Schema, lastID int) (*iceberg.Schema, error)
 	if t.plan.Dedup && len(identifiers) < len(t.plan.Key) {
 		identifiers = nil
 	}
-	return iceberg.NewSchemaWithIdentifiers(0, identifiers, fields...), nil
+	return iceberg.NewSchemaWithIdentifiers(0, identifiers, fields...)
 }
 
 // relax makes optional what the source no longer sends.
@@ -117,58 +117,42 @@ func relax(have, want []iceberg.NestedField) {
 // A merger gives new fields their ids.
 type merger struct{ nextID int }
 
-// field returns the field that holds both what is there and what is wanted;
-// false when there is none.
-func (m *merger) field(have, want iceberg.NestedField) (iceberg.NestedField, bool) {
-	typ, ok := m.typ(have.Type, want.Type)
-	have.Type = typ
+// field returns the field that holds both what is there and what is wanted.
+func (m *merger) field(have, want iceberg.NestedField) iceberg.NestedField {
+	have.Type = m.typ(have.Type, want.Type)
 	have.Required = have.Required && want.Required
 	if have.Doc == "" {
 		have.Doc = want.Doc
 	}
-	return have, ok
+	return have
 }
 
-func (m *merger) typ(have, want iceberg.Type) (iceberg.Type, bool) {
+func (m *merger) typ(have, want iceberg.Type) iceberg.Type {
 	switch have := have.(type) {
 	case *iceberg.StructType:
-		want, ok := want.(*iceberg.StructType)
-		if !ok {
-			return nil, false
-		}
+		wanted := want.(*iceberg.StructType).FieldList
 		fields := slices.Clone(have.FieldList)
-		relax(fields, want.FieldList)
-		for _, w := range want.FieldList {
+		relax(fields, wanted)
+		for _, w := range wanted {
 			i := slices.IndexFunc(fields, func(f iceberg.NestedField) bool { return f.Name == w.Name })
 			if i < 0 {
 				fields = append(fields, m.added(w))
 				continue
 			}
-			field, ok := m.field(fields[i], w)
-			if !ok {
-				return nil, false
-			}
-			fields[i] = field
+			fields[i] = m.field(fields[i], w)
 		}
-		return &iceberg.StructType{FieldList: fields}, true
+		return &iceberg.StructType{FieldList: fields}
 	case *iceberg.ListType:
-		want, ok := want.(*iceberg.ListType)
-		if !ok {
-			return nil, false
-		}
-		element, ok := m.typ(have.Element, want.Element)
+		want := want.(*iceberg.ListType)
 		return &iceberg.ListType{
-			ElementID: have.ElementID, Element: element,
+			ElementID: have.ElementID, Element: m.typ(have.Element, want.Element),
 			ElementRequired: have.ElementRequired && want.ElementRequired,
-		}, ok
+		}
 	}
-	switch {
-	case have.Equals(want), widens(want, have):
-		return have, true
-	case widens(have, want):
-		return want, true
+	if widens(have, want) {
+		return want
 	}
-	return nil, false
+	return have
 }
 
 // widens reports whether every value of one type is a value of the other and

@@ -1,7 +1,6 @@
 package lake
 
 import (
-	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -11,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 func optional(name string, t iceberg.Type) iceberg.NestedField {
@@ -131,34 +129,6 @@ func withoutIDs(s string) string {
 		}
 	}
 	return s
-}
-
-func TestAnIncompatibleTypeIsRefusedAndNothingChanged(t *testing.T) {
-	for name, tc := range map[string]struct{ have, want iceberg.Type }{
-		"string to long":    {aString, aLong},
-		"long to double":    {aLong, aDouble},
-		"double to decimal": {aDouble, iceberg.DecimalTypeOf(38, 9)},
-		"scale":             {iceberg.DecimalTypeOf(38, 9), iceberg.DecimalTypeOf(38, 2)},
-		"struct to string":  {structOf(50, optional("a", aString)), aString},
-		"string to list":    {aString, listOf(50, aString)},
-		"list of another":   {listOf(50, aString), listOf(50, aLong)},
-		"inside a struct":   {structOf(50, optional("a", aString)), structOf(50, optional("a", aLong))},
-		"zone":              {iceberg.PrimitiveTypes.Timestamp, iceberg.PrimitiveTypes.TimestampTz},
-	} {
-		t.Run(name, func(t *testing.T) {
-			cat := openCatalog(t, t.TempDir())
-			tbl := openTable(t, cat, planOf("s", optional("c", tc.have)), Options{})
-			_, err := open(t.Context(), cat, planOf("s", optional("new", aString), optional("c", tc.want)), Options{})
-			var told *protocol.Error
-			if !errors.As(err, &told) || told.Kind != protocol.ConfigError || told.Stream == nil ||
-				!strings.Contains(told.Message, `Column "c" of table ns.s holds `) || !strings.Contains(told.Message, "Rename the table") {
-				t.Errorf("error %v", err)
-			}
-			if got := load(t, tbl).Schema(); !sameColumns(got, tbl.schema) {
-				t.Errorf("columns are %v", columns(got))
-			}
-		})
-	}
 }
 
 func TestIdentifierFieldsFollowThePlan(t *testing.T) {

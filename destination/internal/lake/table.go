@@ -48,7 +48,9 @@ type Options struct {
 type Table struct {
 	cat    catalog.Catalog
 	id     table.Identifier
-	plan   *columnar.Plan
+	given  *columnar.Plan
+	plan   *columnar.Plan // the given one, with its columns called as in the table
+	moves  []Move
 	opts   Options
 	layout *columnar.Layout
 
@@ -78,7 +80,7 @@ func Open(ctx context.Context, cat catalog.Catalog, p *columnar.Plan, o Options)
 	if err != nil {
 		return nil, err
 	}
-	if t.layout, err = p.Bind(t.schema); err != nil {
+	if t.layout, err = t.plan.Bind(t.schema); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -94,7 +96,7 @@ func open(ctx context.Context, cat catalog.Catalog, p *columnar.Plan, o Options)
 	if o.TargetFileBytes == 0 {
 		o.TargetFileBytes = 512 << 20
 	}
-	t := &Table{cat: cat, id: Identifier(p), plan: p, opts: o, patience: time.Second, persistence: 5 * time.Minute}
+	t := &Table{cat: cat, id: Identifier(p), given: p, plan: p, opts: o, patience: time.Second, persistence: 5 * time.Minute}
 	loaded, err := cat.LoadTable(ctx, t.id)
 	if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
 		loaded, err = t.create(ctx)
@@ -134,6 +136,10 @@ func (t *Table) use(ctx context.Context, loaded *table.Table) error {
 
 // Layout is how batches of rows must be laid out to be written.
 func (t *Table) Layout() *columnar.Layout { return t.layout }
+
+// Moves are the columns of the stream that the table keeps under other names,
+// because it has had columns of theirs with other types.
+func (t *Table) Moves() []Move { return t.moves }
 
 // String is the table's name, as in "whoop.sleep".
 func (t *Table) String() string { return strings.Join(t.id, ".") }

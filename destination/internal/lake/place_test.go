@@ -1,0 +1,227 @@
+package lake
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/apache/iceberg-go"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// sending plans a stream with these properties; a key makes it append_dedup.
+func sending(t *testing.T, properties string, key ...string) *columnar.Plan {
+	t.Helper()
+	s := protocol.ConfiguredStream{
+		Stream:              protocol.Stream{Name: "s", Namespace: "ns", JSONSchema: json.RawMessage(`{"properties":{` + properties + `}}`)},
+		DestinationSyncMode: protocol.Append,
+	}
+	for _, k := range key {
+		s.DestinationSyncMode, s.PrimaryKey = protocol.AppendDedup, append(s.PrimaryKey, []string{k})
+	}
+	p, err := columnar.NewPlan(s, columnar.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// send writes records through everything a sync puts them through.
+func send(t *testing.T, tbl *Table, records ...string) {
+	t.Helper()
+	b := columnar.NewBatch(tbl.Layout(), columnar.RowMeta{})
+	var lines strings.Builder
+	for _, r := range records {
+		fmt.Fprintf(&lines, `{"type":"RECORD","record":{"stream":"s","namespace":"ns","emitted_at":1,"data":%s}}`+"\n", r)
+	}
+	var d columnar.Decoder
+	if err := d.Decode([]byte(lines.String()), 1, 1, func(_, _ []byte) (*columnar.Batch, error) { return b, nil }); err != nil {
+		t.Fatal(err)
+	}
+	w := tbl.NewWriter()
+	if err := w.Write(t.Context(), b.Record(), b.Order()); err != nil {
+		t.Fatal(err)
+	}
+	staged, err := w.Close(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit(t, tbl, "", staged)
+}
+
+func reopen(t *testing.T, tbl *Table, p *columnar.Plan) *Table {
+	t.Helper()
+	again, err := Open(t.Context(), tbl.cat, p, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return again
+}
+
+func TestATypeThatDoesNotFitGetsAColumnOfItsOwn(t *testing.T) {
+	const (
+		text   = `{"type":"string"}`
+		long   = `{"type":"integer"}`
+		double = `{"type":"number"}`
+		object = `{"type":"object","properties":{"a":{"type":"string"}}}`
+		list   = `{"type":"array","items":{"type":"string"}}`
+		day    = `{"type":"string","format":"date"}`
+		local  = `{"type":"string","format":"date-time","airbyte_type":"timestamp_without_timezone"}`
+		zoned  = `{"type":"string","format":"date-time"}`
+	)
+	for _, tc := range []struct {
+		name                     string
+		have, want               string
+		before, after            string // values of c
+		column                   string
+		rowBefore, rowAfter      string
+		wantHolds, wantSendsType string
+	}{
+		{"string to long", text, long, `"x"`, `1`, "c_long", `{"c":"x","c_long":null}`, `{"c":null,"c_long":1}`, "string", "long"},
+		{"long to double", long, double, `1`, `0.5`, "c_double", `{"c":1,"c_double":null}`, `{"c":null,"c_double":0.5}`, "long", "double"},
+		{"struct to string", object, text, `{"a":"x"}`, `"y"`, "c_string", `{"c":{"a":"x"},"c_string":null}`, `{"c":null,"c_string":"y"}`, "", "string"},
+		{"string to struct", text, object, `"x"`, `{"a":"y"}`, "c_struct", `{"c":"x","c_struct":null}`, `{"c":null,"c_struct":{"a":"y"}}`, "string", ""},
+		{"string to list", text, list, `"x"`, `["y"]`, "c_list", `{"c":"x","c_list":null}`, `{"c":null,"c_list":["y"]}`, "string", ""},
+		{"day to instant", day, zoned, `"2026-01-02"`, `"2026-01-02T03:04:05Z"`, "c_timestamptz", `{"c":"2026-01-02","c_timestamptz":null}`, `{"c":null,"c_timestamptz":"2026-01-02T03:04:05Z"}`, "date", "timestamptz"},
+		{"zone", zoned, local, `"2026-01-02T03:04:05Z"`, `"2026-01-02T03:04:05"`, "c_timestamp", `{"c":"2026-01-02T03:04:05Z","c_timestamp":null}`, `{"c":null,"c_timestamp":"2026-01-02T03:04:05"}`, "timestamptz", "timestamp"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			before, after := sending(t, `"c":`+tc.have), sending(t, `"c":`+tc.want)
+			tbl, err := Open(t.Context(), openCatalog(t, t.TempDir()), before, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(tbl.Moves()) > 0 {
+				t.Errorf("a new table has moved columns: %v", tbl.Moves())
+			}
+			send(t, tbl, `{"c":`+tc.before+`}`)
+			tbl = reopen(t, tbl, after)
+			send(t, tbl, `{"c":`+tc.after+`}`)
+			expectRows(t, tbl, tc.rowBefore, tc.rowAfter)
+			moves := tbl.Moves()
+			if len(moves) != 1 || moves[0].Column != "c" || moves[0].To != tc.column ||
+				tc.wantHolds != "" && moves[0].Holds != tc.wantHolds || tc.wantSendsType != "" && moves[0].Sends != tc.wantSendsType {
+				t.Errorf("moves %+v", moves)
+			}
+			if f, _ := tbl.schema.FindFieldByName(tc.column); f.Doc != "c" {
+				t.Errorf("the column's doc is %q", f.Doc)
+			}
+			if got, want := load(t, tbl).Properties()[movedKey], fmt.Sprintf(`{"%s":"c"}`, tc.column); got != want {
+				t.Errorf("recorded %s, want %s", got, want)
+			}
+
+			// The next run of either kind finds its column.
+			location := load(t, tbl).MetadataLocation()
+			tbl = reopen(t, tbl, after)
+			tbl = reopen(t, tbl, before)
+			if load(t, tbl).MetadataLocation() != location {
+				t.Error("the table was changed for nothing")
+			}
+			send(t, tbl, `{"c":`+tc.before+`}`)
+			expectRows(t, tbl, tc.rowBefore, tc.rowAfter, tc.rowBefore)
+		})
+	}
+}
+
+func TestMovesInsideObjectsAndLists(t *testing.T) {
+	const (
+		before = `"o":{"type":"object","properties":{"a":{"type":"string"},"b":{"type":"integer"}}},"l":{"type":"array","items":{"type":"object","properties":{"x":{"type":"string"}}}}`
+		after  = `"o":{"type":"object","properties":{"a":{"type":"object","properties":{"deep":{"type":"integer"}}},"b":{"type":"integer"}}},"l":{"type":"array","items":{"type":"object","properties":{"x":{"type":"boolean"}}}}`
+		later  = `"o":{"type":"object","properties":{"a":{"type":"object","properties":{"deep":{"type":"string"}}},"b":{"type":"integer"}}},"l":{"type":"array","items":{"type":"object","properties":{"x":{"type":"boolean"}}}}`
+	)
+	tbl, err := Open(t.Context(), openCatalog(t, t.TempDir()), sending(t, before), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	send(t, tbl, `{"o":{"a":"s","b":1},"l":[{"x":"s"}]}`)
+	tbl = reopen(t, tbl, sending(t, after))
+	send(t, tbl, `{"o":{"a":{"deep":2},"b":3},"l":[{"x":true}]}`)
+	tbl = reopen(t, tbl, sending(t, later))
+	send(t, tbl, `{"o":{"a":{"deep":"t"},"b":4},"l":[]}`)
+	expectRows(t, tbl,
+		`{"o":{"a":"s","b":1,"a_struct":null},"l":[{"x":"s","x_boolean":null}]}`,
+		`{"o":{"a":null,"b":3,"a_struct":{"deep":2,"deep_string":null}},"l":[{"x":null,"x_boolean":true}]}`,
+		`{"o":{"a":null,"b":4,"a_struct":{"deep":null,"deep_string":"t"}},"l":[]}`)
+	want := `{"l.element.x_boolean":"l.element.x","o.a_struct":"o.a","o.a_struct.deep_string":"o.a.deep"}`
+	if got := load(t, tbl).Properties()[movedKey]; got != want {
+		t.Errorf("recorded %s, want %s", got, want)
+	}
+}
+
+func TestAMovedColumnIsNoOtherPropertys(t *testing.T) {
+	cat := openCatalog(t, t.TempDir())
+	tbl, err := Open(t.Context(), cat, sending(t, `"c":{"type":"string"},"c_long":{"type":"integer"}`), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	send(t, tbl, `{"c":"s","c_long":1}`)
+	// The source has a property of the name that would be chosen, even when it
+	// does not send it now.
+	tbl = reopen(t, tbl, sending(t, `"c":{"type":"integer"}`))
+	send(t, tbl, `{"c":2}`)
+	// And it may get one of the name that was chosen.
+	tbl = reopen(t, tbl, sending(t, `"c":{"type":"integer"},"c_long_2":{"type":"integer"}`))
+	send(t, tbl, `{"c":3,"c_long_2":4}`)
+	expectRows(t, tbl,
+		`{"c":"s","c_long":1,"c_long_2":null,"c_long_2_long":null}`,
+		`{"c":null,"c_long":null,"c_long_2":2,"c_long_2_long":null}`,
+		`{"c":null,"c_long":null,"c_long_2":3,"c_long_2_long":4}`)
+}
+
+func TestATypeOfAKeyThatChangesIsRefusedAndNothingChanged(t *testing.T) {
+	cat := openCatalog(t, t.TempDir())
+	tbl, err := Open(t.Context(), cat, sending(t, `"id":{"type":"integer"},"c":{"type":"string"}`, "id"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Open(t.Context(), cat, sending(t, `"id":{"type":"string"},"c":{"type":"integer"}`, "id"), Options{})
+	var told *protocol.Error
+	if !errors.As(err, &told) || told.Kind != protocol.ConfigError || told.Stream == nil ||
+		told.Message != `Column "id" of table ns.s is part of the primary key and holds long, and now string is to be written. Rename the table in the catalog or write the stream to another namespace, then sync it anew.` {
+		t.Errorf("error %v", err)
+	}
+	if got := load(t, tbl).Schema(); !sameColumns(got, tbl.schema) {
+		t.Errorf("columns are %v", columns(got))
+	}
+}
+
+// What orders rows is of the new column alone: those from before have null
+// there, which is older than any.
+func TestACursorThatMovesStillDecides(t *testing.T) {
+	cursor := func(kind string) *columnar.Plan {
+		p := sending(t, `"id":{"type":"integer"},"at":{"type":"`+kind+`"}`, "id")
+		p.Cursor = "at"
+		return p
+	}
+	tbl, err := Open(t.Context(), openCatalog(t, t.TempDir()), cursor("string"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	send(t, tbl, `{"id":1,"at":"2026"}`, `{"id":2,"at":"2026"}`)
+	tbl = reopen(t, tbl, cursor("integer"))
+	send(t, tbl, `{"id":1,"at":7}`)
+	send(t, tbl, `{"id":1,"at":5}`)
+	expectRows(t, tbl, `{"id":1,"at":null,"at_long":7}`, `{"id":2,"at":"2026","at_long":null}`)
+	if diff := cmp.Diff([]Move{{Column: "at", To: "at_long", Holds: "string", Sends: "long"}}, tbl.Moves()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestATableWhoseOwnColumnsAreOthersIsRefused(t *testing.T) {
+	cat := openCatalog(t, t.TempDir())
+	p := planOf("s")
+	p.Schema = iceberg.NewSchema(0, iceberg.NestedField{ID: 1, Name: "_airbyte_generation_id", Type: aString})
+	if _, err := open(t.Context(), cat, p, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(t.Context(), cat, sending(t, ``), Options{})
+	var told *protocol.Error
+	if !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, "is this program's own and holds string") {
+		t.Errorf("error %v", err)
+	}
+}
