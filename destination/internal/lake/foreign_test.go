@@ -137,25 +137,31 @@ func sharedVectors(t *testing.T, tbl *Table, files []*liveFile) []iceberg.DataFi
 	return deletes
 }
 
-// Equality deletes cannot be told row by row: rewriting a file they apply to
-// would bring rows back.
-func TestEqualityDeletesOfOtherProgramsAreRefused(t *testing.T) {
-	tbl, _ := twoFiles(t, Options{})
+// addEqualityDelete commits the deletion of a key as another program would.
+func addEqualityDelete(t *testing.T, tbl *Table, key int64) {
+	t.Helper()
 	tx := load(t, tbl).NewTransaction()
 	schema, err := table.SchemaToArrowSchema(iceberg.NewSchema(0, tbl.schema.Field(0)), nil, true, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
-	b.Field(0).(*array.Int64Builder).Append(1)
+	b.Field(0).(*array.Int64Builder).Append(key)
 	keys := func(yield func(arrow.RecordBatch, error) bool) { yield(b.NewRecordBatch(), nil) }
 	deletes, err := tx.WriteEqualityDeletes(t.Context(), []int{1}, iter.Seq2[arrow.RecordBatch, error](keys))
 	if err != nil {
 		t.Fatal(err)
 	}
 	addDeletes(t, tbl, deletes...)
+}
+
+// Equality deletes cannot be told row by row: rewriting a file they apply to
+// would bring rows back.
+func TestEqualityDeletesOfOtherProgramsAreRefused(t *testing.T) {
+	tbl, _ := twoFiles(t, Options{})
+	addEqualityDelete(t, tbl, 1)
 	staged := stage(t, tbl, 0, version{key: 2, cursor: 2, v: "new"}.row())
-	err = tbl.Commit(t.Context(), []*Staged{staged}, nil)
+	err := tbl.Commit(t.Context(), []*Staged{staged}, nil)
 	var told *protocol.Error
 	if !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, "has equality deletes") {
 		t.Errorf("error %v", err)

@@ -24,6 +24,10 @@ type change struct {
 	touched   map[string]struct{}  // paths of the manifests that name those
 	made      []string             // files written for this attempt alone
 	unused    []string             // staged files that are not needed once it has landed
+
+	// Data sequence numbers of added files whose rows were in the table before,
+	// by path: what is added otherwise is the latest there is.
+	sequences map[string]int64
 }
 
 func (c *change) drop(data iceberg.DataFile, manifest string) {
@@ -173,7 +177,11 @@ func (w *snapshotWriter) manifests(ctx context.Context, content iceberg.Manifest
 			continue
 		}
 		w.total.add(f)
-		entry := iceberg.NewManifestEntry(iceberg.EntryStatusADDED, &w.id, nil, nil, f)
+		var sequence *int64
+		if n, ok := w.c.sequences[f.FilePath()]; ok && w.base.Metadata().Version() > 1 {
+			sequence = &n
+		}
+		entry := iceberg.NewManifestEntry(iceberg.EntryStatusADDED, &w.id, sequence, nil, f)
 		if err := out.entry(w.t.spec, entry); err != nil {
 			return nil, err
 		}

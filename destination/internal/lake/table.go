@@ -56,6 +56,7 @@ type Table struct {
 
 	patience    time.Duration // the longest pause between attempts to commit
 	persistence time.Duration // how long there are more attempts
+	reading     time.Duration // how long a reader, or a writer in doubt, may need an old snapshot
 
 	uuid      uuid.UUID
 	version   int             // of the table's format
@@ -87,16 +88,7 @@ func Open(ctx context.Context, cat catalog.Catalog, p *columnar.Plan, o Options)
 }
 
 func open(ctx context.Context, cat catalog.Catalog, p *columnar.Plan, o Options) (*Table, error) {
-	if o.Upsert == "" {
-		o.Upsert = Auto
-	}
-	if o.FormatVersion == 0 {
-		o.FormatVersion = 2
-	}
-	if o.TargetFileBytes == 0 {
-		o.TargetFileBytes = 512 << 20
-	}
-	t := &Table{cat: cat, id: Identifier(p), given: p, plan: p, opts: o, patience: time.Second, persistence: 5 * time.Minute}
+	t := newTable(cat, p, o)
 	loaded, err := cat.LoadTable(ctx, t.id)
 	if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
 		loaded, err = t.create(ctx)
@@ -108,6 +100,22 @@ func open(ctx context.Context, cat catalog.Catalog, p *columnar.Plan, o Options)
 		return nil, err
 	}
 	return t, t.use(ctx, loaded)
+}
+
+func newTable(cat catalog.Catalog, p *columnar.Plan, o Options) *Table {
+	if o.Upsert == "" {
+		o.Upsert = Auto
+	}
+	if o.FormatVersion == 0 {
+		o.FormatVersion = 2
+	}
+	if o.TargetFileBytes == 0 {
+		o.TargetFileBytes = 512 << 20
+	}
+	return &Table{
+		cat: cat, id: Identifier(p), given: p, plan: p, opts: o,
+		patience: time.Second, persistence: 5 * time.Minute, reading: time.Hour,
+	}
 }
 
 // use takes from a loaded table what stays the same until the table is closed.

@@ -1,0 +1,349 @@
+package lake
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/iceberg-go/table"
+)
+
+// Compaction merges data files that are neighbours in the order in which their
+// rows arrived, so that the merged file can take their place in that order,
+// and writes files that have lost many rows anew without them.
+//
+// Files are merged with files of about their own size, as in a log-structured
+// merge tree: a stretch of files below a tier's limit is merged when it makes
+// a file of the next tier. A row is so copied about once for each tier, of
+// which there are five below 512 MiB, and not every time that small files have
+// come after it.
+const (
+	tierBytes  = 64 << 10 // the limit of the lowest tier
+	tierGrowth = 8        // from each tier's limit to the next one's
+	tierFiles  = 16       // fewer files are not worth a merge
+	manyFiles  = 8 * tierFiles
+
+	// thoroughFiles is how many small files are merged on demand, whatever
+	// their sizes: what Iceberg's own rewrite_data_files takes for enough.
+	thoroughFiles = 5
+
+	// foldShare is the part of a file's rows that must be deleted, one in so
+	// many, for the file to be written anew without them.
+	foldShare = 4
+)
+
+// bundle is data files that become one.
+type bundle struct {
+	files []*liveFile // in the order of their rows
+	made  []*stagedFile
+}
+
+// compact rewrites the files of which planning says that it pays, as many as
+// the time allows, and commits them in one snapshot.
+func (t *Table) compact(ctx context.Context, u Upkeep, did *Maintained) error {
+	base, err := t.cat.LoadTable(ctx, t.id)
+	if err != nil {
+		return fmt.Errorf("loading table %s: %w", t, err)
+	}
+	if !u.Thorough && !t.mayPay(base) {
+		return nil
+	}
+	cache := manifestCache{}
+	set, err := t.live(base, cache)
+	if err != nil {
+		return err
+	}
+	spec := base.Spec()
+	switch {
+	case set.equality > 0:
+		did.leave("equality deletes, which another program wrote, are not compacted: use that program")
+		return nil
+	case t.spec.NumFields() > 0 || spec.ID() != t.spec.ID():
+		did.leave("a partitioned table is not compacted")
+		return nil
+	}
+	bundles, err := t.bundles(set, u)
+	if err != nil || len(bundles) == 0 {
+		return err
+	}
+	done, files, err := t.rewrite(ctx, bundles, set.shared)
+	if err != nil {
+		return err
+	}
+	if left := len(bundles) - len(done); left > 0 {
+		did.leave("the time for upkeep was over before the last %d of %d merges of files", left, len(bundles))
+	}
+	if len(done) == 0 {
+		return nil
+	}
+	var landed Maintained
+	err = t.transact(ctx, files, nil, func(_ context.Context, base *table.Table) (*change, error) {
+		landed = Maintained{}
+		now, err := t.live(base, cache)
+		if err != nil {
+			return &change{}, err
+		}
+		return swap(done, set, now, &landed), nil
+	})
+	if err != nil {
+		return err
+	}
+	did.CompactedFiles, did.IntoFiles, did.FoldedDeletes = landed.CompactedFiles, landed.IntoFiles, landed.FoldedDeletes
+	return nil
+}
+
+// mayPay looks at nothing but the summary of the current snapshot.
+func (t *Table) mayPay(base *table.Table) bool {
+	s := base.CurrentSnapshot()
+	if s == nil {
+		return false
+	}
+	if s.Summary == nil {
+		return true
+	}
+	total := s.Summary.Properties.GetInt64
+	return total("total-data-files", math.MaxInt64) >= tierFiles ||
+		total("total-position-deletes", 0)*foldShare >= total("total-records", 0)
+}
+
+// bundles plans a compaction.
+func (t *Table) bundles(set *liveSet, u Upkeep) ([]*bundle, error) {
+	target := t.opts.TargetFileBytes
+	full := target / 4 * 3
+	files := slices.Clone(set.files)
+	// Files of one commit have no order among them. The smallest come last, so
+	// that a stretch of small ones ends where a commit does.
+	slices.SortStableFunc(files, func(a, b *liveFile) int {
+		return cmp.Or(cmp.Compare(a.sequence, b.sequence), -cmp.Compare(a.data.FileSizeBytes(), b.data.FileSizeBytes()),
+			strings.Compare(a.data.FilePath(), b.data.FilePath()))
+	})
+	taken := map[*liveFile]bool{}
+	var found []*bundle
+	tier := int64(tierBytes)
+	if u.Thorough {
+		tier = full
+	}
+	for ; ; tier *= tierGrowth {
+		tier = min(tier, full)
+		worth := func(files []*liveFile) bool {
+			if u.Thorough {
+				return len(files) >= thoroughFiles
+			}
+			return len(files) >= manyFiles || len(files) >= tierFiles && (tier == tierBytes || size(files) >= 2*tier)
+		}
+		for _, stretch := range stretches(files, func(f *liveFile) bool { return f.data.FileSizeBytes() < tier && !taken[f] }) {
+			if !worth(stretch) {
+				continue
+			}
+			alike, err := t.alike(stretch)
+			if err != nil {
+				return nil, err
+			}
+			for _, part := range alike {
+				if !worth(part) {
+					continue
+				}
+				for _, bin := range bins(part, target) {
+					if len(bin) == 1 {
+						continue
+					}
+					found = append(found, &bundle{files: bin})
+					for _, f := range bin {
+						taken[f] = true
+					}
+				}
+			}
+		}
+		if tier == full {
+			break
+		}
+	}
+	for _, f := range files {
+		var gone int64
+		for _, d := range f.deletes {
+			gone += d.data.Count()
+		}
+		if !taken[f] && gone > 0 && (u.Thorough || gone*foldShare >= f.data.Count()) {
+			found = append(found, &bundle{files: []*liveFile{f}})
+		}
+	}
+	return found, nil
+}
+
+func size(files []*liveFile) (bytes int64) {
+	for _, f := range files {
+		bytes += f.data.FileSizeBytes()
+	}
+	return bytes
+}
+
+// stretches are the longest runs of files that fit, in order.
+func stretches(files []*liveFile, fits func(*liveFile) bool) [][]*liveFile {
+	var all [][]*liveFile
+	start := 0
+	for i := range len(files) + 1 {
+		if i < len(files) && fits(files[i]) {
+			continue
+		}
+		if i > start {
+			all = append(all, files[start:i:i])
+		}
+		start = i + 1
+	}
+	return all
+}
+
+// alike cuts a stretch where the columns of its files change: a file that is
+// rewritten keeps the columns it has.
+func (t *Table) alike(files []*liveFile) ([][]*liveFile, error) {
+	var all [][]*liveFile
+	var last *arrow.Schema
+	start := 0
+	for i, f := range files {
+		in, err := t.openParquet(f.data)
+		if err != nil {
+			return nil, err
+		}
+		schema, err := in.arrow.Schema()
+		in.close()
+		if err != nil {
+			return nil, fmt.Errorf("reading the columns of %s: %w", f.data.FilePath(), err)
+		}
+		if i > 0 && !schema.Equal(last) {
+			all = append(all, files[start:i:i])
+			start = i
+		}
+		last = schema
+	}
+	return append(all, files[start:]), nil
+}
+
+// bins cuts a stretch into parts of the target size. A part that begins before
+// a commit's files takes all of them: the merged file has its place behind the
+// last of them, and another one of that commit would have none.
+func bins(files []*liveFile, target int64) [][]*liveFile {
+	var all [][]*liveFile
+	start, bytes := 0, int64(0)
+	for i, f := range files {
+		whole := i > start && (f.sequence != files[i-1].sequence || f.sequence == files[start].sequence)
+		if whole && bytes+f.data.FileSizeBytes() > target {
+			all = append(all, files[start:i:i])
+			start, bytes = i, 0
+		}
+		bytes += f.data.FileSizeBytes()
+	}
+	return append(all, files[start:])
+}
+
+// rewrite writes the files the bundles become, and returns those bundles that
+// were finished while a quarter of the time was left, which is for the commit.
+func (t *Table) rewrite(ctx context.Context, bundles []*bundle, shared []deleteFile) (done []*bundle, files []*stagedFile, err error) {
+	limited, cancel := ctx, func() {}
+	if until, ok := ctx.Deadline(); ok {
+		limited, cancel = context.WithTimeout(ctx, time.Until(until)/4*3)
+	}
+	defer cancel()
+	for _, b := range bundles {
+		if b.made, err = t.combine(limited, b.files, shared); err != nil {
+			if errors.Is(limited.Err(), context.DeadlineExceeded) && ctx.Err() == nil {
+				return done, files, nil
+			}
+			return nil, nil, errors.Join(err, t.discard(files))
+		}
+		done = append(done, b)
+		files = append(files, b.made...)
+	}
+	return done, files, nil
+}
+
+// combine copies the rows of files that are not deleted into a new one.
+func (t *Table) combine(ctx context.Context, files []*liveFile, shared []deleteFile) ([]*stagedFile, error) {
+	r := &rewriter{t: t, c: &change{}, target: math.MaxInt64}
+	err := func() error {
+		for _, f := range files {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			gone, err := t.deleted(ctx, f, shared)
+			if err != nil {
+				return err
+			}
+			if err := r.copy(ctx, f.data, gone); err != nil {
+				return err
+			}
+		}
+		return r.close()
+	}()
+	if err != nil {
+		if r.file != nil {
+			err = errors.Join(err, r.file.abort())
+		}
+		return nil, errors.Join(err, t.removeAll(r.c.made))
+	}
+	var made []*stagedFile
+	for _, data := range r.c.add {
+		made = append(made, &stagedFile{data: data})
+	}
+	return made, nil
+}
+
+// swap puts what the bundles became in their place, unless the table's files or
+// their deletes are no longer those that were read.
+func swap(bundles []*bundle, read, now *liveSet, did *Maintained) *change {
+	c := &change{operation: table.OpReplace, sequences: map[string]int64{}}
+	files := map[string]*liveFile{}
+	for _, f := range now.files {
+		files[f.data.FilePath()] = f
+	}
+	sameShared := now.equality == 0 && sameDeletes(read.shared, now.shared)
+	for _, b := range bundles {
+		same := sameShared && !slices.ContainsFunc(b.files, func(f *liveFile) bool {
+			g := files[f.data.FilePath()]
+			return g == nil || !sameDeletes(f.deletes, g.deletes)
+		})
+		if !same {
+			for _, f := range b.made {
+				c.unused = append(c.unused, f.data.FilePath())
+			}
+			continue
+		}
+		for _, f := range b.files {
+			f = files[f.data.FilePath()] // a commit in between may have moved it to another manifest
+			c.drop(f.data, f.manifest)
+			for _, d := range f.deletes {
+				c.drop(d.data, d.manifest)
+			}
+			did.FoldedDeletes += len(f.deletes)
+		}
+		for _, f := range b.made {
+			c.add = append(c.add, f.data)
+			c.sequences[f.data.FilePath()] = b.files[len(b.files)-1].sequence
+		}
+		did.CompactedFiles += len(b.files)
+		did.IntoFiles += len(b.made)
+	}
+	return c
+}
+
+func sameDeletes(a, b []deleteFile) bool {
+	keys := func(deletes []deleteFile) map[fileKey]bool {
+		set := map[fileKey]bool{}
+		for _, d := range deletes {
+			set[keyOf(d.data)] = true
+		}
+		return set
+	}
+	x, y := keys(a), keys(b)
+	for k := range x {
+		if !y[k] {
+			return false
+		}
+	}
+	return len(x) == len(y)
+}

@@ -1,0 +1,180 @@
+package lake
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
+)
+
+const (
+	// manySnapshots is how many there are at most, if KeepSnapshots is not
+	// more: a table's metadata, which every commit writes and every reader
+	// reads whole, grows by each of them.
+	manySnapshots = 100
+	// expireBatch is how many snapshots expire at once after a write.
+	expireBatch = 25
+)
+
+// expire removes snapshots from the table's metadata, then the files that only
+// they named.
+func (t *Table) expire(ctx context.Context, u Upkeep, did *Maintained) error {
+	expired := 0
+	before, after, err := t.amend(ctx, func(meta table.Metadata) ([]table.Requirement, []table.Update) {
+		ids := t.expired(meta, u)
+		expired = len(ids)
+		if expired == 0 || !u.Thorough && expired < expireBatch {
+			return nil, nil
+		}
+		if !collects(meta) {
+			did.leave("%d snapshots are not expired, because the table's property %s forbids it", len(ids), table.GCEnabledKey)
+			return nil, nil
+		}
+		var reqs []table.Requirement
+		for name, ref := range meta.Refs() {
+			reqs = append(reqs, table.AssertRefSnapshotID(name, &ref.SnapshotID))
+		}
+		return reqs, []table.Update{table.NewRemoveSnapshotsUpdate(ids, false)}
+	})
+	if err != nil || after == nil {
+		return err
+	}
+	did.ExpiredSnapshots = expired
+	paths, err := t.unnamed(ctx, before, after)
+	if err != nil {
+		return fmt.Errorf("looking for what the expired snapshots alone named: %w", err)
+	}
+	for _, path := range paths {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := t.removeAll([]string{path}); err != nil {
+			return err
+		}
+		did.RemovedFiles++
+	}
+	return nil
+}
+
+// expired are the snapshots that go: beyond those that are kept, the ones that
+// are old, and the oldest of too many. None goes that a branch or a tag names
+// or that a branch's own rules keep, and none so young that a reader may still
+// be at it.
+func (t *Table) expired(meta table.Metadata, u Upkeep) []int64 {
+	now := time.Now()
+	age := func(s table.Snapshot) time.Duration { return now.Sub(time.UnixMilli(s.TimestampMs)) }
+	kept := map[int64]bool{}
+	for _, ref := range meta.Refs() {
+		n := 0
+		for s := meta.SnapshotByID(ref.SnapshotID); s != nil; n++ {
+			if n > 0 && !(ref.MinSnapshotsToKeep != nil && n < *ref.MinSnapshotsToKeep) &&
+				!(ref.MaxSnapshotAgeMs != nil && age(*s) < time.Duration(*ref.MaxSnapshotAgeMs)*time.Millisecond) {
+				break
+			}
+			kept[s.SnapshotID] = true
+			if s.ParentSnapshotID == nil {
+				break
+			}
+			s = meta.SnapshotByID(*s.ParentSnapshotID)
+		}
+	}
+	newest := slices.Clone(meta.Snapshots())
+	slices.Reverse(newest)
+	slices.SortStableFunc(newest, func(a, b table.Snapshot) int { return -cmp.Compare(a.SequenceNumber, b.SequenceNumber) })
+	var ids []int64
+	for i, s := range newest {
+		if i < max(u.KeepSnapshots, 1) || kept[s.SnapshotID] || age(s) < t.reading {
+			continue
+		}
+		if age(s) >= u.ExpireAfter || i >= manySnapshots {
+			ids = append(ids, s.SnapshotID)
+		}
+	}
+	return ids
+}
+
+// unnamed lists the files that the snapshots of before name and those of after
+// do not: data and delete files first, so that what is left when the removal
+// of them is cut off is still named by the manifests that are left.
+func (t *Table) unnamed(ctx context.Context, before, after table.Metadata) ([]string, error) {
+	var gone []table.Snapshot
+	for _, s := range before.Snapshots() {
+		if after.SnapshotByID(s.SnapshotID) == nil {
+			gone = append(gone, s)
+		}
+	}
+	lists, manifests := map[string]bool{}, map[string]iceberg.ManifestFile{}
+	for _, s := range gone {
+		lists[s.ManifestList] = true
+		of, err := s.Manifests(t.files)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range of {
+			manifests[m.FilePath()] = m
+		}
+	}
+	kept := map[string]iceberg.ManifestFile{}
+	for _, s := range after.Snapshots() {
+		delete(lists, s.ManifestList)
+		of, err := s.Manifests(t.files)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range of {
+			kept[m.FilePath()] = m
+			delete(manifests, m.FilePath())
+		}
+	}
+	files := map[string]bool{}
+	each := func(manifests map[string]iceberg.ManifestFile, do func(path string)) error {
+		for _, m := range manifests {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			for entry, err := range m.Entries(t.files, true) {
+				if err != nil {
+					return fmt.Errorf("reading %s: %w", m.FilePath(), err)
+				}
+				do(entry.DataFile().FilePath())
+			}
+		}
+		return nil
+	}
+	if err := each(manifests, func(path string) { files[path] = true }); err != nil {
+		return nil, err
+	}
+	if len(files) > 0 {
+		if err := each(kept, func(path string) { delete(files, path) }); err != nil {
+			return nil, err
+		}
+	}
+	for s := range before.Statistics() {
+		files[s.StatisticsPath] = true
+	}
+	for s := range before.PartitionStatistics() {
+		files[s.StatisticsPath] = true
+	}
+	for s := range after.Statistics() {
+		delete(files, s.StatisticsPath)
+	}
+	for s := range after.PartitionStatistics() {
+		delete(files, s.StatisticsPath)
+	}
+	var paths []string
+	for path := range files {
+		paths = append(paths, path)
+	}
+	for path := range manifests {
+		paths = append(paths, path)
+	}
+	for path := range lists {
+		paths = append(paths, path)
+	}
+	return slices.DeleteFunc(paths, func(path string) bool { return strings.TrimSpace(path) == "" }), nil
+}

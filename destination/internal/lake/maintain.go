@@ -1,0 +1,146 @@
+package lake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/apache/iceberg-go/catalog"
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// Upkeep says how a table is kept in shape.
+type Upkeep struct {
+	ExpireAfter   time.Duration // snapshots older than this go
+	KeepSnapshots int           // this many of the newest stay, whatever their age
+	// Thorough does all there is to do. Without it only that is done which pays
+	// when it is asked for after every write.
+	Thorough bool
+}
+
+// Maintained is what upkeep did to a table.
+type Maintained struct {
+	CompactedFiles   int      `json:"compacted_files"`   // data files that were rewritten
+	IntoFiles        int      `json:"into_files"`        // what they became
+	FoldedDeletes    int      `json:"folded_deletes"`    // delete files that went with that
+	ExpiredSnapshots int      `json:"expired_snapshots"` //
+	RemovedFiles     int      `json:"removed_files"`     // that only those snapshots named
+	RemovedOrphans   int      `json:"removed_orphans"`   // files that nothing named
+	Left             []string `json:"left,omitempty"`    // what was not done, and why
+}
+
+func (m *Maintained) leave(format string, args ...any) {
+	m.Left = append(m.Left, fmt.Sprintf(format, args...))
+}
+
+// ErrNotOurs is the error of [Attach] on a table that another program keeps.
+var ErrNotOurs = errors.New("the table was not written by this program")
+
+// Attach opens a table that is there for upkeep alone.
+func Attach(ctx context.Context, cat catalog.Catalog, id table.Identifier) (*Table, error) {
+	namespace, name := strings.Join(catalog.NamespaceFromIdent(id), "."), catalog.TableNameFromIdent(id)
+	t := newTable(cat, &columnar.Plan{
+		Stream: protocol.StreamID{Namespace: namespace, Name: name}, Namespace: namespace, Table: name,
+	}, Options{})
+	loaded, err := cat.LoadTable(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("opening table %s: %w", t, err)
+	}
+	if !ours(loaded) {
+		return nil, fmt.Errorf("opening table %s: %w", t, ErrNotOurs)
+	}
+	if size := loaded.Properties().GetInt64(table.WriteTargetFileSizeBytesKey, 0); size > 0 {
+		t.opts.TargetFileBytes = size
+	}
+	return t, t.use(ctx, loaded)
+}
+
+// ours tells whether this program has committed to a table.
+func ours(t *table.Table) bool {
+	if LastState(t) != nil {
+		return true
+	}
+	for _, s := range t.Metadata().Snapshots() {
+		if s.Summary != nil && s.Summary.Properties[tokenKey] != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// Maintain compacts small files, expires old snapshots and removes orphans, as
+// far as the time until ctx's deadline goes; what is not done by then is left
+// to the next time. Every step leaves the table right wherever it is cut off,
+// and beside any other writer. A step that fails does not keep the next from
+// being tried.
+func (t *Table) Maintain(ctx context.Context, u Upkeep) (Maintained, error) {
+	var did Maintained
+	var errs []error
+	for _, step := range []struct {
+		doing string
+		do    func(context.Context, Upkeep, *Maintained) error
+	}{
+		{"compacting", t.compact},
+		{"expiring snapshots of", t.expire},
+		{"removing orphans of", t.removeOrphans},
+	} {
+		err := step.do(ctx, u, &did)
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			did.leave("the time for upkeep was over while %s the table", step.doing)
+			return did, errors.Join(errs...)
+		}
+		if err = errors.Join(err, ctx.Err()); err != nil {
+			errs = append(errs, t.explain(fmt.Errorf("%s table %s: %w", step.doing, t, err)))
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return did, errors.Join(errs...)
+}
+
+// amend changes a table's metadata but not its rows: edit says how, of the
+// table as it is, until it has landed. An edit must be one that is not made
+// again when it is there already, because an attempt of which the catalog has
+// said nothing is not looked for. It returns the table's metadata before and
+// after, nil when there was nothing to change.
+func (t *Table) amend(ctx context.Context, edit func(table.Metadata) ([]table.Requirement, []table.Update)) (before, after table.Metadata, err error) {
+	const most = 10
+	for attempt := range most {
+		base, err := t.cat.LoadTable(ctx, t.id)
+		if err != nil {
+			return nil, nil, fmt.Errorf("loading table %s: %w", t, err)
+		}
+		before = base.Metadata()
+		reqs, updates := edit(before)
+		if len(updates) == 0 {
+			return nil, nil, nil
+		}
+		reqs = append(reqs, table.AssertTableUUID(t.uuid))
+		offer, cancel := context.WithTimeout(context.WithoutCancel(ctx), catalogAnswer)
+		after, _, err = t.cat.CommitTable(offer, t.id, reqs, updates)
+		cancel()
+		switch {
+		case err == nil:
+			(&attempts{t: t}).tidy(before, after, &change{})
+			return before, after, nil
+		case !errors.Is(err, table.ErrCommitFailed):
+			return nil, nil, fmt.Errorf("committing table %s: %w", t, err)
+		}
+		if err := t.pause(ctx, attempt); err != nil {
+			return nil, nil, err
+		}
+	}
+	return nil, nil, fmt.Errorf("committing table %s: other programs were first %d times in a row", t, most)
+}
+
+// collects tells whether files that are not needed may be removed; the table's
+// owner can forbid it.
+func collects(meta table.Metadata) bool {
+	return meta.Properties().GetBool(table.GCEnabledKey, table.GCEnabledDefault)
+}

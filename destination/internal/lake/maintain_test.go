@@ -1,0 +1,630 @@
+package lake
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/catalog"
+	"github.com/apache/iceberg-go/table"
+	"github.com/google/go-cmp/cmp"
+)
+
+// everything is upkeep that leaves nothing for later.
+var everything = Upkeep{ExpireAfter: time.Nanosecond, KeepSnapshots: 1, Thorough: true}
+
+// impatient makes a table's snapshots expire at once.
+func impatient(t *Table) *Table {
+	t.reading = 0
+	return t
+}
+
+func maintain(t testing.TB, tbl *Table, u Upkeep) Maintained {
+	t.Helper()
+	did, err := tbl.Maintain(t.Context(), u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return did
+}
+
+// appendOne commits one row of a plain table.
+func appendOne(t testing.TB, tbl *Table, id int) string {
+	t.Helper()
+	commit(t, tbl, "", stage(t, tbl, 0, map[string]any{"id": id, "v": "x"}))
+	return fmt.Sprintf(`{"id":%d,"v":"x"}`, id)
+}
+
+func TestUpkeepLeavesOneFileOneSnapshotAndNoOrphan(t *testing.T) {
+	tbl := impatient(openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{}))
+	var want []string
+	for id := range 12 {
+		want = append(want, appendOne(t, tbl, id))
+	}
+	if diff := cmp.Diff(Maintained{CompactedFiles: 12, IntoFiles: 1, ExpiredSnapshots: 12, RemovedFiles: 12 + 12 + 12}, maintain(t, tbl, everything)); diff != "" {
+		t.Errorf("did (-want +got):\n%s", diff)
+	}
+	expectRows(t, tbl, want...)
+	expectFiles(t, tbl, false)
+	loaded := load(t, tbl)
+	if s := loaded.CurrentSnapshot(); s.Summary.Operation != table.OpReplace || len(loaded.Metadata().Snapshots()) != 1 {
+		t.Errorf("%s, %d snapshots", s.Summary.Operation, len(loaded.Metadata().Snapshots()))
+	}
+	// There is nothing left to do.
+	at := loaded.MetadataLocation()
+	if diff := cmp.Diff(Maintained{}, maintain(t, tbl, everything)); diff != "" || load(t, tbl).MetadataLocation() != at {
+		t.Errorf("did again (-want +got):\n%s", diff)
+	}
+}
+
+// Rows keep the order in which they arrived: of two rows of a key, which a
+// table has that was appended to before, the later stays the later.
+func TestCompactedRowsKeepTheirPlaceInTime(t *testing.T) {
+	for _, format := range []int{2, 3} {
+		cat := openCatalog(t, t.TempDir())
+		appended := keyed("s")
+		appended.Dedup = false
+		tbl := openTable(t, cat, appended, Options{FormatVersion: format})
+		for n := range 4 {
+			commit(t, tbl, "", stage(t, tbl, 0, version{key: 1, cursor: 5, v: fmt.Sprint("row ", n)}.row()))
+		}
+		set, err := tbl.live(load(t, tbl), manifestCache{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.SortFunc(set.files, func(a, b *liveFile) int { return int(a.sequence - b.sequence) })
+		done, files, err := tbl.rewrite(t.Context(), []*bundle{{files: set.files[:3]}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = tbl.transact(t.Context(), files, nil, func(context.Context, *table.Table) (*change, error) {
+			return swap(done, set, set, &Maintained{}), nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A late, older record beats none of them, and of those one stays.
+		dedup := openTable(t, cat, keyed("s"), Options{})
+		commit(t, dedup, "", stage(t, dedup, 0, version{key: 1, cursor: 1, v: "old"}.row()))
+		expectRows(t, dedup, version{key: 1, cursor: 5, v: "row 3"}.json())
+	}
+}
+
+// Whatever is committed while files are compacted wins: rows that were deleted
+// stay so, and the work is done for the files that are as they were.
+func TestCompactionGivesWayToOtherWriters(t *testing.T) {
+	for _, mode := range []Upsert{CopyOnWrite, MergeOnRead} {
+		for _, format := range []int{2, 3} {
+			t.Run(fmt.Sprint(mode, " v", format), func(t *testing.T) {
+				real := openCatalog(t, t.TempDir())
+				others := openTable(t, real, keyed("s"), Options{Upsert: mode, FormatVersion: format})
+				want := model{}
+				write := func(v version) {
+					commit(t, others, "", stage(t, others, 0, v.row()))
+					want.commit([]version{v})
+				}
+				for key := range int64(8) {
+					write(version{key: key, cursor: 1, v: "before"})
+				}
+				cat := &faulty{Catalog: real, script: []outcome{letsOthersFirst, letsOthersFirst, failsSilently, landsSilently}}
+				n := int64(2)
+				cat.other = func() {
+					write(version{key: n, cursor: 2, v: "theirs", deleted: n == 2})
+					n++
+				}
+				tbl := openTable(t, cat, keyed("s"), Options{Upsert: mode, FormatVersion: format})
+				maintain(t, tbl, everything)
+				expectRows(t, tbl, want.rows()...)
+				cat.script = nil
+				if did := maintain(t, tbl, everything); did.CompactedFiles == 0 {
+					t.Errorf("did %+v", did)
+				}
+				expectRows(t, tbl, want.rows()...)
+			})
+		}
+	}
+}
+
+// Against the model of upserts, with upkeep of every kind between, beside and
+// in the way of commits, each with a catalog of its own.
+func TestUpkeepChangesNoRow(t *testing.T) {
+	for _, tc := range []struct {
+		mode   Upsert
+		format int
+	}{{Auto, 2}, {MergeOnRead, 2}, {CopyOnWrite, 1}, {MergeOnRead, 3}, {"append", 2}} {
+		t.Run(fmt.Sprint(tc.mode, " v", tc.format), func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			plan, mode := keyed("s"), tc.mode
+			if mode == "append" {
+				plan.Dedup, mode = false, Auto
+			}
+			opts := Options{Upsert: mode, FormatVersion: tc.format, TargetFileBytes: 30_000}
+			rng := rand.New(rand.NewPCG(1, uint64(len(tc.mode)+tc.format)))
+			tbl := openTable(t, openCatalog(t, dir), plan, opts)
+
+			// The others compact and expire without a pause until the commits end.
+			stop := make(chan struct{})
+			var others sync.WaitGroup
+			var mu sync.Mutex
+			var total Maintained
+			for n := range 2 {
+				theirs := impatient(openTable(t, openCatalog(t, dir), plan, opts))
+				u := Upkeep{ExpireAfter: time.Hour, KeepSnapshots: 3 + n, Thorough: n == 0}
+				if u.Thorough {
+					u.ExpireAfter = 0
+				}
+				others.Go(func() {
+					for {
+						select {
+						case <-stop:
+							return
+						case <-time.After(time.Duration(5+20*n) * time.Millisecond):
+						}
+						did, err := theirs.Maintain(t.Context(), u)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						mu.Lock()
+						total.CompactedFiles += did.CompactedFiles
+						total.ExpiredSnapshots += did.ExpiredSnapshots
+						mu.Unlock()
+					}
+				})
+			}
+			want, appended := model{}, []string{}
+			order := uint64(0)
+			for round := range 50 {
+				var versions []version
+				var rows []map[string]any
+				for range 1 + rng.IntN(12) {
+					v := version{
+						key: rng.Int64N(80), cursor: rng.Int64N(8) - 1, order: order, v: fmt.Sprint(round, "-", order),
+						deleted: rng.IntN(6) == 0 && plan.Dedup,
+					}
+					order++
+					versions, rows, appended = append(versions, v), append(rows, v.row()), append(appended, v.json())
+				}
+				commit(t, tbl, fmt.Sprintf(`{"round":%d}`, round), stage(t, tbl, order-uint64(len(rows)), rows...))
+				want.commit(versions)
+				if round%10 == 9 {
+					rows := want.rows()
+					if !plan.Dedup {
+						rows = appended
+					}
+					// The snapshot that is read may expire under the reader.
+					readTwice(t, tbl, rows)
+				}
+			}
+			close(stop)
+			others.Wait()
+			if t.Failed() {
+				return
+			}
+			maintain(t, impatient(tbl), everything)
+			final := want.rows()
+			if !plan.Dedup {
+				final = appended
+			}
+			expectRows(t, tbl, final...)
+			expectFiles(t, tbl, false)
+			if got := string(LastState(load(t, tbl))); got != `{"round":49}` {
+				t.Errorf("state %s", got)
+			}
+			if rewrites := mode == MergeOnRead || !plan.Dedup; total.CompactedFiles == 0 && rewrites || total.ExpiredSnapshots == 0 {
+				t.Errorf("beside the commits upkeep did %+v", total)
+			}
+		})
+	}
+}
+
+// readTwice compares a table's rows, and does so again when a file was gone.
+func readTwice(t *testing.T, tbl *Table, want []string) {
+	t.Helper()
+	for range 20 {
+		got, err := func() (got []string, err error) {
+			for row, err := range Rows(t.Context(), load(t, tbl), 0) {
+				if err != nil {
+					return nil, err
+				}
+				text, err := json.Marshal(row[:3])
+				if err != nil {
+					return nil, err
+				}
+				got = append(got, string(text))
+			}
+			return got, nil
+		}()
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got, sorted); diff != "" {
+			t.Fatalf("rows (-want +got):\n%s", diff)
+		}
+		return
+	}
+	t.Fatal("the files of the current snapshot are gone each time they are read")
+}
+
+// killed is a catalog whose user is killed after one of its calls.
+type killed struct {
+	catalog.Catalog
+	cancel context.CancelFunc
+	after  int
+}
+
+func (k *killed) step() {
+	if k.after--; k.after == 0 {
+		k.cancel()
+	}
+}
+
+func (k *killed) LoadTable(ctx context.Context, id table.Identifier) (*table.Table, error) {
+	defer k.step()
+	return k.Catalog.LoadTable(ctx, id)
+}
+
+func (k *killed) CommitTable(ctx context.Context, id table.Identifier, reqs []table.Requirement, updates []table.Update) (table.Metadata, string, error) {
+	defer k.step()
+	return k.Catalog.CommitTable(ctx, id, reqs, updates)
+}
+
+// Wherever upkeep is cut off the table is right, and the next upkeep ends what
+// it began.
+func TestUpkeepThatIsCutOffLeavesTheTableRight(t *testing.T) {
+	for after := 1; after <= 9; after++ {
+		real := openCatalog(t, t.TempDir())
+		ctx, cancel := context.WithCancel(t.Context())
+		cat := &killed{Catalog: real, cancel: cancel}
+		tbl := impatient(openTable(t, cat, plain("s"), Options{}))
+		var want []string
+		for id := range 8 {
+			want = append(want, appendOne(t, tbl, id))
+		}
+		cat.after = after
+		_, err := tbl.Maintain(ctx, everything)
+		if (err != nil) != (ctx.Err() != nil) {
+			t.Errorf("cut off after %d: error %v", after, err)
+		}
+		cancel()
+		expectRows(t, tbl, want...)
+		maintain(t, tbl, everything)
+		expectRows(t, tbl, want...)
+		if n := len(load(t, tbl).Metadata().Snapshots()); n != 1 {
+			t.Errorf("%d snapshots", n)
+		}
+	}
+}
+
+func TestUpkeepEndsWithItsBudget(t *testing.T) {
+	tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{})
+	var want []string
+	for id := range 8 {
+		want = append(want, appendOne(t, tbl, id))
+	}
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	did, err := tbl.Maintain(ctx, everything)
+	if err != nil || did.CompactedFiles != 0 || len(did.Left) != 1 || !strings.Contains(did.Left[0], "time for upkeep was over") {
+		t.Errorf("%+v, %v", did, err)
+	}
+	expectRows(t, tbl, want...)
+	expectFiles(t, tbl, false)
+}
+
+func TestSnapshotsThatStay(t *testing.T) {
+	hour := time.Hour
+	for name, tc := range map[string]struct {
+		ages []time.Duration // oldest first
+		u    Upkeep
+		refs map[string]int // names of snapshots, by position
+		want []int          // positions of those that go
+	}{
+		"old ones go":                {ages: []time.Duration{9 * hour, 8 * hour, 7 * hour, 2 * hour}, u: Upkeep{ExpireAfter: 8 * hour, KeepSnapshots: 1}, want: []int{0, 1}},
+		"some are kept however old":  {ages: []time.Duration{9 * hour, 9 * hour, 9 * hour}, u: Upkeep{ExpireAfter: hour, KeepSnapshots: 2}, want: []int{0}},
+		"the current one always":     {ages: []time.Duration{9 * hour}, u: Upkeep{ExpireAfter: hour}},
+		"one that a tag names":       {ages: []time.Duration{9 * hour, 9 * hour, 9 * hour}, u: Upkeep{ExpireAfter: hour, KeepSnapshots: 1}, refs: map[string]int{"tag": 0}, want: []int{1}},
+		"none a reader may be at":    {ages: []time.Duration{hour / 2, hour / 3, 0}, u: Upkeep{KeepSnapshots: 1}},
+		"the oldest of too many too": {ages: times(manySnapshots+2, 2*hour), u: Upkeep{ExpireAfter: 100 * hour, KeepSnapshots: 10}, want: []int{0, 1}},
+		"not if they are to be kept": {ages: times(manySnapshots+2, 2*hour), u: Upkeep{ExpireAfter: 100 * hour, KeepSnapshots: 500}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			now := time.Now()
+			b, err := table.NewMetadataBuilder(2)
+			for _, do := range []func() error{
+				func() error { return err },
+				func() error { return b.SetLoc("file:///t") },
+				func() error { return b.AddSchema(iceberg.NewSchema(0, optional("v", aString))) },
+				func() error { return b.SetCurrentSchemaID(-1) },
+				func() error { return b.AddPartitionSpec(iceberg.UnpartitionedSpec, true) },
+				func() error { return b.SetDefaultSpecID(-1) },
+				func() error { return b.AddSortOrder(&table.UnsortedSortOrder) },
+				func() error { return b.SetDefaultSortOrderID(-1) },
+			} {
+				if err := do(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i, age := range tc.ages {
+				s := &table.Snapshot{SnapshotID: int64(i + 1), SequenceNumber: int64(i + 1), TimestampMs: now.Add(-age).UnixMilli(), Summary: &table.Summary{Operation: table.OpAppend}, ManifestList: "x"}
+				if i > 0 {
+					parent := int64(i)
+					s.ParentSnapshotID = &parent
+				}
+				if err := b.AddSnapshot(s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := b.SetSnapshotRef(table.MainBranch, int64(len(tc.ages)), table.BranchRef); err != nil {
+				t.Fatal(err)
+			}
+			for name, i := range tc.refs {
+				if err := b.SetSnapshotRef(name, int64(i+1), table.TagRef); err != nil {
+					t.Fatal(err)
+				}
+			}
+			meta, err := b.Build()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[int64]bool{}
+			for _, id := range (&Table{reading: time.Hour}).expired(meta, tc.u) {
+				got[id-1] = true
+			}
+			want := map[int64]bool{}
+			for _, i := range tc.want {
+				want[int64(i)] = true
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("gone (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func times(n int, d time.Duration) []time.Duration {
+	all := make([]time.Duration, n)
+	for i := range all {
+		all[i] = d
+	}
+	return all
+}
+
+// A tag's files stay, and so does what only its snapshot names.
+func TestAFileThatATagNamesStays(t *testing.T) {
+	tbl := impatient(openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{}))
+	row := appendOne(t, tbl, 1)
+	first := load(t, tbl).CurrentSnapshot().SnapshotID
+	tag := table.NewSetSnapshotRefUpdate("before", first, table.TagRef, 0, 0, 0)
+	if _, _, err := tbl.cat.CommitTable(t.Context(), tbl.id, nil, []table.Update{tag}); err != nil {
+		t.Fatal(err)
+	}
+	if err := tbl.Replace(t.Context(), []*Staged{stage(t, tbl, 0, map[string]any{"id": 2, "v": "x"})}, nil); err != nil {
+		t.Fatal(err)
+	}
+	appendOne(t, tbl, 3)
+	if did := maintain(t, tbl, everything); did.ExpiredSnapshots != 1 {
+		t.Errorf("did %+v", did)
+	}
+	loaded := load(t, tbl)
+	_, batches, err := loaded.Scan(table.WithSnapshotID(first)).ToArrowRecords(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := int64(0)
+	for b, err := range batches {
+		if err != nil {
+			t.Fatalf("reading the tag, which has %s: %v", row, err)
+		}
+		rows += b.NumRows()
+	}
+	if rows != 1 {
+		t.Errorf("the tag has %d rows", rows)
+	}
+	expectRows(t, tbl, `{"id":2,"v":"x"}`, `{"id":3,"v":"x"}`)
+}
+
+func TestOnlyOldFilesThatNothingNamesAreOrphans(t *testing.T) {
+	cat := openCatalog(t, t.TempDir())
+	tbl := openTable(t, cat, plain("s"), Options{})
+	row := appendOne(t, tbl, 1)
+	staged := stage(t, tbl, 0, map[string]any{"id": 2, "v": "x"})
+	root := pathOf(t, load(t, tbl).Location())
+	plant := func(name string, age time.Duration) string {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("{"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, time.Time{}, time.Now().Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	gone := []string{
+		plant("data/old.parquet", 25*time.Hour), plant("data/deep/er/old.puffin", 25*time.Hour),
+		plant("metadata/old-m0.avro", 25*time.Hour), plant("metadata/00009-cut-off.metadata.json", 25*time.Hour),
+	}
+	stays := []string{plant("data/young.parquet", 23*time.Hour), plant("README.txt", 99*time.Hour), plant("metadata/version-hint.text", 99*time.Hour)}
+	// What the table names may be as old as it likes.
+	loaded := load(t, tbl)
+	for _, uri := range append(named(t, loaded), loaded.MetadataLocation()) {
+		if err := os.Chtimes(pathOf(t, uri), time.Time{}, time.Now().Add(-99*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		stays = append(stays, pathOf(t, uri))
+	}
+	if did := maintain(t, tbl, Upkeep{ExpireAfter: time.Hour, KeepSnapshots: 9}); did.RemovedOrphans != len(gone) || did.Left != nil {
+		t.Errorf("did %+v", did)
+	}
+	for _, path := range gone {
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	for _, path := range stays {
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+	}
+	commit(t, tbl, "", staged)
+	expectRows(t, tbl, row, `{"id":2,"v":"x"}`)
+
+	// After a write it is looked for once a day; on demand, always.
+	again := plant("data/again.parquet", 25*time.Hour)
+	if did := maintain(t, tbl, Upkeep{ExpireAfter: time.Hour, KeepSnapshots: 9}); did.RemovedOrphans != 0 {
+		t.Errorf("did %+v", did)
+	}
+	if did := maintain(t, tbl, everything); did.RemovedOrphans != 1 {
+		t.Errorf("%s: did %+v", again, did)
+	}
+}
+
+func TestOrphansAreLeftWhereTheLocationIsShared(t *testing.T) {
+	for name, tc := range map[string]struct {
+		share func(t *testing.T, cat catalog.Catalog, tbl *Table)
+		why   string
+	}{
+		"another table within": {func(t *testing.T, cat catalog.Catalog, tbl *Table) {
+			_, err := cat.CreateTable(t.Context(), table.Identifier{"ns", "within"}, plain("s").Schema, catalog.WithLocation(load(t, tbl).Location()+"/deeper"))
+			if err != nil {
+				t.Fatal(err)
+			}
+		}, "is the metadata of another table"},
+		"another table's data": {func(t *testing.T, cat catalog.Catalog, tbl *Table) {
+			_, err := cat.CreateTable(t.Context(), table.Identifier{"ns", "other"}, plain("s").Schema,
+				catalog.WithProperties(iceberg.Properties{table.WriteDataPathKey: load(t, tbl).Location() + "/data"}))
+			if err != nil {
+				t.Fatal(err)
+			}
+		}, "table ns.other keeps files in"},
+		"a table of another catalog": {func(t *testing.T, _ catalog.Catalog, tbl *Table) {
+			other := openCatalog(t, t.TempDir())
+			if err := other.CreateNamespace(t.Context(), table.Identifier{"ns"}, nil); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := other.CreateTable(t.Context(), table.Identifier{"ns", "s"}, plain("s").Schema, catalog.WithLocation(load(t, tbl).Location())); err != nil {
+				t.Fatal(err)
+			}
+		}, "is the metadata of another table"},
+		"the owner forbids it": {func(t *testing.T, cat catalog.Catalog, tbl *Table) {
+			forbid := table.NewSetPropertiesUpdate(iceberg.Properties{table.GCEnabledKey: "false"})
+			if _, _, err := cat.CommitTable(t.Context(), tbl.id, nil, []table.Update{forbid}); err != nil {
+				t.Fatal(err)
+			}
+		}, "property gc.enabled forbids it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cat := openCatalog(t, t.TempDir())
+			tbl := openTable(t, cat, plain("s"), Options{})
+			row := appendOne(t, tbl, 1)
+			tc.share(t, cat, tbl)
+			orphan := filepath.Join(pathOf(t, load(t, tbl).Location()), "data", "old.parquet")
+			if err := os.WriteFile(orphan, nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chtimes(orphan, time.Time{}, time.Now().Add(-48*time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			did := maintain(t, tbl, everything)
+			if did.RemovedOrphans != 0 || !strings.Contains(strings.Join(did.Left, "\n"), tc.why) {
+				t.Errorf("did %+v", did)
+			}
+			if _, err := os.Stat(orphan); err != nil {
+				t.Error(err)
+			}
+			expectRows(t, tbl, row)
+		})
+	}
+}
+
+// Equality deletes know rows by their values, and files by their age: a merged
+// file would bring rows back.
+func TestFilesUnderEqualityDeletesAreNotCompacted(t *testing.T) {
+	tbl, _ := twoFiles(t, Options{})
+	addEqualityDelete(t, tbl, 1)
+	want := rowsOf(t, tbl)
+	did := maintain(t, tbl, everything)
+	if did.CompactedFiles != 0 || len(did.Left) != 1 || !strings.Contains(did.Left[0], "equality deletes") {
+		t.Errorf("did %+v", did)
+	}
+	if diff := cmp.Diff(want, rowsOf(t, tbl)); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+}
+
+// What other programs wrote into a table of ours is folded in as well.
+func TestDeletesOfOtherProgramsAreFoldedIn(t *testing.T) {
+	for format, deletes := range map[int]func(*testing.T, *Table, []*liveFile) []iceberg.DataFile{2: sharedDeletes, 3: sharedVectors} {
+		tbl, files := twoFiles(t, Options{FormatVersion: format})
+		addDeletes(t, tbl, deletes(t, tbl, files)...)
+		for key := range int64(5) {
+			commit(t, tbl, "", stage(t, tbl, 0, version{key: 10 + key, cursor: 1, v: "old"}.row()))
+		}
+		want := rowsOf(t, tbl)
+		if did := maintain(t, tbl, everything); did.CompactedFiles != 7 || did.IntoFiles != 1 {
+			t.Errorf("version %d: did %+v", format, did)
+		}
+		if diff := cmp.Diff(want, rowsOf(t, tbl)); diff != "" {
+			t.Errorf("version %d: rows (-want +got):\n%s", format, diff)
+		}
+	}
+}
+
+// A column that came later does not make files of either kind be rewritten
+// for ever.
+func TestFilesOfDifferentColumnsAreNotMerged(t *testing.T) {
+	cat := openCatalog(t, t.TempDir())
+	narrow := openTable(t, cat, plain("s"), Options{})
+	for id := range 3 {
+		appendOne(t, narrow, id)
+	}
+	wide := openTable(t, cat, planOf("s", optional("id", aLong), optional("v", aString), optional("w", aString)), Options{})
+	for id := range 6 {
+		commit(t, wide, "", stage(t, wide, 0, map[string]any{"id": 10 + id, "w": "y"}))
+	}
+	want := rowsOf(t, wide)
+	if did := maintain(t, wide, everything); did.CompactedFiles != 6 || did.IntoFiles != 1 {
+		t.Errorf("did %+v", did)
+	}
+	if did := maintain(t, wide, everything); did.CompactedFiles != 0 {
+		t.Errorf("did again %+v", did)
+	}
+	if diff := cmp.Diff(want, rowsOf(t, wide)); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+}
+
+func TestAttachRefusesTablesOfOtherPrograms(t *testing.T) {
+	cat := openCatalog(t, t.TempDir())
+	tbl := openTable(t, cat, plain("s"), Options{TargetFileBytes: 1 << 20})
+	if _, err := Attach(t.Context(), cat, tbl.id); !errors.Is(err, ErrNotOurs) {
+		t.Errorf("a table nothing was committed to: %v", err)
+	}
+	row := appendOne(t, tbl, 1)
+	attached, err := Attach(t.Context(), cat, tbl.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if attached.opts.TargetFileBytes != 1<<20 || attached.String() != "ns.s" {
+		t.Errorf("%s, files of %d bytes", attached, attached.opts.TargetFileBytes)
+	}
+	maintain(t, attached, everything)
+	expectRows(t, tbl, row)
+}
