@@ -29,6 +29,8 @@ type Config struct {
 	Completion Completion       `json:"completion,omitempty" jsonschema:"title=Completion,enum=strict,enum=state_hint,enum=eof,default=state_hint" jsonschema_description:"What proves that a source has sent all of a stream, before an overwrite replaces what was there. strict: its COMPLETE status; state_hint: where a runner sends no statuses at all, a STATE as the stream's last message; eof: where it sends none, the end of the input." jsonschema_extras:"order=8"`
 	Commit     Commit           `json:"commit,omitempty" jsonschema:"title=Commit" jsonschema_description:"When rows become visible: at the first STATE after any of these." jsonschema_extras:"order=9"`
 	Memory     int              `json:"memory_mebibytes,omitempty" jsonschema:"title=Memory (MiB),default=512,minimum=128,maximum=1048576" jsonschema_description:"The memory the process may use." jsonschema_extras:"order=10"`
+
+	Maintenance Maintenance `json:"maintenance,omitempty" jsonschema:"title=Maintenance" jsonschema_description:"How tables are kept in shape: small files compacted, deletes folded in, old snapshots and files that nothing names removed." jsonschema_extras:"order=11"`
 }
 
 // Commit says when a commit is due.
@@ -71,6 +73,8 @@ func parseConfig(raw json.RawMessage) (Config, error) {
 		Completion: stateHint,
 		Commit:     Commit{MaxRows: 1_000_000, MaxMebibytes: 256, MaxSeconds: 300},
 		Memory:     512,
+
+		Maintenance: Maintenance{OnWrite: true, ExpireAfterDays: 7, KeepSnapshots: 10, BudgetSeconds: 60},
 	}
 	if err := protocol.DecodeConfig(raw, &c); err != nil {
 		return c, err
@@ -109,6 +113,9 @@ func (c Config) validate() error {
 		{"commit.max_mebibytes", c.Commit.MaxMebibytes, 1, 1 << 20},
 		{"commit.max_seconds", c.Commit.MaxSeconds, 1, 24 * 60 * 60},
 		{"memory_mebibytes", int64(c.Memory), 128, 1 << 20},
+		{"maintenance.expire_after_days", c.Maintenance.ExpireAfterDays, 1, 3650},
+		{"maintenance.keep_snapshots", c.Maintenance.KeepSnapshots, 1, 100_000},
+		{"maintenance.budget_seconds", c.Maintenance.BudgetSeconds, 1, 24 * 60 * 60},
 	} {
 		if number.value < number.min || number.value > number.most {
 			return configError("The configuration's %q is %d. It must be from %d to %d.", number.key, number.value, number.min, number.most)

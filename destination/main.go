@@ -11,5 +11,5 @@ import (
 func main() { protocol.Main(run) }
 
 func run(ctx context.Context, env protocol.Env) int {
-	return protocol.RunDestination(ctx, destination{}, env, stateCommand, tablesCommand, previewCommand)
+	return protocol.RunDestination(ctx, destination{}, env, stateCommand, tablesCommand, previewCommand, maintainCommand)
 }

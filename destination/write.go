@@ -66,7 +66,11 @@ func (destination) Write(ctx context.Context, job protocol.WriteJob, out *protoc
 		out:    out,
 		log:    out.Logger(),
 	}
-	return w.run(ctx, protocol.NewInput(job.Input, w.log))
+	err = w.run(ctx, protocol.NewInput(job.Input, w.log))
+	if err == nil || errors.Is(err, protocol.ErrStreamsFailed) {
+		w.maintain(ctx)
+	}
+	return err
 }
 
 // writer follows one input.

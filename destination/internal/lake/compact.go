@@ -34,8 +34,11 @@ const (
 	thoroughFiles = 5
 
 	// foldShare is the part of a file's rows that must be deleted, one in so
-	// many, for the file to be written anew without them.
+	// many, for the file to be written anew without them. That waits until
+	// there are tierFiles such files, or foldBytes of them: a few delete files
+	// of small ones cost a reader less than a commit costs.
 	foldShare = 4
+	foldBytes = 16 << 20
 )
 
 // bundle is data files that become one.
@@ -164,12 +167,18 @@ func (t *Table) bundles(set *liveSet, u Upkeep) ([]*bundle, error) {
 			break
 		}
 	}
+	var holed []*liveFile
 	for _, f := range files {
 		var gone int64
 		for _, d := range f.deletes {
 			gone += d.data.Count()
 		}
 		if !taken[f] && gone > 0 && (u.Thorough || gone*foldShare >= f.data.Count()) {
+			holed = append(holed, f)
+		}
+	}
+	if u.Thorough || len(holed) >= tierFiles || size(holed) >= foldBytes {
+		for _, f := range holed {
 			found = append(found, &bundle{files: []*liveFile{f}})
 		}
 	}

@@ -173,6 +173,7 @@ func (t *Table) create(ctx context.Context) (*table.Table, error) {
 		// Metadata files must not pile up: one is written by every commit.
 		table.MetadataDeleteAfterCommitEnabledKey: "true",
 		table.MetadataPreviousVersionsMaxKey:      "20",
+		orphansKey:                                time.Now().UTC().Format(time.RFC3339), // a new table has none
 	}))
 	if errors.Is(err, catalog.ErrTableAlreadyExists) {
 		return t.cat.LoadTable(ctx, t.id)
