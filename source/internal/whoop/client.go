@@ -14,8 +14,10 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 const (
@@ -23,6 +25,7 @@ const (
 	largestBody    = 32 << 20
 	attempts       = 6   // of one request that WHOOP fails to answer
 	refusals       = 12  // of one request by the rate limit
+	renewals       = 3   // of the token for one request
 	errorBody      = 300 // bytes of an error's body worth showing
 )
 
@@ -85,6 +88,11 @@ func (c *Client) Get(ctx context.Context, path string) (json.RawMessage, error) 
 	return c.get(ctx, path, nil)
 }
 
+// Width is how many requests, made at once, keep up the pace: one, unless
+// answers take longer than the time between two requests, and never more than
+// four. More can be made; they wait for each other.
+func (c *Client) Width() int { return c.pace.width() }
+
 // Now returns the time on WHOOP's clock, to the second, from the Date of its
 // last answer: what a window of time means is for WHOOP to say. It is this
 // machine's time until there was an answer.
@@ -119,12 +127,13 @@ func (c *Client) get(ctx context.Context, path string, query url.Values) (json.R
 	if err != nil {
 		return nil, c.tokenError(ctx, err)
 	}
-	var failed, refused int
+	var failed, refused, renewed int
 	for {
-		if err := c.pace.wait(ctx); err != nil {
+		sent, err := c.pace.wait(ctx)
+		if err != nil {
 			return nil, err
 		}
-		status, body, err := c.once(ctx, path, query, token)
+		status, body, err := c.once(ctx, sent, path, query, token)
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
@@ -136,7 +145,7 @@ func (c *Client) get(ctx context.Context, path string, query url.Values) (json.R
 			if terr != nil {
 				return nil, c.tokenError(ctx, terr)
 			}
-			if fresh == token {
+			if renewed++; fresh == token || renewed > renewals {
 				return nil, &StatusError{path, status, excerpt(body)}
 			}
 			token = fresh
@@ -171,8 +180,11 @@ func (c *Client) tokenError(ctx context.Context, err error) error {
 }
 
 // once sends one request. An answer of 200 has a whole JSON body; anything else
-// that calls itself 200 is an error.
-func (c *Client) once(ctx context.Context, path string, query url.Values, token string) (int, []byte, error) {
+// that calls itself 200 is an error, and so is a 403 that is a page for people:
+// what stands in front of WHOOP gives it, and WHOOP itself was not asked.
+func (c *Client) once(ctx context.Context, sent time.Time, path string, query url.Values, token string) (status int, body []byte, err error) {
+	var header http.Header
+	defer func() { c.pace.answered(sent, status, header) }()
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	target := c.base + path
@@ -191,17 +203,18 @@ func (c *Client) once(ctx context.Context, path string, query url.Values, token 
 		return 0, nil, err
 	}
 	defer resp.Body.Close()
-	c.readClock(resp.Header)
-	c.pace.answered(resp.StatusCode, resp.Header)
-	body, err := io.ReadAll(io.LimitReader(resp.Body, largestBody))
-	if err != nil {
-		if resp.StatusCode != http.StatusOK {
-			return resp.StatusCode, body, nil // the status says enough
-		}
-		return 0, nil, fmt.Errorf("reading the answer: %w", err)
-	}
-	if resp.StatusCode == http.StatusOK && !json.Valid(body) {
-		return 0, nil, notJSON(resp.Header.Get("Content-Type"), body)
+	header = resp.Header
+	c.readClock(header)
+	body, err = io.ReadAll(io.LimitReader(resp.Body, largestBody))
+	switch {
+	case resp.StatusCode == http.StatusForbidden && strings.HasPrefix(header.Get("Content-Type"), "text/html"):
+		return resp.StatusCode, body, &StatusError{path, resp.StatusCode, excerpt(body)}
+	case resp.StatusCode != http.StatusOK:
+		return resp.StatusCode, body, nil // the status says enough, even if the body broke off
+	case err != nil:
+		return resp.StatusCode, nil, fmt.Errorf("reading the answer: %w", err)
+	case !json.Valid(body) || !utf8.Valid(body):
+		return resp.StatusCode, nil, notJSON(header.Get("Content-Type"), body)
 	}
 	return resp.StatusCode, body, nil
 }

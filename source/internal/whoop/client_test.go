@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,13 +22,23 @@ import (
 // inProcess is a transport that calls a handler and notes when.
 type inProcess struct {
 	handler http.HandlerFunc
-	at      []time.Time
+
+	mu             sync.Mutex
+	at             []time.Time
+	underWay, most int
 }
 
 func (p *inProcess) RoundTrip(req *http.Request) (*http.Response, error) {
+	p.mu.Lock()
 	p.at = append(p.at, time.Now())
+	p.underWay++
+	p.most = max(p.most, p.underWay)
+	p.mu.Unlock()
 	w := httptest.NewRecorder()
 	p.handler(w, req)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.underWay--
 	return w.Result(), nil
 }
 
@@ -85,6 +97,7 @@ func TestStatusesBecomeErrors(t *testing.T) {
 		{200, "", attempts, unavailable},
 		{200, "<html>", attempts, unavailable},
 		{200, `{"id":`, attempts, unavailable},
+		{200, "{\"sport_name\":\"\xff\"}", attempts, unavailable},
 		{429, "", refusals, unavailable},
 	} {
 		t.Run(fmt.Sprintf("%d %s", test.status, test.body), func(t *testing.T) {
@@ -108,6 +121,46 @@ func TestStatusesBecomeErrors(t *testing.T) {
 func unavailable(err error) bool {
 	var u *UnavailableError
 	return errors.As(err, &u)
+}
+
+// What stands in front of WHOOP refuses with a page for people; the next request
+// may fare better.
+func TestFrontDoorsRefusalIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		c, _ := client(func(w http.ResponseWriter, _ *http.Request) {
+			if n++; n == 1 {
+				w.Header().Set("Content-Type", "text/html; charset=UTF-8")
+				w.WriteHeader(http.StatusForbidden)
+				fmt.Fprint(w, "<html>Attention Required!</html>")
+				return
+			}
+			fmt.Fprint(w, "{}")
+		}, nil)
+		if _, err := c.Get(t.Context(), "/v2/x"); err != nil || n != 2 {
+			t.Errorf("%v after %d requests", err, n)
+		}
+	})
+}
+
+// A server that refuses every token it issues is not asked for ever.
+func TestEndlessRefusalsEnd(t *testing.T) {
+	tokens := &endlessTokens{}
+	c, p := client(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) },
+		func(c *Config) { c.Tokens, c.RequestsPerSecond = tokens, 1e6 })
+	_, err := c.Get(t.Context(), "/v2/x")
+	var status *StatusError
+	if !errors.As(err, &status) || !status.Refused() || len(p.at) > renewals+1 {
+		t.Errorf("error %v after %d requests", err, len(p.at))
+	}
+}
+
+type endlessTokens struct{ n int }
+
+func (e *endlessTokens) Token(context.Context) (string, error) { return "first", nil }
+func (e *endlessTokens) Renew(context.Context, string) (string, error) {
+	e.n++
+	return strconv.Itoa(e.n), nil
 }
 
 func TestRefusedTokenIsReplacedOnce(t *testing.T) {
@@ -147,25 +200,18 @@ func TestRateNeverExceedsTheCeiling(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for i, at := range p.at {
-			in := 0
-			for _, other := range p.at[i:] {
-				if other.Sub(at) < 2*time.Second {
-					in++
-				}
-			}
-			if in > 4 {
-				t.Fatalf("%d requests in the 2 s from %v", in, at)
-			}
-		}
+		wantPace(t, p.at, 2)
 	})
 }
 
 // limits is WHOOP's limiter with one window.
 func limits(limit int, window time.Duration) http.HandlerFunc {
+	var mu sync.Mutex
 	var used int
 	var ends time.Time
 	return func(w http.ResponseWriter, _ *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
 		if now := time.Now(); !now.Before(ends) {
 			used, ends = 0, now.Add(window)
 		}
@@ -237,24 +283,49 @@ func TestSpentDayIsAnErrorThatSaysWhen(t *testing.T) {
 	})
 }
 
+// tell lets a pacer learn from an answer to a request that went just now.
+func tell(p *pacer, status int, h http.Header) {
+	p.places <- struct{}{}
+	p.answered(time.Now(), status, h)
+}
+
 func TestRateIsHalvedByRefusalsAndRegained(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPacer(2, func(time.Time) {})
 		for range 3 {
-			p.answered(http.StatusTooManyRequests, http.Header{})
+			tell(p, http.StatusTooManyRequests, http.Header{})
+			time.Sleep(time.Second)
 		}
 		if p.rate != 0.25 {
 			t.Errorf("rate %v after three refusals of 2 a second, want 0.25", p.rate)
 		}
-		p.answered(http.StatusOK, http.Header{})
+		tell(p, http.StatusOK, http.Header{})
 		if p.rate <= 0.25 || p.rate > 0.5 {
 			t.Errorf("rate %v after one answer", p.rate)
 		}
 		for range 100 {
-			p.answered(http.StatusOK, http.Header{})
+			tell(p, http.StatusOK, http.Header{})
 		}
 		if p.rate != 2 {
 			t.Errorf("rate %v in the end, want the ceiling", p.rate)
+		}
+	})
+}
+
+// Four requests that went at one rate and are refused say one thing, not four.
+func TestRefusalsOfOneRateHalveItOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPacer(2, func(time.Time) {})
+		sent := time.Now()
+		time.Sleep(time.Second)
+		for range atOnce {
+			p.places <- struct{}{}
+		}
+		for range atOnce {
+			p.answered(sent, http.StatusTooManyRequests, http.Header{})
+		}
+		if p.rate != 1 {
+			t.Errorf("rate %v, want 1", p.rate)
 		}
 	})
 }
@@ -267,11 +338,102 @@ func TestMalformedHeadersAreIgnored(t *testing.T) {
 		{"X-Ratelimit-Remaining": {"0"}},
 	} {
 		p := newPacer(2, func(time.Time) {})
-		p.answered(http.StatusOK, h)
+		tell(p, http.StatusOK, h)
 		if p.gap != 0 || !p.spent.IsZero() || !p.next.IsZero() {
 			t.Errorf("%v led to gap %v, spent %v, next %v", h, p.gap, p.spent, p.next)
 		}
 	}
+}
+
+// answersTakingTime answers each request after a while.
+func answersTakingTime(d time.Duration, answer http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		answer(w, r)
+		time.Sleep(d)
+	}
+}
+
+// Many at once, with answers that take their time, under WHOOP's limits of a
+// minute and a day: never faster than the pace, never more than four under way,
+// never refused.
+func TestManyAtOnceKeepThePaceAndTheLimits(t *testing.T) {
+	for name, latency := range map[string]time.Duration{"at once": 0, "slow": 1700 * time.Millisecond, "very slow": 20 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				minute := limits(100, time.Minute)
+				var refused atomic.Int32
+				c, p := client(answersTakingTime(latency, func(w http.ResponseWriter, r *http.Request) {
+					minute(w, r)
+					if w.(*httptest.ResponseRecorder).Code == http.StatusTooManyRequests {
+						refused.Add(1)
+					}
+				}), nil)
+				began := time.Now()
+				var all sync.WaitGroup
+				for range 20 {
+					all.Go(func() {
+						for range 15 {
+							if _, err := c.Get(t.Context(), "/v2/x"); err != nil {
+								t.Error(err)
+							}
+						}
+					})
+				}
+				all.Wait()
+				wantPace(t, p.at, 2)
+				if n := refused.Load(); n > 3 {
+					t.Errorf("%d requests were refused, want 3 at most", n)
+				}
+				if p.most > atOnce {
+					t.Errorf("%d requests were under way at once", p.most)
+				}
+				if least := 300 * latency / atOnce; time.Since(began) > max(4*time.Minute, least+least/10) {
+					t.Errorf("300 requests took %v", time.Since(began))
+				}
+				if wide := c.Width(); latency == 0 && wide != 1 || latency > time.Second && wide != atOnce {
+					t.Errorf("width %d with answers after %v", wide, latency)
+				}
+			})
+		})
+	}
+}
+
+// wantPace checks that no two seconds see more than twice the rate.
+func wantPace(t *testing.T, at []time.Time, perSecond int) {
+	t.Helper()
+	for i, first := range at {
+		n := 0
+		for _, other := range at[i:] {
+			if other.Sub(first) < 2*time.Second {
+				n++
+			}
+		}
+		if n > 2*perSecond {
+			t.Fatalf("%d requests in the 2 s from %v", n, first)
+		}
+	}
+}
+
+func TestLongWaitsAreReportedAgainAndAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []time.Time
+		c, _ := client(limits(1, 4*time.Minute+30*time.Second), func(c *Config) {
+			c.Waiting = func(time.Time) { told = append(told, time.Now()) }
+		})
+		for range 2 {
+			if _, err := c.Get(t.Context(), "/v2/x"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range len(told) - 1 {
+			if d := told[i+1].Sub(told[i]); d > heartbeat {
+				t.Errorf("%v without a report", d)
+			}
+		}
+		if len(told) < 3 {
+			t.Errorf("%d reports of a wait of 4 minutes and a half", len(told))
+		}
+	})
 }
 
 func TestCancellationEndsAWait(t *testing.T) {
@@ -380,16 +542,39 @@ func TestPagesRepeatsTheWindowOnEveryPage(t *testing.T) {
 	}
 }
 
-func TestPagesStopsAtATokenThatComesAgain(t *testing.T) {
-	c, p := client(func(w http.ResponseWriter, _ *http.Request) {
-		w.Write([]byte(`{"records":[{"id":1}],"next_token":"again"}`)) //nolint:errcheck // a recorder
-	}, func(c *Config) { c.RequestsPerSecond = 1e6 })
-	var last error
-	for _, err := range c.Pages(t.Context(), "/v2/cycle", time.Time{}, time.Now()) {
-		last = err
+func TestPageTokensThatLeadNowhereAreTold(t *testing.T) {
+	for name, second := range map[string]func(http.ResponseWriter){
+		"the same again": func(w http.ResponseWriter) { fmt.Fprint(w, `{"records":[{"id":1}],"next_token":"a+/="}`) },
+		"refused":        func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadRequest) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, p := client(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Query().Get("nextToken") == "a+/=" {
+					second(w)
+					return
+				}
+				fmt.Fprint(w, `{"records":[{"id":1}],"next_token":"a+/="}`)
+			}, func(c *Config) { c.RequestsPerSecond = 1e6 })
+			var last error
+			for _, err := range c.Pages(t.Context(), "/v2/cycle", time.Time{}, time.Now()) {
+				last = err
+			}
+			var paging *PagingError
+			if !errors.As(last, &paging) || len(p.at) != 2 {
+				t.Errorf("error %v after %d requests", last, len(p.at))
+			}
+		})
 	}
-	if !unavailable(last) || len(p.at) != 2 {
-		t.Errorf("error %v after %d requests", last, len(p.at))
+}
+
+func TestWhatIsNoPageIsNotAnEmptyOne(t *testing.T) {
+	for body, page := range map[string]bool{
+		`{}`: true, `{"records":[]}`: true, `{"records":null,"next_token":null}`: true, `{"next_token":"x"}`: true,
+		`null`: false, `[]`: false, `"x"`: false, `{"message":"busy"}`: false, `{"records":{}}`: false, `{"records":[],"next_token":5}`: false,
+	} {
+		if _, _, err := parsePage("/v2/cycle", []byte(body)); (err == nil) != page {
+			t.Errorf("%s: %v", body, err)
+		}
 	}
 }
 

@@ -50,6 +50,17 @@ type UnavailableError struct {
 func (e *UnavailableError) Error() string { return fmt.Sprintf("GET %s: %v", e.Path, e.Err) }
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
+// A PagingError says that a page token leads nowhere: WHOOP refuses it, as if
+// it had expired, or gives the same one again. The collection can still be read
+// in windows that are small enough to need none.
+type PagingError struct {
+	Path string
+	Err  error
+}
+
+func (e *PagingError) Error() string { return fmt.Sprintf("GET %s: paging: %v", e.Path, e.Err) }
+func (e *PagingError) Unwrap() error { return e.Err }
+
 // A TokenError says that there is no access token to be had.
 type TokenError struct{ Err error }
 

@@ -14,65 +14,119 @@ const (
 	// longestWait is how long a full window may be waited out. The window of a
 	// minute passes; that of a day does not.
 	longestWait = 5 * time.Minute
+	// heartbeat is how often a wait is reported while it lasts.
+	heartbeat = 2 * time.Minute
 	// scarce is the number of requests left in a window from which on they are
 	// spread over its rest.
 	scarce = 20
 	// slowest is the rate, in requests per second, that refusals can lead to.
 	slowest = 0.1
+	// atOnce is how many requests may be under way together.
+	atOnce = 4
 )
 
 // A pacer decides when the next request may go. The rate starts at the ceiling,
-// is halved by every 429 and regained slowly by answers (additive increase,
-// multiplicative decrease). What the headers say of the windows comes on top.
+// is halved by a 429 and regained slowly by answers (additive increase,
+// multiplicative decrease). What the headers say of the windows comes on top:
+// they tell of the one that is nearest to its end, be it the minute's or the
+// day's.
 type pacer struct {
 	ceiling float64               // requests per second
 	waiting func(until time.Time) // told of waits for quota
+	turn    chan struct{}         // held by the one who goes next
+	places  chan struct{}         // one for each request under way
 
-	mu    sync.Mutex
-	rate  float64
-	next  time.Time     // no request before
-	gap   time.Duration // between requests, as the headers ask
-	spent time.Time     // until then a window too long to wait for is full
+	mu      sync.Mutex
+	rate    float64
+	next    time.Time     // no request before
+	gap     time.Duration // between requests, as the headers ask
+	spent   time.Time     // until then a window too long to wait for is full
+	slowed  time.Time     // when the rate was halved last
+	latency time.Duration // of an answer, averaged
 }
 
 func newPacer(ceiling float64, waiting func(time.Time)) *pacer {
-	return &pacer{ceiling: ceiling, rate: ceiling, waiting: waiting}
+	return &pacer{ceiling: ceiling, rate: ceiling, waiting: waiting, turn: make(chan struct{}, 1), places: make(chan struct{}, atOnce)}
 }
 
-// wait returns when the next request may go, or a QuotaError.
-func (p *pacer) wait(ctx context.Context) error {
+// wait returns when a request may go, which must then go and end with answered,
+// or a QuotaError. Those who wait go one by one, each a step after the one
+// before has really gone, so that two who wake late do not go together.
+func (p *pacer) wait(ctx context.Context) (sent time.Time, err error) {
+	for _, gate := range []chan struct{}{p.places, p.turn} {
+		select {
+		case gate <- struct{}{}:
+		case <-ctx.Done():
+			if gate == p.turn {
+				<-p.places
+			}
+			return sent, ctx.Err()
+		}
+	}
+	defer func() {
+		<-p.turn
+		if err != nil {
+			<-p.places
+		}
+	}()
+	for {
+		now, at, step, err := p.leave()
+		if err != nil || at.IsZero() {
+			return now, err
+		}
+		if at.Sub(now) > max(step, time.Second) { // more than pace: a window is full
+			p.waiting(at)
+		}
+		if err := sleep(ctx, min(at.Sub(now), heartbeat)); err != nil {
+			return now, err
+		}
+	}
+}
+
+// leave lets one request go, or tells when to ask again.
+func (p *pacer) leave() (now, at time.Time, step time.Duration, err error) {
 	p.mu.Lock()
-	now := time.Now()
-	if now.Before(p.spent) {
-		p.mu.Unlock()
-		return &QuotaError{p.spent}
+	defer p.mu.Unlock()
+	now = time.Now()
+	step = max(p.gap, time.Duration(float64(time.Second)/p.rate))
+	switch {
+	case now.Before(p.spent):
+		return now, at, step, &QuotaError{p.spent}
+	case now.Before(p.next):
+		return now, p.next, step, nil
 	}
-	at := p.next
-	if at.Before(now) {
-		at = now
-	}
-	step := max(p.gap, time.Duration(float64(time.Second)/p.rate))
-	p.next = at.Add(step)
-	p.mu.Unlock()
-
-	if d := at.Sub(now); d > max(step, time.Second) {
-		p.waiting(at) // more than pace: a window is full
-	}
-	return sleep(ctx, at.Sub(now))
+	p.next = now.Add(step)
+	return now, at, step, nil
 }
 
-// answered learns from an answer.
-func (p *pacer) answered(status int, h http.Header) {
+// width is how many requests under way keep up the pace: more than one only
+// while an answer takes longer than the step to the next request.
+func (p *pacer) width() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return min(atOnce, 1+int(p.latency.Seconds()*p.rate))
+}
+
+// answered learns from the answer to a request; status is 0 if none came.
+func (p *pacer) answered(sent time.Time, status int, h http.Header) {
+	<-p.places
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
+	p.latency += (now.Sub(sent) - p.latency) / 4
+	if status == 0 {
+		return
+	}
 	remaining, haveRemaining := headerNumber(h, "X-RateLimit-Remaining")
 	seconds, haveReset := headerNumber(h, "X-RateLimit-Reset")
 	reset := time.Duration(seconds * float64(time.Second))
+	remaining -= float64(len(p.places)) // those under way may not be counted yet
 	p.gap = 0
 	switch {
 	case status == http.StatusTooManyRequests:
-		p.rate = max(p.rate/2, slowest)
+		if sent.After(p.slowed) { // else it went at the rate that has been halved
+			p.rate, p.slowed = max(p.rate/2, slowest), now
+		}
 		if after, ok := retryAfter(h, now); ok {
 			reset, haveReset = after, true
 		}

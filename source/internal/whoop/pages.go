@@ -3,8 +3,10 @@ package whoop
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 	"net/url"
 	"strconv"
 	"time"
@@ -24,8 +26,7 @@ type Page struct {
 // Pages reads a collection, such as "/v2/cycle": the records that end at or
 // after from and begin before to, newest first. A zero from means no lower
 // bound. After an error there are no more pages, and what came before is not
-// all there is. Errors are as for Get; a page token that WHOOP gives twice is
-// an UnavailableError.
+// all there is. Errors are as for Get, and PagingError.
 //
 // WHOOP's page tokens are likely offsets: a record that appears or vanishes
 // between two pages shifts the rest. Records can therefore come twice, and one
@@ -40,6 +41,10 @@ func (c *Client) Pages(ctx context.Context, path string, from, to time.Time) ite
 		for {
 			page, next, err := c.page(ctx, path, query)
 			if err != nil {
+				var refused *StatusError
+				if query.Has("nextToken") && errors.As(err, &refused) && refused.Status == http.StatusBadRequest {
+					err = &PagingError{path, err}
+				}
 				yield(Page{}, err)
 				return
 			}
@@ -47,7 +52,7 @@ func (c *Client) Pages(ctx context.Context, path string, from, to time.Time) ite
 				return
 			}
 			if given[next] {
-				yield(Page{}, &UnavailableError{path, fmt.Errorf("the page token %q came twice", next)})
+				yield(Page{}, &PagingError{path, fmt.Errorf("the page token %q came twice", next)})
 				return
 			}
 			given[next] = true
@@ -70,18 +75,30 @@ func (c *Client) page(ctx context.Context, path string, query url.Values) (Page,
 	return parsePage(path, body)
 }
 
-// parsePage reads a page's envelope. WHOOP ends a collection by leaving
-// next_token out, or by sending null or "" for it.
-func parsePage(path string, body []byte) (Page, string, error) {
-	var envelope struct {
-		Records []json.RawMessage `json:"records"`
-		Next    *string           `json:"next_token"`
+// parsePage reads a page's envelope, whose members may both be missing. WHOOP
+// ends a collection by leaving next_token out, or by sending null or "" for it.
+// An object that has only other members is no page: everything would seem to
+// have vanished.
+func parsePage(path string, body []byte) (page Page, next string, err error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(body, &members); err != nil {
+		return page, "", &UnavailableError{path, fmt.Errorf("reading a page: %w", err)}
 	}
-	if err := json.Unmarshal(body, &envelope); err != nil {
-		return Page{}, "", &UnavailableError{path, fmt.Errorf("reading a page: %w", err)}
+	records, haveRecords := members["records"]
+	token, haveToken := members["next_token"]
+	if members == nil || len(members) > 0 && !haveRecords && !haveToken {
+		return page, "", &UnavailableError{path, fmt.Errorf("reading a page: it has no records: %s", excerpt(body))}
 	}
-	if envelope.Next == nil {
-		return Page{envelope.Records}, "", nil
+	for _, m := range []struct {
+		raw  json.RawMessage
+		into any
+	}{{records, &page.Records}, {token, &next}} {
+		if m.raw == nil {
+			continue
+		}
+		if err := json.Unmarshal(m.raw, m.into); err != nil {
+			return Page{}, "", &UnavailableError{path, fmt.Errorf("reading a page: %w", err)}
+		}
 	}
-	return Page{envelope.Records}, *envelope.Next, nil
+	return page, next, nil
 }
