@@ -38,6 +38,7 @@ func explain(err error, scopes []string) error {
 		quota   *whoop.QuotaError
 		status  *whoop.StatusError
 		offline *whoop.UnavailableError
+		paging  *whoop.PagingError
 	)
 	say := func(kind protocol.Kind, format string, args ...any) error {
 		return &protocol.Error{Kind: kind, Message: fmt.Sprintf(format, args...), Err: err}
@@ -49,7 +50,7 @@ func explain(err error, scopes []string) error {
 		return explainToken(token, say)
 	case errors.As(err, &quota):
 		return say(protocol.TransientError, "WHOOP's quota of requests is spent. What was read is safe; start the sync again after %s.", quota.Until.UTC().Format(time.RFC3339))
-	case errors.As(err, &offline): // before status, which it may hold
+	case errors.As(err, &offline), errors.As(err, &paging): // before status, which they may hold
 		return say(protocol.TransientError, "WHOOP did not answer properly, however often it was asked (%v). What was read is safe; start the sync again later.", err)
 	case errors.As(err, &status) && status.Refused():
 		return say(protocol.ConfigError, "WHOOP refuses %s with a token that it has just accepted or issued: the member's consent does not include %s. %s",

@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // Read reads the configured streams one after the other: the API's limits leave
-// nothing to gain from reading them at once. Streams that need the same
+// nothing to gain from emitting them at once. Streams that need the same
 // collection share one walk over it.
 func (s *source) Read(ctx context.Context, job protocol.ReadJob, out *protocol.Emitter) error {
 	ses, err := s.open(job.Config, out)
@@ -40,6 +41,8 @@ type run struct {
 	failed  bool      // some stream has
 	end     time.Time // of what this run reads, on WHOOP's clock
 	oldest  time.Time // a guess at when the member's history begins; zero: not made yet
+
+	mu sync.Mutex // held while a state is written
 }
 
 // choose makes a reader for each configured stream, and fails the streams that
@@ -84,7 +87,7 @@ func (r *run) read(ctx context.Context, states []protocol.State) error {
 		return err
 	}
 	r.end = r.client.Now().Truncate(time.Millisecond)
-	walks := map[string][]*reader{}
+	due := map[string][]*reader{} // by the collection to walk
 	for _, rd := range r.readers {
 		if rd.object != "" {
 			if err := r.try(rd, rd.readObject(ctx)); err != nil {
@@ -92,23 +95,31 @@ func (r *run) read(ctx context.Context, states []protocol.State) error {
 			}
 			continue
 		}
-		due, err := rd.begin(states)
+		reads, err := rd.begin(states)
 		if err := r.try(rd, err); err != nil {
 			return err
 		}
-		if due && !rd.over {
-			walks[rd.walked()] = append(walks[rd.walked()], rd)
+		if reads && !rd.over {
+			due[rd.walked()] = append(due[rd.walked()], rd)
 		}
 	}
+	var walks []*walk
 	for _, s := range streams {
-		if readers := walks[s.collection]; s.incremental() && len(readers) > 0 {
-			delete(walks, s.collection)
-			if err := r.walk(ctx, s.collection, readers); err != nil {
+		readers := due[s.collection]
+		if !s.incremental() || len(readers) == 0 {
+			continue
+		}
+		delete(due, s.collection)
+		w, err := r.newWalk(ctx, s.collection, readers)
+		if err != nil {
+			if err := r.tryAll(readers, err); err != nil {
 				return err
 			}
+			continue
 		}
+		walks = append(walks, w)
 	}
-	return nil
+	return r.walk(ctx, walks)
 }
 
 // try fails one stream with err and returns nil, unless err ends the run.
@@ -131,11 +142,16 @@ func (r *run) fail(id protocol.StreamID, err error) error {
 	return nil
 }
 
-// rateLimited tells of a wait. An error is met again at the next record.
+// rateLimited tells of a wait. The last state of each stream goes out again, so
+// that whoever waits for this program sees that it lives. An error is met again
+// at the next record; for a stream that is over there is nothing to tell.
 func (r *run) rateLimited(until time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, rd := range r.readers {
-		if !rd.over {
-			_ = r.out.RateLimited(rd.id(), until)
+		_ = r.out.RateLimited(rd.id(), until)
+		if rd.last != nil {
+			_ = r.out.State(protocol.NewStreamState(rd.id(), rd.last))
 		}
 	}
 }

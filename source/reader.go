@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -17,7 +19,8 @@ type reader struct {
 	from    time.Time // what began earlier need not be read
 	tracker *tracker  // of an incremental stream; nil: everything is emitted
 	emitted map[string]bool
-	over    bool // complete or failed
+	over    bool            // complete or failed
+	last    json.RawMessage // the newest state, which a heartbeat repeats; nil: none yet. Guarded by run.mu
 }
 
 // fullRefreshDone is the state of a stream that keeps none, as Airbyte's own
@@ -45,11 +48,16 @@ func (rd *reader) begin(states []protocol.State) (due bool, err error) {
 	if !known {
 		st = state{Start: rd.start, WindowStart: rd.start, Walked: rd.end}
 	}
-	if st.Until.After(rd.end) { // a state of the future: nothing is newer
+	if ahead := st.Until.Sub(rd.end); ahead > clockSlack { // nothing is newer
+		rd.out.Logger().Warn("the state is of the future: nothing is read before its time comes. If WHOOP's clock was wrong once, clear the stream's state",
+			"stream", rd.name, "until", st.Until)
 		return false, rd.complete(raw)
 	}
+	if known {
+		rd.setLast(raw)
+	}
 	every := time.Duration(rd.ReconcileEveryDays) * 24 * time.Hour
-	full := known && every > 0 && rd.end.Sub(st.Walked) >= every
+	full := known && (st.Anew || every > 0 && rd.end.Sub(st.Walked) >= every)
 	rd.first, rd.from = st.Start, st.Start
 	if known && !full {
 		rd.from = st.WindowStart
@@ -57,6 +65,10 @@ func (rd *reader) begin(states []protocol.State) (due bool, err error) {
 	rd.tracker, err = newTracker(st, time.Duration(rd.LookbackDays)*24*time.Hour, full)
 	return err == nil, err
 }
+
+// clockSlack is how far WHOOP's clock may seem to go back between two syncs:
+// many machines answer for it, and none tells the time to less than a second.
+const clockSlack = time.Hour
 
 // walked is the collection to walk for the stream's rows. A drill-down by
 // requests follows its parent; in a full walk, which is no place for a request
@@ -75,10 +87,8 @@ func (rd *reader) requests() bool {
 // readSlice reads the rows out of a slice of the walked collection, and
 // checkpoints.
 func (rd *reader) readSlice(ctx context.Context, records []record, to time.Time) error {
-	for _, r := range records {
-		if err := rd.readRecord(ctx, r); err != nil {
-			return err
-		}
+	if err := rd.readRows(ctx, records); err != nil {
+		return err
 	}
 	if rd.tracker == nil || !to.Before(rd.end) { // the last state waits for finish
 		return nil
@@ -87,29 +97,87 @@ func (rd *reader) readSlice(ctx context.Context, records []record, to time.Time)
 	return rd.checkpoint()
 }
 
-func (rd *reader) readRecord(ctx context.Context, r record) error {
-	switch {
-	case !rd.requests():
-		if rd.some != nil && !rd.some(r) || !rd.consider(r) {
-			return nil
-		}
-		return rd.emit(r.raw)
-	case rd.parent == rd.collection: // the parent tells whether it has changed
-		if !rd.consider(r) {
-			return nil
-		}
-		row, err := rd.row(ctx, rd.stream, rd.child, r.key)
-		if err != nil || row == nil {
-			return err
-		}
-		return rd.emit(row.raw)
-	default:
-		row, err := rd.row(ctx, rd.stream, rd.child, r.key)
-		if err != nil || row == nil || !rd.consider(*row) {
-			return err
-		}
-		return rd.emit(row.raw)
+func (rd *reader) readRows(ctx context.Context, records []record) error {
+	if rd.requests() {
+		return rd.drill(ctx, records)
 	}
+	if rd.some != nil {
+		var err error
+		if records, err = rd.choose(ctx, records); err != nil {
+			return err
+		}
+	}
+	for _, r := range records {
+		if !rd.consider(r) {
+			continue
+		}
+		if err := rd.emit(r.raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drill asks for the row of each parent record, or, where the parent is the
+// same record and tells, of each that has changed.
+func (rd *reader) drill(ctx context.Context, parents []record) error {
+	told := rd.parent == rd.collection
+	parents = slices.DeleteFunc(slices.Clone(parents), func(r record) bool {
+		if told {
+			return !rd.consider(r)
+		}
+		return !r.open && r.end.Before(rd.from) // another stream walks from further back
+	})
+	get := func(ctx context.Context, parent record) (*record, error) {
+		return rd.row(ctx, rd.stream, rd.child, parent.key)
+	}
+	return inOrder(ctx, rd.client.Width, parents, get, func(_ record, row *record, err error) error {
+		switch {
+		case err != nil || row == nil:
+			return err
+		case !told && !rd.consider(*row):
+			return nil
+		case told && rd.tracker != nil:
+			rd.tracker.note(*row) // it may be newer than the one that told
+		}
+		return rd.emit(row.raw)
+	})
+}
+
+// choose leaves of a collection's records those that are rows. Of a cycle with
+// more than one of them, as when a nap became a sleep, WHOOP shows one and does
+// not say by which rule, so it is asked.
+func (rd *reader) choose(ctx context.Context, records []record) ([]record, error) {
+	of := map[string]int{}
+	for _, r := range records {
+		if rd.some(r) {
+			of[r.cycle]++
+		}
+	}
+	shown := map[string]string{} // cycle to key
+	var rows []record
+	for _, r := range records {
+		if !rd.some(r) || r.time.Before(rd.from) {
+			continue
+		}
+		if of[r.cycle] > 1 {
+			if _, asked := shown[r.cycle]; !asked {
+				row, err := rd.row(ctx, rd.stream, rd.child, r.cycle)
+				if err != nil {
+					return nil, err
+				}
+				shown[r.cycle] = ""
+				if row != nil {
+					shown[r.cycle] = row.key
+				}
+			}
+			if shown[r.cycle] != r.key {
+				continue
+			}
+		}
+		rows = append(rows, r)
+	}
+	return rows, nil
 }
 
 // consider tells whether a row is to be emitted.
@@ -132,15 +200,18 @@ func (rd *reader) finish(ctx context.Context) error {
 	if rd.tracker == nil {
 		return rd.complete(json.RawMessage(fullRefreshDone))
 	}
-	findings, more := rd.tracker.findings()
+	findings, more, lost := rd.tracker.findings()
 	for _, f := range findings {
 		if err := rd.resolve(ctx, f); err != nil {
 			return err
 		}
 	}
 	if more {
-		rd.out.Logger().Warn("more rows from before the lookback changed or vanished than could be told one by one; "+
-			"the next sync reads the stream from its beginning. Refresh the stream to be rid of rows that vanished", "stream", rd.name)
+		rd.out.Logger().Info("much has changed from before the lookback: the next sync emits the stream anew", "stream", rd.name)
+	}
+	if lost {
+		rd.out.Logger().Warn("more rows from before the lookback came or vanished than can be told apart. "+
+			"Refresh the stream to be rid of rows that vanished", "stream", rd.name)
 	}
 	rd.tracker.finish(rd.end, more)
 	raw, err := rd.tracker.checkpoint()
@@ -150,21 +221,39 @@ func (rd *reader) finish(ctx context.Context) error {
 	return rd.complete(raw)
 }
 
-// resolve asks WHOOP for a row that did not come or that is different. Pages can
+// resolve asks WHOOP for a row that did not come or may be different. Pages can
 // miss a row when others appear or vanish while they are read, so only WHOOP
 // itself can say that one is gone.
 func (rd *reader) resolve(ctx context.Context, f finding) error {
-	r, err := rd.row(ctx, rd.stream, rd.item, f.key)
+	r, err := rd.item(ctx, f.key)
 	if err != nil {
 		return err
 	}
-	switch emit, gone := rd.tracker.resolve(f, r); {
+	if r != nil && r.time.Before(rd.first) {
+		r = nil // it moved out of the stream
+	}
+	emit, updated := rd.tracker.resolve(f, r)
+	switch {
 	case emit:
 		return rd.emit(r.raw)
-	case gone:
-		return rd.emit(tombstone(rd.key, f.key, rd.client.Now()))
+	case r == nil:
+		now := rd.client.Now()
+		return rd.emit(tombstone(rd.key, f.key, cmp.Or(updated, now), now))
 	}
 	return nil
+}
+
+// item reads one row by its key; nil if there is none.
+func (rd *reader) item(ctx context.Context, key string) (*record, error) {
+	r, err := rd.row(ctx, rd.stream, rd.stream.item, key)
+	if err != nil || r == nil || rd.some == nil {
+		return r, err
+	}
+	shown, err := rd.row(ctx, rd.stream, rd.child, r.cycle)
+	if err != nil || shown == nil || shown.key != key {
+		return nil, err
+	}
+	return shown, nil
 }
 
 // readObject reads a stream that is one object.
@@ -207,10 +296,19 @@ func (rd *reader) checkpoint() error {
 }
 
 func (rd *reader) state(raw json.RawMessage) error {
+	rd.mu.Lock() // a heartbeat must not come between, and repeat an older one
+	defer rd.mu.Unlock()
+	rd.last = raw
 	if err := rd.out.State(protocol.NewStreamState(rd.id(), raw)); err != nil {
 		return outputError{err}
 	}
 	return nil
+}
+
+func (rd *reader) setLast(raw json.RawMessage) {
+	rd.mu.Lock()
+	defer rd.mu.Unlock()
+	rd.last = raw
 }
 
 // complete ends the stream with its last state.

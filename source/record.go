@@ -17,11 +17,14 @@ type record struct {
 	raw  json.RawMessage
 	hash uint64
 
-	key  string    // the stream's key, as JSON text
-	time time.Time // when it began; a recovery has no beginning: when it was made
-	nap  bool
-	// unsettled says that more is to come: a cycle that lasts, a score that is
-	// pending.
+	key     string    // the stream's key, as JSON text
+	cycle   string    // that it belongs to, as JSON text; empty: it does not say
+	time    time.Time // when it began; a recovery has no beginning: when it was made
+	end     time.Time // zero: it is open, or has no end
+	updated time.Time // rounded up to microseconds; zero: not told
+	nap     bool
+	open    bool // it began and has not ended
+	// unsettled says that more is to come: it is open, or its score is pending.
 	unsettled bool
 }
 
@@ -33,6 +36,7 @@ func parseRecord(raw json.RawMessage, field string) (record, error) {
 		Start      *time.Time      `json:"start"`
 		End        *time.Time      `json:"end"`
 		CreatedAt  *time.Time      `json:"created_at"`
+		UpdatedAt  *time.Time      `json:"updated_at"`
 		ScoreState string          `json:"score_state"`
 		Nap        bool            `json:"nap"`
 	}
@@ -43,7 +47,7 @@ func parseRecord(raw json.RawMessage, field string) (record, error) {
 	if field == "cycle_id" {
 		key = f.CycleID
 	}
-	r := record{raw: raw, hash: fingerprint(raw), key: string(bytes.TrimSpace(key)), nap: f.Nap}
+	r := record{raw: raw, hash: fingerprint(raw), key: string(bytes.TrimSpace(key)), cycle: string(bytes.TrimSpace(f.CycleID)), nap: f.Nap}
 	if _, err := packKey(r.key); err != nil {
 		return r, fmt.Errorf("reading a record of WHOOP: its %s: %w", field, err)
 	}
@@ -55,7 +59,14 @@ func parseRecord(raw json.RawMessage, field string) (record, error) {
 	default:
 		return r, fmt.Errorf("reading a record of WHOOP: %s %s has neither start nor created_at", field, r.key)
 	}
-	r.unsettled = f.ScoreState == "PENDING_SCORE" || f.Start != nil && f.End == nil
+	if f.End != nil {
+		r.end = f.End.UTC()
+	}
+	if f.UpdatedAt != nil {
+		r.updated = f.UpdatedAt.UTC().Add(time.Microsecond - 1).Truncate(time.Microsecond)
+	}
+	r.open = f.Start != nil && f.End == nil
+	r.unsettled = r.open || f.ScoreState == "PENDING_SCORE"
 	return r, nil
 }
 
@@ -71,12 +82,12 @@ func at(path, key string) string {
 	return strings.Replace(path, "{}", url.PathEscape(strings.Trim(key, `"`)), 1)
 }
 
-// tombstone is the record that says that another one is gone. It has a cursor
-// of its own: a destination orders the versions of a row by it, and one without
-// would be older than the row it deletes.
-func tombstone(field, key string, now time.Time) json.RawMessage {
-	at := now.UTC().Format(time.RFC3339Nano)
-	return json.RawMessage(fmt.Sprintf(`{%q:%s,%q:%q,%q:%q}`, field, key, cursor, at, deletedAt, at))
+// tombstone is the record that says that another one is gone. It has a cursor,
+// by which a destination orders the versions of a row: that of the version it
+// deletes, if it is known, or now. A later cursor could outlive the row's return.
+func tombstone(field, key string, updated, now time.Time) json.RawMessage {
+	return json.RawMessage(fmt.Sprintf(`{%q:%s,%q:%q,%q:%q}`, field, key,
+		cursor, updated.UTC().Format(time.RFC3339Nano), deletedAt, now.UTC().Format(time.RFC3339Nano)))
 }
 
 // withMember puts a member's id and an instant in front of an object that has

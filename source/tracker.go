@@ -14,7 +14,7 @@ type tracker struct {
 	lookback time.Duration
 	state    state             // but for Recent
 	recent   map[string]*entry // rows in the window
-	passed   map[string]bool   // rows seen in this sync that are not in recent
+	passed   map[string]uint64 // rows seen in this sync that are not in recent, with their fingerprints
 
 	// from is where the window began. A row from before it that is not in
 	// recent is one of the sketch's, and says nothing.
@@ -22,6 +22,7 @@ type tracker struct {
 
 	// The rest is for a full walk.
 	full  bool
+	anew  bool            // every row is emitted
 	begun json.RawMessage // the state to go back to if it is interrupted
 	left  sketch          // the old rows that have not come yet
 	fresh sketch          // the old rows that have come
@@ -30,7 +31,10 @@ type tracker struct {
 // newTracker starts from a state, or afresh when the state is zero. Full means
 // that the sync will read from the beginning of the stream.
 func newTracker(s state, lookback time.Duration, full bool) (*tracker, error) {
-	t := &tracker{lookback: lookback, state: s, recent: map[string]*entry{}, passed: map[string]bool{}, from: s.WindowStart, full: full}
+	t := &tracker{
+		lookback: lookback, state: s, recent: map[string]*entry{}, passed: map[string]uint64{},
+		from: s.WindowStart, full: full, anew: full && s.Anew,
+	}
 	for _, e := range s.Recent {
 		t.recent[e.key] = &e
 	}
@@ -53,26 +57,28 @@ func (t *tracker) consider(r record) bool {
 		}
 		changed := e.hash != r.hash
 		t.note(r)
-		return changed
+		return changed || t.anew
 	}
+	_, passed := t.passed[r.key]
 	switch {
-	case t.passed[r.key]:
+	case passed:
 		return false
 	case r.time.Before(t.from):
-		t.passed[r.key] = true
+		t.passed[r.key] = r.hash
 		if t.full {
 			t.left.remove(r.element())
 			t.fresh.add(r.element())
 		}
-		return false
+		return t.anew
 	default:
 		t.note(r)
 		return true
 	}
 }
 
+// note remembers a row as it is emitted, or as it was.
 func (t *tracker) note(r record) {
-	t.recent[r.key] = &entry{key: r.key, time: r.time, hash: r.hash, unsettled: r.unsettled, seen: true}
+	t.recent[r.key] = &entry{key: r.key, time: r.time, hash: r.hash, updated: r.updated, open: r.open, unsettled: r.unsettled, seen: true}
 	if t.state.Oldest.IsZero() || r.time.Before(t.state.Oldest) {
 		t.state.Oldest = r.time
 	}
@@ -91,8 +97,9 @@ func (t *tracker) advance(to time.Time) {
 	start := until.Add(-t.lookback)
 	farthest := until.Add(-max(t.lookback, maxStretch))
 	for _, e := range t.recent {
-		// A row that has not come yet can only be missed while it is listed.
-		if e.time.Before(start) && (!e.seen || e.unsettled && !e.time.Before(farthest)) {
+		// A row that has not come yet can only be missed while it is listed, and
+		// an open one comes with every window.
+		if e.time.Before(start) && !e.open && (!e.seen || e.unsettled && !e.time.Before(farthest)) {
 			start = e.time
 		}
 	}
@@ -101,81 +108,112 @@ func (t *tracker) advance(to time.Time) {
 	}
 	t.state.WindowStart = start
 	for key, e := range t.recent {
-		if e.seen && e.time.Before(start) {
+		if e.seen && !e.open && e.time.Before(start) {
 			t.state.Older.add(e.element())
-			t.passed[key] = true
+			t.passed[key] = e.hash
 			delete(t.recent, key)
 		}
 	}
 }
 
-// A finding is a row that did not come, or that came from before the window and
-// is different.
+// A finding is a row that must be asked for by its key: it did not come, or it
+// came from before the window and may be new or different.
 type finding struct {
-	key     string
-	element element // of an old row
-	old     bool
-	missing bool // else it is new or different
+	key string
+	old bool // from before the window
 }
 
-// findings lists, at the end of a sync, what must be asked for by key. More is
-// true if a full walk found more differences than can be listed.
-func (t *tracker) findings() (list []finding, more bool) {
+// mostFindings are worth a request each; beyond that all pages cost less.
+const mostFindings = 100
+
+// findings lists, at the end of a sync, what must be asked for. More is true if
+// a full walk found more differences than that; lost, if it cannot even tell
+// which rows are gone.
+func (t *tracker) findings() (list []finding, more, lost bool) {
 	for key, e := range t.recent {
 		if !e.seen {
-			list = append(list, finding{key: key, missing: true})
+			list = append(list, finding{key: key})
 		}
 	}
 	if t.full {
-		gone, came, complete := t.left.list()
-		more = !complete
-		for _, e := range came {
-			list = append(list, finding{key: unpackKey(e.Key), element: e, old: true})
-		}
-		for _, e := range gone {
-			key := unpackKey(e.Key)
-			if _, isRecent := t.recent[key]; !isRecent && !t.passed[key] {
-				list = append(list, finding{key: key, element: e, old: true, missing: true})
+		old, complete := t.oldFindings()
+		more = !t.anew && (!complete || len(old) > mostFindings)
+		lost = !complete
+		for _, f := range old {
+			// What is emitted anyway need not be asked for.
+			if _, came := t.passed[f.key]; !came || !t.anew && !more {
+				list = append(list, f)
 			}
 		}
 	}
 	slices.SortFunc(list, func(a, b finding) int { return cmp.Compare(a.key, b.key) })
-	return list, more
+	return list, more, lost
+}
+
+// oldFindings compares the rows from before the window with the sketch.
+func (t *tracker) oldFindings() (list []finding, complete bool) {
+	gone, came, complete := t.left.keys()
+	for _, k := range gone {
+		key := unpackKey(k)
+		_, isRecent := t.recent[key]
+		if _, isOld := t.passed[key]; !isRecent && !isOld {
+			list = append(list, finding{key, true})
+		}
+	}
+	isNew := map[string]bool{}
+	for _, k := range came {
+		key := unpackKey(k)
+		isNew[key] = true
+		list = append(list, finding{key, true})
+	}
+	if !complete {
+		return list, false
+	}
+	var rows []element
+	for key, hash := range t.passed {
+		if !isNew[key] {
+			rows = append(rows, elementOf(key, hash))
+		}
+	}
+	for _, k := range t.left.different(rows, slices.Concat(gone, came)) {
+		list = append(list, finding{unpackKey(k), true})
+	}
+	return list, true
 }
 
 // resolve settles a finding with the row that WHOOP has under its key, or nil,
-// and tells whether that row is to be emitted, or a tombstone for it.
-func (t *tracker) resolve(f finding, r *record) (emit, gone bool) {
+// and tells whether that row is to be emitted. A row that is gone has been
+// replaced at the instant returned, if that is known.
+func (t *tracker) resolve(f finding, r *record) (emit bool, updated time.Time) {
 	if !f.old {
 		e := t.recent[f.key]
 		if r == nil {
 			delete(t.recent, f.key)
-			return false, true
+			return false, e.updated
 		}
-		changed := e.hash != r.hash
 		t.note(*r)
-		return changed, false
+		return e.hash != r.hash, updated
 	}
-	if !f.missing {
-		t.fresh.remove(f.element)
+	hash, came := t.passed[f.key]
+	if came {
+		t.fresh.remove(elementOf(f.key, hash))
 	}
 	if r == nil {
-		return false, true
+		return false, updated
 	}
 	t.fresh.add(r.element())
-	return !f.missing || r.hash != f.element.Hash, false
+	t.passed[f.key] = r.hash
+	return true, updated
 }
 
-// finish ends a sync that has read everything up to an instant.
+// finish ends a sync that has read everything up to an instant. More asks the
+// next one to emit everything.
 func (t *tracker) finish(end time.Time, more bool) {
 	if t.full {
-		t.state.Older, t.state.Walked, t.full = t.fresh, end, false
+		t.state.Older, t.state.Walked, t.state.Anew = t.fresh, end, more
+		t.full = false
 	}
 	t.advance(end)
-	if more {
-		t.state = state{Version: stateVersion} // and start over
-		t.recent = map[string]*entry{}
-	}
 }
 
 // checkpoint is the state as it is now.
@@ -198,14 +236,16 @@ func (t *tracker) checkpoint() (json.RawMessage, error) {
 	return raw, nil
 }
 
-func (e entry) element() element  { return elementOf(e.key, e.hash) }
 func (r record) element() element { return elementOf(r.key, r.hash) }
+func (e entry) element() element  { return elementOf(e.key, e.hash) }
 
-// elementOf is for keys that packKey has accepted before.
-func elementOf(key string, hash uint64) element {
+func elementOf(key string, hash uint64) element { return element{mustPack(key), hash} }
+
+// mustPack is for keys that packKey has accepted before.
+func mustPack(key string) packedKey {
 	packed, err := packKey(key)
 	if err != nil {
 		panic(err)
 	}
-	return element{packed, hash}
+	return packed
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -8,69 +9,71 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
-func TestSketchListsSmallDifferences(t *testing.T) {
+// Of a set of rows some vanish, some are new and some change; the sketch tells
+// all of them apart as long as few come and go.
+func TestSketchTellsTheDifference(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	some := func() element {
-		e := element{Hash: r.Uint64()}
-		for i := range e.Key {
-			e.Key[i] = byte(r.Uint32())
-		}
-		return e
-	}
-	const rounds = 100
-	complete := map[int]int{}
-	for _, size := range []int{0, 1, 2, 10, 20, 30, 200} {
+	const rounds = 50
+	for _, c := range []struct{ keys, changed, complete, exact int }{
+		{0, 0, rounds, rounds}, {0, 1, rounds, rounds}, {0, 10, rounds, rounds - 1}, {0, 30, rounds, rounds - 5}, {1, 1, rounds, rounds},
+		{10, 5, rounds - 1, rounds - 2}, {20, 0, rounds - 2, rounds - 2}, {30, 10, rounds - 3, rounds - 10}, {0, 300, rounds, 0}, {200, 0, 0, 0},
+	} {
+		complete, exact := 0, 0
 		for range rounds {
 			var s sketch
-			for range 50 { // in both sets
-				e := some()
-				s.add(e)
+			var rows []element
+			var gone, came, changed []packedKey
+			for i := range 1500 + c.keys + c.changed {
+				e := element{Hash: r.Uint64()}
+				for j := range e.Key {
+					e.Key[j] = byte(r.Uint32())
+				}
+				switch {
+				case i < c.keys && i%2 == 0:
+					s.add(e)
+					gone = append(gone, e.Key)
+					continue
+				case i < c.keys:
+					came = append(came, e.Key)
+				case i < c.keys+c.changed:
+					s.add(element{e.Key, r.Uint64()})
+					changed = append(changed, e.Key)
+					rows = append(rows, e)
+				default:
+					s.add(e)
+					rows = append(rows, e)
+				}
 				s.remove(e)
 			}
-			var gone, came []element
-			for i := range size {
-				e := some()
-				if i%3 == 0 {
-					came = append(came, e)
-					s.remove(e)
-				} else {
-					gone = append(gone, e)
-					s.add(e)
-				}
+			added, removed, ok := s.keys()
+			if !ok {
+				continue
 			}
-			added, removed, ok := s.list()
-			if ok {
-				complete[size]++
-				wantEqual(t, "added", sorted(added), sorted(gone))
-				wantEqual(t, "removed", sorted(removed), sorted(came))
+			complete++
+			wantEqual(t, "gone", sorted(added), sorted(gone))
+			wantEqual(t, "came", sorted(removed), sorted(came))
+			told := s.different(rows, slices.Concat(added, removed))
+			if len(told) == len(changed) {
+				exact++
 			}
-			for _, e := range added {
-				if !slices.Contains(gone, e) {
-					t.Errorf("%v was listed and never added", e)
-				}
-			}
-			for _, e := range removed {
-				if !slices.Contains(came, e) {
-					t.Errorf("%v was listed and never removed", e)
+			for _, k := range changed {
+				if !slices.Contains(told, k) {
+					t.Errorf("of %+v, a row that changed is not told", c)
 				}
 			}
 		}
-	}
-
-	for size, least := range map[int]int{0: rounds, 1: rounds, 2: rounds, 10: rounds * 99 / 100, 20: rounds * 98 / 100, 30: rounds * 97 / 100} {
-		if complete[size] < least {
-			t.Errorf("of %d differences all were listed in %d of %d rounds, want %d", size, complete[size], rounds, least)
+		if complete < c.complete || exact < c.exact || c.keys == 200 && complete > 0 {
+			t.Errorf("%+v: %d complete and %d exact rounds of %d", c, complete, exact, rounds)
 		}
-	}
-	if complete[200] > 0 {
-		t.Error("200 differences were listed from 80 cells")
 	}
 }
 
-func sorted(list []element) []element {
-	return slices.SortedFunc(slices.Values(list), func(a, b element) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+func sorted(list []packedKey) []packedKey {
+	return slices.SortedFunc(slices.Values(list), func(a, b packedKey) int { return bytes.Compare(a[:], b[:]) })
 }
 
 func TestSketchSurvivesItsText(t *testing.T) {
@@ -148,7 +151,7 @@ func FuzzParseRecord(f *testing.F) {
 			if r.element().Hash != r.hash || r.time.IsZero() && !strings.Contains(string(raw), "0001") {
 				t.Errorf("%s: %+v", raw, r)
 			}
-			if !json.Valid(tombstone(field, r.key, r.time)) {
+			if !json.Valid(tombstone(field, r.key, r.updated, r.time)) {
 				t.Errorf("the tombstone of %s is no JSON", raw)
 			}
 		}
@@ -165,37 +168,180 @@ func rec(id int, began time.Time, version int) record {
 	return r
 }
 
-func TestTooManyOldChangesStartTheStreamOver(t *testing.T) {
-	tr, err := newTracker(state{}, 14*day, false)
+// tracked is a tracker that has read some records up to the opening.
+func tracked(t *testing.T, lookback time.Duration, records ...record) *tracker {
+	t.Helper()
+	tr, err := newTracker(state{}, lookback, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range 400 {
-		if !tr.consider(rec(i, opening.Add(-time.Duration(i)*day), 1)) {
-			t.Fatalf("record %d is not new", i)
+	for _, r := range records {
+		if !tr.consider(r) {
+			t.Fatalf("record %s is not new", r.key)
 		}
 	}
 	tr.finish(opening, false)
-	s := checkpointed(t, tr)
+	return tr
+}
 
-	again, err := newTracker(s, 14*day, true)
+// again is the next sync from a tracker's state, a full walk or not.
+func again(t *testing.T, tr *tracker, full bool) *tracker {
+	t.Helper()
+	next, err := newTracker(checkpointed(t, tr), tr.lookback, full)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return next
+}
+
+// When everything old is different, as when WHOOP adds a field, what vanished is
+// still told at once, and the next sync emits all the rest.
+func TestManyOldChangesAreEmittedAnewAndDeletionsStillTold(t *testing.T) {
+	var before []record
 	for i := range 400 {
-		again.consider(rec(i, opening.Add(-time.Duration(i)*day), 2))
+		before = append(before, rec(i, opening.Add(-time.Duration(i)*day), 1))
 	}
-	list, more := again.findings()
-	if !more {
-		t.Fatalf("%d findings seem to be all", len(list))
+	walk := again(t, tracked(t, 14*day, before...), true)
+	for i := range 399 {
+		walk.consider(rec(i, opening.Add(-time.Duration(i)*day), 2))
 	}
-	again.finish(opening, more)
-	raw, err := again.checkpoint()
+	list, more, lost := walk.findings()
+	wantEqual(t, "findings", list, []finding{{"399", true}}, cmp.AllowUnexported(finding{}))
+	if !more || lost {
+		t.Fatalf("more %v, lost %v", more, lost)
+	}
+	if emit, _ := walk.resolve(list[0], nil); emit {
+		t.Error("what is gone is emitted")
+	}
+	walk.finish(opening, more)
+
+	anew := again(t, walk, true)
+	for i := range 399 {
+		if !anew.consider(rec(i, opening.Add(-time.Duration(i)*day), 2)) {
+			t.Errorf("row %d is not emitted anew", i)
+		}
+	}
+	list, more, lost = anew.findings()
+	if len(list) > 0 || more || lost {
+		t.Errorf("then there are findings %v, more %v, lost %v", list, more, lost)
+	}
+	anew.finish(opening, more)
+	if checkpointed(t, anew).Anew {
+		t.Error("there is no end to it")
+	}
+}
+
+func TestManyDeletionsAreSaidToBeLost(t *testing.T) {
+	var before []record
+	for i := range 400 {
+		before = append(before, rec(i, opening.Add(-time.Duration(i)*day), 1))
+	}
+	walk := again(t, tracked(t, 14*day, before...), true)
+	for i := range 200 {
+		walk.consider(rec(i, opening.Add(-time.Duration(i)*day), 1))
+	}
+	if _, more, lost := walk.findings(); !more || !lost {
+		t.Errorf("more %v, lost %v of 200 rows that are gone", more, lost)
+	}
+}
+
+// Version 1 had another sketch: its entries still tell what happened in the
+// window, and a walk that emits everything makes up for the rest.
+func TestOlderStateVersionsAreAccepted(t *testing.T) {
+	recent := rec(1, opening.Add(-day), 1)
+	raw := fmt.Sprintf(`{"version":1,"until":%q,"walked":%q,"window_start":%q,"recent":[[1,%d,"%016x"],[2,%d,"00000000000000aa"]],"older":"AAAA%s"}`,
+		opening.Format(time.RFC3339), opening.Format(time.RFC3339), opening.Add(-14*day).Format(time.RFC3339),
+		recent.time.Unix(), recent.hash, recent.time.Unix(), strings.Repeat("A", 3408)+"AA==")
+	s, known := parseState(json.RawMessage(raw))
+	if !known || !s.Anew || s.Version != stateVersion {
+		t.Fatalf("%v, %+v", known, s)
+	}
+	walk, err := newTracker(s, 14*day, true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, known := parseState(raw); known {
-		t.Errorf("the stream goes on from %s", raw)
+	old := rec(3, opening.Add(-100*day), 1)
+	if !walk.consider(old) || !walk.consider(recent) {
+		t.Error("not everything is emitted")
+	}
+	list, more, _ := walk.findings()
+	wantEqual(t, "findings", list, []finding{{"2", false}}, cmp.AllowUnexported(finding{}))
+	if more {
+		t.Error("the walk is to be repeated")
+	}
+}
+
+func TestRowsThatMoveInTime(t *testing.T) {
+	old, recent := rec(1, opening.Add(-50*day), 1), rec(2, opening.Add(-5*day), 1)
+	oldMoved, recentMoved := rec(1, opening.Add(-2*day), 2), rec(2, opening.Add(-60*day), 2)
+
+	tr := again(t, tracked(t, 14*day, old, recent), false)
+	if !tr.consider(oldMoved) {
+		t.Error("a row that moved into the window is not emitted")
+	}
+	list, _, _ := tr.findings()
+	wantEqual(t, "findings", list, []finding{{"2", false}}, cmp.AllowUnexported(finding{})) // it did not come
+	if emit, _ := tr.resolve(list[0], &recentMoved); !emit {
+		t.Error("a row that moved out of the window is not emitted")
+	}
+	tr.finish(opening, false)
+
+	for _, later := range []time.Duration{0, 30 * day} { // while the moved row is in the window, and after
+		if later > 0 {
+			tr = again(t, tr, false)
+			tr.consider(oldMoved)
+			tr.finish(opening.Add(later), false)
+		}
+		walk := again(t, tr, true)
+		if walk.consider(oldMoved) || walk.consider(recentMoved) {
+			t.Error("a row is emitted though it has not changed")
+		}
+		if list, more, lost := walk.findings(); len(list) > 0 || more || lost {
+			t.Errorf("%v later: findings %v, more %v, lost %v", later, list, more, lost)
+		}
+	}
+}
+
+// An open cycle comes with every window, however long ago it began.
+func TestOpenRowIsFollowedForAsLongAsItLasts(t *testing.T) {
+	open := rec(1, opening.Add(-10*day), 1)
+	open.open, open.unsettled, open.end = true, true, time.Time{}
+	tr := tracked(t, 3*day, open)
+	for i := range 10 {
+		tr = again(t, tr, false)
+		if tr.consider(open) {
+			t.Error("it is emitted though it has not changed")
+		}
+		tr.finish(opening.Add(time.Duration(i)*10*day), false)
+		if s := checkpointed(t, tr); s.Until.Sub(s.WindowStart) > 3*day || len(s.Recent) != 1 {
+			t.Fatalf("the state is %+v", s)
+		}
+	}
+	closed := open
+	closed.open, closed.unsettled, closed.hash, closed.end = false, false, 5, opening.Add(90*day)
+	tr = again(t, tr, false)
+	if !tr.consider(closed) {
+		t.Error("its end is not emitted")
+	}
+	tr.finish(opening.Add(100*day), false)
+	if s := checkpointed(t, tr); len(s.Recent) > 0 || s.Older == (sketch{}) {
+		t.Errorf("the state is %+v", s)
+	}
+}
+
+// A destination keeps the version with the highest cursor, of equal ones the
+// last. A row that is not there for a moment must win when it returns as it was.
+func TestTombstoneDoesNotOutliveARowsReturn(t *testing.T) {
+	r := rec(1, opening.Add(-day), 1)
+	r.updated = opening.Add(-time.Hour)
+	tr := again(t, tracked(t, 14*day, r), false)
+	list, _, _ := tr.findings()
+	emit, updated := tr.resolve(list[0], nil)
+	if emit || !updated.Equal(r.updated) {
+		t.Errorf("%v, a tombstone of %v for a row of %v", emit, updated, r.updated)
+	}
+	if !tr.consider(r) {
+		t.Error("it returns and is not emitted")
 	}
 }
 

@@ -3,25 +3,47 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
 )
 
+// A walk is one reading of a collection, for all its readers.
+type walk struct {
+	*run
+	collection string
+	readers    []*reader
+	slices     []slice
+	exact      bool // nobody will look again for what the paging missed
+	failed     atomic.Bool
+}
+
 // A slice is a span of time that is read completely before a state goes out:
-// pages come newest first, so a part of one proves nothing. A year has about 15
-// pages of each collection.
+// pages come newest first, so a part of one proves nothing.
 type slice struct{ from, to time.Time }
 
-const sliceLength = 365 * 24 * time.Hour
+const (
+	// sliceLength makes slices of about 15 pages of each collection.
+	sliceLength = 365 * 24 * time.Hour
+	// requestedSlice is for slices with a request for each record: a few minutes
+	// of work, which a spent quota can cost at most.
+	requestedSlice = 30 * 24 * time.Hour
+	// shortestSlice is not halved any more.
+	shortestSlice = time.Hour
+	// readings are how often a slice is read for its records to hold still.
+	readings = 5
+)
 
 // slicesOf cuts the time up to end into slices, oldest first. A zero from means
 // all history; its first slice then reaches to first.
-func slicesOf(from, first, end time.Time) []slice {
+func slicesOf(from, first, end time.Time, length time.Duration) []slice {
 	var list []slice
 	for next := from; next.Before(end); {
-		s := slice{from: next, to: next.Add(sliceLength)}
+		s := slice{from: next, to: next.Add(length)}
 		if next.IsZero() {
 			s.to = first
 		}
@@ -34,39 +56,77 @@ func slicesOf(from, first, end time.Time) []slice {
 	return list
 }
 
-// walk reads one collection once for all its readers. Its error ends the run.
-func (r *run) walk(ctx context.Context, collection string, readers []*reader) error {
-	from, first := r.end, r.end
+// newWalk plans a walk.
+func (r *run) newWalk(ctx context.Context, collection string, readers []*reader) (*walk, error) {
+	w := &walk{run: r, collection: collection, readers: readers}
+	from, first, length := r.end, r.end, sliceLength
 	for _, rd := range readers {
 		if rd.from.Before(from) {
 			from = rd.from
 		}
+		if rd.requests() {
+			length = requestedSlice
+		}
+		w.exact = w.exact || rd.tracker == nil || rd.ReconcileEveryDays == 0
 	}
 	if from.IsZero() {
-		var err error
-		if first, err = r.firstSlice(ctx, collection, readers); err != nil {
-			return r.tryAll(readers, err)
-		}
-	}
-	for _, s := range slicesOf(from, first, r.end) {
-		records, err := r.slice(ctx, collection, s)
+		oldest, err := r.findOldest(ctx, collection, readers)
 		if err != nil {
-			return r.tryAll(readers, err)
+			return w, err
 		}
-		for _, rd := range readers {
-			if rd.over || !s.to.After(rd.from) {
-				continue
-			}
-			if err := r.try(rd, rd.readSlice(ctx, records, s.to)); err != nil {
-				return err
-			}
+		first = oldest.Add(length)
+	}
+	w.slices = slicesOf(from, first, r.end, length)
+	return w, nil
+}
+
+// A part is one slice of a walk.
+type part struct {
+	*walk
+	slice
+	last bool
+}
+
+// walk reads collections one after the other, each once for all its readers.
+// Slices are fetched ahead of their turn where that keeps up the pace. Its
+// error ends the run.
+func (r *run) walk(ctx context.Context, walks []*walk) error {
+	var parts []part
+	for _, w := range walks {
+		for i, s := range w.slices {
+			parts = append(parts, part{w, s, i == len(w.slices)-1})
 		}
 	}
-	for _, rd := range readers {
-		if !rd.over {
-			if err := r.try(rd, rd.finish(ctx)); err != nil {
-				return err
-			}
+	fetch := func(ctx context.Context, p part) ([]record, error) {
+		if p.failed.Load() {
+			return nil, nil
+		}
+		return p.fetch(ctx, p.slice)
+	}
+	return inOrder(ctx, r.client.Width, parts, fetch, func(p part, records []record, err error) error {
+		if p.failed.Load() {
+			return nil
+		}
+		if err != nil {
+			p.failed.Store(true)
+			return r.tryAll(p.readers, err)
+		}
+		return p.read(ctx, records)
+	})
+}
+
+// read gives a slice's records to the walk's readers.
+func (p part) read(ctx context.Context, records []record) error {
+	for _, rd := range p.readers {
+		if rd.over || !p.to.After(rd.from) {
+			continue
+		}
+		err := rd.readSlice(ctx, records, p.to)
+		if err == nil && p.last {
+			err = rd.finish(ctx)
+		}
+		if err := p.try(rd, err); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -81,24 +141,78 @@ func (r *run) tryAll(readers []*reader, err error) error {
 	return nil
 }
 
-// slice reads the records of a slice, oldest first.
-func (r *run) slice(ctx context.Context, collection string, s slice) ([]record, error) {
-	key := keyOf(collection)
-	var records []record
-	for page, err := range r.client.Pages(ctx, collection, s.from, s.to) {
-		if err != nil {
-			return nil, err
+// fetch reads the records of a slice, oldest first.
+//
+// A record that vanishes between two pages shifts the rest, and one of them is
+// missed. An incremental stream finds it all the same: in the window by the
+// next sync, which reads it again; before that by the next full walk, which
+// compares all keys; and a row that it knows and misses is asked for by its
+// key. Where nobody looks again, slices of several pages are read until two
+// readings in a row have the same records.
+func (w *walk) fetch(ctx context.Context, s slice) ([]record, error) {
+	var before map[string]bool
+	for range readings {
+		records, pages, err := w.pages(ctx, s)
+		var paging *whoop.PagingError
+		if errors.As(err, &paging) {
+			older, newer, ok := s.halves()
+			if !ok {
+				return nil, err
+			}
+			first, err := w.fetch(ctx, older)
+			if err != nil {
+				return nil, err
+			}
+			second, err := w.fetch(ctx, newer)
+			return append(first, second...), err // what lies across comes twice
 		}
+		keys := keysIn(records)
+		if err != nil || !w.exact || pages == 1 || maps.Equal(keys, before) {
+			return records, err
+		}
+		before = keys
+	}
+	return nil, &whoop.UnavailableError{Path: w.collection, Err: fmt.Errorf("the records from %s to %s changed whenever they were read", s.from, s.to)}
+}
+
+// halves are for a slice whose pages do not lead on: a smaller one has fewer.
+func (s slice) halves() (older, newer slice, ok bool) {
+	if s.from.IsZero() {
+		// How far it reaches is not known, so its last part shrinks instead.
+		middle := s.to.Add(-sliceLength)
+		return slice{s.from, middle}, slice{middle, s.to}, middle.Year() > 1970
+	}
+	length := s.to.Sub(s.from)
+	middle := s.from.Add(length / 2)
+	return slice{s.from, middle}, slice{middle, s.to}, length > shortestSlice
+}
+
+func keysIn(records []record) map[string]bool {
+	keys := make(map[string]bool, len(records))
+	for _, r := range records {
+		keys[r.key] = true
+	}
+	return keys
+}
+
+// pages reads a slice once.
+func (w *walk) pages(ctx context.Context, s slice) (records []record, pages int, err error) {
+	key := keyOf(w.collection)
+	for page, err := range w.client.Pages(ctx, w.collection, s.from, s.to) {
+		if err != nil {
+			return nil, pages, err
+		}
+		pages++
 		for _, raw := range page.Records {
 			rec, err := parseRecord(raw, key)
 			if err != nil {
-				return nil, err
+				return nil, pages, err
 			}
 			records = append(records, rec)
 		}
 	}
 	slices.Reverse(records)
-	return records, nil
+	return records, pages, nil
 }
 
 // keyOf is the key of a collection's records.
@@ -107,37 +221,34 @@ func keyOf(collection string) string {
 	return streams[i].key
 }
 
-// firstSlice returns where the first slice of a walk over all history ends: a
-// slice's length after the oldest record known, or guessed.
-func (r *run) firstSlice(ctx context.Context, collection string, readers []*reader) (time.Time, error) {
+// findOldest returns when the member's history begins, as far as is known, or
+// guessed within a factor of two, up to 32 years. It spares empty slices;
+// nothing else depends on it.
+func (r *run) findOldest(ctx context.Context, collection string, readers []*reader) (time.Time, error) {
 	var oldest time.Time
 	for _, rd := range readers {
 		if rd.tracker != nil && !rd.tracker.state.Oldest.IsZero() && (oldest.IsZero() || rd.tracker.state.Oldest.Before(oldest)) {
 			oldest = rd.tracker.state.Oldest
 		}
 	}
-	if !oldest.IsZero() {
-		return oldest.Add(sliceLength), nil
+	if oldest.IsZero() {
+		oldest = r.oldest
 	}
-	if r.oldest.IsZero() {
-		if err := r.guessOldest(ctx, collection); err != nil {
+	if !oldest.IsZero() {
+		return oldest, nil
+	}
+	for years := range 6 {
+		guess := r.end.Add(-sliceLength << years)
+		more, err := r.client.Any(ctx, collection, guess)
+		if err != nil {
 			return oldest, err
 		}
-	}
-	return r.oldest.Add(sliceLength), nil
-}
-
-// guessOldest finds, within a factor of two, how far a collection reaches back,
-// up to 32 years. It spares empty slices; nothing else depends on it.
-func (r *run) guessOldest(ctx context.Context, collection string) error {
-	for years := range 6 {
-		r.oldest = r.end.Add(-sliceLength << years)
-		more, err := r.client.Any(ctx, collection, r.oldest)
-		if err != nil || !more {
-			return err
+		r.oldest = guess
+		if !more {
+			break
 		}
 	}
-	return nil
+	return r.oldest, nil
 }
 
 // missing tells whether an error says that there is no such record.

@@ -266,9 +266,9 @@ func count(messages []protocoltest.Message) map[string]int {
 	return n
 }
 
-func wantEqual(t *testing.T, what string, got, want any) {
+func wantEqual(t *testing.T, what string, got, want any, options ...cmp.Option) {
 	t.Helper()
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, options...); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", what, diff)
 	}
 }
