@@ -50,6 +50,7 @@ type description struct {
 	Stream    string `json:"stream,omitempty"` // empty when another program made the table
 	Namespace string `json:"namespace,omitempty"`
 	lake.Info
+	Metadata string `json:"metadata_location"` // what engines without a catalog open, until the next commit
 }
 
 // describeTables describes every table of the catalog, by name.
@@ -82,7 +83,7 @@ func describeTables(ctx context.Context, config Config) ([]description, error) {
 			if err != nil {
 				return nil, err
 			}
-			found = append(found, description{name, stream.Name, stream.Namespace, info})
+			found = append(found, description{name, stream.Name, stream.Namespace, info, table.MetadataLocation()})
 		}
 	}
 	slices.SortFunc(found, func(a, b description) int { return strings.Compare(a.Table, b.Table) })
