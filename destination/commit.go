@@ -28,6 +28,7 @@ type laneCommit struct {
 	rows    int64
 	state   protocol.State // the last one covered; without Raw: none
 	replace bool           // the table holds only these rows afterwards
+	finish  bool           // the refresh is complete: older generations go
 
 	mu     sync.Mutex
 	staged []*lake.Staged
@@ -123,9 +124,13 @@ func (c *laneCommit) commit(ctx context.Context, now time.Time) error {
 	switch {
 	case c.replace:
 		return c.lane.table.Replace(ctx, c.staged, state)
-	case len(c.staged) == 0 && state == nil:
-		return nil
-	default:
-		return c.lane.table.Commit(ctx, c.staged, state)
+	case len(c.staged) > 0 || state != nil:
+		if err := c.lane.table.Commit(ctx, c.staged, state); err != nil {
+			return err
+		}
 	}
+	if c.finish {
+		return c.lane.table.Finish(ctx, state)
+	}
+	return nil
 }

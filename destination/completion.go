@@ -25,6 +25,7 @@ type ending struct {
 	uncovered    int64                 // records of the stream after its last STATE
 	interrupted  bool                  // the run was told to stop before the input ended
 	replacesRows bool                  // overwrite: taking half of a stream for all of it would lose rows
+	refreshes    bool                  // the same for older generations; what states cover is kept for the next attempt
 }
 
 // A verdict says what becomes of a stream's uncommitted rows.
@@ -56,13 +57,13 @@ func (c Completion) judge(id protocol.StreamID, e ending) verdict {
 		return e.unproven(id, "the source reported it INCOMPLETE")
 	case e.anyStatus:
 		return e.unproven(id, noProof)
-	case !e.replacesRows && e.uncovered == 0 && c != strict:
+	case !e.replaces() && e.uncovered == 0 && c != strict:
 		return verdict{keep: everything}
 	case c == endOfInput:
 		return verdict{keep: everything}
-	case c == stateHint && !e.replacesRows && !e.states:
+	case c == stateHint && !e.replaces() && !e.states:
 		return verdict{keep: everything, warning: "the input carries neither states nor statuses: taking its end for the end of the stream"}
-	case c == stateHint && e.replacesRows && !e.generations && e.states && e.uncovered == 0:
+	case c == stateHint && e.replaces() && !e.generations && e.states && e.uncovered == 0:
 		return verdict{keep: everything, warning: "the input carries no statuses: taking the STATE at the stream's end as proof that it is complete"}
 	case e.uncovered > 0 && e.states:
 		return e.unproven(id, fmt.Sprintf("of its records, %d came after its last STATE, and no COMPLETE status", e.uncovered))
@@ -71,6 +72,10 @@ func (c Completion) judge(id protocol.StreamID, e ending) verdict {
 }
 
 const noProof = "the input ended without the stream's COMPLETE status"
+
+// replaces tells whether rows of the table are lost when the ending is taken
+// for complete and is not.
+func (e ending) replaces() bool { return e.replacesRows || e.refreshes }
 
 // verdict is that on a stream of which not everything is there.
 func (e ending) verdict(err error) verdict {
@@ -82,9 +87,12 @@ func (e ending) verdict(err error) verdict {
 
 func (e ending) unproven(id protocol.StreamID, why string) verdict {
 	message := fmt.Sprintf("Stream %s was not received completely: %s.", id, why)
-	if e.replacesRows {
+	switch {
+	case e.replacesRows:
 		message += " Its table is as it was before. Run the sync again."
-	} else {
+	case e.refreshes:
+		message += " Its table is as it was before, and what its states cover is kept for the next attempt. Run the sync again."
+	default:
 		message += " What its states cover is kept. Run the sync again to get the rest."
 	}
 	if !e.anyStatus {

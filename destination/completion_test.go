@@ -51,6 +51,20 @@ func TestCompletion(t *testing.T) {
 		},
 
 		{
+			"COMPLETE proves a refresh", ending{refreshes: true, generations: true, status: protocol.Complete, anyStatus: true},
+			map[Completion]want{strict: {everything, false}},
+		},
+		{
+			"a refresh without proof keeps what states cover for the next attempt",
+			ending{refreshes: true, generations: true, states: true},
+			map[Completion]want{strict: {toState, true}, stateHint: {toState, true}, endOfInput: {everything, false}},
+		},
+		{
+			"INCOMPLETE never proves a refresh",
+			ending{refreshes: true, generations: true, states: true, status: protocol.Incomplete, anyStatus: true},
+			map[Completion]want{strict: {toState, true}},
+		},
+		{
 			"COMPLETE keeps rows after the last state",
 			ending{status: protocol.Complete, anyStatus: true, states: true, uncovered: 3},
 			map[Completion]want{strict: {everything, false}},

@@ -20,6 +20,7 @@ type lane struct {
 
 	// The ledger's, see there.
 	rows      laneRows
+	refreshes bool                  // older generations go when it is complete; see lake.Table.Begin
 	status    protocol.StreamStatus // the terminal one, if it came
 	lastState int64                 // the segment that the last state ended; 0: none came
 	committed int64                 // the last segment whose rows are committed
@@ -28,6 +29,18 @@ type lane struct {
 // replaces tells whether the stream's rows take the place of what the table
 // held, at the end and all at once.
 func (l *lane) replaces() bool { return l.stream.DestinationSyncMode == protocol.Overwrite }
+
+// generation is what the catalog says of generations; nil: nothing.
+func (l *lane) generation() *lake.Generation {
+	if l.stream.GenerationID == nil {
+		return nil
+	}
+	g := &lake.Generation{ID: *l.stream.GenerationID}
+	if l.stream.MinimumGenerationID != nil {
+		g.Minimum = *l.stream.MinimumGenerationID
+	}
+	return g
+}
 
 func (l *lane) rowMeta() columnar.RowMeta {
 	return columnar.RowMeta{SyncID: l.stream.SyncID, GenerationID: l.stream.GenerationID}
@@ -57,6 +70,10 @@ func planLanes(catalog protocol.ConfiguredCatalog, c Config) (lanes, error) {
 			return ls, err
 		}
 		l := &lane{id: plan.Stream, stream: s, plan: plan}
+		if least := s.MinimumGenerationID; least != nil && *least != 0 && (s.GenerationID == nil || *s.GenerationID != *least) {
+			return ls, &protocol.Error{Kind: protocol.ConfigError, Stream: &l.id, Message: fmt.Sprintf(
+				"Stream %s has a minimum_generation_id of %d in the catalog. It must be 0, which keeps all generations, or the generation_id, which keeps that one alone.", l.id, *least)}
+		}
 		ls.all = append(ls.all, l)
 		ls.byID[l.id] = l
 	}

@@ -181,6 +181,7 @@ func (g *ledger) finish(completion Completion, interrupted bool) (*commit, []jud
 			uncovered:    l.rows.between(l.lastState, g.segment),
 			interrupted:  interrupted,
 			replacesRows: l.replaces(),
+			refreshes:    l.refreshes,
 		})
 		verdicts = append(verdicts, judgement{l, v})
 		swap[l] = v.keep == everything
@@ -198,7 +199,9 @@ func (g *ledger) finish(completion Completion, interrupted bool) (*commit, []jud
 			// The states cover a stream that is not swapped in, so they are
 			// not echoed, and the rows of all their streams come again.
 		case v.keep == everything:
-			c.lanes = append(c.lanes, g.take(l, g.segment))
+			lc := g.take(l, g.segment)
+			lc.finish = l.refreshes
+			c.lanes = append(c.lanes, lc)
 		case l.lastState > l.committed:
 			c.lanes = append(c.lanes, g.take(l, l.lastState))
 		}

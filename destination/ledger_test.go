@@ -61,12 +61,61 @@ func describe(c *commit) []string {
 		if lc.replace {
 			verb = "replace"
 		}
+		if lc.finish {
+			verb = "finish"
+		}
 		out = append(out, fmt.Sprintf("%s %s rows=%d state=%t", verb, lc.lane.id, lc.rows, lc.state.Raw != nil))
 	}
 	for _, e := range c.echoes {
 		out = append(out, fmt.Sprintf("echo %s %s written=%d", e.state.Type, e.state.Stream, e.written))
 	}
 	return out
+}
+
+// A refresh is committed where states stand, as any stream that appends; only
+// what is complete is finished.
+func TestARefreshIsFinishedWhenItIsComplete(t *testing.T) {
+	for name, tt := range map[string]struct {
+		complete []string
+		steps    []string
+		atCut    []string
+		atEnd    []string
+	}{
+		"complete": {
+			[]string{"a", "b"},
+			[]string{"a2", "A", "b1", "B"},
+			[]string{"commit a rows=2 state=true", "commit b rows=1 state=true", "echo STREAM a written=2", "echo STREAM b written=1"},
+			[]string{"finish a rows=0 state=false", "commit b rows=0 state=false"},
+		},
+		"not complete": {
+			[]string{"b"},
+			[]string{"a2", "A"},
+			[]string{"commit a rows=2 state=true", "echo STREAM a written=2"},
+			[]string{"commit b rows=0 state=false"},
+		},
+		"under a GLOBAL state": {
+			[]string{"b"},
+			[]string{"a2", "b1", "G"},
+			[]string{"commit a rows=2 state=true", "commit b rows=1 state=true", "echo GLOBAL  written=3"},
+			[]string{"commit b rows=0 state=false"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScript(nil)
+			s.lanes.all[0].refreshes = true
+			s.play(t, tt.steps...)
+			if diff := cmp.Diff(tt.atCut, describe(s.cut())); diff != "" {
+				t.Errorf("at the cut (-want +got):\n%s", diff)
+			}
+			for _, name := range tt.complete {
+				s.status(protocol.StatusMessage{Stream: protocol.StreamID{Name: name}, Status: protocol.Complete})
+			}
+			c, _ := s.finish(stateHint, false)
+			if diff := cmp.Diff(tt.atEnd, describe(c)); diff != "" {
+				t.Errorf("at the end (-want +got):\n%s", diff)
+			}
+		})
+	}
 }
 
 func TestCutCommitsOnlyStreamsThatStandAtAState(t *testing.T) {

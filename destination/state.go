@@ -76,7 +76,14 @@ func committedStates(ctx context.Context, config Config, configured protocol.Con
 		if err != nil {
 			return nil, fmt.Errorf("loading the table of stream %s: %w", l.id, err)
 		}
-		raw := lake.LastState(table)
+		generation := l.generation()
+		if l.replaces() {
+			generation = nil // it is done with them in a way of its own
+		}
+		raw, err := lake.CommittedState(ctx, table, l.plan, generation)
+		if err != nil {
+			return nil, fmt.Errorf("reading the state of stream %s: %w", l.id, err)
+		}
 		if raw == nil {
 			continue
 		}

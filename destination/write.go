@@ -55,6 +55,16 @@ func (destination) Write(ctx context.Context, job protocol.WriteJob, out *protoc
 		if l.table, err = lake.Open(ctx, catalog, l.plan, lake.Options{Upsert: config.Upsert}); err != nil {
 			return fmt.Errorf("opening the table of stream %s: %w", l.id, err)
 		}
+		if !l.replaces() {
+			retained, err := l.table.Begin(ctx, l.generation())
+			if err != nil {
+				return fmt.Errorf("opening the table of stream %s: %w", l.id, err)
+			}
+			for _, n := range retained {
+				out.Logger().Warn(fmt.Sprintf("the refresh to generation %d was given up, as this sync keeps all generations: everything was retained", n), "stream", l.id.String())
+			}
+			l.refreshes = l.table.Refreshing()
+		}
 		for _, m := range l.table.Moves() {
 			out.Logger().Warn(fmt.Sprintf("column %s of table %s holds %s, and the source sends %s: its values go to column %s", m.Column, l.table, m.Holds, m.Sends, m.To), "stream", l.id.String())
 		}

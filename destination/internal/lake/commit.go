@@ -81,8 +81,9 @@ type attempts struct {
 	files   []*stagedFile
 	state   json.RawMessage
 	token   string
-	refusal error // the last one
-	doubt   error // of an attempt that may have landed, or may still land
+	also    func(base *table.Table) ([]table.Requirement, []table.Update) // what else is part of it; may be nil
+	refusal error                                                         // the last one
+	doubt   error                                                         // of an attempt that may have landed, or may still land
 
 	stateOnly bool // the last attempt made no snapshot
 }
@@ -150,11 +151,12 @@ func (a *attempts) run(ctx context.Context, stage func(context.Context, *table.T
 // prepare writes the manifests of an attempt.
 func (a *attempts) prepare(ctx context.Context, base *table.Table, c *change) ([]table.Requirement, []table.Update, error) {
 	meta := base.Metadata()
-	var head *int64
-	if s := base.CurrentSnapshot(); s != nil {
-		head = &s.SnapshotID
-	}
-	reqs := []table.Requirement{table.AssertTableUUID(meta.TableUUID()), table.AssertRefSnapshotID(table.MainBranch, head)}
+	branch, stateKey := a.t.target()
+	tip := a.t.tip(base)
+	reqs := []table.Requirement{table.AssertTableUUID(meta.TableUUID()), table.AssertRefSnapshotID(branch, idOf(tip))}
+	// A branch is there from its first state on: it is what says that there is
+	// a refresh to continue.
+	c.forced = c.forced || tip == nil && branch != table.MainBranch
 	var updates []table.Update
 	a.stateOnly = c.empty()
 	if !a.stateOnly {
@@ -162,21 +164,25 @@ func (a *attempts) prepare(ctx context.Context, base *table.Table, c *change) ([
 		if err != nil {
 			return nil, nil, err
 		}
-		updates = append(updates, table.NewAddSnapshotUpdate(snapshot), moveMain(meta, snapshot.SnapshotID))
+		updates = append(updates, table.NewAddSnapshotUpdate(snapshot), moveTo(meta, branch, snapshot.SnapshotID))
 	}
 	if a.state != nil {
 		updates = append(updates, table.NewSetPropertiesUpdate(iceberg.Properties{stateKey: string(a.state)}))
 	}
+	if a.also != nil {
+		moreReqs, moreUpdates := a.also(base)
+		reqs, updates = append(reqs, moreReqs...), append(updates, moreUpdates...)
+	}
 	return reqs, updates, nil
 }
 
-// moveMain makes a snapshot the one readers see, keeping the branch's own
-// rules of retention.
-func moveMain(meta table.Metadata, id int64) table.Update {
+// moveTo makes a snapshot the last of a branch, keeping the branch's own rules
+// of retention.
+func moveTo(meta table.Metadata, branch string, id int64) table.Update {
 	var refAge, snapshotAge int64
 	var keep int
 	for name, ref := range meta.Refs() {
-		if name != table.MainBranch {
+		if name != branch {
 			continue
 		}
 		if ref.MaxRefAgeMs != nil {
@@ -189,15 +195,16 @@ func moveMain(meta table.Metadata, id int64) table.Update {
 			keep = *ref.MinSnapshotsToKeep
 		}
 	}
-	return table.NewSetSnapshotRefUpdate(table.MainBranch, id, table.BranchRef, refAge, snapshotAge, keep)
+	return table.NewSetSnapshotRefUpdate(branch, id, table.BranchRef, refAge, snapshotAge, keep)
 }
 
 // landed looks for this commit in a table.
 func (a *attempts) landed(base *table.Table) bool {
+	_, stateKey := a.t.target()
 	if a.stateOnly && base.Properties()[stateKey] == string(a.state) {
 		return true
 	}
-	for s := base.CurrentSnapshot(); s != nil; {
+	for s := a.t.tip(base); s != nil; {
 		if s.Summary != nil && s.Summary.Properties[tokenKey] == a.token {
 			return true
 		}

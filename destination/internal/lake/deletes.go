@@ -48,6 +48,7 @@ func (p positions) all() iter.Seq[int64] {
 // deleted returns the rows of a data file that are deleted already.
 func (t *Table) deleted(ctx context.Context, f *liveFile, shared []deleteFile) (positions, error) {
 	rows := newPositions(f.data.Count())
+	copy(rows, f.older)
 	for _, d := range slices.Concat(f.deletes, shared) {
 		if d.sequence < f.sequence {
 			continue

@@ -72,7 +72,7 @@ func (f *keyFinder) all(ctx context.Context, set *liveSet) ([]*keyHits, error) {
 			continue
 		}
 		var deleted positions
-		if len(file.deletes)+len(set.shared) > 0 {
+		if len(file.deletes)+len(set.shared)+len(file.older) > 0 {
 			var err error
 			if deleted, err = f.u.t.deleted(ctx, file, set.shared); err != nil {
 				return nil, err

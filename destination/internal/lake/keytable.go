@@ -40,7 +40,7 @@ func newKeyTable(blocks []*keyBlock) *keyTable {
 	for _, erasing := range []bool{true, false} {
 		for i, b := range blocks {
 			for row := range b.hashes {
-				if b.flags[row].erases() == erasing {
+				if b.flags[row]&loser == 0 && b.flags[row].erases() == erasing {
 					k.insert(uint32(i), uint32(row))
 				}
 			}

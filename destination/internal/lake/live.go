@@ -15,6 +15,7 @@ type liveFile struct {
 	sequence int64  // its data sequence number
 	manifest string // that names it
 	deletes  []deleteFile
+	older    positions // rows that count as deleted, as they are of an older generation
 }
 
 // deleteFile is a delete file of a snapshot.
@@ -37,10 +38,14 @@ type liveSet struct {
 // Manifests never change.
 type manifestCache map[string][]iceberg.ManifestEntry
 
-// live lists the files of a table's current snapshot.
+// live lists the files of the snapshot that commits follow.
 func (t *Table) live(base *table.Table, cache manifestCache) (*liveSet, error) {
+	return t.liveAt(t.tip(base), cache)
+}
+
+// liveAt lists the files of a snapshot, none when it is nil.
+func (t *Table) liveAt(snapshot *table.Snapshot, cache manifestCache) (*liveSet, error) {
 	set := &liveSet{}
-	snapshot := base.CurrentSnapshot()
 	if snapshot == nil {
 		return set, nil
 	}

@@ -3,17 +3,26 @@ package lake
 import (
 	"context"
 	"encoding/json"
+	"strconv"
 
 	"github.com/apache/iceberg-go/table"
+	"github.com/google/uuid"
 )
 
 // Replace swaps all rows of the table for the staged ones, in one transaction:
 // readers see the old rows until they see the new ones. With nothing staged it
-// empties the table. What it says of failures is what Commit says.
+// empties the table. Refreshes that are under way are given up, and their rows
+// with them. What it says of failures is what Commit says.
 func (t *Table) Replace(ctx context.Context, staged []*Staged, state json.RawMessage) error {
 	files := stagedFiles(staged)
 	u := newUpsert(t, files) // rows of one key can be staged here too
-	return t.transact(ctx, files, state, func(ctx context.Context, base *table.Table) (*change, error) {
+	a := &attempts{t: t, files: files, state: state, token: uuid.NewString(), also: func(base *table.Table) (reqs []table.Requirement, updates []table.Update) {
+		for _, n := range generationsOf(base.Metadata()) {
+			updates = append(updates, removeBranch(base.Metadata(), branchPrefix+strconv.FormatInt(n, 10))...)
+		}
+		return nil, updates
+	}}
+	return t.explain(a.run(ctx, func(ctx context.Context, base *table.Table) (*change, error) {
 		c := &change{operation: table.OpOverwrite}
 		set, err := t.live(base, u.manifests)
 		if err != nil {
@@ -26,5 +35,5 @@ func (t *Table) Replace(ctx context.Context, staged []*Staged, state json.RawMes
 			c.drop(d.data, d.manifest)
 		}
 		return c, u.apply(ctx, c, base, nil)
-	})
+	}))
 }

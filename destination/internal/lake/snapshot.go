@@ -24,6 +24,7 @@ type change struct {
 	touched   map[string]struct{}  // paths of the manifests that name those
 	made      []string             // files written for this attempt alone
 	unused    []string             // staged files that are not needed once it has landed
+	forced    bool                 // it makes a snapshot even when no file changes
 
 	// Data sequence numbers of added files whose rows were in the table before,
 	// by path: what is added otherwise is the latest there is.
@@ -50,7 +51,7 @@ func keyOf(f iceberg.DataFile) fileKey {
 	return k
 }
 
-func (c *change) empty() bool { return len(c.add) == 0 && len(c.remove) == 0 }
+func (c *change) empty() bool { return !c.forced && len(c.add) == 0 && len(c.remove) == 0 }
 
 const (
 	// manifestBytes is the size at which a manifest is full, Iceberg's default.
@@ -80,7 +81,7 @@ func (t *Table) writeSnapshot(ctx context.Context, base *table.Table, c *change,
 	var parent *int64
 	var before *table.Snapshot
 	var manifests []iceberg.ManifestFile
-	if before = base.CurrentSnapshot(); before != nil {
+	if before = t.tip(base); before != nil {
 		parent = &before.SnapshotID
 		var err error
 		if manifests, err = before.Manifests(t.files); err != nil {

@@ -51,8 +51,7 @@ func (u *upsert) stage(ctx context.Context, base *table.Table) (*change, error) 
 		return c, err
 	}
 	if set.equality > 0 {
-		return c, u.t.configError(nil,
-			"Table %s has equality deletes, which another program wrote and rows cannot be replaced beside. Compact the table with that program first.", u.t)
+		return c, u.t.equalityDeletes()
 	}
 	if len(set.files) == 0 {
 		c.operation = table.OpAppend
@@ -62,6 +61,11 @@ func (u *upsert) stage(ctx context.Context, base *table.Table) (*change, error) 
 		return c, err
 	}
 	return c, u.apply(ctx, c, base, outdated)
+}
+
+func (t *Table) equalityDeletes() error {
+	return t.configError(nil,
+		"Table %s has equality deletes, which another program wrote and rows cannot be replaced beside. Compact the table with that program first.", t)
 }
 
 // outdatedFile is a data file of the table with rows that go.
@@ -78,13 +82,15 @@ func (u *upsert) outdated(ctx context.Context, schema *iceberg.Schema, set *live
 			b.flags[i] &^= beaten
 		}
 	}
-	finder, err := newKeyFinder(u, schema)
-	if err != nil {
-		return nil, err
-	}
-	found, err := finder.all(ctx, set)
-	if err != nil {
-		return nil, fmt.Errorf("looking for keys in table %s: %w", u.t, err)
+	var found []*keyHits
+	if len(u.win.slots) > 0 {
+		finder, err := newKeyFinder(u, schema)
+		if err != nil {
+			return nil, err
+		}
+		if found, err = finder.all(ctx, set); err != nil {
+			return nil, fmt.Errorf("looking for keys in table %s: %w", u.t, err)
+		}
 	}
 	for _, h := range found {
 		for i, slot := range h.slots {
@@ -135,6 +141,16 @@ func (u *upsert) outdated(ctx context.Context, schema *iceberg.Schema, set *live
 			}
 			o.gone.add(h.rows[i])
 		}
+	}
+	for _, f := range set.files {
+		if f.older == nil || byFile[f] != nil {
+			continue
+		}
+		gone, err := u.t.deleted(ctx, f, set.shared)
+		if err != nil {
+			return nil, err
+		}
+		outdated = append(outdated, &outdatedFile{liveFile: f, gone: gone})
 	}
 	return outdated, nil
 }
@@ -225,7 +241,7 @@ func (u *upsert) copies(version int, rewrite, fresh int64) bool {
 // losers is the rows of the file that are not to be seen, nil if there are
 // none.
 func (f *stagedFile) losers() positions {
-	var gone positions
+	gone := slices.Clone(f.gone)
 	var row int64
 	for _, b := range f.keys {
 		for _, flags := range b.flags {

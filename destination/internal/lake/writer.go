@@ -25,6 +25,7 @@ func (s *Staged) Rows() int64 {
 type stagedFile struct {
 	data iceberg.DataFile
 	keys []*keyBlock // of its rows, in order; only of dedup streams
+	gone positions   // rows that are deleted already, as in files that were on another branch
 }
 
 // Writer writes rows into data files. It is for one goroutine; a table may

@@ -1,0 +1,243 @@
+package lake
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
+	"github.com/zeebo/xxh3"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+)
+
+const generationColumn = "_airbyte_generation_id"
+
+// CommittedState is the state from which a sync continues: that of the refresh
+// which is under way, if there is one. For a stream that is to be truncated to
+// a generation of which nothing has been acknowledged, it is nil whatever the
+// table's older rows were read with. g is nil when the sync has no ids.
+func CommittedState(ctx context.Context, tbl *table.Table, p *columnar.Plan, g *Generation) (json.RawMessage, error) {
+	props := tbl.Properties()
+	branchState := func(n int64) json.RawMessage {
+		if state, ok := props[stateKey+"."+branchPrefix+strconv.FormatInt(n, 10)]; ok {
+			return json.RawMessage(state)
+		}
+		return nil
+	}
+	branches := generationsOf(tbl.Metadata())
+	if g == nil || g.Minimum == 0 {
+		for _, n := range slices.Backward(branches) {
+			if state := branchState(n); state != nil {
+				return state, nil
+			}
+		}
+		return LastState(tbl), nil
+	}
+	if tbl.SnapshotByName(branchPrefix+strconv.FormatInt(g.ID, 10)) != nil {
+		return branchState(g.ID), nil
+	}
+	t := &Table{id: Identifier(p), given: p, plan: p}
+	if err := t.use(ctx, tbl); err != nil {
+		return nil, err
+	}
+	older, err := t.holdsOlder(ctx, tbl, g.Minimum)
+	if err != nil || older {
+		return nil, err
+	}
+	return LastState(tbl), nil
+}
+
+// holdsOlder tells whether the main branch has rows of generations before the
+// minimum.
+func (t *Table) holdsOlder(ctx context.Context, base *table.Table, minimum int64) (bool, error) {
+	set, err := t.live(base, manifestCache{})
+	if err != nil {
+		return false, err
+	}
+	for _, f := range set.files {
+		older, err := t.older(ctx, base, f, minimum)
+		if err != nil || older != nil {
+			return older != nil, err
+		}
+	}
+	return false, nil
+}
+
+// dropOlder takes out of a set, and with c out of the table, the rows of
+// generations before the minimum: whole files here, and single rows by noting
+// them as deleted.
+func (t *Table) dropOlder(ctx context.Context, c *change, base *table.Table, set *liveSet, minimum int64) error {
+	if minimum == 0 {
+		return nil
+	}
+	var keep []*liveFile
+	for _, f := range set.files {
+		older, err := t.older(ctx, base, f, minimum)
+		switch {
+		case err != nil:
+			return err
+		case older != nil && older.count() == f.data.Count():
+			c.drop(f.data, f.manifest)
+			for _, d := range f.deletes {
+				c.drop(d.data, d.manifest)
+			}
+		default:
+			f.older = older
+			keep = append(keep, f)
+		}
+	}
+	set.files = keep
+	return nil
+}
+
+// older returns the rows of a data file that are of generations before the
+// minimum, nil if there are none. A row without a generation is of generation 0
+// if the table's generations have ever been counted, and else of none: it was
+// written by a sync that had no ids, or the constant ones.
+func (t *Table) older(ctx context.Context, base *table.Table, f *liveFile, minimum int64) (positions, error) {
+	_, nullsOlder := base.Properties()[generationsKey]
+	field, ok := base.Schema().FindFieldByName(generationColumn)
+	rows := f.data.Count()
+	every := func() positions {
+		all := newPositions(rows)
+		for row := range rows {
+			all.add(row)
+		}
+		return all
+	}
+	low, high, nulls, known := generationBounds(f.data, field.ID)
+	switch {
+	case !ok || known && nulls == rows:
+		if nullsOlder && rows > 0 {
+			return every(), nil
+		}
+		return nil, nil
+	case known && low >= minimum && (nulls == 0 || !nullsOlder):
+		return nil, nil
+	case known && high < minimum && (nulls == 0 || nullsOlder):
+		return every(), nil
+	}
+	r, err := t.openParquet(f.data)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
+	columns, missing := r.leaves([]int{field.ID}, []string{generationColumn})
+	if missing {
+		if nullsOlder && rows > 0 {
+			return every(), nil
+		}
+		return nil, nil
+	}
+	var found positions
+	for group, first := range r.groups() {
+		got, err := r.read(ctx, group, columns)
+		if err != nil {
+			return nil, err
+		}
+		ids, ok := got[0].(*array.Int64)
+		if !ok {
+			return nil, fmt.Errorf("reading %s: column %s is %s", f.data.FilePath(), generationColumn, got[0].DataType())
+		}
+		for i := range ids.Len() {
+			if ids.IsNull(i) && nullsOlder || ids.IsValid(i) && ids.Value(i) < minimum {
+				if found == nil {
+					found = newPositions(rows)
+				}
+				found.add(first + int64(i))
+			}
+		}
+	}
+	return found, nil
+}
+
+// generationBounds is what the manifest says of a data file's generations;
+// known is false when it does not say enough.
+func generationBounds(d iceberg.DataFile, id int) (low, high, nulls int64, known bool) {
+	nulls, counted := d.NullValueCounts()[id]
+	if !counted {
+		return 0, 0, 0, false
+	}
+	if nulls == d.Count() {
+		return 0, 0, nulls, true
+	}
+	l, h := d.LowerBoundValues()[id], d.UpperBoundValues()[id]
+	if len(l) != 8 || len(h) != 8 {
+		return 0, 0, 0, false
+	}
+	return int64(binary.LittleEndian.Uint64(l)), int64(binary.LittleEndian.Uint64(h)), nulls, true
+}
+
+// restage makes staged files of those that a branch has.
+func (t *Table) restage(ctx context.Context, schema *iceberg.Schema, set *liveSet) ([]*stagedFile, error) {
+	finder, err := newKeyFinder(&upsert{t: t}, schema)
+	if err != nil {
+		return nil, err
+	}
+	var files []*stagedFile
+	for _, f := range set.files {
+		s := &stagedFile{data: f.data}
+		if len(f.deletes)+len(set.shared) > 0 {
+			if s.gone, err = t.deleted(ctx, f, set.shared); err != nil {
+				return nil, err
+			}
+		}
+		if t.plan.Dedup {
+			if s.keys, err = finder.blocks(ctx, f, s.gone); err != nil {
+				return nil, err
+			}
+		}
+		files = append(files, s)
+	}
+	return files, nil
+}
+
+// blocks indexes all rows of a data file, those that are gone as losers.
+func (f *keyFinder) blocks(ctx context.Context, live *liveFile, gone positions) ([]*keyBlock, error) {
+	r, err := f.u.t.openParquet(live.data)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
+	keys, missing := r.leaves(f.ids[:f.keys], f.names)
+	if missing {
+		return nil, nil // the key is null in every row of the file
+	}
+	cursor, noCursor := r.leaves(f.ids[f.keys:], f.names[f.keys:])
+	var blocks []*keyBlock
+	for group, first := range r.groups() {
+		got, err := r.read(ctx, group, keys)
+		if err != nil {
+			return nil, err
+		}
+		rows := got[0].Len()
+		b := &keyBlock{hashes: make([]xxh3.Uint128, rows), orders: make([]uint64, rows)}
+		if err := hashKeys(got, b.hashes); err != nil {
+			return nil, err
+		}
+		got = append(got, nil)
+		if !noCursor && len(cursor) > 0 {
+			read, err := r.read(ctx, group, cursor)
+			if err != nil {
+				return nil, err
+			}
+			got[f.keys] = read[0]
+		}
+		if err := b.appendCursors(got[f.keys], upTo(rows)); err != nil {
+			return nil, err
+		}
+		for i := range b.flags {
+			if gone.has(first + int64(i)) {
+				b.flags[i] |= loser
+			}
+		}
+		blocks = append(blocks, b)
+	}
+	return blocks, nil
+}

@@ -1,0 +1,234 @@
+package lake
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
+	"github.com/google/uuid"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// A truncating refresh puts the rows of a new generation in the place of those
+// of older ones, once the new ones are known to be all. Its commits go to a
+// branch of the table, which survives a failed attempt together with the states
+// that were acknowledged from it: the next attempt of the generation continues
+// there. Readers see the main branch, which changes once, at the end.
+
+const (
+	// branchPrefix and the generation make the name of a refresh's branch.
+	branchPrefix = "airbyte_generation_"
+	// generationsKey is the table property that is there once generations
+	// have been counted: see counts.
+	generationsKey = "airbyte.generations"
+)
+
+// A Generation says of which generation the rows of a sync are, and which is
+// the oldest that stays when the sync is complete, 0 for all.
+type Generation struct{ ID, Minimum int64 }
+
+// counts tells whether a sync's ids show that its orchestrator counts
+// generations, so that a row without one is of an older one. PyAirbyte gives 1
+// and 1 to every sync, which says nothing: such a sync must not remove what
+// was written without ids.
+func (g Generation) counts() bool { return g.Minimum == 0 || g.ID > 1 }
+
+// Begin prepares the table for a sync that appends. g is nil when the sync has
+// no ids. When older generations are to go and there are any, commits go to the
+// refresh's branch from here on, until Finish; Refreshing tells.
+//
+// When the sync is not to remove anything, refreshes that were begun and not
+// finished are given up: all their rows move to the main branch, as they were
+// acknowledged. The generations of those are returned.
+func (t *Table) Begin(ctx context.Context, g *Generation) (retained []int64, err error) {
+	branches := generationsOf(t.opened.Metadata())
+	if g == nil || g.Minimum == 0 {
+		for _, n := range branches {
+			if err := t.absorb(ctx, branchPrefix+strconv.FormatInt(n, 10), 0, nil); err != nil {
+				return nil, err
+			}
+		}
+		retained = branches
+	}
+	if g == nil {
+		return retained, nil
+	}
+	loaded, err := t.adjust(ctx, func(meta table.Metadata) []table.Update {
+		var updates []table.Update
+		if _, known := meta.Properties()[generationsKey]; !known && g.counts() {
+			updates = append(updates, table.NewSetPropertiesUpdate(iceberg.Properties{generationsKey: "true"}))
+		}
+		for _, n := range generationsOf(meta) {
+			if n < g.Minimum {
+				updates = append(updates, removeBranch(meta, branchPrefix+strconv.FormatInt(n, 10))...)
+			}
+		}
+		return updates
+	})
+	if err != nil || g.Minimum == 0 {
+		return retained, err
+	}
+	branch := branchPrefix + strconv.FormatInt(g.ID, 10)
+	begun := loaded.SnapshotByName(branch) != nil
+	if !begun {
+		if begun, err = t.holdsOlder(ctx, loaded, g.Minimum); err != nil {
+			return nil, err
+		}
+	}
+	if begun {
+		t.branch, t.minimum = branch, g.Minimum
+	}
+	return nil, nil
+}
+
+// Refreshing tells whether commits go to a branch until Finish.
+func (t *Table) Refreshing() bool { return t.branch != "" }
+
+// Finish ends a refresh that is complete: in one transaction the main branch
+// gets the refresh's rows and loses those of older generations, the state
+// becomes the table's, and the branch is removed. state is the last one of the
+// sync; nil: that of the branch. It must not run beside a Commit. What it says
+// of failures is what Commit says.
+func (t *Table) Finish(ctx context.Context, state json.RawMessage) error {
+	branch := t.branch
+	t.branch = ""
+	err := t.absorb(ctx, branch, t.minimum, state)
+	if err != nil {
+		t.branch = branch
+	}
+	return err
+}
+
+// absorb moves the rows of a branch to the main branch, without the rows that
+// the main branch has of generations before the minimum, and removes the
+// branch.
+func (t *Table) absorb(ctx context.Context, branch string, minimum int64, state json.RawMessage) error {
+	a := &attempts{t: t, token: uuid.NewString(), also: func(base *table.Table) ([]table.Requirement, []table.Update) {
+		meta := base.Metadata()
+		last := string(state)
+		if state == nil {
+			last = meta.Properties()[stateKey+"."+branch]
+		}
+		updates := removeBranch(meta, branch)
+		switch _, old := meta.Properties()[stateKey]; {
+		case last != "":
+			updates = append(updates, table.NewSetPropertiesUpdate(iceberg.Properties{stateKey: last}))
+		case old && minimum > 0: // it is of rows that are gone
+			updates = append(updates, table.NewRemovePropertiesUpdate([]string{stateKey}))
+		}
+		return []table.Requirement{table.AssertRefSnapshotID(branch, idOf(base.SnapshotByName(branch)))}, updates
+	}}
+	cache := manifestCache{}
+	return t.explain(a.run(ctx, func(ctx context.Context, base *table.Table) (*change, error) {
+		c := &change{operation: table.OpOverwrite, forced: true}
+		main, err := t.liveAt(base.CurrentSnapshot(), cache)
+		if err != nil {
+			return c, err
+		}
+		fresh, err := t.liveAt(base.SnapshotByName(branch), cache)
+		if err != nil {
+			return c, err
+		}
+		if main.equality+fresh.equality > 0 {
+			return c, t.equalityDeletes()
+		}
+		if err := t.dropOlder(ctx, c, base, main, minimum); err != nil {
+			return c, err
+		}
+		files, err := t.restage(ctx, base.Schema(), fresh)
+		if err != nil {
+			return c, err
+		}
+		u := newUpsert(t, files)
+		outdated, err := u.outdated(ctx, base.Schema(), main)
+		if err != nil {
+			return c, err
+		}
+		err = u.apply(ctx, c, base, outdated)
+		c.unused = nil // the branch's snapshots name them until they expire
+		return c, err
+	}))
+}
+
+// generationsOf lists the generations that have branches, in ascending order.
+func generationsOf(meta table.Metadata) []int64 {
+	var found []int64
+	for name := range meta.Refs() {
+		if digits, ok := strings.CutPrefix(name, branchPrefix); ok {
+			if n, err := strconv.ParseInt(digits, 10, 64); err == nil {
+				found = append(found, n)
+			}
+		}
+	}
+	return slices.Sorted(slices.Values(found))
+}
+
+func removeBranch(meta table.Metadata, branch string) []table.Update {
+	var updates []table.Update
+	if refs := maps.Collect(meta.Refs()); refs[branch] != (table.SnapshotRef{}) {
+		updates = append(updates, table.NewRemoveSnapshotRefUpdate(branch))
+	}
+	if key := stateKey + "." + branch; meta.Properties()[key] != "" {
+		updates = append(updates, table.NewRemovePropertiesUpdate([]string{key}))
+	}
+	return updates
+}
+
+func idOf(s *table.Snapshot) *int64 {
+	if s == nil {
+		return nil
+	}
+	return &s.SnapshotID
+}
+
+// tip is the snapshot that commits follow, nil before the first.
+func (t *Table) tip(base *table.Table) *table.Snapshot {
+	if t.branch == "" {
+		return base.CurrentSnapshot()
+	}
+	return base.SnapshotByName(t.branch)
+}
+
+// target is the branch that commits go to, and the property of its state.
+func (t *Table) target() (branch, state string) {
+	if t.branch == "" {
+		return table.MainBranch, stateKey
+	}
+	return t.branch, stateKey + "." + t.branch
+}
+
+// adjust changes what has no part in which rows there are. change returns
+// nothing when the table is as it should be.
+func (t *Table) adjust(ctx context.Context, change func(table.Metadata) []table.Update) (*table.Table, error) {
+	start := time.Now()
+	for attempt := 0; time.Since(start) < t.persistence; attempt++ {
+		loaded, err := t.cat.LoadTable(ctx, t.id)
+		if err != nil {
+			return nil, fmt.Errorf("loading table %s: %w", t, err)
+		}
+		updates := change(loaded.Metadata())
+		if len(updates) == 0 {
+			return loaded, nil
+		}
+		_, _, err = t.cat.CommitTable(ctx, t.id, []table.Requirement{table.AssertTableUUID(t.uuid)}, updates)
+		if err != nil && !errors.Is(err, table.ErrCommitFailed) {
+			return nil, fmt.Errorf("preparing table %s for a generation: %w", t, err)
+		}
+		if err != nil {
+			if err := t.pause(ctx, attempt); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return nil, &protocol.Error{Kind: protocol.TransientError, Stream: &t.given.Stream, Message: fmt.Sprintf(
+		"Table %s could not be prepared within %s. Other programs may be writing it all the time; try again later.", t, t.persistence)}
+}
