@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -50,12 +51,35 @@ type echo struct {
 	written int64
 }
 
-// A checkpoint is what a table keeps as its state: the message, and when it
-// was committed, which orders the copies of a state that covers several tables
-// when a crash came between their commits.
+// A checkpoint is what a table keeps as its state: the message, and which
+// commit it was part of. The number orders the copies of a state that covers
+// several tables when a crash came between their commits; the time, which a
+// clock may set back, only tells people.
 type checkpoint struct {
+	Number    int64           `json:"number"` // higher than of any commit before
 	Committed time.Time       `json:"committed"`
 	State     json.RawMessage `json:"state"`
+}
+
+func (c checkpoint) before(other checkpoint) bool {
+	return cmp.Or(cmp.Compare(c.Number, other.Number), c.Committed.Compare(other.Committed)) < 0
+}
+
+// lastNumber is the highest number among the checkpoints of the lanes' tables.
+func (ls lanes) lastNumber() (int64, error) {
+	var last int64
+	for _, l := range ls.all {
+		raw := l.table.State()
+		if raw == nil {
+			continue
+		}
+		var c checkpoint
+		if err := json.Unmarshal(raw, &c); err != nil {
+			return 0, fmt.Errorf("reading the state of stream %s: %w", l.id, err)
+		}
+		last = max(last, c.Number)
+	}
+	return last, nil
 }
 
 func (c checkpoint) encode() (json.RawMessage, error) {
@@ -75,13 +99,14 @@ const tablesAtOnce = 4
 // commit commits every lane and echoes the states whose lanes have landed,
 // also when others failed: what is durable may be acknowledged.
 func (w *writer) commit(ctx context.Context, c *commit) error {
-	now := time.Now()
+	w.number++
+	mark := checkpoint{Number: w.number, Committed: time.Now().UTC()}
 	var group errgroup.Group
 	group.SetLimit(tablesAtOnce)
 	landed := make([]bool, len(c.lanes))
 	for i, lc := range c.lanes {
 		group.Go(func() error {
-			if err := lc.commit(ctx, now); err != nil {
+			if err := lc.commit(ctx, mark); err != nil {
 				return fmt.Errorf("committing stream %s: %w", lc.lane.id, err)
 			}
 			landed[i] = true
@@ -113,11 +138,12 @@ func all(ls []*lane, done map[*lane]bool) bool {
 	return true
 }
 
-func (c *laneCommit) commit(ctx context.Context, now time.Time) error {
+// commit commits the lane's part, with its state in the checkpoint.
+func (c *laneCommit) commit(ctx context.Context, mark checkpoint) error {
 	var state json.RawMessage
-	if c.state.Raw != nil {
+	if mark.State = c.state.Raw; mark.State != nil {
 		var err error
-		if state, err = (checkpoint{Committed: now.UTC(), State: c.state.Raw}).encode(); err != nil {
+		if state, err = mark.encode(); err != nil {
 			return err
 		}
 	}

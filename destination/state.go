@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/apache/iceberg-go/catalog"
 
@@ -65,17 +66,17 @@ func committedStates(ctx context.Context, config Config, configured protocol.Con
 	if err := streams.resolve(ctx, cat); err != nil {
 		return nil, err
 	}
-	var ofStreams []json.RawMessage
-	var shared *checkpoint // the oldest copy of a state that covers all tables
-	sharedBy := 0
-	for _, l := range streams.all {
+	copies := make([]*checkpoint, len(streams.all))
+	exists := make([]bool, len(streams.all))
+	for i, l := range streams.all {
 		table, err := cat.LoadTable(ctx, lake.Identifier(l.plan))
-		if errors.Is(err, catalog.ErrNoSuchTable) {
+		if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
 			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("loading the table of stream %s: %w", l.id, err)
 		}
+		exists[i] = true
 		generation := l.generation()
 		if l.replaces() {
 			generation = nil // it is done with them in a way of its own
@@ -87,29 +88,53 @@ func committedStates(ctx context.Context, config Config, configured protocol.Con
 		if raw == nil {
 			continue
 		}
-		var c checkpoint
-		if err := json.Unmarshal(raw, &c); err != nil {
+		copies[i] = &checkpoint{}
+		if err := json.Unmarshal(raw, copies[i]); err != nil {
 			return nil, fmt.Errorf("reading the state of stream %s: %w", l.id, err)
+		}
+	}
+	return streams.continueFrom(copies, exists)
+}
+
+// continueFrom chooses the states from which a source goes on such that nothing
+// is missed. copies holds what the lanes' tables say, exists which of the tables
+// there are.
+func (ls lanes) continueFrom(copies []*checkpoint, exists []bool) ([]json.RawMessage, error) {
+	var ofStreams []json.RawMessage
+	var shared *checkpoint // the oldest copy of a state that covers all tables
+	var covered protocol.State
+	holds := make([]bool, len(copies))
+	for i, c := range copies {
+		if c == nil {
+			continue
 		}
 		s, err := protocol.ParseState(c.State)
 		if err != nil {
-			return nil, fmt.Errorf("reading the state of stream %s: %w", l.id, err)
+			return nil, fmt.Errorf("reading the state of stream %s: %w", ls.all[i].id, err)
 		}
 		if s.Type == protocol.StreamState {
 			ofStreams = append(ofStreams, c.State)
 			continue
 		}
-		sharedBy++
-		if shared == nil || c.Committed.Before(shared.Committed) {
-			shared = &c
+		holds[i] = true
+		if shared == nil || c.before(*shared) {
+			shared, covered = c, s
 		}
 	}
-	// A state for all tables holds when all have it; while one has none, not
-	// even the oldest copy is covered.
-	if shared != nil && sharedBy == len(streams.all) {
-		return []json.RawMessage{shared.State}, nil
+	if shared == nil {
+		return ofStreams, nil
 	}
-	return ofStreams, nil
+	// A state for all tables holds when all have it; while one has none, not
+	// even the oldest copy is covered. Only a stream that was added since needs
+	// none: it has no table, as those are made before the first commit, and the
+	// state does not name it.
+	for i, l := range ls.all {
+		added := !exists[i] && covered.Type == protocol.GlobalState && !slices.Contains(covered.Streams, l.id)
+		if !holds[i] && !added {
+			return ofStreams, nil
+		}
+	}
+	return []json.RawMessage{shared.State}, nil
 }
 
 func printStates(env protocol.Env, states []json.RawMessage) error {

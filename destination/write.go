@@ -76,6 +76,9 @@ func (destination) Write(ctx context.Context, job protocol.WriteJob, out *protoc
 		out:    out,
 		log:    out.Logger(),
 	}
+	if w.number, err = streams.lastNumber(); err != nil {
+		return err
+	}
 	err = w.run(ctx, protocol.NewInput(job.Input, w.log))
 	if err == nil || errors.Is(err, protocol.ErrStreamsFailed) {
 		w.maintain(ctx)
@@ -94,6 +97,7 @@ type writer struct {
 	group   *errgroup.Group
 
 	sequence   uint64        // of runs of records
+	number     int64         // of the last commit
 	committing chan struct{} // closed when the commit in flight has ended; nil: none yet
 }
 

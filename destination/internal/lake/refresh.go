@@ -93,6 +93,16 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (retained []int64, err
 // Refreshing tells whether commits go to a branch until Finish.
 func (t *Table) Refreshing() bool { return t.branch != "" }
 
+// State is the state that the table had when it was opened: that of the refresh
+// under way, if there is one; nil when there is none.
+func (t *Table) State() json.RawMessage {
+	_, key := t.target()
+	if state, ok := t.opened.Properties()[key]; ok {
+		return json.RawMessage(state)
+	}
+	return nil
+}
+
 // Finish ends a refresh that is complete: in one transaction the main branch
 // gets the refresh's rows and loses those of older generations, the state
 // becomes the table's, and the branch is removed. state is the last one of the
