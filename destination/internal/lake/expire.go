@@ -23,12 +23,15 @@ const (
 
 // expire removes snapshots from the table's metadata, then the files that only
 // they named.
-func (t *Table) expire(ctx context.Context, u Upkeep, did *Maintained) error {
-	expired := 0
+func (t *Table) expire(ctx context.Context, base *table.Table, u Upkeep, did *Maintained) error {
+	expired := len(t.expired(base.Metadata(), u))
+	if expired < expireBatch && !u.Thorough {
+		return nil
+	}
 	before, after, err := t.amend(ctx, func(meta table.Metadata) ([]table.Requirement, []table.Update) {
 		ids := t.expired(meta, u)
 		expired = len(ids)
-		if expired == 0 || !u.Thorough && expired < expireBatch {
+		if expired == 0 {
 			return nil, nil
 		}
 		if !collects(meta) {

@@ -80,16 +80,24 @@ func ours(t *table.Table) bool {
 // being tried.
 func (t *Table) Maintain(ctx context.Context, u Upkeep) (Maintained, error) {
 	var did Maintained
+	base, err := t.cat.LoadTable(ctx, t.id)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		did.leave("the time for upkeep was over before it began")
+		return did, nil
+	}
+	if err != nil {
+		return did, t.explain(fmt.Errorf("loading table %s: %w", t, err))
+	}
 	var errs []error
 	for _, step := range []struct {
 		doing string
-		do    func(context.Context, Upkeep, *Maintained) error
+		do    func(context.Context, *table.Table, Upkeep, *Maintained) error
 	}{
 		{"compacting", t.compact},
 		{"expiring snapshots of", t.expire},
 		{"removing orphans of", t.removeOrphans},
 	} {
-		err := step.do(ctx, u, &did)
+		err := step.do(ctx, base, u, &did)
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			did.leave("the time for upkeep was over while %s the table", step.doing)
 			return did, errors.Join(errs...)

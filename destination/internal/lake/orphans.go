@@ -33,11 +33,7 @@ var orphanSuffixes = []string{".parquet", ".orc", ".avro", ".puffin", ".stats", 
 // names: what killed writers have staged, and what upkeep that was cut off has
 // left. It touches nothing when it cannot be sure that the location is the
 // table's alone.
-func (t *Table) removeOrphans(ctx context.Context, u Upkeep, did *Maintained) error {
-	base, err := t.cat.LoadTable(ctx, t.id)
-	if err != nil {
-		return fmt.Errorf("loading table %s: %w", t, err)
-	}
+func (t *Table) removeOrphans(ctx context.Context, base *table.Table, u Upkeep, did *Maintained) error {
 	if last, err := time.Parse(time.RFC3339, base.Properties()[orphansKey]); err == nil && !u.Thorough && time.Since(last) < orphanAge {
 		return nil
 	}

@@ -1,0 +1,170 @@
+package lake
+
+import (
+	"flag"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+)
+
+var syncs = flag.Int("syncs", 130, "how many syncs TestATableIsAsFastAfterYears makes of each table")
+
+// sizes are what a table is made of.
+type sizes struct {
+	dataFiles, deleteFiles, manifests, snapshots int
+	metadataBytes                                int64 // of the file every commit writes and every reader reads
+	filesOnDisk                                  int
+}
+
+// most is what a table that is written for ever with little at a time may be
+// made of.
+var most = sizes{
+	dataFiles: 5 * tierFiles, deleteFiles: 5 * tierFiles, manifests: 2 * (manyManifests + 1),
+	snapshots: manySnapshots + expireBatch + 1, metadataBytes: 160 << 10, filesOnDisk: 1200,
+}
+
+func (s sizes) within(most sizes) bool {
+	return s.dataFiles <= most.dataFiles && s.deleteFiles <= most.deleteFiles && s.manifests <= most.manifests &&
+		s.snapshots <= most.snapshots && s.metadataBytes <= most.metadataBytes && s.filesOnDisk <= most.filesOnDisk
+}
+
+func sizesOf(t *testing.T, tbl *Table) sizes {
+	t.Helper()
+	loaded := load(t, tbl)
+	set, err := tbl.live(loaded, manifestCache{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(pathOf(t, loaded.MetadataLocation()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := sizes{
+		dataFiles: len(set.files), deleteFiles: len(set.deletes), manifests: len(set.manifests),
+		snapshots: len(loaded.Metadata().Snapshots()), metadataBytes: info.Size(),
+	}
+	err = filepath.WalkDir(pathOf(t, loaded.Location()), func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			s.filesOnDisk++
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// A table that is synced every five minutes, each time by a process of its own,
+// is made of no more files, manifests, snapshots and metadata after years than
+// after a day. How long a sync takes is logged, not asserted.
+func TestATableIsAsFastAfterYears(t *testing.T) {
+	for _, mode := range []Upsert{"append", Auto, MergeOnRead} {
+		t.Run(string(mode), func(t *testing.T) {
+			if *syncs <= 1000 { // else the times are what counts
+				t.Parallel()
+			}
+			dir := t.TempDir()
+			plan, opts := keyed("s"), Options{Upsert: mode}
+			if mode == "append" {
+				plan.Dedup, opts.Upsert = false, Auto
+			}
+			rng := rand.New(rand.NewPCG(3, 3))
+			want, appended := model{}, 0
+			var took []time.Duration
+			largest := sizes{}
+			for n := range int64(*syncs) {
+				// New records, and late changes of a few recent ones and of any.
+				var versions []version
+				for i := range int64(10) {
+					key := n*8 + i
+					switch i {
+					case 8:
+						key = max(0, n*8-rng.Int64N(100))
+					case 9:
+						key = rng.Int64N(n*8 + 1)
+					}
+					versions = append(versions, version{key: key, cursor: n, order: uint64(i), v: fmt.Sprint(n, "-", i)})
+				}
+				start := time.Now()
+				tbl, end := syncOnce(t, dir, plan.Dedup, opts, n, versions)
+				took = append(took, time.Since(start))
+				want.commit(versions)
+				appended += len(versions)
+				if n%20 == 0 || n > int64(*syncs)-20 {
+					now := sizesOf(t, tbl)
+					if !now.within(most) {
+						t.Fatalf("after %d syncs the table is made of %+v, more than %+v", n+1, now, most)
+					}
+					largest = largest.max(now)
+				}
+				end()
+			}
+			tbl := openTable(t, openCatalog(t, dir), plan, opts)
+			if plan.Dedup {
+				expectRows(t, tbl, want.rows()...)
+			} else if info, err := Describe(t.Context(), load(t, tbl)); err != nil || info.Rows != int64(appended) {
+				t.Errorf("%d rows of %d, %v", info.Rows, appended, err)
+			}
+			checkFiles(t, load(t, tbl))
+			for _, at := range []int{10, 100, 1000, 10_000, *syncs} {
+				if at <= len(took) {
+					around := slices.Sorted(slices.Values(took[max(0, at-100):at]))
+					if at == 10 {
+						around = slices.Sorted(slices.Values(took[4:min(16, len(took))]))
+					}
+					t.Logf("sync %d: median %s, mean %s", at, around[len(around)/2].Round(100*time.Microsecond), mean(around).Round(100*time.Microsecond))
+				}
+			}
+			t.Logf("at most %+v", largest)
+		})
+	}
+}
+
+func (s sizes) max(o sizes) sizes {
+	return sizes{
+		max(s.dataFiles, o.dataFiles), max(s.deleteFiles, o.deleteFiles), max(s.manifests, o.manifests), max(s.snapshots, o.snapshots),
+		max(s.metadataBytes, o.metadataBytes), max(s.filesOnDisk, o.filesOnDisk),
+	}
+}
+
+func mean(all []time.Duration) time.Duration {
+	var sum time.Duration
+	for _, d := range all {
+		sum += d
+	}
+	return sum / time.Duration(len(all))
+}
+
+// syncOnce is one sync, from opening the catalog to the end of upkeep.
+func syncOnce(t *testing.T, dir string, dedup bool, opts Options, n int64, versions []version) (*Table, func()) {
+	t.Helper()
+	cat, err := catalogs.Open(t.Context(), catalogs.Config{Type: "sqlite"}, "file://"+dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := keyed("s")
+	plan.Dedup = dedup
+	tbl := impatient(openTable(t, cat, plan, opts))
+	var rows []map[string]any
+	for _, v := range versions {
+		rows = append(rows, v.row())
+	}
+	commit(t, tbl, fmt.Sprintf(`{"n":%d}`, n), stage(t, tbl, 0, rows...))
+	did := maintain(t, tbl, Upkeep{ExpireAfter: 7 * 24 * time.Hour, KeepSnapshots: 10})
+	if len(did.Left) > 0 {
+		t.Errorf("left %q", did.Left)
+	}
+	return tbl, func() {
+		if err := cat.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
