@@ -20,7 +20,12 @@ func NewConfigStore(c Credentials, rotated func(Credentials) error) Store {
 
 func (s *configStore) Load(context.Context) (Credentials, error) { return s.current, nil }
 
-func (s *configStore) Claim(context.Context) (func(), error) { return func() {}, nil }
+func (s *configStore) Claim(_ context.Context, c Credentials) (func(), error) {
+	if !c.same(s.current) {
+		return nil, ErrReplaced
+	}
+	return func() {}, nil
+}
 
 func (s *configStore) Save(_ context.Context, c Credentials) error {
 	if err := s.rotated(c); err != nil {

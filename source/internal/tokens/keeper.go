@@ -3,6 +3,7 @@ package tokens
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -16,6 +17,8 @@ const (
 	// settled is the age below which a token that this process was given is not
 	// refreshed again: if WHOOP refuses it, another one would fare no better.
 	settled = time.Minute
+	// longestPause is between the last two attempts to store a new pair.
+	longestPause = 8 * time.Second
 )
 
 // Config describes a Keeper.
@@ -111,7 +114,7 @@ func (k *Keeper) load(ctx context.Context) error {
 	}
 	c, err := k.store.Load(ctx)
 	if err != nil {
-		return &StoreError{err}
+		return storeError(ctx, err)
 	}
 	k.adopt(c)
 	return nil
@@ -126,53 +129,55 @@ func (k *Keeper) adopt(c Credentials) {
 	}
 }
 
-// renew replaces the current pair. The caller holds the lock.
-//
-// Once a refresh token is on its way nothing may interrupt before the answer is
-// stored, a signal least of all, so the context ends the waiting for the claim
-// and no more.
+// renew replaces the current pair, or adopts the one that another process has
+// put in its place. The caller holds the lock.
 func (k *Keeper) renew(ctx context.Context) (string, error) {
-	release, err := k.store.Claim(ctx)
-	if err != nil {
-		if ctx.Err() != nil {
-			return "", ctx.Err()
+	for {
+		token, err := k.replace(ctx)
+		if !errors.Is(err, ErrReplaced) && !isRevoked(err) {
+			return token, err
 		}
-		return "", &StoreError{err}
+		// Even a refused token may have been spent by another process, one that
+		// heeds no claim.
+		before := k.current
+		c, lerr := k.store.Load(ctx)
+		if lerr != nil {
+			return "", storeError(ctx, lerr)
+		}
+		switch changed := !c.same(before); {
+		case changed:
+			k.adopt(c)
+			if c.AccessToken != before.AccessToken && k.usable() {
+				return c.AccessToken, nil
+			}
+		case isRevoked(err):
+			return "", err
+		default: // the store shows the change to some sooner than to others
+			if err := sleep(ctx, time.Second); err != nil {
+				return "", err
+			}
+		}
 	}
-	defer release()
-	ctx = context.WithoutCancel(ctx)
-
-	// Another process may have refreshed before this one got the claim.
-	if renewed, err := k.reload(ctx); err != nil || renewed {
-		return k.current.AccessToken, err
-	}
-	token, err := k.refresh(ctx)
-	if !isRevoked(err) {
-		return token, err
-	}
-	// A process that heeds no claim may have spent the token: look once more.
-	if renewed, rerr := k.reload(ctx); rerr != nil || renewed {
-		return k.current.AccessToken, rerr
-	}
-	if k.spent[k.current.RefreshToken] {
-		return "", err
-	}
-	return k.refresh(ctx)
 }
 
-// reload reads the store again and tells whether that gave another access
-// token, one that can be used.
-func (k *Keeper) reload(ctx context.Context) (bool, error) {
-	before := k.current
-	c, err := k.store.Load(ctx)
+// replace refreshes under a claim. Once a refresh token is on its way nothing
+// may interrupt before the answer is stored, a signal least of all, so the
+// context ends the waiting for the claim and no more.
+func (k *Keeper) replace(ctx context.Context) (string, error) {
+	release, err := k.store.Claim(ctx, k.current)
 	if err != nil {
-		return false, &StoreError{err}
+		return "", storeError(ctx, err)
 	}
-	if c.AccessToken == before.AccessToken && c.RefreshToken == before.RefreshToken {
-		return false, nil
+	defer release()
+	return k.refresh(context.WithoutCancel(ctx))
+}
+
+// storeError tells a store's failure from one that the context caused.
+func storeError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	k.adopt(c)
-	return c.AccessToken != before.AccessToken && k.usable(), nil
+	return &StoreError{err}
 }
 
 // refresh spends the current refresh token and stores what comes of it.
@@ -218,14 +223,12 @@ func (k *Keeper) refresh(ctx context.Context) (string, error) {
 	return c.AccessToken, nil
 }
 
-// save tries more than once: if it fails for good, the connection is lost.
+// save tries hard: if it fails for good, the connection is lost.
 func (k *Keeper) save(ctx context.Context, c Credentials) error {
 	err := k.store.Save(ctx, c)
-	for range 2 {
-		if err == nil {
-			break
-		}
-		time.Sleep(time.Second)
+	for pause := time.Second; err != nil && !errors.Is(err, ErrReplaced) && pause <= longestPause; pause *= 2 {
+		k.log.Error("the new tokens could not be stored; trying again", "error", err)
+		time.Sleep(pause)
 		err = k.store.Save(ctx, c)
 	}
 	return err

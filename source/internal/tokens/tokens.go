@@ -17,7 +17,7 @@ import (
 )
 
 // Credentials are a client of the WHOOP API and the pair of tokens a member
-// gave it. Its JSON is the document that a token file holds.
+// gave it. Its JSON is the document that a token file or a secret holds.
 type Credentials struct {
 	ClientID     string    `json:"client_id"`
 	ClientSecret string    `json:"client_secret"`
@@ -31,26 +31,46 @@ func (c Credentials) Secrets() []string {
 	return []string{c.ClientID, c.ClientSecret, c.AccessToken, c.RefreshToken}
 }
 
+// same tells whether two credentials are the same but for what is known of their
+// expiry.
+func (c Credentials) same(d Credentials) bool {
+	c.ExpiresAt, d.ExpiresAt = time.Time{}, time.Time{}
+	return c == d
+}
+
 // A Store is where credentials live. Its methods are called by one goroutine
 // at a time.
 type Store interface {
-	// Load returns what is stored now.
+	// Load returns what is stored now. Its error is ErrNotStored if that is
+	// nothing.
 	Load(ctx context.Context) (Credentials, error)
 
-	// Claim waits until no other process that shares the store is refreshing,
-	// and keeps the others out until release is called or the process dies. It
-	// fails when a Save could not succeed, since that must be known before a
-	// refresh token is spent. A store that no process shares claims nothing.
-	Claim(ctx context.Context) (release func(), err error)
+	// Claim makes the caller the only one who may replace c. It waits while
+	// another process that shares the store does so, and keeps the others out
+	// until release is called or, at once or after a while, the process is dead.
+	// Its error is ErrReplaced if c is not what is stored any more. It fails when
+	// a Save could not succeed, since that must be known before a refresh token
+	// is spent.
+	Claim(ctx context.Context, c Credentials) (release func(), err error)
 
-	// Save makes credentials durable. Once it has returned, they survive the
-	// process.
+	// Save makes credentials durable: once it has returned, they survive the
+	// process. Under a claim it replaces what was claimed, and is ErrReplaced if
+	// somebody else has done that; without one it replaces whatever is there.
 	Save(ctx context.Context, c Credentials) error
 }
 
-// ErrNoRefreshToken says that the access token is of no more use and there is
-// no refresh token to get another. WHOOP gives one only for the scope offline.
-var ErrNoRefreshToken = errors.New("there is no refresh token")
+var (
+	// ErrNotStored says that a store is empty.
+	ErrNotStored = errors.New("there are no credentials yet")
+	// ErrReplaced says that another process has replaced the credentials.
+	ErrReplaced = errors.New("the credentials have been replaced")
+	// ErrUnavailable says that a store cannot be reached now and may be later.
+	ErrUnavailable = errors.New("it cannot be reached at the moment")
+	// ErrNoRefreshToken says that the access token is of no more use and there
+	// is no refresh token to get another. WHOOP gives one only for the scope
+	// offline.
+	ErrNoRefreshToken = errors.New("there is no refresh token")
+)
 
 // A RevokedError says that WHOOP no longer accepts the refresh token: it was
 // spent by somebody else, expired, or the member withdrew the consent.
@@ -65,7 +85,8 @@ type ClientError struct{ Err error }
 func (e *ClientError) Error() string { return fmt.Sprintf("the client was refused: %v", e.Err) }
 func (e *ClientError) Unwrap() error { return e.Err }
 
-// A StoreError says that credentials could not be read or written.
+// A StoreError says that credentials could not be read or written. Its text
+// names the place and, where that is known, the remedy, and no value.
 type StoreError struct{ Err error }
 
 func (e *StoreError) Error() string { return e.Err.Error() }

@@ -2,22 +2,17 @@ package tokens
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // authority is a token endpoint with single-use refresh tokens.
@@ -77,101 +72,6 @@ func keeper(s Store, a *authority) *Keeper {
 	return New(Config{Store: s, TokenURL: "http://whoop.invalid/token", HTTP: a, Log: slog.New(slog.DiscardHandler)})
 }
 
-// stores are the kinds of store, each opened over the same credentials by every
-// call of open. A kind whose processes share nothing has one.
-var stores = map[string]func(t *testing.T, c Credentials) (open func() Store){
-	"config": func(_ *testing.T, c Credentials) func() Store {
-		s := NewConfigStore(c, func(Credentials) error { return nil })
-		return func() Store { return s }
-	},
-	"token_file": func(t *testing.T, c Credentials) func() Store {
-		path := tokenFile(t, c)
-		return func() Store { return NewFileStore(path) }
-	},
-}
-
-func tokenFile(t *testing.T, c Credentials) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "whoop.json")
-	if err := NewFileStore(path).(*fileStore).create(c); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-func (s *fileStore) create(c Credentials) error {
-	data, err := json.Marshal(c)
-	if err != nil {
-		return err
-	}
-	return WriteFile(s.path, data)
-}
-
-// The contract of a store.
-func TestStores(t *testing.T) {
-	for kind, make := range stores {
-		t.Run(kind, func(t *testing.T) {
-			t.Run("gives back what was saved", func(t *testing.T) {
-				want := Credentials{"id", "secret", "a", "r", time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
-				open := make(t, Credentials{ClientID: "id", ClientSecret: "secret"})
-				if err := open().Save(t.Context(), want); err != nil {
-					t.Fatal(err)
-				}
-				got, err := open().Load(t.Context())
-				if diff := cmp.Diff(want, got); err != nil || diff != "" {
-					t.Errorf("%v %s", err, diff)
-				}
-			})
-			t.Run("one refresh for all who find the token refused", func(t *testing.T) {
-				a := &authority{}
-				open := make(t, a.credentials())
-				k := keeper(open(), a)
-				var wg sync.WaitGroup
-				for range 50 {
-					wg.Go(func() {
-						if got, err := k.Renew(t.Context(), "access-0"); err != nil || got != "access-1" {
-							t.Errorf("%s, %v", got, err)
-						}
-					})
-				}
-				wg.Wait()
-				if a.refreshes != 1 || a.replays != 0 {
-					t.Errorf("%d refreshes, %d replays", a.refreshes, a.replays)
-				}
-				if got, err := open().Load(t.Context()); err != nil || got.RefreshToken != "refresh-1" {
-					t.Errorf("stored: %+v, %v", got, err)
-				}
-			})
-			t.Run("a claim keeps others out until it is released", func(t *testing.T) {
-				a := &authority{}
-				open := make(t, a.credentials())
-				one, other := open(), open()
-				release, err := one.Claim(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				if one == other { // no processes share it, so there is nobody to keep out
-					if _, err := other.Claim(t.Context()); err != nil {
-						t.Error(err)
-					}
-					return
-				}
-				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-				defer cancel()
-				if _, err := other.Claim(ctx); !errors.Is(err, context.DeadlineExceeded) {
-					t.Errorf("a second claim: %v", err)
-				}
-				release()
-				release, err = other.Claim(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				release()
-			})
-		})
-	}
-}
-
 func TestRefreshRequestIsAsWHOOPWantsIt(t *testing.T) {
 	a := &authority{}
 	k := keeper(NewConfigStore(a.credentials(), func(Credentials) error { return nil }), a)
@@ -197,8 +97,8 @@ func TestNewPairIsDurableBeforeItIsHandedOut(t *testing.T) {
 		if got != "" || !errors.As(err, &store) || !errors.Is(err, full) {
 			t.Errorf("%q, %v", got, err)
 		}
-		if saves != 3 {
-			t.Errorf("%d attempts to save, want 3", saves)
+		if saves != 5 {
+			t.Errorf("%d attempts to save, want 5", saves)
 		}
 		if _, err := k.Renew(t.Context(), "access-0"); err == nil || a.replays != 0 {
 			t.Errorf("error %v, %d replays: the spent token was sent again", err, a.replays)
@@ -329,7 +229,7 @@ func TestCancellationDoesNotInterruptARefresh(t *testing.T) {
 	a := &authority{}
 	ctx, cancel := context.WithCancel(t.Context())
 	a.answer = func(http.ResponseWriter) bool { cancel(); return false }
-	path := tokenFile(t, a.credentials())
+	path := filled(t, inFile, a.credentials()).Path
 	if _, err := keeper(NewFileStore(path), a).Renew(ctx, "access-0"); err != nil {
 		t.Error(err)
 	}
@@ -340,7 +240,7 @@ func TestCancellationDoesNotInterruptARefresh(t *testing.T) {
 
 func TestPairOfAnotherProcessIsAdopted(t *testing.T) {
 	a := &authority{}
-	path := tokenFile(t, a.credentials())
+	path := filled(t, inFile, a.credentials()).Path
 	one, other := keeper(NewFileStore(path), a), keeper(NewFileStore(path), a)
 	if _, err := other.Token(t.Context()); err != nil {
 		t.Fatal(err)
@@ -356,7 +256,7 @@ func TestPairOfAnotherProcessIsAdopted(t *testing.T) {
 // Another process that heeds no claim spends the token at the worst instant.
 func TestRefusedTokenIsLookedUpOnceMore(t *testing.T) {
 	a := &authority{}
-	path := tokenFile(t, a.credentials())
+	path := filled(t, inFile, a.credentials()).Path
 	k := keeper(NewFileStore(path), a)
 	a.answer = func(http.ResponseWriter) bool {
 		a.answer = nil
@@ -378,7 +278,7 @@ func TestUnwritableStoreIsFoundOutBeforeTheTokenIsSpent(t *testing.T) {
 	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := NewFileStore(path).(*fileStore).create(a.credentials()); err != nil {
+	if err := NewFileStore(path).Save(t.Context(), a.credentials()); err != nil {
 		t.Fatal(err)
 	}
 	k := keeper(NewFileStore(path), a)
@@ -396,7 +296,7 @@ func TestUnwritableStoreIsFoundOutBeforeTheTokenIsSpent(t *testing.T) {
 
 func TestTokenFileIsPrivateWholeAndBehindItsLink(t *testing.T) {
 	a := &authority{}
-	path := tokenFile(t, a.credentials())
+	path := filled(t, inFile, a.credentials()).Path
 	link := filepath.Join(t.TempDir(), "link.json")
 	if err := os.Symlink(path, link); err != nil {
 		t.Fatal(err)
@@ -413,37 +313,5 @@ func TestTokenFileIsPrivateWholeAndBehindItsLink(t *testing.T) {
 	}
 	if left, err := filepath.Glob(filepath.Join(filepath.Dir(path), ".tokens-*")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
-	}
-}
-
-// Many processes find an expired token in one file at the same instant.
-func TestProcessesRefreshOnce(t *testing.T) {
-	if url := os.Getenv("TOKENS_TEST_URL"); url != "" {
-		k := New(Config{Store: NewFileStore(os.Getenv("TOKENS_TEST_FILE")), TokenURL: url})
-		got, err := k.Renew(t.Context(), "access-0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Printf("got=%s\n", got)
-		return
-	}
-	a := &authority{}
-	server := httptest.NewServer(a)
-	defer server.Close()
-	path := tokenFile(t, a.credentials())
-	var wg sync.WaitGroup
-	for range 6 {
-		wg.Go(func() {
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProcessesRefreshOnce$")
-			cmd.Env = append(os.Environ(), "TOKENS_TEST_URL="+server.URL, "TOKENS_TEST_FILE="+path)
-			out, err := cmd.CombinedOutput()
-			if err != nil || !strings.Contains(string(out), "got=access-1\n") {
-				t.Errorf("%v: %s", err, out)
-			}
-		})
-	}
-	wg.Wait()
-	if a.refreshes != 1 || a.replays != 0 {
-		t.Errorf("%d refreshes, %d replays by six processes", a.refreshes, a.replays)
 	}
 }

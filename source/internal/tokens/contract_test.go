@@ -1,0 +1,286 @@
+package tokens
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens/secretstest"
+)
+
+// A place is where credentials are kept. Every store over it is opened anew, by
+// any process.
+type place struct {
+	Kind string
+	Path string // of the file, or the name of the secret
+	URL  string // of Secrets Manager
+}
+
+const (
+	inConfig = "config"
+	inFile   = "token_file"
+	inSecret = "aws_secrets_manager"
+)
+
+// kinds are all kinds of store.
+var kinds = []string{inConfig, inFile, inSecret}
+
+// shared tells whether processes know of each other.
+func (p place) shared() bool { return p.Kind != inConfig }
+
+// deadAfter is the age at which a claim expires here; a refresh takes far less.
+const deadAfter = 4 * time.Second
+
+// newPlace makes an empty place. Secrets are at SECRETS_MANAGER_URL, if that is
+// set, and else in this process.
+func newPlace(t *testing.T, kind string) place {
+	t.Helper()
+	if kind != inSecret {
+		return place{Kind: kind, Path: filepath.Join(t.TempDir(), "whoop.json")}
+	}
+	p := place{Kind: kind, URL: os.Getenv("SECRETS_MANAGER_URL"), Path: fmt.Sprintf("%s/%d", t.Name(), time.Now().UnixNano())}
+	if p.URL == "" {
+		server := httptest.NewServer(&secretstest.Server{})
+		t.Cleanup(server.Close)
+		p.URL = server.URL
+	}
+	return p
+}
+
+// filled makes a place that holds credentials.
+func filled(t *testing.T, kind string, c Credentials) place {
+	t.Helper()
+	p := newPlace(t, kind)
+	if err := p.open().Save(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// open returns a store over the place. That of the configuration has a good
+// orchestrator: it keeps what it is handed, in a file.
+func (p place) open() Store {
+	switch p.Kind {
+	case inFile:
+		return NewFileStore(p.Path)
+	case inSecret:
+		s := NewSecretStore(SecretConfig{ID: p.Path, Endpoint: p.URL}).(*secretStore)
+		s.expiry, s.poll = deadAfter, 20*time.Millisecond
+		return s
+	}
+	var c Credentials
+	data, err := os.ReadFile(p.Path)
+	if err == nil {
+		err = json.Unmarshal(data, &c)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		panic(err)
+	}
+	return NewConfigStore(c, func(c Credentials) error {
+		data, err := json.Marshal(c)
+		if err != nil {
+			return err
+		}
+		return WriteFile(p.Path, data)
+	})
+}
+
+// The contract of a store, whatever its kind.
+func TestStores(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Run("gives back what was saved", func(t *testing.T) {
+				want := Credentials{"id", "secret", "a", "r", time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+				p := filled(t, kind, Credentials{ClientID: "id", ClientSecret: "secret"})
+				if err := p.open().Save(t.Context(), want); err != nil {
+					t.Fatal(err)
+				}
+				got, err := p.open().Load(t.Context())
+				if diff := cmp.Diff(want, got); err != nil || diff != "" {
+					t.Errorf("%v %s", err, diff)
+				}
+			})
+			t.Run("replaces under a claim", func(t *testing.T) { replaces(t, kind) })
+			t.Run("gives no claim on what was replaced", func(t *testing.T) {
+				a := &authority{}
+				p := filled(t, kind, a.credentials())
+				s, old := p.open(), a.credentials()
+				a.generation++
+				if err := s.Save(t.Context(), a.credentials()); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := s.Claim(t.Context(), old); !errors.Is(err, ErrReplaced) {
+					t.Errorf("error %v", err)
+				}
+			})
+			t.Run("lets one refresh do for all who find the token refused", func(t *testing.T) { refreshesOnce(t, kind) })
+			if kind == inConfig { // no two processes share it
+				return
+			}
+			t.Run("says that it is empty", func(t *testing.T) {
+				if _, err := newPlace(t, kind).open().Load(t.Context()); !errors.Is(err, ErrNotStored) {
+					t.Errorf("error %v", err)
+				}
+			})
+			t.Run("keeps others out until a claim is released", func(t *testing.T) { excludes(t, kind) })
+			t.Run("lets one refresh do for all processes", func(t *testing.T) { processesRefreshOnce(t, kind) })
+		})
+	}
+}
+
+func replaces(t *testing.T, kind string) {
+	a := &authority{}
+	p := filled(t, kind, a.credentials())
+	s := p.open()
+	for range 3 {
+		release, err := s.Claim(t.Context(), a.credentials())
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.generation++
+		if err := s.Save(t.Context(), a.credentials()); err != nil {
+			t.Fatal(err)
+		}
+		release()
+		if got, err := p.open().Load(t.Context()); err != nil || got != a.credentials() {
+			t.Fatalf("%+v, %v", got, err)
+		}
+	}
+}
+
+// refreshesOnce: many goroutines, some of a second Keeper, at one instant.
+func refreshesOnce(t *testing.T, kind string) {
+	a := &authority{}
+	p := filled(t, kind, a.credentials())
+	keepers := []*Keeper{keeper(p.open(), a)}
+	if p.shared() {
+		keepers = append(keepers, keeper(p.open(), a))
+	}
+	var wg sync.WaitGroup
+	for n := range 50 {
+		wg.Go(func() {
+			if got, err := keepers[n%len(keepers)].Renew(t.Context(), "access-0"); err != nil || got != "access-1" {
+				t.Errorf("%s, %v", got, err)
+			}
+		})
+	}
+	wg.Wait()
+	a.want(t, 1, 0)
+	if got, err := p.open().Load(t.Context()); err != nil || got.RefreshToken != "refresh-1" {
+		t.Errorf("stored: %+v, %v", got, err)
+	}
+}
+
+func excludes(t *testing.T, kind string) {
+	a := &authority{}
+	p := filled(t, kind, a.credentials())
+	one, other := p.open(), p.open()
+	began := time.Now()
+	for range 3 { // a claim that was released can be had again, at once
+		release, err := one.Claim(t.Context(), a.credentials())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		if _, err := other.Claim(ctx, a.credentials()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a second claim: %v", err)
+		}
+		cancel()
+		release()
+		one, other = other, one
+	}
+	if took := time.Since(began); took > deadAfter {
+		t.Errorf("it took %v: claims were waited for, not released", took)
+	}
+}
+
+// processesRefreshOnce: several processes of many goroutines each find the token
+// expired at the same instant.
+func processesRefreshOnce(t *testing.T, kind string) {
+	a := &authority{}
+	c := a.credentials()
+	c.ExpiresAt = time.Now().Add(-time.Hour).UTC()
+	p := filled(t, kind, c)
+	server := httptest.NewServer(a)
+	defer server.Close()
+	children := make([]*child, 5)
+	for n := range children {
+		children[n] = spawn(t, order{Place: p, TokenURL: server.URL, Goroutines: 8})
+	}
+	for _, c := range children { // all of them stand ready
+		c.start()
+	}
+	for _, c := range children {
+		r := c.wait()
+		if r.Error != "" || len(r.Tokens) != 8 || strings.Trim(strings.Join(r.Tokens, ""), " ") != strings.Repeat("access-1", 8) {
+			t.Errorf("%+v", r)
+		}
+	}
+	a.want(t, 1, 0)
+}
+
+// A process dies at each step of a refresh, and another one comes after it. The
+// one window in which the connection is lost lies between WHOOP's answer and the
+// end of the write.
+func TestConnectionSurvivesAProcessThatDies(t *testing.T) {
+	for _, kind := range kinds {
+		for _, step := range []struct {
+			name string
+			lost bool
+		}{
+			{beforeClaim, false},
+			{afterClaim, false},
+			{beforeRequest, false},
+			{afterAnswer, true},
+			{beforeWrite, true},
+			{afterWrite, false},
+			{afterRelease, false},
+		} {
+			t.Run(kind+" "+step.name, func(t *testing.T) {
+				t.Parallel()
+				a := &authority{}
+				p := filled(t, kind, a.credentials())
+				server := httptest.NewServer(a)
+				defer server.Close()
+				victim := spawn(t, order{Place: p, TokenURL: server.URL, Goroutines: 1, DieAt: step.name})
+				victim.start()
+				victim.waitKilled()
+
+				heir := spawn(t, order{Place: p, TokenURL: server.URL, Goroutines: 1})
+				heir.start()
+				r := heir.wait()
+				if step.lost {
+					if !r.Revoked {
+						t.Errorf("%+v, want that the refresh token was refused", r)
+					}
+					a.want(t, 1, 1)
+					return
+				}
+				if r.Error != "" || len(r.Tokens) != 1 || r.Tokens[0] != "access-1" {
+					t.Errorf("%+v", r)
+				}
+				a.want(t, 1, 0)
+			})
+		}
+	}
+}
+
+// want checks what the authority has seen.
+func (a *authority) want(t *testing.T, refreshes, replays int) {
+	t.Helper()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.refreshes != refreshes || a.replays != replays {
+		t.Errorf("%d refreshes and %d replays, want %d and %d", a.refreshes, a.replays, refreshes, replays)
+	}
+}

@@ -1,0 +1,229 @@
+package tokens
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens/secretstest"
+)
+
+// secretAt opens a store over the secret "whoop" of a server.
+func secretAt(t *testing.T, h http.Handler) (open func(SecretConfig) *secretStore) {
+	t.Helper()
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	return func(c SecretConfig) *secretStore {
+		c.ID, c.Endpoint = "whoop", server.URL
+		return NewSecretStore(c).(*secretStore)
+	}
+}
+
+const document = `{"client_id":"id-hush","client_secret":"secret-hush","access_token":"access-0","refresh_token":"refresh-0","note":"kept"}`
+
+func TestRefreshCostsTwoVersionsOfTheSecret(t *testing.T) {
+	aws := &secretstest.Server{}
+	aws.Put("whoop", document)
+	a := &authority{}
+	if _, err := keeper(secretAt(t, aws)(SecretConfig{}), a).Renew(t.Context(), "access-0"); err != nil {
+		t.Fatal(err)
+	}
+	value, versions := aws.Value("whoop")
+	if versions != 3 || !strings.Contains(value, `"refresh-1"`) || !strings.Contains(value, `"note": "kept"`) {
+		t.Errorf("%d versions, the last is %s", versions, value)
+	}
+	if diff := cmp.Diff([]string{"AWSCURRENT", "AWSPREVIOUS", claimLabel}, aws.Labels("whoop")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// The owner of a claim that expired was only slow. Whoever stores first wins, and
+// the other one uses what was stored.
+func TestExpiredClaimOfALivingProcessUndoesNothing(t *testing.T) {
+	aws := &secretstest.Server{}
+	aws.Put("whoop", document)
+	open := secretAt(t, aws)
+	slow, heir := open(SecretConfig{}), open(SecretConfig{})
+	heir.expiry = 0
+	c, err := slow.Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []Store{slow, heir} {
+		if _, err := s.Claim(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next := c
+	next.AccessToken, next.RefreshToken = "access-1", "refresh-1"
+	if err := heir.Save(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	other := c
+	other.AccessToken, other.RefreshToken = "access-x", "refresh-x"
+	if err := slow.Save(t.Context(), other); !errors.Is(err, ErrReplaced) {
+		t.Errorf("error %v", err)
+	}
+	if got, err := slow.Load(t.Context()); err != nil || got != next {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// Many have seen that nobody holds a claim before any of them puts his own.
+func TestOneOfManyClaimsAtOneInstantHolds(t *testing.T) {
+	const many = 8
+	var reached sync.WaitGroup
+	reached.Add(many)
+	var puts atomic.Int32
+	aws := &secretstest.Server{Before: func(operation string) bool {
+		if operation == "PutSecretValue" && puts.Add(1) <= many {
+			reached.Done()
+			reached.Wait()
+		}
+		return true
+	}}
+	aws.Put("whoop", document)
+	open := secretAt(t, aws)
+	c, err := open(SecretConfig{}).Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var held atomic.Int32
+	var wg sync.WaitGroup
+	for range many {
+		wg.Go(func() {
+			mine, err := open(SecretConfig{}).tryClaim(t.Context(), c)
+			if err != nil {
+				t.Error(err)
+			}
+			if mine != nil {
+				held.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if held.Load() != 1 {
+		t.Errorf("%d of %d hold the claim", held.Load(), many)
+	}
+}
+
+func TestClaimWithLostAnswersHolds(t *testing.T) {
+	for name, lost := range map[string]int32{"the claim's": 1, "the document's": 2} {
+		t.Run(name, func(t *testing.T) {
+			aws := &secretstest.Server{}
+			aws.Put("whoop", document)
+			var puts atomic.Int32
+			open := secretAt(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if strings.HasSuffix(r.Header.Get("X-Amz-Target"), "PutSecretValue") && puts.Add(1) == lost {
+					aws.ServeHTTP(httptest.NewRecorder(), r)
+					panic(http.ErrAbortHandler)
+				}
+				aws.ServeHTTP(w, r)
+			}))
+			a := &authority{}
+			if got, err := keeper(open(SecretConfig{}), a).Renew(t.Context(), "access-0"); err != nil || got != "access-1" {
+				t.Errorf("%s, %v", got, err)
+			}
+			if _, versions := aws.Value("whoop"); versions != 3 {
+				t.Errorf("%d versions", versions)
+			}
+		})
+	}
+}
+
+func TestRoleIsAssumedWithItsExternalID(t *testing.T) {
+	const role = "arn:aws:iam::123456789012:role/whoop"
+	aws := &secretstest.Server{Role: role, ExternalID: "outside"}
+	aws.Put("whoop", document)
+	open := secretAt(t, aws)
+	if _, err := open(SecretConfig{RoleARN: role, ExternalID: "outside"}).Load(t.Context()); err != nil {
+		t.Error(err)
+	}
+	_, err := open(SecretConfig{RoleARN: role}).Load(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "assuming the role "+role) || !strings.Contains(err.Error(), "external_id must be") {
+		t.Errorf("without the external id: %v", err)
+	}
+}
+
+func TestWhatIsWrongWithASecretIsFoundBeforeTheTokenIsSpent(t *testing.T) {
+	refuse := func(operations ...string) func(string) bool {
+		return func(o string) bool { return !slices.Contains(operations, o) }
+	}
+	for name, test := range map[string]struct {
+		document    string
+		before      func(string) bool
+		environment map[string]string
+		config      SecretConfig
+		status      int // of every answer, if it is not 0
+		want        string
+		unavailable bool
+	}{
+		"missing":        {want: "reading the secret whoop: it does not exist in this account and region"},
+		"not JSON":       {document: `{"client_id":"id-hush",`, want: "reading the secret whoop: it is not a JSON object"},
+		"no client":      {document: `{"access_token":"access-0"}`, want: `it has no "client_id"`},
+		"may not read":   {document: document, before: refuse("GetSecretValue"), want: "the policy must allow secretsmanager:GetSecretValue and secretsmanager:PutSecretValue"},
+		"may not write":  {document: document, before: refuse("PutSecretValue"), want: "claiming the secret whoop: AWS does not allow it"},
+		"foreign key":    {document: document, environment: map[string]string{"AWS_ACCESS_KEY_ID": "AKIDOTHER"}, want: "AWS refuses it: UnrecognizedClientException"},
+		"no credentials": {document: document, environment: map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, want: "there are no AWS credentials for this process"},
+		"no region":      {document: document, environment: map[string]string{"AWS_REGION": ""}, want: "its region is not known"},
+		"out of order":   {document: document, status: 503, want: "AWS did not answer properly (503)", unavailable: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for name, value := range test.environment {
+				t.Setenv(name, value)
+			}
+			aws := &secretstest.Server{Before: test.before}
+			if test.document != "" {
+				aws.Put("whoop", test.document)
+			}
+			open := secretAt(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if test.status != 0 {
+					w.WriteHeader(test.status)
+					io.WriteString(w, "<html>hush</html>") //nolint:errcheck // a test
+					return
+				}
+				aws.ServeHTTP(w, r)
+			}))
+			a := &authority{}
+			_, err := keeper(open(test.config), a).Renew(t.Context(), "access-0")
+			var store *StoreError
+			if !errors.As(err, &store) || !strings.Contains(err.Error(), test.want) || errors.Is(err, ErrUnavailable) != test.unavailable {
+				t.Errorf("error %v, want %s", err, test.want)
+			}
+			for _, hush := range []string{"hush", "access-0", "refresh-0", "aws-secret-access-key"} {
+				if err != nil && strings.Contains(err.Error(), hush) {
+					t.Errorf("error %v shows %s", err, hush)
+				}
+			}
+			a.want(t, 0, 0)
+			if len(a.forms) > 0 {
+				t.Errorf("WHOOP was sent %q", a.forms)
+			}
+		})
+	}
+}
+
+func TestSecretIsMadeWhereThereIsNone(t *testing.T) {
+	aws := &secretstest.Server{}
+	open := secretAt(t, aws)
+	a := &authority{}
+	if err := open(SecretConfig{}).Save(t.Context(), a.credentials()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := open(SecretConfig{}).Load(t.Context()); err != nil || got != a.credentials() {
+		t.Errorf("%+v, %v", got, err)
+	}
+	denied := &secretstest.Server{Before: func(o string) bool { return o != "CreateSecret" }}
+	err := secretAt(t, denied)(SecretConfig{}).Save(t.Context(), a.credentials())
+	if err == nil || !strings.Contains(err.Error(), "must allow secretsmanager:CreateSecret") {
+		t.Errorf("error %v", err)
+	}
+}
