@@ -36,6 +36,7 @@ var tablesCommand = protocol.Command{
 			if *asJSON {
 				out := json.NewEncoder(env.Stdout)
 				out.SetIndent("", "  ")
+				out.SetEscapeHTML(false)
 				return out.Encode(tables)
 			}
 			return printTables(env, tables)
