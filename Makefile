@@ -5,7 +5,7 @@ FUZZTIME ?= 30s
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := bin/tools/golangci-lint-$(GOLANGCI_VERSION)
 
-.PHONY: build demo test lint tools fuzz bench accept engines images clean
+.PHONY: build demo test lint tools fuzz bench accept engines images soak clean
 
 build:
 	go build -o bin/ ./source ./destination
@@ -51,6 +51,10 @@ bench: build engines
 # Whole-system tests: the pipe, crashes, containers, other engines. Needs Python 3.11 and podman or docker.
 accept: build engines images
 	CONTAINER_ENGINE=$$(acceptance/images/engine.sh) go test -count=1 -timeout 30m -tags acceptance ./acceptance/...
+
+# 10,000 syncs of one table in every way it can be written, for its growth. An hour.
+soak:
+	go test -count=1 -timeout 3h -v -run TestATableIsAsFastAfterYears ./destination/internal/lake -syncs 10000
 
 engines:
 	acceptance/engines/install.sh

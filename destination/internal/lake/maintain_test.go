@@ -16,6 +16,7 @@ import (
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/catalog"
+	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 )
@@ -141,7 +142,7 @@ func TestUpkeepChangesNoRow(t *testing.T) {
 	for _, tc := range []struct {
 		mode   Upsert
 		format int
-	}{{Auto, 2}, {MergeOnRead, 2}, {CopyOnWrite, 1}, {MergeOnRead, 3}, {"append", 2}} {
+	}{{Auto, 2}, {MergeOnRead, 2}, {MergeOnRead, 3}, {"append", 1}, {"append", 2}} {
 		t.Run(fmt.Sprint(tc.mode, " v", tc.format), func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
@@ -260,54 +261,119 @@ func readTwice(t *testing.T, tbl *Table, want []string) {
 	t.Fatal("the files of the current snapshot are gone each time they are read")
 }
 
-// killed is a catalog whose user is killed after one of its calls.
-type killed struct {
+// life is how many more times a process reaches its catalog or its files.
+type life struct{ left int }
+
+var errKilled = errors.New("killed")
+
+func (l *life) step() error {
+	if l.left--; l.left < 0 {
+		return errKilled
+	}
+	return nil
+}
+
+type mortalCatalog struct {
 	catalog.Catalog
-	cancel context.CancelFunc
-	after  int
+	*life
 }
 
-func (k *killed) step() {
-	if k.after--; k.after == 0 {
-		k.cancel()
+func (c mortalCatalog) LoadTable(ctx context.Context, id table.Identifier) (*table.Table, error) {
+	if err := c.step(); err != nil {
+		return nil, err
 	}
+	return c.Catalog.LoadTable(ctx, id)
 }
 
-func (k *killed) LoadTable(ctx context.Context, id table.Identifier) (*table.Table, error) {
-	defer k.step()
-	return k.Catalog.LoadTable(ctx, id)
+// CommitTable may be what the process dies of, before it or after it.
+func (c mortalCatalog) CommitTable(ctx context.Context, id table.Identifier, reqs []table.Requirement, updates []table.Update) (table.Metadata, string, error) {
+	if err := c.step(); err != nil {
+		return nil, "", err
+	}
+	meta, location, err := c.Catalog.CommitTable(ctx, id, reqs, updates)
+	return meta, location, errors.Join(err, c.step())
 }
 
-func (k *killed) CommitTable(ctx context.Context, id table.Identifier, reqs []table.Requirement, updates []table.Update) (table.Metadata, string, error) {
-	defer k.step()
-	return k.Catalog.CommitTable(ctx, id, reqs, updates)
+type mortalFiles struct {
+	iceio.LocalFS
+	*life
 }
 
-// Wherever upkeep is cut off the table is right, and the next upkeep ends what
-// it began.
-func TestUpkeepThatIsCutOffLeavesTheTableRight(t *testing.T) {
-	for after := 1; after <= 9; after++ {
+func (f mortalFiles) Open(name string) (iceio.File, error) {
+	if err := f.step(); err != nil {
+		return nil, err
+	}
+	return f.LocalFS.Open(name)
+}
+
+func (f mortalFiles) Create(name string) (iceio.FileWriter, error) {
+	if err := f.step(); err != nil {
+		return nil, err
+	}
+	return f.LocalFS.Create(name)
+}
+
+func (f mortalFiles) Remove(name string) error {
+	if err := f.step(); err != nil {
+		return err
+	}
+	return f.LocalFS.Remove(name)
+}
+
+// Wherever upkeep is killed the table is right, and the next upkeep ends what
+// it began, but for files too young to be orphans.
+func TestUpkeepThatIsKilledLeavesTheTableRight(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(5, 5))
+	survived, deaths := false, 0
+	for left := 1; !survived; left += 1 + rng.IntN(14) {
 		real := openCatalog(t, t.TempDir())
-		ctx, cancel := context.WithCancel(t.Context())
-		cat := &killed{Catalog: real, cancel: cancel}
-		tbl := impatient(openTable(t, cat, plain("s"), Options{}))
-		var want []string
-		for id := range 8 {
-			want = append(want, appendOne(t, tbl, id))
+		tbl := impatient(openTable(t, real, keyed("s"), Options{Upsert: MergeOnRead}))
+		want := model{}
+		for n := range int64(6) {
+			versions := []version{{key: n, cursor: n, v: "x"}, {key: n + 10, cursor: n, v: "x"}, {key: max(0, n-1), cursor: n, v: "again", order: 1}}
+			commit(t, tbl, "", stage(t, tbl, 0, versions[0].row(), versions[1].row(), versions[2].row()))
+			want.commit(versions)
 		}
-		cat.after = after
-		_, err := tbl.Maintain(ctx, everything)
-		if (err != nil) != (ctx.Err() != nil) {
-			t.Errorf("cut off after %d: error %v", after, err)
+		l := &life{left}
+		mortal := impatient(openTable(t, real, keyed("s"), Options{Upsert: MergeOnRead}))
+		mortal.cat, mortal.files = mortalCatalog{real, l}, mortalFiles{life: l}
+		_, err := mortal.Maintain(t.Context(), everything)
+		if survived = l.left >= 0; survived && err != nil {
+			t.Errorf("not killed: error %v", err)
 		}
-		cancel()
-		expectRows(t, tbl, want...)
+		deaths++
+		expectRows(t, tbl, want.rows()...)
+		for _, uri := range named(t, load(t, tbl)) {
+			if _, err := os.Stat(pathOf(t, uri)); err != nil {
+				t.Errorf("killed at %d: %v", left, err)
+			}
+		}
 		maintain(t, tbl, everything)
-		expectRows(t, tbl, want...)
-		if n := len(load(t, tbl).Metadata().Snapshots()); n != 1 {
-			t.Errorf("%d snapshots", n)
+		expectRows(t, tbl, want.rows()...)
+		if loaded := load(t, tbl); len(loaded.Metadata().Snapshots()) != 1 {
+			t.Errorf("killed at %d: %d snapshots", left, len(loaded.Metadata().Snapshots()))
+		}
+		if t.Failed() {
+			return
 		}
 	}
+	if deaths < 10 {
+		t.Errorf("killed %d times only", deaths)
+	}
+	t.Logf("killed %d times", deaths)
+}
+
+// A run that is told to end ends its upkeep, and says so.
+func TestUpkeepEndsWhenItIsCancelled(t *testing.T) {
+	tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{})
+	row := appendOne(t, tbl, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := tbl.Maintain(ctx, everything); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	expectRows(t, tbl, row)
 }
 
 func TestUpkeepEndsWithItsBudget(t *testing.T) {
