@@ -3,7 +3,9 @@ package lake
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -256,4 +258,94 @@ func TestARefreshHasItsStateBeforeItsFirstRow(t *testing.T) {
 	if tbl = refreshing(t, tbl, p, Options{}, g); !tbl.Refreshing() {
 		t.Error("the refresh is not continued")
 	}
+}
+
+// Whatever the catalog does: rows of a refresh are on its branch once, then in
+// the table once, and what others write meanwhile stays.
+func TestARefreshUnderFaults(t *testing.T) {
+	p := keyed("s")
+	g := &Generation{ID: 13, Minimum: 13}
+	for name, script := range map[string][]outcome{
+		"refused":                  {refuses, refuses},
+		"landed without an answer": {landsSilently},
+		"lost without an answer":   {failsSilently},
+		"lost, then landed":        {failsSilently, landsSilently},
+		"another writer first":     {letsOthersFirst, letsOthersFirst},
+		"another writer after":     {refuses, landsThenOthers},
+	} {
+		for _, step := range []string{"a commit", "the end", "giving it up"} {
+			t.Run(name+" at "+step, func(t *testing.T) {
+				t.Parallel()
+				tbl := begun(t, p)
+				cat := &faulty{Catalog: tbl.cat}
+				others := openTable(t, tbl.cat, p, Options{})
+				var theirs []string
+				cat.other = func() {
+					v := version{key: int64(100 + len(theirs)), cursor: 1, v: "theirs"}
+					commit(t, others, "", stage(t, others, 0, of(13, v.row())))
+					theirs = append(theirs, v.json())
+				}
+				tbl = openTable(t, cat, p, Options{})
+				tbl.patience = time.Millisecond
+				if step == "giving it up" {
+					cat.script = script
+					if _, err := tbl.Begin(t.Context(), nil); err != nil {
+						t.Fatal(err)
+					}
+					expectRows(t, tbl, append(theirs,
+						version{key: 1, cursor: 1, v: "old"}.json(), version{key: 2, cursor: 2, v: "new"}.json(), version{key: 3, cursor: 2, v: "new"}.json())...)
+					return
+				}
+				if _, err := tbl.Begin(t.Context(), g); err != nil {
+					t.Fatal(err)
+				}
+				staged := stage(t, tbl, 0, of(13, version{key: 4, cursor: 1, v: "newest"}.row()))
+				if step == "a commit" {
+					cat.script = script
+				}
+				if err := tbl.Commit(t.Context(), []*Staged{staged}, json.RawMessage(`{"n":131}`)); err != nil {
+					t.Fatal(err)
+				}
+				if got, err := CommittedState(t.Context(), load(t, tbl), p, g); err != nil || string(got) != `{"n":131}` {
+					t.Errorf("state of the branch %s, %v", got, err)
+				}
+				cat.script = nil
+				if step == "the end" {
+					cat.script = script
+				}
+				if err := tbl.Finish(t.Context(), nil); err != nil {
+					t.Fatal(err)
+				}
+				expectRows(t, tbl, append(theirs,
+					version{key: 2, cursor: 2, v: "new"}.json(), version{key: 3, cursor: 2, v: "new"}.json(), version{key: 4, cursor: 1, v: "newest"}.json())...)
+				if got := string(LastState(load(t, tbl))); got != `{"n":131}` {
+					t.Errorf("state %s", got)
+				}
+			})
+		}
+	}
+}
+
+// An end that nobody can tell the fate of leaves the refresh to be ended again.
+func TestTheEndOfARefreshThatFailsCanBeTriedAgain(t *testing.T) {
+	p := keyed("s")
+	g := &Generation{ID: 13, Minimum: 13}
+	tbl := begun(t, p)
+	cat := &faulty{Catalog: tbl.cat}
+	tbl = openTable(t, cat, p, Options{})
+	tbl.patience, tbl.persistence = time.Millisecond, 50*time.Millisecond
+	if _, err := tbl.Begin(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	cat.script = slices.Repeat([]outcome{failsSilently}, 10_000)
+	if err := tbl.Finish(t.Context(), nil); err == nil {
+		t.Fatal("no error")
+	}
+	cat.script = nil
+	expectRows(t, tbl, version{key: 1, cursor: 1, v: "old"}.json(), version{key: 2, cursor: 1, v: "old"}.json())
+	tbl = refreshing(t, tbl, p, Options{}, g)
+	if err := tbl.Finish(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	expectRows(t, tbl, version{key: 2, cursor: 2, v: "new"}.json(), version{key: 3, cursor: 2, v: "new"}.json())
 }
