@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/rawjson"
 )
 
 // A record is one of WHOOP's, as its bytes and what must be known of it.
@@ -28,46 +30,67 @@ type record struct {
 	unsettled bool
 }
 
-// parseRecord reads what must be known. Field is the stream's key.
+// parseRecord reads what must be known. Field is the stream's key; raw is valid
+// JSON.
 func parseRecord(raw json.RawMessage, field string) (record, error) {
-	var f struct {
-		ID         json.RawMessage `json:"id"`
-		CycleID    json.RawMessage `json:"cycle_id"`
-		Start      *time.Time      `json:"start"`
-		End        *time.Time      `json:"end"`
-		CreatedAt  *time.Time      `json:"created_at"`
-		UpdatedAt  *time.Time      `json:"updated_at"`
-		ScoreState string          `json:"score_state"`
-		Nap        bool            `json:"nap"`
+	r := record{raw: raw, hash: fingerprint(raw)}
+	var began, made bool
+	var created time.Time
+	var err error
+	for name, value := range rawjson.Members(raw) {
+		if value[0] == 'n' { // null is as good as nothing
+			continue
+		}
+		instant := func(into *time.Time) bool {
+			if err == nil {
+				*into, err = parseTime(value)
+			}
+			return true
+		}
+		switch string(name) {
+		case field:
+			r.key = string(value)
+			if field == "cycle_id" {
+				r.cycle = r.key
+			}
+		case "cycle_id":
+			r.cycle = string(value)
+		case "start":
+			began = instant(&r.time)
+		case "end":
+			instant(&r.end)
+		case "created_at":
+			made = instant(&created)
+		case "updated_at":
+			instant(&r.updated)
+		case "nap":
+			r.nap = value[0] == 't'
+		case "score_state":
+			r.unsettled = string(value) == `"PENDING_SCORE"`
+		}
 	}
-	if err := json.Unmarshal(raw, &f); err != nil {
-		return record{}, fmt.Errorf("reading a record of WHOOP: %w", err)
+	if err != nil {
+		return r, fmt.Errorf("reading a record of WHOOP: %s %s: %w", field, r.key, err)
 	}
-	key := f.ID
-	if field == "cycle_id" {
-		key = f.CycleID
-	}
-	r := record{raw: raw, hash: fingerprint(raw), key: string(bytes.TrimSpace(key)), cycle: string(bytes.TrimSpace(f.CycleID)), nap: f.Nap}
 	if _, err := packKey(r.key); err != nil {
 		return r, fmt.Errorf("reading a record of WHOOP: its %s: %w", field, err)
 	}
 	switch {
-	case f.Start != nil:
-		r.time = f.Start.UTC()
-	case f.CreatedAt != nil:
-		r.time = f.CreatedAt.UTC()
+	case began:
+		r.open = r.end.IsZero()
+		r.unsettled = r.unsettled || r.open
+	case made:
+		r.time = created
 	default:
 		return r, fmt.Errorf("reading a record of WHOOP: %s %s has neither start nor created_at", field, r.key)
 	}
-	if f.End != nil {
-		r.end = f.End.UTC()
-	}
-	if f.UpdatedAt != nil {
-		r.updated = f.UpdatedAt.UTC().Add(time.Microsecond - 1).Truncate(time.Microsecond)
-	}
-	r.open = f.Start != nil && f.End == nil
-	r.unsettled = r.open || f.ScoreState == "PENDING_SCORE"
+	r.updated = r.updated.Add(time.Microsecond - 1).Truncate(time.Microsecond)
 	return r, nil
+}
+
+func parseTime(value []byte) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339, strings.Trim(string(value), `"`))
+	return t.UTC(), err
 }
 
 // fingerprint tells versions of a record apart. WHOOP does not promise that

@@ -166,9 +166,12 @@ func (w *walk) fetch(ctx context.Context, s slice) ([]record, error) {
 			second, err := w.fetch(ctx, newer)
 			return append(first, second...), err // what lies across comes twice
 		}
-		keys := keysIn(records)
-		if err != nil || !w.exact || pages == 1 || maps.Equal(keys, before) {
+		if err != nil || !w.exact || pages == 1 {
 			return records, err
+		}
+		keys := keysIn(records)
+		if maps.Equal(keys, before) {
+			return records, nil
 		}
 		before = keys
 	}

@@ -4,6 +4,7 @@
 package whoop
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -17,7 +18,8 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/rawjson"
 )
 
 const (
@@ -205,7 +207,7 @@ func (c *Client) once(ctx context.Context, sent time.Time, path string, query ur
 	defer resp.Body.Close()
 	header = resp.Header
 	c.readClock(header)
-	body, err = io.ReadAll(io.LimitReader(resp.Body, largestBody))
+	body, err = read(resp)
 	switch {
 	case resp.StatusCode == http.StatusForbidden && strings.HasPrefix(header.Get("Content-Type"), "text/html"):
 		return resp.StatusCode, body, &StatusError{path, resp.StatusCode, excerpt(body)}
@@ -213,10 +215,17 @@ func (c *Client) once(ctx context.Context, sent time.Time, path string, query ur
 		return resp.StatusCode, body, nil // the status says enough, even if the body broke off
 	case err != nil:
 		return resp.StatusCode, nil, fmt.Errorf("reading the answer: %w", err)
-	case !json.Valid(body) || !utf8.Valid(body):
+	case !rawjson.Valid(body):
 		return resp.StatusCode, nil, notJSON(header.Get("Content-Type"), body)
 	}
 	return resp.StatusCode, body, nil
+}
+
+func read(resp *http.Response) ([]byte, error) {
+	var b bytes.Buffer
+	b.Grow(int(min(max(resp.ContentLength, 0)+bytes.MinRead, largestBody)))
+	_, err := b.ReadFrom(io.LimitReader(resp.Body, largestBody))
+	return b.Bytes(), err
 }
 
 func notJSON(contentType string, body []byte) error {

@@ -583,6 +583,9 @@ func FuzzParsePage(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
+		if !json.Valid(body) {
+			return // get has let none pass
+		}
 		page, _, err := parsePage("/v2/cycle", body)
 		if err != nil && !unavailable(err) {
 			t.Errorf("error %v", err)

@@ -1,6 +1,7 @@
 package whoop
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/rawjson"
 )
 
 // PageSize is the number of records a page holds at most, and WHOOP's maximum.
@@ -78,27 +81,32 @@ func (c *Client) page(ctx context.Context, path string, query url.Values) (Page,
 // parsePage reads a page's envelope, whose members may both be missing. WHOOP
 // ends a collection by leaving next_token out, or by sending null or "" for it.
 // An object that has only other members is no page: everything would seem to
-// have vanished.
+// have vanished. The body is valid JSON; the records are parts of it.
 func parsePage(path string, body []byte) (page Page, next string, err error) {
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(body, &members); err != nil {
-		return page, "", &UnavailableError{path, fmt.Errorf("reading a page: %w", err)}
+	broken := func(what string) (Page, string, error) {
+		return Page{}, "", &UnavailableError{path, fmt.Errorf("reading a page: %s: %s", what, excerpt(body))}
 	}
-	records, haveRecords := members["records"]
-	token, haveToken := members["next_token"]
-	if members == nil || len(members) > 0 && !haveRecords && !haveToken {
-		return page, "", &UnavailableError{path, fmt.Errorf("reading a page: it has no records: %s", excerpt(body))}
+	members, known := 0, 0
+	for name, value := range rawjson.Members(body) {
+		members++
+		switch string(name) {
+		case "records":
+			known++
+			if value[0] != '[' && value[0] != 'n' { // null
+				return broken("records is no list")
+			}
+			for raw := range rawjson.Elements(value) {
+				page.Records = append(page.Records, raw)
+			}
+		case "next_token":
+			known++
+			if json.Unmarshal(value, &next) != nil {
+				return broken("next_token is no text")
+			}
+		}
 	}
-	for _, m := range []struct {
-		raw  json.RawMessage
-		into any
-	}{{records, &page.Records}, {token, &next}} {
-		if m.raw == nil {
-			continue
-		}
-		if err := json.Unmarshal(m.raw, m.into); err != nil {
-			return Page{}, "", &UnavailableError{path, fmt.Errorf("reading a page: %w", err)}
-		}
+	if known == 0 && (members > 0 || !bytes.HasPrefix(bytes.TrimSpace(body), []byte("{"))) {
+		return broken("it has no records")
 	}
 	return page, next, nil
 }

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
+)
+
+// canned answers with the page that the query's token names.
+type canned map[string][]byte
+
+func (c canned) RoundTrip(req *http.Request) (*http.Response, error) {
+	body := c[req.URL.Query().Get("nextToken")]
+	return &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{}, ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body)),
+	}, nil
+}
+
+// cannedPages are pages of a member's first sleeps.
+func cannedPages(count int) (api canned, size int) {
+	server := sandbox.New(sandbox.Config{Seed: 1, Years: 3, Clock: sandbox.NewClock(opening)})
+	rows := slices.Collect(maps.Values(server.Oracle().Records("sleep", opening)))
+	api = canned{}
+	for i := range count {
+		page := struct {
+			Records []json.RawMessage `json:"records"`
+			Next    string            `json:"next_token,omitempty"`
+		}{Records: rows[i*whoop.PageSize : (i+1)*whoop.PageSize]}
+		token := ""
+		if i > 0 {
+			token = strconv.Itoa(i)
+		}
+		if i < count-1 {
+			page.Next = strconv.Itoa(i + 1)
+		}
+		body, err := json.Marshal(page)
+		if err != nil {
+			panic(err)
+		}
+		api[token] = body
+		size += len(body)
+	}
+	return api, size
+}
+
+// anyToken is a token that is always good.
+type anyToken struct{}
+
+func (anyToken) Token(context.Context) (string, error)         { return "token", nil }
+func (anyToken) Renew(context.Context, string) (string, error) { return "token", nil }
+
+// How fast records go from the answers of the API to standard output, when
+// neither the API nor the pace takes any time: slices of 400 new sleeps.
+func BenchmarkEmit(b *testing.B) {
+	const count = 16
+	api, size := cannedPages(count)
+	out := protocol.NewEmitter(io.Discard)
+	ses := &session{out: out, client: whoop.New(whoop.Config{URL: "http://whoop.invalid", Tokens: anyToken{}, RequestsPerSecond: 1e9, HTTP: api})}
+	rd := &reader{run: &run{session: ses, end: opening}, stream: streams[4]}
+	if err := out.Status(rd.id(), protocol.Started); err != nil {
+		b.Fatal(err)
+	}
+	w := &walk{run: rd.run, collection: sleepCollection, readers: []*reader{rd}}
+	emitted := 0
+	for b.Loop() {
+		var err error
+		if rd.tracker, err = newTracker(state{}, 14*day, false); err != nil {
+			b.Fatal(err)
+		}
+		records, err := w.fetch(b.Context(), slice{opening.Add(-sliceLength), opening})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := rd.readRows(b.Context(), records); err != nil {
+			b.Fatal(err)
+		}
+		emitted += len(records)
+	}
+	b.SetBytes(int64(size))
+	b.ReportMetric(float64(emitted)/b.Elapsed().Seconds(), "records/s")
+}
