@@ -113,8 +113,6 @@ func (t *Table) mayPay(base *table.Table) bool {
 
 // bundles plans a compaction.
 func (t *Table) bundles(set *liveSet, u Upkeep) ([]*bundle, error) {
-	target := t.opts.TargetFileBytes
-	full := target / 4 * 3
 	files := slices.Clone(set.files)
 	// Files of one commit have no order among them. The smallest come last, so
 	// that a stretch of small ones ends where a commit does.
@@ -122,12 +120,40 @@ func (t *Table) bundles(set *liveSet, u Upkeep) ([]*bundle, error) {
 		return cmp.Or(cmp.Compare(a.sequence, b.sequence), -cmp.Compare(a.data.FileSizeBytes(), b.data.FileSizeBytes()),
 			strings.Compare(a.data.FilePath(), b.data.FilePath()))
 	})
-	taken := map[*liveFile]bool{}
+	merged, err := merges(files, t.opts.TargetFileBytes, u, t.alike)
+	if err != nil {
+		return nil, err
+	}
 	var found []*bundle
+	taken := map[*liveFile]bool{}
+	for _, m := range merged {
+		found = append(found, &bundle{files: m})
+		for _, f := range m {
+			taken[f] = true
+		}
+	}
+	var rest []*liveFile
+	for _, f := range files {
+		if !taken[f] {
+			rest = append(rest, f)
+		}
+	}
+	for _, f := range holed(rest, u) {
+		found = append(found, &bundle{files: []*liveFile{f}})
+	}
+	return found, nil
+}
+
+// merges are the files that become one each, tier by tier, the lowest first.
+// alike cuts a stretch into parts that can be merged.
+func merges(files []*liveFile, target int64, u Upkeep, alike func([]*liveFile) ([][]*liveFile, error)) ([][]*liveFile, error) {
+	full := target / 4 * 3
 	tier := int64(tierBytes)
 	if u.Thorough {
 		tier = full
 	}
+	taken := map[*liveFile]bool{}
+	var found [][]*liveFile
 	for ; ; tier *= tierGrowth {
 		tier = min(tier, full)
 		worth := func(files []*liveFile) bool {
@@ -140,19 +166,13 @@ func (t *Table) bundles(set *liveSet, u Upkeep) ([]*bundle, error) {
 			if !worth(stretch) {
 				continue
 			}
-			alike, err := t.alike(stretch)
+			parts, err := alike(stretch)
 			if err != nil {
 				return nil, err
 			}
-			for _, part := range alike {
-				if !worth(part) {
-					continue
-				}
-				for _, bin := range bins(part, target) {
-					if len(bin) == 1 {
-						continue
-					}
-					found = append(found, &bundle{files: bin})
+			for _, part := range slices.DeleteFunc(parts, func(p []*liveFile) bool { return !worth(p) }) {
+				for _, bin := range slices.DeleteFunc(bins(part, target), func(b []*liveFile) bool { return len(b) == 1 }) {
+					found = append(found, bin)
 					for _, f := range bin {
 						taken[f] = true
 					}
@@ -160,25 +180,27 @@ func (t *Table) bundles(set *liveSet, u Upkeep) ([]*bundle, error) {
 			}
 		}
 		if tier == full {
-			break
+			return found, nil
 		}
 	}
-	var holed []*liveFile
+}
+
+// holed are the files to be written anew without their deleted rows.
+func holed(files []*liveFile, u Upkeep) []*liveFile {
+	var found []*liveFile
 	for _, f := range files {
 		var gone int64
 		for _, d := range f.deletes {
 			gone += d.data.Count()
 		}
-		if !taken[f] && gone > 0 && (u.Thorough || gone*foldShare >= f.data.Count()) {
-			holed = append(holed, f)
+		if gone > 0 && (u.Thorough || gone*foldShare >= f.data.Count()) {
+			found = append(found, f)
 		}
 	}
-	if u.Thorough || len(holed) >= tierFiles || size(holed) >= foldBytes {
-		for _, f := range holed {
-			found = append(found, &bundle{files: []*liveFile{f}})
-		}
+	if u.Thorough || len(found) >= tierFiles || size(found) >= foldBytes {
+		return found
 	}
-	return found, nil
+	return nil
 }
 
 func size(files []*liveFile) (bytes int64) {
