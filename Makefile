@@ -46,11 +46,14 @@ fuzz:
 
 # Two virtual years of one member, synced every 15 minutes while everything that
 # can go wrong does. About a quarter of an hour; SOAK_DAYS and SOAK_SEED change it.
+# Then 10,000 syncs of one table, for what it grows to: most of an hour.
 SOAK_DAYS ?= 730
 SOAK_SEED ?= 1
+SOAK_SYNCS ?= 10000
 
 soak:
 	go test -run '^TestSoak$$' -count=1 -timeout 2h -v ./source -soak.days $(SOAK_DAYS) -soak.seed $(SOAK_SEED)
+	go test -run '^TestATableIsAsFastAfterYears$$' -count=1 -timeout 3h -v ./destination/internal/lake -syncs $(SOAK_SYNCS)
 
 # Rows per second and peak memory beside DuckDB's COPY of the same file. Needs Python 3.11.
 bench: build engines
