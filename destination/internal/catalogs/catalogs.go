@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,6 +30,8 @@ type Config struct {
 	// Path is the database file of a sqlite catalog, absolute. Empty:
 	// catalog.db in the warehouse.
 	Path string `json:"path,omitempty"`
+	// URI is where a postgres catalog's database is, and who we are there.
+	URI string `json:"uri,omitempty"`
 }
 
 // JSONSchema shows the kinds of catalog as Airbyte's forms want alternatives.
@@ -39,10 +42,17 @@ func (Config) JSONSchema() *jsonschema.Schema {
 		Type: "string", Title: "Database file", Extras: map[string]any{"order": 1},
 		Description: "Absolute path of the SQLite database. Default: catalog.db in the warehouse.",
 	})
+	postgres := jsonschema.NewProperties()
+	postgres.Set("type", &jsonschema.Schema{Type: "string", Const: "postgres", Extras: map[string]any{"order": 0}})
+	postgres.Set("uri", &jsonschema.Schema{
+		Type: "string", Title: "Connection URI", Extras: map[string]any{"order": 1, "airbyte_secret": true},
+		Description: "postgres://user:password@host:port/database, with libpq's options behind a question mark.",
+	})
 	return &jsonschema.Schema{
 		Type: "object",
 		OneOf: []*jsonschema.Schema{
 			{Type: "object", Title: "SQLite file", Properties: sqlite, Required: []string{"type"}},
+			{Type: "object", Title: "PostgreSQL", Properties: postgres, Required: []string{"type", "uri"}},
 		},
 	}
 }
@@ -53,8 +63,13 @@ func (Config) JSONSchema() *jsonschema.Schema {
 type kind func(ctx context.Context, cfg Config, warehouse *url.URL, create bool) (*Catalog, error)
 
 var kinds = map[string]kind{
-	"sqlite": openSQLite,
+	"postgres": openPostgres,
+	"sqlite":   openSQLite,
 }
+
+// catalogName is stored with every row of a SQL catalog. It is the name
+// PyIceberg's SqlCatalog("default", …) looks for.
+const catalogName = "default"
 
 // ErrNone is the cause of [OpenExisting]'s error when nothing has been
 // written to the warehouse yet.
@@ -148,6 +163,26 @@ func (c *Catalog) adopt(t *table.Table) *table.Table {
 
 // Close releases the catalog's connections.
 func (c *Catalog) Close() error { return c.close() }
+
+// makeUsersDir makes a directory of the user's choice.
+func makeUsersDir(dir string) error {
+	dir = filepath.FromSlash(dir)
+	if err := makeDirs(dir); err != nil {
+		return configError(err, "The directory %s cannot be made: %v. Make the one above it writable for this program's user (uid %d), or give another.", dir, err, os.Getuid())
+	}
+	return nil
+}
+
+// noLake says that place, to which a key of the configuration led, holds no
+// catalog.
+func noLake(warehouse *url.URL, place, key string, cause error) error {
+	return configError(errors.Join(ErrNone, cause),
+		"There is no lake at %s yet: %s does not hold a catalog. Run write first, or correct the configuration's %q.", warehouse, place, key)
+}
+
+func transientError(cause error, format string, args ...any) error {
+	return &protocol.Error{Kind: protocol.TransientError, Message: fmt.Sprintf(format, args...), Err: cause}
+}
 
 func configError(cause error, format string, args ...any) error {
 	return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(format, args...), Err: cause}

@@ -22,9 +22,12 @@ import (
 
 var schema = iceberg.NewSchema(0, iceberg.NestedField{ID: 1, Name: "id", Type: iceberg.PrimitiveTypes.Int64})
 
-func openAt(t *testing.T, warehouse string) *Catalog {
+// sqliteFile is the catalog that needs no server.
+var sqliteFile = Config{Type: "sqlite"}
+
+func openWith(t *testing.T, cfg Config, warehouse string) *Catalog {
 	t.Helper()
-	cat, err := Open(t.Context(), Config{Type: "sqlite"}, warehouse)
+	cat, err := Open(t.Context(), cfg, warehouse)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +41,7 @@ func openAt(t *testing.T, warehouse string) *Catalog {
 
 func TestOpenMakesTheWarehouse(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a b", "läke%20")
-	cat := openAt(t, "file://"+strings.NewReplacer("%", "%25", " ", "%20").Replace(dir))
+	cat := openWith(t, sqliteFile, "file://"+strings.NewReplacer("%", "%25", " ", "%20").Replace(dir))
 	if err := cat.CreateNamespace(t.Context(), table.Identifier{"ns"}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +104,7 @@ func TestWhatCannotBeOpenedNamesTheRemedy(t *testing.T) {
 		warehouse string
 		want      string
 	}{
-		"unknown kind":        {Config{Type: "nessie"}, "file://" + dir, `"catalog.type" is "nessie". The catalogs there are: sqlite.`},
+		"unknown kind":        {Config{Type: "nessie"}, "file://" + dir, `"catalog.type" is "nessie". The catalogs there are: postgres, sqlite.`},
 		"no kind":             {Config{}, "file://" + dir, `"catalog.type" is ""`},
 		"relative path":       {Config{Type: "sqlite", Path: "x.db"}, "file://" + dir, `"catalog.path" is "x.db". It must be an absolute path.`},
 		"other storage":       {Config{Type: "sqlite"}, "s3://bucket/lake", `"warehouse" is "s3://bucket/lake". It must be file:/// and the absolute path of a directory`},
@@ -182,9 +185,11 @@ func TestLookingMakesNothing(t *testing.T) {
 	}
 }
 
-func TestLookingFindsWhatWasWritten(t *testing.T) {
+func TestLookingFindsWhatWasWritten(t *testing.T) { lookingFindsWhatWasWritten(t, sqliteFile) }
+
+func lookingFindsWhatWasWritten(t *testing.T, cfg Config) {
 	warehouse := "file://" + t.TempDir()
-	cat := openAt(t, warehouse)
+	cat := openWith(t, cfg, warehouse)
 	if err := cat.CreateNamespace(t.Context(), table.Identifier{"ns"}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +197,7 @@ func TestLookingFindsWhatWasWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // while the writer is there, and with another reader
-		look, err := OpenExisting(t.Context(), Config{Type: "sqlite"}, warehouse)
+		look, err := OpenExisting(t.Context(), cfg, warehouse)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -208,8 +213,10 @@ func TestLookingFindsWhatWasWritten(t *testing.T) {
 
 // Whoever commits on a table that has moved on is told so in a way that can be
 // acted on, and what the other did stays.
-func TestAStaleCommitIsRefusedForCertain(t *testing.T) {
-	cat := openAt(t, "file://"+t.TempDir())
+func TestAStaleCommitIsRefusedForCertain(t *testing.T) { staleCommitIsRefusedForCertain(t, sqliteFile) }
+
+func staleCommitIsRefusedForCertain(t *testing.T, cfg Config) {
+	cat := openWith(t, cfg, "file://"+t.TempDir())
 	id := table.Identifier{"ns", "t"}
 	if err := cat.CreateNamespace(t.Context(), id[:1], nil); err != nil {
 		t.Fatal(err)
@@ -236,13 +243,15 @@ func TestAStaleCommitIsRefusedForCertain(t *testing.T) {
 
 // Opening, making namespaces and making tables all at once, as several
 // processes do, ends with one of each.
-func TestManyOpenAtOnce(t *testing.T) {
+func TestManyOpenAtOnce(t *testing.T) { manyOpenAtOnce(t, sqliteFile) }
+
+func manyOpenAtOnce(t *testing.T, cfg Config) {
 	warehouse := "file://" + t.TempDir()
 	var all sync.WaitGroup
 	made := make(chan error, 8)
 	for range cap(made) {
 		all.Go(func() {
-			cat, err := Open(t.Context(), Config{Type: "sqlite"}, warehouse)
+			cat, err := Open(t.Context(), cfg, warehouse)
 			if err != nil {
 				t.Error(err)
 				return

@@ -15,13 +15,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
-
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
-
-// catalogName is stored with every row of a SQL catalog. It is the name
-// PyIceberg's SqlCatalog("default", …) looks for.
-const catalogName = "default"
 
 func openSQLite(ctx context.Context, cfg Config, warehouse *url.URL, create bool) (*Catalog, error) {
 	file := cfg.Path
@@ -29,13 +23,13 @@ func openSQLite(ctx context.Context, cfg Config, warehouse *url.URL, create bool
 		file = filepath.Join(filepath.FromSlash(warehouse.Path), "catalog.db")
 	}
 	if create {
-		for _, dir := range []string{filepath.FromSlash(warehouse.Path), filepath.Dir(file)} {
-			if err := makeDirs(dir); err != nil {
-				return nil, configError(err, "The directory %s cannot be made: %v. Make the one above it writable for this program's user (uid %d), or give another.", dir, err, os.Getuid())
+		for _, dir := range []string{warehouse.Path, filepath.Dir(file)} {
+			if err := makeUsersDir(dir); err != nil {
+				return nil, err
 			}
 		}
 	} else if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-		return nil, noLake(warehouse, file, err)
+		return nil, noLake(warehouse, file, "warehouse", err)
 	}
 	db, err := sql.Open("sqlite", sqliteDSN(file, create))
 	if err != nil {
@@ -55,7 +49,7 @@ func openSQLite(ctx context.Context, cfg Config, warehouse *url.URL, create bool
 			return nil, classify(err)
 		}
 		if tables == 0 {
-			return nil, noLake(warehouse, file, nil)
+			return nil, noLake(warehouse, file, "warehouse", nil)
 		}
 	}
 	cat, err := sqlcat.NewCatalog(catalogName, db, sqlcat.SQLite, iceberg.Properties{
@@ -88,11 +82,6 @@ func sqliteDSN(file string, create bool) string {
 	return "file:" + (&url.URL{Path: file}).EscapedPath() + "?" + query.Encode()
 }
 
-func noLake(warehouse *url.URL, file string, cause error) error {
-	return configError(errors.Join(ErrNone, cause),
-		"There is no lake at %s yet: %s does not hold a catalog. Run write first, or correct the configuration's \"warehouse\".", warehouse, file)
-}
-
 // sqliteError finds the remedy for an error of the database; other errors are
 // returned as they are. Codes: https://sqlite.org/rescode.html.
 func sqliteError(file string, err error) error {
@@ -103,21 +92,13 @@ func sqliteError(file string, err error) error {
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		// The statement was not run, or its transaction was rolled back.
-		return &protocol.Error{
-			Kind:    protocol.TransientError,
-			Message: fmt.Sprintf("The catalog %s is locked by another program. Try again when that one has finished.", file),
-			Err:     fmt.Errorf("%w: %w", table.ErrCommitFailed, err),
-		}
+		return transientError(fmt.Errorf("%w: %w", table.ErrCommitFailed, err), "The catalog %s is locked by another program. Try again when that one has finished.", file)
 	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT:
 		return configError(err, "The catalog %s is not a sound SQLite database. Restore it from a copy, or move it away and start anew.", file)
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
 		return configError(err, "The catalog %s cannot be opened for writing. Make it and its directory writable for this program's user (uid %d).", file, os.Getuid())
 	case sqlite3.SQLITE_FULL:
-		return &protocol.Error{
-			Kind:    protocol.TransientError,
-			Message: fmt.Sprintf("The disk that holds the catalog %s is full. Free space, then start again.", file),
-			Err:     err,
-		}
+		return transientError(err, "The disk that holds the catalog %s is full. Free space, then start again.", file)
 	}
 	return err
 }
