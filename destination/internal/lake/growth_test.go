@@ -14,7 +14,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 )
 
-var syncs = flag.Int("syncs", 130, "how many syncs TestATableIsAsFastAfterYears makes of each table")
+var syncs = flag.Int("syncs", 70, "how many syncs TestATableIsAsFastAfterYears makes of each table")
 
 // sizes are what a table is made of.
 type sizes struct {
