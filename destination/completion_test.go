@@ -51,7 +51,8 @@ func TestCompletion(t *testing.T) {
 		},
 
 		{
-			"COMPLETE proves a refresh", ending{refreshes: true, generations: true, status: protocol.Complete, anyStatus: true},
+			"COMPLETE proves a refresh",
+			ending{refreshes: true, generations: true, status: protocol.Complete, anyStatus: true},
 			map[Completion]want{strict: {everything, false}},
 		},
 		{
