@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
@@ -74,7 +75,7 @@ func BenchmarkEmit(b *testing.B) {
 	emitted := 0
 	for b.Loop() {
 		var err error
-		if rd.tracker, err = newTracker(state{}, 14*day, false); err != nil {
+		if rd.tracker, err = newTracker(state{}, 14*day, false, time.Time{}); err != nil {
 			b.Fatal(err)
 		}
 		records, err := w.fetch(b.Context(), slice{opening.Add(-sliceLength), opening})

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -41,10 +40,6 @@ func (rd *reader) begin(states []protocol.State) (due bool, err error) {
 		}
 	}
 	st, known := parseState(raw)
-	if known && rd.start.Before(st.Start) {
-		rd.out.Logger().Info("start_date was set earlier: the stream starts over", "stream", rd.name)
-		known = false
-	}
 	if !known {
 		st = state{Start: rd.start, WindowStart: rd.start, Walked: rd.end}
 	}
@@ -57,12 +52,17 @@ func (rd *reader) begin(states []protocol.State) (due bool, err error) {
 		rd.setLast(raw)
 	}
 	every := time.Duration(rd.ReconcileEveryDays) * 24 * time.Hour
-	full := known && (st.Anew || every > 0 && rd.end.Sub(st.Walked) >= every)
+	earlier := rd.start.Before(st.Start)
+	full := known && (earlier || st.Anew || every > 0 && rd.end.Sub(st.Walked) >= every)
 	rd.first, rd.from = st.Start, st.Start
+	if earlier {
+		rd.out.Logger().Info("start_date was set earlier: the stream is read from there", "stream", rd.name)
+		rd.first, rd.from = rd.start, rd.start
+	}
 	if known && !full {
 		rd.from = st.WindowStart
 	}
-	rd.tracker, err = newTracker(st, time.Duration(rd.LookbackDays)*24*time.Hour, full)
+	rd.tracker, err = newTracker(st, time.Duration(rd.LookbackDays)*24*time.Hour, full, rd.first)
 	return err == nil, err
 }
 
@@ -238,7 +238,10 @@ func (rd *reader) resolve(ctx context.Context, f finding) error {
 		return rd.emit(r.raw)
 	case r == nil:
 		now := rd.client.Now()
-		return rd.emit(tombstone(rd.key, f.key, cmp.Or(updated, now), now))
+		if updated.Before(now) { // a run that was killed may have emitted a newer version than the state knows
+			updated = now
+		}
+		return rd.emit(tombstone(rd.key, f.key, updated, now))
 	}
 	return nil
 }

@@ -105,9 +105,9 @@ func at(path, key string) string {
 	return strings.Replace(path, "{}", url.PathEscape(strings.Trim(key, `"`)), 1)
 }
 
-// tombstone is the record that says that another one is gone. It has a cursor,
-// by which a destination orders the versions of a row: that of the version it
-// deletes, if it is known, or now. A later cursor could outlive the row's return.
+// tombstone is the record that says that another one is gone. It has a cursor of
+// its own: a destination orders the versions of a row by it, and one without
+// would be older than the row it deletes.
 func tombstone(field, key string, updated, now time.Time) json.RawMessage {
 	return json.RawMessage(fmt.Sprintf(`{%q:%s,%q:%q,%q:%q}`, field, key,
 		cursor, updated.UTC().Format(time.RFC3339Nano), deletedAt, now.UTC().Format(time.RFC3339Nano)))

@@ -439,8 +439,8 @@ func (s *soak) put(stream string, data json.RawMessage) {
 func (s *soak) judge() {
 	walked := fmt.Appendf(nil, `"walked":%q`, s.clock.Now().Format(time.RFC3339Nano))
 	for _, st := range streams {
-		if st.incremental() && !bytes.Contains(s.last[st.name], walked) {
-			return
+		if st.incremental() && (!bytes.Contains(s.last[st.name], walked) || bytes.Contains(s.last[st.name], []byte(`"anew":true`))) {
+			return // or too much had changed: the next sync brings it
 		}
 	}
 	s.figure.walks++

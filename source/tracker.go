@@ -22,6 +22,7 @@ type tracker struct {
 
 	// The rest is for a full walk.
 	full  bool
+	since time.Time       // when the stream began so far: what is older is new to it
 	anew  bool            // every row is emitted
 	begun json.RawMessage // the state to go back to if it is interrupted
 	left  sketch          // the old rows that have not come yet
@@ -29,12 +30,14 @@ type tracker struct {
 }
 
 // newTracker starts from a state, or afresh when the state is zero. Full means
-// that the sync will read from the beginning of the stream.
-func newTracker(s state, lookback time.Duration, full bool) (*tracker, error) {
+// that the sync will read from the beginning of the stream, which may then lie
+// before that of the state.
+func newTracker(s state, lookback time.Duration, full bool, start time.Time) (*tracker, error) {
 	t := &tracker{
 		lookback: lookback, state: s, recent: map[string]*entry{}, passed: map[string]uint64{},
-		from: s.WindowStart, full: full, anew: full && s.Anew,
+		from: s.WindowStart, full: full, since: s.Start, anew: full && s.Anew,
 	}
+	t.state.Start = start
 	for _, e := range s.Recent {
 		t.recent[e.key] = &e
 	}
@@ -65,10 +68,14 @@ func (t *tracker) consider(r record) bool {
 		return false
 	case r.time.Before(t.from):
 		t.passed[r.key] = r.hash
-		if t.full {
-			t.left.remove(r.element())
-			t.fresh.add(r.element())
+		if !t.full {
+			return false
 		}
+		t.fresh.add(r.element())
+		if r.time.Before(t.since) {
+			return true
+		}
+		t.left.remove(r.element())
 		return t.anew
 	default:
 		t.note(r)
@@ -182,8 +189,8 @@ func (t *tracker) oldFindings() (list []finding, complete bool) {
 }
 
 // resolve settles a finding with the row that WHOOP has under its key, or nil,
-// and tells whether that row is to be emitted. A row that is gone has been
-// replaced at the instant returned, if that is known.
+// and tells whether that row is to be emitted. Of a row that is gone it tells
+// when the version in the state was made, if that is known.
 func (t *tracker) resolve(f finding, r *record) (emit bool, updated time.Time) {
 	if !f.old {
 		e := t.recent[f.key]

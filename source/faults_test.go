@@ -1,0 +1,336 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"math/rand/v2"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
+)
+
+// Whatever WHOOP does, once it is over the next full walk ends with the truth.
+func TestNoScenarioLosesAnything(t *testing.T) {
+	for i, sc := range sandbox.Scenarios() {
+		if sc.Ends || sc.Profile.Consent != "" || len(sc.Profile.WithheldScopes) > 0 {
+			continue // no client can go on, or it is about a consent
+		}
+		t.Run(sc.Name, func(t *testing.T) {
+			t.Parallel()
+			mode := []string{request, derive}[i%2]
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, sandbox.Config{Seed: 4, Years: 1}, map[string]any{"drilldowns": mode, "start_date": opening.Add(-30 * day).Format(time.RFC3339)})
+				all := catalog(t, protocol.Incremental)
+				w.sync(all)
+				if err := w.server.Play(sc); err != nil {
+					t.Fatal(err)
+				}
+				w.config["start_date"] = opening.Add(-60 * day).Format(time.RFC3339) // so that there are pages to read
+				for range 3 {
+					w.clock.Advance(time.Hour)
+					w.keep(w.read(all).Messages)
+				}
+				if err := w.server.Play(sandbox.Scenario{}); err != nil {
+					t.Fatal(err)
+				}
+				w.clock.Advance(8 * day)
+				w.sync(all)
+				w.sync(all) // where everything had changed, it comes now
+				w.wantTruthSince(opening.Add(-60 * day))
+			})
+		})
+	}
+}
+
+// wantTruthSince compares the tables with what is true of what began at an
+// instant or later.
+func (w *world) wantTruthSince(first time.Time) {
+	w.t.Helper()
+	for _, s := range streams {
+		if !s.incremental() {
+			continue
+		}
+		want := map[string]string{}
+		for key, raw := range w.server.Oracle().Records(s.name, w.clock.Now()) {
+			r, err := parseRecord(raw, s.key)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			if !r.time.Before(first) {
+				want[key] = string(raw)
+			}
+		}
+		got := map[string]string{}
+		for key, raw := range w.tables[s.name] {
+			got[key] = string(raw)
+		}
+		wantEqual(w.t, s.name, got, want)
+	}
+}
+
+// A full refresh has no later sync that looks again: a record that vanishes
+// between two pages must not take another one with it.
+func TestFullRefreshReadsAgainWhatMovedUnderIt(t *testing.T) {
+	for name, e := range map[string]sandbox.Event{
+		"delete": {Do: sandbox.Delete, Stream: "workout", Age: sandbox.Duration(2 * day)},
+		"insert": {Do: sandbox.Insert, Stream: "workout", Age: sandbox.Duration(2 * day)},
+		"move":   {Do: sandbox.Edit, Stream: "workout", Age: sandbox.Duration(2 * day), Shift: sandbox.Duration(-90 * day)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, sandbox.Config{Seed: 4, Years: 1}, nil)
+				e.After = sandbox.Duration(45 * time.Second) // after some pages
+				if err := w.server.Play(sandbox.Scenario{Profile: sandbox.Profile{Tick: sandbox.Duration(5 * time.Second)}, Events: []sandbox.Event{e}}); err != nil {
+					t.Fatal(err)
+				}
+				before := w.server.Oracle().Records("workout", w.clock.Now())
+				r := w.read(catalog(t, protocol.FullRefresh, "workout"))
+				after := w.server.Oracle().Records("workout", w.clock.Now())
+				got := map[string]bool{}
+				for _, data := range r.Records(protocol.StreamID{Name: "workout"}) {
+					key, _ := keyIn(t, "workout", data)
+					got[key] = true
+				}
+				for key := range after {
+					if before[key] != nil && !got[key] {
+						t.Errorf("workout %s was there all the time and is missing", key)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Slices whose pages do not lead on are halved until they fit.
+func TestPagesThatLeadNowhereAreNotNeeded(t *testing.T) {
+	for name, profile := range map[string]sandbox.Profile{
+		"repeated": {RepeatedToken: true},
+		"expired":  {PageTokenTTL: sandbox.Duration(time.Nanosecond)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, sandbox.Config{Seed: 4, Years: 2, Profile: profile}, nil)
+				w.sync(catalog(t, protocol.Incremental))
+				w.wantTruth()
+			})
+		})
+	}
+}
+
+// A nap that becomes a sleep gives its cycle a second one; WHOOP shows one.
+func TestCycleShowsOneOfItsSleeps(t *testing.T) {
+	for _, mode := range []string{request, derive} {
+		t.Run(mode, func(t *testing.T) {
+			w := young(t, 4, 60, map[string]any{"drilldowns": mode})
+			chosen := catalog(t, protocol.Incremental, "sleep_for_cycle")
+			w.sync(chosen)
+			flips, err := sandbox.Named("nap-flips")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.server.Play(flips); err != nil {
+				t.Fatal(err)
+			}
+			several := false
+			for range 5 {
+				w.clock.Advance(40 * time.Minute)
+				w.sync(chosen)
+				w.wantTruth("sleep_for_cycle")
+				mains := 0
+				for _, raw := range w.server.Oracle().Records("sleep", w.clock.Now()) {
+					if r, err := parseRecord(raw, "id"); err == nil && !r.nap {
+						mains++
+					}
+				}
+				several = several || mains > len(w.tables["sleep_for_cycle"])
+			}
+			if !several {
+				t.Error("no cycle had two sleeps")
+			}
+		})
+	}
+}
+
+func TestWaitsRepeatTheLastStates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, sandbox.Config{Seed: 1, Years: 1}, nil)
+		all := catalog(t, protocol.Incremental)
+		w.sync(all)
+		if err := w.server.SetProfile(sandbox.Profile{RequestsPerMinute: 4, RequestsPerDay: -1}); err != nil {
+			t.Fatal(err)
+		}
+		w.clock.Advance(day)
+		r := w.read(all)
+		limited, repeated := 0, 0
+		last := map[string]string{}
+		for _, raw := range w.states {
+			s, err := protocol.ParseState(raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			last[s.Stream.Name] = string(s.StreamState())
+		}
+		for i, m := range r.Messages {
+			if m.Type == "STATE" {
+				s, err := protocol.ParseState(m.State)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if raw := string(s.StreamState()); last[s.Stream.Name] == raw {
+					repeated++
+				} else {
+					last[s.Stream.Name] = raw
+				}
+			}
+			if m.Trace == nil || m.Trace.StreamStatus == nil || len(m.Trace.StreamStatus.Reasons) == 0 {
+				continue
+			}
+			limited++
+			name := m.Trace.StreamStatus.Stream.Name
+			if last[name] != "" && r.Messages[i+1].Type != "STATE" {
+				t.Errorf("%s waits without a state: %s", name, r.Messages[i+1].Raw)
+			}
+		}
+		if limited == 0 || repeated < limited {
+			t.Errorf("%d reports of a wait, %d states repeated", limited, repeated)
+		}
+	})
+}
+
+// A run may emit a version and die before its state goes out. The tombstone of
+// the row must win against that version, too.
+func TestTombstoneIsNewerThanWhatAKilledRunSaid(t *testing.T) {
+	w := young(t, 4, 60, nil)
+	workouts := catalog(t, protocol.Incremental, "workout")
+	w.sync(workouts)
+	happen := func(deed sandbox.Deed) json.RawMessage {
+		w.clock.Advance(time.Minute)
+		if err := w.server.Schedule(sandbox.Event{Do: deed, Stream: "workout", Age: sandbox.Duration(2 * day)}); err != nil {
+			t.Fatal(err)
+		}
+		w.clock.Advance(time.Minute)
+		records := w.read(workouts).Records(protocol.StreamID{Name: "workout"})
+		if len(records) != 1 {
+			t.Fatalf("%d records of one event", len(records))
+		}
+		return records[0]
+	}
+	said, tombstone := happen(sandbox.Rescore), happen(sandbox.Delete) // neither state is kept
+	var version, grave struct {
+		ID      string    `json:"id"`
+		Updated time.Time `json:"updated_at"`
+		Deleted time.Time `json:"_ab_cdc_deleted_at"`
+	}
+	for raw, into := range map[*json.RawMessage]any{&said: &version, &tombstone: &grave} {
+		if err := json.Unmarshal(*raw, into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if grave.ID != version.ID || grave.Deleted.IsZero() || !grave.Updated.After(version.Updated) {
+		t.Errorf("the tombstone %s is no newer than %s", tombstone, said)
+	}
+}
+
+// A few minutes back are between two machines of WHOOP; a state is not of the
+// future for that.
+func TestClockThatGoesBackALittleStopsNothing(t *testing.T) {
+	w := young(t, 1, 40, nil)
+	all := catalog(t, protocol.Incremental)
+	w.sync(all)
+	w.clock.Advance(-10 * time.Minute)
+	w.sync(all)
+	w.clock.Advance(3 * time.Hour)
+	w.sync(all)
+	w.wantTruth()
+}
+
+// The real program, its token file, and kill -9.
+func TestKilledProcessesLoseNothing(t *testing.T) {
+	program, err := exec.LookPath("source")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := young(t, 6, 60, nil)
+	server := httptest.NewServer(w.server)
+	defer server.Close()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "tokens.json")
+	consent := func() {
+		issued := w.server.Issue()
+		raw, err := json.Marshal(tokens.Credentials{ClientID: "sandbox-client", ClientSecret: "sandbox-secret", AccessToken: issued.AccessToken, RefreshToken: issued.RefreshToken})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	consent()
+	w.config["credentials"] = map[string]any{"auth_type": authFile, "path": path}
+	w.config["api_url"] = server.URL
+	all := catalog(t, protocol.Incremental)
+	rng := rand.New(rand.NewPCG(6, 6))
+	kills, lost := 0, 0
+	read := func(mercy time.Duration) *protocoltest.Run {
+		states := w.states
+		if states == nil {
+			states = []json.RawMessage{}
+		}
+		r := &protocoltest.Run{Args: []string{"read", "--config", protocoltest.File(t, w.config), "--catalog", protocoltest.File(t, all), "--state", protocoltest.File(t, states)}}
+		var stdout, stderr bytes.Buffer
+		cmd := exec.Command(program, r.Args...)
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if mercy > 0 {
+			time.AfterFunc(mercy, func() { cmd.Process.Kill() }) //nolint:errcheck // it may be over
+		}
+		_ = cmd.Wait() // the code tells
+		r.Code, r.Stdout, r.Stderr = cmd.ProcessState.ExitCode(), stdout.Bytes(), stderr.Bytes()
+		r.Check(t)
+		if r.Code < 0 {
+			kills++
+		}
+		for _, e := range r.Errors() {
+			if strings.Contains(e.Message, "refresh token") {
+				lost++ // between WHOOP's answer and the file: nothing can help
+				consent()
+			}
+		}
+		w.keep(r.Messages)
+		return r
+	}
+	took := time.Now()
+	read(0)
+	most := max(time.Since(took), 40*time.Millisecond)
+	for range 15 {
+		w.clock.Advance(2 * time.Hour) // the access token dies
+		read(time.Millisecond + time.Duration(rng.Int64N(int64(most))))
+	}
+	w.clock.Advance(8 * day)
+	for range 3 {
+		if r := read(0); r.Code == 0 {
+			break
+		}
+	}
+	w.wantTruth()
+	if a := w.server.Audit(); a.SpentReplays > 2*lost || lost > kills {
+		t.Errorf("%d spent tokens sent again, %d connections lost, %d kills", a.SpentReplays, lost, kills)
+	}
+	if files, err := os.ReadDir(dir); err != nil || !slices.ContainsFunc(files, func(f os.DirEntry) bool { return f.Name() == "tokens.json" }) {
+		t.Errorf("the token file is gone (%v)", err)
+	}
+	t.Logf("%d kills, %d connections lost", kills, lost)
+}
