@@ -55,8 +55,10 @@ soak:
 	go test -run '^TestSoak$$' -count=1 -timeout 2h -v ./source -soak.days $(SOAK_DAYS) -soak.seed $(SOAK_SEED)
 	go test -run '^TestATableIsAsFastAfterYears$$' -count=1 -timeout 3h -v ./destination/internal/lake -syncs $(SOAK_SYNCS)
 
-# Rows per second and peak memory beside DuckDB's COPY of the same file. Needs Python 3.11.
+# What a sync of the source costs; then rows per second and peak memory of the
+# destination beside DuckDB's COPY of the same file. Needs Python 3.11.
 bench: build engines
+	go run ./acceptance/bench/source
 	go run ./acceptance/bench
 
 # Whole-system tests: the pipe, crashes, containers, other engines. Needs Python 3.11 and podman or docker.

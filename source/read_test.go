@@ -5,9 +5,11 @@ import (
 	"cmp"
 	"encoding/json"
 	"maps"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -157,25 +159,54 @@ func requests(s *sandbox.Server) int {
 	return n
 }
 
-func TestBackfillOfYearsIsCheap(t *testing.T) {
+// Under WHOOP's documented limits, with answers that take their time.
+func TestBackfillOfFiveYearsIsCheapAndKeepsThePace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, sandbox.Config{Seed: 5, Years: 3}, nil)
+		w := newWorld(t, sandbox.Config{Seed: 5, Years: 5, RequestsPerMinute: 100, RequestsPerDay: 10_000}, map[string]any{"requests_per_second": 2})
+		slow := &slowly{inProcess{w.server}, 900 * time.Millisecond, sync.Mutex{}, nil}
+		w.source.http = slow
+		began := time.Now()
 		w.sync(catalog(t, protocol.Incremental, "cycles", "recovery", "sleep", "workout"))
-		records := 0
-		for _, rows := range w.tables {
-			records += len(rows)
+		w.wantTruth("cycles", "recovery", "sleep", "workout")
+		if n := requests(w.server); n > 300 {
+			t.Errorf("%d requests, want at most 300", n)
 		}
-		if n := requests(w.server); n > records/25+20 {
-			t.Errorf("%d requests for %d records", n, records)
+		if n := w.server.Audit().RateLimited; n > 3 {
+			t.Errorf("%d requests were refused, want at most 3", n)
+		}
+		for i, first := range slow.sent {
+			if i+4 < len(slow.sent) && slow.sent[i+4].Sub(first) < 2*time.Second {
+				t.Fatalf("more than 4 requests in the 2 s from %v", first)
+			}
+		}
+		if took := time.Since(began); took > 4*time.Minute {
+			t.Errorf("it took %v, though several requests can be under way", took)
 		}
 	})
+}
+
+// slowly takes its time for each answer.
+type slowly struct {
+	http.RoundTripper
+	latency time.Duration
+
+	mu   sync.Mutex
+	sent []time.Time
+}
+
+func (s *slowly) RoundTrip(req *http.Request) (*http.Response, error) {
+	s.mu.Lock()
+	s.sent = append(s.sent, time.Now())
+	s.mu.Unlock()
+	time.Sleep(s.latency)
+	return s.RoundTripper.RoundTrip(req)
 }
 
 // Whatever state a destination kept last, the sync that resumes from it ends
 // with the truth.
 func TestResumesFromEveryState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, sandbox.Config{Seed: 2, Years: 2}, nil)
+		w := newWorld(t, sandbox.Config{Seed: 2, Years: 4}, nil)
 		chosen := []string{"recovery_for_cycle", "sleep_for_cycle", "workout"}
 		first := w.read(catalog(t, protocol.Incremental, chosen...))
 		states := 0
@@ -193,7 +224,7 @@ func TestResumesFromEveryState(t *testing.T) {
 			}
 		}
 		if states < 2*len(chosen) {
-			t.Errorf("%d states of a two-year backfill of %d streams, want one for each year", states, len(chosen))
+			t.Errorf("%d states of a four-year backfill of %d streams, want one for each slice", states, len(chosen))
 		}
 	})
 }

@@ -42,9 +42,10 @@ func parseRecord(raw json.RawMessage, field string) (record, error) {
 			continue
 		}
 		instant := func(into *time.Time) bool {
-			if err == nil {
-				*into, err = parseTime(value)
+			if terr := into.UnmarshalJSON(value); terr != nil {
+				err = terr
 			}
+			*into = into.UTC()
 			return true
 		}
 		switch string(name) {
@@ -86,11 +87,6 @@ func parseRecord(raw json.RawMessage, field string) (record, error) {
 	}
 	r.updated = r.updated.Add(time.Microsecond - 1).Truncate(time.Microsecond)
 	return r, nil
-}
-
-func parseTime(value []byte) (time.Time, error) {
-	t, err := time.Parse(time.RFC3339, strings.Trim(string(value), `"`))
-	return t.UTC(), err
 }
 
 // fingerprint tells versions of a record apart. WHOOP does not promise that

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strconv"
@@ -208,13 +207,29 @@ func (s *sketch) UnmarshalText(text []byte) error {
 // packKey makes 16 bytes of a key, which is JSON. WHOOP's are integers and
 // UUIDs; this is where one of another kind is refused.
 func packKey(key string) (packed packedKey, err error) {
-	if n, err := strconv.ParseUint(key, 10, 63); err == nil {
+	if !strings.HasPrefix(key, `"`) {
+		n, err := strconv.ParseUint(key, 10, 63)
+		if err != nil || strconv.FormatUint(n, 10) != key {
+			return packed, fmt.Errorf("%s is neither a number nor a UUID", key)
+		}
 		binary.BigEndian.PutUint64(packed[8:], n)
 		return packed, nil
 	}
-	digits := strings.ReplaceAll(strings.Trim(key, `"`), "-", "")
-	if n, err := hex.Decode(packed[:], []byte(digits)); err != nil || n != len(packed) || unpackKey(packed) != key {
-		return packed, fmt.Errorf("%s is neither a number nor a UUID", key)
+	const form = `"xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"`
+	digits := 0
+	for i := range len(key) {
+		c := key[i]
+		digit := strings.IndexByte("0123456789abcdef", c)
+		if len(key) != len(form) || digit < 0 && c != form[i] || digit >= 0 && form[i] != 'x' {
+			return packed, fmt.Errorf("%s is neither a number nor a UUID", key)
+		}
+		if digit >= 0 {
+			packed[digits/2] = packed[digits/2]<<4 | byte(digit)
+			digits++
+		}
+	}
+	if binary.BigEndian.Uint64(packed[:]) == 0 { // it would come back as a number
+		return packed, fmt.Errorf("%s is no UUID of a record", key)
 	}
 	return packed, nil
 }

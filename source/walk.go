@@ -27,8 +27,9 @@ type walk struct {
 type slice struct{ from, to time.Time }
 
 const (
-	// sliceLength makes slices of about 15 pages of each collection.
-	sliceLength = 365 * 24 * time.Hour
+	// sliceLength makes slices of about 45 pages of each collection, half a minute
+	// of work. Shorter ones would have more pages that are not full.
+	sliceLength = 3 * 365 * 24 * time.Hour
 	// requestedSlice is for slices with a request for each record: a few minutes
 	// of work, which a spent quota can cost at most.
 	requestedSlice = 30 * 24 * time.Hour
@@ -225,7 +226,7 @@ func keyOf(collection string) string {
 }
 
 // findOldest returns when the member's history begins, as far as is known, or
-// guessed within a factor of two, up to 32 years. It spares empty slices;
+// guessed within a factor of two, up to 48 years. It spares empty slices;
 // nothing else depends on it.
 func (r *run) findOldest(ctx context.Context, collection string, readers []*reader) (time.Time, error) {
 	var oldest time.Time
@@ -240,8 +241,8 @@ func (r *run) findOldest(ctx context.Context, collection string, readers []*read
 	if !oldest.IsZero() {
 		return oldest, nil
 	}
-	for years := range 6 {
-		guess := r.end.Add(-sliceLength << years)
+	for doubled := range 5 {
+		guess := r.end.Add(-sliceLength << doubled)
 		more, err := r.client.Any(ctx, collection, guess)
 		if err != nil {
 			return oldest, err
