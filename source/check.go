@@ -27,6 +27,7 @@ func (s *source) Check(ctx context.Context, raw json.RawMessage, out *protocol.E
 		return err
 	}
 	var findings []string
+	var narrow bool // the consent
 	kind := protocol.ConfigError
 	tried := map[string]bool{}
 	for _, st := range streams {
@@ -36,26 +37,36 @@ func (s *source) Check(ctx context.Context, raw json.RawMessage, out *protocol.E
 		}
 		tried[path] = true
 		err := ses.try(ctx, st)
-		var known *protocol.Error
-		switch {
-		case err == nil:
-		case fatal(err) || !errors.As(explain(err, st.scopes[:1]), &known):
-			return explain(err, st.scopes[:1])
-		case refused(err):
+		if err == nil {
+			continue
+		}
+		if refused(err) {
+			narrow = true
 			findings = append(findings, fmt.Sprintf("The consent does not include %s, which %s need.", st.scopes[0], strings.Join(needing(st.scopes[0]), ", ")))
-		default:
-			if known.Kind != protocol.ConfigError {
-				kind = known.Kind
-			}
-			findings = append(findings, known.Message)
+			continue
+		}
+		explained := explain(err, st.scopes[:1])
+		var known *protocol.Error
+		if !errors.As(explained, &known) {
+			return explained
+		}
+		if known.Kind != protocol.ConfigError {
+			kind = known.Kind
+		}
+		findings = append(findings, known.Message)
+		if fatal(err) { // the others would say the same
+			break
 		}
 	}
-	ses.checkClock()
+	clock := ses.checkClock()
 	if len(findings) == 0 {
 		return nil
 	}
-	if kind == protocol.ConfigError {
+	if narrow {
 		findings = append(findings, consentAgain)
+	}
+	if clock != "" {
+		findings = append(findings, clock)
 	}
 	return &protocol.Error{Kind: kind, Message: strings.Join(findings, " ")}
 }
@@ -77,12 +88,17 @@ func (s *session) try(ctx context.Context, st stream) error {
 	return err
 }
 
-// checkClock warns of a clock that is wrong. The sync follows WHOOP's clock; only
-// the expiry of a token that another machine wrote down is read by this one's.
-func (s *session) checkClock() {
-	if skew, known := s.client.Skew(); known && skew.Abs() > tolerableSkew {
-		s.out.Logger().Warn("this machine's clock and WHOOP's differ; the sync goes by WHOOP's", "whoop_ahead_by", skew.Round(time.Second).String())
+// checkClock warns of a clock that is wrong, and returns the sentence that it
+// does so with. It is no failure: the sync goes by WHOOP's clock, and this
+// machine's only tells when to renew a token that another machine wrote down.
+func (s *session) checkClock() string {
+	skew, known := s.client.Skew()
+	if !known || skew.Abs() <= tolerableSkew {
+		return ""
 	}
+	finding := fmt.Sprintf("This machine's clock is %v away from WHOOP's; set it right.", skew.Abs().Round(time.Second))
+	s.out.Logger().Warn(finding, "whoop_ahead_by", skew.Round(time.Second).String())
+	return finding
 }
 
 func needing(scope string) []string {

@@ -31,6 +31,13 @@ func TestCheck(t *testing.T) {
 		"no profile": {func(w *world) {
 			w.grant("read:cycles", "read:sleep", "read:workout", "read:recovery", "read:body_measurement", "offline")
 		}, []string{"read:profile, which profile, body_measurement need"}},
+		"two scopes and a clock": {func(w *world) {
+			w.clock.Advance(2 * time.Hour)
+			w.grant("read:cycles", "read:profile", "read:body_measurement", "read:workout", "offline")
+		}, []string{
+			"read:recovery, which recovery, recovery_for_cycle need", "read:sleep, which sleep, sleep_for_cycle, sleep_by_id need",
+			"source authorize --config", "clock is", "away from WHOOP's",
+		}},
 		"no body": {func(w *world) {
 			w.server.SetFaults(sandbox.Fault{Path: "/developer/v2/user/measurement", Action: sandbox.Replace, Status: 404, Times: -1})
 		}, nil},

@@ -4,14 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/invopop/jsonschema"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
-	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
 )
 
 // A config is the user's configuration.
@@ -24,30 +22,6 @@ type config struct {
 	RequestsPerSecond  float64     `json:"requests_per_second" jsonschema:"title=Requests per second,default=2,exclusiveMinimum=0,maximum=1000" jsonschema_description:"No more than this. WHOOP allows 100 requests a minute and 10000 a day to all members of one client together; the connector slows down on its own as that comes near."`
 	APIURL             string      `json:"api_url" jsonschema:"title=Address of WHOOP,default=https://api.prod.whoop.com,example=http://127.0.0.1:8080" jsonschema_description:"Where the API and its OAuth server are, for use with a sandbox. Scheme and host only."`
 }
-
-// credentials is one of the forms below, told apart by AuthType.
-type credentials struct {
-	AuthType string `json:"auth_type"`
-	oauthCredentials
-	fileCredentials
-}
-
-type oauthCredentials struct {
-	ClientID        string `json:"client_id" jsonschema:"required,title=Client ID" jsonschema_description:"Of the app that you made at developer.whoop.com."`
-	ClientSecret    string `json:"client_secret" jsonschema:"required,title=Client secret" jsonschema_description:"Of the same app."`
-	AccessToken     string `json:"access_token" jsonschema:"title=Access token" jsonschema_description:"Works for an hour. Without one the refresh token is used at once."`
-	RefreshToken    string `json:"refresh_token" jsonschema:"required,title=Refresh token" jsonschema_description:"Works once: each use gives a new one, which this connector hands to its orchestrator as a new configuration. WHOOP gives one only when the consent includes the scope offline."`
-	TokenExpiryDate string `json:"token_expiry_date" jsonschema:"title=Expiry of the access token" jsonschema_description:"Until then the access token is used as it is."`
-}
-
-type fileCredentials struct {
-	Path string `json:"path" jsonschema:"required,title=Path of the token file,example=/secrets/whoop.json" jsonschema_description:"A JSON document with client_id, client_secret, access_token, refresh_token and expires_at. It is replaced when the tokens change, so its directory must be writable; mount the directory into a container, not the file."`
-}
-
-const (
-	authOAuth = "oauth2"
-	authFile  = "token_file"
-)
 
 const (
 	request = "request"
@@ -69,36 +43,6 @@ func defaults() config {
 func (config) JSONSchemaExtend(s *jsonschema.Schema) {
 	order(s)
 	instant(s, "start_date")
-}
-
-// JSONSchema makes the alternatives out of the structs that hold them.
-func (credentials) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{
-		Type: "object",
-		OneOf: []*jsonschema.Schema{
-			variant(authOAuth, oauthCredentials{}, "In this configuration", func(s *jsonschema.Schema) {
-				for _, name := range []string{"client_id", "client_secret", "access_token", "refresh_token"} {
-					extra(property(s, name), "airbyte_secret", true)
-				}
-				instant(s, "token_expiry_date")
-			}),
-			variant(authFile, fileCredentials{}, "In a file", func(*jsonschema.Schema) {}),
-		},
-	}
-}
-
-// variant is one alternative of a oneOf, told apart by auth_type.
-func variant(authType string, form any, title string, extend func(*jsonschema.Schema)) *jsonschema.Schema {
-	s := protocol.Reflect(form, title)
-	s.Version = ""
-	s.Properties.Set("auth_type", &jsonschema.Schema{Type: "string", Const: authType})
-	if err := s.Properties.MoveToFront("auth_type"); err != nil {
-		panic(err) // it was set just now
-	}
-	s.Required = append([]string{"auth_type"}, s.Required...)
-	extend(s)
-	order(s)
-	return s
 }
 
 func property(s *jsonschema.Schema, name string) *jsonschema.Schema {
@@ -157,7 +101,6 @@ func parseConfig(raw json.RawMessage) (settings, error) {
 	if _, err := parseInstant("credentials.token_expiry_date", s.Credentials.TokenExpiryDate); err != nil {
 		return s, err
 	}
-	u, uerr := url.Parse(s.APIURL)
 	switch {
 	case s.LookbackDays < 0 || s.LookbackDays > 365:
 		return s, wrong("lookback_days", "is %d; it must be from 0 to 365", s.LookbackDays)
@@ -167,37 +110,18 @@ func parseConfig(raw json.RawMessage) (settings, error) {
 		return s, wrong("drilldowns", "is %q; it must be %q or %q", s.Drilldowns, request, derive)
 	case s.RequestsPerSecond <= 0 || s.RequestsPerSecond > 1000:
 		return s, wrong("requests_per_second", "is %v; it must be greater than 0 and at most 1000", s.RequestsPerSecond)
-	case uerr != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil:
+	case !isOrigin(s.APIURL):
 		return s, wrong("api_url", "must be a scheme and a host, such as https://api.prod.whoop.com; the paths below it are known")
 	}
-	s.APIURL = u.Scheme + "://" + u.Host
+	s.APIURL = strings.TrimRight(s.APIURL, "/")
 	return s, nil
 }
 
-func (c credentials) validate() error {
-	switch c.AuthType {
-	case authOAuth:
-		for _, v := range []struct{ key, value string }{
-			{"client_id", c.ClientID}, {"client_secret", c.ClientSecret}, {"refresh_token", c.RefreshToken},
-		} {
-			if v.value == "" {
-				return wrong("credentials."+v.key, "is missing; auth_type %q needs client_id, client_secret and refresh_token", authOAuth)
-			}
-		}
-		return nil
-	case authFile:
-		if c.Path == "" {
-			return wrong("credentials.path", "is missing; auth_type %q needs the path of the token file", authFile)
-		}
-		if _, err := os.Stat(c.Path); err != nil {
-			return wrong("credentials.path", "leads to no token file (%v); make one with client_id, client_secret, access_token and refresh_token, readable by its owner only", err)
-		}
-		return nil
-	case "":
-		return wrong("credentials.auth_type", "is missing; it says where the tokens are kept: %q (in the configuration) or %q", authOAuth, authFile)
-	default:
-		return wrong("credentials.auth_type", "is %q; it must be %q or %q", c.AuthType, authOAuth, authFile)
-	}
+// isOrigin tells whether text is a scheme and a host and no more.
+func isOrigin(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" &&
+		strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == "" && u.User == nil
 }
 
 func parseInstant(key, text string) (time.Time, error) {
@@ -213,53 +137,4 @@ func parseInstant(key, text string) (time.Time, error) {
 
 func wrong(key, format string, args ...any) error {
 	return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf("The configuration's %s %s.", key, fmt.Sprintf(format, args...))}
-}
-
-// store returns where the tokens are kept. Rotated hands a new configuration
-// to whoever keeps it.
-func (s settings) store(rotated func(json.RawMessage) error) tokens.Store {
-	c := s.Credentials
-	if c.AuthType == authFile {
-		return tokens.NewFileStore(c.Path)
-	}
-	expires, _ := parseInstant("", c.TokenExpiryDate) // it was validated
-	return tokens.NewConfigStore(tokens.Credentials{
-		ClientID: c.ClientID, ClientSecret: c.ClientSecret,
-		AccessToken: c.AccessToken, RefreshToken: c.RefreshToken, ExpiresAt: expires,
-	}, func(t tokens.Credentials) error {
-		raw, err := withTokens(s.raw, t)
-		if err != nil {
-			return err
-		}
-		return rotated(raw)
-	})
-}
-
-// withTokens returns a configuration with other tokens in it, and everything
-// else as it was.
-func withTokens(raw json.RawMessage, t tokens.Credentials) (json.RawMessage, error) {
-	var config, inner map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &config); err != nil {
-		return nil, fmt.Errorf("putting new tokens into the configuration: %w", err)
-	}
-	if err := json.Unmarshal(config["credentials"], &inner); err != nil {
-		return nil, fmt.Errorf("putting new tokens into the configuration: %w", err)
-	}
-	values := map[string]any{"access_token": t.AccessToken, "refresh_token": t.RefreshToken, "token_expiry_date": nil}
-	if !t.ExpiresAt.IsZero() {
-		values["token_expiry_date"] = t.ExpiresAt
-	}
-	for key, value := range values {
-		encoded, err := json.Marshal(value)
-		if err != nil {
-			return nil, fmt.Errorf("putting new tokens into the configuration: %w", err)
-		}
-		inner[key] = encoded
-	}
-	encoded, err := json.Marshal(inner)
-	if err != nil {
-		return nil, fmt.Errorf("putting new tokens into the configuration: %w", err)
-	}
-	config["credentials"] = encoded
-	return json.Marshal(config)
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
 )
 
-const consentAgain = "Let the member consent again, with all scopes and offline, and put the new tokens in the place of the old."
+const consentAgain = "Let the member consent again, with all scopes: source authorize --config FILE, with the file of this configuration, puts the new tokens in the place of the old."
 
 // An outputError says that nobody reads the messages any more.
 type outputError struct{ error }
@@ -74,8 +74,11 @@ func explainToken(err error, say func(protocol.Kind, string, ...any) error) erro
 		return say(protocol.ConfigError, "WHOOP does not accept the client_id with this client_secret. Compare both with those of the app at developer.whoop.com.")
 	case errors.Is(err, tokens.ErrNoRefreshToken):
 		return say(protocol.ConfigError, "WHOOP no longer accepts the access token, and there is no refresh token to get another. %s", consentAgain)
+	case errors.As(err, &store) && errors.Is(err, tokens.ErrUnavailable):
+		return say(protocol.TransientError, "The tokens cannot be read from or written to where they are kept: %v. Start again later.", store)
 	case errors.As(err, &store):
-		return say(protocol.ConfigError, "The tokens cannot be read from or written to where they are kept: %v. The file must hold a JSON document, and its directory must be writable: the file is replaced whenever the tokens change.", store)
+		return say(protocol.ConfigError, "The tokens cannot be read from or written to where they are kept: %v. That must be a JSON document with client_id, client_secret and refresh_token, "+
+			"such as source authorize makes, and it must be writable, a file's directory too: it is replaced whenever the tokens change.", store)
 	}
 	return say(protocol.TransientError, "WHOOP's token endpoint did not answer properly, however often it was asked (%v). Start again later.", err)
 }

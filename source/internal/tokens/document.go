@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// parseDocument reads the JSON document that holds credentials. Its errors show
-// no value, since any of them may be secret.
+// parseDocument reads the JSON document that holds credentials; one without a
+// client is empty. Its errors show no value, since any of them may be secret.
 func parseDocument(data []byte) (Credentials, error) {
 	var document struct {
 		ClientID     string `json:"client_id"`
@@ -32,9 +32,9 @@ func parseDocument(data []byte) (Credentials, error) {
 	case err != nil:
 		return c, errors.New("it is not a JSON object")
 	case c.ClientID == "":
-		return c, errors.New(`it has no "client_id"`)
+		return c, fmt.Errorf(`%w: it has no "client_id"`, ErrNotStored)
 	case c.ClientSecret == "":
-		return c, errors.New(`it has no "client_secret"`)
+		return c, fmt.Errorf(`%w: it has no "client_secret"`, ErrNotStored)
 	}
 	if document.ExpiresAt == "" {
 		return c, nil

@@ -60,7 +60,8 @@ type Store interface {
 }
 
 var (
-	// ErrNotStored says that a store is empty.
+	// ErrNotStored says that a store is empty, or holds a document without a
+	// client.
 	ErrNotStored = errors.New("there are no credentials yet")
 	// ErrReplaced says that another process has replaced the credentials.
 	ErrReplaced = errors.New("the credentials have been replaced")
