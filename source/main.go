@@ -9,6 +9,6 @@ import (
 
 func main() {
 	protocol.Main(func(ctx context.Context, env protocol.Env) int {
-		return protocol.RunSource(ctx, &source{}, env, catalogCommand(), sandboxCommand())
+		return protocol.RunSource(ctx, &source{}, env, authorizeCommand(), catalogCommand(), sandboxCommand())
 	})
 }

@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +30,7 @@ func TestScripts(t *testing.T) {
 			"post":    post,
 			"advance": advance,
 			"states":  states,
+			"consent": consentByHand,
 		},
 	})
 }
@@ -100,4 +103,28 @@ func states(ts *testscript.TestScript, _ bool, args []string) {
 	raw, err := json.Marshal(list)
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), raw, 0o600))
+}
+
+// consent DECISION ARGS… runs source authorize --paste ARGS…, decides at the
+// address that it prints, and pastes the one that the browser ends at. What it
+// says goes to the file consent.txt.
+func consentByHand(ts *testscript.TestScript, neg bool, args []string) {
+	cmd := exec.Command("source", append([]string{"authorize", "--paste"}, args[1:]...)...)
+	cmd.Dir = ts.Getenv("WORK")
+	cmd.Env = append(os.Environ(), "WHOOP_CLIENT_ID="+ts.Getenv("WHOOP_CLIENT_ID"), "WHOOP_CLIENT_SECRET="+ts.Getenv("WHOOP_CLIENT_SECRET"))
+	in, err := cmd.StdinPipe()
+	ts.Check(err)
+	say := &pasting{paste: func(address string) {
+		end, err := decide(address, args[0], false)
+		if err != nil {
+			end = err.Error()
+		}
+		fmt.Fprintln(in, end)
+		in.Close()
+	}}
+	cmd.Stderr = say
+	if err := cmd.Run(); (err != nil) != neg {
+		ts.Fatalf("%v\n%s", err, say.said.String())
+	}
+	ts.Check(os.WriteFile(ts.MkAbs("consent.txt"), say.said.Bytes(), 0o600))
 }

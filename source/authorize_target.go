@@ -1,0 +1,276 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/term"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
+)
+
+// A target is where the tokens of a consent go: into a configuration, or where
+// one says that they are.
+type target struct {
+	path        string                     // of the configuration; empty: there is none
+	config      map[string]json.RawMessage // as it is, or will be
+	credentials credentials
+	apiURL      string
+	store       tokens.Store       // nil: the configuration itself
+	client      tokens.Credentials // the client that is there already
+}
+
+// openTarget finds out before the member is troubled whether the tokens can be
+// kept.
+func (a *authorization) openTarget(ctx context.Context) (*target, error) {
+	switch {
+	case a.config == "" && a.tokenFile == "" && a.secret == "" && !a.printTokens:
+		return nil, errors.New("say where the tokens go: --config FILE, --token-file FILE or --secret-id NAME, or --print-tokens to have them printed")
+	case a.tokenFile != "" && a.secret != "":
+		return nil, errors.New("the tokens can go to one place only: --token-file or --secret-id")
+	case a.area != "" && a.secret == "":
+		return nil, errors.New("--region is that of a secret: --secret-id is missing")
+	}
+	t := &target{path: a.config, config: map[string]json.RawMessage{}}
+	if err := t.readConfig(); err != nil {
+		return nil, err
+	}
+	if a.apiURL != "" {
+		t.apiURL = a.apiURL
+	}
+	if !isOrigin(t.apiURL) {
+		return nil, fmt.Errorf("the address of WHOOP, %q, must be a scheme and a host, such as %s", t.apiURL, defaults().APIURL)
+	}
+	t.apiURL = strings.TrimRight(t.apiURL, "/")
+	switch {
+	case a.tokenFile != "":
+		t.credentials = credentials{AuthType: authFile, fileCredentials: fileCredentials{Path: a.tokenFile}}
+	case a.secret != "":
+		t.credentials = credentials{AuthType: authSecret, secretCredentials: secretCredentials{SecretID: a.secret, Region: a.area}}
+	case t.credentials.AuthType == "":
+		t.credentials.AuthType = authOAuth
+	}
+	return t, t.openStore(ctx)
+}
+
+// readConfig reads the configuration, if there is one yet.
+func (t *target) readConfig() error {
+	c := defaults()
+	if t.path != "" {
+		raw, err := os.ReadFile(t.path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			raw = []byte("{}")
+		case err != nil:
+			return fmt.Errorf("reading the configuration: %w", err)
+		}
+		raw = bytes.TrimPrefix(raw, []byte("\ufeff"))
+		if err := json.Unmarshal(raw, &t.config); err != nil || t.config == nil {
+			return fmt.Errorf("the configuration %s is not a JSON object", t.path)
+		}
+		if err := protocol.DecodeConfig(raw, &c); err != nil {
+			return err
+		}
+	}
+	t.credentials, t.apiURL = c.Credentials, c.APIURL
+	t.client = tokens.Credentials{ClientID: c.Credentials.ClientID, ClientSecret: c.Credentials.ClientSecret}
+	return nil
+}
+
+func (t *target) openStore(ctx context.Context) error {
+	if t.path != "" {
+		if err := checkWritable(t.path); err != nil {
+			return fmt.Errorf("the configuration %s cannot be written: %w", t.path, err)
+		}
+	}
+	c := t.credentials
+	if t.store = c.store(); t.store == nil {
+		if c.AuthType != authOAuth {
+			return c.validate()
+		}
+		return nil
+	}
+	if c.AuthType == authFile { // whose file need not be there yet
+		if c.Path == "" {
+			return c.validate()
+		}
+		if err := checkWritable(c.Path); err != nil {
+			return fmt.Errorf("the token file %s cannot be written: %w", c.Path, err)
+		}
+	} else if err := c.validate(); err != nil {
+		return err
+	}
+	switch stored, err := t.store.Load(ctx); {
+	case err == nil:
+		t.client = stored
+	case !errors.Is(err, tokens.ErrNotStored):
+		return err
+	}
+	return nil
+}
+
+// checkWritable tries whether a file can be put at path.
+func checkWritable(path string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".authorize-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// save puts a pair where it belongs, and a configuration beside it that finds it
+// there.
+func (t *target) save(ctx context.Context, c tokens.Credentials) error {
+	if t.store != nil {
+		if err := t.store.Save(ctx, c); err != nil {
+			return err
+		}
+	}
+	if t.path == "" {
+		return nil
+	}
+	config, err := t.configuration(c)
+	if err != nil {
+		return err
+	}
+	return writeJSON(t.path, config)
+}
+
+// places names what was written, for a person.
+func (t *target) places() []string {
+	var places []string
+	switch {
+	case t.store == nil:
+	case t.credentials.AuthType == authFile:
+		places = append(places, "the tokens in "+t.credentials.Path)
+	default:
+		places = append(places, "the tokens in the secret "+t.credentials.SecretID)
+	}
+	switch {
+	case t.path == "":
+	case t.store == nil:
+		places = append(places, "the tokens in the configuration "+t.path)
+	default:
+		places = append(places, "the configuration in "+t.path)
+	}
+	return places
+}
+
+// configuration returns the configuration with which the source finds the
+// tokens: those that were there before, with other credentials.
+func (t *target) configuration(c tokens.Credentials) (map[string]json.RawMessage, error) {
+	if t.store == nil {
+		return t.with(oauthConfig(c))
+	}
+	credentials := map[string]any{"auth_type": t.credentials.AuthType}
+	if t.credentials.AuthType == authFile {
+		credentials["path"] = t.credentials.Path
+	} else {
+		for key, value := range map[string]string{
+			"secret_id": t.credentials.SecretID, "region": t.credentials.Region,
+			"role_arn": t.credentials.RoleARN, "external_id": t.credentials.ExternalID, "endpoint": t.credentials.Endpoint,
+		} {
+			if value != "" {
+				credentials[key] = value
+			}
+		}
+	}
+	return t.with(credentials)
+}
+
+// oauthConfig are credentials that hold the tokens themselves.
+func oauthConfig(c tokens.Credentials) map[string]any {
+	credentials := map[string]any{
+		"auth_type": authOAuth, "client_id": c.ClientID, "client_secret": c.ClientSecret,
+		"access_token": c.AccessToken, "refresh_token": c.RefreshToken,
+	}
+	if !c.ExpiresAt.IsZero() {
+		credentials["token_expiry_date"] = c.ExpiresAt
+	}
+	return credentials
+}
+
+// with returns the configuration with these credentials.
+func (t *target) with(credentials map[string]any) (map[string]json.RawMessage, error) {
+	config := map[string]json.RawMessage{}
+	for key, value := range t.config {
+		config[key] = value
+	}
+	var err error
+	if config["credentials"], err = json.Marshal(credentials); err != nil {
+		return nil, err
+	}
+	if t.apiURL != defaults().APIURL || config["api_url"] != nil {
+		if config["api_url"], err = json.Marshal(t.apiURL); err != nil {
+			return nil, err
+		}
+	}
+	return config, nil
+}
+
+// client finds the app's id and secret: in a flag, beside the tokens that there
+// are, in the environment, or by asking.
+func (a *authorization) client(known tokens.Credentials) (tokens.Credentials, error) {
+	c := tokens.Credentials{
+		ClientID:     cmp.Or(a.clientID, known.ClientID, a.env("WHOOP_CLIENT_ID")),
+		ClientSecret: cmp.Or(a.clientSecret, known.ClientSecret, a.env("WHOOP_CLIENT_SECRET")),
+	}
+	var err error
+	if c.ClientID == "" {
+		if c.ClientID, err = a.ask("Client id", a.line); err != nil {
+			return c, err
+		}
+	}
+	if c.ClientSecret == "" {
+		if c.ClientSecret, err = a.ask("Client secret", a.hidden); err != nil {
+			return c, err
+		}
+	}
+	return c, nil
+}
+
+func (a *authorization) env(name string) string {
+	if a.getenv == nil {
+		return ""
+	}
+	return a.getenv(name)
+}
+
+func (a *authorization) ask(what string, read func() (string, error)) (string, error) {
+	fmt.Fprintf(a.say, "%s of your app at developer.whoop.com: ", what)
+	text, err := read()
+	if text = strings.TrimSpace(text); text == "" {
+		return "", errors.Join(fmt.Errorf("the %s is missing: give it when asked, in the environment as WHOOP_%s, or as --%s",
+			strings.ToLower(what), strings.ToUpper(strings.ReplaceAll(what, " ", "_")), strings.ToLower(strings.ReplaceAll(what, " ", "-"))), err)
+	}
+	return text, nil
+}
+
+// line reads one line; the last need not end.
+func (a *authorization) line() (string, error) {
+	text, err := a.in.ReadString('\n')
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return text, err
+}
+
+// hidden reads a line that a terminal does not show.
+func (a *authorization) hidden() (string, error) {
+	if f, ok := a.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		text, err := term.ReadPassword(int(f.Fd()))
+		fmt.Fprintln(a.say)
+		return string(text), err
+	}
+	return a.line()
+}

@@ -1,0 +1,397 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens/secretstest"
+)
+
+func TestConsentMakesAConfigurationThatWorks(t *testing.T) {
+	for _, scheme := range []string{"http", "https"} {
+		t.Run(scheme, func(t *testing.T) {
+			c := newConsenting(t, scheme, sandbox.Profile{})
+			path := filepath.Join(t.TempDir(), "source.json")
+			if err := c.authorize("--config", path); err != nil {
+				t.Fatal(err)
+			}
+			page := <-c.page
+			for _, want := range []string{"Connected to WHOOP as ", "opens every stream", "workout_by_id"} {
+				if !strings.Contains(page, want) {
+					t.Errorf("the page lacks %q: %s", want, page)
+				}
+			}
+			if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("%s: %v, %v", path, info, err)
+			}
+			checked(t, path)
+			for _, want := range []string{"Connected to WHOOP as ", "Open:    profile, body_measurement, cycles, recovery", "source check --config " + path} {
+				if !strings.Contains(c.stderr.String(), want) {
+					t.Errorf("no %q in %s", want, c.stderr.String())
+				}
+			}
+			var config struct {
+				Credentials struct {
+					Access  string `json:"access_token"`
+					Refresh string `json:"refresh_token"`
+				}
+			}
+			raw, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := json.Unmarshal(raw, &config); err != nil {
+				t.Fatal(err)
+			}
+			c.quiet(config.Credentials.Access, config.Credentials.Refresh)
+			if c.stdout.Len() > 0 {
+				t.Errorf("stdout has %s", c.stdout.String())
+			}
+		})
+	}
+}
+
+func TestRequestForConsentIsAsItShouldBe(t *testing.T) {
+	c := newConsenting(t, "http", sandbox.Profile{})
+	c.decision = ""
+	var states []string
+	for range 2 {
+		c.stderr.Reset()
+		if err := c.authorize("--print-tokens", "--timeout", "50ms"); err == nil {
+			t.Fatal("no error without a consent")
+		}
+		u, err := url.Parse(regexp.MustCompile(`http\S+state=\S+`).FindString(c.stderr.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := u.Query()
+		states = append(states, q.Get("state"))
+		wantEqual(t, "scope", q.Get("scope"), "read:body_measurement read:cycles read:profile read:recovery read:sleep read:workout offline")
+		wantEqual(t, "response_type", q.Get("response_type"), "code")
+		wantEqual(t, "redirect_uri", q.Get("redirect_uri"), c.redirect)
+		wantEqual(t, "code_challenge_method", q.Get("code_challenge_method"), "S256")
+		if len(q.Get("state")) < 22 || len(q.Get("code_challenge")) != 43 || q.Has("client_secret") || u.Path != "/oauth/oauth2/auth" {
+			t.Errorf("request %s", u)
+		}
+	}
+	if states[0] == states[1] {
+		t.Error("two requests have one state")
+	}
+}
+
+func TestConsentKeepsTheRestOfAConfiguration(t *testing.T) {
+	c := newConsenting(t, "http", sandbox.Profile{})
+	c.env = nil
+	path := protocoltest.File(t, map[string]any{
+		"lookback_days": 3, "api_url": c.url, "_by_orchestrator": "kept",
+		"credentials": map[string]any{"auth_type": authOAuth, "client_id": "sandbox-client", "client_secret": "sandbox-secret", "refresh_token": "dead"},
+	})
+	if err := c.authorize("--config", path); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]any
+	if err := json.Unmarshal(raw, &got); err != nil {
+		t.Fatal(err)
+	}
+	credentials := got["credentials"].(map[string]any)
+	if credentials["refresh_token"] == "dead" || credentials["token_expiry_date"] == nil {
+		t.Errorf("credentials %v", credentials)
+	}
+	delete(got, "credentials")
+	wantEqual(t, "the rest", got, map[string]any{"lookback_days": 3.0, "api_url": c.url, "_by_orchestrator": "kept"})
+	checked(t, path)
+}
+
+func TestTokensGoWhereTheyAreTold(t *testing.T) {
+	dir := t.TempDir()
+	t.Run("a new token file", func(t *testing.T) {
+		c := newConsenting(t, "http", sandbox.Profile{})
+		file, config := filepath.Join(dir, "whoop.json"), filepath.Join(dir, "source.json")
+		if err := c.authorize("--token-file", file, "--config", config); err != nil {
+			t.Fatal(err)
+		}
+		got := readTokens(t, file)
+		c.quiet(got.AccessToken, got.RefreshToken)
+		checked(t, config)
+		raw, err := os.ReadFile(config)
+		if err != nil || bytes.Contains(raw, []byte(got.RefreshToken)) || !bytes.Contains(raw, []byte(file)) {
+			t.Errorf("configuration %s, %v", raw, err)
+		}
+
+		// The member revokes the access, and consents again. The file has the client.
+		c.server.Revoke()
+		c.env = nil
+		if err := c.authorize("--config", config); err != nil {
+			t.Fatal(err)
+		}
+		if again := readTokens(t, file); again.RefreshToken == got.RefreshToken {
+			t.Error("the old refresh token is still there")
+		}
+		checked(t, config)
+	})
+	t.Run("a secret", func(t *testing.T) {
+		for name, value := range secretstest.Environment() {
+			t.Setenv(name, value)
+		}
+		aws := &secretstest.Server{}
+		server := httptest.NewServer(aws)
+		defer server.Close()
+		c := newConsenting(t, "http", sandbox.Profile{})
+		config := protocoltest.File(t, map[string]any{"credentials": map[string]any{
+			"auth_type": authSecret, "secret_id": "whoop", "region": "eu-central-1", "endpoint": server.URL,
+		}})
+		if err := c.authorize("--config", config); err != nil {
+			t.Fatal(err)
+		}
+		checked(t, config)
+		value, versions := aws.Value("whoop")
+		if versions != 1 || !strings.Contains(value, "sandbox-secret") {
+			t.Errorf("%d versions", versions)
+		}
+	})
+	t.Run("standard output", func(t *testing.T) {
+		c := newConsenting(t, "http", sandbox.Profile{})
+		if err := c.authorize("--print-tokens"); err != nil {
+			t.Fatal(err)
+		}
+		config := filepath.Join(t.TempDir(), "source.json")
+		if err := os.WriteFile(config, c.stdout.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		checked(t, config)
+	})
+}
+
+func TestConsentThatIsNone(t *testing.T) {
+	for name, test := range map[string]struct {
+		profile  sandbox.Profile
+		fault    *sandbox.Fault
+		decision string
+		env      map[string]string
+		args     []string
+		want     string // of the error
+		page     string // in the browser; empty: there is none
+	}{
+		"denied": {
+			decision: "deny", want: "The access was not allowed. WHOOP says: access_denied The resource owner",
+			page: "The access was not allowed",
+		},
+		"denied as WHOOP does it": {
+			profile: sandbox.Profile{DenialIsForbidden: true}, decision: "deny",
+			want: "WHOOP says: request_forbidden", page: "The access was not allowed",
+		},
+		"wrong state": {
+			profile: sandbox.Profile{ForgedState: true}, decision: "authorize",
+			want: "This answer belongs to another request", page: "Nothing was stored. Run source authorize again",
+		},
+		"nobody there": {
+			args: []string{"--timeout", "50ms"}, want: "No consent came within 50ms. If WHOOP showed an error instead of asking: the app must have registered exactly the redirect URL http",
+		},
+		"no offline": {
+			profile: sandbox.Profile{WithheldScopes: []string{"offline"}}, decision: "authorize",
+			want: "The consent would end within the hour", page: "leave offline granted",
+		},
+		"wrong client secret": {
+			env: map[string]string{"WHOOP_CLIENT_SECRET": "wrong-1234"}, decision: "authorize",
+			want: "do not belong together. Compare both with those of the app", page: "Compare both",
+		},
+		"token endpoint out of order": {
+			fault: &sandbox.Fault{Path: "/oauth/oauth2/token", Action: sandbox.Replace, Status: 502, Times: -1}, decision: "authorize",
+			want: "WHOOP gave no tokens", page: "Run source authorize again later",
+		},
+		"tokens that do not work": {
+			fault: &sandbox.Fault{Path: "/developer", Action: sandbox.Replace, Status: 401, Times: -1}, decision: "authorize",
+			want: "WHOOP does not accept its own tokens", page: "The first request with them was refused",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newConsenting(t, "http", test.profile)
+			if test.fault != nil {
+				c.server.SetFaults(*test.fault)
+			}
+			for name, value := range test.env {
+				c.env[name] = value
+			}
+			c.decision = test.decision
+			path := filepath.Join(t.TempDir(), "source.json")
+			err := c.authorize(append([]string{"--config", path}, test.args...)...)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want %s", err, test.want)
+			}
+			if test.page != "" {
+				if page := <-c.page; !strings.Contains(page, test.page) || strings.Contains(page, "sandbox-secret") {
+					t.Errorf("page %s", page)
+				}
+			}
+			if _, err := os.Stat(path); err == nil {
+				t.Error("a configuration was written")
+			}
+			c.quiet("wrong-1234")
+		})
+	}
+}
+
+func TestNarrowConsentIsKeptAndExplained(t *testing.T) {
+	c := newConsenting(t, "http", sandbox.Profile{WithheldScopes: []string{"read:cycles"}})
+	path := filepath.Join(t.TempDir(), "whoop.json")
+	if err := c.authorize("--token-file", path, "--scopes", "read:cycles,read:recovery,read:sleep"); err != nil {
+		t.Fatal(err)
+	}
+	readTokens(t, path)
+	for _, want := range []string{
+		"Granted: read:recovery read:sleep offline\n", "Open:    recovery, sleep, sleep_by_id\n",
+		"Closed:  profile, which needs read:profile\n", "Closed:  recovery_for_cycle, which needs read:cycles\n",
+	} {
+		if !strings.Contains(c.stderr.String(), want) {
+			t.Errorf("no %q in %s", want, c.stderr.String())
+		}
+	}
+	if page := <-c.page; !strings.Contains(page, "opens some of the streams") || strings.Count(page, `class="closed"`) != 8 {
+		t.Errorf("page %s", page)
+	}
+}
+
+// A favicon, a curious person or a wrong method do not use up the redirect.
+func TestOnlyAnAnswerIsTakenForOne(t *testing.T) {
+	c := newConsenting(t, "http", sandbox.Profile{})
+	path := filepath.Join(t.TempDir(), "whoop.json")
+	err := c.run(t.Context(), &c.stderr, func(address string) error {
+		for _, probe := range []struct {
+			method, path string
+			want         int
+		}{
+			{"GET", "/favicon.ico", 404},
+			{"GET", "", 400},
+			{"HEAD", "?code=x&state=y", 405},
+			{"POST", "?code=x&state=y", 405},
+		} {
+			address := c.redirect + probe.path
+			if strings.HasPrefix(probe.path, "/") {
+				address = strings.TrimSuffix(c.redirect, "/back") + probe.path
+			}
+			req, err := http.NewRequest(probe.method, address, nil)
+			if err != nil {
+				return err
+			}
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				return err
+			}
+			resp.Body.Close()
+			if resp.StatusCode != probe.want {
+				t.Errorf("%s %s: %s", probe.method, probe.path, resp.Status)
+			}
+		}
+		return c.browse(address)
+	}, "--token-file", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	readTokens(t, path)
+	<-c.page
+}
+
+func TestPageIsSafeWhateverWHOOPSays(t *testing.T) {
+	w := httptest.NewRecorder()
+	c := &callback{clean: strings.NewReplacer("hush", "****").Replace}
+	showPage(w, 400, c.describe(consent{}, checkAnswer(url.Values{
+		"state": {"s"}, "error": {"access_denied"}, "error_description": {`<script>alert("hush")</script>`},
+	}, "s")))
+	page := w.Body.String()
+	if strings.Contains(page, "<script") || strings.Contains(page, "hush") || !strings.Contains(page, "&lt;script&gt;") {
+		t.Errorf("page %s", page)
+	}
+	if p := w.Header().Get("Content-Security-Policy"); !strings.HasPrefix(p, "default-src 'none'") {
+		t.Errorf("policy %q", p)
+	}
+	if regexp.MustCompile(`(src|href)=|url\(|@import`).MatchString(page) {
+		t.Error("the page needs something else")
+	}
+}
+
+func TestClientIsAskedForWhereItIsNotKnown(t *testing.T) {
+	c := newConsenting(t, "http", sandbox.Profile{})
+	c.env = nil
+	c.stdin = strings.NewReader("sandbox-client\r\nsandbox-secret")
+	path := filepath.Join(t.TempDir(), "whoop.json")
+	if err := c.authorize("--token-file", path); err != nil {
+		t.Fatal(err)
+	}
+	if got := readTokens(t, path); got.ClientID != "sandbox-client" || got.ClientSecret != "sandbox-secret" {
+		t.Errorf("client %q %q", got.ClientID, got.ClientSecret)
+	}
+	c.quiet()
+}
+
+func TestAddressCanBePasted(t *testing.T) {
+	c := newConsenting(t, "http", sandbox.Profile{})
+	in, out := io.Pipe()
+	say := &pasting{paste: func(address string) {
+		end, err := decide(address, "authorize", false)
+		if err != nil {
+			t.Error(err)
+		}
+		fmt.Fprintf(out, "\nwhat?\n  %s \n", end)
+		out.Close()
+	}}
+	c.stdin = in
+	path := filepath.Join(t.TempDir(), "whoop.json")
+	if err := c.run(t.Context(), say, nil, "--paste", "--token-file", path); err != nil {
+		t.Fatal(err)
+	}
+	readTokens(t, path)
+	if strings.Count(say.said.String(), "That is not it") != 2 {
+		t.Errorf("stderr %s", say.said.String())
+	}
+}
+
+func TestInterruptionLeavesNothing(t *testing.T) {
+	c := newConsenting(t, "http", sandbox.Profile{})
+	ctx, cancel := context.WithCancel(t.Context())
+	path := filepath.Join(t.TempDir(), "whoop.json")
+	err := c.run(ctx, &c.stderr, func(string) error { cancel(); return nil }, "--token-file", path)
+	if err == nil || !strings.Contains(err.Error(), "interrupted") {
+		t.Errorf("error %v", err)
+	}
+	left, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestRedirectLeadsToThisMachine(t *testing.T) {
+	for text, ok := range map[string]bool{
+		"http://127.0.0.1:8321/callback": true, "https://localhost:8321/": true, "http://[::1]:1/x": true, "http://127.9.9.9/": true,
+		"http://example.com/callback": false, "http://0.0.0.0:8321/": false, "whoop://callback": false, "http://10.0.0.1/": false,
+		"http://127.0.0.1.example.com/": false, "http://127.0.0.1:8321/?a=b": false, "": false,
+	} {
+		if _, err := parseRedirect(text); (err == nil) != ok {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestScopesOfTheStreams(t *testing.T) {
+	want := strings.Fields("read:body_measurement read:cycles read:profile read:recovery read:sleep read:workout")
+	if !slices.Equal(allScopes(), want) {
+		t.Errorf("%v", allScopes())
+	}
+}
