@@ -222,8 +222,11 @@ func (a *authorization) openBrowser(url string) error {
 		return nil
 	}
 	path, err := exec.LookPath(program)
-	if err != nil {
+	if errors.Is(err, exec.ErrNotFound) {
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	cmd := exec.Command(path, url) //nolint:noctx // the browser outlives this program
 	if err := cmd.Start(); err != nil {

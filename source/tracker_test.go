@@ -19,8 +19,16 @@ func TestSketchTellsTheDifference(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	const rounds = 50
 	for _, c := range []struct{ keys, changed, complete, exact int }{
-		{0, 0, rounds, rounds}, {0, 1, rounds, rounds}, {0, 10, rounds, rounds - 1}, {0, 30, rounds, rounds - 5}, {1, 1, rounds, rounds},
-		{10, 5, rounds - 1, rounds - 2}, {20, 0, rounds - 2, rounds - 2}, {30, 10, rounds - 3, rounds - 10}, {0, 300, rounds, 0}, {200, 0, 0, 0},
+		{0, 0, rounds, rounds},
+		{0, 1, rounds, rounds},
+		{0, 10, rounds, rounds - 1},
+		{0, 30, rounds, rounds - 5},
+		{1, 1, rounds, rounds},
+		{10, 5, rounds - 1, rounds - 2},
+		{20, 0, rounds - 2, rounds - 2},
+		{30, 10, rounds - 3, rounds - 10},
+		{0, 300, rounds, 0},
+		{200, 0, 0, 0},
 	} {
 		complete, exact := 0, 0
 		for range rounds {

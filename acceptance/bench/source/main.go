@@ -9,6 +9,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"encoding/json"
 	"fmt"
 	"log"
@@ -84,7 +85,7 @@ func measure(ctx context.Context, years int, drilldowns string, streams []string
 	if err != nil {
 		return s, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	config, catalog := filepath.Join(dir, "config.json"), filepath.Join(dir, "catalog.json")
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
