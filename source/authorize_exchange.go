@@ -29,7 +29,7 @@ type consentRequest struct {
 
 func newRequest(client tokens.Credentials, apiURL, redirect string, scopes []string) consentRequest {
 	state := make([]byte, 32) // 256 bits tell the answer to this request from any other
-	rand.Read(state)          // never fails: it would end the program
+	rand.Read(state)          //nolint:errcheck // it never fails
 	return consentRequest{
 		oauth: oauth2.Config{
 			ClientID: client.ClientID, ClientSecret: client.ClientSecret,
@@ -108,6 +108,11 @@ func (a *authorization) exchange(ctx context.Context, r consentRequest, code str
 		}
 	case ctx.Err() != nil:
 		return c, ctx.Err()
+	case errors.Is(err, context.DeadlineExceeded):
+		return c, &consentError{
+			"WHOOP did not answer in time", "The consent came, but WHOOP's token endpoint was silent for " + answerTimeout.String() + ".",
+			"Run source authorize again later.",
+		}
 	default:
 		return c, &consentError{
 			"WHOOP gave no tokens", "Its token endpoint did not answer properly: " + err.Error() + ".",
@@ -174,27 +179,30 @@ func isAnswer(params url.Values) bool { return params.Has("code") || params.Has(
 func checkAnswer(params url.Values, state string) error {
 	if subtle.ConstantTimeCompare([]byte(params.Get("state")), []byte(state)) != 1 {
 		return &consentError{
-			"This answer belongs to another request", "Its state is not the one that was sent: it may be of an earlier attempt, or somebody may be trying to connect an account that is not yours.",
-			"Nothing was stored. Run source authorize again and use the address that it prints.",
+			"This answer belongs to another request", "Its state is not the one that was sent: it may be of an earlier attempt, or somebody may be trying to connect an account that is not yours. Nothing was stored.",
+			"Run source authorize again and use the address that it prints.",
 		}
 	}
-	description := strings.TrimSpace(params.Get("error_description"))
-	switch code := params.Get("error"); code {
+	says := params.Get("error")
+	if description := strings.TrimSpace(params.Get("error_description")); description != "" {
+		says += ": " + description
+	}
+	switch params.Get("error") {
 	case "":
 		return nil
 	case "access_denied", "request_forbidden": // the latter is what WHOOP has been seen to send
 		return &consentError{
-			"The access was not allowed", "WHOOP says: " + strings.TrimSpace(code+" "+description),
-			"Nothing was stored. Run source authorize again to allow it, as the member whose data it is; an app that WHOOP has not approved may have ten members.",
+			"The access was not allowed", "WHOOP says: " + says,
+			"Run source authorize again to allow it, as the member whose data it is; an app that WHOOP has not approved may have ten members.",
 		}
 	case "invalid_scope":
 		return &consentError{
-			"WHOOP does not know what was asked for", "It says: " + strings.TrimSpace(code+" "+description),
+			"WHOOP does not know what was asked for", "It says: " + says,
 			"Give the app these scopes at developer.whoop.com, or ask for fewer with --scopes.",
 		}
 	default:
 		return &consentError{
-			"WHOOP could not ask for the consent", "It says: " + strings.TrimSpace(code+" "+description),
+			"WHOOP could not ask for the consent", "It says: " + says,
 			"Compare the app's redirect URL and scopes at developer.whoop.com with what source authorize was given, and run it again.",
 		}
 	}

@@ -191,7 +191,7 @@ func TestConsentThatIsNone(t *testing.T) {
 		page     string // in the browser; empty: there is none
 	}{
 		"denied": {
-			decision: "deny", want: "The access was not allowed. WHOOP says: access_denied The resource owner",
+			decision: "deny", want: "The access was not allowed. WHOOP says: access_denied: The resource owner",
 			page: "The access was not allowed",
 		},
 		"denied as WHOOP does it": {
@@ -200,7 +200,7 @@ func TestConsentThatIsNone(t *testing.T) {
 		},
 		"wrong state": {
 			profile: sandbox.Profile{ForgedState: true}, decision: "authorize",
-			want: "This answer belongs to another request", page: "Nothing was stored. Run source authorize again",
+			want: "This answer belongs to another request", page: "Nothing was stored.",
 		},
 		"nobody there": {
 			args: []string{"--timeout", "50ms"}, want: "No consent came within 50ms. If WHOOP showed an error instead of asking: the app must have registered exactly the redirect URL http",
