@@ -27,7 +27,7 @@ import (
 )
 
 var (
-	soakDays = flag.Int("soak.days", 5, "virtual days of the soak")
+	soakDays = flag.Int("soak.days", 3, "virtual days of the soak")
 	soakSeed = flag.Uint64("soak.seed", 1, "what happens in it")
 )
 

@@ -10,7 +10,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log"
 	"net/http"
@@ -85,7 +84,7 @@ func measure(ctx context.Context, years int, drilldowns string, streams []string
 	if err != nil {
 		return s, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
 	config, catalog := filepath.Join(dir, "config.json"), filepath.Join(dir, "catalog.json")
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
