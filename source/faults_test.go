@@ -245,6 +245,29 @@ func TestTombstoneIsNewerThanWhatAKilledRunSaid(t *testing.T) {
 	}
 }
 
+// A stream of which there is nothing to read is complete all the same.
+func TestNothingToReadIsComplete(t *testing.T) {
+	for name, config := range map[string]map[string]any{
+		"start date of the future": {"start_date": opening.Add(365 * day).Format(time.RFC3339)},
+		"no lookback":              {"lookback_days": 0},
+	} {
+		for _, mode := range []protocol.SyncMode{protocol.Incremental, protocol.FullRefresh} {
+			t.Run(name+", "+string(mode), func(t *testing.T) {
+				w := young(t, 1, 40, config)
+				all := catalog(t, mode)
+				for range 3 { // twice at the same instant
+					w.sync(all)
+				}
+				w.clock.Advance(day)
+				w.sync(all)
+				if name == "no lookback" && len(w.tables["cycles"]) < 35 {
+					t.Errorf("%d cycles of 41 days", len(w.tables["cycles"]))
+				}
+			})
+		}
+	}
+}
+
 // A few minutes back are between two machines of WHOOP; a state is not of the
 // future for that.
 func TestClockThatGoesBackALittleStopsNothing(t *testing.T) {

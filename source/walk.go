@@ -94,12 +94,15 @@ type part struct {
 func (r *run) walk(ctx context.Context, walks []*walk) error {
 	var parts []part
 	for _, w := range walks {
+		if len(w.slices) == 0 { // there is nothing to read, and still an end
+			parts = append(parts, part{walk: w, last: true})
+		}
 		for i, s := range w.slices {
 			parts = append(parts, part{w, s, i == len(w.slices)-1})
 		}
 	}
 	fetch := func(ctx context.Context, p part) ([]record, error) {
-		if p.failed.Load() {
+		if p.failed.Load() || len(p.slices) == 0 {
 			return nil, nil
 		}
 		return p.fetch(ctx, p.slice)
@@ -119,10 +122,13 @@ func (r *run) walk(ctx context.Context, walks []*walk) error {
 // read gives a slice's records to the walk's readers.
 func (p part) read(ctx context.Context, records []record) error {
 	for _, rd := range p.readers {
-		if rd.over || !p.to.After(rd.from) {
+		if rd.over {
 			continue
 		}
-		err := rd.readSlice(ctx, records, p.to)
+		var err error
+		if p.to.After(rd.from) {
+			err = rd.readSlice(ctx, records, p.to)
+		}
 		if err == nil && p.last {
 			err = rd.finish(ctx)
 		}
