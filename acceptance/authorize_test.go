@@ -31,7 +31,12 @@ type authorizing struct {
 // authorize starts the program for a member and a new configuration.
 func authorize(t testing.TB, m *member, args ...string) *authorizing {
 	t.Helper()
-	a := &authorizing{t: t, config: filepath.Join(t.TempDir(), "source.json"), ended: make(chan struct{})}
+	return authorizeInto(t, m, filepath.Join(t.TempDir(), "source.json"), args...)
+}
+
+func authorizeInto(t testing.TB, m *member, config string, args ...string) *authorizing {
+	t.Helper()
+	a := &authorizing{t: t, config: config, ended: make(chan struct{})}
 	a.cmd = exec.CommandContext(t.Context(), source, append([]string{"authorize", "--api-url", m.url, "--config", a.config}, args...)...)
 	// Without a screen it opens no browser; the member has one.
 	a.cmd.Env = append(os.Environ(), "DISPLAY=", "WAYLAND_DISPLAY=", "WHOOP_CLIENT_ID=sandbox-client-id", "WHOOP_CLIENT_SECRET=sandbox-client-secret")

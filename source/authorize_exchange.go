@@ -29,7 +29,7 @@ type consentRequest struct {
 
 func newRequest(client tokens.Credentials, apiURL, redirect string, scopes []string) consentRequest {
 	state := make([]byte, 32) // 256 bits tell the answer to this request from any other
-	rand.Read(state)          //nolint:errcheck // it never fails
+	rand.Read(state)          // never fails: it would end the program
 	return consentRequest{
 		oauth: oauth2.Config{
 			ClientID: client.ClientID, ClientSecret: client.ClientSecret,

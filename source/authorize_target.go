@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -202,10 +203,7 @@ func oauthConfig(c tokens.Credentials) map[string]any {
 
 // with returns the configuration with these credentials.
 func (t *target) with(credentials map[string]any) (map[string]json.RawMessage, error) {
-	config := map[string]json.RawMessage{}
-	for key, value := range t.config {
-		config[key] = value
-	}
+	config := maps.Clone(t.config)
 	var err error
 	if config["credentials"], err = json.Marshal(credentials); err != nil {
 		return nil, err

@@ -1,18 +1,24 @@
 #!/bin/sh
-# Makes the virtual environment .cache/engines, once for each version of requirements.txt.
+# Makes the virtual environments .cache/engines and .cache/moto, once for each version of their requirements.
 set -eu
 
 here=$(dirname "$0")
-venv=$here/../../.cache/engines
+cache=$here/../../.cache
 
-if cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
-  exit 0
-fi
-if ! python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-  echo "the engines that read our tables back need Python 3.11 or later with venv; on Debian: apt-get install python3-venv" >&2
-  exit 1
-fi
-rm -rf "$venv"
-python3 -m venv "$venv"
-"$venv/bin/pip" install --quiet --disable-pip-version-check --retries 10 -r "$here/requirements.txt"
-cp "$here/requirements.txt" "$venv/requirements.txt"
+# install VENV REQUIREMENTS
+install() {
+  if cmp -s "$here/$2" "$cache/$1/requirements.txt"; then
+    return
+  fi
+  if ! python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    echo "what judges our programs from outside needs Python 3.11 or later with venv; on Debian: apt-get install python3-venv" >&2
+    exit 1
+  fi
+  rm -rf "${cache:?}/$1"
+  python3 -m venv "$cache/$1"
+  "$cache/$1/bin/pip" install --quiet --disable-pip-version-check --retries 10 -r "$here/$2"
+  cp "$here/$2" "$cache/$1/requirements.txt"
+}
+
+install engines requirements.txt
+install moto moto.txt # apart: it wants an older python-dateutil
