@@ -34,7 +34,9 @@ func emulator(t testing.TB) string {
 	}
 	for _, name := range []string{"AWS_PROFILE", "AWS_SESSION_TOKEN"} {
 		t.Setenv(name, "") // so that it comes back in the end
-		os.Unsetenv(name)
+		if err := os.Unsetenv(name); err != nil {
+			t.Fatal(err)
+		}
 	}
 	cmd := exec.CommandContext(t.Context(), program, "-H", "127.0.0.1", "-p", "0")
 	stderr, err := cmd.StderrPipe()
