@@ -17,6 +17,8 @@ const (
 	// settled is the age below which a token that this process was given is not
 	// refreshed again: if WHOOP refuses it, another one would fare no better.
 	settled = time.Minute
+	// patience is how long a claim may take before the log says so.
+	patience = 5 * time.Second
 	// longestPause is between the last two attempts to store a new pair.
 	longestPause = 8 * time.Second
 )
@@ -164,7 +166,9 @@ func (k *Keeper) renew(ctx context.Context) (string, error) {
 // may interrupt before the answer is stored, a signal least of all, so the
 // context ends the waiting for the claim and no more.
 func (k *Keeper) replace(ctx context.Context) (string, error) {
+	slow := time.AfterFunc(patience, func() { k.log.Info("waiting for another process to renew the access token") })
 	release, err := k.store.Claim(ctx, k.current)
+	slow.Stop()
 	if err != nil {
 		return "", storeError(ctx, err)
 	}

@@ -194,32 +194,36 @@ func (s *secretStore) release(ctx context.Context, mine claim) {
 // Save is one request under a claim. Without one it makes the secret if there is
 // none.
 func (s *secretStore) Save(ctx context.Context, c Credentials) error {
-	in := &secretsmanager.PutSecretValueInput{}
-	var document []byte
 	if s.claimed != nil {
-		document = s.claimed.document
 		// An id of its own would let a slow owner of an expired claim undo what
 		// its successor has stored.
-		in.ClientRequestToken = aws.String(derivedID(s.claimed.id, "successor"))
-	} else {
-		v, _, err := s.get(ctx, "AWSCURRENT")
-		if errors.Is(err, ErrNotStored) {
-			return s.create(ctx, c)
+		err := s.replace(ctx, s.claimed.document, c, aws.String(derivedID(s.claimed.id, "successor")))
+		if err == nil {
+			s.claimed = nil
 		}
-		if err != nil {
-			return s.wrap("writing", err)
-		}
-		document = v.document
+		return err
 	}
+	v, _, err := s.get(ctx, "AWSCURRENT")
+	if err != nil && !errors.Is(err, ErrNotStored) {
+		return s.wrap("writing", err)
+	}
+	err = s.replace(ctx, v.document, c, nil) // a secret can be there and have no value yet
+	if errors.Is(err, ErrNotStored) {
+		return s.create(ctx, c)
+	}
+	return err
+}
+
+// replace puts credentials in the place of those in a document. The id is that of
+// the new version; nil: any.
+func (s *secretStore) replace(ctx context.Context, document []byte, c Credentials, id *string) error {
 	merged, err := mergeDocument(document, c)
 	if err == nil {
-		in.SecretString = aws.String(string(merged))
-		err = s.put(ctx, in)
+		err = s.put(ctx, &secretsmanager.PutSecretValueInput{ClientRequestToken: id, SecretString: aws.String(string(merged))})
 	}
 	if err != nil {
 		return s.wrap("writing", err)
 	}
-	s.claimed = nil
 	return nil
 }
 

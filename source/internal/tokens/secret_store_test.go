@@ -30,6 +30,7 @@ func secretAt(t *testing.T, h http.Handler) (open func(SecretConfig) *secretStor
 const document = `{"client_id":"id-hush","client_secret":"secret-hush","access_token":"access-0","refresh_token":"refresh-0","note":"kept"}`
 
 func TestRefreshCostsTwoVersionsOfTheSecret(t *testing.T) {
+	t.Parallel()
 	aws := &secretstest.Server{}
 	aws.Put("whoop", document)
 	a := &authority{}
@@ -48,6 +49,7 @@ func TestRefreshCostsTwoVersionsOfTheSecret(t *testing.T) {
 // The owner of a claim that expired was only slow. Whoever stores first wins, and
 // the other one uses what was stored.
 func TestExpiredClaimOfALivingProcessUndoesNothing(t *testing.T) {
+	t.Parallel()
 	aws := &secretstest.Server{}
 	aws.Put("whoop", document)
 	open := secretAt(t, aws)
@@ -116,6 +118,7 @@ func TestOneOfManyClaimsAtOneInstantHolds(t *testing.T) {
 }
 
 func TestClaimWithLostAnswersHolds(t *testing.T) {
+	t.Parallel()
 	for name, lost := range map[string]int32{"the claim's": 1, "the document's": 2} {
 		t.Run(name, func(t *testing.T) {
 			aws := &secretstest.Server{}
@@ -140,6 +143,7 @@ func TestClaimWithLostAnswersHolds(t *testing.T) {
 }
 
 func TestRoleIsAssumedWithItsExternalID(t *testing.T) {
+	t.Parallel()
 	const role = "arn:aws:iam::123456789012:role/whoop"
 	aws := &secretstest.Server{Role: role, ExternalID: "outside"}
 	aws.Put("whoop", document)
@@ -212,14 +216,28 @@ func TestWhatIsWrongWithASecretIsFoundBeforeTheTokenIsSpent(t *testing.T) {
 }
 
 func TestSecretIsMadeWhereThereIsNone(t *testing.T) {
-	aws := &secretstest.Server{}
-	open := secretAt(t, aws)
 	a := &authority{}
-	if err := open(SecretConfig{}).Save(t.Context(), a.credentials()); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := open(SecretConfig{}).Load(t.Context()); err != nil || got != a.credentials() {
-		t.Errorf("%+v, %v", got, err)
+	for name, aws := range map[string]*secretstest.Server{
+		"none":     {},
+		"no value": {Before: func(o string) bool { return o != "CreateSecret" }},
+		"empty":    {Before: func(o string) bool { return o != "CreateSecret" }},
+	} {
+		switch name {
+		case "no value":
+			aws.Declare("whoop")
+		case "empty":
+			aws.Put("whoop", "{}")
+		}
+		open := secretAt(t, aws)
+		if _, err := open(SecretConfig{}).Load(t.Context()); !errors.Is(err, ErrNotStored) {
+			t.Errorf("%s: error %v", name, err)
+		}
+		if err := open(SecretConfig{}).Save(t.Context(), a.credentials()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got, err := open(SecretConfig{}).Load(t.Context()); err != nil || got != a.credentials() {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
 	}
 	denied := &secretstest.Server{Before: func(o string) bool { return o != "CreateSecret" }}
 	err := secretAt(t, denied)(SecretConfig{}).Save(t.Context(), a.credentials())

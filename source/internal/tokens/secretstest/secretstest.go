@@ -59,16 +59,27 @@ const (
 	mostLabels   = 20 // of one version
 )
 
-// Put makes a secret, or gives it another value.
-func (s *Server) Put(name, value string) {
+// Declare makes a secret without a value, as infrastructure tools do.
+func (s *Server) Declare(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.declare(name)
+}
+
+func (s *Server) declare(name string) {
 	if s.secrets == nil {
 		s.secrets = map[string]*secret{}
 	}
 	if s.secrets[name] == nil {
 		s.secrets[name] = &secret{versions: map[string]version{}, labels: map[string]string{}}
 	}
+}
+
+// Put makes a secret, or gives it another value.
+func (s *Server) Put(name, value string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.declare(name)
 	n := len(s.secrets[name].versions)
 	s.secrets[name].add(fmt.Sprintf("00000000-0000-4000-8000-%012d", n), value, []string{"AWSCURRENT"})
 }
@@ -159,13 +170,10 @@ func (s *Server) do(operation string, in request) (map[string]any, *failure) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if operation == "CreateSecret" {
-		if s.secrets == nil {
-			s.secrets = map[string]*secret{}
-		}
 		if s.secrets[in.Name] != nil {
 			return nil, &failure{"ResourceExistsException", "The operation failed because the secret " + in.Name + " already exists."}
 		}
-		s.secrets[in.Name] = &secret{versions: map[string]version{}, labels: map[string]string{}}
+		s.declare(in.Name)
 		return s.secrets[in.Name].put(in)
 	}
 	found := s.secrets[in.SecretId]
