@@ -243,7 +243,11 @@ func staleCommitIsRefusedForCertain(t *testing.T, cfg Config) {
 
 // Opening, making namespaces and making tables all at once, as several
 // processes do, ends with one of each.
-func TestManyOpenAtOnce(t *testing.T) { manyOpenAtOnce(t, sqliteFile) }
+func TestManyOpenAtOnce(t *testing.T) {
+	for range 10 {
+		manyOpenAtOnce(t, sqliteFile)
+	}
+}
 
 func manyOpenAtOnce(t *testing.T, cfg Config) {
 	warehouse := "file://" + t.TempDir()

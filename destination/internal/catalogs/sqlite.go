@@ -3,12 +3,15 @@ package catalogs
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/apache/iceberg-go"
 	sqlcat "github.com/apache/iceberg-go/catalog/sql"
@@ -31,10 +34,11 @@ func openSQLite(ctx context.Context, cfg Config, warehouse *url.URL, create bool
 	} else if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		return nil, noLake(warehouse, file, "warehouse", err)
 	}
-	db, err := sql.Open("sqlite", sqliteDSN(file, create))
+	connector, err := sqlite.NewConnector(sqliteDSN(file, create))
 	if err != nil {
 		return nil, fmt.Errorf("opening catalog %s: %w", file, err)
 	}
+	db := sql.OpenDB(patient{connector})
 	opened := false
 	defer func() {
 		if !opened {
@@ -67,17 +71,41 @@ func openSQLite(ctx context.Context, cfg Config, warehouse *url.URL, create bool
 	}, nil
 }
 
+// busyTimeout is how long one writer waits for another.
+const busyTimeout = 30 * time.Second
+
+// patient connects to a database in use. SQLite does not wait by itself while
+// another connection changes the journal mode, recovers the log or, as the last
+// one, removes it: https://sqlite.org/wal.html#sometimes_queries_return_sqlite_busy_in_wal_mode.
+type patient struct{ driver.Connector }
+
+func (p patient) Connect(ctx context.Context) (driver.Conn, error) {
+	for began := time.Now(); ; {
+		conn, err := p.Connector.Connect(ctx)
+		var e *sqlite.Error
+		if err == nil || !errors.As(err, &e) || e.Code()&0xff != sqlite3.SQLITE_BUSY || time.Since(began) > busyTimeout {
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Duration(5+rand.IntN(20)) * time.Millisecond):
+		}
+	}
+}
+
 // sqliteDSN is the data source name of a catalog's database.
 func sqliteDSN(file string, create bool) string {
 	query := url.Values{"_pragma": {
-		"busy_timeout(30000)", // how long one writer waits for another
-		"synchronous(FULL)",   // a commit is on disk when it returns, in WAL mode too
+		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()),
+		"synchronous(FULL)", // a commit is on disk when it returns, in WAL mode too
 	}}
 	if create {
 		query.Add("_pragma", "journal_mode(WAL)")
 		query.Set("_txlock", "immediate") // a transaction that reads first must not lose its snapshot when it writes
 	} else {
 		query.Set("mode", "rw")
+		query.Add("_pragma", "schema_version") // reads, so that it is connecting that waits
 	}
 	return "file:" + (&url.URL{Path: file}).EscapedPath() + "?" + query.Encode()
 }
