@@ -62,8 +62,9 @@ type soak struct {
 	spent   map[string]bool
 
 	figure struct {
-		syncs, lines, clean, failed, kills, walks, checked, records, tombstones, states, consents int
-		faults                                                                                    map[string]int
+		syncs, lines, clean, failed, kills, walks, checked, records, tombstones, states, consents, refused, refusedOf int
+
+		faults map[string]int
 	}
 }
 
@@ -297,8 +298,11 @@ func (s *soak) run(c protocol.ConfiguredCatalog, fate *death) {
 	if n := after.SpentReplays - before.SpentReplays; n > 0 && !lost && m.unanswered == 0 || m.replayed != "" {
 		s.t.Errorf("sync %d (%s): a spent refresh token was sent again: %s", s.figure.syncs, s.playing, r.Stdout)
 	}
-	if n := after.RateLimited - before.RateLimited; n > 12 {
-		s.t.Errorf("sync %d: %d requests were refused by the rate limit", s.figure.syncs, n)
+	sent := sum(after.Requests) - sum(before.Requests)
+	if n := after.RateLimited - before.RateLimited; n > 3+sent/5 { // the narrowest window holds ten requests, and not always do headers tell of it
+		s.t.Errorf("sync %d (%s): %d of %d requests were refused by the rate limit", s.figure.syncs, s.playing, n, sent)
+	} else if n > s.figure.refused {
+		s.figure.refused, s.figure.refusedOf = n, sent
 	}
 	switch {
 	case r.Code == 0:
@@ -479,17 +483,20 @@ func (s *soak) reconnect(r *protocoltest.Run, lost bool) {
 func (s *soak) figures() string {
 	f := &s.figure
 	a := s.server.Audit()
-	n := 0
-	for _, count := range a.Requests {
-		n += count
-	}
-	text := fmt.Sprintf("%d syncs: %d complete, %d failed and resumed, %d killed; %d requests, %d answers of 429, %d faults struck\n"+
+	text := fmt.Sprintf("%d syncs: %d complete, %d failed and resumed, %d killed; %d requests, %d answers of 429 (at most %d of %d in one sync), %d faults struck\n"+
 		"%d records (%d tombstones) and %d states in %d lines, %d full walks, the truth compared %d times\n"+
 		"%d refreshes, %d refresh tokens replayed after a lost answer, %d consents\ndisturbances:",
-		f.syncs, f.clean, f.failed, f.kills, n, a.RateLimited, a.Faults, f.records, f.tombstones, f.states, f.lines, f.walks, f.checked,
+		f.syncs, f.clean, f.failed, f.kills, sum(a.Requests), a.RateLimited, f.refused, f.refusedOf, a.Faults, f.records, f.tombstones, f.states, f.lines, f.walks, f.checked,
 		a.Refreshes, a.SpentReplays, f.consents)
 	for _, name := range slices.Sorted(maps.Keys(f.faults)) {
 		text += fmt.Sprintf(" %s %d,", name, f.faults[name])
 	}
 	return strings.TrimSuffix(text, ",")
+}
+
+func sum(counts map[string]int) (n int) {
+	for _, count := range counts {
+		n += count
+	}
+	return n
 }

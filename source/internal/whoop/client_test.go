@@ -303,7 +303,7 @@ func TestRateIsHalvedByRefusalsAndRegained(t *testing.T) {
 		if p.rate <= 0.25 || p.rate > 0.5 {
 			t.Errorf("rate %v after one answer", p.rate)
 		}
-		for range 100 {
+		for range regain {
 			tell(p, http.StatusOK, http.Header{})
 		}
 		if p.rate != 2 {

@@ -21,6 +21,10 @@ const (
 	scarce = 20
 	// slowest is the rate, in requests per second, that refusals can lead to.
 	slowest = 0.1
+	// regain is how many answers bring the rate from nothing to the ceiling.
+	// Where no header tells of a limit much below the ceiling, every climb back
+	// to it ends with a refusal; this one takes longer than a minute's window.
+	regain = 200
 	// atOnce is how many requests may be under way together.
 	atOnce = 4
 )
@@ -140,7 +144,7 @@ func (p *pacer) answered(sent time.Time, status int, h http.Header) {
 	case haveRemaining && haveReset && remaining <= scarce && reset <= longestWait:
 		p.gap = time.Duration(float64(reset) / remaining)
 	}
-	p.rate = min(p.ceiling, p.rate+p.ceiling/50)
+	p.rate = min(p.ceiling, p.rate+p.ceiling/regain)
 }
 
 // hold lets no request go for a while.
