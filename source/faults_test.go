@@ -56,6 +56,49 @@ func TestNoScenarioLosesAnything(t *testing.T) {
 	}
 }
 
+// Where WHOOP ends the connection, a run says how to get a new one, and with it
+// everything goes on.
+func TestScenariosThatEndAConnectionAskForConsent(t *testing.T) {
+	for _, sc := range sandbox.Scenarios() {
+		if !sc.Ends {
+			continue
+		}
+		t.Run(sc.Name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, sandbox.Config{Seed: 4, Years: 1}, map[string]any{"start_date": opening.Add(-20 * day).Format(time.RFC3339)})
+				all := catalog(t, protocol.Incremental)
+				w.sync(all)
+				if err := w.server.Play(sc); err != nil {
+					t.Fatal(err)
+				}
+				asked := false
+				for range 4 {
+					w.clock.Advance(31 * day)
+					r := w.read(all)
+					w.keep(r.Messages)
+					for _, e := range r.Errors() {
+						asked = asked || e.FailureType == protocol.ConfigError && strings.Contains(e.Message, "consent again")
+					}
+					if asked {
+						break
+					}
+				}
+				if !asked {
+					t.Error("no run asked for a new consent")
+				}
+				if err := w.server.Play(sandbox.Scenario{}); err != nil {
+					t.Fatal(err)
+				}
+				w.config["credentials"] = credentialsOf(w.server.Issue())
+				w.sync(all)
+				w.sync(all)
+				w.wantTruthSince(opening.Add(-20 * day))
+			})
+		})
+	}
+}
+
 // wantTruthSince compares the tables with what is true of what began at an
 // instant or later.
 func (w *world) wantTruthSince(first time.Time) {

@@ -25,6 +25,8 @@ type world struct {
 	t      *testing.T
 	server *sandbox.Server
 	clock  *sandbox.Clock
+	twin   *sandbox.Server // gives out the same tokens, so that all of them are known
+	tokens []sandbox.Tokens
 	source *source
 	config map[string]any
 	states []json.RawMessage
@@ -43,7 +45,7 @@ func newWorld(t *testing.T, member sandbox.Config, config map[string]any) *world
 	if member.RequestsPerMinute == 0 {
 		member.RequestsPerMinute, member.RequestsPerDay = -1, -1
 	}
-	w.server = sandbox.New(member)
+	w.server, w.twin = sandbox.New(member), sandbox.New(member)
 	w.source = &source{http: inProcess{w.server}}
 	w.config = map[string]any{
 		"credentials":         credentialsOf(w.server.Issue()),
@@ -124,6 +126,7 @@ func (w *world) read(c protocol.ConfiguredCatalog) *protocoltest.Run {
 	}
 	r := protocoltest.Source(w.t, w.source, "read", "--config", protocoltest.File(w.t, w.config),
 		"--catalog", protocoltest.File(w.t, c), "--state", protocoltest.File(w.t, states))
+	w.wantNoToken(r)
 	for _, m := range r.Messages {
 		if m.Control != nil {
 			w.config = map[string]any{}
@@ -133,6 +136,31 @@ func (w *world) read(c protocol.ConfiguredCatalog) *protocoltest.Run {
 		}
 	}
 	return r
+}
+
+// wantNoToken checks that no token which WHOOP ever gave out is shown, whether
+// its answer came or was lost.
+func (w *world) wantNoToken(r *protocoltest.Run) {
+	w.t.Helper()
+	const consents = 4 // given in one world, at most
+	for len(w.tokens) < w.server.Audit().Refreshes+consents {
+		w.tokens = append(w.tokens, w.twin.Issue())
+	}
+	said := slices.Clone(r.Stderr)
+	if c := w.config["credentials"].(map[string]any); c["auth_type"] == authOAuth &&
+		!slices.ContainsFunc(w.tokens, func(t sandbox.Tokens) bool { return t.AccessToken == c["access_token"] }) {
+		w.t.Error("the token in use is not one of those that are looked for")
+	}
+	for _, m := range r.Messages {
+		if m.Control == nil {
+			said = append(said, m.Raw...)
+		}
+	}
+	for _, pair := range w.tokens {
+		if bytes.Contains(said, []byte(pair.AccessToken)) || bytes.Contains(said, []byte(pair.RefreshToken)) {
+			w.t.Errorf("a token is shown: %s", said)
+		}
+	}
 }
 
 // sync reads and keeps what it is told, as a destination with append_dedup does.
