@@ -215,7 +215,8 @@ func TestResumesFromEveryState(t *testing.T) {
 				continue
 			}
 			states++
-			resumed := &world{t: t, server: w.server, clock: w.clock, source: w.source, config: w.config, tables: tables{}}
+			resumed := *w
+			resumed.states, resumed.tables = nil, tables{}
 			resumed.keep(first.Messages[:i+1])
 			resumed.sync(catalog(t, protocol.Incremental, chosen...))
 			resumed.wantTruth(chosen...)

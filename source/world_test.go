@@ -45,7 +45,7 @@ func newWorld(t *testing.T, member sandbox.Config, config map[string]any) *world
 	if member.RequestsPerMinute == 0 {
 		member.RequestsPerMinute, member.RequestsPerDay = -1, -1
 	}
-	w.server, w.twin = sandbox.New(member), sandbox.New(member)
+	w.server, w.twin = sandbox.New(member), sandbox.New(sandbox.Config{Seed: member.Seed})
 	w.source = &source{http: inProcess{w.server}}
 	w.config = map[string]any{
 		"credentials":         credentialsOf(w.server.Issue()),
