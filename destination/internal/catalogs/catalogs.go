@@ -110,6 +110,11 @@ func (c Config) validate(warehouse string) (*url.URL, error) {
 	if err != nil || u.Scheme != "file" || u.Host != "" || u.RawQuery != "" || u.Fragment != "" || !filepath.IsAbs(u.Path) || filepath.Clean(u.Path) == "/" {
 		return nil, configError(err, `The configuration's "warehouse" is %q. It must be file:/// and the absolute path of a directory, as in "file:///local/lake".`, warehouse)
 	}
+	// The library writes the locations of files as URLs, and other engines
+	// take the path in them as it stands.
+	if u.EscapedPath() != u.Path {
+		return nil, configError(nil, `The configuration's "warehouse" is %q. Not every engine would find files there: leave blanks, %% and letters other than a to z out of the path.`, warehouse)
+	}
 	return u, nil
 }
 

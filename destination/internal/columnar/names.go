@@ -20,10 +20,12 @@ var metadataColumns = []string{
 	"_change_type", "_change_ordinal", "_commit_snapshot_id",
 }
 
-// Legal returns the name of a table or a namespace. It has no character with a
-// meaning in a path, a URL or a catalog, and is never empty.
+// Legal returns the name of a table or a namespace. It is never empty, and has
+// no character with a meaning in a path or a catalog, nor one that a URL would
+// escape: the name becomes part of the files' locations, which the library
+// writes as URLs and other engines read as they stand.
 func (n Names) Legal(name string) string {
-	legal := n.legal(name, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || r == '-' })
+	legal := n.legal(name, func(r rune) bool { return 'A' <= r && r <= 'Z' || r == '-' })
 	if usable(legal) {
 		return legal
 	}
