@@ -102,10 +102,7 @@ func (p *probe) write(ctx context.Context) error {
 		return err
 	}
 	w := p.table.NewWriter()
-	if err := w.Write(ctx, batch.Record(), nil); err != nil {
-		return errors.Join(err, w.Abort())
-	}
-	staged, err := w.Close(ctx)
+	staged, err := w.Close(ctx, batch.Record(), nil, 1)
 	if err != nil {
 		return errors.Join(err, w.Abort())
 	}

@@ -199,25 +199,9 @@ func (w *worker) close(ctx context.Context, l *lane, upTo int64) (*lake.Staged, 
 	if !ok {
 		return nil, nil
 	}
-	keep := in.upTo(upTo)
-	if keep > in.written {
-		rec, order := in.batch.Record(), in.batch.Order()
-		if rest := keep - in.written; rest < rec.NumRows() {
-			rec = rec.NewSlice(0, rest)
-			order = order[:min(len(order), int(rest))]
-		}
-		if err := in.writer.Write(ctx, rec, order); err != nil {
-			return nil, err
-		}
-	}
-	staged, err := in.writer.Close(ctx)
+	staged, err := in.writer.Close(ctx, in.batch.Record(), in.batch.Order(), in.upTo(upTo))
 	if err != nil {
 		return nil, err
-	}
-	if keep < in.written {
-		if staged, err = l.table.Truncate(ctx, staged, keep); err != nil {
-			return nil, err
-		}
 	}
 	w.empty(in)
 	in.rows, in.written, in.marks = 0, 0, in.marks[:0]

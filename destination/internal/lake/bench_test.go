@@ -2,6 +2,7 @@ package lake
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -52,7 +53,7 @@ func benchStage(b *testing.B, t *Table, ids []int64, cursor int64) *Staged {
 		rec.Release()
 		ids = ids[n:]
 	}
-	s, err := w.Close(b.Context())
+	s, err := w.Close(b.Context(), nil, nil, math.MaxInt64)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package lake
 
 import (
+	"math"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -14,11 +15,11 @@ func TestAppendKeepsEveryRowAndTheState(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	first, err := a.Close(t.Context())
+	first, err := a.Close(t.Context(), nil, nil, math.MaxInt64)
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := b.Close(t.Context())
+	second, err := b.Close(t.Context(), nil, nil, math.MaxInt64)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +31,7 @@ func TestAppendKeepsEveryRowAndTheState(t *testing.T) {
 	if got := string(LastState(load(t, tbl))); got != `{"n": 1}` {
 		t.Errorf("state %s", got)
 	}
-	if nothing, err := a.Close(t.Context()); nothing != nil || err != nil {
+	if nothing, err := a.Close(t.Context(), nil, nil, math.MaxInt64); nothing != nil || err != nil {
 		t.Errorf("an empty writer hands over %v, %v", nothing, err)
 	}
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/url"
 	"os"
 	"strings"
@@ -148,7 +149,7 @@ func stage(t testing.TB, tbl *Table, first uint64, rows ...map[string]any) *Stag
 	if err := w.Write(t.Context(), batch(t, tbl.schema, rows...), order); err != nil {
 		t.Fatal(err)
 	}
-	s, err := w.Close(t.Context())
+	s, err := w.Close(t.Context(), nil, nil, math.MaxInt64)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package lake
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 
@@ -29,7 +30,7 @@ func TestDataFilesAreWhatTheManifestSays(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	staged, err := w.Close(t.Context())
+	staged, err := w.Close(t.Context(), nil, nil, math.MaxInt64)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +97,7 @@ func TestFilesAreClosedAtTheTargetSize(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s, err := w.Close(t.Context())
+	s, err := w.Close(t.Context(), nil, nil, math.MaxInt64)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package lake
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 
@@ -43,7 +44,7 @@ func TestLinesBecomeRows(t *testing.T) {
 			t.Fatal(err)
 		}
 		rows.Reset() // the writer keeps nothing of it
-		staged, err := w.Close(t.Context())
+		staged, err := w.Close(t.Context(), nil, nil, math.MaxInt64)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 
@@ -47,7 +48,7 @@ func send(t *testing.T, tbl *Table, records ...string) {
 	if err := w.Write(t.Context(), b.Record(), b.Order()); err != nil {
 		t.Fatal(err)
 	}
-	staged, err := w.Close(t.Context())
+	staged, err := w.Close(t.Context(), nil, nil, math.MaxInt64)
 	if err != nil {
 		t.Fatal(err)
 	}

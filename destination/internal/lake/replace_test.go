@@ -3,6 +3,7 @@ package lake
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"strings"
 	"testing"
 )
@@ -99,7 +100,7 @@ func TestAbortAndDiscardLeaveNothing(t *testing.T) {
 		t.Errorf("left %v", left)
 	}
 	write()
-	staged, err := w.Close(t.Context())
+	staged, err := w.Close(t.Context(), nil, nil, math.MaxInt64)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +134,7 @@ func TestACancelledCommitChangesNothing(t *testing.T) {
 	}
 }
 
-func TestTruncateKeepsTheFirstRowsOfAWriter(t *testing.T) {
+func TestCloseKeepsTheFirstRowsOfAWriter(t *testing.T) {
 	for keep := range int64(8) {
 		tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), Options{TargetFileBytes: 1000}) // more than one file
 		w := tbl.NewWriter()
@@ -148,14 +149,11 @@ func TestTruncateKeepsTheFirstRowsOfAWriter(t *testing.T) {
 				want = append(want, v.json())
 			}
 		}
-		staged, err := w.Close(t.Context())
+		if len(w.staged) < 2 {
+			t.Fatalf("%d files", len(w.staged))
+		}
+		staged, err := w.Close(t.Context(), nil, nil, keep)
 		if err != nil {
-			t.Fatal(err)
-		}
-		if len(staged.files) < 2 {
-			t.Fatalf("%d files", len(staged.files))
-		}
-		if staged, err = tbl.Truncate(t.Context(), staged, keep); err != nil {
 			t.Fatal(err)
 		}
 		if keep == 0 && staged != nil || keep > 0 && staged.Rows() != keep {

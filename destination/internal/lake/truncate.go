@@ -4,39 +4,39 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
+	"slices"
 )
 
-// Truncate keeps the first rows of what one writer has staged, in the order
-// they were written, and deletes the rest: rows that no state covers must not
-// become visible, since they come again with the next run. It returns nil when
-// nothing is left.
-func (t *Table) Truncate(ctx context.Context, s *Staged, rows int64) (*Staged, error) {
-	kept := &Staged{}
-	for _, f := range s.files {
+// truncate keeps the first rows of what is staged, in the order they were
+// written.
+func (w *Writer) truncate(ctx context.Context, rows int64) error {
+	staged := w.staged
+	var kept []*stagedFile
+	for i, f := range staged {
 		count := f.data.Count()
 		keep := min(rows, count)
 		rows -= keep
 		if keep == count {
-			kept.files = append(kept.files, f)
+			kept = append(kept, f)
 			continue
 		}
 		if keep > 0 {
-			short, err := t.head(ctx, f, keep)
+			short, err := w.t.head(ctx, f, keep)
 			if err != nil {
-				return nil, err
+				return err
 			}
-			kept.files = append(kept.files, short)
+			kept = append(kept, short)
 		}
-		if err := t.files.Remove(f.data.FilePath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("removing %s: %w", f.data.FilePath(), err)
+		// What is kept so far and what is not looked at yet is Abort's to
+		// remove when this fails.
+		w.staged = slices.Concat(kept, staged[i:])
+		if err := w.t.discard([]*stagedFile{f}); err != nil {
+			return err
 		}
 	}
-	if len(kept.files) == 0 {
-		return nil, nil
-	}
-	return kept, nil
+	w.staged = kept
+	return nil
 }
 
 // head copies the first rows of a staged file into a new one.

@@ -3,6 +3,7 @@ package lake
 import (
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -122,7 +123,7 @@ func TestUpsertKeepsOneWinnerPerKey(t *testing.T) {
 					}
 					var staged []*Staged
 					for _, w := range writers {
-						s, err := w.Close(t.Context())
+						s, err := w.Close(t.Context(), nil, nil, math.MaxInt64)
 						if err != nil {
 							t.Fatal(err)
 						}

@@ -36,6 +36,7 @@ type Writer struct {
 	file   *parquetFile
 	blocks []*keyBlock // of the open file
 	staged []*stagedFile
+	rows   int64 // written since the last Close
 }
 
 // NewWriter returns a writer that has written nothing yet.
@@ -47,6 +48,7 @@ func (w *Writer) Write(ctx context.Context, rec arrow.RecordBatch, order []uint6
 	if rec.NumRows() == 0 {
 		return nil
 	}
+	w.rows += rec.NumRows()
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -122,22 +124,38 @@ func (w *Writer) roll() error {
 	return nil
 }
 
-// Close completes the open file and hands over everything written since the
-// last Close, nil when that is nothing. The writer may be used further.
-func (w *Writer) Close(ctx context.Context) (*Staged, error) {
+// Close hands over the first rows of all that were written since the last
+// Close, last being the last of them, or nil, and keep how many; nil when that
+// is nothing. The others are deleted: rows that no state covers must not become
+// visible, since they come again with the next run. The writer may be used
+// further.
+func (w *Writer) Close(ctx context.Context, last arrow.RecordBatch, order []uint64, keep int64) (*Staged, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	if rest := keep - w.rows; last != nil && rest > 0 {
+		if rest < last.NumRows() {
+			last, order = last.NewSlice(0, rest), order[:min(int64(len(order)), rest)]
+		}
+		if err := w.Write(ctx, last, order); err != nil {
+			return nil, err
+		}
 	}
 	if w.file != nil {
 		if err := w.roll(); err != nil {
 			return nil, w.t.explain(err)
 		}
 	}
-	if len(w.staged) == 0 {
-		return nil, nil
+	if keep < w.rows {
+		if err := w.truncate(ctx, keep); err != nil {
+			return nil, w.t.explain(err)
+		}
 	}
 	staged := &Staged{files: w.staged}
-	w.staged = nil
+	w.staged, w.rows = nil, 0
+	if len(staged.files) == 0 {
+		return nil, nil
+	}
 	return staged, nil
 }
 
@@ -149,7 +167,7 @@ func (w *Writer) Abort() error {
 		w.file = nil
 	}
 	errs = append(errs, w.t.discard(w.staged))
-	w.staged, w.blocks = nil, nil
+	w.staged, w.blocks, w.rows = nil, nil, 0
 	return errors.Join(errs...)
 }
 
