@@ -77,15 +77,18 @@ def value(v):
     raise TypeError(f"no JSON form for {type(v).__name__}")
 
 
-def dump(table: pa.Table, *, key: list[str], metadata_location: str, files: dict[str, int]) -> None:
+def document(table: pa.Table, *, key: list[str], metadata_location: str, files: dict[str, int]) -> dict:
     rows = table.to_pylist()
     # Null keys come first; a key that an engine does not return is a KeyError.
     rows.sort(key=lambda row: [(row[column] is not None, row[column]) for column in key])
-    document = {
+    return {
         "metadata_location": metadata_location,
         "schema": [[field.name, type_name(field.type)] for field in table.schema],
         "rows": [value(row) for row in rows],
         "files": files,
     }
+
+
+def dump(document) -> None:
     json.dump(document, sys.stdout, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    print()
+    print(flush=True)

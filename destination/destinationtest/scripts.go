@@ -24,8 +24,9 @@ import (
 type Program func(args []string, stdin []byte) (stdout, stderr []byte, code int)
 
 // A Look is taken at the tables of a configuration, whose path it is given,
-// whenever a script has had them written to. Its error fails the script.
-type Look func(script, config string) error
+// whenever a script has had them written to, or has tried to. Its error fails
+// the script.
+type Look func(script, config string, written bool) error
 
 // Scripts runs the scripts of a directory. In files whose names begin with "config", $WORK is the
 // script's own directory. Beside the commands of testscript there are:
@@ -54,6 +55,8 @@ type Look func(script, config string) error
 //	    What preview shows of a stream, but for Airbyte's own columns, are the
 //	    lines of FILE. The order of rows has no meaning. The last run stays what
 //	    it was.
+//	damaged
+//	    From here on files are missing on purpose: there is nothing to look at.
 //
 // After every write and maintain, whether it succeeds or not, look is taken at
 // the tables, unless it is nil.
@@ -89,6 +92,7 @@ func Scripts(t *testing.T, dir string, program Program, look Look) {
 			"logged":      command((*scenario).logged),
 			"states":      command((*scenario).states),
 			"rows":        command((*scenario).rows),
+			"damaged":     command((*scenario).damaged),
 		},
 	})
 }
@@ -120,6 +124,8 @@ type scenario struct {
 	look    Look
 	last    protocoltest.Run
 }
+
+func (s *scenario) damaged(bool, ...string) { s.look = nil }
 
 // problems makes the problems that protocoltest finds those of the script.
 type problems struct {
@@ -171,7 +177,7 @@ func (s *scenario) destination(neg bool, args ...string) {
 		s.Fatalf("exit code %d", code)
 	}
 	if config := slices.Index(args, "--config") + 1; s.look != nil && (verb == "write" || verb == "maintain") && config > 0 && config < len(args) {
-		s.Check(s.look(s.Name(), args[config]))
+		s.Check(s.look(s.Name(), args[config], code == 0))
 	}
 }
 
