@@ -403,3 +403,30 @@ func TestKilledProcessesLoseNothing(t *testing.T) {
 	}
 	t.Logf("%d kills, %d connections lost", kills, lost)
 }
+
+// A run that is interrupted between two streams of a collection leaves one with
+// a full walk and one without. The next one is made for both.
+func TestStreamsOfACollectionAreWalkedTogether(t *testing.T) {
+	for _, mode := range []string{derive, request} {
+		t.Run(mode, func(t *testing.T) {
+			w := young(t, 3, 90, map[string]any{"drilldowns": mode})
+			both := catalog(t, protocol.Incremental, "sleep", "sleep_by_id")
+			w.sync(both)
+			w.clock.Advance(8 * day)
+			w.sync(catalog(t, protocol.Incremental, "sleep"))
+			w.clock.Advance(time.Hour)
+			w.sync(both)
+			w.wantTruth("sleep", "sleep_by_id")
+			for _, raw := range w.states {
+				s, err := protocol.ParseState(raw)
+				if err != nil {
+					t.Fatal(err)
+				}
+				kept, _ := parseState(s.StreamState())
+				if !kept.Walked.Equal(w.clock.Now()) {
+					t.Errorf("%s was walked at %v, not now", s.Stream, kept.Walked)
+				}
+			}
+		})
+	}
+}

@@ -87,21 +87,9 @@ func (r *run) read(ctx context.Context, states []protocol.State) error {
 		return err
 	}
 	r.end = r.client.Now().Truncate(time.Millisecond)
-	due := map[string][]*reader{} // by the collection to walk
-	for _, rd := range r.readers {
-		if rd.object != "" {
-			if err := r.try(rd, rd.readObject(ctx)); err != nil {
-				return err
-			}
-			continue
-		}
-		reads, err := rd.begin(states)
-		if err := r.try(rd, err); err != nil {
-			return err
-		}
-		if reads && !rd.over {
-			due[rd.walked()] = append(due[rd.walked()], rd)
-		}
+	due, err := r.due(ctx, states)
+	if err != nil {
+		return err
 	}
 	var walks []*walk
 	for _, s := range streams {
@@ -120,6 +108,45 @@ func (r *run) read(ctx context.Context, states []protocol.State) error {
 		walks = append(walks, w)
 	}
 	return r.walk(ctx, walks)
+}
+
+// due reads the streams that are single objects, and returns those that are to
+// be read from a walk, by its collection.
+func (r *run) due(ctx context.Context, states []protocol.State) (map[string][]*reader, error) {
+	var reading []*reader
+	full := map[string]bool{} // collections that a stream needs from its beginning
+	for _, rd := range r.readers {
+		if rd.object != "" {
+			if err := r.try(rd, rd.readObject(ctx)); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		reads, err := rd.begin(states)
+		if err := r.try(rd, err); err != nil {
+			return nil, err
+		}
+		if reads && !rd.over {
+			reading = append(reading, rd)
+			full[rd.collection] = full[rd.collection] || rd.full
+		}
+	}
+	due := map[string][]*reader{}
+	for _, rd := range reading {
+		if rd.mode == protocol.Incremental {
+			// Where a run was interrupted between two streams of a collection, one
+			// would else make a walk of its own every week.
+			rd.full = full[rd.collection] && !rd.kept.Until.IsZero()
+			if err := r.try(rd, rd.track()); err != nil {
+				return nil, err
+			}
+			if rd.over {
+				continue
+			}
+		}
+		due[rd.walked()] = append(due[rd.walked()], rd)
+	}
+	return due, nil
 }
 
 // try fails one stream with err and returns nil, unless err ends the run.

@@ -16,6 +16,8 @@ type reader struct {
 	mode    protocol.SyncMode
 	first   time.Time // what began earlier is not part of the stream; zero: all history is
 	from    time.Time // what began earlier need not be read
+	kept    state     // of an incremental stream, as it was kept
+	full    bool      // the stream is to be read from its beginning
 	tracker *tracker  // of an incremental stream; nil: everything is emitted
 	emitted map[string]bool
 	over    bool            // complete or failed
@@ -52,18 +54,24 @@ func (rd *reader) begin(states []protocol.State) (due bool, err error) {
 		rd.setLast(raw)
 	}
 	every := time.Duration(rd.ReconcileEveryDays) * 24 * time.Hour
-	earlier := rd.start.Before(st.Start)
-	full := known && (earlier || st.Anew || every > 0 && rd.end.Sub(st.Walked) >= every)
-	rd.first, rd.from = st.Start, st.Start
+	rd.kept = st
+	rd.full = known && (rd.start.Before(st.Start) || st.Anew || every > 0 && rd.end.Sub(st.Walked) >= every)
+	return true, nil
+}
+
+// track makes ready to find out what changed in an incremental stream.
+func (rd *reader) track() (err error) {
+	known, earlier := !rd.kept.Until.IsZero(), rd.start.Before(rd.kept.Start)
+	rd.first, rd.from = rd.kept.Start, rd.kept.Start
 	if earlier {
 		rd.out.Logger().Info("start_date was set earlier: the stream is read from there", "stream", rd.name)
 		rd.first, rd.from = rd.start, rd.start
 	}
-	if known && !full {
-		rd.from = st.WindowStart
+	if known && !rd.full {
+		rd.from = rd.kept.WindowStart
 	}
-	rd.tracker, err = newTracker(st, time.Duration(rd.LookbackDays)*24*time.Hour, full, rd.first)
-	return err == nil, err
+	rd.tracker, err = newTracker(rd.kept, time.Duration(rd.LookbackDays)*24*time.Hour, rd.full, rd.first)
+	return err
 }
 
 // clockSlack is how far WHOOP's clock may seem to go back between two syncs:
