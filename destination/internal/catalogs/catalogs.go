@@ -1,8 +1,9 @@
 // Package catalogs opens the Iceberg catalog a configuration names.
 //
-// Whatever its kind, a catalog opened here keeps two promises the library does
-// not make: a commit on a stale parent is [table.ErrCommitFailed], and local
-// files are on disk, not only in the page cache, when the catalog names them.
+// Whatever its kind, a catalog opened here keeps three promises the library does
+// not make: a commit on a stale parent is [table.ErrCommitFailed], local files
+// are on disk, not only in the page cache, when the catalog names them, and no
+// call that loads or writes waits for ever.
 package catalogs
 
 import (
@@ -15,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/catalog"
@@ -125,45 +127,83 @@ type Catalog struct {
 	close    func() error
 }
 
+// patience is how long a catalog may take to answer.
+const patience = 2 * time.Minute
+
+var errNoAnswer error = &protocol.Error{Kind: protocol.TransientError, Message: fmt.Sprintf(
+	"The catalog has not answered for %s. Start again when it does.", patience)}
+
+// call asks the catalog something, and finds the remedy for its error.
+func (c *Catalog) call(ctx context.Context, do func(context.Context) error) error {
+	limited, cancel := context.WithTimeoutCause(ctx, patience, errNoAnswer)
+	defer cancel()
+	err := do(limited)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(context.Cause(limited), errNoAnswer):
+		return fmt.Errorf("%w: %w", errNoAnswer, err)
+	}
+	return c.classify(err)
+}
+
 // CommitTable applies updates to a table if requirements hold. An error that
 // is [table.ErrCommitFailed] says for certain that nothing was changed and
 // that a commit on the reloaded table may succeed; after any other error the
 // commit may or may not have landed.
 func (c *Catalog) CommitTable(ctx context.Context, id table.Identifier, reqs []table.Requirement, updates []table.Update) (table.Metadata, string, error) {
-	meta, location, err := c.Catalog.CommitTable(ctx, id, reqs, updates)
-	if err != nil && !errors.Is(err, table.ErrCommitFailed) {
+	var meta table.Metadata
+	var location string
+	err := c.call(ctx, func(ctx context.Context) (err error) {
+		meta, location, err = c.Catalog.CommitTable(ctx, id, reqs, updates)
 		// The library checks requirements against the table it has just
 		// loaded, before it writes anything, and reports a stale parent
 		// without a type.
-		if strings.Contains(strings.ToLower(err.Error()), "requirement failed") {
+		if err != nil && strings.Contains(strings.ToLower(err.Error()), "requirement failed") {
 			err = fmt.Errorf("%w: %w", table.ErrCommitFailed, err)
-		} else {
-			err = c.classify(err)
 		}
-	}
+		return err
+	})
 	return meta, location, err
 }
 
 // LoadTable loads a table whose transactions commit through c.
 func (c *Catalog) LoadTable(ctx context.Context, id table.Identifier) (*table.Table, error) {
-	t, err := c.Catalog.LoadTable(ctx, id)
-	if err != nil {
-		return nil, c.classify(err)
-	}
-	return c.adopt(t), nil
+	return c.table(ctx, func(ctx context.Context) (*table.Table, error) { return c.Catalog.LoadTable(ctx, id) })
 }
 
 // CreateTable makes a table whose transactions commit through c.
 func (c *Catalog) CreateTable(ctx context.Context, id table.Identifier, schema *iceberg.Schema, opts ...catalog.CreateTableOpt) (*table.Table, error) {
-	t, err := c.Catalog.CreateTable(ctx, id, schema, opts...)
-	if err != nil {
-		return nil, c.classify(err)
-	}
-	return c.adopt(t), nil
+	return c.table(ctx, func(ctx context.Context) (*table.Table, error) {
+		return c.Catalog.CreateTable(ctx, id, schema, opts...)
+	})
 }
 
-func (c *Catalog) adopt(t *table.Table) *table.Table {
-	return table.New(t.Identifier(), t.Metadata(), t.MetadataLocation(), t.FS, c)
+// table asks the catalog for a table, which then commits through c.
+func (c *Catalog) table(ctx context.Context, ask func(context.Context) (*table.Table, error)) (*table.Table, error) {
+	var t *table.Table
+	err := c.call(ctx, func(ctx context.Context) (err error) {
+		t, err = ask(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return table.New(t.Identifier(), t.Metadata(), t.MetadataLocation(), t.FS, c), nil
+}
+
+// CreateNamespace makes a namespace.
+func (c *Catalog) CreateNamespace(ctx context.Context, id table.Identifier, props iceberg.Properties) error {
+	return c.call(ctx, func(ctx context.Context) error { return c.Catalog.CreateNamespace(ctx, id, props) })
+}
+
+// CheckNamespaceExists tells whether there is a namespace.
+func (c *Catalog) CheckNamespaceExists(ctx context.Context, id table.Identifier) (there bool, err error) {
+	err = c.call(ctx, func(ctx context.Context) error {
+		there, err = c.Catalog.CheckNamespaceExists(ctx, id)
+		return err
+	})
+	return there, err
 }
 
 // Close releases the catalog's connections.

@@ -22,8 +22,6 @@ const (
 	stateKey = "airbyte.state"
 	// tokenKey is the entry of a snapshot's summary that names the commit.
 	tokenKey = "airbyte.commit"
-
-	catalogAnswer = 2 * time.Minute // how long a catalog may think about a commit
 )
 
 // Commit makes staged rows visible and stores the state that covers them, in
@@ -119,9 +117,7 @@ func (a *attempts) run(ctx context.Context, stage func(context.Context, *table.T
 			return nil
 		}
 		// Once offered, the catalog's answer is worth waiting for.
-		offer, cancel := context.WithTimeout(context.WithoutCancel(ctx), catalogAnswer)
-		meta, _, err := t.cat.CommitTable(offer, t.id, reqs, updates)
-		cancel()
+		meta, _, err := t.cat.CommitTable(context.WithoutCancel(ctx), t.id, reqs, updates)
 		switch {
 		case err == nil:
 			a.tidy(base.Metadata(), meta, c)
@@ -222,9 +218,7 @@ func (a *attempts) giveUp(ctx context.Context, cause error) error {
 	if a.doubt == nil {
 		return errors.Join(cause, a.t.discard(a.files))
 	}
-	look, cancel := context.WithTimeout(context.WithoutCancel(ctx), catalogAnswer)
-	defer cancel()
-	base, err := a.t.cat.LoadTable(look, a.t.id)
+	base, err := a.t.cat.LoadTable(context.WithoutCancel(ctx), a.t.id)
 	if err == nil && a.landed(base) {
 		return nil
 	}

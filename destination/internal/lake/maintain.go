@@ -130,9 +130,7 @@ func (t *Table) amend(ctx context.Context, edit func(table.Metadata) ([]table.Re
 			return nil, nil, nil
 		}
 		reqs = append(reqs, table.AssertTableUUID(t.uuid))
-		offer, cancel := context.WithTimeout(context.WithoutCancel(ctx), catalogAnswer)
-		after, _, err = t.cat.CommitTable(offer, t.id, reqs, updates)
-		cancel()
+		after, _, err = t.cat.CommitTable(context.WithoutCancel(ctx), t.id, reqs, updates)
 		switch {
 		case err == nil:
 			(&attempts{t: t}).tidy(before, after, &change{})
