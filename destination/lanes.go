@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 
 	"github.com/apache/iceberg-go/catalog"
 
@@ -87,6 +88,36 @@ func (ls lanes) resolve(ctx context.Context, cat catalog.Catalog) error {
 		plans[i] = l.plan
 	}
 	return lake.Resolve(ctx, cat, plans)
+}
+
+// open makes the tables ready to be written.
+func (ls lanes) open(ctx context.Context, cat catalog.Catalog, config Config, log *slog.Logger) error {
+	if err := ls.resolve(ctx, cat); err != nil {
+		return err
+	}
+	for _, l := range ls.all {
+		if l.plan.Schema.Field(0).Name == "_airbyte_raw_id" { // the first of Airbyte's own, which come last
+			log.Warn("the stream's schema in the catalog declares no properties, so its rows will hold none", "stream", l.id.String())
+		}
+		var err error
+		if l.table, err = lake.Open(ctx, cat, l.plan, lake.Options{Upsert: config.Upsert}); err != nil {
+			return fmt.Errorf("opening the table of stream %s: %w", l.id, err)
+		}
+		if !l.replaces() {
+			retained, err := l.table.Begin(ctx, l.generation())
+			if err != nil {
+				return fmt.Errorf("opening the table of stream %s: %w", l.id, err)
+			}
+			for _, n := range retained {
+				log.Warn(fmt.Sprintf("the refresh to generation %d was given up, as this sync keeps all generations: everything was retained", n), "stream", l.id.String())
+			}
+			l.refreshes = l.table.Refreshing()
+		}
+		for _, m := range l.table.Moves() {
+			log.Warn(fmt.Sprintf("column %s of table %s holds %s, and the source sends %s: its values go to column %s", m.Column, l.table, m.Holds, m.Sends, m.To), "stream", l.id.String())
+		}
+	}
+	return nil
 }
 
 // plan says how a stream becomes a table under this configuration.

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -45,45 +44,60 @@ func (destination) Write(ctx context.Context, job protocol.WriteJob, out *protoc
 			err = fmt.Errorf("closing the catalog: %w", closeErr)
 		}
 	}()
-	if err := streams.resolve(ctx, catalog); err != nil {
+	return write(ctx, config, streams, catalog, job.Input, out)
+}
+
+// write writes the input into the catalog's tables, and keeps those in shape.
+func write(ctx context.Context, config Config, streams lanes, catalog *catalogs.Catalog, input io.Reader, out *protocol.Emitter) error {
+	return unhung(ctx, func() error {
+		if err := streams.open(ctx, catalog, config, out.Logger()); err != nil {
+			return err
+		}
+		w := &writer{
+			config: config,
+			lanes:  streams,
+			ledger: newLedger(streams),
+			out:    out,
+			log:    out.Logger(),
+		}
+		var err error
+		if w.number, err = streams.lastNumber(); err != nil {
+			return err
+		}
+		err = w.run(ctx, protocol.NewInput(input, w.log))
+		if err == nil || errors.Is(err, protocol.ErrStreamsFailed) {
+			w.maintain(ctx)
+		}
 		return err
-	}
-	for _, l := range streams.all {
-		if l.plan.Schema.Field(0).Name == "_airbyte_raw_id" { // the first of Airbyte's own, which come last
-			out.Logger().Warn("the stream's schema in the catalog declares no properties, so its rows will hold none", "stream", l.id.String())
-		}
-		if l.table, err = lake.Open(ctx, catalog, l.plan, lake.Options{Upsert: config.Upsert}); err != nil {
-			return fmt.Errorf("opening the table of stream %s: %w", l.id, err)
-		}
-		if !l.replaces() {
-			retained, err := l.table.Begin(ctx, l.generation())
-			if err != nil {
-				return fmt.Errorf("opening the table of stream %s: %w", l.id, err)
-			}
-			for _, n := range retained {
-				out.Logger().Warn(fmt.Sprintf("the refresh to generation %d was given up, as this sync keeps all generations: everything was retained", n), "stream", l.id.String())
-			}
-			l.refreshes = l.table.Refreshing()
-		}
-		for _, m := range l.table.Moves() {
-			out.Logger().Warn(fmt.Sprintf("column %s of table %s holds %s, and the source sends %s: its values go to column %s", m.Column, l.table, m.Holds, m.Sends, m.To), "stream", l.id.String())
-		}
-	}
-	w := &writer{
-		config: config,
-		lanes:  streams,
-		ledger: newLedger(streams),
-		out:    out,
-		log:    out.Logger(),
-	}
-	if w.number, err = streams.lastNumber(); err != nil {
+	})
+}
+
+// farewell is how long an interrupted run waits for the warehouse and the
+// catalog.
+const farewell = 2 * time.Minute
+
+// unhung does work, which ends soon after ctx does, unless something hangs that
+// cannot be interrupted, as a file system can: then the work is left behind.
+func unhung(ctx context.Context, work func() error) error {
+	ended := make(chan error, 1)
+	go func() {
+		var err error
+		defer func() { ended <- err }()
+		defer protocol.Recover(&err)
+		err = work()
+	}()
+	select {
+	case err := <-ended:
 		return err
+	case <-ctx.Done():
 	}
-	err = w.run(ctx, protocol.NewInput(job.Input, w.log))
-	if err == nil || errors.Is(err, protocol.ErrStreamsFailed) {
-		w.maintain(ctx)
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(farewell):
+		return &protocol.Error{Kind: protocol.TransientError, Message: fmt.Sprintf(
+			"The run was told to stop, and waited for %s for the warehouse or the catalog, which do not answer. What it acknowledged is safe; start it again when they do.", farewell)}
 	}
-	return err
 }
 
 // writer follows one input.

@@ -1,0 +1,291 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+var faultShare = flag.Int("faults", 3, "how many faults befall each workload of TestAnyCallMayFail; 0: all there are, also while upkeep has work")
+
+// A workload is a table and a run that writes it, whose calls are struck.
+type workload struct {
+	name    string
+	mode    protocol.DestinationSyncMode
+	upsert  string
+	base    int  // records that are in the table before, each with a commit of its own
+	old     bool // of those, that they are of an earlier generation, which the run replaces
+	refresh bool // by generation ids
+	resumed int  // records of the refresh that an earlier attempt has left on its branch
+}
+
+var workloads = []workload{
+	{name: "append to no table", mode: protocol.Append},
+	{name: "append", mode: protocol.Append, base: 26},
+	{name: "append_dedup, copy on write", mode: protocol.AppendDedup, upsert: "copy_on_write", base: 26},
+	{name: "append_dedup, merge on read", mode: protocol.AppendDedup, upsert: "merge_on_read", base: 26},
+	{name: "overwrite", mode: protocol.Overwrite, base: 26, old: true},
+	{name: "refresh, append", mode: protocol.Append, base: 26, old: true, refresh: true},
+	{name: "refresh, append_dedup, resumed", mode: protocol.AppendDedup, base: 26, old: true, refresh: true, resumed: 4},
+}
+
+const (
+	fedRecords = 12 // by a run
+	fedEvery   = 4  // records between states, each of which is a commit
+)
+
+// first and last are the positions in the feed at which the run begins and ends.
+func (w workload) first() int {
+	if w.old {
+		return w.resumed
+	}
+	return w.base
+}
+
+func (w workload) last() int {
+	if w.old {
+		return fedRecords
+	}
+	return w.base + fedRecords
+}
+
+// fed is record n of the feed, and whether it deletes. Rows of the generation before have negative versions.
+func (w workload) fed(n int) (id, version int, deleted bool) {
+	if w.mode == protocol.AppendDedup {
+		return n * 7 % 11, n, n%13 == 5
+	}
+	return n, n, false
+}
+
+// rows are those that a reader must see after so many records.
+func (w workload) rows(n int) []string {
+	byID := map[int]string{}
+	for i := range n {
+		id, version, deleted := w.fed(i)
+		if delete(byID, id); !deleted {
+			byID[id] = fmt.Sprint(id, "/", version)
+		}
+	}
+	rows := []string{}
+	for _, r := range byID {
+		rows = append(rows, r)
+	}
+	slices.Sort(rows)
+	return rows
+}
+
+func (w workload) before() []string {
+	if !w.old {
+		return w.rows(w.base)
+	}
+	rows := []string{}
+	for n := range w.base {
+		rows = append(rows, fmt.Sprint(n, "/", -1-n))
+	}
+	slices.Sort(rows)
+	return rows
+}
+
+// input is the feed from one position to another, and what comes at its end.
+func (w workload) input(from, to int, ending string) []byte {
+	var b bytes.Buffer
+	for n := from; n < to; n++ {
+		id, version, deleted := w.fed(n)
+		fmt.Fprintf(&b, `{"type":"RECORD","record":{"stream":"items","emitted_at":1767225600000,"data":{"id":%d,"version":%d`, id, version)
+		if deleted {
+			b.WriteString(`,"_ab_cdc_deleted_at":"2026-01-01T00:00:00Z"`)
+		}
+		b.WriteString("}}}\n")
+		if (n+1)%fedEvery == to%fedEvery {
+			fmt.Fprintf(&b, `{"type":"STATE","state":{"type":"STREAM","stream":{"stream_descriptor":{"name":"items"},"stream_state":{"n":%d}}}}`+"\n", n+1)
+		}
+	}
+	return append(b.Bytes(), ending...)
+}
+
+const fedComplete = `{"type":"TRACE","trace":{"type":"STREAM_STATUS","emitted_at":1767225600000,"stream_status":{"stream_descriptor":{"name":"items"},"status":"COMPLETE"}}}` + "\n"
+
+// position is the n of a state.
+func position(t *testing.T, state json.RawMessage) int {
+	t.Helper()
+	var s struct {
+		Stream struct {
+			State struct{ N int } `json:"stream_state"`
+		}
+	}
+	if err := json.Unmarshal(state, &s); err != nil {
+		t.Fatal(err)
+	}
+	return s.Stream.State.N
+}
+
+type strikeAt struct {
+	kind fault
+	at   int
+}
+
+// Whichever call of the catalog or the file system fails, and however: no state is echoed that a
+// reader cannot see, the table is whole, and a run without faults that goes on from there ends
+// with every row once.
+func TestAnyCallMayFail(t *testing.T) {
+	for _, w := range workloads {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			if *faultShare > 0 {
+				w.base = min(w.base, 4) // a table with work for upkeep takes seconds to make
+			}
+			l := newStruckLake(t, w)
+			if got := l.look(); !cmp.Equal(got.main, w.before()) && w.base > 0 {
+				t.Fatalf("at first the table holds %v", got)
+			}
+			whole := &faults{at: math.MaxInt}
+			if r := l.write(whole, w.input(w.first(), w.last(), fedComplete)); r.Code != 0 {
+				t.Fatalf("without a fault: exit code %d\n%s", r.Code, r.Stdout)
+			}
+			l.wantWhole(true)
+			counts := map[string]int{}
+			var all []strikeAt
+			for n, name := range whole.calls {
+				counts[name]++
+				for _, kind := range faultsOf(name, n) {
+					all = append(all, strikeAt{kind, n})
+				}
+			}
+			t.Logf("%d calls, %d faults: %v", len(whole.calls), len(all), counts)
+			step := 1
+			if *faultShare > 0 {
+				step = max(1, len(all) / *faultShare)
+			}
+			for i := step / 2; i < len(all); i += step {
+				f := all[i]
+				t.Run(fmt.Sprintf("%s %d %s", whole.calls[f.at], f.at, f.kind), func(t *testing.T) {
+					l.t = t
+					l.strike(&faults{kind: f.kind, at: f.at})
+				})
+			}
+		})
+	}
+}
+
+// strike runs the workload with a fault, and goes on from what it left in both ways.
+func (l *struckLake) strike(f *faults) {
+	l.copy(l.dir, l.saved)
+	r := l.write(f, l.input(l.first(), l.last(), fedComplete))
+	echoed := -1
+	for _, s := range r.States() {
+		echoed = position(l.t, s.Raw)
+	}
+	switch errs := r.Errors(); {
+	case r.Code == 0 && echoed != l.last():
+		l.t.Errorf("the run succeeded and echoed %d", echoed)
+	case r.Code != 0 && len(errs) == 0:
+		l.t.Errorf("exit code %d without a TRACE", r.Code)
+	case r.Code != 0:
+		l.t.Logf("%s: %s", errs[0].FailureType, errs[0].Message)
+		if told := errs[0].Message; !strings.Contains(told, "items") && !strings.Contains(told, "answer") {
+			l.t.Errorf("the TRACE says nothing of what failed: %s", told)
+		}
+	}
+	for _, m := range r.Messages {
+		if m.Log != nil && m.Log.Level == "WARN" {
+			l.t.Logf("WARN %s", m.Log.Message)
+		}
+	}
+	at := l.wantRight(echoed)
+	left := l.dir + ".left"
+	l.copy(left, l.dir)
+	from := max(at.position, l.first())
+	if l.mode == protocol.Overwrite {
+		from = 0
+	}
+	if r := l.write(nil, l.input(from, l.last(), fedComplete)); r.Code != 0 {
+		l.t.Fatalf("resumed from its state: exit code %d\n%s", r.Code, r.Stdout)
+	}
+	l.wantWhole(true)
+
+	l.copy(l.dir, left)
+	from = max(echoed, l.first())
+	if l.mode == protocol.Overwrite {
+		from = 0
+	}
+	if r := l.write(nil, l.input(from, l.last(), fedComplete)); r.Code != 0 {
+		l.t.Fatalf("resumed from the echoes: exit code %d\n%s", r.Code, r.Stdout)
+	}
+	l.wantWhole(l.mode != protocol.Append)
+}
+
+// wantRight checks that the table holds what its state says, no less than was echoed, and nothing else.
+func (l *struckLake) wantRight(echoed int) look {
+	l.t.Helper()
+	got := l.look()
+	same := func(what string, got, want []string) {
+		l.t.Helper()
+		if diff := cmp.Diff(want, got); diff != "" {
+			l.t.Errorf("%s, at %d (-want +got):\n%s", what, echoed, diff)
+		}
+	}
+	switch whole := cmp.Equal(got.main, l.rows(l.last())); {
+	case !l.old && got.main == nil:
+		if got.position >= 0 || echoed >= 0 {
+			l.t.Errorf("no table, at %d; %d was echoed", got.position, echoed)
+		}
+	case !l.old:
+		same("rows of the table", got.main, l.rows(max(got.position, l.base)))
+		if got.position < echoed {
+			l.t.Errorf("state %d was echoed, the table is at %d", echoed, got.position)
+		}
+	case got.branch != nil:
+		same("rows of the table", got.main, l.before())
+		same("rows of the refresh", got.branch, l.rows(max(got.position, 0)))
+		if got.position < echoed {
+			l.t.Errorf("state %d was echoed, the refresh is at %d", echoed, got.position)
+		}
+	case whole:
+		if l.refresh && got.position != l.last() {
+			l.t.Errorf("the refresh is over, the table is at %d", got.position)
+		}
+	default:
+		same("rows of the table", got.main, l.before())
+		if echoed >= 0 {
+			l.t.Errorf("state %d was echoed, and the table is as before", echoed)
+		}
+	}
+	return got
+}
+
+// wantWhole checks that the table holds all of the feed.
+func (l *struckLake) wantWhole(once bool) {
+	l.t.Helper()
+	got := l.look()
+	if !once {
+		got.main = slices.Compact(got.main)
+	}
+	if diff := cmp.Diff(l.rows(l.last()), got.main); diff != "" {
+		l.t.Errorf("rows in the end (-want +got):\n%s", diff)
+	}
+	if got.branch != nil {
+		l.t.Errorf("the refresh is not over")
+	}
+	if l.mode != protocol.Overwrite && got.position != l.last() {
+		l.t.Errorf("in the end the state is %d", got.position)
+	}
+}
+
+// A file system that hangs cannot be interrupted; a run that is told to stop ends all the same.
+func TestToldToStopWhileFilesHang(t *testing.T) {
+	l := newStruckLake(t, workload{mode: protocol.Append})
+	r := l.write(&faults{kind: hangs, at: 12}, l.input(0, l.last(), fedComplete))
+	errs := r.Errors()
+	if r.Code == 0 || len(errs) != 1 || errs[0].FailureType != protocol.TransientError || !strings.HasPrefix(errs[0].Message, "The run was told to stop, and waited for 2m0s") {
+		t.Errorf("exit code %d, %+v", r.Code, errs)
+	}
+}

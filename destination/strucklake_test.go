@@ -1,0 +1,258 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/apache/iceberg-go/catalog"
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
+)
+
+// A struckLake is a workload's warehouse, which is set back to what it was before each run.
+type struckLake struct {
+	t *testing.T
+	workload
+	dir        string
+	saved      string // a copy of the directory; "" while it is made
+	config     string // paths
+	catalog    string
+	read       Config
+	configured protocol.ConfiguredCatalog
+}
+
+func newStruckLake(t *testing.T, w workload) *struckLake {
+	t.Helper()
+	if err := errors.Join(useOneZstd(), strikeFiles()); err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	l := &struckLake{t: t, workload: w, dir: filepath.Join(root, "lake")}
+	config := map[string]any{
+		"warehouse": "file://" + l.dir, "namespace": "whoop", "commit": map[string]any{"max_rows": fedEvery},
+		"maintenance": map[string]any{"keep_snapshots": 1},
+	}
+	if w.upsert != "" {
+		config["upsert"] = w.upsert
+	}
+	l.config = protocoltest.File(t, config)
+	config["maintenance"] = map[string]any{"on_write": false}
+	config["commit"] = map[string]any{"max_rows": 1}
+	quiet := protocoltest.File(t, config)
+
+	streams := func(mode protocol.DestinationSyncMode, id, minimum int64) map[string]any {
+		stream := map[string]any{
+			"stream":    map[string]any{"name": "items", "json_schema": json.RawMessage(`{"properties": {"id": {"type": "integer"}, "version": {"type": "integer"}, "_ab_cdc_deleted_at": {"type": "string"}}}`)},
+			"sync_mode": "incremental", "destination_sync_mode": mode, "primary_key": [][]string{{"id"}}, "cursor_field": []string{"version"},
+		}
+		if w.refresh {
+			stream["generation_id"], stream["minimum_generation_id"], stream["sync_id"] = id, minimum, id
+		}
+		return map[string]any{"streams": []any{stream}}
+	}
+	configured := streams(w.mode, 4, 4)
+	l.catalog = protocoltest.File(t, configured)
+	text, err := json.Marshal(configured)
+	if err == nil {
+		l.configured, err = protocol.ParseConfiguredCatalog(text)
+	}
+	if err == nil {
+		text, err = os.ReadFile(l.config)
+	}
+	if err == nil {
+		l.read, err = parseConfig(text)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	var base bytes.Buffer
+	for n := range w.base {
+		if w.old {
+			fmt.Fprintf(&base, `{"type":"RECORD","record":{"stream":"items","emitted_at":1767225600000,"data":{"id":%d,"version":%d}}}`+"\n", n, -1-n)
+			fmt.Fprintf(&base, `{"type":"STATE","state":{"type":"STREAM","stream":{"stream_descriptor":{"name":"items"},"stream_state":{"n":%d}}}}`+"\n", -1-n)
+			continue
+		}
+		base.Write(w.input(n, n+1, ""))
+	}
+	if w.base > 0 {
+		base.WriteString(fedComplete)
+		mode := w.mode
+		if mode == protocol.Overwrite {
+			mode = protocol.Append
+		}
+		l.run(nil, base.Bytes(), "write", "--config", quiet, "--catalog", protocoltest.File(t, streams(mode, 3, 0)))
+		l.addOrphan()
+	}
+	if w.resumed > 0 {
+		l.run(nil, w.input(0, w.resumed, ""), "write", "--config", quiet, "--catalog", l.catalog)
+	}
+	if err := os.MkdirAll(l.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	saved := filepath.Join(root, "saved")
+	l.copy(saved, l.dir)
+	l.saved = saved
+	return l
+}
+
+func (l *struckLake) copy(to, from string) {
+	l.t.Helper()
+	if err := errors.Join(os.RemoveAll(to), os.CopyFS(to, os.DirFS(from))); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// addOrphan puts a file among the table's that nothing names.
+func (l *struckLake) addOrphan() {
+	l.t.Helper()
+	path := filepath.Join(l.dir, "whoop.db", "items", "data", "orphan.parquet")
+	old := time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC) // a bubble of time begins in 2000
+	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chtimes(path, old, old)); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// write runs the destination on an input, a month after the table was made.
+func (l *struckLake) write(f *faults, input []byte) *protocoltest.Run {
+	l.t.Helper()
+	return l.run(f, input, "write", "--config", l.config, "--catalog", l.catalog)
+}
+
+// run runs the destination in a bubble of time, in which what hangs takes none.
+func (l *struckLake) run(f *faults, input []byte, args ...string) *protocoltest.Run {
+	l.t.Helper()
+	var d protocol.Destination = destination{}
+	if f != nil {
+		d = struck{faults: f}
+	}
+	r := &protocoltest.Run{Args: args, Input: input}
+	synctest.Test(l.t, func(t *testing.T) {
+		if l.saved != "" {
+			time.Sleep(30 * 24 * time.Hour)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		start := time.Now()
+		defer time.AfterFunc(time.Hour, cancel).Stop() // as SIGTERM does
+		var stdout, stderr bytes.Buffer
+		r.Code = protocol.RunDestination(ctx, d, protocol.Env{Args: r.Args, Stdin: bytes.NewReader(input), Stdout: &stdout, Stderr: &stderr})
+		if took := time.Since(start); took > time.Hour+farewell {
+			t.Errorf("the run took %v", took)
+		}
+		if f != nil {
+			f.end()
+		}
+		synctest.Wait()
+		r.Stdout, r.Stderr = stdout.Bytes(), stderr.Bytes()
+	})
+	r.Check(l.t)
+	return r
+}
+
+// look is what a reader finds.
+type look struct {
+	main, branch []string // rows; branch is nil when there is no refresh under way
+	position     int      // what the state command says
+}
+
+func (l *struckLake) look() look {
+	l.t.Helper()
+	ctx := l.t.Context()
+	found := look{position: -1}
+	states, err := committedStates(ctx, l.read, l.configured)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	for _, s := range states {
+		found.position = position(l.t, s)
+	}
+	cat, err := catalogs.OpenExisting(ctx, l.read.Catalog, l.read.Warehouse)
+	if errors.Is(err, catalogs.ErrNone) {
+		return found
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer cat.Close()
+	tbl, err := cat.LoadTable(ctx, table.Identifier{"whoop", "items"})
+	if errors.Is(err, catalog.ErrNoSuchTable) {
+		return found
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	found.main = l.rowsOf(tbl)
+	for name, ref := range tbl.Metadata().Refs() {
+		if name != table.MainBranch {
+			found.branch = l.rowsOf(tbl, table.WithSnapshotID(ref.SnapshotID))
+		}
+	}
+	l.allThere(tbl)
+	return found
+}
+
+func (l *struckLake) rowsOf(tbl *table.Table, options ...table.ScanOption) []string {
+	l.t.Helper()
+	rows := []string{}
+	_, batches, err := tbl.Scan(append(options, table.WithSelectedFields("id", "version"))...).ToArrowRecords(l.t.Context())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	for b, err := range batches {
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		for i := range int(b.NumRows()) {
+			rows = append(rows, b.Column(0).ValueStr(i)+"/"+b.Column(1).ValueStr(i))
+		}
+	}
+	slices.Sort(rows)
+	return rows
+}
+
+// allThere checks that every file that a snapshot names is there.
+func (l *struckLake) allThere(tbl *table.Table) {
+	l.t.Helper()
+	files, err := tbl.FS(l.t.Context())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, s := range tbl.Metadata().Snapshots() {
+		manifests, err := s.Manifests(files)
+		if err != nil {
+			l.t.Errorf("snapshot %d: %v", s.SnapshotID, err)
+			continue
+		}
+		for _, m := range manifests {
+			if known[m.FilePath()] {
+				continue
+			}
+			known[m.FilePath()] = true
+			for entry, err := range m.Entries(files, true) {
+				if err != nil {
+					l.t.Errorf("snapshot %d: %v", s.SnapshotID, err)
+					break
+				}
+				path := strings.TrimPrefix(entry.DataFile().FilePath(), "file://")
+				if _, err := os.Stat(path); err != nil {
+					l.t.Errorf("snapshot %d names a file that is not there: %v", s.SnapshotID, err)
+				}
+			}
+		}
+	}
+}
