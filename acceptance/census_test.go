@@ -10,6 +10,8 @@ import (
 	"slices"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // positions are what `destination state` says of each stream.
@@ -27,39 +29,92 @@ func (l *lake) positions(catalog string) map[string]int {
 
 // A census is what a reader that is not ours finds in the feed's tables.
 type census struct {
-	rows, ids, least, greatest int         // of log
-	wrong                      int         // rows of log and totals that were never sent so
-	accounts                   map[int]int // id to version
-	totals                     map[int]int // version to rows
+	log      series
+	accounts map[int]int // id to version
+	totals   map[int]int // version to rows
+	journal  refreshed[series]
+	members  refreshed[map[int]int]
+	wrong    int // rows that were never sent so
+}
+
+// A series is rows with ids 0, 1, 2, …
+type series struct{ rows, ids, least, greatest int }
+
+// seriesOf is the series of so many rows.
+func seriesOf(n int) series { return series{n, n, 0, n - 1} }
+
+// refreshed is a table with rows of two generations, and the branch of its refresh.
+type refreshed[T any] struct {
+	old    int // rows of the older generation
+	rows   T   // those of the newer one that readers see
+	begun  bool
+	branch T
 }
 
 func (l *lake) census() census {
 	l.t.Helper()
-	const wrong = "count(*) FILTER (WHERE name IS DISTINCT FROM format('%s {} of {}', id, version) OR _ab_cdc_deleted_at IS NOT NULL)"
+	wrong := func(table string) string {
+		return fmt.Sprintf("(name IS DISTINCT FROM format('%s {} of {}', id, version) OR _ab_cdc_deleted_at IS NOT NULL)", table)
+	}
+	series := func(table string) string {
+		return fmt.Sprintf("SELECT count(*), count(DISTINCT id), coalesce(min(id), 0), coalesce(max(id), -1), count(*) FILTER (%s OR id <> version) FROM t WHERE _airbyte_generation_id IS DISTINCT FROM 1", wrong(table))
+	}
+	pairs := func(table string) string {
+		return fmt.Sprintf("SELECT id, version, CAST(%s AS INTEGER) FROM t WHERE _airbyte_generation_id IS DISTINCT FROM 1", wrong(table))
+	}
+	const old = "SELECT count(*) FROM t WHERE _airbyte_generation_id = 1"
 	answers := l.ask(map[string]string{
-		"log":      "SELECT count(*), count(DISTINCT id), coalesce(min(id), 0), coalesce(max(id), -1), " + fmt.Sprintf(wrong, "log") + " + count(*) FILTER (WHERE id <> version) FROM t",
-		"accounts": "SELECT id, version, CAST(name IS DISTINCT FROM format('accounts {} of {}', id, version) AS INTEGER) FROM t",
-		"totals":   "SELECT version, count(*), count(*) - count(DISTINCT id) + " + fmt.Sprintf(wrong, "totals") + " FROM t GROUP BY version",
+		"log":      series("log"),
+		"accounts": pairs("accounts"),
+		"totals":   "SELECT version, count(*), count(*) - count(DISTINCT id) + count(*) FILTER " + wrong("totals") + " FROM t GROUP BY version",
+		"journal":  series("journal"), "journal@airbyte_generation_2": series("journal"),
+		"members": pairs("members"), "members@airbyte_generation_2": pairs("members"),
 	})
-	c := census{greatest: -1, accounts: map[int]int{}, totals: map[int]int{}}
-	for _, r := range answers["log"] {
-		c.rows, c.ids, c.least, c.greatest, c.wrong = r[0], r[1], r[2], r[3], r[4]
-	}
-	for _, r := range answers["accounts"] {
-		if _, twice := c.accounts[r[0]]; twice {
-			l.t.Errorf("account %d is there twice", r[0])
-		}
-		c.accounts[r[0]] = r[1]
-		c.wrong += r[2]
-	}
+	older := l.ask(map[string]string{"journal": old, "members": old})
+	c := census{totals: map[int]int{}}
+	c.log = c.series(answers["log"])
+	c.accounts = c.pairs(answers["accounts"])
 	for _, r := range answers["totals"] {
 		c.totals[r[0]] = r[1]
 		c.wrong += r[2]
 	}
+	c.journal.rows, c.journal.branch = c.series(answers["journal"]), c.series(answers["journal@airbyte_generation_2"])
+	c.members.rows, c.members.branch = c.pairs(answers["members"]), c.pairs(answers["members@airbyte_generation_2"])
+	_, c.journal.begun = answers["journal@airbyte_generation_2"]
+	_, c.members.begun = answers["members@airbyte_generation_2"]
+	for _, r := range older["journal"] {
+		c.journal.old = r[0]
+	}
+	for _, r := range older["members"] {
+		c.members.old = r[0]
+	}
 	return c
 }
 
-// ask asks tables by SQL for integers; tables that are not there do not answer.
+func (c *census) series(answer [][]int) series {
+	s := series{greatest: -1}
+	for _, r := range answer {
+		s = series{r[0], r[1], r[2], r[3]}
+		c.wrong += r[4]
+	}
+	return s
+}
+
+// pairs takes ids and versions. An id that is there twice is wrong.
+func (c *census) pairs(answer [][]int) map[int]int {
+	versions := map[int]int{}
+	for _, r := range answer {
+		if _, twice := versions[r[0]]; twice {
+			c.wrong++
+		}
+		versions[r[0]] = r[1]
+		c.wrong += r[2]
+	}
+	return versions
+}
+
+// ask asks tables, or with @ and a name branches of them, by SQL for integers; those that are not
+// there do not answer.
 func (l *lake) ask(queries map[string]string) map[string][][]int {
 	l.t.Helper()
 	full := map[string]string{}
@@ -78,12 +133,14 @@ func (l *lake) ask(queries map[string]string) map[string][][]int {
 	unmarshal(l.t, out, &answers)
 	short := map[string][][]int{}
 	for table := range queries {
-		short[table] = answers["whoop."+table]
+		if answer, there := answers["whoop."+table]; there {
+			short[table] = answer
+		}
 	}
 	return short
 }
 
-// accountsAt is what accounts must hold after so many of its records: id to version.
+// accountsAt is what accounts or members must hold after so many of their records: id to version.
 func accountsAt(n int) map[int]int {
 	accounts := map[int]int{}
 	for i := range n {
@@ -96,51 +153,152 @@ func accountsAt(n int) map[int]int {
 	return accounts
 }
 
-// wantExactly checks that the tables hold what the positions say and nothing else. Of totals there is
-// either all of the version before or all of the feed's.
-func (l *lake) wantExactly(f feed, at map[string]int, before map[int]int) {
+// progress is what is known of a lake whose feed is ended again and again.
+type progress struct {
+	older    feed // what the overwrite and the refreshes replace
+	feed     feed
+	exact    bool            // the feed goes on from what the tables hold, not from what was echoed
+	swapped  map[string]bool // streams whose older rows are gone
+	furthest map[string]int  // the last position of each stream that was ever seen
+}
+
+func newProgress(older, f feed, exact bool) *progress {
+	return &progress{older: older, feed: f, exact: exact, swapped: map[string]bool{}, furthest: map[string]int{}}
+}
+
+// want checks that a reader sees what was echoed, that the tables hold what their states say, and
+// nothing else, and that older rows are there until all the newer ones are. Where the feed goes on from
+// echoes, which lag behind, a table may be ahead of its state.
+func (p *progress) want(l *lake, echoed, at map[string]int) {
 	l.t.Helper()
 	c := l.census()
-	if n := at["log"]; c.rows != n || c.ids != n || c.least != 0 || c.greatest != n-1 {
-		l.t.Errorf("log holds %d rows with %d ids from %d to %d; its state says %d", c.rows, c.ids, c.least, c.greatest, n)
+	for s, n := range at {
+		p.furthest[s] = max(p.furthest[s], n)
 	}
-	if diff := cmp.Diff(accountsAt(at["accounts"]), c.accounts); diff != "" {
-		l.t.Errorf("accounts at %d (-want +got):\n%.2000s", at["accounts"], diff)
+	for s, n := range echoed {
+		if !p.feed.stream(s).replaces() && at[s] < n {
+			l.t.Errorf("stream %s: state %d was echoed, the table is at %d", s, n, at[s])
+		}
 	}
-	whole := map[int]int{f.version: f.lengths["totals"]}
-	if !maps.Equal(c.totals, before) && !maps.Equal(c.totals, whole) {
-		l.t.Errorf("totals holds %v rows by version, want %v or %v", c.totals, before, whole)
+	p.wantSeries(l, "log", c.log, echoed["log"], at["log"])
+	p.wantPairs(l, "accounts", c.accounts, echoed["accounts"], at["accounts"])
+	whole := map[string]bool{
+		"totals":  maps.Equal(c.totals, map[int]int{p.feed.version: p.feed.lengths["totals"]}),
+		"journal": c.journal.old == 0 && c.journal.rows.ids == p.feed.lengths["journal"],
+		"members": c.members.old == 0 && maps.Equal(c.members.rows, accountsAt(p.feed.lengths["members"])),
+	}
+	older := map[int]int{}
+	if n := p.older.lengths["totals"]; n > 0 {
+		older[p.older.version] = n
+	}
+	before := map[string]bool{
+		"totals":  maps.Equal(c.totals, older),
+		"journal": c.journal.old == p.older.lengths["journal"] && c.journal.rows.rows == 0,
+		"members": c.members.old == len(accountsAt(p.older.lengths["members"])) && len(c.members.rows) == 0,
+	}
+	for s := range whole {
+		if !whole[s] && (!before[s] || p.swapped[s]) {
+			l.t.Errorf("stream %s is neither as it was nor whole: %+v", s, c)
+		}
+		p.swapped[s] = p.swapped[s] || whole[s]
+	}
+	if echoed["totals"] > 0 && !p.swapped["totals"] {
+		l.t.Errorf("the states of totals were echoed; a reader sees %v", c.totals)
+	}
+	if p.swapped["journal"] {
+		p.wantSeries(l, "journal", c.journal.rows, echoed["journal"], at["journal"])
+	} else {
+		p.wantSeries(l, "the refresh of journal", c.journal.branch, echoed["journal"], at["journal"])
+	}
+	if !p.swapped["members"] {
+		p.wantPairs(l, "the refresh of members", c.members.branch, echoed["members"], at["members"])
+	}
+	if p.swapped["journal"] && c.journal.begun || p.swapped["members"] && c.members.begun {
+		l.t.Errorf("a refresh that is over has a branch: %+v", c)
 	}
 	if c.wrong != 0 {
 		l.t.Errorf("%d rows were never sent so", c.wrong)
 	}
 }
 
-// wantWhole checks the tables after a feed has come to its end. Log may hold records twice if
-// the feed was resumed from echoes, which may lag behind the tables.
+func (p *progress) wantSeries(l *lake, what string, got series, echoed, at int) {
+	l.t.Helper()
+	if p.exact {
+		if got != seriesOf(at) {
+			l.t.Errorf("%s holds %+v, its state says %d", what, got, at)
+		}
+		return
+	}
+	if got.least != 0 || got.ids != got.greatest+1 || got.ids < echoed {
+		l.t.Errorf("state %d of %s was echoed; a reader sees %+v", echoed, what, got)
+	}
+}
+
+func (p *progress) wantPairs(l *lake, what string, got map[int]int, echoed, at int) {
+	l.t.Helper()
+	if p.exact {
+		if diff := cmp.Diff(accountsAt(at), got); diff != "" {
+			l.t.Errorf("%s at %d (-want +got):\n%.2000s", what, at, diff)
+		}
+		return
+	}
+	// Records that came after the echoed state may have changed or deleted any of it.
+	later := map[int]bool{}
+	for n := echoed; n < max(p.furthest["accounts"], p.furthest["members"], at); n++ {
+		if id, deleted := account(n); deleted {
+			later[id] = true
+		}
+	}
+	for id, version := range accountsAt(echoed) {
+		if seen, there := got[id]; !there && !later[id] || there && seen < version {
+			l.t.Errorf("state %d of %s was echoed; account %d has version %d, want %d", echoed, what, id, seen, version)
+			return
+		}
+	}
+}
+
+// wantWhole checks the tables after a feed has come to its end. Log and journal may hold records
+// twice if the feed was resumed from echoes.
 func (l *lake) wantWhole(f feed, once bool) {
 	l.t.Helper()
 	c := l.census()
-	n := f.lengths["log"]
-	if c.ids != n || c.least != 0 || c.greatest != n-1 || c.rows < n || once && c.rows != n {
-		l.t.Errorf("log holds %d rows with %d ids from %d to %d, want %d", c.rows, c.ids, c.least, c.greatest, n)
+	for s, got := range map[string]series{"log": c.log, "journal": c.journal.rows} {
+		want := seriesOf(f.lengths[s])
+		if !once && got.rows > want.rows {
+			got.rows = want.rows
+		}
+		if got != want {
+			l.t.Errorf("%s holds %+v, want %+v", s, got, want)
+		}
 	}
-	if diff := cmp.Diff(accountsAt(f.lengths["accounts"]), c.accounts); diff != "" {
-		l.t.Errorf("accounts (-want +got):\n%.2000s", diff)
+	for s, got := range map[string]map[int]int{"accounts": c.accounts, "members": c.members.rows} {
+		if diff := cmp.Diff(accountsAt(f.lengths[s]), got); diff != "" {
+			l.t.Errorf("%s (-want +got):\n%.2000s", s, diff)
+		}
 	}
-	if whole := map[int]int{f.version: f.lengths["totals"]}; !maps.Equal(c.totals, whole) {
-		l.t.Errorf("totals holds %v rows by version, want %v", c.totals, whole)
+	if want := map[int]int{f.version: f.lengths["totals"]}; !maps.Equal(c.totals, want) {
+		l.t.Errorf("totals holds %v rows by version, want %v", c.totals, want)
+	}
+	if c.journal.old+c.members.old > 0 || c.journal.begun || c.members.begun {
+		l.t.Errorf("the refreshes are not over: %+v", c)
 	}
 	if c.wrong != 0 {
 		l.t.Errorf("%d rows were never sent so", c.wrong)
 	}
-	rows := l.read(map[string]string{"accounts": "id"})["accounts"].Rows
-	got := map[int]int{}
-	for _, r := range rows {
-		values := row(l.t, slices.Concat(columnsOf(l.t, json.RawMessage(itemSchema)), airbyteColumns), r)
-		got[int(values["id"].(int64))] = int(values["version"].(int64))
+	keyed := map[string]string{}
+	for _, s := range feedStreams {
+		if s.mode == protocol.AppendDedup && f.lengths[s.name] > 0 {
+			keyed[s.name] = "id"
+		}
 	}
-	if !maps.Equal(got, c.accounts) || len(rows) != len(got) {
-		l.t.Errorf("both engines read %d rows of accounts, DuckDB counts %d", len(rows), len(c.accounts))
+	for s, reading := range l.read(keyed) {
+		got := map[int]int{}
+		for _, r := range reading.Rows {
+			values := row(l.t, slices.Concat(columnsOf(l.t, json.RawMessage(itemSchema)), airbyteColumns), r)
+			got[int(values["id"].(int64))] = int(values["version"].(int64))
+		}
+		if want := accountsAt(f.lengths[s]); !maps.Equal(got, want) || len(reading.Rows) != len(got) {
+			l.t.Errorf("both engines read %d rows of %s, want %d", len(reading.Rows), s, len(want))
+		}
 	}
 }

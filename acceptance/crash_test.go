@@ -17,11 +17,11 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// ACCEPTANCE_KILLS is how many processes these tests kill at random, 40 unless set; ACCEPTANCE_SEED
+// ACCEPTANCE_KILLS is how many processes these tests kill at random, 60 unless set; ACCEPTANCE_SEED
 // repeats the choices of an earlier run, as far as time allows.
 func kills(t *testing.T, share float64) (int, *rand.Rand) {
 	t.Helper()
-	all, seed := 40, uint64(time.Now().UnixNano())
+	all, seed := 60, uint64(time.Now().UnixNano())
 	var err error
 	if text := os.Getenv("ACCEPTANCE_KILLS"); text != "" {
 		if all, err = strconv.Atoi(text); err != nil {
@@ -37,17 +37,27 @@ func kills(t *testing.T, share float64) (int, *rand.Rand) {
 	return max(1, int(float64(all)*share)), rand.New(rand.NewPCG(seed, 0))
 }
 
-// randomStop is anywhere in a feed: at a byte, some milliseconds after an echo, when the next
-// commit is on its way, or at a time.
+// randomStop is anywhere in a feed: at a byte, some milliseconds after an echo, when the next commit
+// is on its way, in the last commit, in upkeep, or at a time. Some of the stops are asked for.
 func randomStop(random *rand.Rand) stop {
-	switch random.IntN(3) {
-	case 0:
-		return stop{bytes: 1 + random.Int64N(20<<20)}
-	case 1:
-		return stop{echoes: 1 + random.IntN(60), delay: time.Duration(random.Int64N(int64(60 * time.Millisecond)))}
+	milliseconds := func(most int64) time.Duration { return time.Duration(random.Int64N(most * int64(time.Millisecond))) }
+	var s stop
+	switch random.IntN(6) {
+	case 0, 1:
+		s = stop{bytes: 1 + random.Int64N(16<<20)}
+	case 2:
+		s = stop{echoes: 1 + random.IntN(60), delay: milliseconds(60)}
+	case 3:
+		s = stop{fed: true, delay: milliseconds(400)}
+	case 4:
+		s = stop{last: true, delay: milliseconds(400)}
 	default:
-		return stop{after: time.Duration(random.Int64N(int64(4 * time.Second)))}
+		s = stop{after: milliseconds(3000)}
 	}
+	if random.IntN(5) == 0 {
+		s.by = syscall.SIGTERM
+	}
+	return s
 }
 
 var smallCommits = map[string]any{"commit": map[string]any{"max_rows": 5000}}
@@ -57,78 +67,55 @@ func TestKilledFeedResumedFromItsTablesHasEveryRowOnce(t *testing.T) {
 }
 
 func TestKilledFeedResumedFromEchoesHasEveryRow(t *testing.T) {
-	killed(t, 0.2, false)
+	killed(t, 0.3, false)
 }
 
-// killed kills the destination again and again until the feed comes to its end, and begins anew
-// until enough were killed.
+// killed ends the destination before its time again and again until the feed comes to its end, and
+// begins anew until that was done often enough.
 func killed(t *testing.T, share float64, exact bool) {
 	left, random := kills(t, share)
 	for left > 0 {
 		l := newLake(t, t.TempDir(), smallCommits)
-		// What the overwrite replaces.
-		old := feed{lengths: map[string]int{"totals": 100}, version: 1}
+		// What the overwrite and the refreshes replace.
+		old := feed{lengths: map[string]int{"totals": 100, "journal": 100, "members": 100}, version: 1}
 		if a := old.try(l, old.configure(l), nil, stop{}); a.run.Code != 0 {
 			t.Fatalf("exit code %d: %s", a.run.Code, a.run.Stdout)
 		}
-		before := map[int]int{1: 100}
-
-		f := feed{lengths: map[string]int{"log": 120_000, "accounts": 60_000, "totals": 30_000}, version: 2}
+		f := feed{lengths: map[string]int{"log": 40_000, "accounts": 20_000, "totals": 10_000, "journal": 30_000, "members": 15_000}, version: 2}
 		catalog := f.configure(l)
-		from := map[string]int{}
+		p := newProgress(old, f, exact)
+		from, over := map[string]int{}, false
 		for round := 0; ; round++ {
 			at := stop{}
-			if round < 6 {
+			if round < 6 && !over {
 				at = randomStop(random)
 			}
 			a := f.try(l, catalog, from, at)
 			if a.run.Code == 0 {
 				break
 			}
-			if !a.killed {
+			if !a.ended {
 				t.Fatalf("exit code %d: %s", a.run.Code, last(a.run.Stdout, 4000))
 			}
 			left--
-			t.Logf("killed at %+v, after %d bytes, from %v to %v", at, len(a.run.Input), from, a.echoed)
-
+			over = f.over(a.echoed)
+			t.Logf("%v: after %d bytes, from %v to %v", at, len(a.run.Input), from, a.echoed)
 			positions := l.positions(catalog)
-			for _, s := range []string{"log", "accounts"} {
-				if positions[s] < a.echoed[s] {
-					t.Errorf("stream %s: state %d was echoed, the table is at %d", s, a.echoed[s], positions[s])
-				}
-			}
-			if exact {
-				l.wantExactly(f, positions, before)
-				from = positions
-			} else {
-				l.wantEchoed(f, a.echoed)
-				maps.Copy(from, a.echoed)
-			}
-			if a.echoed["totals"] > 0 || maps.Equal(l.census().totals, map[int]int{2: f.lengths["totals"]}) {
-				before = map[int]int{2: f.lengths["totals"]} // the overwrite had landed
-			}
-			delete(from, "totals") // a full refresh starts over
+			p.want(l, a.echoed, positions)
 			if t.Failed() {
 				return
 			}
+			if exact {
+				from = positions
+			} else {
+				maps.Copy(from, a.echoed)
+			}
+			delete(from, "totals") // a full refresh starts over
 		}
 		l.wantWhole(f, exact)
 		if t.Failed() {
 			return
 		}
-	}
-}
-
-// wantEchoed checks that a reader sees all rows that echoed states cover.
-func (l *lake) wantEchoed(f feed, echoed map[string]int) {
-	l.t.Helper()
-	n := echoed["log"]
-	seen := l.ask(map[string]string{"log": fmt.Sprintf("SELECT count(DISTINCT id) FROM t WHERE id < %d", n)})["log"]
-	if n > 0 && (len(seen) == 0 || seen[0][0] != n) {
-		l.t.Errorf("state %d of log was echoed; of its rows a reader sees %v", n, seen)
-	}
-	if echoed["totals"] > 0 && !maps.Equal(l.census().totals, map[int]int{f.version: f.lengths["totals"]}) {
-		l.t.Errorf("the states of totals were echoed; a reader sees %v", l.census().totals)
 	}
 }
 
@@ -186,7 +173,7 @@ func TestTerminatedDestinationKeepsWhatStatesCover(t *testing.T) {
 	if got := l.positions(catalog); !maps.Equal(got, covered) {
 		t.Errorf("the tables are at %v, want %v", got, covered)
 	}
-	l.wantExactly(f, covered, map[int]int{})
+	newProgress(feed{}, f, true).want(l, a.echoed, covered)
 	if again := f.try(l, catalog, covered, stop{}); again.run.Code != 0 {
 		t.Fatalf("exit code %d: %s", again.run.Code, last(again.run.Stdout, 4000))
 	}
@@ -197,7 +184,7 @@ func TestTerminatedDestinationKeepsWhatStatesCover(t *testing.T) {
 func TestKilledPipeResumedFromItsTablesHoldsWhatTheOracleSays(t *testing.T) {
 	for _, mode := range []protocol.DestinationSyncMode{protocol.Append, protocol.AppendDedup, protocol.Overwrite} {
 		t.Run(string(mode), func(t *testing.T) {
-			left, random := kills(t, 0.4/3)
+			left, random := kills(t, 0.1)
 			dir := t.TempDir()
 			m := newMember(t, dir, nil, "--seed", "11", "--token-file", filepath.Join(dir, "tokens.json"))
 			c := connect(t, m, newLake(t, dir, map[string]any{"commit": map[string]any{"max_rows": 100}}), mode)

@@ -5,13 +5,16 @@ package acceptance
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,28 +22,42 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
 
-// A feed is a source that can start anywhere: three interleaved streams, one for each way to keep
+// A feed is a source that can start anywhere: five interleaved streams, one for each way to keep
 // records, with states that say how many records came before. Record n of a stream is always the same.
 //
-//	log       append         ids 0, 1, 2, …
-//	accounts  append_dedup   few ids, each again and again with a greater version; some records delete
-//	totals    overwrite      ids 0, 1, 2, …, all of one version
+//	log       append                ids 0, 1, 2, …
+//	accounts  append_dedup          few ids, each again and again with a greater version; some records delete
+//	totals    overwrite             ids 0, 1, 2, …, all of one version
+//	journal   append, refreshed        as log, in place of an older generation
+//	members   append_dedup, refreshed  as accounts, in place of an older generation
 type feed struct {
 	lengths map[string]int
-	version int // of totals
+	version int // of totals; of journal and members, the generation
 }
 
-var feedStreams = []struct {
-	name  string
-	mode  protocol.DestinationSyncMode
-	every int // records between states
-}{
-	{"log", protocol.Append, 700},
-	{"accounts", protocol.AppendDedup, 1100},
-	{"totals", protocol.Overwrite, 1900},
+type feedStream struct {
+	name      string
+	mode      protocol.DestinationSyncMode
+	every     int // records between states
+	refreshed bool
 }
 
-// accountIDs is how many rows accounts can have.
+var feedStreams = []feedStream{
+	{name: "log", mode: protocol.Append, every: 700},
+	{name: "accounts", mode: protocol.AppendDedup, every: 1100},
+	{name: "totals", mode: protocol.Overwrite, every: 1900},
+	{name: "journal", mode: protocol.Append, every: 900, refreshed: true},
+	{name: "members", mode: protocol.AppendDedup, every: 1300, refreshed: true},
+}
+
+func (f feed) stream(name string) feedStream {
+	return feedStreams[slices.IndexFunc(feedStreams, func(s feedStream) bool { return s.name == name })]
+}
+
+// replaces tells whether the stream's rows come all at once, in the place of others.
+func (s feedStream) replaces() bool { return s.mode == protocol.Overwrite }
+
+// accountIDs is how many rows accounts and members can have.
 const accountIDs = 5000
 
 func account(n int) (id int, deleted bool) { return n * 7919 % accountIDs, n%13 == 5 }
@@ -48,7 +65,7 @@ func account(n int) (id int, deleted bool) { return n * 7919 % accountIDs, n%13 
 func (f feed) record(stream string, n int) string {
 	id, version, deleted := n, n, ""
 	switch stream {
-	case "accounts":
+	case "accounts", "members":
 		var gone bool
 		if id, gone = account(n); gone {
 			deleted = `,"_ab_cdc_deleted_at":"2026-01-01T00:00:00Z"`
@@ -98,10 +115,18 @@ func (f feed) configure(l *lake) string {
 		if _, configured := f.lengths[s.name]; !configured {
 			continue
 		}
-		streams = append(streams, map[string]any{
+		stream := map[string]any{
 			"stream":    map[string]any{"name": s.name, "json_schema": json.RawMessage(itemSchema), "supported_sync_modes": []string{"full_refresh", "incremental"}},
 			"sync_mode": "incremental", "destination_sync_mode": s.mode, "cursor_field": []string{"version"}, "primary_key": [][]string{{"id"}},
-		})
+		}
+		if s.refreshed {
+			// The first generation is kept, whatever comes; a later one takes its place.
+			stream["generation_id"], stream["minimum_generation_id"], stream["sync_id"] = f.version, 0, f.version
+			if f.version > 1 {
+				stream["minimum_generation_id"] = f.version
+			}
+		}
+		streams = append(streams, stream)
 	}
 	path := filepath.Join(filepath.Dir(l.config), "feed.catalog.json")
 	writeJSON(l.t, path, map[string]any{"streams": streams})
@@ -114,15 +139,39 @@ type attempt struct {
 	run    *protocoltest.Run
 	passed *meter         // what went in
 	echoed map[string]int // the position of the last echoed state of each stream
-	killed bool
+	ended  bool           // before its time
 }
 
-// A stop says when an attempt is killed: when any of these has been reached; zero values never are.
+// A stop says when and how an attempt is ended: when any of these has been reached; zero values
+// never are.
 type stop struct {
-	bytes  int64         // of input
-	echoes int           // states repeated, and then
-	delay  time.Duration // this much later
-	after  time.Duration // since the start
+	bytes  int64          // of input
+	echoes int            // states repeated, and then
+	fed    bool           // everything is written, and then
+	last   bool           // the last state is repeated, so that only upkeep is left, and then
+	delay  time.Duration  // this much later
+	after  time.Duration  // since the start
+	by     syscall.Signal // 0: SIGKILL
+}
+
+func (s stop) String() string {
+	by, at := "killed", "never"
+	if s.by == syscall.SIGTERM {
+		by = "terminated"
+	}
+	switch {
+	case s.bytes > 0:
+		at = fmt.Sprintf("at byte %d", s.bytes)
+	case s.echoes > 0:
+		at = fmt.Sprintf("%v after echo %d", s.delay, s.echoes)
+	case s.fed:
+		at = fmt.Sprintf("%v after the end of the input", s.delay)
+	case s.last:
+		at = fmt.Sprintf("%v after the last echo", s.delay)
+	case s.after > 0:
+		at = fmt.Sprintf("%v after the start", s.after)
+	}
+	return by + " " + at
 }
 
 // try feeds the destination from given positions on, until its end or the stop.
@@ -131,30 +180,39 @@ func (f feed) try(l *lake, catalog string, from map[string]int, at stop) *attemp
 	a := newAttempt(l, catalog)
 	to, back := a.start(l.t)
 	var once sync.Once
-	kill := func() {
-		once.Do(func() { a.killed = a.cmd.Process.Kill() == nil })
+	end := func() {
+		once.Do(func() { a.ended = a.cmd.Process.Signal(cmp.Or(at.by, syscall.SIGKILL)) == nil })
 	}
 	if at.after > 0 {
-		timer := time.AfterFunc(at.after, kill)
+		timer := time.AfterFunc(at.after, end)
 		defer timer.Stop()
 	}
 	var both sync.WaitGroup
 	both.Go(func() {
-		defer to.Close()
-		a.passed.limit(at.bytes, kill)
-		_ = f.write(a.passed, from) // it fails when the destination is killed
+		a.passed.limit(at.bytes, end)
+		err := f.write(a.passed, from) // it fails when the destination is ended
+		to.Close()
+		if at.fed && err == nil {
+			time.Sleep(at.delay)
+			end()
+		}
 	})
 	both.Go(func() {
 		a.listen(back, func(echoes int) {
-			if echoes == at.echoes {
+			if echoes == at.echoes || at.last && f.over(a.echoed) {
 				time.Sleep(at.delay)
-				kill()
+				end()
 			}
 		})
 	})
 	both.Wait()
 	a.end(l.t)
 	return a
+}
+
+// over tells whether the states that were echoed are the last ones.
+func (f feed) over(echoed map[string]int) bool {
+	return maps.Equal(echoed, f.lengths)
 }
 
 func newAttempt(l *lake, catalog string) *attempt {
