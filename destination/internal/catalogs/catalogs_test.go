@@ -125,15 +125,69 @@ func TestWhatCannotBeOpenedNamesTheRemedy(t *testing.T) {
 	}
 }
 
-func TestALockedDatabaseIsTransient(t *testing.T) {
-	err := sqliteError("x.db", fmt.Errorf("committing: %w", busy(t)))
-	var told *protocol.Error
-	if !errors.As(err, &told) || told.Kind != protocol.TransientError || !strings.Contains(told.Message, "locked by another program") {
-		t.Errorf("error %v", err)
+func TestWhatADatabaseSaysOfACommit(t *testing.T) {
+	for name, tc := range map[string]struct {
+		err     error
+		want    string
+		refused bool // nothing was changed
+	}{
+		"locked": {busy(t), "The catalog x.db is locked by another program.", true},
+		"full":   {full(t), "The disk that holds the catalog x.db is full.", true},
+		"broken": {broken(t), "The disk that holds the catalog x.db fails: ", false},
+	} {
+		err := sqliteError("x.db", fmt.Errorf("committing: %w", tc.err))
+		var told *protocol.Error
+		if !errors.As(err, &told) || told.Kind != protocol.TransientError || !strings.HasPrefix(told.Message, tc.want) {
+			t.Errorf("%s: error %v", name, err)
+		}
+		if errors.Is(err, table.ErrCommitFailed) != tc.refused {
+			t.Errorf("%s: that it is known to have changed nothing should be %v", name, tc.refused)
+		}
 	}
-	if !errors.Is(err, table.ErrCommitFailed) {
-		t.Error("a lock is not known to have changed nothing")
+}
+
+// full is SQLite's own error for a full disk.
+func full(t *testing.T) error {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "x.db"))
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer db.Close()
+	_, err = db.ExecContext(t.Context(), "PRAGMA max_page_count = 2; CREATE TABLE t(x); INSERT INTO t VALUES (zeroblob(100000))")
+	if err == nil {
+		t.Fatal("there is room")
+	}
+	return err
+}
+
+// broken is SQLite's own error for a file system that does not do as it is told: here, remove the
+// journal, which a directory has taken the place of.
+func broken(t *testing.T) error {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "x.db")
+	db, err := sql.Open("sqlite", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.ExecContext(t.Context(), "BEGIN IMMEDIATE; CREATE TABLE t(x)"); err != nil {
+		t.Fatal(err)
+	}
+	journal := file + "-journal"
+	if err := errors.Join(os.Remove(journal), os.MkdirAll(filepath.Join(journal, "x"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = conn.ExecContext(t.Context(), "COMMIT")
+	if err == nil {
+		t.Fatal("the journal is gone")
+	}
+	return err
 }
 
 // busy is SQLite's own error for a lock.

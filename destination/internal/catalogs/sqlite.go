@@ -110,8 +110,8 @@ func sqliteDSN(file string, create bool) string {
 	return "file:" + (&url.URL{Path: file}).EscapedPath() + "?" + query.Encode()
 }
 
-// sqliteError finds the remedy for an error of the database; other errors are
-// returned as they are. Codes: https://sqlite.org/rescode.html.
+// sqliteError finds the remedy for an error of the database; errors of other
+// things are returned as they are. Codes: https://sqlite.org/rescode.html.
 func sqliteError(file string, err error) error {
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
@@ -126,7 +126,10 @@ func sqliteError(file string, err error) error {
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
 		return configError(err, "The catalog %s cannot be opened for writing. Make it and its directory writable for this program's user (uid %d).", file, os.Getuid())
 	case sqlite3.SQLITE_FULL:
-		return transientError(err, "The disk that holds the catalog %s is full. Free space, then start again.", file)
+		// The transaction was rolled back.
+		return transientError(fmt.Errorf("%w: %w", table.ErrCommitFailed, err), "The disk that holds the catalog %s is full. Free space, then start again.", file)
+	case sqlite3.SQLITE_IOERR:
+		return transientError(err, "The disk that holds the catalog %s fails: %v. Make sure that it works and has room, then start again.", file, err)
 	}
-	return err
+	return fmt.Errorf("using the catalog %s: %w", file, err)
 }

@@ -1,12 +1,14 @@
 package lake
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/apache/iceberg-go"
@@ -140,8 +142,18 @@ func (a *attempts) run(ctx context.Context, stage func(context.Context, *table.T
 	}
 	return a.giveUp(ctx, &protocol.Error{
 		Kind: protocol.TransientError, Stream: &t.plan.Stream, Err: a.refusal,
-		Message: fmt.Sprintf("Table %s could not be committed within %s. Other programs may be writing it all the time; try again later.", t, t.persistence),
+		Message: fmt.Sprintf("Table %s could not be committed within %s. ", t, t.persistence) +
+			cmp.Or(told(a.refusal), "Other programs may be writing it all the time; try again later."),
 	})
+}
+
+// told is what an error tells the user, if anything.
+func told(err error) string {
+	var e *protocol.Error
+	if errors.As(err, &e) {
+		return e.Message
+	}
+	return ""
 }
 
 // prepare writes the manifests of an attempt.
@@ -224,7 +236,7 @@ func (a *attempts) giveUp(ctx context.Context, cause error) error {
 	}
 	return &protocol.Error{
 		Kind: protocol.TransientError, Stream: &a.t.plan.Stream, Err: errors.Join(cause, a.doubt, err),
-		Message: fmt.Sprintf("The catalog did not say whether it took a commit of table %s. Start again from the table's own state, which the state command prints.", a.t),
+		Message: strings.TrimSpace(fmt.Sprintf("The catalog did not say whether it took a commit of table %s. Start again from the table's own state, which the state command prints. %s", a.t, told(a.doubt))),
 	}
 }
 

@@ -1,10 +1,18 @@
 package lake
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"math"
 	"testing"
+	"time"
 
+	"github.com/apache/iceberg-go/catalog"
+	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 func TestAppendKeepsEveryRowAndTheState(t *testing.T) {
@@ -45,5 +53,35 @@ func TestAppendKeepsEveryRowAndTheState(t *testing.T) {
 	commit(t, tbl, "")
 	if diff := cmp.Diff(loaded.MetadataLocation(), load(t, tbl).MetadataLocation()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// telling is a catalog that takes no commit and says why.
+type telling struct {
+	catalog.Catalog
+	err error
+}
+
+func (c telling) CommitTable(context.Context, table.Identifier, []table.Requirement, []table.Update) (table.Metadata, string, error) {
+	return nil, "", c.err
+}
+
+func TestWhatTheCatalogSaysOfACommitIsToldOn(t *testing.T) {
+	for _, tc := range []struct {
+		err  error
+		want string
+	}{
+		{table.ErrCommitFailed, "Table ns.s could not be committed within 1ms. The disk is full."},
+		{errConnection, "The catalog did not say whether it took a commit of table ns.s. Start again from the table's own state, which the state command prints. The disk is full."},
+	} {
+		real := openCatalog(t, t.TempDir())
+		tbl := openTable(t, real, plain("s"), Options{})
+		tbl.cat = telling{real, &protocol.Error{Kind: protocol.TransientError, Message: "The disk is full.", Err: tc.err}}
+		tbl.patience, tbl.persistence = time.Millisecond, time.Millisecond
+		err := tbl.Commit(t.Context(), nil, json.RawMessage(`{"n":1}`))
+		var told *protocol.Error
+		if !errors.As(err, &told) || told.Kind != protocol.TransientError || told.Message != tc.want {
+			t.Errorf("%v: error %v", tc.err, err)
+		}
 	}
 }

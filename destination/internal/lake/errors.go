@@ -22,6 +22,8 @@ func (t *Table) explain(err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return tell(protocol.TransientError, "There is no space left for table %s. Free some, then start again.", t)
+	case errors.Is(err, syscall.EFBIG):
+		return tell(protocol.ConfigError, "A file of table %s may not grow as it has to. Raise this program's limit of file sizes (ulimit -f), or that of the file system.", t)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return tell(protocol.ConfigError, "The files of table %s cannot be written. Make the warehouse writable for this program's user.", t)
 	}
