@@ -76,12 +76,10 @@ func killed(t *testing.T, share float64, exact bool) {
 	left, random := kills(t, share)
 	for left > 0 {
 		l := newLake(t, t.TempDir(), smallCommits)
-		// What the overwrite and the refreshes replace.
-		old := feed{lengths: map[string]int{"totals": 100, "journal": 100, "members": 100}, version: 1}
+		old, f := olderFeed, newerFeed
 		if a := old.try(l, old.configure(l), nil, stop{}); a.run.Code != 0 {
 			t.Fatalf("exit code %d: %s", a.run.Code, a.run.Stdout)
 		}
-		f := feed{lengths: map[string]int{"log": 40_000, "accounts": 20_000, "totals": 10_000, "journal": 30_000, "members": 15_000}, version: 2}
 		catalog := f.configure(l)
 		p := newProgress(old, f, exact)
 		from, over := map[string]int{}, false

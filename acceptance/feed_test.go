@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
@@ -34,6 +36,11 @@ type feed struct {
 	lengths map[string]int
 	version int // of totals; of journal and members, the generation
 }
+
+var (
+	newerFeed = feed{lengths: map[string]int{"log": 40_000, "accounts": 20_000, "totals": 10_000, "journal": 30_000, "members": 15_000}, version: 2}
+	olderFeed = feed{lengths: map[string]int{"totals": 100, "journal": 100, "members": 100}, version: 1} // what its overwrite and refreshes replace
+)
 
 type feedStream struct {
 	name      string
@@ -179,6 +186,11 @@ func (f feed) try(l *lake, catalog string, from map[string]int, at stop) *attemp
 	l.t.Helper()
 	a := newAttempt(l, catalog)
 	to, back := a.start(l.t)
+	if l.largest > 0 {
+		if err := unix.Prlimit(a.cmd.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: uint64(l.largest), Max: uint64(l.largest)}, nil); err != nil {
+			l.t.Fatal(err)
+		}
+	}
 	var once sync.Once
 	end := func() {
 		once.Do(func() { a.ended = a.cmd.Process.Signal(cmp.Or(at.by, syscall.SIGKILL)) == nil })

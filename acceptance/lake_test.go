@@ -27,6 +27,8 @@ type lake struct {
 	dir    string
 	config string // path of the destination's configuration
 	launch launch // of our own verbs that look at it
+
+	largest int64 // that a file may get when the destination writes it; 0: no limit
 }
 
 // A launch says how a program is run otherwise than as itself; nil: as itself.
