@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -120,6 +121,23 @@ func (g *ledger) state(s protocol.State) error {
 	g.segment++
 	g.atState = true
 	return nil
+}
+
+// cutOff forgets the states from the end of a segment on, in which there was a
+// record that could not be read.
+func (g *ledger) cutOff(segment int64) {
+	g.pending = slices.DeleteFunc(g.pending, func(m stateMark) bool { return m.segment >= segment })
+	for _, l := range g.lanes.all {
+		if l.lastState < segment {
+			continue
+		}
+		l.lastState = l.committed
+		for _, m := range g.pending {
+			if m.covers(l) {
+				l.lastState = m.segment
+			}
+		}
+	}
 }
 
 // status notes a stream's status; false means the stream is not ours.

@@ -72,6 +72,41 @@ func describe(c *commit) []string {
 	return out
 }
 
+// A record that cannot be read takes the states after it along, its own
+// segment's first.
+func TestWhatComesAfterABrokenRecordIsNotCommitted(t *testing.T) {
+	for name, tt := range map[string]struct {
+		steps   []string
+		segment int64 // that the broken record is in
+		want    []string
+	}{
+		"states before and after": {[]string{"a1", "A", "a2", "A", "a4", "A"}, 2, []string{"commit a rows=1 state=true", "echo STREAM a written=1"}},
+		"none before":             {[]string{"a1", "A", "a2"}, 1, nil},
+		"after the last":          {[]string{"a1", "A", "b2"}, 2, []string{"commit a rows=1 state=true", "echo STREAM a written=1"}},
+		"another stream's":        {[]string{"b1", "B", "a2", "A", "b4", "B"}, 3, []string{"commit a rows=2 state=true", "commit b rows=1 state=true", "echo STREAM b written=1", "echo STREAM a written=2"}},
+		"a state for all":         {[]string{"a1", "b1", "G", "a2", "G"}, 2, []string{"commit a rows=1 state=true", "commit b rows=1 state=true", "echo GLOBAL  written=2"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScript(nil)
+			s.play(t, tt.steps...)
+			s.cutOff(tt.segment)
+			c, _ := s.finish(stateHint, true)
+			if diff := cmp.Diff(tt.want, describe(c)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+	// What is committed stays so.
+	s := newScript(nil)
+	s.play(t, "a1", "A")
+	s.cut()
+	s.play(t, "a2", "A")
+	s.cutOff(2)
+	if c, _ := s.finish(stateHint, true); len(c.lanes) > 0 || len(c.echoes) > 0 {
+		t.Errorf("after the commit: %v", describe(c))
+	}
+}
+
 // A refresh is committed where states stand, as any stream that appends; only
 // what is complete is finished.
 func TestARefreshIsFinishedWhenItIsComplete(t *testing.T) {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
@@ -18,6 +19,7 @@ type worker struct {
 	budget  int // bytes of columns held before a row group is written
 	tasks   chan func(context.Context) error
 	jobs    <-chan decodeJob
+	broken  *breakage
 
 	intakes map[string]map[string]*intake // by namespace and name
 	open    []*intake                     // those with rows not handed over
@@ -51,8 +53,48 @@ type segmentMark struct {
 	rows    int64
 }
 
-func newWorker(ls lanes, budget int) *worker {
-	return &worker{lanes: ls, budget: budget, tasks: make(chan func(context.Context) error), intakes: map[string]map[string]*intake{}}
+// A breakage is the first record that could not be read. What came before it is
+// as good as before any other end, so it does not stop the workers: the one who
+// follows the input does, when everything before has been read.
+type breakage struct {
+	once  sync.Once
+	found chan struct{} // closed when there is one
+
+	mu  sync.Mutex
+	job decodeJob // it was in
+	err error
+}
+
+func newBreakage() *breakage { return &breakage{found: make(chan struct{})} }
+
+func (b *breakage) report(job decodeJob, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err == nil || job.sequence < b.job.sequence {
+		b.job, b.err = job, err
+	}
+	b.once.Do(func() { close(b.found) })
+}
+
+func (b *breakage) reported() bool {
+	select {
+	case <-b.found:
+		return true
+	default:
+		return false
+	}
+}
+
+// first returns the error and the segment it is in. It is the first of the
+// input once every run of records before it has been decoded.
+func (b *breakage) first() (segment int64, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.job.segment, b.err
+}
+
+func newWorker(ls lanes, budget int, broken *breakage) *worker {
+	return &worker{lanes: ls, budget: budget, broken: broken, tasks: make(chan func(context.Context) error), intakes: map[string]map[string]*intake{}}
 }
 
 // run takes jobs until there are no more, and between them tasks.
@@ -113,7 +155,7 @@ func (w *worker) decode(ctx context.Context, job decodeJob) error {
 		return in.batch, nil
 	}
 	if err := w.decoder.Decode(job.records.Data, job.records.Line, job.sequence, route); err != nil {
-		return err
+		w.broken.report(job, err)
 	}
 	for _, in := range w.touched {
 		in.met = false

@@ -59,6 +59,7 @@ func write(ctx context.Context, config Config, streams lanes, catalog *catalogs.
 			ledger: newLedger(streams),
 			out:    out,
 			log:    out.Logger(),
+			broken: newBreakage(),
 		}
 		var err error
 		if w.number, err = streams.lastNumber(); err != nil {
@@ -108,6 +109,7 @@ type writer struct {
 	out     *protocol.Emitter
 	log     *slog.Logger
 	workers []*worker
+	broken  *breakage
 	group   *errgroup.Group
 
 	sequence   uint64        // of runs of records
@@ -122,7 +124,7 @@ func (w *writer) run(ctx context.Context, in *protocol.Input) error {
 	w.group = group
 	jobs := make(chan decodeJob, runtime.GOMAXPROCS(0))
 	for range runtime.GOMAXPROCS(0) {
-		wk := newWorker(w.lanes, w.columnBudget())
+		wk := newWorker(w.lanes, w.columnBudget(), w.broken)
 		w.workers = append(w.workers, wk)
 		w.spawn(func() error { return wk.run(working, jobs) })
 	}
@@ -168,6 +170,8 @@ func (w *writer) follow(ctx, working context.Context, in *protocol.Input, jobs c
 				return err
 			}
 			return context.Cause(ctx)
+		case <-w.broken.found:
+			return w.finish(working, true)
 		case <-overdue.C:
 			// A source that waits sends nothing for a while; what it has
 			// covered by a state becomes visible all the same.
@@ -183,10 +187,7 @@ func (w *writer) follow(ctx, working context.Context, in *protocol.Input, jobs c
 			}
 			if it.err != nil {
 				// What came before is as good as before any other end.
-				if err := w.finish(working, true); err != nil {
-					return errors.Join(it.err, err)
-				}
-				return it.err
+				return errors.Join(it.err, w.finish(working, true))
 			}
 			if err := w.take(working, it.Item, jobs); err != nil {
 				return err
@@ -256,6 +257,9 @@ func (w *writer) cut(ctx context.Context) error {
 	if err := w.each(ctx, (*worker).idle); err != nil {
 		return err
 	}
+	if w.broken.reported() {
+		return nil // it is time to finish
+	}
 	c := w.ledger.cut()
 	if len(c.lanes) == 0 {
 		return nil
@@ -293,20 +297,25 @@ func (w *writer) settled(ctx context.Context) error {
 	}
 }
 
-// finish commits what is left when the input is over, as far as it is proven,
-// and reports the streams that were not received completely.
+// finish commits what is left when the input is over, or cannot be read further,
+// as far as it is proven, and reports the streams that were not received
+// completely.
 func (w *writer) finish(ctx context.Context, interrupted bool) error {
 	if err := w.each(ctx, (*worker).idle); err != nil {
 		return err
 	}
-	c, verdicts := w.ledger.finish(w.config.Completion, interrupted)
+	segment, broken := w.broken.first()
+	if broken != nil {
+		w.ledger.cutOff(segment)
+	}
+	c, verdicts := w.ledger.finish(w.config.Completion, interrupted || broken != nil)
 	if err := w.collect(ctx, c); err != nil {
 		return err
 	}
 	if err := w.settled(ctx); err != nil {
 		return err
 	}
-	if err := w.commit(ctx, c); err != nil {
+	if err := errors.Join(broken, w.commit(ctx, c)); err != nil {
 		return err
 	}
 	failed := false
