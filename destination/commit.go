@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -103,21 +104,22 @@ func (w *writer) commit(ctx context.Context, c *commit) error {
 	mark := checkpoint{Number: w.number, Committed: time.Now().UTC()}
 	var group errgroup.Group
 	group.SetLimit(tablesAtOnce)
-	landed := make([]bool, len(c.lanes))
+	errs := make([]error, len(c.lanes))
 	for i, lc := range c.lanes {
 		group.Go(func() error {
-			if err := lc.commit(ctx, mark); err != nil {
-				return fmt.Errorf("committing stream %s: %w", lc.lane.id, err)
-			}
-			landed[i] = true
-			return nil
+			errs[i] = lc.commit(ctx, mark)
+			return nil // it would keep the first one only
 		})
 	}
-	err := group.Wait()
+	_ = group.Wait()
 	done := map[*lane]bool{}
 	for i, lc := range c.lanes {
-		done[lc.lane] = landed[i]
+		if errs[i] != nil {
+			errs[i] = fmt.Errorf("committing stream %s: %w", lc.lane.id, errs[i])
+		}
+		done[lc.lane] = errs[i] == nil
 	}
+	err := errors.Join(errs...)
 	for _, e := range c.echoes {
 		if !all(e.lanes, done) {
 			continue
