@@ -140,11 +140,17 @@ func (a *attempts) run(ctx context.Context, stage func(context.Context, *table.T
 			return a.giveUp(ctx, err)
 		}
 	}
-	return a.giveUp(ctx, &protocol.Error{
-		Kind: protocol.TransientError, Stream: &t.plan.Stream, Err: a.refusal,
+	return a.giveUp(ctx, t.refused(a.refusal))
+}
+
+// refused is the error of a commit that was refused until there was no more
+// time. why is the last refusal, if it is known.
+func (t *Table) refused(why error) error {
+	return &protocol.Error{
+		Kind: protocol.TransientError, Stream: &t.plan.Stream, Err: why,
 		Message: fmt.Sprintf("Table %s could not be committed within %s. ", t, t.persistence) +
-			cmp.Or(told(a.refusal), "Other programs may be writing it all the time; try again later."),
-	})
+			cmp.Or(told(why), "Other programs may be writing it all the time; try again later."),
+	}
 }
 
 // told is what an error tells the user, if anything.

@@ -97,9 +97,10 @@ func (t *Table) compact(ctx context.Context, base *table.Table, u Upkeep, did *M
 	return nil
 }
 
-// mayPay looks at nothing but the summary of the current snapshot.
+// mayPay looks at nothing but the summary of the snapshot whose files would be
+// compacted.
 func (t *Table) mayPay(base *table.Table) bool {
-	s := base.CurrentSnapshot()
+	s := t.tip(base)
 	if s == nil {
 		return false
 	}

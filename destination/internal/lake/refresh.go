@@ -3,19 +3,15 @@ package lake
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/uuid"
-
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // A truncating refresh puts the rows of a new generation in the place of those
@@ -62,8 +58,7 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (retained []int64, err
 	if g == nil {
 		return retained, nil
 	}
-	loaded, err := t.adjust(ctx, func(meta table.Metadata) []table.Update {
-		var updates []table.Update
+	_, _, err = t.amend(ctx, func(meta table.Metadata) (_ []table.Requirement, updates []table.Update) {
 		if _, known := meta.Properties()[generationsKey]; !known && g.counts() {
 			updates = append(updates, table.NewSetPropertiesUpdate(iceberg.Properties{generationsKey: "true"}))
 		}
@@ -72,10 +67,14 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (retained []int64, err
 				updates = append(updates, removeBranch(meta, branchPrefix+strconv.FormatInt(n, 10))...)
 			}
 		}
-		return updates
+		return nil, updates
 	})
 	if err != nil || g.Minimum == 0 {
 		return retained, err
+	}
+	loaded, err := t.cat.LoadTable(ctx, t.id)
+	if err != nil {
+		return nil, fmt.Errorf("loading table %s: %w", t, err)
 	}
 	branch := branchPrefix + strconv.FormatInt(g.ID, 10)
 	begun := loaded.SnapshotByName(branch) != nil
@@ -214,31 +213,4 @@ func (t *Table) target() (branch, state string) {
 		return table.MainBranch, stateKey
 	}
 	return t.branch, stateKey + "." + t.branch
-}
-
-// adjust changes what has no part in which rows there are. change returns
-// nothing when the table is as it should be.
-func (t *Table) adjust(ctx context.Context, change func(table.Metadata) []table.Update) (*table.Table, error) {
-	start := time.Now()
-	for attempt := 0; time.Since(start) < t.persistence; attempt++ {
-		loaded, err := t.cat.LoadTable(ctx, t.id)
-		if err != nil {
-			return nil, fmt.Errorf("loading table %s: %w", t, err)
-		}
-		updates := change(loaded.Metadata())
-		if len(updates) == 0 {
-			return loaded, nil
-		}
-		_, _, err = t.cat.CommitTable(ctx, t.id, []table.Requirement{table.AssertTableUUID(t.uuid)}, updates)
-		if err != nil && !errors.Is(err, table.ErrCommitFailed) {
-			return nil, fmt.Errorf("preparing table %s for a generation: %w", t, err)
-		}
-		if err != nil {
-			if err := t.pause(ctx, attempt); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return nil, &protocol.Error{Kind: protocol.TransientError, Stream: &t.given.Stream, Message: fmt.Sprintf(
-		"Table %s could not be prepared within %s. Other programs may be writing it all the time; try again later.", t, t.persistence)}
 }

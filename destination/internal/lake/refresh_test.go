@@ -114,6 +114,26 @@ func TestARefreshIsSeenWhenItIsFinished(t *testing.T) {
 	}
 }
 
+// Upkeep after an attempt that was not complete is that of the refresh's own files.
+func TestUpkeepCompactsAnUnfinishedRefresh(t *testing.T) {
+	tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{})
+	commit(t, tbl, `{"n":1}`, stage(t, tbl, 0, of(12, map[string]any{"id": 0, "v": "old"})))
+	tbl = refreshing(t, tbl, plain("s"), Options{}, &Generation{ID: 13, Minimum: 13})
+	var want []string
+	for id := range tierFiles {
+		commit(t, tbl, `{"n":2}`, stage(t, tbl, 0, of(13, map[string]any{"id": id, "v": "new"})))
+		want = append(want, fmt.Sprintf(`{"id":%d,"v":"new"}`, id))
+	}
+	if did := maintain(t, tbl, Upkeep{ExpireAfter: time.Hour, KeepSnapshots: 1}); did.CompactedFiles != tierFiles || did.IntoFiles != 1 {
+		t.Errorf("upkeep did %+v", did)
+	}
+	expectRows(t, tbl, `{"id":0,"v":"old"}`)
+	if err := tbl.Finish(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	expectRows(t, tbl, want...)
+}
+
 func TestARefreshOfNothingEmptiesTheTable(t *testing.T) {
 	p := keyed("s")
 	tbl := openTable(t, openCatalog(t, t.TempDir()), p, Options{})
