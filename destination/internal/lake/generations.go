@@ -189,7 +189,7 @@ func (t *Table) restage(ctx context.Context, schema *iceberg.Schema, set *liveSe
 			}
 		}
 		if t.plan.Dedup {
-			if s.keys, err = finder.blocks(ctx, f, s.gone); err != nil {
+			if s.keys, err = finder.blocks(ctx, schema, f, s.gone); err != nil {
 				return nil, err
 			}
 		}
@@ -198,8 +198,9 @@ func (t *Table) restage(ctx context.Context, schema *iceberg.Schema, set *liveSe
 	return files, nil
 }
 
-// blocks indexes all rows of a data file, those that are gone as losers.
-func (f *keyFinder) blocks(ctx context.Context, live *liveFile, gone positions) ([]*keyBlock, error) {
+// blocks indexes all rows of a data file, tombstones too, those that are gone as
+// losers.
+func (f *keyFinder) blocks(ctx context.Context, schema *iceberg.Schema, live *liveFile, gone positions) ([]*keyBlock, error) {
 	r, err := f.u.t.openParquet(live.data)
 	if err != nil {
 		return nil, err
@@ -210,6 +211,10 @@ func (f *keyFinder) blocks(ctx context.Context, live *liveFile, gone positions) 
 		return nil, nil // the key is null in every row of the file
 	}
 	cursor, noCursor := r.leaves(f.ids[f.keys:], f.names[f.keys:])
+	var deleted []int // columns: one or none
+	if field, ok := schema.FindFieldByName(f.u.t.plan.Deleted); ok {
+		deleted, _ = r.leaves([]int{field.ID}, []string{field.Name}) // a file may be older than the column
+	}
 	var blocks []*keyBlock
 	for group, first := range r.groups() {
 		got, err := r.read(ctx, group, keys)
@@ -231,6 +236,17 @@ func (f *keyFinder) blocks(ctx context.Context, live *liveFile, gone positions) 
 		}
 		if err := b.appendCursors(got[f.keys], upTo(rows)); err != nil {
 			return nil, err
+		}
+		if len(deleted) > 0 {
+			read, err := r.read(ctx, group, deleted)
+			if err != nil {
+				return nil, err
+			}
+			for i := range b.flags {
+				if read[0].IsValid(i) {
+					b.flags[i] |= tombstone
+				}
+			}
 		}
 		for i := range b.flags {
 			if gone.has(first + int64(i)) {

@@ -26,7 +26,9 @@ type keySlot struct {
 
 const used = 1 << 31
 
-func newKeyTable(blocks []*keyBlock) *keyTable {
+// newKeyTable finds the winners. Tombstones that win are no rows, unless they are
+// kept.
+func newKeyTable(blocks []*keyBlock, keepTombstones bool) *keyTable {
 	rows := 0
 	for _, b := range blocks {
 		rows += len(b.hashes)
@@ -45,6 +47,9 @@ func newKeyTable(blocks []*keyBlock) *keyTable {
 				}
 			}
 		}
+	}
+	if keepTombstones {
+		return k
 	}
 	for _, s := range k.slots {
 		if s.tag != 0 && k.blocks[s.block].flags[s.row]&tombstone != 0 {

@@ -114,6 +114,42 @@ func TestARefreshIsSeenWhenItIsFinished(t *testing.T) {
 	}
 }
 
+// What a refresh deletes may be on the main branch alone: of the generation that stays, or of any when the
+// refresh is given up.
+func TestARefreshDeletesRowsOfTheMainBranch(t *testing.T) {
+	p := keyed("s")
+	for _, mode := range []Upsert{CopyOnWrite, MergeOnRead} {
+		for _, cursor := range []int64{2, -1} { // -1: none
+			for name, finish := range map[string]func(*Table) error{
+				"finished": func(tbl *Table) error { return tbl.Finish(t.Context(), nil) },
+				"given up": func(tbl *Table) error {
+					refreshing(t, tbl, p, Options{Upsert: mode}, &Generation{ID: 14})
+					return nil
+				},
+			} {
+				t.Run(fmt.Sprint(name, " ", mode, " ", cursor), func(t *testing.T) {
+					o := Options{Upsert: mode}
+					tbl := openTable(t, openCatalog(t, t.TempDir()), p, o)
+					commit(t, tbl, `{"n":1}`, stage(t, tbl, 0,
+						of(13, version{key: 1, cursor: 1, v: "goes"}.row()), of(13, version{key: 2, cursor: 1, v: "stays"}.row()),
+						of(13, version{key: 3, cursor: 1, v: "comes again"}.row())))
+					commit(t, tbl, `{"n":2}`, stage(t, tbl, 0, of(12, version{key: 4, cursor: 1, v: "old"}.row())))
+					tbl = refreshing(t, tbl, p, o, &Generation{ID: 13, Minimum: 13})
+					tombstone := func(key int64) map[string]any {
+						return of(13, version{key: key, cursor: cursor, v: "gone", deleted: true}.row())
+					}
+					commit(t, tbl, `{"n":3}`, stage(t, tbl, 0, tombstone(1), tombstone(3), tombstone(4), tombstone(5)))
+					commit(t, tbl, `{"n":4}`, stage(t, tbl, 0, of(13, version{key: 3, cursor: 3, v: "again"}.row())))
+					if err := finish(tbl); err != nil {
+						t.Fatal(err)
+					}
+					expectRows(t, tbl, version{key: 2, cursor: 1, v: "stays"}.json(), version{key: 3, cursor: 3, v: "again"}.json())
+				})
+			}
+		}
+	}
+}
+
 // Upkeep after an attempt that was not complete is that of the refresh's own files.
 func TestUpkeepCompactsAnUnfinishedRefresh(t *testing.T) {
 	tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{})

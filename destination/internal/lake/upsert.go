@@ -21,8 +21,10 @@ const rewriteLimit = 32 << 20
 // highest cursor, null being lowest; of those the one that arrived last, a
 // staged row being later than any in the table. If that one is a tombstone,
 // none stays. A tombstone without a cursor is not the lowest but the last of
-// all that arrived before it, and what arrives after it starts anew. A table keeps no tombstones: an older record that arrives in a
-// later commit than the tombstone of its key is a new row.
+// all that arrived before it, and what arrives after it starts anew. A table
+// keeps no tombstones: an older record that arrives in a later commit than the
+// tombstone of its key is a new row. The branch of a refresh does keep them, as
+// they may have to delete rows that are not on the branch.
 type upsert struct {
 	t     *Table
 	files []*stagedFile
@@ -40,7 +42,7 @@ func newUpsert(t *Table, files []*stagedFile) *upsert {
 	for _, f := range files {
 		blocks = append(blocks, f.keys...)
 	}
-	return &upsert{t: t, files: files, win: newKeyTable(blocks), manifests: manifestCache{}, scanned: map[string][]*keyHits{}}
+	return &upsert{t: t, files: files, win: newKeyTable(blocks, t.branch != ""), manifests: manifestCache{}, scanned: map[string][]*keyHits{}}
 }
 
 // stage is what committing the rows does to the table as it is in base.
