@@ -5,7 +5,7 @@ FUZZTIME ?= 30s
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := bin/tools/golangci-lint-$(GOLANGCI_VERSION)
 
-.PHONY: build demo test lint tools fuzz soak bench accept engines images clean
+.PHONY: build demo test lint tools fuzz soak crashes bench accept engines images clean
 
 build:
 	go build -o bin/ ./source ./destination
@@ -54,6 +54,12 @@ SOAK_SYNCS ?= 10000
 soak:
 	go test -run '^TestSoak$$' -count=1 -timeout 2h -v ./source -soak.days $(SOAK_DAYS) -soak.seed $(SOAK_SEED)
 	go test -run '^TestATableIsAsFastAfterYears$$' -count=1 -timeout 3h -v ./destination/internal/lake -syncs $(SOAK_SYNCS)
+
+# 200 processes killed at random points, and every call of the catalog and of the
+# file system failing in every way: about half an hour. Needs Python 3.11.
+crashes: engines
+	ACCEPTANCE_KILLS=200 go test -run 'Killed|Terminated|FullDisk|MayNotGrow' -count=1 -timeout 2h -tags acceptance -v ./acceptance
+	go test -run '^TestAnyCallMayFail$$' -count=1 -timeout 3h -v ./destination -faults 0
 
 # What a sync of the source costs; then rows per second and peak memory of the
 # destination beside DuckDB's COPY of the same file. Needs Python 3.11.
