@@ -68,16 +68,20 @@ type accountedState struct {
 	echoed bool
 }
 
-// newAccount sets up what a byte says: 1 to 3 streams, those that overwrite,
-// and the kind of states.
+// newAccount sets up what a byte says: 1 to 3 streams, those that overwrite or
+// are refreshed, and the kind of states.
 func newAccount(t *testing.T, setup byte) *account {
 	ls := lanes{byID: map[protocol.StreamID]*lane{}}
 	for i := range int(setup&3)%3 + 1 {
 		mode := protocol.Append
-		if setup>>2&(1<<i) != 0 {
+		chosen, refreshes := setup>>2&(1<<i) != 0, setup&64 != 0
+		if chosen && !refreshes {
 			mode = protocol.Overwrite
 		}
-		l := &lane{id: protocol.StreamID{Name: string(rune('a' + i))}, stream: protocol.ConfiguredStream{DestinationSyncMode: mode}}
+		l := &lane{id: protocol.StreamID{Name: string(rune('a' + i))}, stream: protocol.ConfiguredStream{DestinationSyncMode: mode}, refreshes: chosen && refreshes}
+		if l.refreshes {
+			l.stream.GenerationID = new(int64)
+		}
 		ls.all = append(ls.all, l)
 		ls.byID[l.id] = l
 	}
@@ -106,7 +110,7 @@ func (a *account) step(b byte) {
 		}
 		c := a.ledger.cut()
 		for _, lc := range c.lanes {
-			if lc.replace || lc.lane.replaces() {
+			if lc.replace || lc.finish || lc.lane.replaces() {
 				a.Errorf("stream %s is replaced before its end", lc.lane.id)
 			}
 			if got, want := a.committed[lc.lane]+lc.rows, a.covered(lc.lane); got != want {
@@ -225,6 +229,14 @@ func (a *account) end(interrupted bool) {
 		if lc.replace != lc.lane.replaces() || lc.replace && keep[lc.lane] != everything {
 			a.Errorf("stream %s: replaced %t, its verdict %d", lc.lane.id, lc.replace, keep[lc.lane])
 		}
+		if lc.finish != (lc.lane.refreshes && keep[lc.lane] == everything) {
+			a.Errorf("stream %s: its refresh finished %t, its verdict %d", lc.lane.id, lc.finish, keep[lc.lane])
+		}
+	}
+	for _, l := range a.ledger.lanes.all {
+		if l.refreshes && keep[l] == everything && l.status != protocol.Complete {
+			a.Errorf("the refresh of stream %s is taken for complete without its status", l.id)
+		}
 	}
 	a.take(c)
 	// States of all streams stand and fall with the streams that are replaced.
@@ -252,7 +264,7 @@ func (a *account) end(interrupted bool) {
 func (a *account) String() string {
 	text := fmt.Sprintf("GLOBAL %t", a.global)
 	for _, l := range a.ledger.lanes.all {
-		text += fmt.Sprintf("; %s %s %s", l.id, l.stream.DestinationSyncMode, l.status)
+		text += fmt.Sprintf("; %s %s %s, refreshed %t", l.id, l.stream.DestinationSyncMode, l.status, l.refreshes)
 	}
 	return text
 }
