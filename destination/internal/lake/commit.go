@@ -106,6 +106,9 @@ func (a *attempts) run(ctx context.Context, stage func(context.Context, *table.T
 		if a.doubt != nil && a.landed(base) {
 			return nil
 		}
+		if err := t.mustBeThere(a.files); err != nil {
+			return a.giveUp(ctx, err)
+		}
 		c, err := stage(ctx, base)
 		if err != nil {
 			return a.giveUp(ctx, errors.Join(err, t.removeAll(c.made)))
@@ -141,6 +144,31 @@ func (a *attempts) run(ctx context.Context, stage func(context.Context, *table.T
 		}
 	}
 	return a.giveUp(ctx, t.refused(a.refusal))
+}
+
+// mustBeThere guards against files that another process has taken for orphans,
+// as it may when they are older than a day. A snapshot that names a file that is
+// gone could not be read.
+func (t *Table) mustBeThere(files []*stagedFile) error {
+	if time.Since(t.since) < orphanAge {
+		return nil
+	}
+	for _, f := range files {
+		opened, err := t.files.Open(f.data.FilePath())
+		if errors.Is(err, fs.ErrNotExist) {
+			return &protocol.Error{
+				Kind: protocol.TransientError, Stream: &t.plan.Stream, Err: err,
+				Message: fmt.Sprintf("A file of table %s that this sync wrote more than a day ago and had not committed was removed as an orphan. Start the sync again, and let no upkeep of the table run beside it.", t),
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("looking for a staged file: %w", err)
+		}
+		if err := opened.Close(); err != nil {
+			return fmt.Errorf("looking for a staged file: %w", err)
+		}
+	}
+	return nil
 }
 
 // refused is the error of a commit that was refused until there was no more

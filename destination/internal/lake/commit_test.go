@@ -85,3 +85,31 @@ func TestWhatTheCatalogSaysOfACommitIsToldOn(t *testing.T) {
 		}
 	}
 }
+
+// What was staged for more than a day may have been removed as an orphan.
+func TestACommitNamesNoFileThatIsGone(t *testing.T) {
+	for _, gone := range []bool{false, true} {
+		tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{})
+		commit(t, tbl, `{"n":1}`, stage(t, tbl, 0, map[string]any{"id": 1, "v": "old"}))
+		staged := []*Staged{stage(t, tbl, 0, map[string]any{"id": 2, "v": "new"}), stage(t, tbl, 0, map[string]any{"id": 3, "v": "new"})}
+		tbl.since = time.Now().Add(-orphanAge)
+		if gone {
+			if err := tbl.files.Remove(staged[1].files[0].data.FilePath()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := tbl.Replace(t.Context(), staged, json.RawMessage(`{"n":2}`))
+		if !gone {
+			if err != nil {
+				t.Error(err)
+			}
+			expectRows(t, tbl, `{"id":2,"v":"new"}`, `{"id":3,"v":"new"}`)
+			continue
+		}
+		var told *protocol.Error
+		if !errors.As(err, &told) || told.Kind != protocol.TransientError {
+			t.Errorf("error %v", err)
+		}
+		expectRows(t, tbl, `{"id":1,"v":"old"}`)
+	}
+}

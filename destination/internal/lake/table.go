@@ -55,8 +55,9 @@ type Table struct {
 	layout *columnar.Layout
 
 	opened  *table.Table
-	branch  string // that commits go to while a refresh is under way; "": main
-	minimum int64  // generation that the refresh keeps
+	since   time.Time // when it was opened
+	branch  string    // that commits go to while a refresh is under way; "": main
+	minimum int64     // generation that the refresh keeps
 
 	patience    time.Duration // the longest pause between attempts to commit
 	persistence time.Duration // how long there are more attempts
@@ -141,7 +142,7 @@ func (t *Table) use(ctx context.Context, loaded *table.Table) error {
 	if spec := loaded.Spec(); spec.NumFields() > 0 {
 		return t.configError(nil, "Table %s is partitioned, which this version does not write. Write the stream to another namespace.", t)
 	}
-	t.opened = loaded
+	t.opened, t.since = loaded, time.Now()
 	t.files, t.schema, t.spec = files, loaded.Schema(), loaded.Spec()
 	t.uuid, t.version = loaded.Metadata().TableUUID(), loaded.Metadata().Version()
 	return nil
