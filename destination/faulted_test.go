@@ -58,7 +58,7 @@ func (w workload) last() int {
 	return w.base + fedRecords
 }
 
-// fed is record n of the feed, and whether it deletes. Rows of the generation before have negative versions.
+// fed is record n of the feed, and whether it deletes. Rows of an earlier generation have negative versions.
 func (w workload) fed(n int) (id, version int, deleted bool) {
 	if w.mode == protocol.AppendDedup {
 		return n * 7 % 11, n, n%13 == 5

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
@@ -42,72 +44,75 @@ func newStruckLake(t *testing.T, w workload) *struckLake {
 	}
 	root := t.TempDir()
 	l := &struckLake{t: t, workload: w, dir: filepath.Join(root, "lake")}
-	config := map[string]any{
-		"warehouse": "file://" + l.dir, "namespace": "whoop", "commit": map[string]any{"max_rows": fedEvery},
-		"maintenance": map[string]any{"keep_snapshots": 1},
-	}
-	if w.upsert != "" {
-		config["upsert"] = w.upsert
-	}
-	l.config = protocoltest.File(t, config)
-	config["maintenance"] = map[string]any{"on_write": false}
-	config["commit"] = map[string]any{"max_rows": 1}
-	quiet := protocoltest.File(t, config)
-
-	streams := func(mode protocol.DestinationSyncMode, id, minimum int64) map[string]any {
-		stream := map[string]any{
-			"stream":    map[string]any{"name": "items", "json_schema": json.RawMessage(`{"properties": {"id": {"type": "integer"}, "version": {"type": "integer"}, "_ab_cdc_deleted_at": {"type": "string"}}}`)},
-			"sync_mode": "incremental", "destination_sync_mode": mode, "primary_key": [][]string{{"id"}}, "cursor_field": []string{"version"},
-		}
-		if w.refresh {
-			stream["generation_id"], stream["minimum_generation_id"], stream["sync_id"] = id, minimum, id
-		}
-		return map[string]any{"streams": []any{stream}}
-	}
-	configured := streams(w.mode, 4, 4)
-	l.catalog = protocoltest.File(t, configured)
-	text, err := json.Marshal(configured)
-	if err == nil {
-		l.configured, err = protocol.ParseConfiguredCatalog(text)
-	}
-	if err == nil {
-		text, err = os.ReadFile(l.config)
-	}
-	if err == nil {
-		l.read, err = parseConfig(text)
-	}
-	if err != nil {
+	config := l.configuration(fedEvery, map[string]any{"keep_snapshots": 1})
+	catalog := w.streams(w.mode, 4, 4)
+	l.config, l.catalog = protocoltest.File(t, config), protocoltest.File(t, catalog)
+	var err error
+	if l.read, err = parseConfig(config); err != nil {
 		t.Fatal(err)
 	}
-
-	var base bytes.Buffer
-	for n := range w.base {
-		if w.old {
-			fmt.Fprintf(&base, `{"type":"RECORD","record":{"stream":"items","emitted_at":1767225600000,"data":{"id":%d,"version":%d}}}`+"\n", n, -1-n)
-			fmt.Fprintf(&base, `{"type":"STATE","state":{"type":"STREAM","stream":{"stream_descriptor":{"name":"items"},"stream_state":{"n":%d}}}}`+"\n", -1-n)
-			continue
-		}
-		base.Write(w.input(n, n+1, ""))
-	}
-	if w.base > 0 {
-		base.WriteString(fedComplete)
-		mode := w.mode
-		if mode == protocol.Overwrite {
-			mode = protocol.Append
-		}
-		l.run(nil, base.Bytes(), "write", "--config", quiet, "--catalog", protocoltest.File(t, streams(mode, 3, 0)))
-		l.addOrphan()
-	}
-	if w.resumed > 0 {
-		l.run(nil, w.input(0, w.resumed, ""), "write", "--config", quiet, "--catalog", l.catalog)
+	if l.configured, err = protocol.ParseConfiguredCatalog(catalog); err != nil {
+		t.Fatal(err)
 	}
 	if err := os.MkdirAll(l.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	l.fill()
 	saved := filepath.Join(root, "saved")
 	l.copy(saved, l.dir)
 	l.saved = saved
 	return l
+}
+
+func (l *struckLake) configuration(rows int, maintenance map[string]any) []byte {
+	l.t.Helper()
+	text, err := json.Marshal(map[string]any{
+		"warehouse": "file://" + l.dir, "namespace": "whoop", "upsert": cmp.Or(l.upsert, string(lake.Auto)),
+		"commit": map[string]any{"max_rows": rows}, "maintenance": maintenance,
+	})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return text
+}
+
+// streams is the configured catalog.
+func (w workload) streams(mode protocol.DestinationSyncMode, generation, minimum int64) []byte {
+	generations := ""
+	if w.refresh {
+		generations = fmt.Sprintf(`,"generation_id":%d,"minimum_generation_id":%d,"sync_id":%[1]d`, generation, minimum)
+	}
+	return fmt.Appendf(nil, `{"streams":[{"stream":{"name":"items","json_schema":{"properties":
+		{"id":{"type":"integer"},"version":{"type":"integer"},"_ab_cdc_deleted_at":{"type":"string"}}}},
+		"sync_mode":"incremental","destination_sync_mode":%q,"primary_key":[["id"]],"cursor_field":["version"]%s}]}`, mode, generations)
+}
+
+// fill makes the table that is there before the run: many small commits, an orphan, and what is left of an
+// earlier attempt at a refresh.
+func (l *struckLake) fill() {
+	l.t.Helper()
+	quiet := protocoltest.File(l.t, l.configuration(1, map[string]any{"on_write": false}))
+	var base bytes.Buffer
+	for n := range l.base {
+		if !l.old {
+			base.Write(l.input(n, n+1, ""))
+			continue
+		}
+		fmt.Fprintf(&base, `{"type":"RECORD","record":{"stream":"items","emitted_at":1767225600000,"data":{"id":%d,"version":%d}}}`+"\n", n, -1-n)
+		fmt.Fprintf(&base, `{"type":"STATE","state":{"type":"STREAM","stream":{"stream_descriptor":{"name":"items"},"stream_state":{"n":%d}}}}`+"\n", -1-n)
+	}
+	if l.base > 0 {
+		base.WriteString(fedComplete)
+		mode := l.mode
+		if mode == protocol.Overwrite {
+			mode = protocol.Append
+		}
+		l.run(nil, base.Bytes(), "write", "--config", quiet, "--catalog", protocoltest.File(l.t, l.streams(mode, 3, 0)))
+		l.addOrphan()
+	}
+	if l.resumed > 0 {
+		l.run(nil, l.input(0, l.resumed, ""), "write", "--config", quiet, "--catalog", l.catalog)
+	}
 }
 
 func (l *struckLake) copy(to, from string) {
