@@ -38,6 +38,8 @@ type Look func(script, config string, written bool) error
 //	    Takes the last line end away from FILE.
 //	fill FILE N
 //	    Puts N letters in the place of $FILL in FILE.
+//	repeat FILE N
+//	    Puts each line of FILE with $N in it there N times, $N being 1 to N.
 //	exitcode N
 //	    The last run's exit code was N.
 //	check STATUS [PATTERN]
@@ -85,6 +87,7 @@ func Scripts(t *testing.T, dir string, program Program, look Look) {
 			"destination": command((*scenario).destination),
 			"unended":     command((*scenario).unended),
 			"fill":        command((*scenario).fill),
+			"repeat":      command((*scenario).repeat),
 			"exitcode":    command((*scenario).exitcode),
 			"check":       command((*scenario).check),
 			"failed":      command((*scenario).failed),
@@ -193,6 +196,24 @@ func (s *scenario) fill(_ bool, args ...string) {
 	n, err := strconv.Atoi(args[1])
 	s.Check(err)
 	s.rewrite(args[0], func(text string) string { return strings.ReplaceAll(text, "$FILL", strings.Repeat("x", n)) })
+}
+
+func (s *scenario) repeat(_ bool, args ...string) {
+	n, err := strconv.Atoi(args[1])
+	s.Check(err)
+	s.rewrite(args[0], func(text string) string {
+		var all strings.Builder
+		for line := range strings.Lines(text) {
+			if !strings.Contains(line, "$N") {
+				all.WriteString(line)
+				continue
+			}
+			for i := range n {
+				all.WriteString(strings.ReplaceAll(line, "$N", strconv.Itoa(i+1)))
+			}
+		}
+		return all.String()
+	})
 }
 
 func (s *scenario) exitcode(_ bool, args ...string) {
