@@ -8,12 +8,15 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// Tables commit at once, and what goes wrong with each of them is told.
-func TestEveryTableThatFailsInACommitIsNamed(t *testing.T) {
+// newDeafWriter makes a writer of two streams, a and b, whose catalog takes no commit.
+func newDeafWriter(t *testing.T) *writer {
+	t.Helper()
 	config, err := parseConfig(fmt.Appendf(nil, `{"warehouse":"file://%s"}`, t.TempDir()))
 	if err != nil {
 		t.Fatal(err)
@@ -32,20 +35,48 @@ func TestEveryTableThatFailsInACommitIsNamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer cat.Close()
+	t.Cleanup(func() { _ = cat.Close() })
 	if err := streams.open(t.Context(), cat, config, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	cat.Catalog = faultyCatalog{cat.Catalog, &faults{kind: breaksDown}}
-	w := &writer{config: config, lanes: streams, out: protocol.NewEmitter(io.Discard)}
+	return &writer{config: config, lanes: streams, out: protocol.NewEmitter(io.Discard), group: &errgroup.Group{}}
+}
+
+// states is a commit of a state of each stream.
+func (w *writer) states() *commit {
 	c := &commit{}
-	for _, l := range streams.all {
+	for _, l := range w.lanes.all {
 		c.lanes = append(c.lanes, &laneCommit{lane: l, state: protocol.State{Raw: json.RawMessage(`{}`)}})
 	}
-	err = w.commit(t.Context(), c)
-	for _, l := range streams.all {
+	return c
+}
+
+// Tables commit at once, and what goes wrong with each of them is told.
+func TestEveryTableThatFailsInACommitIsNamed(t *testing.T) {
+	w := newDeafWriter(t)
+	err := w.commit(t.Context(), w.states())
+	for _, l := range w.lanes.all {
 		if err == nil || !strings.Contains(err.Error(), "committing stream "+l.id.String()+": loading table airbyte."+l.id.Name) {
 			t.Errorf("stream %s is not named: %v", l.id, err)
 		}
+	}
+}
+
+// The state of the next commit covers the rows of this one, too. That the run ends with the error comes too late
+// to keep it back.
+func TestNoCommitComesAfterOneThatFailed(t *testing.T) {
+	w := newDeafWriter(t)
+	if err := w.start(t.Context(), w.states()); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.start(t.Context(), w.states()); err == nil {
+		t.Error("another commit was begun")
+	}
+	if w.number != 1 {
+		t.Errorf("%d commits were made", w.number)
+	}
+	if err := w.group.Wait(); err == nil {
+		t.Error("the first commit has not failed")
 	}
 }

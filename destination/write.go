@@ -112,9 +112,9 @@ type writer struct {
 	broken  *breakage
 	group   *errgroup.Group
 
-	sequence   uint64        // of runs of records
-	number     int64         // of the last commit
-	committing chan struct{} // closed when the commit in flight has ended; nil: none yet
+	sequence   uint64     // of runs of records
+	number     int64      // of the last commit
+	committing chan error // how the commit in flight has ended; nil: there is none
 }
 
 func (w *writer) run(ctx context.Context, in *protocol.Input) error {
@@ -275,23 +275,27 @@ func (w *writer) start(ctx context.Context, c *commit) error {
 	if err := w.settled(ctx); err != nil {
 		return err
 	}
-	done := make(chan struct{})
+	done := make(chan error, 1)
 	w.committing = done
 	w.spawn(func() error {
-		defer close(done)
-		return w.commit(ctx, c)
+		err := w.commit(ctx, c)
+		done <- err
+		return err
 	})
 	return nil
 }
 
-// settled waits for the commit in flight.
+// settled waits for the commit in flight. When that has failed it says so
+// itself: ctx may end a moment later, and no other commit, whose state covers
+// the rows of this one too, may come in between.
 func (w *writer) settled(ctx context.Context) error {
 	if w.committing == nil {
 		return nil
 	}
 	select {
-	case <-w.committing:
-		return context.Cause(ctx)
+	case err := <-w.committing:
+		w.committing = nil
+		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
