@@ -93,6 +93,20 @@ func (p *Plan) Alternative(n int) string {
 	return suffixed(p.Table, p.Stream.Namespace+"\x00"+p.Stream.Name+strings.Repeat("\x00", n))
 }
 
+// Column finds the column of a top-level property; where there is no such
+// property, the column of that name.
+func (p *Plan) Column(name string) (iceberg.NestedField, bool) {
+	fields := p.Schema.Fields()
+	at := slices.IndexFunc(fields, func(f iceberg.NestedField) bool { return f.Doc == name || f.Doc == "" && f.Name == name })
+	if at < 0 {
+		at = slices.IndexFunc(fields, func(f iceberg.NestedField) bool { return f.Name == name })
+	}
+	if at < 0 {
+		return iceberg.NestedField{}, false
+	}
+	return fields[at], true
+}
+
 // Renamed returns the plan with other names for some columns, which are given by
 // their paths: the names of the columns on the way, and "element" for the step
 // into a list, joined by dots.

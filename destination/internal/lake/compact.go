@@ -14,9 +14,10 @@ import (
 	"github.com/apache/iceberg-go/table"
 )
 
-// Compaction merges data files that are neighbours in the order in which their
-// rows arrived, so that the merged file can take their place in that order,
-// and writes files that have lost many rows anew without them.
+// Compaction merges data files of one partition that are neighbours in the order
+// in which their rows arrived, so that the merged file can take their place in
+// that order, and writes files that have lost many rows anew without them. Files
+// of a spec that the table no longer has stay by that spec.
 //
 // Files are merged with files of about their own size, as in a log-structured
 // merge tree: a stretch of files below a tier's limit is merged when it makes
@@ -58,20 +59,15 @@ func (t *Table) compact(ctx context.Context, base *table.Table, u Upkeep, did *M
 	if err != nil {
 		return err
 	}
-	spec := base.Spec()
-	switch {
-	case set.equality > 0:
+	if set.equality > 0 {
 		did.leave("equality deletes, which another program wrote, are not compacted: use that program")
-		return nil
-	case t.spec.NumFields() > 0 || spec.ID() != t.spec.ID():
-		did.leave("a partitioned table is not compacted")
 		return nil
 	}
 	bundles, err := t.bundles(set, u)
 	if err != nil || len(bundles) == 0 {
 		return err
 	}
-	done, files, err := t.rewrite(ctx, bundles, set.shared)
+	done, files, err := t.rewrite(ctx, base.Metadata(), bundles, set.shared)
 	if err != nil {
 		return err
 	}
@@ -121,16 +117,18 @@ func (t *Table) bundles(set *liveSet, u Upkeep) ([]*bundle, error) {
 		return cmp.Or(cmp.Compare(a.sequence, b.sequence), -cmp.Compare(a.data.FileSizeBytes(), b.data.FileSizeBytes()),
 			strings.Compare(a.data.FilePath(), b.data.FilePath()))
 	})
-	merged, err := merges(files, t.opts.TargetFileBytes, u, t.alike)
-	if err != nil {
-		return nil, err
-	}
 	var found []*bundle
 	taken := map[*liveFile]bool{}
-	for _, m := range merged {
-		found = append(found, &bundle{files: m})
-		for _, f := range m {
-			taken[f] = true
+	for _, partition := range partitions(files) {
+		merged, err := merges(partition, t.opts.TargetFileBytes, u, t.alike)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range merged {
+			found = append(found, &bundle{files: m})
+			for _, f := range m {
+				taken[f] = true
+			}
 		}
 	}
 	var rest []*liveFile
@@ -143,6 +141,22 @@ func (t *Table) bundles(set *liveSet, u Upkeep) ([]*bundle, error) {
 		found = append(found, &bundle{files: []*liveFile{f}})
 	}
 	return found, nil
+}
+
+// partitions divides files by the partition they are of, keeping their order.
+func partitions(files []*liveFile) [][]*liveFile {
+	var all [][]*liveFile
+	at := map[string]int{}
+	for _, f := range files {
+		name := partitionOf(f.data)
+		i, known := at[name]
+		if !known {
+			i = len(all)
+			at[name], all = i, append(all, nil)
+		}
+		all[i] = append(all[i], f)
+	}
+	return all
 }
 
 // merges are the files that become one each, tier by tier, the lowest first.
@@ -271,14 +285,14 @@ func bins(files []*liveFile, target int64) [][]*liveFile {
 
 // rewrite writes the files the bundles become, and returns those bundles that
 // were finished while a quarter of the time was left, which is for the commit.
-func (t *Table) rewrite(ctx context.Context, bundles []*bundle, shared []deleteFile) (done []*bundle, files []*stagedFile, err error) {
+func (t *Table) rewrite(ctx context.Context, meta table.Metadata, bundles []*bundle, shared []deleteFile) (done []*bundle, files []*stagedFile, err error) {
 	limited, cancel := ctx, func() {}
 	if until, ok := ctx.Deadline(); ok {
 		limited, cancel = context.WithTimeout(ctx, time.Until(until)/4*3)
 	}
 	defer cancel()
 	for _, b := range bundles {
-		if b.made, err = t.combine(limited, b.files, shared); err != nil {
+		if b.made, err = t.combine(limited, meta, b.files, shared); err != nil {
 			if errors.Is(limited.Err(), context.DeadlineExceeded) && ctx.Err() == nil {
 				return done, files, nil
 			}
@@ -290,9 +304,10 @@ func (t *Table) rewrite(ctx context.Context, bundles []*bundle, shared []deleteF
 	return done, files, nil
 }
 
-// combine copies the rows of files that are not deleted into a new one.
-func (t *Table) combine(ctx context.Context, files []*liveFile, shared []deleteFile) ([]*stagedFile, error) {
-	r := &rewriter{t: t, c: &change{}, target: math.MaxInt64}
+// combine copies the rows of files that are not deleted into a new one, in the
+// table's order if it has one.
+func (t *Table) combine(ctx context.Context, meta table.Metadata, files []*liveFile, shared []deleteFile) ([]*stagedFile, error) {
+	r := &rewriter{t: t, meta: meta, order: meta.SortOrder(), c: &change{}, target: math.MaxInt64}
 	err := func() error {
 		for _, f := range files {
 			if err := ctx.Err(); err != nil {
@@ -306,13 +321,10 @@ func (t *Table) combine(ctx context.Context, files []*liveFile, shared []deleteF
 				return err
 			}
 		}
-		return r.close()
+		return r.close(ctx)
 	}()
 	if err != nil {
-		if r.file != nil {
-			err = errors.Join(err, r.file.abort())
-		}
-		return nil, errors.Join(err, t.removeAll(r.c.made))
+		return nil, errors.Join(err, r.abort())
 	}
 	var made []*stagedFile
 	for _, data := range r.c.add {

@@ -117,12 +117,17 @@ var (
 // deleteRows is how many rows go into a row group of a delete file.
 const deleteRows = 1 << 18
 
-// writeDeletes writes the delete file of one data file: position deletes, or
-// from format version 3 on a deletion vector.
-func (t *Table) writeDeletes(c *change, version int, path string, rows positions) error {
-	if version >= 3 {
-		return t.writeVector(c, path, rows)
+// writeDeletes writes the delete file of one data file, into the file's own
+// partition: position deletes, or from format version 3 on a deletion vector.
+func (t *Table) writeDeletes(c *change, meta table.Metadata, of iceberg.DataFile, rows positions) error {
+	spec, err := specOf(meta, of)
+	if err != nil {
+		return err
 	}
+	if meta.Version() >= 3 {
+		return t.writeVector(c, spec, of, rows)
+	}
+	path := of.FilePath()
 	file, err := t.createParquet(table.PositionalDeleteArrowSchema, deleteEncoding())
 	if err != nil {
 		return err
@@ -151,7 +156,7 @@ func (t *Table) writeDeletes(c *change, version int, path string, rows positions
 		return errors.Join(err, file.abort())
 	}
 	data, err := file.close(table.DataFileArgs{
-		Schema: iceberg.PositionalDeleteSchema, Spec: t.spec, FormatVersion: version,
+		Schema: iceberg.PositionalDeleteSchema, Spec: spec, PartitionValues: of.Partition(), FormatVersion: meta.Version(),
 		Content: iceberg.EntryContentPosDeletes, ReferencedDataFile: &path,
 	})
 	if err != nil {
@@ -162,13 +167,14 @@ func (t *Table) writeDeletes(c *change, version int, path string, rows positions
 	return nil
 }
 
-func (t *Table) writeVector(c *change, path string, rows positions) error {
-	w := dv.NewDVWriter(t.files, func(int32) *iceberg.PartitionSpec { return &t.spec })
+func (t *Table) writeVector(c *change, spec iceberg.PartitionSpec, of iceberg.DataFile, rows positions) error {
+	path := of.FilePath()
+	w := dv.NewDVWriter(t.files, func(int32) *iceberg.PartitionSpec { return &spec })
 	var all []int64
 	for row := range rows.all() {
 		all = append(all, row)
 	}
-	if err := w.Add(path, all, int32(t.spec.ID()), nil); err != nil {
+	if err := w.Add(path, all, of.SpecID(), of.Partition()); err != nil {
 		return fmt.Errorf("writing deletion vector of %s: %w", path, err)
 	}
 	location := t.locations.NewDataLocation(uuid.Must(uuid.NewV7()).String() + ".puffin")

@@ -15,6 +15,7 @@ import (
 // evolve brings the table's schema to the plan's: columns are added, made
 // wider or optional; none is ever removed, narrowed or rewritten, and what none
 // of them can hold gets one more. A table that is nobody's becomes the stream's.
+// Then the table is arranged as the options say.
 func (t *Table) evolve(ctx context.Context, loaded *table.Table) (*table.Table, error) {
 	start := time.Now()
 	for attempt := 0; time.Since(start) < t.persistence; attempt++ {
@@ -43,15 +44,22 @@ func (t *Table) evolve(ctx context.Context, loaded *table.Table) (*table.Table, 
 			}
 			updates = append(updates, table.NewSetPropertiesUpdate(iceberg.Properties{streamKey: stream}))
 		}
+		reqs := []table.Requirement{
+			table.AssertTableUUID(meta.TableUUID()),
+			table.AssertCurrentSchemaID(have.ID),
+			table.AssertLastAssignedFieldID(meta.LastColumnID()),
+		}
+		if len(updates) == 0 { // else in the next round, of the columns it then has
+			var more []table.Requirement
+			if more, updates, err = t.arrange(loaded); err != nil {
+				return nil, err
+			}
+			reqs = append(reqs, more...)
+		}
 		if len(updates) == 0 {
 			return loaded, nil
 		}
-		_, _, err = t.cat.CommitTable(ctx, t.id,
-			[]table.Requirement{
-				table.AssertTableUUID(meta.TableUUID()),
-				table.AssertCurrentSchemaID(have.ID),
-				table.AssertLastAssignedFieldID(meta.LastColumnID()),
-			}, updates)
+		_, _, err = t.cat.CommitTable(ctx, t.id, reqs, updates)
 		if err != nil && !errors.Is(err, table.ErrCommitFailed) {
 			return nil, fmt.Errorf("changing the columns of table %s: %w", t, err)
 		}

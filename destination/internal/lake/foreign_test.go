@@ -177,23 +177,6 @@ func TestEqualityDeletesOfOtherProgramsAreRefused(t *testing.T) {
 	expectRows(t, tbl, version{key: 1, cursor: 1, v: "x"}.json())
 }
 
-func TestAPartitionedTableIsRefused(t *testing.T) {
-	cat := openCatalog(t, t.TempDir())
-	tbl := openTable(t, cat, plain("s"), Options{})
-	tx := load(t, tbl).NewTransaction()
-	if err := tx.UpdateSpec(false).AddField("id", iceberg.BucketTransform{NumBuckets: 4}, "b").Commit(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tx.Commit(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	_, err := open(t.Context(), cat, plain("s"), Options{})
-	var told *protocol.Error
-	if !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, "is partitioned") {
-		t.Errorf("error %v", err)
-	}
-}
-
 // Rows that were staged for a table carry its field ids; they must not land in
 // another of the same name.
 func TestATableMadeAnewTakesNoRowsOfTheOldOne(t *testing.T) {

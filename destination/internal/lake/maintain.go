@@ -54,9 +54,6 @@ func Attach(ctx context.Context, cat catalog.Catalog, id table.Identifier) (*Tab
 	if !ours(loaded) {
 		return nil, fmt.Errorf("opening table %s: %w", t, ErrNotOurs)
 	}
-	if size := loaded.Properties().GetInt64(table.WriteTargetFileSizeBytesKey, 0); size > 0 {
-		t.opts.TargetFileBytes = size
-	}
 	return t, t.use(ctx, loaded)
 }
 

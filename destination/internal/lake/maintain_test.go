@@ -84,7 +84,7 @@ func TestCompactedRowsKeepTheirPlaceInTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		slices.SortFunc(set.files, func(a, b *liveFile) int { return int(a.sequence - b.sequence) })
-		done, files, err := tbl.rewrite(t.Context(), []*bundle{{files: set.files[:3]}}, nil)
+		done, files, err := tbl.rewrite(t.Context(), load(t, tbl).Metadata(), []*bundle{{files: set.files[:3]}}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -26,8 +26,9 @@ const (
 	orphansKey = "airbyte.orphans-removed"
 )
 
-// orphanSuffixes are the names of the files that Iceberg's writers make.
-var orphanSuffixes = []string{".parquet", ".orc", ".avro", ".puffin", ".stats", ".metadata.json"}
+// orphanSuffixes are the names of the files that Iceberg's writers make, and of
+// this program's runs.
+var orphanSuffixes = []string{".parquet", ".orc", ".avro", ".puffin", ".stats", ".metadata.json", runSuffix}
 
 // removeOrphans deletes the files under the table's location that nothing
 // names: what killed writers have staged, and what upkeep that was cut off has

@@ -2,7 +2,12 @@ package lake
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -18,12 +23,18 @@ const rewriteBatchBytes = 16 << 20
 
 // rewriter copies data files into new ones, without some of their rows. Rows
 // keep the schema their file was written with: Iceberg reads columns by field
-// id, whatever they were called or how wide they were.
+// id, whatever they were called or how wide they were. They also keep their
+// partition and the spec that it is of.
 type rewriter struct {
 	t      *Table
+	meta   table.Metadata
 	c      *change
-	target int64 // size at which a file is closed
+	target int64           // size at which a file is closed
+	order  table.SortOrder // that the rows are brought into; unsorted: they stay as they are
 
+	of      iceberg.DataFile // what was copied last
+	sortID  int              // of the order that the rows copied are in, 0: of none
+	sorter  *sorter          // nil: rows stay as they are
 	schema  *arrow.Schema
 	pending []arrow.RecordBatch
 	bytes   int64
@@ -37,6 +48,25 @@ func (r *rewriter) copy(ctx context.Context, data iceberg.DataFile, gone positio
 		return err
 	}
 	defer in.close()
+	schema, err := in.arrow.Schema()
+	if err != nil {
+		return fmt.Errorf("reading the columns of %s: %w", data.FilePath(), err)
+	}
+	if r.of != nil && (!r.schema.Equal(schema) || partitionOf(r.of) != partitionOf(data)) {
+		if err := r.close(ctx); err != nil {
+			return err
+		}
+	}
+	r.sortID = 0
+	if id := data.SortOrderID(); id != nil && r.of == nil {
+		r.sortID = *id // rows of two files would be in no order
+	}
+	if r.of == nil {
+		if by := newOrdering(iceberg.PartitionSpec{}, r.order, schema); len(by.sort) > 0 {
+			r.sorter = newSorter(r.t, by, schema, false)
+		}
+	}
+	r.of, r.schema = data, schema
 	var copied int64
 	for group, first := range in.groups() {
 		rows, err := in.batch(ctx, group)
@@ -63,7 +93,7 @@ func (r *rewriter) copy(ctx context.Context, data iceberg.DataFile, gone positio
 			}
 		}
 		size := in.in.MetaData().RowGroups[group].TotalByteSize * kept / all
-		if err := r.add(rows, size); err != nil {
+		if err := r.add(ctx, rows, size); err != nil {
 			return err
 		}
 	}
@@ -73,40 +103,37 @@ func (r *rewriter) copy(ctx context.Context, data iceberg.DataFile, gone positio
 	return nil
 }
 
-func (r *rewriter) add(rows arrow.RecordBatch, size int64) error {
-	if r.schema != nil && !r.schema.Equal(rows.Schema()) {
-		if err := r.close(); err != nil {
-			return err
-		}
-	}
-	r.schema = rows.Schema()
+// add gathers rows into row groups.
+func (r *rewriter) add(ctx context.Context, rows arrow.RecordBatch, size int64) error {
 	r.pending = append(r.pending, rows)
-	if r.bytes += size; r.bytes >= rewriteBatchBytes {
-		return r.flush()
-	}
-	return nil
-}
-
-// flush writes what was gathered as one row group.
-func (r *rewriter) flush() error {
-	if len(r.pending) == 0 {
+	if r.bytes += size; r.bytes < rewriteBatchBytes {
 		return nil
 	}
-	columns := make([]arrow.Array, r.schema.NumFields())
-	var rows int64
-	for i := range columns {
-		parts := make([]arrow.Array, len(r.pending))
-		for j, p := range r.pending {
-			parts[j] = p.Column(i)
-		}
-		var err error
-		if columns[i], err = array.Concatenate(parts, memory.DefaultAllocator); err != nil {
-			return fmt.Errorf("rewriting rows of table %s: %w", r.t, err)
-		}
-		rows = int64(columns[i].Len())
+	group, err := r.gathered()
+	if err != nil {
+		return err
+	}
+	if r.sorter != nil {
+		return r.sorter.add(ctx, group, nil)
+	}
+	return r.group(group)
+}
+
+// gathered takes what was gathered, nil if that is nothing.
+func (r *rewriter) gathered() (arrow.RecordBatch, error) {
+	if len(r.pending) == 0 {
+		return nil, nil
+	}
+	group, err := joinRows(r.pending)
+	if err != nil {
+		return nil, fmt.Errorf("rewriting rows of table %s: %w", r.t, err)
 	}
 	r.pending, r.bytes = nil, 0
-	batch := array.NewRecordBatch(r.schema, columns, rows)
+	return group, nil
+}
+
+// group writes rows as one row group.
+func (r *rewriter) group(batch arrow.RecordBatch) error {
 	if r.file == nil {
 		var err error
 		if r.file, err = r.t.createParquet(r.schema, r.t.encodingFor(batch)); err != nil {
@@ -128,10 +155,15 @@ func (r *rewriter) finish() error {
 	if err != nil {
 		return fmt.Errorf("rewriting rows of table %s: %w", r.t, err)
 	}
+	spec, err := specOf(r.meta, r.of)
+	if err != nil {
+		return err
+	}
 	file := r.file
 	r.file = nil
 	data, err := file.close(table.DataFileArgs{
-		Schema: schema, Spec: r.t.spec, Content: iceberg.EntryContentData, FormatVersion: r.t.version,
+		Schema: schema, Spec: spec, PartitionValues: r.of.Partition(), SortOrderID: r.sortID,
+		Content: iceberg.EntryContentData, FormatVersion: r.t.version,
 	})
 	if err != nil {
 		return err
@@ -141,12 +173,71 @@ func (r *rewriter) finish() error {
 }
 
 // close writes what is left.
-func (r *rewriter) close() error {
-	if err := r.flush(); err != nil {
+func (r *rewriter) close(ctx context.Context) error {
+	group, err := r.gathered()
+	switch {
+	case err != nil:
 		return err
+	case r.sorter != nil:
+		r.sortID = r.sorter.by.sortID
+		if err := r.sorter.finish(ctx, group, nil, math.MaxInt64, sortedCopy{r}); err != nil {
+			return err
+		}
+	case group != nil:
+		if err := r.group(group); err != nil {
+			return err
+		}
 	}
-	if r.file == nil {
-		return nil
+	if r.file != nil {
+		if err := r.finish(); err != nil {
+			return err
+		}
 	}
-	return r.finish()
+	r.of, r.sorter = nil, nil
+	return nil
+}
+
+// abort removes all that was written.
+func (r *rewriter) abort() error {
+	var errs []error
+	if r.file != nil {
+		errs = append(errs, r.file.abort())
+	}
+	if r.sorter != nil {
+		errs = append(errs, r.sorter.abort())
+	}
+	return errors.Join(append(errs, r.t.removeAll(r.c.made))...)
+}
+
+// sortedCopy is a rewriter that takes rows from its sorter.
+type sortedCopy struct{ *rewriter }
+
+func (r sortedCopy) batchBytes() int64 { return sortedRowsBytes }
+
+func (r sortedCopy) divides() bool { return false }
+
+func (r sortedCopy) write(_ context.Context, tagged arrow.RecordBatch) error {
+	rows, _ := r.sorter.untag(tagged)
+	return r.group(rows)
+}
+
+func (r sortedCopy) end() error { return nil }
+
+// partitionOf tells partitions apart, of one spec and of different ones.
+func partitionOf(f iceberg.DataFile) string {
+	values := f.Partition()
+	text := fmt.Appendf(nil, "%d", f.SpecID())
+	for _, id := range slices.Sorted(maps.Keys(values)) {
+		text = fmt.Appendf(text, " %d=%#v", id, values[id])
+	}
+	return string(text)
+}
+
+// inPartitions brings files of a partition together.
+func inPartitions[T any](files []T, data func(T) iceberg.DataFile) {
+	names := map[iceberg.DataFile]string{}
+	for _, f := range files {
+		names[data(f)] = partitionOf(data(f))
+	}
+	slices.SortStableFunc(files, func(a, b T) int { return strings.Compare(names[data(a)], names[data(b)]) })
 }

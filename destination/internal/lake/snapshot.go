@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -153,26 +155,39 @@ func writeManifestList(out io.Writer, meta table.Metadata, s *table.Snapshot, li
 // parent that stay as they are, and new ones for what is added, removed or
 // merged.
 func (w *snapshotWriter) manifests(ctx context.Context, content iceberg.ManifestContent, parent []iceberg.ManifestFile) ([]iceberg.ManifestFile, error) {
-	var kept, small, rewrite []iceberg.ManifestFile
+	var kept, rewrite []iceberg.ManifestFile
+	small := map[int32][]iceberg.ManifestFile{} // by spec
 	for _, m := range parent {
 		_, touched := w.c.touched[m.FilePath()]
 		switch {
 		case m.ManifestContent() != content, !m.HasAddedFiles() && !m.HasExistingFiles():
 		case touched:
 			rewrite = append(rewrite, m)
-		case m.Length() < manifestBytes && int(m.PartitionSpecID()) == w.t.spec.ID():
-			small = append(small, m)
+		case m.Length() < manifestBytes:
+			small[m.PartitionSpecID()] = append(small[m.PartitionSpecID()], m)
 		default:
 			kept = append(kept, m)
 		}
 	}
-	if len(small)+1 > manyManifests {
-		rewrite = append(rewrite, small...)
-	} else {
-		kept = append(kept, small...)
+	for _, id := range slices.Sorted(maps.Keys(small)) {
+		if len(small[id])+1 > manyManifests {
+			rewrite = append(rewrite, small[id]...)
+		} else {
+			kept = append(kept, small[id]...)
+		}
 	}
 
-	out := &manifestOutput{w: w, content: content}
+	outs := map[int32]*manifestOutput{} // a manifest is of one spec
+	put := func(id int32, e iceberg.ManifestEntry) error {
+		if outs[id] == nil {
+			spec := w.base.Metadata().PartitionSpecByID(int(id))
+			if spec == nil {
+				return fmt.Errorf("writing the manifests of table %s: unknown partition spec %d", w.t, id)
+			}
+			outs[id] = &manifestOutput{w: w, content: content, spec: *spec}
+		}
+		return outs[id].entry(e)
+	}
 	for _, f := range w.c.add {
 		if (f.ContentType() == iceberg.EntryContentData) != (content == iceberg.ManifestContentData) {
 			continue
@@ -183,15 +198,11 @@ func (w *snapshotWriter) manifests(ctx context.Context, content iceberg.Manifest
 			sequence = &n
 		}
 		entry := iceberg.NewManifestEntry(iceberg.EntryStatusADDED, &w.id, sequence, nil, f)
-		if err := out.entry(w.t.spec, entry); err != nil {
+		if err := put(f.SpecID(), entry); err != nil {
 			return nil, err
 		}
 	}
 	for _, m := range rewrite {
-		spec := w.base.Metadata().PartitionSpecByID(int(m.PartitionSpecID()))
-		if spec == nil {
-			return nil, fmt.Errorf("rewriting manifest %s: unknown partition spec %d", m.FilePath(), m.PartitionSpecID())
-		}
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -207,98 +218,20 @@ func (w *snapshotWriter) manifests(ctx context.Context, content iceberg.Manifest
 				id, sequence := entry.SnapshotID(), entry.SequenceNum()
 				entry = iceberg.NewManifestEntry(iceberg.EntryStatusEXISTING, &id, &sequence, entry.FileSequenceNum(), entry.DataFile())
 			}
-			if err := out.entry(*spec, entry); err != nil {
+			if err := put(m.PartitionSpecID(), entry); err != nil {
 				return nil, err
 			}
 		}
 	}
-	written, err := out.close()
-	return append(written, kept...), err
-}
-
-// manifestOutput writes entries into as few manifests as their size allows.
-type manifestOutput struct {
-	w       *snapshotWriter
-	content iceberg.ManifestContent
-	spec    iceberg.PartitionSpec
-	path    string
-	out     io.WriteCloser
-	bytes   int64
-	entries *iceberg.ManifestWriter // nil: none is open
-	written []iceberg.ManifestFile
-}
-
-func (o *manifestOutput) entry(spec iceberg.PartitionSpec, e iceberg.ManifestEntry) error {
-	if o.entries != nil && (spec.ID() != o.spec.ID() || o.bytes >= manifestBytes) {
-		if err := o.finish(); err != nil {
-			return err
-		}
-	}
-	if o.entries == nil {
-		if err := o.start(spec); err != nil {
-			return err
-		}
-	}
-	var err error
-	switch e.Status() {
-	case iceberg.EntryStatusADDED:
-		err = o.entries.Add(e)
-	case iceberg.EntryStatusEXISTING:
-		err = o.entries.Existing(e)
-	default:
-		err = o.entries.Delete(e)
-	}
-	if err != nil {
-		return fmt.Errorf("writing manifest %s: %w", o.path, err)
-	}
-	return nil
-}
-
-func (o *manifestOutput) start(spec iceberg.PartitionSpec) error {
-	o.w.count++
-	o.path = o.w.t.locations.NewMetadataLocation(fmt.Sprintf("%s-m%d.avro", o.w.name, o.w.count))
-	o.w.c.made = append(o.w.c.made, o.path)
-	out, err := o.w.t.files.Create(o.path)
-	if err != nil {
-		return fmt.Errorf("creating manifest %s: %w", o.path, err)
-	}
-	o.out, o.bytes, o.spec = out, 0, spec
-	meta := o.w.base.Metadata()
-	o.entries, err = iceberg.NewManifestWriter(meta.Version(), o, spec, meta.CurrentSchema(), o.w.id, iceberg.WithManifestWriterContent(o.content))
-	if err != nil {
-		return errors.Join(fmt.Errorf("creating manifest %s: %w", o.path, err), out.Close())
-	}
-	return nil
-}
-
-// Write counts what the manifest's writer puts out.
-func (o *manifestOutput) Write(p []byte) (int, error) {
-	n, err := o.out.Write(p)
-	o.bytes += int64(n)
-	return n, err
-}
-
-func (o *manifestOutput) finish() error {
-	entries := o.entries
-	o.entries = nil
-	if err := errors.Join(entries.Close(), o.out.Close()); err != nil {
-		return fmt.Errorf("completing manifest %s: %w", o.path, err)
-	}
-	file, err := entries.ToManifestFile(o.path, o.bytes, iceberg.WithManifestFileContent(o.content))
-	if err != nil {
-		return fmt.Errorf("describing manifest %s: %w", o.path, err)
-	}
-	o.written = append(o.written, file)
-	return nil
-}
-
-func (o *manifestOutput) close() ([]iceberg.ManifestFile, error) {
-	if o.entries != nil {
-		if err := o.finish(); err != nil {
+	var written []iceberg.ManifestFile
+	for _, id := range slices.Sorted(maps.Keys(outs)) {
+		of, err := outs[id].close()
+		if err != nil {
 			return nil, err
 		}
+		written = append(written, of...)
 	}
-	return o.written, nil
+	return append(written, kept...), nil
 }
 
 func newSnapshotID(meta table.Metadata) int64 {

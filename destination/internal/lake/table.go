@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,7 +41,13 @@ const (
 type Options struct {
 	Upsert          Upsert // Auto
 	FormatVersion   int    // of tables that are made, never of those that are there: 2
-	TargetFileBytes int64  // size at which a data file is closed: 512 MiB
+	TargetFileBytes int64  // size at which a data file is closed: 512 MiB, or what the table says
+
+	// How the table is arranged; nil leaves it as it is. Its older files stay
+	// as they are.
+	PartitionBy []PartitionBy
+	SortBy      []SortBy
+	Properties  map[string]string
 }
 
 // Table is the table of one stream. Its methods may be called from several
@@ -67,6 +74,7 @@ type Table struct {
 	version   int             // of the table's format
 	schema    *iceberg.Schema // as it was when the table was opened
 	spec      iceberg.PartitionSpec
+	order     table.SortOrder
 	locations table.LocationProvider
 	files     iceio.WriteFileIO
 
@@ -104,7 +112,10 @@ func open(ctx context.Context, cat catalog.Catalog, p *columnar.Plan, o Options)
 	if loaded, err = t.evolve(ctx, loaded); err != nil {
 		return nil, t.explain(err)
 	}
-	return t, t.use(ctx, loaded)
+	if err := t.use(ctx, loaded); err != nil {
+		return nil, err
+	}
+	return t, t.writable()
 }
 
 func newTable(cat catalog.Catalog, p *columnar.Plan, o Options) *Table {
@@ -139,11 +150,11 @@ func (t *Table) use(ctx context.Context, loaded *table.Table) error {
 	if t.plan.Dedup && loaded.Metadata().Version() < 2 && t.opts.Upsert == MergeOnRead {
 		return t.configError(nil, `Table %s has format version 1, which has no delete files. Set "upsert" to "auto" or "copy_on_write".`, t)
 	}
-	if spec := loaded.Spec(); spec.NumFields() > 0 {
-		return t.configError(nil, "Table %s is partitioned, which this version does not write. Write the stream to another namespace.", t)
+	if size := loaded.Properties().GetInt64(table.WriteTargetFileSizeBytesKey, 0); size > 0 {
+		t.opts.TargetFileBytes = size
 	}
 	t.opened, t.since = loaded, time.Now()
-	t.files, t.schema, t.spec = files, loaded.Schema(), loaded.Spec()
+	t.files, t.schema, t.spec, t.order = files, loaded.Schema(), loaded.Spec(), loaded.SortOrder()
 	t.uuid, t.version = loaded.Metadata().TableUUID(), loaded.Metadata().Version()
 	return nil
 }
@@ -171,7 +182,19 @@ func (t *Table) create(ctx context.Context) (*table.Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	created, err := t.cat.CreateTable(ctx, t.id, t.plan.Schema, catalog.WithProperties(iceberg.Properties{
+	spec, err := t.newSpec()
+	if err != nil {
+		return nil, err
+	}
+	fields, err := t.sortFields(t.plan.Schema)
+	if err != nil {
+		return nil, err
+	}
+	order, err := newOrder(table.InitialSortOrderID, fields)
+	if err != nil {
+		return nil, err
+	}
+	props := iceberg.Properties{
 		table.PropertyFormatVersion:       strconv.Itoa(t.opts.FormatVersion),
 		table.WriteTargetFileSizeBytesKey: strconv.FormatInt(t.opts.TargetFileBytes, 10),
 		table.ParquetCompressionKey:       "zstd",
@@ -180,7 +203,10 @@ func (t *Table) create(ctx context.Context) (*table.Table, error) {
 		table.MetadataDeleteAfterCommitEnabledKey: "true",
 		table.MetadataPreviousVersionsMaxKey:      "20",
 		orphansKey:                                time.Now().UTC().Format(time.RFC3339), // a new table has none
-	}))
+	}
+	maps.Copy(props, t.opts.Properties)
+	created, err := t.cat.CreateTable(ctx, t.id, t.plan.Schema,
+		catalog.WithPartitionSpec(&spec), catalog.WithSortOrder(order), catalog.WithProperties(props))
 	if errors.Is(err, catalog.ErrTableAlreadyExists) {
 		return t.cat.LoadTable(ctx, t.id)
 	}

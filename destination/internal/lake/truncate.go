@@ -45,8 +45,8 @@ func (t *Table) head(ctx context.Context, f *stagedFile, rows int64) (*stagedFil
 	for i := rows; i < f.data.Count(); i++ {
 		gone.add(i)
 	}
-	r := rewriter{t: t, c: &change{}, target: math.MaxInt64}
-	if err := errors.Join(r.copy(ctx, f.data, gone), r.close()); err != nil {
+	r := rewriter{t: t, meta: t.opened.Metadata(), c: &change{}, target: math.MaxInt64}
+	if err := errors.Join(r.copy(ctx, f.data, gone), r.close(ctx)); err != nil {
 		return nil, errors.Join(err, t.removeAll(r.c.made))
 	}
 	if len(r.c.add) != 1 {

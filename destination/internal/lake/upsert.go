@@ -192,7 +192,9 @@ func (u *upsert) apply(ctx context.Context, c *change, base *table.Table, outdat
 		return true
 	})
 	if u.copies(version, rewrite, fresh) {
-		r := &rewriter{t: u.t, c: c, target: u.t.opts.TargetFileBytes}
+		r := &rewriter{t: u.t, meta: base.Metadata(), c: c, target: u.t.opts.TargetFileBytes}
+		inPartitions(partials, func(p partial) iceberg.DataFile { return p.staged.data })
+		inPartitions(outdated, func(o *outdatedFile) iceberg.DataFile { return o.data })
 		for _, p := range partials {
 			c.unused = append(c.unused, p.staged.data.FilePath())
 			if err := r.copy(ctx, p.staged.data, p.gone); err != nil {
@@ -208,11 +210,11 @@ func (u *upsert) apply(ctx context.Context, c *change, base *table.Table, outdat
 				return err
 			}
 		}
-		return r.close()
+		return r.close(ctx)
 	}
 	for _, p := range partials {
 		c.add = append(c.add, p.staged.data)
-		if err := u.t.writeDeletes(c, version, p.staged.data.FilePath(), p.gone); err != nil {
+		if err := u.t.writeDeletes(c, base.Metadata(), p.staged.data, p.gone); err != nil {
 			return err
 		}
 	}
@@ -222,7 +224,7 @@ func (u *upsert) apply(ctx context.Context, c *change, base *table.Table, outdat
 		for _, d := range o.deletes {
 			c.drop(d.data, d.manifest)
 		}
-		if err := u.t.writeDeletes(c, version, o.data.FilePath(), o.gone); err != nil {
+		if err := u.t.writeDeletes(c, base.Metadata(), o.data, o.gone); err != nil {
 			return err
 		}
 	}

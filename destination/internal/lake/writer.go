@@ -28,12 +28,16 @@ type stagedFile struct {
 	gone positions   // rows that are deleted already, as in files that were on another branch
 }
 
-// Writer writes rows into data files. It is for one goroutine; a table may
-// have several.
+// Writer writes rows into data files: as they come, or, in a table that is
+// partitioned or sorted, when all of them are there, one file after another. It
+// is for one goroutine; a table may have several.
 type Writer struct {
 	t      *Table
+	by     *ordering   // nil until there are rows
+	sorter *sorter     // nil: rows are written as they come
 	keys   *keyColumns // nil unless dedup
 	file   *parquetFile
+	of     map[int]any // the partition of the open file
 	blocks []*keyBlock // of the open file
 	staged []*stagedFile
 	rows   int64 // written since the last Close
@@ -42,19 +46,45 @@ type Writer struct {
 // NewWriter returns a writer that has written nothing yet.
 func (t *Table) NewWriter() *Writer { return &Writer{t: t} }
 
-// Write adds rows, laid out as the table's layout says, as one row group. order is the
+// Write adds rows, laid out as the table's layout says. order is the
 // arrival of each row, needed only for dedup streams. It does not keep rec.
 func (w *Writer) Write(ctx context.Context, rec arrow.RecordBatch, order []uint64) error {
 	if rec.NumRows() == 0 {
 		return nil
 	}
 	w.rows += rec.NumRows()
+	if err := w.admit(ctx, rec, order); err != nil {
+		return err
+	}
+	if w.sorter != nil {
+		return w.t.explain(w.sorter.add(ctx, rec, order))
+	}
+	return w.t.explain(w.group(rec, order))
+}
+
+// admit looks at rows before they are written.
+func (w *Writer) admit(ctx context.Context, rec arrow.RecordBatch, order []uint64) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if err := w.refuseNulls(rec); err != nil {
 		return err
 	}
+	if w.t.plan.Dedup && int64(len(order)) != rec.NumRows() {
+		return fmt.Errorf("writing to table %s: %d rows with the order of %d", w.t, rec.NumRows(), len(order))
+	}
+	if w.by == nil {
+		w.by = newOrdering(w.t.spec, w.t.order, rec.Schema())
+		if len(w.by.partition)+len(w.by.sort) > 0 {
+			w.sorter = newSorter(w.t, w.by, rec.Schema(), w.t.plan.Dedup)
+		}
+	}
+	w.t.encodingFor(rec) // by the rows as they come: those of one partition are not like all
+	return nil
+}
+
+// group writes rows as one row group.
+func (w *Writer) group(rec arrow.RecordBatch, order []uint64) error {
 	if w.t.plan.Dedup {
 		block, err := w.index(rec, order)
 		if err != nil {
@@ -62,11 +92,11 @@ func (w *Writer) Write(ctx context.Context, rec arrow.RecordBatch, order []uint6
 		}
 		w.blocks = append(w.blocks, block)
 	}
-	return w.t.explain(w.write(rec))
-}
-
-func (w *Writer) write(rec arrow.RecordBatch) (err error) {
 	if w.file == nil {
+		var err error
+		if w.of, err = w.by.values(rec, 0); err != nil {
+			return fmt.Errorf("partitioning rows of table %s: %w", w.t, err)
+		}
 		if w.file, err = w.t.createParquet(rec.Schema(), w.t.encodingFor(rec)); err != nil {
 			return err
 		}
@@ -79,6 +109,22 @@ func (w *Writer) write(rec arrow.RecordBatch) (err error) {
 	}
 	return nil
 }
+
+// sortedRows is a writer that takes rows from its sorter.
+type sortedRows struct{ *Writer }
+
+// sortedRowsBytes is about the size of the row groups that come of it.
+const sortedRowsBytes = 8 << 20
+
+func (w sortedRows) batchBytes() int64 { return sortedRowsBytes }
+
+func (w sortedRows) divides() bool { return true }
+
+func (w sortedRows) write(_ context.Context, tagged arrow.RecordBatch) error {
+	return w.group(w.sorter.untag(tagged))
+}
+
+func (w sortedRows) end() error { return w.roll() }
 
 // refuseNulls guards the required columns: the Parquet writer would store a
 // null in one as a zero.
@@ -97,9 +143,6 @@ func (w *Writer) refuseNulls(rec arrow.RecordBatch) error {
 }
 
 func (w *Writer) index(rec arrow.RecordBatch, order []uint64) (*keyBlock, error) {
-	if int64(len(order)) != rec.NumRows() {
-		return nil, fmt.Errorf("indexing keys of table %s: %d rows with the order of %d", w.t, rec.NumRows(), len(order))
-	}
 	if w.keys == nil {
 		var err error
 		if w.keys, err = newKeyColumns(w.t.plan, rec.Schema()); err != nil {
@@ -109,12 +152,16 @@ func (w *Writer) index(rec arrow.RecordBatch, order []uint64) (*keyBlock, error)
 	return w.keys.block(rec, order)
 }
 
-// roll completes the open file.
+// roll completes the open file, if there is one.
 func (w *Writer) roll() error {
+	if w.file == nil {
+		return nil
+	}
 	file := w.file
 	w.file = nil
 	data, err := file.close(table.DataFileArgs{
-		Schema: w.t.schema, Spec: w.t.spec, Content: iceberg.EntryContentData, FormatVersion: w.t.version,
+		Schema: w.t.schema, Spec: w.t.spec, PartitionValues: w.of, SortOrderID: w.by.sortID,
+		Content: iceberg.EntryContentData, FormatVersion: w.t.version,
 	})
 	if err != nil {
 		return err
@@ -130,26 +177,18 @@ func (w *Writer) roll() error {
 // visible, since they come again with the next run. The writer may be used
 // further.
 func (w *Writer) Close(ctx context.Context, last arrow.RecordBatch, order []uint64, keep int64) (*Staged, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if rest := keep - w.rows; last != nil && rest > 0 {
-		if rest < last.NumRows() {
+	if last != nil {
+		if rest := max(0, keep-w.rows); rest < last.NumRows() {
 			last, order = last.NewSlice(0, rest), order[:min(int64(len(order)), rest)]
 		}
-		if err := w.Write(ctx, last, order); err != nil {
+		if last.NumRows() == 0 {
+			last = nil
+		} else if err := w.admit(ctx, last, order); err != nil {
 			return nil, err
 		}
 	}
-	if w.file != nil {
-		if err := w.roll(); err != nil {
-			return nil, w.t.explain(err)
-		}
-	}
-	if keep < w.rows {
-		if err := w.truncate(ctx, keep); err != nil {
-			return nil, w.t.explain(err)
-		}
+	if err := w.t.explain(w.finish(ctx, last, order, keep)); err != nil {
+		return nil, err
 	}
 	staged := &Staged{files: w.staged}
 	w.staged, w.rows = nil, 0
@@ -159,12 +198,35 @@ func (w *Writer) Close(ctx context.Context, last arrow.RecordBatch, order []uint
 	return staged, nil
 }
 
+// finish completes the open file, and in a table that is partitioned or sorted
+// all of them.
+func (w *Writer) finish(ctx context.Context, last arrow.RecordBatch, order []uint64, keep int64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if w.sorter != nil {
+		return w.sorter.finish(ctx, last, order, keep, sortedRows{w})
+	}
+	if last != nil {
+		if err := w.group(last, order); err != nil {
+			return err
+		}
+	}
+	if err := w.roll(); err != nil {
+		return err
+	}
+	return w.truncate(ctx, keep)
+}
+
 // Abort deletes everything that was written and not handed over.
 func (w *Writer) Abort() error {
 	var errs []error
 	if w.file != nil {
 		errs = append(errs, w.file.abort())
 		w.file = nil
+	}
+	if w.sorter != nil {
+		errs = append(errs, w.sorter.abort())
 	}
 	errs = append(errs, w.t.discard(w.staged))
 	w.staged, w.blocks, w.rows = nil, nil, 0

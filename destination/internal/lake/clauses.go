@@ -1,0 +1,109 @@
+package lake
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
+)
+
+// A PartitionBy is one field of how a table is partitioned: "column",
+// "month(column)", "bucket(16, column)".
+type PartitionBy struct {
+	Transform iceberg.Transform
+	Column    string // as the stream has it, or the table
+}
+
+var (
+	call  = regexp.MustCompile(`^(year|month|day|hour|bucket|truncate)\((.*)\)$`)
+	width = regexp.MustCompile(`^([0-9]+) *,(.*)$`)
+)
+
+// ParsePartitionBy reads a field of partition_by. Text without one of the
+// transforms around it is a column's name, whatever it is.
+func ParsePartitionBy(text string) (PartitionBy, error) {
+	p := PartitionBy{Transform: iceberg.IdentityTransform{}, Column: strings.TrimSpace(text)}
+	if found := call.FindStringSubmatch(p.Column); found != nil {
+		name, inside := found[1], strings.TrimSpace(found[2])
+		p.Column = inside
+		switch name {
+		case "year":
+			p.Transform = iceberg.YearTransform{}
+		case "month":
+			p.Transform = iceberg.MonthTransform{}
+		case "day":
+			p.Transform = iceberg.DayTransform{}
+		case "hour":
+			p.Transform = iceberg.HourTransform{}
+		default:
+			parts := width.FindStringSubmatch(inside)
+			if parts == nil {
+				return p, fmt.Errorf("%s takes a number and a column, as in %s(16, id)", name, name)
+			}
+			n, err := strconv.ParseInt(parts[1], 10, 32)
+			if err != nil || n == 0 {
+				return p, fmt.Errorf("the number of %s must be from 1 to 2147483647", name)
+			}
+			p.Column = strings.TrimSpace(parts[2])
+			if name == "bucket" {
+				p.Transform = iceberg.BucketTransform{NumBuckets: int(n)}
+			} else {
+				p.Transform = iceberg.TruncateTransform{Width: int(n)}
+			}
+		}
+	}
+	if p.Column == "" {
+		return p, fmt.Errorf("it names no column")
+	}
+	return p, nil
+}
+
+// String is the field as ParsePartitionBy reads it.
+func (p PartitionBy) String() string {
+	switch t := p.Transform.(type) {
+	case iceberg.IdentityTransform:
+		return p.Column
+	case iceberg.BucketTransform:
+		return fmt.Sprintf("bucket(%d, %s)", t.NumBuckets, p.Column)
+	case iceberg.TruncateTransform:
+		return fmt.Sprintf("truncate(%d, %s)", t.Width, p.Column)
+	default:
+		return fmt.Sprintf("%s(%s)", t, p.Column)
+	}
+}
+
+// A SortBy is one field of how the rows of a file are ordered: "column" or
+// "column desc". Nulls are the lowest, as with Spark and Iceberg's own library.
+type SortBy struct {
+	Column     string // as the stream has it, or the table
+	Descending bool
+}
+
+// ParseSortBy reads a field of sort_by.
+func ParseSortBy(text string) (SortBy, error) {
+	column, descending := strings.CutSuffix(strings.TrimSpace(text), " desc")
+	s := SortBy{Column: strings.TrimSpace(column), Descending: descending}
+	if s.Column == "" {
+		return s, fmt.Errorf("it names no column")
+	}
+	return s, nil
+}
+
+// String is the field as ParseSortBy reads it.
+func (s SortBy) String() string {
+	if s.Descending {
+		return s.Column + " desc"
+	}
+	return s.Column
+}
+
+// direction is the field's in a sort order.
+func (s SortBy) direction() (table.SortDirection, table.NullOrder) {
+	if s.Descending {
+		return table.SortDESC, table.NullsLast
+	}
+	return table.SortASC, table.NullsFirst
+}

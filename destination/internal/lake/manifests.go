@@ -1,0 +1,113 @@
+package lake
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/apache/iceberg-go"
+)
+
+// manifestOutput writes entries of a spec's files into as few manifests as their
+// size allows.
+type manifestOutput struct {
+	w       *snapshotWriter
+	content iceberg.ManifestContent
+	spec    iceberg.PartitionSpec
+	path    string
+	out     io.WriteCloser
+	bytes   int64
+	entries *iceberg.ManifestWriter // nil: none is open
+	written []iceberg.ManifestFile
+}
+
+func (o *manifestOutput) entry(e iceberg.ManifestEntry) error {
+	if o.entries != nil && o.bytes >= manifestBytes {
+		if err := o.finish(); err != nil {
+			return err
+		}
+	}
+	if o.entries == nil {
+		if err := o.start(); err != nil {
+			return err
+		}
+	}
+	var err error
+	switch e.Status() {
+	case iceberg.EntryStatusADDED:
+		err = o.entries.Add(e)
+	case iceberg.EntryStatusEXISTING:
+		err = o.entries.Existing(e)
+	default:
+		err = o.entries.Delete(e)
+	}
+	if err != nil {
+		return fmt.Errorf("writing manifest %s: %w", o.path, err)
+	}
+	return nil
+}
+
+func (o *manifestOutput) start() error {
+	o.w.count++
+	o.path = o.w.t.locations.NewMetadataLocation(fmt.Sprintf("%s-m%d.avro", o.w.name, o.w.count))
+	o.w.c.made = append(o.w.c.made, o.path)
+	out, err := o.w.t.files.Create(o.path)
+	if err != nil {
+		return fmt.Errorf("creating manifest %s: %w", o.path, err)
+	}
+	o.out, o.bytes = out, 0
+	meta := o.w.base.Metadata()
+	o.entries, err = iceberg.NewManifestWriter(meta.Version(), o, o.spec, meta.CurrentSchema(), o.w.id, iceberg.WithManifestWriterContent(o.content))
+	if err != nil {
+		return errors.Join(fmt.Errorf("creating manifest %s: %w", o.path, err), out.Close())
+	}
+	return nil
+}
+
+// Write counts what the manifest's writer puts out.
+func (o *manifestOutput) Write(p []byte) (int, error) {
+	n, err := o.out.Write(p)
+	o.bytes += int64(n)
+	return n, err
+}
+
+func (o *manifestOutput) finish() error {
+	entries, meta := o.entries, o.w.base.Metadata()
+	o.entries = nil
+	if err := errors.Join(entries.Close(), o.out.Close()); err != nil {
+		return fmt.Errorf("completing manifest %s: %w", o.path, err)
+	}
+	file, err := entries.ToManifestFile(o.path, o.bytes, iceberg.WithManifestFileContent(o.content))
+	if err != nil {
+		return fmt.Errorf("describing manifest %s: %w", o.path, err)
+	}
+	o.written = append(o.written, withEmptyBounds(meta.Version(), file))
+	return nil
+}
+
+// withEmptyBounds makes bounds of the partitions' summary that are the empty
+// text what they are: the library takes them for none, and readers then take
+// the field for null in all files of the manifest, and pass them over.
+func withEmptyBounds(version int, m iceberg.ManifestFile) iceberg.ManifestFile {
+	sums := m.Partitions()
+	for _, s := range sums {
+		for _, bound := range []*[]byte{s.LowerBound, s.UpperBound} {
+			if bound != nil && *bound == nil {
+				*bound = []byte{}
+			}
+		}
+	}
+	return iceberg.NewManifestFile(version, m.FilePath(), m.Length(), m.PartitionSpecID(), m.SnapshotID()).
+		Content(m.ManifestContent()).SequenceNum(m.SequenceNum(), m.MinSequenceNum()).Partitions(sums).
+		AddedFiles(m.AddedDataFiles()).ExistingFiles(m.ExistingDataFiles()).DeletedFiles(m.DeletedDataFiles()).
+		AddedRows(m.AddedRows()).ExistingRows(m.ExistingRows()).DeletedRows(m.DeletedRows()).Build()
+}
+
+func (o *manifestOutput) close() ([]iceberg.ManifestFile, error) {
+	if o.entries != nil {
+		if err := o.finish(); err != nil {
+			return nil, err
+		}
+	}
+	return o.written, nil
+}

@@ -1,0 +1,183 @@
+package lake
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
+)
+
+// An ordering says to which partition a row of some columns belongs, and where
+// in it. A row's key is bytes that tell both: rows of a partition have keys
+// with one beginning, and within it bytes order as the rows do.
+type ordering struct {
+	partition []orderedField
+	ids       []int // of the fields of the spec, one for each of partition
+	sort      []orderedField
+	sortID    int // of the sort order the rows are in; 0: of none
+}
+
+// orderedField is a transform of a column.
+type orderedField struct {
+	transform  iceberg.Transform
+	path       []int // to the column, through structs; nil: the rows have none, so it is null
+	descending bool
+	nullsLast  bool
+}
+
+// newOrdering is that of a spec and a sort order for rows with such columns,
+// which carry field ids. An order that is by something this program cannot
+// compute, or by a column that is gone, is left alone: rows need none.
+func newOrdering(spec iceberg.PartitionSpec, order table.SortOrder, rows *arrow.Schema) *ordering {
+	o := &ordering{}
+	for f := range effective(spec) {
+		o.partition = append(o.partition, orderedField{transform: f.Transform, path: pathTo(rows.Fields(), f.SourceID())})
+		o.ids = append(o.ids, f.FieldID)
+	}
+	for _, f := range order.Fields() {
+		if _, unknown := f.Transform.(iceberg.UnknownTransform); unknown || len(f.SourceIDs) != 1 {
+			return o
+		}
+	}
+	for _, f := range order.Fields() {
+		o.sort = append(o.sort, orderedField{
+			transform: f.Transform, path: pathTo(rows.Fields(), f.SourceID()),
+			descending: f.Direction == table.SortDESC, nullsLast: f.NullOrder == table.NullsLast,
+		})
+	}
+	o.sortID = order.OrderID()
+	return o
+}
+
+// pathTo finds the field with an id, through structs.
+func pathTo(fields []arrow.Field, id int) []int {
+	for i, f := range fields {
+		if text, ok := f.Metadata.GetValue("PARQUET:field_id"); ok && text == strconv.Itoa(id) {
+			return []int{i}
+		}
+		if s, ok := f.Type.(*arrow.StructType); ok {
+			if path := pathTo(s.Fields(), id); path != nil {
+				return slices.Insert(path, 0, i)
+			}
+		}
+	}
+	return nil
+}
+
+// values reads what the field is of in each row.
+func (f orderedField) values(rec arrow.RecordBatch) (func(int) iceberg.Optional[iceberg.Literal], error) {
+	null := iceberg.Optional[iceberg.Literal]{}
+	if f.path == nil {
+		return func(int) iceberg.Optional[iceberg.Literal] { return null }, nil
+	}
+	column := rec.Column(f.path[0])
+	var around []arrow.Array
+	for _, i := range f.path[1:] {
+		around = append(around, column)
+		column = column.(*array.Struct).Field(i)
+	}
+	value, err := literals(column)
+	if err != nil {
+		return nil, err
+	}
+	return func(i int) iceberg.Optional[iceberg.Literal] {
+		if slices.ContainsFunc(around, func(a arrow.Array) bool { return a.IsNull(i) }) {
+			return null
+		}
+		v := value(i)
+		if v == nil {
+			return null
+		}
+		return f.transform.Apply(iceberg.Optional[iceberg.Literal]{Valid: true, Val: v})
+	}, nil
+}
+
+// values is the partition of a row, by the ids of the spec's fields.
+func (o *ordering) values(rec arrow.RecordBatch, row int) (map[int]any, error) {
+	values := map[int]any{}
+	for i, f := range o.partition {
+		value, err := f.values(rec)
+		if err != nil {
+			return nil, err
+		}
+		if v := value(row); v.Valid {
+			values[o.ids[i]] = v.Val.Any()
+		}
+	}
+	return values, nil
+}
+
+// rowKeys is the keys of rows, in one piece.
+type rowKeys struct {
+	bytes []byte
+	ends  []int32 // of each row's, the first being 0
+}
+
+func (k *rowKeys) key(row int) []byte { return k.bytes[k.ends[row]:k.ends[row+1]] }
+
+// keys makes the keys of rows: the length of what is the partition's, that, and
+// what orders them in it.
+func (o *ordering) keys(rec arrow.RecordBatch) (*rowKeys, error) {
+	rows := int(rec.NumRows())
+	fields := slices.Concat(o.partition, o.sort)
+	values := make([]func(int) iceberg.Optional[iceberg.Literal], len(fields))
+	for i, f := range fields {
+		var err error
+		if values[i], err = f.values(rec); err != nil {
+			return nil, err
+		}
+	}
+	k := &rowKeys{ends: make([]int32, 1, rows+1)}
+	var part, rest []byte
+	for row := range rows {
+		part, rest = part[:0], rest[:0]
+		for i, f := range fields {
+			b := &part
+			if i >= len(o.partition) {
+				b = &rest
+			}
+			var err error
+			if *b, err = f.append(*b, values[i](row)); err != nil {
+				return nil, err
+			}
+		}
+		k.bytes = binary.AppendUvarint(k.bytes, uint64(len(part)))
+		k.bytes = append(append(k.bytes, part...), rest...)
+		if len(k.bytes) > 1<<31-1 {
+			return nil, fmt.Errorf("the values that %d rows are ordered by take more than 2 GiB", rows)
+		}
+		k.ends = append(k.ends, int32(len(k.bytes)))
+	}
+	return k, nil
+}
+
+// append appends a value with its place among the others, nulls first or last.
+func (f orderedField) append(b []byte, v iceberg.Optional[iceberg.Literal]) ([]byte, error) {
+	switch {
+	case v.Valid:
+		b = append(b, 1)
+	case f.nullsLast:
+		return append(b, 2), nil
+	default:
+		return append(b, 0), nil
+	}
+	start := len(b)
+	b, err := appendOrdered(b, v.Val)
+	if f.descending {
+		for i := range b[start:] {
+			b[start+i] ^= 0xff
+		}
+	}
+	return b, err
+}
+
+// partitionPart is the beginning of a key that all rows of its partition have.
+func partitionPart(key []byte) []byte {
+	n, size := binary.Uvarint(key)
+	return key[:size+int(n)]
+}
