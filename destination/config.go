@@ -30,7 +30,8 @@ type Config struct {
 	Commit     Commit           `json:"commit,omitempty" jsonschema:"title=Commit" jsonschema_description:"When rows become visible: at the first STATE after any of these." jsonschema_extras:"order=9"`
 	Memory     int              `json:"memory_mebibytes,omitempty" jsonschema:"title=Memory (MiB),default=512,minimum=128,maximum=1048576" jsonschema_description:"The memory the process may use." jsonschema_extras:"order=10"`
 
-	Maintenance Maintenance `json:"maintenance,omitempty" jsonschema:"title=Maintenance" jsonschema_description:"How tables are kept in shape: small files compacted, deletes folded in, old snapshots and files that nothing names removed." jsonschema_extras:"order=11"`
+	Streams     []StreamConfig `json:"streams,omitempty" jsonschema:"title=Streams" jsonschema_description:"How the tables of single streams are partitioned and sorted." jsonschema_extras:"order=12"`
+	Maintenance Maintenance    `json:"maintenance,omitempty" jsonschema:"title=Maintenance" jsonschema_description:"How tables are kept in shape: small files compacted, deletes folded in, old snapshots and files that nothing names removed." jsonschema_extras:"order=11"`
 }
 
 // Commit says when a commit is due.
@@ -120,6 +121,9 @@ func (c Config) validate() error {
 		if number.value < number.min || number.value > number.most {
 			return configError("The configuration's %q is %d. It must be from %d to %d.", number.key, number.value, number.min, number.most)
 		}
+	}
+	if err := checkStreams(c.Streams); err != nil {
+		return err
 	}
 	// After the choices, since "names" says what is legal.
 	if legal := c.Names.Legal(c.Namespace); c.Namespace != legal {

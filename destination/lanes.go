@@ -14,10 +14,11 @@ import (
 
 // A lane is one stream on its way into one table.
 type lane struct {
-	id     protocol.StreamID
-	stream protocol.ConfiguredStream
-	plan   *columnar.Plan
-	table  *lake.Table
+	id      protocol.StreamID
+	stream  protocol.ConfiguredStream
+	plan    *columnar.Plan
+	options lake.Options
+	table   *lake.Table
 
 	// The ledger's, see there.
 	rows      laneRows
@@ -75,6 +76,12 @@ func planLanes(catalog protocol.ConfiguredCatalog, c Config) (lanes, error) {
 			return ls, &protocol.Error{Kind: protocol.ConfigError, Stream: &l.id, Message: fmt.Sprintf(
 				"Stream %s has a minimum_generation_id of %d in the catalog. It must be 0, which keeps all generations, or the generation_id, which keeps that one alone.", l.id, *least)}
 		}
+		if l.options, err = c.tableOptions(l.id); err != nil {
+			return ls, err
+		}
+		if err := l.options.Check(plan); err != nil {
+			return ls, err
+		}
 		ls.all = append(ls.all, l)
 		ls.byID[l.id] = l
 	}
@@ -95,12 +102,17 @@ func (ls lanes) open(ctx context.Context, cat catalog.Catalog, config Config, lo
 	if err := ls.resolve(ctx, cat); err != nil {
 		return err
 	}
+	for _, s := range config.Streams {
+		if _, ok := ls.byID[s.id()]; !ok {
+			log.Info("the configuration says how the table of a stream shall be that the catalog has not", "stream", s.id().String())
+		}
+	}
 	for _, l := range ls.all {
 		if l.plan.Schema.Field(0).Name == "_airbyte_raw_id" { // the first of Airbyte's own, which come last
 			log.Warn("the stream's schema in the catalog declares no properties, so its rows will hold none", "stream", l.id.String())
 		}
 		var err error
-		if l.table, err = lake.Open(ctx, cat, l.plan, lake.Options{Upsert: config.Upsert}); err != nil {
+		if l.table, err = lake.Open(ctx, cat, l.plan, l.options); err != nil {
 			return fmt.Errorf("opening the table of stream %s: %w", l.id, err)
 		}
 		if !l.replaces() {

@@ -106,7 +106,7 @@ func unknownKeys(schema *jsonschema.Schema, config json.RawMessage) []string {
 			declared := map[string][]*jsonschema.Schema{}
 			free := true // an object without declared members takes any
 			for _, s := range options {
-				if s.Properties == nil {
+				if s.Properties == nil || s.PropertyNames != nil { // names are the user's
 					continue
 				}
 				for p := s.Properties.Oldest(); p != nil; p = p.Next() {

@@ -32,13 +32,16 @@ type Info struct {
 	EqualityDeletes int       `json:"equality_delete_files"` // never written by this program
 	Bytes           int64     `json:"bytes"`                 // of all those files
 	Snapshots       int       `json:"snapshots"`
-	LastCommit      time.Time `json:"last_commit"` // zero when nothing was ever committed
+	LastCommit      time.Time `json:"last_commit"`            // zero when nothing was ever committed
+	PartitionBy     []string  `json:"partition_by,omitempty"` // as a configuration says it
+	SortBy          []string  `json:"sort_by,omitempty"`
 }
 
 // Describe looks at a table's current snapshot. Its count of rows takes
 // position deletes at their word; equality deletes it cannot count.
 func Describe(ctx context.Context, tbl *table.Table) (Info, error) {
 	info := Info{Snapshots: len(tbl.Metadata().Snapshots())}
+	info.PartitionBy, info.SortBy = arrangement(tbl.Metadata())
 	snapshot := tbl.CurrentSnapshot()
 	if snapshot == nil {
 		return info, nil
@@ -75,6 +78,30 @@ func Describe(ctx context.Context, tbl *table.Table) (Info, error) {
 		}
 	}
 	return info, nil
+}
+
+// arrangement is how new files are divided and their rows ordered.
+func arrangement(meta table.Metadata) (partitionBy, sortBy []string) {
+	schema := meta.CurrentSchema()
+	named := func(source int, t iceberg.Transform) string {
+		name, ok := schema.FindColumnName(source)
+		if !ok {
+			name = fmt.Sprint("column ", source, ", which is gone")
+		}
+		return PartitionBy{Transform: t, Column: name}.String()
+	}
+	for f := range effective(meta.PartitionSpec()) {
+		partitionBy = append(partitionBy, named(f.SourceID(), f.Transform))
+	}
+	for _, f := range meta.SortOrder().Fields() {
+		by := SortBy{Column: named(f.SourceID(), f.Transform), Descending: f.Direction == table.SortDESC}
+		text := by.String()
+		if _, nulls := by.direction(); nulls != f.NullOrder {
+			text += ", " + string(f.NullOrder)
+		}
+		sortBy = append(sortBy, text)
+	}
+	return partitionBy, sortBy
 }
 
 // Row is one row of a table. Its values are what JSON can hold: strings,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/apache/iceberg-go"
@@ -334,12 +335,20 @@ var refusedProperties = append([]string{
 }, table.ReservedProperties[:]...)
 
 // CheckProperty says why a user may not set a table property, nil if they may.
-func CheckProperty(key string) error {
+func CheckProperty(key, value string) error {
 	switch {
 	case key == "":
 		return errors.New("a property must have a name")
 	case strings.HasPrefix(key, "airbyte."), slices.Contains(refusedProperties, key):
 		return errors.New("this program sets it itself or relies on it")
+	case key == table.WriteTargetFileSizeBytesKey:
+		if n, err := strconv.ParseInt(value, 10, 64); err != nil || n <= 0 {
+			return fmt.Errorf("it must be a number of bytes, and is %q", value)
+		}
+	case key == table.GCEnabledKey:
+		if value != "true" && value != "false" {
+			return fmt.Errorf(`it must be "true" or "false", and is %q`, value)
+		}
 	}
 	return nil
 }

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/invopop/jsonschema"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// StreamConfig is what the user says of one stream's table. What is left away
+// stays as the table has it; an empty list takes away what it has.
+type StreamConfig struct {
+	Name        string          `json:"name" jsonschema:"required,title=Stream,example=sleep" jsonschema_description:"The stream's name, as the source has it." jsonschema_extras:"order=0"`
+	Namespace   string          `json:"namespace,omitempty" jsonschema:"title=Namespace" jsonschema_description:"The stream's namespace, if it carries one." jsonschema_extras:"order=1"`
+	PartitionBy []string        `json:"partition_by,omitempty" jsonschema:"title=Partition by,example=month(start)" jsonschema_description:"What divides the table's files: properties of the stream, each alone or as year(p), month(p), day(p), hour(p), bucket(N, p) or truncate(W, p). Files that are there stay as they are." jsonschema_extras:"order=2"`
+	SortBy      []string        `json:"sort_by,omitempty" jsonschema:"title=Sort by,example=start desc" jsonschema_description:"The order of the rows in each file: properties of the stream, each ascending, or descending with \"desc\" after it. Nulls are the lowest." jsonschema_extras:"order=3"`
+	Properties  TableProperties `json:"properties,omitempty" jsonschema:"title=Table properties" jsonschema_description:"Iceberg table properties to set, as text. None is ever taken away." jsonschema_extras:"order=4"`
+}
+
+// TableProperties are Iceberg's, by their names.
+type TableProperties map[string]string
+
+// JSONSchema shows some of the properties there are, since forms have no way to
+// ask for names.
+func (TableProperties) JSONSchema() *jsonschema.Schema {
+	shown := jsonschema.NewProperties()
+	for i, p := range []struct{ name, title, description string }{
+		{"comment", "Comment", "What the table is for."},
+		{"write.target-file-size-bytes", "File size", "Bytes at which a data file is closed."},
+		{"gc.enabled", "Garbage collection", "With false no snapshot of the table expires and no file of it is removed."},
+	} {
+		shown.Set(p.name, &jsonschema.Schema{Type: "string", Title: p.title, Description: p.description, Extras: map[string]any{"order": i}})
+	}
+	return &jsonschema.Schema{Type: "object", Properties: shown, PropertyNames: &jsonschema.Schema{Type: "string"}}
+}
+
+func (s StreamConfig) id() protocol.StreamID {
+	return protocol.StreamID{Namespace: s.Namespace, Name: s.Name}
+}
+
+// options says how the stream's table shall be. Its error is a Config error
+// that names the stream and the remedy.
+func (s StreamConfig) options() (lake.Options, error) {
+	o := lake.Options{Properties: s.Properties}
+	if s.Name == "" {
+		return o, configError(`An entry of the configuration's "streams" has no "name". Give the name of the stream it is for.`)
+	}
+	id := s.id()
+	refuse := func(key, field string, err error) error {
+		return &protocol.Error{Kind: protocol.ConfigError, Stream: &id, Message: fmt.Sprintf("The configuration of stream %s has %q in %q: %v.", id, field, key, err)}
+	}
+	if s.PartitionBy != nil {
+		o.PartitionBy = []lake.PartitionBy{}
+	}
+	for _, field := range s.PartitionBy {
+		by, err := lake.ParsePartitionBy(field)
+		if err != nil {
+			return o, refuse("partition_by", field, err)
+		}
+		o.PartitionBy = append(o.PartitionBy, by)
+	}
+	if s.SortBy != nil {
+		o.SortBy = []lake.SortBy{}
+	}
+	for _, field := range s.SortBy {
+		by, err := lake.ParseSortBy(field)
+		if err != nil {
+			return o, refuse("sort_by", field, err)
+		}
+		o.SortBy = append(o.SortBy, by)
+	}
+	for name, value := range s.Properties {
+		if err := lake.CheckProperty(name, value); err != nil {
+			return o, refuse("properties", name, err)
+		}
+	}
+	return o, nil
+}
+
+// checkStreams finds what is wrong with the entries, whatever the catalog.
+func checkStreams(streams []StreamConfig) error {
+	seen := map[protocol.StreamID]bool{}
+	for _, s := range streams {
+		if _, err := s.options(); err != nil {
+			return err
+		}
+		if id := s.id(); seen[id] {
+			return &protocol.Error{Kind: protocol.ConfigError, Stream: &id, Message: fmt.Sprintf(
+				`The configuration has stream %s twice in "streams". Leave one entry.`, id)}
+		}
+		seen[s.id()] = true
+	}
+	return nil
+}
+
+// tableOptions says how a stream's table shall be.
+func (c Config) tableOptions(id protocol.StreamID) (lake.Options, error) {
+	o := lake.Options{}
+	for _, s := range c.Streams {
+		if s.id() == id {
+			var err error
+			if o, err = s.options(); err != nil {
+				return o, err
+			}
+		}
+	}
+	o.Upsert = c.Upsert
+	return o, nil
+}
