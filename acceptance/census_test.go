@@ -59,61 +59,63 @@ func (l *lake) census() census {
 	wrong := func(table string) string {
 		return fmt.Sprintf("(name IS DISTINCT FROM format('%s {} of {}', id, version) OR _ab_cdc_deleted_at IS NOT NULL)", table)
 	}
+	const older = "_airbyte_generation_id IS NOT DISTINCT FROM 1"
 	series := func(table string) string {
-		return fmt.Sprintf("SELECT count(*), count(DISTINCT id), coalesce(min(id), 0), coalesce(max(id), -1), count(*) FILTER (%s OR id <> version) FROM t WHERE _airbyte_generation_id IS DISTINCT FROM 1", wrong(table))
+		return fmt.Sprintf("SELECT count(*), count(DISTINCT id), coalesce(min(id), 0), coalesce(max(id), -1), count(*) FILTER (%s OR id <> version), "+
+			"(SELECT count(*) FROM t WHERE %s) FROM t WHERE NOT (%[2]s)", wrong(table), older)
 	}
 	pairs := func(table string) string {
-		return fmt.Sprintf("SELECT id, version, CAST(%s AS INTEGER) FROM t WHERE _airbyte_generation_id IS DISTINCT FROM 1", wrong(table))
+		return fmt.Sprintf("SELECT id, version, CAST(%s AS INTEGER), CAST(%s AS INTEGER) FROM t", wrong(table), older)
 	}
-	const old = "SELECT count(*) FROM t WHERE _airbyte_generation_id = 1"
 	answers := l.ask(map[string]string{
 		"log":      series("log"),
 		"accounts": pairs("accounts"),
 		"totals":   "SELECT version, count(*), count(*) - count(DISTINCT id) + count(*) FILTER " + wrong("totals") + " FROM t GROUP BY version",
 		"journal":  series("journal"), "journal@airbyte_generation_2": series("journal"),
-		"members": pairs("members"), "members@airbyte_generation_2": pairs("members") + " AND _ab_cdc_deleted_at IS NULL", // a refresh keeps tombstones
+		"members": pairs("members"), "members@airbyte_generation_2": pairs("members") + " WHERE _ab_cdc_deleted_at IS NULL", // a refresh keeps tombstones
 	})
-	older := l.ask(map[string]string{"journal": old, "members": old})
 	c := census{totals: map[int]int{}}
-	c.log = c.series(answers["log"])
-	c.accounts = c.pairs(answers["accounts"])
+	c.log, _ = c.series(answers["log"])
+	c.accounts, _ = c.pairs(answers["accounts"])
 	for _, r := range answers["totals"] {
 		c.totals[r[0]] = r[1]
 		c.wrong += r[2]
 	}
-	c.journal.rows, c.journal.branch = c.series(answers["journal"]), c.series(answers["journal@airbyte_generation_2"])
-	c.members.rows, c.members.branch = c.pairs(answers["members"]), c.pairs(answers["members@airbyte_generation_2"])
+	c.journal.rows, c.journal.old = c.series(answers["journal"])
+	c.members.rows, c.members.old = c.pairs(answers["members"])
+	c.journal.branch, _ = c.series(answers["journal@airbyte_generation_2"])
+	c.members.branch, _ = c.pairs(answers["members@airbyte_generation_2"])
 	_, c.journal.begun = answers["journal@airbyte_generation_2"]
 	_, c.members.begun = answers["members@airbyte_generation_2"]
-	for _, r := range older["journal"] {
-		c.journal.old = r[0]
-	}
-	for _, r := range older["members"] {
-		c.members.old = r[0]
-	}
 	return c
 }
 
-func (c *census) series(answer [][]int) series {
-	s := series{greatest: -1}
+// series takes the one row of an answer, and the number of rows of the older generation.
+func (c *census) series(answer [][]int) (s series, older int) {
+	s.greatest = -1
 	for _, r := range answer {
-		s = series{r[0], r[1], r[2], r[3]}
+		s, older = series{r[0], r[1], r[2], r[3]}, r[5]
 		c.wrong += r[4]
 	}
-	return s
+	return s, older
 }
 
-// pairs takes ids and versions. An id that is there twice is wrong.
-func (c *census) pairs(answer [][]int) map[int]int {
-	versions := map[int]int{}
+// pairs takes ids and versions, and the number of rows of the older generation. An id that is there
+// twice is wrong.
+func (c *census) pairs(answer [][]int) (versions map[int]int, older int) {
+	versions = map[int]int{}
 	for _, r := range answer {
+		if r[3] == 1 {
+			older++
+			continue
+		}
 		if _, twice := versions[r[0]]; twice {
 			c.wrong++
 		}
 		versions[r[0]] = r[1]
 		c.wrong += r[2]
 	}
-	return versions
+	return versions, older
 }
 
 // ask asks tables, or with @ and a name branches of them, by SQL for integers; those that are not
