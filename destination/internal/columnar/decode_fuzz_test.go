@@ -21,8 +21,8 @@ var fuzzSchema = func() string {
 	return properties(kinds + `,"o":` + properties(kinds) + `,"l":{"type":"array","items":` + integerType + `},"lo":{"type":"array","items":` + properties(kinds) + `}`)
 }()
 
-// FuzzDecode holds the decoder against encoding/json: both accept the same
-// lines and find the same values in them.
+// FuzzDecode holds the decoder against encoding/json, under each option by
+// turns: both accept the same lines and find the same values in them.
 func FuzzDecode(f *testing.F) {
 	for _, data := range []string{
 		`{}`, `{"s":"x","b":true,"i":1,"n":1.5,"d":"2024-02-29","t":"2024-02-29T12:00:00Z","w":"2024-02-29T12:00:00","u":[1]}`,
@@ -37,7 +37,7 @@ func FuzzDecode(f *testing.F) {
 		if line == "" || strings.Contains(line, "\n") {
 			return // not one line
 		}
-		b := newTestBatch(t, stream(fuzzSchema), Options{})
+		b := newTestBatch(t, stream(fuzzSchema), []Options{{}, {Numbers: Decimal}, {Nested: JSON}}[len(line)%3])
 		var d Decoder
 		// what comes before must leave no trace
 		if err := d.Decode([]byte(recordLine(`{"i":7,"o":{"i":7},"l":[7],"lo":[{"i":7}]}`)), 1, 0, to(b)); err != nil {
@@ -114,16 +114,11 @@ func checkValue(t *testing.T, f field, c arrow.Array, row int, want any, present
 		if isText && (c.IsNull(row) || c.(*array.String).Value(row) != text) {
 			t.Fatalf("%s: got %q, want %q", f.name, c.ValueStr(row), text)
 		}
-		if !isText && c.IsNull(row) {
-			t.Fatalf("%s: got null, want the JSON text of %v", f.name, want)
+		if !isText {
+			checkJSON(t, f, c, row, want)
 		}
 	case kindJSON:
-		var got any
-		dec := json.NewDecoder(strings.NewReader(c.(*array.String).Value(row)))
-		dec.UseNumber()
-		if c.IsNull(row) || dec.Decode(&got) != nil || !sameJSON(got, want) {
-			t.Fatalf("%s: got %s, want %v", f.name, c.ValueStr(row), want)
-		}
+		checkJSON(t, f, c, row, want)
 	case kindBoolean:
 		yes, is := want.(bool)
 		if text == "true" || text == "false" {
@@ -144,6 +139,15 @@ func checkValue(t *testing.T, f field, c arrow.Array, row int, want any, present
 		if c.IsNull(row) == is || is && math.Float64bits(c.(*array.Float64).Value(row)) != math.Float64bits(v) {
 			t.Fatalf("%s: got %s, want %v", f.name, c.ValueStr(row), want)
 		}
+	case kindDecimal:
+		exact, is := oracleNumber(text)
+		if !is && isJSONNumber(text) {
+			return // beyond the oracle
+		}
+		scaled, fit := oracleDecimal(exact, is)
+		if c.IsNull(row) == fit || fit && c.(*array.Decimal128).Value(row).BigInt().Cmp(scaled) != 0 {
+			t.Fatalf("%s: got %s, want %v", f.name, c.ValueStr(row), want)
+		}
 	case kindTimestampTZ:
 		if at, err := time.Parse(time.RFC3339Nano, text); isText && err == nil && at.UTC().Year() >= 1 && at.UTC().Year() <= 9999 {
 			if c.IsNull(row) || int64(c.(*array.Timestamp).Value(row)) != at.UnixMicro() {
@@ -152,8 +156,20 @@ func checkValue(t *testing.T, f field, c arrow.Array, row int, want any, present
 		} else if !isText && !c.IsNull(row) {
 			t.Fatalf("%s: got %s, want null", f.name, c.ValueStr(row))
 		}
-	case kindDate, kindTimestamp:
-		if !isText && !c.IsNull(row) {
+	case kindDate:
+		if day, err := time.Parse(time.DateOnly, text); isText && err == nil && day.Year() >= 1 {
+			if c.IsNull(row) || int64(c.(*array.Date32).Value(row))*secondsPerDay != day.Unix() {
+				t.Fatalf("%s: got %s, want %s", f.name, c.ValueStr(row), text)
+			}
+		} else if !isText && !c.IsNull(row) {
+			t.Fatalf("%s: got %s, want null", f.name, c.ValueStr(row))
+		}
+	case kindTimestamp:
+		if at, err := time.Parse("2006-01-02T15:04:05", text); isText && err == nil && at.Year() >= 1 {
+			if c.IsNull(row) || int64(c.(*array.Timestamp).Value(row)) != at.UnixMicro() {
+				t.Fatalf("%s: got %s, want %s", f.name, c.ValueStr(row), text)
+			}
+		} else if !isText && !c.IsNull(row) {
 			t.Fatalf("%s: got %s, want null", f.name, c.ValueStr(row))
 		}
 	case kindStruct:
@@ -184,6 +200,17 @@ func checkValue(t *testing.T, f field, c arrow.Array, row int, want any, present
 	}
 }
 
+// checkJSON checks a column that holds the value as JSON text.
+func checkJSON(t *testing.T, f field, c arrow.Array, row int, want any) {
+	t.Helper()
+	var got any
+	dec := json.NewDecoder(strings.NewReader(c.(*array.String).Value(row)))
+	dec.UseNumber()
+	if c.IsNull(row) || dec.Decode(&got) != nil || !sameJSON(got, want) {
+		t.Fatalf("%s: got %s, want %v", f.name, c.ValueStr(row), want)
+	}
+}
+
 func isJSONNumber(text string) bool {
 	return text != "" && strings.Trim(text, "+-.eE0123456789") == "" && json.Valid([]byte(text))
 }
@@ -202,6 +229,16 @@ func oracleNumber(text string) (*big.Rat, bool) {
 		return new(big.Rat), true
 	}
 	return new(big.Rat).SetString(text)
+}
+
+// oracleDecimal is a number as the decimal column keeps it, if it can.
+func oracleDecimal(exact *big.Rat, is bool) (*big.Int, bool) {
+	if !is {
+		return nil, false
+	}
+	scaled := new(big.Rat).Mul(exact, big.NewRat(1_000_000_000, 1))
+	limit := new(big.Int).Exp(big.NewInt(10), big.NewInt(decimalPrecision), nil)
+	return scaled.Num(), scaled.IsInt() && scaled.Num().CmpAbs(limit) < 0
 }
 
 func sameJSON(a, b any) bool {
@@ -292,11 +329,9 @@ func FuzzNumbers(f *testing.F) {
 		if !is {
 			return
 		}
-		scaled := new(big.Rat).Mul(exact, big.NewRat(1_000_000_000, 1))
-		limit := new(big.Int).Exp(big.NewInt(10), big.NewInt(decimalPrecision), nil)
-		if isDecimal := scaled.IsInt() && scaled.Num().CmpAbs(limit) < 0; (fit == fits) != isDecimal {
+		if want, isDecimal := oracleDecimal(exact, is); (fit == fits) != isDecimal {
 			t.Fatalf("%q: decimal %s", text, fit)
-		} else if got := new(big.Int).Add(new(big.Int).Lsh(big.NewInt(high), 64), new(big.Int).SetUint64(uint64(low))); isDecimal && got.Cmp(scaled.Num()) != 0 {
+		} else if got := new(big.Int).Add(new(big.Int).Lsh(big.NewInt(high), 64), new(big.Int).SetUint64(uint64(low))); isDecimal && got.Cmp(want) != 0 {
 			t.Fatalf("%q: decimal %s", text, got)
 		}
 	})
