@@ -1,6 +1,7 @@
 # Go, git and make are enough for build, demo and test; a target that needs more says so.
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 30s
+FUZZ     ?= ^Fuzz
 
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := bin/tools/golangci-lint-$(GOLANGCI_VERSION)
@@ -35,10 +36,10 @@ $(GOLANGCI):
 	GOBIN=$(CURDIR)/bin/tools/new go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv bin/tools/new/golangci-lint $@
 
-# Every fuzz target for FUZZTIME; go test takes one at a time.
+# Every fuzz target that FUZZ matches for FUZZTIME; go test takes one at a time.
 fuzz:
 	@set -e; for package in $$(go list ./...); do \
-	  for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+	  for target in $$(go test -list '$(FUZZ)' $$package | grep '^Fuzz' || true); do \
 	    echo "go test -fuzz '^$$target\$$' -fuzztime $(FUZZTIME) $$package"; \
 	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
 	  done; \
