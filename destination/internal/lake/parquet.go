@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
+	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
@@ -30,7 +32,7 @@ func (t *Table) createParquet(schema *arrow.Schema, e *encoding) (*parquetFile, 
 	if f.out, err = t.files.Create(f.path); err != nil {
 		return nil, fmt.Errorf("creating data file of table %s: %w", t, err)
 	}
-	f.count = &countingWriter{w: bufio.NewWriterSize(f.out, 1<<20)}
+	f.count = &countingWriter{w: f.out}
 	if f.pq, err = pqarrow.NewFileWriter(schema, f.count, e.properties, pqarrow.DefaultWriterProps()); err != nil {
 		return nil, errors.Join(fmt.Errorf("creating %s: %w", f.path, err), f.abort())
 	}
@@ -39,7 +41,7 @@ func (t *Table) createParquet(schema *arrow.Schema, e *encoding) (*parquetFile, 
 
 // write adds one row group.
 func (f *parquetFile) write(rec arrow.RecordBatch) error {
-	if err := f.pq.Write(rec); err != nil {
+	if err := f.count.buffered(func() error { return f.pq.Write(rec) }); err != nil {
 		return fmt.Errorf("writing %s: %w", f.path, err)
 	}
 	return nil
@@ -51,10 +53,7 @@ func (f *parquetFile) size() int64 { return f.count.n }
 // close completes the file and, on storage that can lose it, waits until it is
 // safe. args says what the file is; the rest is filled in here.
 func (f *parquetFile) close(args table.DataFileArgs) (iceberg.DataFile, error) {
-	err := f.pq.Close()
-	if err == nil {
-		err = f.count.w.Flush()
-	}
+	err := f.count.buffered(f.pq.Close)
 	if err = errors.Join(err, f.out.Close()); err != nil {
 		f.out = nil
 		return nil, errors.Join(fmt.Errorf("completing %s: %w", f.path, err), f.abort())
@@ -86,8 +85,27 @@ func (f *parquetFile) abort() error {
 }
 
 type countingWriter struct {
-	w *bufio.Writer
+	w io.Writer
 	n int64
+}
+
+// buffers are lent to files while something is written to them. There may be
+// hundreds of open files, a few for each stream, of which only some are.
+var buffers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 1<<20) }}
+
+// buffered runs write, gathering what it writes into large pieces.
+func (c *countingWriter) buffered(write func() error) error {
+	b, out := buffers.Get().(*bufio.Writer), c.w
+	b.Reset(out)
+	c.w = b
+	err := write()
+	if err == nil {
+		err = b.Flush()
+	}
+	c.w = out
+	b.Reset(nil)
+	buffers.Put(b)
+	return err
 }
 
 func (c *countingWriter) Write(p []byte) (int, error) {
