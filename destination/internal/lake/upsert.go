@@ -13,7 +13,7 @@ import (
 // rewriteLimit is how many bytes of data files Auto rewrites in one commit
 // rather than writing position deletes, unless the commit brings more than
 // that in new data.
-const rewriteLimit = 32 << 20
+const rewriteLimit = 256 << 10
 
 // upsert is the rows of one commit, and which of them win.
 //
