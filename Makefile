@@ -66,6 +66,7 @@ crashes: engines
 # destination beside DuckDB's COPY of the same file. Needs Python 3.11.
 bench: build engines
 	go run ./acceptance/bench/source
+	go run ./acceptance/bench/memory
 	go run ./acceptance/bench
 
 # Whole-system tests: the pipe, crashes, containers, other engines. Needs Python 3.11 and podman or docker.

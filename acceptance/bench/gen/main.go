@@ -12,6 +12,7 @@
 // -dup P      percent of records that repeat an earlier primary key (an update of that row), default 0
 // -start N    first record number (lets two files be disjoint or overlap for upsert tests)
 // -seed S     changes every value
+// -streams N  spread over that many streams, whose records come by turns (default 1)
 // -dirty P    percent of records that carry awkward but legal JSON: unicode escapes, big integers,
 //
 //	numbers written as strings, missing and extra keys (default 0)
@@ -226,6 +227,14 @@ type stream struct {
 	f                        func([]byte, uint64, uint64, int, bool) []byte
 }
 
+// nth is the name of the stream's i-th copy.
+func (s stream) nth(i int) string {
+	if i == 0 {
+		return s.name
+	}
+	return s.name + "_" + strconv.Itoa(i)
+}
+
 const (
 	tsT            = `{"type":["null","string"],"format":"date-time","airbyte_type":"timestamp_with_timezone"}`
 	sT, iT, nT, bT = `{"type":["null","string"]}`, `{"type":["null","integer"]}`, `{"type":["null","number"]}`, `{"type":["null","boolean"]}`
@@ -267,6 +276,7 @@ func main() {
 	state := flag.Int("state", 10_000, "records between STATE messages; 0: none")
 	dup := flag.Int("dup", 0, "percent of records repeating an earlier key")
 	dirtyP := flag.Int("dirty", 0, "percent of records with awkward but legal JSON")
+	streamCount := flag.Int("streams", 1, "streams, whose records come by turns")
 	schema := flag.Bool("schema", false, "print the stream's JSON schema and exit")
 	catalog := flag.Bool("catalog", false, "print a configured catalog and exit")
 	mode := flag.String("mode", "append_dedup", "destination_sync_mode in -catalog: append, append_dedup, overwrite")
@@ -281,8 +291,11 @@ func main() {
 		return
 	}
 	if *catalog {
-		fmt.Printf(`{"streams":[{"stream":{"name":%q,"json_schema":%s,"supported_sync_modes":["full_refresh","incremental"]},"sync_mode":"incremental","cursor_field":[%q],"destination_sync_mode":%q,"primary_key":[[%q]],"generation_id":1,"minimum_generation_id":0,"sync_id":1}]}`+"\n",
-			s.name, s.schema, s.cursor, *mode, s.pk)
+		for i := range *streamCount {
+			fmt.Printf(`%s{"stream":{"name":%q,"json_schema":%s,"supported_sync_modes":["full_refresh","incremental"]},"sync_mode":"incremental","cursor_field":[%q],"destination_sync_mode":%q,"primary_key":[[%q]],"generation_id":1,"minimum_generation_id":0,"sync_id":1}`,
+				[]string{`{"streams":[`, ","}[min(i, 1)], s.nth(i), s.schema, s.cursor, *mode, s.pk)
+		}
+		fmt.Println("]}")
 		return
 	}
 	w := bufio.NewWriterSize(os.Stdout, 1<<20)
@@ -292,24 +305,29 @@ func main() {
 			os.Exit(1)
 		}
 	}
-	head := []byte(`{"type":"RECORD","record":{"stream":"` + s.name + `","namespace":null,"emitted_at":`)
+	heads := make([][]byte, *streamCount)
+	for i := range heads {
+		heads[i] = []byte(`{"type":"RECORD","record":{"stream":"` + s.nth(i) + `","namespace":null,"emitted_at":`)
+	}
 	var b []byte
 	pick := newRng(*seed, 1<<62)
-	stateMsg := func(done, since int) {
-		b = append(b[:0], `{"type":"STATE","state":{"type":"STREAM","stream":{"stream_descriptor":{"name":"`...)
-		b = append(b, s.name...)
-		b = in(b, `"},"stream_state":{"cursor":`, done)
-		b = in(b, `}},"sourceStats":{"recordCount":`, since)
-		b = append(b, "}}}\n"...)
-		_, err := w.Write(b)
-		fail(err)
+	stateMsg := func(done, since int) { // one for each stream; since is of all of them
+		for i := range *streamCount {
+			b = append(b[:0], `{"type":"STATE","state":{"type":"STREAM","stream":{"stream_descriptor":{"name":"`...)
+			b = append(b, s.nth(i)...)
+			b = in(b, `"},"stream_state":{"cursor":`, done)
+			b = in(b, `}},"sourceStats":{"recordCount":`, since / *streamCount)
+			b = append(b, "}}}\n"...)
+			_, err := w.Write(b)
+			fail(err)
+		}
 	}
 	for i := 0; i < *n; i++ {
 		id, ver := *start+uint64(i), 0
 		if *dup > 0 && i > 0 && pick.n(100) < *dup {
 			id, ver = *start+uint64(pick.n(i)), 1+pick.n(5)
 		}
-		b = append(b[:0], head...)
+		b = append(b[:0], heads[i%len(heads)]...)
 		b = strconv.AppendInt(b, 1_732_000_000_000+int64(i/7), 10)
 		b = append(b, `,"data":`...)
 		b = s.f(b, id, *seed, ver, *dirtyP > 0 && pick.n(100) < *dirtyP)

@@ -1,0 +1,142 @@
+// Command memory measures the peak memory of `destination write` for inputs
+// that could take a lot of it, as the operating system counts it, and fails
+// when one takes more than memory_mebibytes allows.
+//
+//	go run ./acceptance/bench/memory
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"text/tabwriter"
+	"time"
+)
+
+// An input is what ./acceptance/bench/gen makes with these arguments.
+type input struct {
+	name    string
+	mode    string // destination_sync_mode
+	records int
+	streams int
+	args    []string
+}
+
+var inputs = []input{
+	{"100 streams by turns", "append_dedup", 2_000_000, 100, []string{"-kind", "sleep"}},
+	{"one stream", "append", 2_000_000, 1, []string{"-kind", "sleep"}},
+	{"one stream", "append_dedup", 2_000_000, 1, []string{"-kind", "sleep", "-dup", "10"}},
+	{"one stream of long texts", "append", 300_000, 1, []string{"-kind", "text"}},
+}
+
+// limit is memory_mebibytes, by default.
+const limit = 512
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("memory: ")
+	if err := run(context.Background()); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context) error {
+	dir, err := os.MkdirTemp("", "bench-memory-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	for _, program := range []string{"./destination", "./acceptance/bench/gen"} {
+		if out, err := exec.CommandContext(ctx, "go", "build", "-o", dir+"/bin/", program).CombinedOutput(); err != nil {
+			return fmt.Errorf("building %s: %w\n%s", program, err, out)
+		}
+	}
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "input\tmode\tMiB\trecords\tpeak MiB\trecords/s\t")
+	var over []error
+	for _, in := range inputs {
+		m, err := in.measure(ctx, dir)
+		if err != nil {
+			return fmt.Errorf("writing %s: %w", in.name, err)
+		}
+		fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%d\t%.0f\t\n", in.name, in.mode, m.bytes>>20, in.records, m.peak>>20, float64(in.records)/m.took.Seconds())
+		if m.peak > limit<<20 {
+			over = append(over, fmt.Errorf("%s in mode %s took %d MiB, and memory_mebibytes is %d", in.name, in.mode, m.peak>>20, limit))
+		}
+	}
+	return errors.Join(append(over, table.Flush())...)
+}
+
+type measured struct {
+	bytes, peak int64
+	took        time.Duration
+}
+
+// measure pipes the input into an empty warehouse and checks that every state
+// comes back.
+func (in input) measure(ctx context.Context, dir string) (measured, error) {
+	var m measured
+	lake := filepath.Join(dir, "lake")
+	if err := os.RemoveAll(lake); err != nil {
+		return m, err
+	}
+	config, err := json.Marshal(map[string]any{"warehouse": "file://" + lake, "namespace": "bench", "memory_mebibytes": limit})
+	if err != nil {
+		return m, err
+	}
+	args := append([]string{"-streams", strconv.Itoa(in.streams), "-n", strconv.Itoa(in.records)}, in.args...)
+	catalog, err := exec.CommandContext(ctx, dir+"/bin/gen", append(args, "-catalog", "-mode", in.mode)...).Output()
+	if err != nil {
+		return m, fmt.Errorf("making the catalog: %w", err)
+	}
+	for name, content := range map[string][]byte{"config.json": config, "catalog.json": catalog} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			return m, err
+		}
+	}
+	gen := exec.CommandContext(ctx, dir+"/bin/gen", args...)
+	messages, err := gen.StdoutPipe()
+	if err != nil {
+		return m, err
+	}
+	gen.Stderr = os.Stderr
+	write := exec.CommandContext(ctx, dir+"/bin/destination", "write", "--config", dir+"/config.json", "--catalog", dir+"/catalog.json")
+	var out bytes.Buffer
+	states := 0
+	write.Stdin, write.Stdout = io.TeeReader(messages, counter(func(b []byte) {
+		m.bytes += int64(len(b))
+		states += bytes.Count(b, []byte("\n{\"type\":\"STATE\""))
+	})), &out
+	start := time.Now()
+	if err := gen.Start(); err != nil {
+		return m, err
+	}
+	if err := write.Run(); err != nil {
+		return m, fmt.Errorf("%w\n%s", err, out.Bytes())
+	}
+	m.took = time.Since(start)
+	if err := gen.Wait(); err != nil {
+		return m, fmt.Errorf("making the input: %w", err)
+	}
+	if echoed := bytes.Count(out.Bytes(), []byte(`{"type":"STATE"`)); echoed == 0 || echoed < states {
+		return m, fmt.Errorf("%d states of %d came back", echoed, states)
+	}
+	m.peak = write.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10
+	return m, nil
+}
+
+type counter func([]byte)
+
+func (c counter) Write(b []byte) (int, error) {
+	c(b)
+	return len(b), nil
+}
