@@ -55,7 +55,7 @@ func TestEightWritersOfOneTable(t *testing.T) {
 		for _, mode := range []protocol.DestinationSyncMode{protocol.Append, protocol.AppendDedup} {
 			t.Run(name+"/"+string(mode), func(t *testing.T) {
 				l := newLake(t, t.TempDir(), map[string]any{
-					"catalog": catalog(t), "commit": map[string]any{"max_rows": rowsPerCommit}, "memory_mebibytes": 128,
+					"catalog": catalog(t), "commit": map[string]any{"max_rows": rowsPerCommit}, "memory_mebibytes": 256,
 				})
 				commits := commitsEach(t)
 				start := time.Now()

@@ -28,7 +28,7 @@ type Config struct {
 	Names      columnar.Names   `json:"names,omitempty" jsonschema:"title=Names,enum=lowercase,enum=preserve,default=lowercase" jsonschema_description:"Tables and columns are named in a-z, 0-9 and _ only, or as the source names them." jsonschema_extras:"order=7"`
 	Completion Completion       `json:"completion,omitempty" jsonschema:"title=Completion,enum=strict,enum=state_hint,enum=eof,default=state_hint" jsonschema_description:"What proves that a source has sent all of a stream, before an overwrite replaces what was there. strict: its COMPLETE status; state_hint: where a runner sends no statuses at all, a STATE as the stream's last message; eof: where it sends none, the end of the input." jsonschema_extras:"order=8"`
 	Commit     Commit           `json:"commit,omitempty" jsonschema:"title=Commit" jsonschema_description:"When rows become visible: at the first STATE after any of these." jsonschema_extras:"order=9"`
-	Memory     int              `json:"memory_mebibytes,omitempty" jsonschema:"title=Memory (MiB),default=512,minimum=128,maximum=1048576" jsonschema_description:"The memory the process may use." jsonschema_extras:"order=10"`
+	Memory     int              `json:"memory_mebibytes,omitempty" jsonschema:"title=Memory (MiB),default=512,minimum=256,maximum=1048576" jsonschema_description:"The memory the process may use." jsonschema_extras:"order=10"`
 
 	Streams     []StreamConfig `json:"streams,omitempty" jsonschema:"title=Streams" jsonschema_description:"How the tables of single streams are partitioned and sorted." jsonschema_extras:"order=12"`
 	Maintenance Maintenance    `json:"maintenance,omitempty" jsonschema:"title=Maintenance" jsonschema_description:"How tables are kept in shape: small files compacted, deletes folded in, old snapshots and files that nothing names removed." jsonschema_extras:"order=11"`
@@ -113,7 +113,7 @@ func (c Config) validate() error {
 		{"commit.max_rows", c.Commit.MaxRows, 1, 1_000_000_000},
 		{"commit.max_mebibytes", c.Commit.MaxMebibytes, 1, 1 << 20},
 		{"commit.max_seconds", c.Commit.MaxSeconds, 1, 24 * 60 * 60},
-		{"memory_mebibytes", int64(c.Memory), 128, 1 << 20},
+		{"memory_mebibytes", int64(c.Memory), 256, 1 << 20},
 		{"maintenance.expire_after_days", c.Maintenance.ExpireAfterDays, 1, 3650},
 		{"maintenance.keep_snapshots", c.Maintenance.KeepSnapshots, 1, 100_000},
 		{"maintenance.budget_seconds", c.Maintenance.BudgetSeconds, 1, 24 * 60 * 60},
