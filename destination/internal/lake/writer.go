@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
+	"golang.org/x/sync/errgroup"
 )
 
 // Staged is data files that are written but that no snapshot names yet.
@@ -40,8 +42,13 @@ type Writer struct {
 	of     map[int]any // the partition of the open file
 	blocks []*keyBlock // of the open file
 	staged []*stagedFile
-	rows   int64 // written since the last Close
+	ending *errgroup.Group // of staged files that wait for the storage; nil: of none
+	rows   int64           // written since the last Close
 }
+
+// endings is how many files of a writer may wait at once for the storage to have
+// them safe. Storage takes many files together in little more time than one.
+const endings = 16
 
 // NewWriter returns a writer that has written nothing yet.
 func (t *Table) NewWriter() *Writer { return &Writer{t: t} }
@@ -157,18 +164,32 @@ func (w *Writer) roll() error {
 	if w.file == nil {
 		return nil
 	}
-	file := w.file
-	w.file = nil
-	data, err := file.close(table.DataFileArgs{
+	file, args := w.file, table.DataFileArgs{
 		Schema: w.t.schema, Spec: w.t.spec, PartitionValues: w.of, SortOrderID: w.by.sortID,
 		Content: iceberg.EntryContentData, FormatVersion: w.t.version,
-	})
-	if err != nil {
-		return err
 	}
-	w.staged = append(w.staged, &stagedFile{data: data, keys: w.blocks})
-	w.blocks = nil
+	staged := &stagedFile{keys: w.blocks}
+	w.staged = append(w.staged, staged)
+	w.file, w.blocks = nil, nil
+	if w.ending == nil {
+		w.ending = &errgroup.Group{}
+		w.ending.SetLimit(endings)
+	}
+	w.ending.Go(func() (err error) {
+		staged.data, err = file.close(args)
+		return err
+	})
 	return nil
+}
+
+// settle waits for the storage to have all files that are complete.
+func (w *Writer) settle() error {
+	if w.ending == nil {
+		return nil
+	}
+	err := w.ending.Wait()
+	w.ending = nil
+	return err
 }
 
 // Close hands over the first rows of all that were written since the last
@@ -205,14 +226,14 @@ func (w *Writer) finish(ctx context.Context, last arrow.RecordBatch, order []uin
 		return err
 	}
 	if w.sorter != nil {
-		return w.sorter.finish(ctx, last, order, keep, sortedRows{w})
+		return errors.Join(w.sorter.finish(ctx, last, order, keep, sortedRows{w}), w.settle())
 	}
 	if last != nil {
 		if err := w.group(last, order); err != nil {
 			return err
 		}
 	}
-	if err := w.roll(); err != nil {
+	if err := errors.Join(w.roll(), w.settle()); err != nil {
 		return err
 	}
 	return w.truncate(ctx, keep)
@@ -228,7 +249,8 @@ func (w *Writer) Abort() error {
 	if w.sorter != nil {
 		errs = append(errs, w.sorter.abort())
 	}
-	errs = append(errs, w.t.discard(w.staged))
+	_ = w.settle() // a file that could not be completed is gone
+	errs = append(errs, w.t.discard(slices.DeleteFunc(w.staged, func(f *stagedFile) bool { return f.data == nil })))
 	w.staged, w.blocks, w.rows = nil, nil, 0
 	return errors.Join(errs...)
 }
