@@ -184,6 +184,8 @@ func literal(t testing.TB, v any) iceberg.Literal {
 		return iceberg.Int32Literal(v)
 	case int64:
 		return iceberg.Int64Literal(v)
+	case float64:
+		return iceberg.Float64Literal(v)
 	case string:
 		return iceberg.StringLiteral(v)
 	case iceberg.Date:
