@@ -49,12 +49,12 @@ func main() {
 	}
 }
 
-func run(ctx context.Context) error {
+func run(ctx context.Context) (err error) {
 	dir, err := os.MkdirTemp("", "bench-memory-")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	for _, program := range []string{"./destination", "./acceptance/bench/gen"} {
 		if out, err := exec.CommandContext(ctx, "go", "build", "-o", dir+"/bin/", program).CombinedOutput(); err != nil {
 			return fmt.Errorf("building %s: %w\n%s", program, err, out)
