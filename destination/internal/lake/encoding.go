@@ -1,6 +1,7 @@
 package lake
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -10,7 +11,10 @@ import (
 )
 
 // encoding is how the columns of a table's data files are encoded.
-type encoding struct{ properties *parquet.WriterProperties }
+type encoding struct {
+	level                    int      // of zstd
+	dictionaries, unmeasured []string // Parquet paths of the columns that get one, and of those without statistics
+}
 
 // probeRows is how many values of a column are looked at to see whether a
 // dictionary pays: it does when less than a quarter of them are distinct. The
@@ -30,28 +34,77 @@ func newEncoding(rec arrow.RecordBatch) *encoding {
 	if p.text*3 > p.bytes*2 {
 		level = 3
 	}
-	return encode(level, p.dictionaries...)
+	return &encoding{level: level, dictionaries: p.dictionaries}
+}
+
+// hugeValue is from how many bytes on a value is not worth its statistics: the
+// library keeps the least and the greatest of a column several times over, and
+// writes none that is so long.
+const hugeValue = 256 << 10
+
+// hugeColumns are the Parquet paths of the columns that hold huge values.
+func hugeColumns(rec arrow.RecordBatch) (paths []string) {
+	var look func(string, arrow.Array)
+	look = func(path string, a arrow.Array) {
+		switch a := a.(type) {
+		case *array.Struct:
+			for i, field := range a.DataType().(*arrow.StructType).Fields() {
+				look(path+"."+field.Name, a.Field(i))
+			}
+		case array.ListLike:
+			look(path+".list.element", a.ListValues())
+		case *array.String:
+			if len(a.ValueBytes()) < hugeValue {
+				return
+			}
+			for row := range a.Len() {
+				if a.ValueLen(row) >= hugeValue {
+					paths = append(paths, path)
+					return
+				}
+			}
+		}
+	}
+	for i, field := range rec.Schema().Fields() {
+		look(field.Name, rec.Column(i))
+	}
+	return paths
+}
+
+// sparing is the encoding for a file that holds huge values in some columns.
+func (e *encoding) sparing(huge []string) *encoding {
+	return &encoding{level: e.level, dictionaries: e.dictionaries, unmeasured: huge}
+}
+
+// spares tells whether huge values in these columns may be written.
+func (e *encoding) spares(huge []string) bool {
+	return !slices.ContainsFunc(huge, func(path string) bool { return !slices.Contains(e.unmeasured, path) })
 }
 
 // deleteEncoding is that of position delete files, which name one data file in
 // every row.
-func deleteEncoding() *encoding { return encode(1, deletePathField.Name) }
+func deleteEncoding() *encoding {
+	return &encoding{level: 1, dictionaries: []string{deletePathField.Name}}
+}
 
-func encode(level int, dictionaries ...string) *encoding {
+func (e *encoding) properties() *parquet.WriterProperties {
 	properties := []parquet.WriterProperty{
 		parquet.WithVersion(parquet.V2_LATEST),
 		parquet.WithDataPageVersion(parquet.DataPageV1), // readers of version 2 are fewer
 		parquet.WithMaxRowGroupLength(1 << 30),          // what is written at once is a row group
 		parquet.WithCompression(compress.Codecs.Zstd),
-		parquet.WithCompressionLevel(level),
+		parquet.WithCompressionLevel(e.level),
 		parquet.WithDictionaryDefault(false),
 		parquet.WithStats(true),
 		parquet.WithCreatedBy("whoop-iceberg"),
 	}
-	for _, path := range dictionaries {
+	for _, path := range e.dictionaries {
 		properties = append(properties, parquet.WithDictionaryFor(path, true))
 	}
-	return &encoding{parquet.NewWriterProperties(properties...)}
+	for _, path := range e.unmeasured {
+		properties = append(properties, parquet.WithStatsFor(path, false))
+	}
+	return parquet.NewWriterProperties(properties...)
 }
 
 type probe struct {

@@ -1,6 +1,7 @@
 package lake
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -57,11 +58,40 @@ func (o *manifestOutput) start() error {
 	}
 	o.out, o.bytes = out, 0
 	meta := o.w.base.Metadata()
-	o.entries, err = iceberg.NewManifestWriter(meta.Version(), o, o.spec, meta.CurrentSchema(), o.w.id, iceberg.WithManifestWriterContent(o.content))
+	schema, err := headerSchema(meta.CurrentSchema(), o.spec)
+	if err == nil {
+		o.entries, err = iceberg.NewManifestWriter(meta.Version(), o, o.spec, schema, o.w.id, iceberg.WithManifestWriterContent(o.content))
+	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("creating manifest %s: %w", o.path, err), out.Close())
 	}
 	return nil
+}
+
+// headerSchema is the schema that a manifest has in its header, for readers who
+// do not know what its partition fields are made of. The library writes no more
+// than a mebibyte there, which a table of ten thousand columns exceeds; its
+// header has only the columns that it is partitioned by.
+func headerSchema(s *iceberg.Schema, spec iceberg.PartitionSpec) (*iceberg.Schema, error) {
+	const most = 1 << 20
+	text, err := json.Marshal(s)
+	if err != nil || len(text) <= most {
+		return s, err
+	}
+	var sources []iceberg.NestedField
+	for _, column := range s.Fields() {
+		inside, err := iceberg.IndexByID(iceberg.NewSchema(0, column))
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range spec.Fields() {
+			if _, ok := inside[f.SourceID()]; ok {
+				sources = append(sources, column)
+				break
+			}
+		}
+	}
+	return iceberg.NewSchema(s.ID, sources...), nil
 }
 
 // Write counts what the manifest's writer puts out.

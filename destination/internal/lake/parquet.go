@@ -18,6 +18,7 @@ import (
 // parquetFile is a Parquet file being written to a table.
 type parquetFile struct {
 	path  string
+	as    *encoding
 	files iceio.WriteFileIO
 	out   iceio.FileWriter
 	count *countingWriter
@@ -27,13 +28,13 @@ type parquetFile struct {
 // createParquet starts a file with a name of its own under the table's data.
 func (t *Table) createParquet(schema *arrow.Schema, e *encoding) (*parquetFile, error) {
 	name := uuid.Must(uuid.NewV7()).String() + ".parquet"
-	f := &parquetFile{path: t.locations.NewDataLocation(name), files: t.files}
+	f := &parquetFile{path: t.locations.NewDataLocation(name), as: e, files: t.files}
 	var err error
 	if f.out, err = t.files.Create(f.path); err != nil {
 		return nil, fmt.Errorf("creating data file of table %s: %w", t, err)
 	}
 	f.count = &countingWriter{w: f.out}
-	if f.pq, err = pqarrow.NewFileWriter(schema, f.count, e.properties, pqarrow.DefaultWriterProps()); err != nil {
+	if f.pq, err = pqarrow.NewFileWriter(schema, f.count, e.properties(), pqarrow.DefaultWriterProps()); err != nil {
 		return nil, errors.Join(fmt.Errorf("creating %s: %w", f.path, err), f.abort())
 	}
 	return f, nil

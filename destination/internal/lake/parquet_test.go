@@ -130,7 +130,7 @@ func TestDictionariesAreForFewValuesOnly(t *testing.T) {
 	for i := range 100 {
 		short, long = append(short, row(i, "")), append(long, row(i, strings.Repeat("text ", 100)))
 	}
-	e := newEncoding(batch(t, schema, short...)).properties
+	e := newEncoding(batch(t, schema, short...)).properties()
 	for path, want := range map[string]bool{
 		"few": true, "many": false, "few_numbers": true, "many_numbers": false, "o.few": true, "o.list.list.element": true,
 		"_airbyte_raw_id": false, "_airbyte_generation_id": true, "_airbyte_meta.sync_id": true,
@@ -142,8 +142,50 @@ func TestDictionariesAreForFewValuesOnly(t *testing.T) {
 	if level := e.CompressionLevel(); level != 1 {
 		t.Errorf("numbers are compressed at level %d", level)
 	}
-	if level := newEncoding(batch(t, schema, long...)).properties.CompressionLevel(); level != 3 {
+	if level := newEncoding(batch(t, schema, long...)).properties().CompressionLevel(); level != 3 {
 		t.Errorf("text is compressed at level %d", level)
+	}
+}
+
+// Huge values go to a file without statistics of their column, which the
+// library would keep several times over.
+func TestHugeValuesHaveNoStatistics(t *testing.T) {
+	tbl := openTable(t, openCatalog(t, t.TempDir()), planOf("s", optional("small", aString), optional("large", aString)), Options{})
+	w := tbl.NewWriter()
+	row := func(large string) map[string]any {
+		return map[string]any{"small": "s", "large": large, "_airbyte_raw_id": "i"}
+	}
+	huge := strings.Repeat("x", hugeValue)
+	for _, large := range []string{"a", huge[1:], huge, "b", huge + "y"} {
+		if err := w.Write(t.Context(), batch(t, tbl.schema, row(large)), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	staged, err := w.Close(t.Context(), nil, nil, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	large, _ := tbl.schema.FindFieldByName("large")
+	small, _ := tbl.schema.FindFieldByName("small")
+	var got []string
+	for _, f := range staged.files {
+		_, ofLarge := f.data.LowerBoundValues()[large.ID]
+		_, ofSmall := f.data.LowerBoundValues()[small.ID]
+		got = append(got, fmt.Sprint(f.data.Count(), ofSmall, ofLarge))
+	}
+	if diff := cmp.Diff([]string{"2 true true", "3 true false"}, got); diff != "" {
+		t.Errorf("files' rows, bounds of the small and of the large column (-want +got):\n%s", diff)
+	}
+	commit(t, tbl, "", staged)
+	lengths := map[int]int{}
+	for r, err := range Rows(t.Context(), load(t, tbl), 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		lengths[len(r[1].Value.(string))]++
+	}
+	if diff := cmp.Diff(map[int]int{1: 2, hugeValue - 1: 1, hugeValue: 1, hugeValue + 1: 1}, lengths); diff != "" {
+		t.Errorf("lengths (-want +got):\n%s", diff)
 	}
 }
 

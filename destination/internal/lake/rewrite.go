@@ -134,9 +134,15 @@ func (r *rewriter) gathered() (arrow.RecordBatch, error) {
 
 // group writes rows as one row group.
 func (r *rewriter) group(batch arrow.RecordBatch) error {
+	huge := hugeColumns(batch)
+	if r.file != nil && !r.file.as.spares(huge) {
+		if err := r.finish(); err != nil {
+			return err
+		}
+	}
 	if r.file == nil {
 		var err error
-		if r.file, err = r.t.createParquet(r.schema, r.t.encodingFor(batch)); err != nil {
+		if r.file, err = r.t.createParquet(r.schema, r.t.encodingFor(batch).sparing(huge)); err != nil {
 			return err
 		}
 		r.c.made = append(r.c.made, r.file.path)

@@ -92,6 +92,12 @@ func (w *Writer) admit(ctx context.Context, rec arrow.RecordBatch, order []uint6
 
 // group writes rows as one row group.
 func (w *Writer) group(rec arrow.RecordBatch, order []uint64) error {
+	huge := hugeColumns(rec)
+	if w.file != nil && !w.file.as.spares(huge) {
+		if err := w.roll(); err != nil {
+			return err
+		}
+	}
 	if w.t.plan.Dedup {
 		block, err := w.index(rec, order)
 		if err != nil {
@@ -104,7 +110,7 @@ func (w *Writer) group(rec arrow.RecordBatch, order []uint64) error {
 		if w.of, err = w.by.values(rec, 0); err != nil {
 			return fmt.Errorf("partitioning rows of table %s: %w", w.t, err)
 		}
-		if w.file, err = w.t.createParquet(rec.Schema(), w.t.encodingFor(rec)); err != nil {
+		if w.file, err = w.t.createParquet(rec.Schema(), w.t.encodingFor(rec).sparing(huge)); err != nil {
 			return err
 		}
 	}
