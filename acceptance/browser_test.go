@@ -127,9 +127,18 @@ func (b *browser) find(selector string) (url string) {
 	return ""
 }
 
+// click follows a button to the next page, and waits until this one is gone.
 func (b *browser) click(selector string) {
 	b.t.Helper()
-	b.do("POST", b.find(selector)+"/click", nil, nil)
+	button := b.find(selector)
+	b.do("POST", button+"/click", nil, nil)
+	for range 600 {
+		if b.try("GET", button+"/name", nil, nil) != nil {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	b.t.Fatalf("%s led nowhere", selector)
 }
 
 // text is what a person reads in an element.
