@@ -173,6 +173,14 @@ func (c faultyCatalog) LoadTable(ctx context.Context, id table.Identifier) (t *t
 	return t, err
 }
 
+func (c faultyCatalog) IsCurrent(ctx context.Context, t *table.Table) (current bool, err error) {
+	err = c.faults.call(ctx, "IsCurrent", func() error {
+		current, err = c.Catalog.(catalogs.Teller).IsCurrent(ctx, t)
+		return err
+	})
+	return current, err
+}
+
 func (c faultyCatalog) CommitTable(ctx context.Context, id table.Identifier, reqs []table.Requirement, updates []table.Update) (meta table.Metadata, location string, err error) {
 	err = c.faults.call(ctx, "CommitTable", func() error {
 		meta, location, err = c.Catalog.CommitTable(ctx, id, reqs, updates)
@@ -204,6 +212,7 @@ type localFiles interface {
 	iceio.WriteFileIO
 	iceio.ReadFileIO
 	iceio.ListableIO
+	CreateScratch(name string) (iceio.FileWriter, error)
 }
 
 // faultyFiles strikes calls of a file system.
@@ -228,9 +237,17 @@ func (f faultyFiles) ReadFile(name string) (content []byte, err error) {
 	return content, err
 }
 
-func (f faultyFiles) Create(name string) (w iceio.FileWriter, err error) {
-	err = f.faults.file("Create", name, func() error {
-		w, err = f.localFiles.Create(name)
+func (f faultyFiles) Create(name string) (iceio.FileWriter, error) {
+	return f.create("Create", name, f.localFiles.Create)
+}
+
+func (f faultyFiles) CreateScratch(name string) (iceio.FileWriter, error) {
+	return f.create("CreateScratch", name, f.localFiles.CreateScratch)
+}
+
+func (f faultyFiles) create(call, name string, create func(string) (iceio.FileWriter, error)) (w iceio.FileWriter, err error) {
+	err = f.faults.file(call, name, func() error {
+		w, err = create(name)
 		return err
 	})
 	if err != nil {

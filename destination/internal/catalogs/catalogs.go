@@ -125,6 +125,13 @@ type Catalog struct {
 	catalog.Catalog
 	classify func(error) error
 	close    func() error
+	known    known
+}
+
+// A Teller can tell whether a table is still as it was loaded without reading
+// anything of it.
+type Teller interface {
+	IsCurrent(ctx context.Context, t *table.Table) (bool, error)
 }
 
 // patience is how long a catalog may take to answer.
@@ -164,12 +171,36 @@ func (c *Catalog) CommitTable(ctx context.Context, id table.Identifier, reqs []t
 		}
 		return err
 	})
-	return meta, location, err
+	if err != nil {
+		return nil, "", err
+	}
+	if before := c.known.get(id); before != nil {
+		c.known.put(table.New(id, meta, location, before.FS, c))
+	}
+	return meta, location, nil
 }
 
 // LoadTable loads a table whose transactions commit through c.
 func (c *Catalog) LoadTable(ctx context.Context, id table.Identifier) (*table.Table, error) {
-	return c.table(ctx, func(ctx context.Context) (*table.Table, error) { return c.Catalog.LoadTable(ctx, id) })
+	teller, ok := c.Catalog.(Teller)
+	if known := c.known.get(id); ok && known != nil {
+		current := false
+		err := c.call(ctx, func(ctx context.Context) (err error) {
+			current, err = teller.IsCurrent(ctx, known)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if current {
+			return known, nil
+		}
+	}
+	t, err := c.table(ctx, func(ctx context.Context) (*table.Table, error) { return c.Catalog.LoadTable(ctx, id) })
+	if err == nil {
+		c.known.put(t)
+	}
+	return t, err
 }
 
 // CreateTable makes a table whose transactions commit through c.

@@ -295,6 +295,61 @@ func staleCommitIsRefusedForCertain(t *testing.T, cfg Config) {
 	}
 }
 
+// A table is loaded as it is, whoever has changed it, although it is read only
+// when it has changed.
+func TestLoadsWhatOthersCommitted(t *testing.T) { loadsWhatOthersCommitted(t, sqliteFile) }
+
+func loadsWhatOthersCommitted(t *testing.T, cfg Config) {
+	warehouse := "file://" + t.TempDir()
+	one, other := openWith(t, cfg, warehouse), openWith(t, cfg, warehouse)
+	id := table.Identifier{"ns", "t"}
+	if err := one.CreateNamespace(t.Context(), id[:1], nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := one.CreateTable(t.Context(), id, schema); err != nil {
+		t.Fatal(err)
+	}
+	load := func(cat *Catalog) *table.Table {
+		t.Helper()
+		loaded, err := cat.LoadTable(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return loaded
+	}
+	if load(one) != load(one) {
+		t.Error("a table that has not changed was read again")
+	}
+	for n, by := range []*Catalog{one, other, other, one} {
+		_, location, err := by.CommitTable(t.Context(), id, nil, []table.Update{table.NewSetPropertiesUpdate(iceberg.Properties{"n": fmt.Sprint(n)})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if load(by).MetadataLocation() != location {
+			t.Error("what was just committed is not what is loaded")
+		}
+		fresh := openWith(t, cfg, warehouse)
+		for _, cat := range []*Catalog{one, other} {
+			if got := load(cat); !got.Metadata().Equals(load(fresh).Metadata()) || got.Properties()["n"] != fmt.Sprint(n) {
+				t.Errorf("after commit %d a table of n %s was loaded", n, got.Properties()["n"])
+			}
+		}
+	}
+	before := load(one).Metadata().TableUUID()
+	if err := other.DropTable(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := one.LoadTable(t.Context(), id); !errors.Is(err, catalog.ErrNoSuchTable) {
+		t.Errorf("error %v for a table that is gone", err)
+	}
+	if _, err := other.CreateTable(t.Context(), id, schema); err != nil {
+		t.Fatal(err)
+	}
+	if load(one).Metadata().TableUUID() == before {
+		t.Error("a table that was made anew was taken for the old one")
+	}
+}
+
 // Opening, making namespaces and making tables all at once, as several
 // processes do, ends with one of each.
 func TestManyOpenAtOnce(t *testing.T) {

@@ -32,16 +32,29 @@ var syncLocalFiles = sync.OnceFunc(func() {
 type localFiles struct{ iceio.LocalFS }
 
 // Create opens a new file for writing, making its directories.
-func (localFiles) Create(name string) (iceio.FileWriter, error) {
-	path := localPath(name)
-	if err := makeDirs(filepath.Dir(path)); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+func (l localFiles) Create(name string) (iceio.FileWriter, error) {
+	f, err := l.create(name)
 	if err != nil {
 		return nil, err
 	}
 	return syncedFile{f}, nil
+}
+
+// CreateScratch opens a new file for writing that only this process needs.
+func (l localFiles) CreateScratch(name string) (iceio.FileWriter, error) {
+	f, err := l.create(name)
+	if err != nil {
+		return nil, err // not f: a nil file would be a writer
+	}
+	return f, nil
+}
+
+func (localFiles) create(name string) (*os.File, error) {
+	path := localPath(name)
+	if err := makeDirs(filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 }
 
 // WriteFile writes a new file.

@@ -68,6 +68,10 @@ func TestPostgresRefusesAStaleCommitForCertain(t *testing.T) {
 	staleCommitIsRefusedForCertain(t, on(newDatabase(t)))
 }
 
+func TestPostgresLoadsWhatOthersCommitted(t *testing.T) {
+	loadsWhatOthersCommitted(t, on(newDatabase(t)))
+}
+
 func TestPostgresIsOpenedByManyAtOnce(t *testing.T) {
 	for range 5 {
 		manyOpenAtOnce(t, on(newDatabase(t)))
