@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
@@ -25,6 +27,7 @@ type worker struct {
 	open    []*intake                     // those with rows not handed over
 	touched []*intake                     // those the current job has met
 	held    int                           // bytes of columns of all intakes
+	taken   int                           // bytes of memory they are kept in
 }
 
 // A decodeJob is a run of records and where it stands in the input.
@@ -40,6 +43,7 @@ type intake struct {
 	batch   *columnar.Batch
 	writer  *lake.Writer
 	bytes   int   // of the batch, as counted in the worker's held
+	taken   int   // of the batch, as counted in the worker's taken
 	rows    int64 // decoded since the last close
 	written int64 // of these, in files
 	before  int64 // rows when the current job came
@@ -162,16 +166,29 @@ func (w *worker) decode(ctx context.Context, job decodeJob) error {
 		rows := in.written + int64(in.batch.Rows())
 		in.lane.rows.add(job.segment, rows-in.before)
 		in.rows = rows
-		w.held += in.batch.Bytes() - in.bytes
-		in.bytes = in.batch.Bytes()
+		w.count(in, in.batch.Bytes(), in.batch.Capacity())
 	}
 	for w.held > w.budget {
-		if err := w.flush(ctx, w.largest()); err != nil {
+		if err := w.flush(ctx, w.most(func(in *intake) int { return in.bytes })); err != nil {
+			return err
+		}
+	}
+	for w.crowded() {
+		if err := w.flush(ctx, w.most(func(in *intake) int { return in.taken })); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+func (w *worker) count(in *intake, bytes, taken int) {
+	w.held, w.taken = w.held+bytes-in.bytes, w.taken+taken-in.taken
+	in.bytes, in.taken = bytes, taken
+}
+
+// crowded tells whether batches take much more memory than they hold bytes: each
+// of many streams would keep what it once needed.
+func (w *worker) crowded() bool { return w.taken > 2*w.budget }
 
 func (w *worker) newIntake(namespace, name string) (*intake, error) {
 	id := protocol.StreamID{Namespace: namespace, Name: name}
@@ -205,14 +222,8 @@ func (in *intake) upTo(segment int64) int64 {
 	return in.rows
 }
 
-func (w *worker) largest() *intake {
-	var most *intake
-	for _, in := range w.open {
-		if most == nil || in.bytes > most.bytes {
-			most = in
-		}
-	}
-	return most
+func (w *worker) most(size func(*intake) int) *intake {
+	return slices.MaxFunc(w.open, func(a, b *intake) int { return cmp.Compare(size(a), size(b)) })
 }
 
 // flush writes an intake's batch as a row group.
@@ -228,10 +239,19 @@ func (w *worker) flush(ctx context.Context, in *intake) error {
 	return nil
 }
 
+// empty forgets the rows of an intake's batch. A stream that has much of the
+// memory keeps it for its next rows; of any other it is given back.
 func (w *worker) empty(in *intake) {
-	in.batch.Reset()
-	w.held += in.batch.Bytes() - in.bytes
-	in.bytes = in.batch.Bytes()
+	if in.taken == 0 {
+		return
+	}
+	if in.batch.Rows() > 0 && in.taken > w.taken/3 && !w.crowded() {
+		in.batch.Reset()
+		w.count(in, 0, in.batch.Capacity())
+		return
+	}
+	in.batch = columnar.NewBatch(in.lane.table.Layout(), in.lane.rowMeta())
+	w.count(in, 0, 0)
 }
 
 // close hands over a lane's files with the rows of segments up to the given

@@ -66,6 +66,16 @@ func (b *Batch) Bytes() int {
 	return n
 }
 
+// Capacity returns the size of the column buffers, whether they hold anything or
+// not.
+func (b *Batch) Capacity() int {
+	n := b.rawIDs.capacity() + b.extracted.capacity() + b.changes.capacity() + cap(b.order)*8 + cap(b.zeros)
+	for _, c := range b.data.fields {
+		n += c.capacity()
+	}
+	return n
+}
+
 // Order returns the place of each row in the input, later rows having higher
 // numbers. It is nil unless the plan is Dedup.
 func (b *Batch) Order() []uint64 { return b.order }

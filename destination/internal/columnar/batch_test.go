@@ -165,3 +165,22 @@ func TestAHugeRecordIsNotPaidForForever(t *testing.T) {
 		t.Errorf("still holds %d bytes", held())
 	}
 }
+
+func TestCapacityIsOfAllBuffers(t *testing.T) {
+	for _, w := range workloads {
+		b := w.batch(t)
+		var d Decoder
+		if err := d.Decode(w.lines(1<<18), 1, 0, to(b)); err != nil {
+			t.Fatal(err)
+		}
+		b.Record() // fills what rows have not mentioned
+		held := b.Bytes()
+		if full := b.Capacity(); full < held || full > 3*held {
+			t.Errorf("%s: %d bytes are held in %d", w.name, held, full)
+		}
+		b.Reset()
+		if b.Bytes() != 0 || b.Capacity() < held {
+			t.Errorf("%s: after Reset %d bytes are held in %d", w.name, b.Bytes(), b.Capacity())
+		}
+	}
+}

@@ -214,6 +214,18 @@ func (c *column) bytes(rows int) int {
 	return n
 }
 
+// capacity returns the size of the buffers.
+func (c *column) capacity() int {
+	n := cap(c.valid) + cap(c.words)*8 + cap(c.offsets)*4 + cap(c.data)
+	for _, f := range c.fields {
+		n += f.capacity()
+	}
+	if c.element != nil {
+		n += c.element.capacity()
+	}
+	return n
+}
+
 // clear forgets all rows. Memory that the rows just forgotten were far from
 // needing is given back, so that one huge record is not paid for forever.
 func (c *column) clear() {

@@ -146,10 +146,7 @@ func stage(t testing.TB, tbl *Table, first uint64, rows ...map[string]any) *Stag
 	for i := range rows {
 		order = append(order, first+uint64(i))
 	}
-	if err := w.Write(t.Context(), batch(t, tbl.schema, rows...), order); err != nil {
-		t.Fatal(err)
-	}
-	s, err := w.Close(t.Context(), nil, nil, math.MaxInt64)
+	s, err := w.Close(t.Context(), batch(t, tbl.schema, rows...), order, math.MaxInt64)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,6 +35,11 @@ func (o *once) next(context.Context) (*sortedBatch, error) {
 
 // mergeRuns merges runs, and sources whose rows arrived after theirs.
 func (s *sorter) mergeRuns(ctx context.Context, runs []*run, more []rowSource, out rowSink) error {
+	if !s.by.orders() {
+		in := &arrivals{s: s, runs: runs}
+		defer in.close()
+		return s.merge(ctx, append([]rowSource{in}, more...), out)
+	}
 	var sources []rowSource
 	for _, r := range runs {
 		if r.keep == 0 {

@@ -69,6 +69,9 @@ func pathTo(fields []arrow.Field, id int) []int {
 	return nil
 }
 
+// orders tells whether there is an order but that of arrival.
+func (o *ordering) orders() bool { return len(o.partition)+len(o.sort) > 0 }
+
 // values reads what the field is of in each row.
 func (f orderedField) values(rec arrow.RecordBatch) (func(int) iceberg.Optional[iceberg.Literal], error) {
 	null := iceberg.Optional[iceberg.Literal]{}

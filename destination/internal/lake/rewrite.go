@@ -218,7 +218,7 @@ func (r *rewriter) abort() error {
 // sortedCopy is a rewriter that takes rows from its sorter.
 type sortedCopy struct{ *rewriter }
 
-func (r sortedCopy) batchBytes() int64 { return sortedRowsBytes }
+func (r sortedCopy) batchBytes() int64 { return groupBytes }
 
 func (r sortedCopy) divides() bool { return false }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/compute"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+	iceio "github.com/apache/iceberg-go/io"
 	"github.com/google/uuid"
 )
 
@@ -26,6 +27,12 @@ const (
 	mergedRuns  = 16
 	mergedBytes = 32 << 20
 )
+
+// scratchFiles is storage that can save itself the trouble of making a file last
+// longer than the process.
+type scratchFiles interface {
+	CreateScratch(name string) (iceio.FileWriter, error)
+}
 
 // A run is rows in order in a file of Arrow's stream format.
 type run struct {
@@ -70,7 +77,11 @@ type runWriter struct {
 
 func (t *Table) createRun(schema *arrow.Schema) (*runWriter, error) {
 	w := &runWriter{run: &run{path: t.locations.NewDataLocation(uuid.Must(uuid.NewV7()).String() + runSuffix)}}
-	out, err := t.files.Create(w.run.path)
+	create := t.files.Create
+	if files, ok := t.files.(scratchFiles); ok {
+		create = files.CreateScratch
+	}
+	out, err := create(w.run.path)
 	if err != nil {
 		return nil, fmt.Errorf("creating a run of table %s: %w", t, err)
 	}
@@ -84,11 +95,7 @@ func (w *runWriter) batchBytes() int64 { return runBatchBytes }
 func (w *runWriter) divides() bool { return false }
 
 func (w *runWriter) write(_ context.Context, tagged arrow.RecordBatch) error {
-	var size int64
-	for _, c := range tagged.Columns() {
-		size += int64(c.Data().SizeInBytes())
-	}
-	w.run.largest = max(w.run.largest, size)
+	w.run.largest = max(w.run.largest, memoryOf(tagged))
 	w.run.count += tagged.NumRows()
 	if err := w.ipc.Write(tagged); err != nil {
 		return fmt.Errorf("writing %s: %w", w.run.path, err)
@@ -157,3 +164,40 @@ func (r *runReader) kept(ctx context.Context, tagged arrow.RecordBatch) (arrow.R
 
 // close releases the file; there is nothing to lose in a file that was read.
 func (r *runReader) close() { _ = r.in.Close() }
+
+// arrivals reads runs one after another.
+type arrivals struct {
+	s    *sorter
+	runs []*run
+	open *runReader
+}
+
+func (a *arrivals) next(ctx context.Context) (*sortedBatch, error) {
+	for {
+		if a.open != nil {
+			batch, err := a.open.next(ctx)
+			if batch != nil || err != nil {
+				return batch, err
+			}
+			a.close()
+		}
+		if len(a.runs) == 0 {
+			return nil, nil
+		}
+		r := a.runs[0]
+		if a.runs = a.runs[1:]; r.keep == 0 {
+			continue
+		}
+		var err error
+		if a.open, err = a.s.openRun(r); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (a *arrivals) close() {
+	if a.open != nil {
+		a.open.close()
+		a.open = nil
+	}
+}

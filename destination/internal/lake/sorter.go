@@ -18,7 +18,7 @@ import (
 // batch is sorted in memory and put aside in a file, as a run, and the runs are
 // merged when no more rows come. It needs the memory of one batch, or of the
 // pieces of runs that are being merged. Rows of equal keys stay in the order in
-// which they arrived.
+// which they arrived: all rows, where the ordering is none.
 type sorter struct {
 	t      *Table
 	by     *ordering
@@ -26,6 +26,7 @@ type sorter struct {
 	tagged *arrow.Schema // with tags
 	runs   []*run        // in the order in which their rows arrived
 	count  int64         // rows of the runs
+	bytes  int64         // of them in memory, about
 }
 
 // Tags are columns behind those of the rows, from the sorter's way in to its
@@ -66,6 +67,7 @@ func (s *sorter) add(ctx context.Context, rec arrow.RecordBatch, order []uint64)
 	s.runs = append(s.runs, w.run)
 	w.run.first, w.run.keep = s.count, rec.NumRows()
 	s.count += rec.NumRows()
+	s.bytes += memoryOf(rec)
 	return errors.Join(s.merge(ctx, []rowSource{&once{batch}}, w), w.close())
 }
 
@@ -84,7 +86,7 @@ func (s *sorter) finish(ctx context.Context, last arrow.RecordBatch, order []uin
 		}
 		tail = append(tail, &once{batch})
 	}
-	for {
+	for s.by.orders() {
 		groups := mergeable(s.runs)
 		if len(groups) <= 1 {
 			break
@@ -126,7 +128,7 @@ func (s *sorter) level(ctx context.Context, groups [][]*run) error {
 // abort removes what was put aside.
 func (s *sorter) abort() error {
 	err := s.t.removeAll(paths(s.runs))
-	s.runs, s.count = nil, 0
+	s.runs, s.count, s.bytes = nil, 0, 0
 	return err
 }
 
@@ -140,11 +142,16 @@ type sortedBatch struct {
 
 func (s *sorter) sorted(tagged arrow.RecordBatch, order []uint32) *sortedBatch {
 	b := &sortedBatch{rec: tagged, keys: tagged.Column(s.rows.NumFields() + keyTag).(*array.Binary), order: order}
-	for _, c := range tagged.Columns() {
-		b.rowSize += int64(c.Data().SizeInBytes())
-	}
-	b.rowSize = b.rowSize/max(1, tagged.NumRows()) + 1
+	b.rowSize = memoryOf(tagged)/max(1, tagged.NumRows()) + 1
 	return b
+}
+
+// memoryOf is about how many bytes rows take.
+func memoryOf(rec arrow.RecordBatch) (bytes int64) {
+	for _, c := range rec.Columns() {
+		bytes += int64(c.Data().SizeInBytes())
+	}
+	return bytes
 }
 
 func (b *sortedBatch) rows() int { return int(b.rec.NumRows()) }
@@ -188,9 +195,12 @@ func (s *sorter) sort(rec arrow.RecordBatch, order []uint64) (*sortedBatch, erro
 		}
 		return cmp.Or(bytes.Compare(keys.key(int(a.row)), keys.key(int(b.row))), cmp.Compare(a.row, b.row))
 	})
-	sorted := make([]uint32, len(entries))
-	for i, e := range entries {
-		sorted[i] = e.row
+	var sorted []uint32
+	if s.by.orders() {
+		sorted = make([]uint32, len(entries))
+		for i, e := range entries {
+			sorted[i] = e.row
+		}
 	}
 	column := func(typ arrow.DataType, buffers ...[]byte) arrow.Array {
 		all := []*memory.Buffer{nil}

@@ -69,6 +69,7 @@ type Table struct {
 	patience    time.Duration // the longest pause between attempts to commit
 	persistence time.Duration // how long there are more attempts
 	reading     time.Duration // how long a reader, or a writer in doubt, may need an old snapshot
+	few         int64         // bytes of rows that are too few for a row group
 
 	uuid      uuid.UUID
 	version   int             // of the table's format
@@ -130,7 +131,7 @@ func newTable(cat catalog.Catalog, p *columnar.Plan, o Options) *Table {
 	}
 	return &Table{
 		cat: cat, id: Identifier(p), given: p, plan: p, opts: o,
-		patience: time.Second, persistence: 5 * time.Minute, reading: time.Hour,
+		patience: time.Second, persistence: 5 * time.Minute, reading: time.Hour, few: fewBytes,
 	}
 }
 

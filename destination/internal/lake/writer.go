@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -30,13 +31,15 @@ type stagedFile struct {
 	gone positions   // rows that are deleted already, as in files that were on another branch
 }
 
-// Writer writes rows into data files: as they come, or, in a table that is
-// partitioned or sorted, when all of them are there, one file after another. It
-// is for one goroutine; a table may have several.
+// Writer writes rows into data files. In a table that is partitioned or sorted
+// it puts them aside until all are there, and writes one file after another. In
+// another it writes them as they come, but puts few of them aside until they make
+// a row group: readers pay for every group, and the open file for what it has to
+// remember of it. It is for one goroutine; a table may have several.
 type Writer struct {
 	t      *Table
 	by     *ordering   // nil until there are rows
-	sorter *sorter     // nil: rows are written as they come
+	sorter *sorter     // of the rows put aside
 	keys   *keyColumns // nil unless dedup
 	file   *parquetFile
 	of     map[int]any // the partition of the open file
@@ -49,6 +52,14 @@ type Writer struct {
 // endings is how many files of a writer may wait at once for the storage to have
 // them safe. Storage takes many files together in little more time than one.
 const endings = 16
+
+const (
+	// groupBytes is about the size in memory of a row group made of rows that
+	// were put aside.
+	groupBytes = 8 << 20
+	// fewBytes is how many bytes of rows are too few for a row group.
+	fewBytes = 2 << 20
+)
 
 // NewWriter returns a writer that has written nothing yet.
 func (t *Table) NewWriter() *Writer { return &Writer{t: t} }
@@ -63,10 +74,40 @@ func (w *Writer) Write(ctx context.Context, rec arrow.RecordBatch, order []uint6
 	if err := w.admit(ctx, rec, order); err != nil {
 		return err
 	}
-	if w.sorter != nil {
-		return w.t.explain(w.sorter.add(ctx, rec, order))
+	return w.t.explain(w.add(ctx, rec, order))
+}
+
+func (w *Writer) add(ctx context.Context, rec arrow.RecordBatch, order []uint64) error {
+	if !w.by.orders() && !w.few(rec) {
+		return w.regroup(ctx, rec, order, math.MaxInt64)
 	}
-	return w.t.explain(w.group(rec, order))
+	if err := w.sorter.add(ctx, rec, order); err != nil {
+		return err
+	}
+	if w.by.orders() || w.sorter.bytes < groupBytes {
+		return nil
+	}
+	return w.regroup(ctx, nil, nil, math.MaxInt64)
+}
+
+// few tells whether rows are too few for a row group of their own.
+func (w *Writer) few(rec arrow.RecordBatch) bool {
+	return memoryOf(rec) < min(w.t.few, w.t.opts.TargetFileBytes) && len(hugeColumns(rec)) == 0
+}
+
+// regroup writes the first rows of those that were put aside, keep of them, and
+// forgets the others. last arrived after them and is kept; it may be nil.
+func (w *Writer) regroup(ctx context.Context, last arrow.RecordBatch, order []uint64, keep int64) error {
+	alone := last != nil && !w.by.orders() && (w.sorter.count == 0 || !w.few(last))
+	if !alone {
+		return w.sorter.finish(ctx, last, order, keep, regrouped{w})
+	}
+	if w.sorter.count > 0 {
+		if err := w.sorter.finish(ctx, nil, nil, keep, regrouped{w}); err != nil {
+			return err
+		}
+	}
+	return w.group(last, order)
 }
 
 // admit looks at rows before they are written.
@@ -82,9 +123,7 @@ func (w *Writer) admit(ctx context.Context, rec arrow.RecordBatch, order []uint6
 	}
 	if w.by == nil {
 		w.by = newOrdering(w.t.spec, w.t.order, rec.Schema())
-		if len(w.by.partition)+len(w.by.sort) > 0 {
-			w.sorter = newSorter(w.t, w.by, rec.Schema(), w.t.plan.Dedup)
-		}
+		w.sorter = newSorter(w.t, w.by, rec.Schema(), w.t.plan.Dedup)
 	}
 	w.t.encodingFor(rec) // by the rows as they come: those of one partition are not like all
 	return nil
@@ -123,21 +162,28 @@ func (w *Writer) group(rec arrow.RecordBatch, order []uint64) error {
 	return nil
 }
 
-// sortedRows is a writer that takes rows from its sorter.
-type sortedRows struct{ *Writer }
+// regrouped is a writer that takes rows from its sorter.
+type regrouped struct{ *Writer }
 
-// sortedRowsBytes is about the size of the row groups that come of it.
-const sortedRowsBytes = 8 << 20
+func (w regrouped) batchBytes() int64 {
+	if !w.by.orders() {
+		return 1 << 62 // there are not many more than make a row group
+	}
+	return groupBytes
+}
 
-func (w sortedRows) batchBytes() int64 { return sortedRowsBytes }
+func (w regrouped) divides() bool { return len(w.by.partition) > 0 }
 
-func (w sortedRows) divides() bool { return true }
-
-func (w sortedRows) write(_ context.Context, tagged arrow.RecordBatch) error {
+func (w regrouped) write(_ context.Context, tagged arrow.RecordBatch) error {
 	return w.group(w.sorter.untag(tagged))
 }
 
-func (w sortedRows) end() error { return w.roll() }
+func (w regrouped) end() error {
+	if !w.divides() {
+		return nil
+	}
+	return w.roll()
+}
 
 // refuseNulls guards the required columns: the Parquet writer would store a
 // null in one as a zero.
@@ -225,17 +271,15 @@ func (w *Writer) Close(ctx context.Context, last arrow.RecordBatch, order []uint
 	return staged, nil
 }
 
-// finish completes the open file, and in a table that is partitioned or sorted
-// all of them.
+// finish writes what was put aside and last, and completes the open file. Of all
+// rows since the last Close it keeps the first, keep of them.
 func (w *Writer) finish(ctx context.Context, last arrow.RecordBatch, order []uint64, keep int64) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if w.sorter != nil {
-		return errors.Join(w.sorter.finish(ctx, last, order, keep, sortedRows{w}), w.settle())
-	}
-	if last != nil {
-		if err := w.group(last, order); err != nil {
+		grouped := w.rows - w.sorter.count
+		if err := w.regroup(ctx, last, order, max(0, keep-grouped)); err != nil {
 			return err
 		}
 	}

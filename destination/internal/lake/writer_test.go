@@ -1,0 +1,132 @@
+package lake
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/google/go-cmp/cmp"
+)
+
+// Batches of a few rows become large row groups, in the order of arrival, cut off where Close says,
+// and leave nothing beside the data files.
+func TestFewRowsBecomeLargeRowGroups(t *testing.T) {
+	// Of each batch the number of rows, of 4 KiB each. 600 are more than a few; 2,000 fill a row group.
+	batches := []int{10, 100, 400, 600, 1, 400, 400, 400, 400, 400, 400, 400, 20}
+	all := 0
+	for _, n := range batches {
+		all += n
+	}
+	for name, tc := range map[string]struct {
+		keep   int
+		last   int // rows handed to Close
+		groups int
+	}{
+		"everything":            {all, 0, 4}, // 510 before the 600, 600, 2,401, the rest
+		"with a last batch":     {all + 5, 5, 4},
+		"with a large last one": {all + 700, 700, 5},
+		"part of the last one":  {all + 3, 5, 4},
+		"part of the few":       {all - 30, 5, 4},
+		"none of the few":       {510 + 600 + 2401, 5, 3},
+		"none but the first":    {300, 5, 1},
+		"nothing":               {0, 5, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), Options{})
+			w := tbl.NewWriter()
+			sent := 0
+			next := func(n int) (rows []map[string]any, order []uint64) {
+				for range n {
+					v := version{key: int64(sent), cursor: 1, v: fmt.Sprint(sent, strings.Repeat(" ", 4<<10))}
+					rows, order = append(rows, v.row()), append(order, uint64(sent))
+					sent++
+				}
+				return rows, order
+			}
+			for _, n := range batches {
+				rows, order := next(n)
+				if err := w.Write(t.Context(), batch(t, tbl.schema, rows...), order); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var last arrow.RecordBatch
+			rows, order := next(tc.last)
+			if tc.last > 0 {
+				last = batch(t, tbl.schema, rows...)
+			}
+			staged, err := w.Close(t.Context(), last, order, int64(tc.keep))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tc.keep == 0 {
+				if left := dataFilesOnDisk(t, tbl); staged != nil || len(left) > 0 {
+					t.Errorf("kept %v, left %v", staged, left)
+				}
+				return
+			}
+			groups := 0
+			for _, f := range staged.files {
+				in, err := tbl.openParquet(f.data)
+				if err != nil {
+					t.Fatal(err)
+				}
+				groups += in.in.NumRowGroups()
+				in.close()
+			}
+			if groups != tc.groups {
+				t.Errorf("%d row groups, not %d", groups, tc.groups)
+			}
+			commit(t, tbl, "", staged)
+			checkFiles(t, load(t, tbl))
+			expectFiles(t, tbl, false)
+			var got, want []string
+			for row, err := range Rows(t.Context(), load(t, tbl), 0) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, fmt.Sprint(row[0]))
+			}
+			for n := range tc.keep {
+				want = append(want, fmt.Sprintf("{id %d}", n))
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("keys in the file (-want +got):\n%.2000s", diff)
+			}
+		})
+	}
+}
+
+// Of the versions of a key the last one wins, whichever of them were put aside.
+func TestFewRowsKeepTheirOrderOfArrival(t *testing.T) {
+	tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), Options{})
+	first, second := tbl.NewWriter(), tbl.NewWriter()
+	want := model{}
+	var all []version
+	for n := range 60 {
+		v := version{key: int64(n % 7), cursor: 1, order: uint64(n), v: fmt.Sprint(n)}
+		all = append(all, v)
+		w := first
+		if n%3 == 0 {
+			w = second
+		}
+		if err := w.Write(t.Context(), batch(t, tbl.schema, v.row()), []uint64{v.order}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want.commit(all)
+	var staged []*Staged
+	for _, w := range []*Writer{second, first} {
+		s, err := w.Close(t.Context(), nil, nil, math.MaxInt64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		staged = append(staged, s)
+	}
+	commit(t, tbl, "", slices.Concat(staged)...)
+	expectRows(t, tbl, want.rows()...)
+	expectFiles(t, tbl, false)
+}
