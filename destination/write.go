@@ -156,11 +156,17 @@ func (w *writer) columnBudget() int {
 	return min(enough, w.config.Memory<<20/16)
 }
 
+// lull is after how long without a message a state is taken for the last one
+// for now.
+const lull = 20 * time.Millisecond
+
 // follow reads the input in order until it ends or ctx does.
 func (w *writer) follow(ctx, working context.Context, in *protocol.Input, jobs chan<- decodeJob) error {
 	items := pump(working, in)
 	overdue := time.NewTicker(min(w.config.Commit.maxAge(), time.Second))
 	defer overdue.Stop()
+	quiet := time.NewTimer(lull)
+	defer quiet.Stop()
 	for {
 		select {
 		case <-working.Done():
@@ -175,10 +181,11 @@ func (w *writer) follow(ctx, working context.Context, in *protocol.Input, jobs c
 		case <-overdue.C:
 			// A source that waits sends nothing for a while; what it has
 			// covered by a state becomes visible all the same.
-			if !w.ledger.atState || !w.ledger.due(w.config.Commit) {
-				continue
+			if err := w.cutIfDue(working); err != nil {
+				return err
 			}
-			if err := w.cut(working); err != nil {
+		case <-quiet.C:
+			if err := w.cutIfDue(working); err != nil {
 				return err
 			}
 		case it, ok := <-items:
@@ -189,13 +196,16 @@ func (w *writer) follow(ctx, working context.Context, in *protocol.Input, jobs c
 				// What came before is as good as before any other end.
 				return errors.Join(it.err, w.finish(working, true))
 			}
+			if it.Records != nil {
+				if err := w.cutIfDue(working); err != nil {
+					return err
+				}
+			}
 			if err := w.take(working, it.Item, jobs); err != nil {
 				return err
 			}
-			if it.State != nil && w.ledger.due(w.config.Commit) {
-				if err := w.cut(working); err != nil {
-					return err
-				}
+			if it.State != nil {
+				quiet.Reset(lull)
 			}
 		}
 	}
@@ -250,6 +260,16 @@ func (w *writer) take(ctx context.Context, item protocol.Item, jobs chan<- decod
 		}
 	}
 	return nil
+}
+
+// cutIfDue commits where a state stands, if a commit is due. Of states that come
+// one after another, as from a source of many streams, it must be the last: each
+// is of a stream that can be part of the commit.
+func (w *writer) cutIfDue(ctx context.Context) error {
+	if !w.ledger.atState || !w.ledger.due(w.config.Commit) {
+		return nil
+	}
+	return w.cut(ctx)
 }
 
 // cut commits the streams that stand at one of their states.
