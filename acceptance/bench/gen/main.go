@@ -13,6 +13,7 @@
 // -start N    first record number (lets two files be disjoint or overlap for upsert tests)
 // -seed S     changes every value
 // -streams N  spread over that many streams, whose records come by turns (default 1)
+// -turn K     records of a stream until it is the next one's turn (default 1)
 // -dirty P    percent of records that carry awkward but legal JSON: unicode escapes, big integers,
 //
 //	numbers written as strings, missing and extra keys (default 0)
@@ -277,6 +278,7 @@ func main() {
 	dup := flag.Int("dup", 0, "percent of records repeating an earlier key")
 	dirtyP := flag.Int("dirty", 0, "percent of records with awkward but legal JSON")
 	streamCount := flag.Int("streams", 1, "streams, whose records come by turns")
+	turn := flag.Int("turn", 1, "records of a stream until it is the next one's turn")
 	schema := flag.Bool("schema", false, "print the stream's JSON schema and exit")
 	catalog := flag.Bool("catalog", false, "print a configured catalog and exit")
 	mode := flag.String("mode", "append_dedup", "destination_sync_mode in -catalog: append, append_dedup, overwrite")
@@ -327,7 +329,7 @@ func main() {
 		if *dup > 0 && i > 0 && pick.n(100) < *dup {
 			id, ver = *start+uint64(pick.n(i)), 1+pick.n(5)
 		}
-		b = append(b[:0], heads[i%len(heads)]...)
+		b = append(b[:0], heads[i / *turn % len(heads)]...)
 		b = strconv.AppendInt(b, 1_732_000_000_000+int64(i/7), 10)
 		b = append(b, `,"data":`...)
 		b = s.f(b, id, *seed, ver, *dirtyP > 0 && pick.n(100) < *dirtyP)

@@ -24,22 +24,33 @@ import (
 
 // An input is what ./acceptance/bench/gen makes with these arguments.
 type input struct {
-	name    string
-	mode    string // destination_sync_mode
-	records int
-	streams int
-	args    []string
+	name       string
+	mode       string // destination_sync_mode
+	limit      int64  // memory_mebibytes
+	records    int
+	streams    int
+	args       []string
+	partitions int // of the table, whose rows are then all of one commit; 0: it has none
 }
+
+const (
+	usual = 512 // memory_mebibytes by default
+	least = 256 // and at least
+)
 
 var inputs = []input{
-	{"100 streams by turns", "append_dedup", 2_000_000, 100, []string{"-kind", "sleep"}},
-	{"one stream", "append", 2_000_000, 1, []string{"-kind", "sleep"}},
-	{"one stream", "append_dedup", 2_000_000, 1, []string{"-kind", "sleep", "-dup", "10"}},
-	{"one stream of long texts", "append", 300_000, 1, []string{"-kind", "text"}},
+	{name: "100 streams by turns", mode: "append_dedup", limit: usual, records: 2_000_000, streams: 100, args: []string{"-kind", "sleep"}},
+	{name: "100 streams by turns", mode: "append_dedup", limit: least, records: 2_000_000, streams: 100, args: []string{"-kind", "sleep"}},
+	{name: "100 streams in sequence", mode: "append_dedup", limit: usual, records: 2_000_000, streams: 100, args: []string{"-kind", "sleep", "-turn", "20000"}},
+	{name: "100 streams in sequence", mode: "append_dedup", limit: least, records: 2_000_000, streams: 100, args: []string{"-kind", "sleep", "-turn", "20000"}},
+	{name: "one stream", mode: "append", limit: usual, records: 2_000_000, streams: 1, args: []string{"-kind", "sleep"}},
+	{name: "one stream", mode: "append_dedup", limit: usual, records: 2_000_000, streams: 1, args: []string{"-kind", "sleep", "-dup", "10"}},
+	{name: "one stream", mode: "append_dedup", limit: least, records: 2_000_000, streams: 1, args: []string{"-kind", "sleep", "-dup", "10"}},
+	{name: "one stream of long texts", mode: "append", limit: usual, records: 300_000, streams: 1, args: []string{"-kind", "text"}},
+	{name: "1,000 partitions", mode: "append", limit: usual, records: 2_000_000, streams: 1, args: []string{"-kind", "sleep"}, partitions: 1000},
+	{name: "5,000 partitions", mode: "append", limit: usual, records: 2_000_000, streams: 1, args: []string{"-kind", "sleep"}, partitions: 5000},
+	{name: "5,000 partitions", mode: "append", limit: least, records: 2_000_000, streams: 1, args: []string{"-kind", "sleep"}, partitions: 5000},
 }
-
-// limit is memory_mebibytes, by default.
-const limit = 512
 
 func main() {
 	log.SetFlags(0)
@@ -61,16 +72,16 @@ func run(ctx context.Context) (err error) {
 		}
 	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "input\tmode\tMiB\trecords\tpeak MiB\trecords/s\t")
+	fmt.Fprintln(table, "input\tmode\tMiB\trecords\tpeak MiB\tmemory_mebibytes\trecords/s\t")
 	var over []error
 	for _, in := range inputs {
 		m, err := in.measure(ctx, dir)
 		if err != nil {
 			return fmt.Errorf("writing %s: %w", in.name, err)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%d\t%.0f\t\n", in.name, in.mode, m.bytes>>20, in.records, m.peak>>20, float64(in.records)/m.took.Seconds())
-		if m.peak > limit<<20 {
-			over = append(over, fmt.Errorf("%s in mode %s took %d MiB, and memory_mebibytes is %d", in.name, in.mode, m.peak>>20, limit))
+		fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%d\t%d\t%.0f\t\n", in.name, in.mode, m.bytes>>20, in.records, m.peak>>20, in.limit, float64(in.records)/m.took.Seconds())
+		if m.peak > in.limit<<20 {
+			over = append(over, fmt.Errorf("%s in mode %s took %d MiB, and memory_mebibytes is %d", in.name, in.mode, m.peak>>20, in.limit))
 		}
 	}
 	return errors.Join(append(over, table.Flush())...)
@@ -89,7 +100,13 @@ func (in input) measure(ctx context.Context, dir string) (measured, error) {
 	if err := os.RemoveAll(lake); err != nil {
 		return m, err
 	}
-	config, err := json.Marshal(map[string]any{"warehouse": "file://" + lake, "namespace": "bench", "memory_mebibytes": limit})
+	settings := map[string]any{"warehouse": "file://" + lake, "namespace": "bench", "memory_mebibytes": in.limit}
+	if in.partitions > 0 {
+		settings["streams"] = []any{map[string]any{"name": "sleep", "partition_by": []string{fmt.Sprintf("bucket(%d, id)", in.partitions)}}}
+		settings["commit"] = map[string]any{"max_rows": 1_000_000_000, "max_mebibytes": 1 << 20, "max_seconds": 86400}
+		settings["maintenance"] = map[string]any{"on_write": false}
+	}
+	config, err := json.Marshal(settings)
 	if err != nil {
 		return m, err
 	}
