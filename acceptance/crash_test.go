@@ -60,7 +60,15 @@ func randomStop(random *rand.Rand) stop {
 	return s
 }
 
-var smallCommits = map[string]any{"commit": map[string]any{"max_rows": 5000}}
+// smallCommits commits every 5000 rows of the feed, into tables of all kinds.
+var smallCommits = map[string]any{
+	"commit": map[string]any{"max_rows": 5000},
+	"streams": []any{
+		map[string]any{"name": "log", "partition_by": []string{"bucket(3, id)"}},
+		map[string]any{"name": "journal", "sort_by": []string{"version desc"}},
+		map[string]any{"name": "members", "partition_by": []string{"bucket(2, id)"}, "sort_by": []string{"version"}},
+	},
+}
 
 func TestKilledFeedResumedFromItsTablesHasEveryRowOnce(t *testing.T) {
 	killed(t, 0.4, true)

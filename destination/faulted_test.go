@@ -26,6 +26,7 @@ type workload struct {
 	old     bool // of those, that they are of an earlier generation, which the run replaces
 	refresh bool // by generation ids
 	resumed int  // records of the refresh that an earlier attempt has left on its branch
+	sorted  bool // and partitioned
 }
 
 var workloads = []workload{
@@ -33,6 +34,7 @@ var workloads = []workload{
 	{name: "append", mode: protocol.Append, base: 26},
 	{name: "append_dedup, copy on write", mode: protocol.AppendDedup, upsert: "copy_on_write", base: 26},
 	{name: "append_dedup, merge on read", mode: protocol.AppendDedup, upsert: "merge_on_read", base: 26},
+	{name: "append_dedup, partitioned and sorted", mode: protocol.AppendDedup, base: 26, sorted: true},
 	{name: "overwrite", mode: protocol.Overwrite, base: 26, old: true},
 	{name: "refresh, append", mode: protocol.Append, base: 26, old: true, refresh: true},
 	{name: "refresh, append_dedup, resumed", mode: protocol.AppendDedup, base: 26, old: true, refresh: true, resumed: 4},

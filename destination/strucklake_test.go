@@ -66,10 +66,14 @@ func newStruckLake(t *testing.T, w workload) *struckLake {
 
 func (l *struckLake) configuration(rows int, maintenance map[string]any) []byte {
 	l.t.Helper()
-	text, err := json.Marshal(map[string]any{
+	config := map[string]any{
 		"warehouse": "file://" + l.dir, "namespace": "whoop", "upsert": cmp.Or(l.upsert, string(lake.Auto)),
 		"commit": map[string]any{"max_rows": rows}, "maintenance": maintenance,
-	})
+	}
+	if l.sorted {
+		config["streams"] = []any{map[string]any{"name": "items", "partition_by": []string{"bucket(2, id)"}, "sort_by": []string{"version desc"}}}
+	}
+	text, err := json.Marshal(config)
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -127,9 +127,11 @@ func (s *sorter) level(ctx context.Context, groups [][]*run) error {
 
 // abort removes what was put aside.
 func (s *sorter) abort() error {
-	err := s.t.removeAll(paths(s.runs))
+	if err := s.t.removeAll(paths(s.runs)); err != nil {
+		return err
+	}
 	s.runs, s.count, s.bytes = nil, 0, 0
-	return err
+	return nil
 }
 
 // sortedBatch is rows with tags, in order.

@@ -1,0 +1,136 @@
+package lake
+
+import (
+	"errors"
+	"math"
+	"testing"
+
+	iceio "github.com/apache/iceberg-go/io"
+)
+
+// flakyFiles fails one call, once.
+type flakyFiles struct {
+	iceio.LocalFS
+	left   int    // calls until then
+	failed string // the call that failed
+}
+
+var errFlaky = errors.New("flaky")
+
+func (f *flakyFiles) call(name string) error {
+	f.left--
+	if f.left == -1 {
+		f.failed = name
+		return errFlaky
+	}
+	return nil
+}
+
+func (f *flakyFiles) Create(name string) (iceio.FileWriter, error) {
+	if err := f.call("Create"); err != nil {
+		return nil, err
+	}
+	w, err := f.LocalFS.Create(name)
+	return flakyWriter{w, f}, err
+}
+
+func (f *flakyFiles) Open(name string) (iceio.File, error) {
+	if err := f.call("Open"); err != nil {
+		return nil, err
+	}
+	file, err := f.LocalFS.Open(name)
+	return flakyReader{file, f}, err
+}
+
+func (f *flakyFiles) Remove(name string) error {
+	if err := f.call("Remove"); err != nil {
+		return err
+	}
+	return f.LocalFS.Remove(name)
+}
+
+type flakyWriter struct {
+	iceio.FileWriter
+	files *flakyFiles
+}
+
+func (w flakyWriter) Write(p []byte) (int, error) {
+	if err := w.files.call("Write"); err != nil {
+		return 0, err
+	}
+	return w.FileWriter.Write(p)
+}
+
+func (w flakyWriter) Close() error {
+	return errors.Join(w.FileWriter.Close(), w.files.call("Close"))
+}
+
+type flakyReader struct {
+	iceio.File
+	files *flakyFiles
+}
+
+func (r flakyReader) Read(p []byte) (int, error) {
+	if err := r.files.call("Read"); err != nil {
+		return 0, err
+	}
+	return r.File.Read(p)
+}
+
+// Whichever call fails while rows are put aside, sorted and written: either all rows come out as they should,
+// or the writer says so and leaves nothing behind.
+func TestWritingMayFailAtAnyCall(t *testing.T) {
+	for name, o := range map[string]Options{
+		"as they come":           {},
+		"partitioned and sorted": {PartitionBy: by(t, "bucket(2, id)"), SortBy: sortedBy(t, "v desc")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cat := openCatalog(t, t.TempDir())
+			for at, over := 0, false; !over; at++ {
+				tbl := openTable(t, cat, keyed("s"+string(rune('a'+at%26))+string(rune('a'+at/26))), o)
+				files := &flakyFiles{left: at}
+				tbl.files = files
+				w := tbl.NewWriter()
+				staged, err := func() (*Staged, error) {
+					for n := range mergedRuns + 2 { // enough for runs of runs
+						v := version{key: int64(n % 7), cursor: int64(n), v: "x"}
+						if err := w.Write(t.Context(), batch(t, tbl.schema, v.row()), []uint64{uint64(n)}); err != nil {
+							return nil, err
+						}
+					}
+					last := version{key: 1, cursor: 99, v: "y"}
+					return w.Close(t.Context(), batch(t, tbl.schema, last.row()), []uint64{99}, math.MaxInt64)
+				}()
+				over, files.left = files.failed == "", -1
+				switch {
+				case over && err != nil, err != nil && !errors.Is(err, errFlaky):
+					t.Fatalf("call %d, %s: %v", at, files.failed, err)
+				case err != nil:
+					if err := w.Abort(); err != nil {
+						t.Errorf("call %d, %s: Abort: %v", at, files.failed, err)
+					}
+					if left := dataFilesOnDisk(t, tbl); len(left) > 0 {
+						t.Errorf("call %d, %s: left %v", at, files.failed, left)
+					}
+				default:
+					commit(t, tbl, "", staged)
+					want := []string{version{key: 1, cursor: 99, v: "y"}.json()}
+					for key := range int64(7) {
+						if key != 1 {
+							n := key + 14
+							if n >= mergedRuns+2 {
+								n = key + 7
+							}
+							want = append(want, version{key: key, cursor: n, v: "x"}.json())
+						}
+					}
+					expectRows(t, tbl, want...)
+				}
+				if t.Failed() {
+					return
+				}
+			}
+		})
+	}
+}
