@@ -120,7 +120,7 @@ func (t *Table) bundles(set *liveSet, u Upkeep) ([]*bundle, error) {
 	var found []*bundle
 	taken := map[*liveFile]bool{}
 	for _, partition := range partitions(files) {
-		merged, err := merges(partition, t.opts.TargetFileBytes, u, t.alike)
+		merged, err := merges(partition, t.mergedBytes(), u, t.alike)
 		if err != nil {
 			return nil, err
 		}
@@ -141,6 +141,13 @@ func (t *Table) bundles(set *liveSet, u Upkeep) ([]*bundle, error) {
 		found = append(found, &bundle{files: []*liveFile{f}})
 	}
 	return found, nil
+}
+
+// mergedBytes is how large a merged file may get: the target size, or less in a
+// table of so many columns that it would have too many chunks, its row groups
+// being a fourth of their size in memory.
+func (t *Table) mergedBytes() int64 {
+	return min(t.opts.TargetFileBytes, int64(max(1, manyChunks/len(t.schema.FieldIDs())))*rewriteBatchBytes/4)
 }
 
 // partitions divides files by the partition they are of, keeping their order.

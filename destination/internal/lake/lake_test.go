@@ -67,7 +67,7 @@ func planOf(name string, columns ...iceberg.NestedField) *columnar.Plan {
 	}
 	return &columnar.Plan{
 		Stream: protocol.StreamID{Namespace: "ns", Name: name}, Namespace: "ns", Table: name,
-		Schema: iceberg.NewSchema(0, append(columns, airbyteColumns(1000)...)...),
+		Schema: iceberg.NewSchema(0, append(columns, airbyteColumns(max(1000, len(columns)+1))...)...),
 	}
 }
 

@@ -23,12 +23,18 @@ type parquetFile struct {
 	out   iceio.FileWriter
 	count *countingWriter
 	pq    *pqarrow.FileWriter
+
+	columns, chunks int // leaf columns; of those, how many were written in all row groups
 }
+
+// manyChunks are as many column chunks as a file may have: until it is complete,
+// a description of each, of about a kilobyte, is in memory.
+const manyChunks = 32 << 10
 
 // createParquet starts a file with a name of its own under the table's data.
 func (t *Table) createParquet(schema *arrow.Schema, e *encoding) (*parquetFile, error) {
 	name := uuid.Must(uuid.NewV7()).String() + ".parquet"
-	f := &parquetFile{path: t.locations.NewDataLocation(name), as: e, files: t.files}
+	f := &parquetFile{path: t.locations.NewDataLocation(name), as: e, files: t.files, columns: leaves(schema.Fields())}
 	var err error
 	if f.out, err = t.files.Create(f.path); err != nil {
 		return nil, fmt.Errorf("creating data file of table %s: %w", t, err)
@@ -45,7 +51,19 @@ func (f *parquetFile) write(rec arrow.RecordBatch) error {
 	if err := f.count.buffered(func() error { return f.pq.Write(rec) }); err != nil {
 		return fmt.Errorf("writing %s: %w", f.path, err)
 	}
+	f.chunks += f.columns
 	return nil
+}
+
+func leaves(fields []arrow.Field) (n int) {
+	for _, f := range fields {
+		if nested, ok := f.Type.(arrow.NestedType); ok {
+			n += leaves(nested.Fields())
+		} else {
+			n++
+		}
+	}
+	return n
 }
 
 // size is the number of bytes written so far.

@@ -156,7 +156,7 @@ func (w *Writer) group(rec arrow.RecordBatch, order []uint64) error {
 	if err := w.file.write(rec); err != nil {
 		return err
 	}
-	if w.file.size() >= w.t.opts.TargetFileBytes {
+	if w.file.size() >= w.t.opts.TargetFileBytes || w.file.chunks >= manyChunks {
 		return w.roll()
 	}
 	return nil

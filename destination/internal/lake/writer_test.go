@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/iceberg-go"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -129,4 +130,36 @@ func TestFewRowsKeepTheirOrderOfArrival(t *testing.T) {
 	commit(t, tbl, "", slices.Concat(staged)...)
 	expectRows(t, tbl, want.rows()...)
 	expectFiles(t, tbl, false)
+}
+
+// A file of thousands of columns is complete before what is to be remembered of its chunks takes much
+// memory, and is not merged into one that is too large for that.
+func TestFilesOfManyColumnsHaveFewRowGroups(t *testing.T) {
+	const columns = manyChunks / 4
+	var fields []iceberg.NestedField
+	for i := range columns {
+		fields = append(fields, optional(fmt.Sprint("c", i), aLong))
+	}
+	tbl := openTable(t, openCatalog(t, t.TempDir()), planOf("s", fields...), Options{})
+	tbl.few = 0
+	w := tbl.NewWriter()
+	for n := range 6 {
+		if err := w.Write(t.Context(), batch(t, tbl.schema, map[string]any{"c0": n}), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	staged, err := w.Close(t.Context(), nil, nil, math.MaxInt64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(staged.files); got != 2 {
+		t.Errorf("%d files", got)
+	}
+	if got := tbl.mergedBytes(); got > 4*rewriteBatchBytes {
+		t.Errorf("files are merged up to %d bytes", got)
+	}
+	usual := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), Options{})
+	if got := usual.mergedBytes(); got != usual.opts.TargetFileBytes {
+		t.Errorf("files of few columns are merged up to %d bytes", got)
+	}
 }
