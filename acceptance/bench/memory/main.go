@@ -43,6 +43,7 @@ var inputs = []input{
 	{name: "100 streams by turns", mode: "append_dedup", limit: least, records: 2_000_000, streams: 100, args: []string{"-kind", "sleep"}},
 	{name: "100 streams in sequence", mode: "append_dedup", limit: usual, records: 2_000_000, streams: 100, args: []string{"-kind", "sleep", "-turn", "20000"}},
 	{name: "100 streams in sequence", mode: "append_dedup", limit: least, records: 2_000_000, streams: 100, args: []string{"-kind", "sleep", "-turn", "20000"}},
+	{name: "1,000 streams by turns", mode: "append_dedup", limit: usual, records: 2_000_000, streams: 1000, args: []string{"-kind", "sleep"}},
 	{name: "one stream", mode: "append", limit: usual, records: 2_000_000, streams: 1, args: []string{"-kind", "sleep"}},
 	{name: "one stream", mode: "append_dedup", limit: usual, records: 2_000_000, streams: 1, args: []string{"-kind", "sleep", "-dup", "10"}},
 	{name: "one stream", mode: "append_dedup", limit: least, records: 2_000_000, streams: 1, args: []string{"-kind", "sleep", "-dup", "10"}},
