@@ -58,11 +58,13 @@ soak: engines
 	go test -run '^TestATableStaysSmallForYears$$' -count=1 -timeout 3h -v ./destination/internal/lake -syncs $(SOAK_SYNCS)
 	ACCEPTANCE_SYNCS=$(SOAK_SYNCS) go test -run '^TestASyncIsAsFastAfterYears$$' -count=1 -timeout 4h -tags acceptance -v ./acceptance
 
-# 200 processes killed at random points, and every call of the catalog and of the
-# file system failing in every way: about half an hour. Needs Python 3.11.
+# 200 processes killed at random points, every call of the catalog and of the
+# file system failing in every way, and eight processes that write one table at
+# once: three quarters of an hour. Needs Python 3.11 and PostgreSQL.
 crashes: engines
 	ACCEPTANCE_KILLS=200 go test -run 'Killed|Terminated|FullDisk|MayNotGrow' -count=1 -timeout 2h -tags acceptance -v ./acceptance
 	go test -run '^TestAnyCallMayFail$$' -count=1 -timeout 3h -v ./destination -faults 0
+	ACCEPTANCE_COMMITS=100 go test -run '^TestEightWritersOfOneTable$$' -count=1 -timeout 1h -tags acceptance -v ./acceptance
 
 # What a sync of the source costs; then rows per second and peak memory of the
 # destination beside DuckDB's COPY of the same file. Needs Python 3.11.
