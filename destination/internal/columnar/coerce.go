@@ -77,12 +77,18 @@ func (d *Decoder) coerce(c *column, i int) int {
 		}
 	}
 	if f != fits {
+		d.changed(c, f)
 		c.null()
-		if ch := (change{c, f}); !slices.Contains(d.changes, ch) {
-			d.changes = append(d.changes, ch) // one for all elements of a list
-		}
 	}
 	return end
+}
+
+// changed notes that the next row of a column could not be kept. The first of a
+// list's elements stands for all.
+func (d *Decoder) changed(c *column, f fit) {
+	if !slices.ContainsFunc(d.changes, func(ch change) bool { return ch.column == c && ch.reason == f }) {
+		d.changes = append(d.changes, change{c, c.rows, f})
+	}
 }
 
 // sourceChanges keeps the changes that the source itself reports, with the

@@ -26,12 +26,11 @@ type column struct {
 	object  *object // of a struct: its members by name
 	fields  []*column
 	element *column // of a list, with rows of its own
-	parent  *column
-	path    string // names of the properties, joined by dots
+	path    string  // names of the properties, joined by dots
 }
 
 func newColumn(f *field, parent *column) *column {
-	c := &column{kind: f.kind, parent: parent, path: f.name}
+	c := &column{kind: f.kind, path: f.name}
 	if parent != nil && parent.path != "" {
 		c.path = parent.path
 		if f.name != "" {

@@ -105,7 +105,9 @@ func TestChangesNameTheirFieldAndFollowTheSources(t *testing.T) {
 		line(`{"Foo.Bar":"x","o":{"N":1e40},"l":[{"a":"x"},{"a":1},{"a":"y"}]}`, source) +
 		line(`{"Foo.Bar":"x"}`, `{"changes":null}`) +
 		`{"type":"RECORD","record":{"meta":` + source + `,"data":{"Foo.Bar":"x"},"emitted_at":1,"stream":"s"}}` + "\n" +
-		line(`{"Foo.Bar":"x","o":{"N":1e40},"Foo.Bar":1,"o":{"N":2}}`, `null`)
+		line(`{"Foo.Bar":"x","o":{"N":1e40},"Foo.Bar":1,"o":{"N":2}}`, `null`) +
+		line(`{"l":[{"a":1},{"a":"y","a":2}]}`, `null`) +
+		line(`{"l":[{"a":"x"},{"a":"y","a":2}]}`, `null`)
 	var d Decoder
 	if err := d.Decode([]byte(lines), 1, 0, to(b)); err != nil {
 		t.Fatal(err)
@@ -116,7 +118,7 @@ func TestChangesNameTheirFieldAndFollowTheSources(t *testing.T) {
 		got = append(got, changesOf(t, b, row))
 	}
 	const f, w, l = "f:TRUNCATED:SOURCE_FIELD_SIZE_LIMITATION", ":NULLED:DESTINATION_SERIALIZATION_ERROR", ":NULLED:DESTINATION_FIELD_SIZE_LIMITATION"
-	want := []string{"", f, f + " Foo.Bar" + w + " o.N" + l + " l.a" + w, "Foo.Bar" + w, f + " Foo.Bar" + w, ""}
+	want := []string{"", f, f + " Foo.Bar" + w + " o.N" + l + " l.a" + w, "Foo.Bar" + w, f + " Foo.Bar" + w, "", "", "l.a" + w}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -8,6 +8,7 @@ import (
 // A change is a value of the current record that could not be kept.
 type change struct {
 	column *column
+	row    int // of the column
 	reason fit
 }
 
@@ -151,12 +152,5 @@ func (d *Decoder) reach(c *column, row int) {
 		return
 	}
 	c.truncate(row)
-	d.changes = slices.DeleteFunc(d.changes, func(ch change) bool {
-		for at := ch.column; at != nil; at = at.parent {
-			if at == c {
-				return true
-			}
-		}
-		return false
-	})
+	d.changes = slices.DeleteFunc(d.changes, func(ch change) bool { return ch.row >= ch.column.rows })
 }
