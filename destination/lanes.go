@@ -26,6 +26,7 @@ type lane struct {
 	status    protocol.StreamStatus // the terminal one, if it came
 	lastState int64                 // the segment that the last state ended; 0: none came
 	committed int64                 // the last segment whose rows are committed
+	waiting   int64                 // rows that the last cut found waiting
 }
 
 // replaces tells whether the stream's rows take the place of what the table

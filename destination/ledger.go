@@ -26,6 +26,7 @@ type ledger struct {
 	atState   bool               // the last message was a state
 	pending   []stateMark        // states not committed, in order
 	rows      int64              // received and not committed, all streams
+	waiting   int64              // of these, those that the last cut found waiting
 	bytes     int64
 	since     time.Time // when the first of them came; zero: there is none
 }
@@ -104,16 +105,19 @@ func (g *ledger) state(s protocol.State) error {
 			"The input mixes %s and %s states. A source must keep to one kind in a sync.", g.scope, s.Type)}
 	}
 	mark := stateMark{state: s, segment: g.segment}
+	covered := g.lanes.all
 	if s.Type == protocol.StreamState {
 		l, ok := g.lanes.byID[s.Stream]
 		if !ok {
 			return unknownStream(s.Stream, "STATE")
 		}
 		mark.lane = l
-		l.lastState = g.segment
-	} else {
-		for _, l := range g.lanes.all {
-			l.lastState = g.segment
+		covered = []*lane{l}
+	}
+	for _, l := range covered {
+		if l.lastState = g.segment; l.waiting > 0 && !g.waits(l) {
+			g.waiting -= l.waiting
+			l.waiting = 0
 		}
 	}
 	g.pending = append(g.pending, mark)
@@ -158,30 +162,38 @@ func unknownStream(id protocol.StreamID, what string) error {
 		"The input holds a %s of stream %s, which is not in the catalog. Give the destination the catalog the source was given.", what, id)}
 }
 
-// due tells whether the next state should be committed.
+// due tells whether the next state should be committed. Rows that wait do not
+// count: each state of another stream would be a commit of its own.
 func (g *ledger) due(c Commit) bool {
-	return g.rows >= c.MaxRows || g.bytes >= c.MaxMebibytes<<20 || !g.since.IsZero() && g.now().Sub(g.since) >= c.maxAge()
+	return g.rows-g.waiting >= c.MaxRows || g.bytes >= c.MaxMebibytes<<20 || !g.since.IsZero() && g.now().Sub(g.since) >= c.maxAge()
 }
 
 // cut takes out of the ledger, as a commit, every stream that stands at one of
 // its states now. All runs of records must have been decoded.
-//
-// Streams that replace their table stay, as nothing of them may become visible
-// before their end; and where a state covers such a stream together with
-// others, all of them stay.
 func (g *ledger) cut() *commit {
 	c := &commit{}
 	for _, l := range g.lanes.all {
-		switch {
-		case l.replaces(), g.scope != protocol.StreamState && g.replacesAny():
-		case l.lastState <= l.committed:
-		case l.rows.between(l.lastState, g.segment) > 0:
-		default:
+		if !g.waits(l) && l.rows.between(l.lastState, g.segment) == 0 {
 			c.lanes = append(c.lanes, g.take(l, l.lastState))
 		}
 	}
 	g.settle(c)
+	g.waiting = 0
+	for _, l := range g.lanes.all {
+		if l.waiting = 0; g.waits(l) {
+			l.waiting = l.rows.between(l.committed, g.segment)
+		}
+		g.waiting += l.waiting
+	}
 	return c
+}
+
+// waits tells whether a stream can be part of no cut before one more state came,
+// or before the end. Streams that replace their table stay, as nothing of them
+// may become visible before their end; and where a state covers such a stream
+// together with others, all of them stay.
+func (g *ledger) waits(l *lane) bool {
+	return l.lastState <= l.committed || l.replaces() || g.scope != protocol.StreamState && g.replacesAny()
 }
 
 // finish takes out what is left at the end of the input, as far as completion

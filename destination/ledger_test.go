@@ -315,6 +315,12 @@ func TestCutCountsFromTheLastCommit(t *testing.T) {
 
 func TestCommitIsDue(t *testing.T) {
 	limits := Commit{MaxRows: 10, MaxMebibytes: 1, MaxSeconds: 60}
+	overwriting := func(play func(t *testing.T, s script)) func(t *testing.T, s script) {
+		return func(t *testing.T, s script) {
+			s.lanes.all[1].stream.DestinationSyncMode = protocol.Overwrite // b
+			play(t, s)
+		}
+	}
 	for _, tt := range []struct {
 		name string
 		play func(t *testing.T, s script)
@@ -329,7 +335,24 @@ func TestCommitIsDue(t *testing.T) {
 			s.now = func() time.Time { return time.Now().Add(time.Hour) }
 		}, true},
 		{"counts anew after a commit", func(t *testing.T, s script) { s.play(t, "a9", "a9", "A"); s.cut() }, false},
-		{"counts on what a commit left", func(t *testing.T, s script) { s.play(t, "b9", "b5", "a1", "A"); s.cut() }, true},
+		{"counts on what a commit left", func(t *testing.T, s script) { s.play(t, "b1", "B", "b9", "b5", "a1", "A"); s.cut() }, true},
+		{"not for rows that wait for a state of their stream", func(t *testing.T, s script) { s.play(t, "b9", "b5", "a1", "A"); s.cut(); s.play(t, "a9", "A") }, false},
+		{"when that state comes", func(t *testing.T, s script) { s.play(t, "b9", "b5", "a1", "A"); s.cut(); s.play(t, "B") }, true},
+		{"not for rows that wait for their stream's end", overwriting(func(t *testing.T, s script) {
+			s.play(t, "b9", "b5", "a1", "A")
+			s.cut()
+			s.play(t, "a9", "B")
+		}), false},
+		{"after the rows beside those", overwriting(func(t *testing.T, s script) {
+			s.play(t, "b9", "b5", "a1", "A")
+			s.cut()
+			s.play(t, "a9", "A", "a1", "A")
+		}), true},
+		{"not for rows that wait for another stream's end", overwriting(func(t *testing.T, s script) {
+			s.play(t, "b1", "a9", "a5", "G")
+			s.cut()
+			s.play(t, "a9", "G")
+		}), false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newScript(nil)
