@@ -112,17 +112,19 @@ func (c *connection) keepConfig(read *protocoltest.Run) {
 func (c *connection) pipe(at *cut) synced {
 	c.t.Helper()
 	state, _ := c.lake.state(c.catalog)
-	return c.pipeFrom(state, at)
+	read := []string{"read", "--config", c.member.config, "--catalog", c.catalog, "--state", state}
+	write := []string{"write", "--config", c.lake.config, "--catalog", c.catalog}
+	s := piped(c.t, c.launch.command(c.t.Context(), source, read...), c.launch.command(c.t.Context(), destination, write...), at)
+	s.read.Args, s.write.Args = read, write
+	s.read.Check(c.t)
+	s.write.Check(c.t)
+	return s
 }
 
-func (c *connection) pipeFrom(state string, at *cut) synced {
-	t := c.t
+// piped runs two programs, the output of one being the input of the other.
+func piped(t testing.TB, reader, writer *exec.Cmd, at *cut) synced {
 	t.Helper()
-	s := synced{
-		read:  &protocoltest.Run{Args: []string{"read", "--config", c.member.config, "--catalog", c.catalog, "--state", state}},
-		write: &protocoltest.Run{Args: []string{"write", "--config", c.lake.config, "--catalog", c.catalog}},
-	}
-	reader, writer := c.launch.command(t.Context(), source, s.read.Args...), c.launch.command(t.Context(), destination, s.write.Args...)
+	s := synced{read: &protocoltest.Run{}, write: &protocoltest.Run{}}
 	var readErr, written, writeErr bytes.Buffer
 	reader.Stderr, writer.Stdout, writer.Stderr = &readErr, &written, &writeErr
 	from, err := reader.StdoutPipe()
@@ -146,8 +148,6 @@ func (c *connection) pipeFrom(state string, at *cut) synced {
 	if s.killed != "" { // its end may have been lost on the way, or have found no reader
 		s.read.Code = -1
 	}
-	s.read.Check(t)
-	s.write.Check(t)
 	return s
 }
 
