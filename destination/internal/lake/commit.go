@@ -96,12 +96,8 @@ func (a *attempts) run(ctx context.Context, stage func(context.Context, *table.T
 		if err != nil {
 			return a.giveUp(ctx, fmt.Errorf("loading table %s: %w", t, err))
 		}
-		if base.Metadata().TableUUID() != t.uuid {
-			// The files carry the field ids of the table that was opened.
-			return a.giveUp(ctx, &protocol.Error{
-				Kind: protocol.TransientError, Stream: &t.plan.Stream,
-				Message: fmt.Sprintf("Table %s was dropped and made anew by another program during this sync. Start the sync again.", t),
-			})
+		if err := t.mustBeTheSame(base, a.files); err != nil {
+			return a.giveUp(ctx, err)
 		}
 		if a.doubt != nil && a.landed(base) {
 			return nil
@@ -146,31 +142,6 @@ func (a *attempts) run(ctx context.Context, stage func(context.Context, *table.T
 	return a.giveUp(ctx, t.refused(a.refusal))
 }
 
-// mustBeThere guards against files that another process has taken for orphans,
-// as it may when they are older than a day. A snapshot that names a file that is
-// gone could not be read.
-func (t *Table) mustBeThere(files []*stagedFile) error {
-	if time.Since(t.since) < orphanAge {
-		return nil
-	}
-	for _, f := range files {
-		opened, err := t.files.Open(f.data.FilePath())
-		if errors.Is(err, fs.ErrNotExist) {
-			return &protocol.Error{
-				Kind: protocol.TransientError, Stream: &t.plan.Stream, Err: err,
-				Message: fmt.Sprintf("A file of table %s that this sync wrote more than a day ago and had not committed was removed as an orphan. Start the sync again, and let no upkeep of the table run beside it.", t),
-			}
-		}
-		if err != nil {
-			return fmt.Errorf("looking for a staged file: %w", err)
-		}
-		if err := opened.Close(); err != nil {
-			return fmt.Errorf("looking for a staged file: %w", err)
-		}
-	}
-	return nil
-}
-
 // refused is the error of a commit that was refused until there was no more
 // time. why is the last refusal, if it is known.
 func (t *Table) refused(why error) error {
@@ -195,7 +166,10 @@ func (a *attempts) prepare(ctx context.Context, base *table.Table, c *change) ([
 	meta := base.Metadata()
 	branch, stateKey := a.t.target()
 	tip := a.t.tip(base)
-	reqs := []table.Requirement{table.AssertTableUUID(meta.TableUUID()), table.AssertRefSnapshotID(branch, idOf(tip))}
+	reqs := []table.Requirement{
+		table.AssertTableUUID(meta.TableUUID()), table.AssertRefSnapshotID(branch, idOf(tip)),
+		table.AssertCurrentSchemaID(meta.CurrentSchema().ID),
+	}
 	// A branch is there from its first state on: it is what says that there is
 	// a refresh to continue.
 	c.forced = c.forced || tip == nil && branch != table.MainBranch

@@ -6,10 +6,12 @@ import (
 	"io/fs"
 	"syscall"
 
+	"github.com/apache/iceberg-go/catalog"
+
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// explain finds the remedy for an error of the storage; an error that carries
+// explain finds the remedy for an error of the storage or the catalog; an error that carries
 // one already, or for which there is none, is returned as it is.
 func (t *Table) explain(err error) error {
 	var told *protocol.Error
@@ -20,6 +22,8 @@ func (t *Table) explain(err error) error {
 		return &protocol.Error{Kind: kind, Stream: &t.plan.Stream, Message: fmt.Sprintf(format, args...), Err: err}
 	}
 	switch {
+	case errors.Is(err, catalog.ErrNoSuchTable):
+		return tell(protocol.TransientError, "Table %s was dropped or renamed by another program during this sync. Start the sync again.", t)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return tell(protocol.TransientError, "There is no space left for table %s. Free some, then start again.", t)
 	case errors.Is(err, syscall.EFBIG):

@@ -193,3 +193,58 @@ func TestATableMadeAnewTakesNoRowsOfTheOldOne(t *testing.T) {
 	}
 	expectRows(t, other)
 }
+
+func TestATableThatIsGoneIsNamed(t *testing.T) {
+	cat := openCatalog(t, t.TempDir())
+	tbl := openTable(t, cat, plain("s"), Options{})
+	staged := stage(t, tbl, 0, map[string]any{"id": 1, "v": "x"})
+	if err := cat.DropTable(t.Context(), tbl.id); err != nil {
+		t.Fatal(err)
+	}
+	err := tbl.Commit(t.Context(), []*Staged{staged}, nil)
+	var told *protocol.Error
+	if !errors.As(err, &told) || told.Kind != protocol.TransientError || !strings.Contains(told.Message, "was dropped or renamed") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// Of a column that another program drops the rows of this sync would hold
+// nothing that a reader sees, and their states would be acknowledged. What it
+// adds or renames is no matter.
+func TestColumnsThatAreDroppedMeanwhileTakeNoRows(t *testing.T) {
+	element := structOf(100, optional("a", aLong), optional("b", aString))
+	plan := planOf("s", optional("id", aLong), optional("v", aString), optional("l", listOf(110, element)))
+	for _, tt := range []struct {
+		name   string
+		change func(*table.UpdateSchema)
+		want   string // in the error
+	}{
+		{"a column", func(u *table.UpdateSchema) { u.DeleteColumn([]string{"v"}) }, "Column v of table"},
+		{"in an object", func(u *table.UpdateSchema) { u.DeleteColumn([]string{"l", "element", "a"}) }, "Column l.a of table"},
+		{"one that the stream does not have", func(u *table.UpdateSchema) { u.DeleteColumn([]string{"left"}) }, ""},
+		{"a name", func(u *table.UpdateSchema) { u.RenameColumn([]string{"v"}, "w") }, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cat := openCatalog(t, t.TempDir())
+			openTable(t, cat, planOf("s", optional("left", aString)), Options{})
+			tbl := openTable(t, cat, plan, Options{})
+			staged := stage(t, tbl, 0, map[string]any{"id": 1, "v": "x"})
+			tx := load(t, tbl).NewTransaction()
+			update := tx.UpdateSchema(true, true)
+			tt.change(update)
+			if err := update.Commit(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := tx.Commit(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			err := tbl.Commit(t.Context(), []*Staged{staged}, nil)
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("error %v", err)
+			}
+			if landed := load(t, tbl).CurrentSnapshot() != nil; landed != (tt.want == "") {
+				t.Errorf("landed = %t", landed)
+			}
+		})
+	}
+}

@@ -1,0 +1,66 @@
+package lake
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// mustBeTheSame guards against commits to another table of the same name, and to
+// one that has lost columns: staged files carry field ids, and of an id that the
+// table does not have readers see nothing.
+func (t *Table) mustBeTheSame(base *table.Table, files []*stagedFile) error {
+	refuse := func(format string, args ...any) error {
+		return &protocol.Error{Kind: protocol.TransientError, Stream: &t.plan.Stream, Message: fmt.Sprintf(format, args...)}
+	}
+	if base.Metadata().TableUUID() != t.uuid {
+		return refuse("Table %s was dropped and made anew by another program during this sync. Start the sync again.", t)
+	}
+	if len(files) == 0 || base.Schema().ID == t.schema.ID {
+		return nil
+	}
+	names, err := iceberg.IndexByName(t.plan.Schema)
+	if err != nil {
+		return fmt.Errorf("looking for the columns of table %s: %w", t, err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		f, _ := t.schema.FindFieldByName(name)
+		if _, there := base.Schema().FindFieldByID(f.ID); !there {
+			return refuse("Column %s of table %s was dropped by another program during this sync. Start the sync again, with a catalog that does not have it if it shall be gone.", name, t)
+		}
+	}
+	return nil
+}
+
+// mustBeThere guards against files that another process has taken for orphans,
+// as it may when they are older than a day. A snapshot that names a file that is
+// gone could not be read.
+func (t *Table) mustBeThere(files []*stagedFile) error {
+	if time.Since(t.since) < orphanAge {
+		return nil
+	}
+	for _, f := range files {
+		opened, err := t.files.Open(f.data.FilePath())
+		if errors.Is(err, fs.ErrNotExist) {
+			return &protocol.Error{
+				Kind: protocol.TransientError, Stream: &t.plan.Stream, Err: err,
+				Message: fmt.Sprintf("A file of table %s that this sync wrote more than a day ago and had not committed was removed as an orphan. Start the sync again, and let no upkeep of the table run beside it.", t),
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("looking for a staged file: %w", err)
+		}
+		if err := opened.Close(); err != nil {
+			return fmt.Errorf("looking for a staged file: %w", err)
+		}
+	}
+	return nil
+}
