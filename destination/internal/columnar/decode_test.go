@@ -171,7 +171,7 @@ func TestEnvelopesInAnyOrder(t *testing.T) {
 		`{"type":"RECORD","record":{"stream":"s","data":{"v":101},"namespace":"n","emitted_at":1.7e12}}`,
 		`{"type":"RECORD","record":{"stream":"s","data":{"v":102},"namespace":"n","emitted_at":1700000000}}`,
 		`{"type":"RECORD","record":{"stream":"s","data":{"v":2},"emitted_at":1700000000.25}}`,
-		`{"record":{"stream":"\u0073","data":{"v":3},"emitted_at":null,"other":{"v":[1,{}]}},"extra":[],"type":"RECORD"}`,
+		`{"record":{"stream":"\u0073","data":{"v":3},"emitted_at":null,"other":{"v":[1,{}]}},"extra":[],"type":"\u0052ECORD"}`,
 		" {\t\"type\" : \"RECORD\" , \"record\" : { \"stream\" : \"s\" , \"emitted_at\" : 0 , \"data\" : { \"v\" : 4 } } } \r",
 		`{"type":"LOG","type":"RECORD","record":{"stream":"x","stream":"s","data":{"v":9},"data":{"v":5},"emitted_at":-1}}`,
 		`{"type":"RECORD","record":{"stream":"s","data":{"v":9}},"record":{"stream":"s","data":{"v":6},"emitted_at":1e300}}`,

@@ -44,9 +44,13 @@ func (d *Decoder) decodeLine(i int, order uint64) int {
 		i = space(b, i)
 		switch m.part {
 		case typePart:
-			start := i
-			i = skip(b, i)
-			e.isRecord = i >= 0 && string(b[start:i]) == `"RECORD"`
+			if e.isRecord = false; b[i] != '"' {
+				i = skip(b, i)
+				break
+			}
+			var text []byte
+			text, i = d.string(i, &d.scratch)
+			e.isRecord = string(text) == "RECORD"
 		case recordPart:
 			i = d.recordObject(i, &e)
 		default:
