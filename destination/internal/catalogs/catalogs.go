@@ -105,12 +105,19 @@ func (c Config) validate(warehouse string) (*url.URL, error) {
 		return nil, configError(nil, `The configuration's "catalog.type" is %q. The catalogs there are: %s.`,
 			c.Type, strings.Join(slices.Sorted(maps.Keys(kinds)), ", "))
 	}
+	// The type has a default, so without it another catalog would be opened.
+	if c.Type == "sqlite" && c.URI != "" {
+		return nil, configError(nil, `The configuration has a "catalog.uri", and its "catalog.type" is "sqlite", as it is when left away. Write "postgres" there, or leave the URI away.`)
+	}
+	if c.Type == "postgres" && c.Path != "" {
+		return nil, configError(nil, `The configuration has a "catalog.path", and its "catalog.type" is "postgres". Write "sqlite" there, or leave the path away.`)
+	}
 	if c.Path != "" && !filepath.IsAbs(c.Path) {
-		return nil, configError(nil, `The configuration's "catalog.path" is %q. It must be an absolute path.`, c.Path)
+		return nil, configError(nil, `The configuration's "catalog.path" is %q. It must be an absolute path.`, withoutPassword(c.Path))
 	}
 	u, err := url.Parse(warehouse)
 	if err != nil || u.Scheme != "file" || u.Host != "" || u.RawQuery != "" || u.Fragment != "" || !filepath.IsAbs(u.Path) || filepath.Clean(u.Path) == "/" {
-		return nil, configError(err, `The configuration's "warehouse" is %q. It must be file:/// and the absolute path of a directory, as in "file:///local/lake".`, warehouse)
+		return nil, configError(err, `The configuration's "warehouse" is %q. It must be file:/// and the absolute path of a directory, as in "file:///local/lake".`, withoutPassword(warehouse))
 	}
 	// The library writes the locations of files as URLs, and other engines
 	// take the path in them as it stands.
@@ -118,6 +125,15 @@ func (c Config) validate(warehouse string) (*url.URL, error) {
 		return nil, configError(nil, `The configuration's "warehouse" is %q. Not every engine would find files there: leave blanks, %% and letters other than a to z out of the path.`, warehouse)
 	}
 	return u, nil
+}
+
+// withoutPassword hides the one in a URL that was given where it does not
+// belong, and is not known to be secret there.
+func withoutPassword(text string) string {
+	if u, err := url.Parse(text); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return text
 }
 
 // Catalog is an open catalog. Tables loaded from it commit through it.

@@ -108,6 +108,10 @@ func TestWhatCannotBeOpenedNamesTheRemedy(t *testing.T) {
 		"no kind":             {Config{}, "file://" + dir, `"catalog.type" is ""`},
 		"relative path":       {Config{Type: "sqlite", Path: "x.db"}, "file://" + dir, `"catalog.path" is "x.db". It must be an absolute path.`},
 		"other storage":       {Config{Type: "sqlite"}, "s3://bucket/lake", `"warehouse" is "s3://bucket/lake". It must be file:/// and the absolute path of a directory`},
+		"URI for a path":      {Config{Type: "sqlite", Path: "postgres://u:secret@h/db"}, "file://" + dir, `"catalog.path" is "postgres://u:xxxxx@h/db". It must be an absolute path.`},
+		"key in a warehouse":  {Config{Type: "sqlite"}, "s3://key:secret@bucket/lake", `"warehouse" is "s3://key:xxxxx@bucket/lake".`},
+		"URI without a type":  {Config{Type: "sqlite", URI: "postgres://u:secret@h/db"}, "file://" + dir, `has a "catalog.uri", and its "catalog.type" is "sqlite"`},
+		"path for PostgreSQL": {Config{Type: "postgres", Path: "/x.db"}, "file://" + dir, `has a "catalog.path", and its "catalog.type" is "postgres"`},
 		"relative warehouse":  {Config{Type: "sqlite"}, "lake", "It must be file:/// and the absolute path of a directory"},
 		"root":                {Config{Type: "sqlite"}, "file:///", "It must be file:/// and the absolute path of a directory"},
 		"warehouse is a file": {Config{Type: "sqlite"}, "file://" + file, "not a directory. Make the one above it writable"},
@@ -118,7 +122,7 @@ func TestWhatCannotBeOpenedNamesTheRemedy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := Open(t.Context(), tc.cfg, tc.warehouse)
 			var told *protocol.Error
-			if !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, tc.want) {
+			if !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, tc.want) || strings.Contains(err.Error(), "secret") {
 				t.Errorf("error %v", err)
 			}
 		})
