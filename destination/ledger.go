@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -42,43 +41,6 @@ type stateMark struct {
 func (m stateMark) covers(l *lane) bool { return m.lane == nil || m.lane == l }
 
 func newLedger(ls lanes) *ledger { return &ledger{lanes: ls, now: time.Now, segment: 1} }
-
-// laneRows counts the rows of a stream that are not committed, by segment.
-type laneRows struct {
-	mu        sync.Mutex
-	bySegment map[int64]int64
-}
-
-func (r *laneRows) add(segment, rows int64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.bySegment == nil {
-		r.bySegment = map[int64]int64{}
-	}
-	r.bySegment[segment] += rows
-}
-
-// between sums the rows of segments after (exclusive) to upTo (inclusive).
-func (r *laneRows) between(after, upTo int64) (rows int64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for segment, n := range r.bySegment {
-		if segment > after && segment <= upTo {
-			rows += n
-		}
-	}
-	return rows
-}
-
-func (r *laneRows) forget(upTo int64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for segment := range r.bySegment {
-		if segment <= upTo {
-			delete(r.bySegment, segment)
-		}
-	}
-}
 
 // records notes a run of records and returns the segment it belongs to.
 func (g *ledger) records(r *protocol.Records) int64 {

@@ -302,6 +302,42 @@ func TestFinishCommitsWhatIsProven(t *testing.T) {
 	}
 }
 
+// A commit's time must not grow with the square of its states.
+func TestCutCountsTheRowsOfVeryManyStates(t *testing.T) {
+	const states = 100_000
+	s := newScript(nil)
+	for range states {
+		s.play(t, "a1", "A")
+	}
+	c := s.cut()
+	if len(c.echoes) != states || c.lanes[0].rows != states {
+		t.Fatalf("%d echoes, %d rows", len(c.echoes), c.lanes[0].rows)
+	}
+	for i, e := range c.echoes {
+		if e.written != 1 {
+			t.Fatalf("echo %d: %d rows", i, e.written)
+		}
+	}
+}
+
+func TestRowsAreCountedInAnyOrder(t *testing.T) {
+	var r laneRows
+	for _, segment := range []int64{3, 1, 7, 3, 2} {
+		r.add(segment, segment)
+	}
+	for _, tt := range []struct{ after, upTo, want int64 }{
+		{0, 9, 16}, {0, 0, 0}, {0, 1, 1}, {1, 3, 8}, {3, 6, 0}, {3, 7, 7}, {7, 9, 0},
+	} {
+		if got := r.between(tt.after, tt.upTo); got != tt.want {
+			t.Errorf("%d rows after %d to %d, want %d", got, tt.after, tt.upTo, tt.want)
+		}
+	}
+	r.forget(2)
+	if got := r.between(0, 9); got != 13 {
+		t.Errorf("%d rows are left", got)
+	}
+}
+
 func TestCutCountsFromTheLastCommit(t *testing.T) {
 	s := newScript(nil)
 	s.play(t, "a3", "A")
