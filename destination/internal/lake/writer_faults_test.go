@@ -3,6 +3,7 @@ package lake
 import (
 	"errors"
 	"math"
+	"sync"
 	"testing"
 
 	iceio "github.com/apache/iceberg-go/io"
@@ -11,13 +12,16 @@ import (
 // flakyFiles fails one call, once.
 type flakyFiles struct {
 	iceio.LocalFS
-	left   int    // calls until then
-	failed string // the call that failed
+	mu     sync.Mutex // files are closed in goroutines of their own
+	left   int        // calls until then
+	failed string     // the call that failed
 }
 
 var errFlaky = errors.New("flaky")
 
 func (f *flakyFiles) call(name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.left--
 	if f.left == -1 {
 		f.failed = name
@@ -80,20 +84,26 @@ func (r flakyReader) Read(p []byte) (int, error) {
 // Whichever call fails while rows are put aside, sorted and written: either all rows come out as they should,
 // or the writer says so and leaves nothing behind.
 func TestWritingMayFailAtAnyCall(t *testing.T) {
-	for name, o := range map[string]Options{
-		"as they come":           {},
-		"partitioned and sorted": {PartitionBy: by(t, "bucket(2, id)"), SortBy: sortedBy(t, "v desc")},
+	for name, tc := range map[string]struct {
+		o    Options
+		rows int64 // that are put aside
+		step int   // from one call that fails to the next
+	}{
+		"as they come": {o: Options{}, rows: 3, step: 1},
+		"partitioned and sorted, from runs of runs": {
+			o: Options{PartitionBy: by(t, "bucket(2, id)"), SortBy: sortedBy(t, "v desc")}, rows: mergedRuns + 2, step: 4, // of a run there are three
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), o)
-			for at, over := 0, false; !over; at++ {
+			tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), tc.o)
+			for at, over := 0, false; !over; at += tc.step {
 				files := &flakyFiles{left: at}
 				tbl.files = files
 				w := tbl.NewWriter()
 				staged, err := func() (*Staged, error) {
-					for n := range mergedRuns + 2 { // enough for runs of runs
-						v := version{key: int64(n % 7), cursor: int64(n), v: "x"}
+					for n := range tc.rows {
+						v := version{key: n % 7, cursor: n, v: "x"}
 						if err := w.Write(t.Context(), batch(t, tbl.schema, v.row()), []uint64{uint64(n)}); err != nil {
 							return nil, err
 						}
@@ -114,15 +124,14 @@ func TestWritingMayFailAtAnyCall(t *testing.T) {
 					}
 				default:
 					commit(t, tbl, "", staged)
-					want := []string{version{key: 1, cursor: 99, v: "y"}.json()}
-					for key := range int64(7) {
-						if key != 1 {
-							n := key + 14
-							if n >= mergedRuns+2 {
-								n = key + 7
-							}
-							want = append(want, version{key: key, cursor: n, v: "x"}.json())
-						}
+					last := map[int64]version{}
+					for n := range tc.rows {
+						last[n%7] = version{key: n % 7, cursor: n, v: "x"}
+					}
+					last[1] = version{key: 1, cursor: 99, v: "y"}
+					var want []string
+					for _, v := range last {
+						want = append(want, v.json())
 					}
 					expectRows(t, tbl, want...)
 				}
