@@ -20,6 +20,7 @@ import (
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/catalog"
+	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
 	"github.com/invopop/jsonschema"
 
@@ -191,7 +192,10 @@ func (c *Catalog) CommitTable(ctx context.Context, id table.Identifier, reqs []t
 		return nil, "", err
 	}
 	if before := c.known.get(id); before != nil {
-		c.known.put(table.New(id, meta, location, before.FS, c))
+		// Landed is landed: what cannot be known is loaded when it is needed.
+		if now, err := c.bind(ctx, before, meta, location); err == nil {
+			c.known.put(now)
+		}
 	}
 	return meta, location, nil
 }
@@ -236,7 +240,19 @@ func (c *Catalog) table(ctx context.Context, ask func(context.Context) (*table.T
 	if err != nil {
 		return nil, err
 	}
-	return table.New(t.Identifier(), t.Metadata(), t.MetadataLocation(), t.FS, c), nil
+	return c.bind(ctx, t, t.Metadata(), t.MetadataLocation())
+}
+
+// bind makes a table that commits through c, with the files of another. It does
+// not keep the other, as a table made with its FS method would: of each of a
+// run's commits the metadata would stay in memory.
+func (c *Catalog) bind(ctx context.Context, of *table.Table, meta table.Metadata, location string) (*table.Table, error) {
+	files, err := of.FS(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reaching the files of table %s: %w", strings.Join(of.Identifier(), "."), err)
+	}
+	fs := func(context.Context) (iceio.IO, error) { return files, nil }
+	return table.New(of.Identifier(), meta, location, fs, c), nil
 }
 
 // CreateNamespace makes a namespace.

@@ -7,9 +7,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/catalog"
@@ -352,6 +354,40 @@ func loadsWhatOthersCommitted(t *testing.T, cfg Config) {
 	if load(one).Metadata().TableUUID() == before {
 		t.Error("a table that was made anew was taken for the old one")
 	}
+}
+
+// A run of thousands of commits keeps the metadata of the last one, not of all.
+func TestWhatIsKnownOfATableIsItsLastMetadata(t *testing.T) {
+	cat := openWith(t, sqliteFile, "file://"+t.TempDir())
+	id := table.Identifier{"ns", "t"}
+	if err := cat.CreateNamespace(t.Context(), id[:1], nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cat.CreateTable(t.Context(), id, schema); err != nil {
+		t.Fatal(err)
+	}
+	freed := make(chan struct{})
+	func() {
+		loaded, err := cat.LoadTable(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		runtime.SetFinalizer(loaded.Metadata(), func(table.Metadata) { close(freed) })
+	}()
+	for n := range 3 {
+		if _, _, err := cat.CommitTable(t.Context(), id, nil, []table.Update{table.NewSetPropertiesUpdate(iceberg.Properties{"n": fmt.Sprint(n)})}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 100 {
+		runtime.GC()
+		select {
+		case <-freed:
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	t.Error("the metadata before three commits is still in memory")
 }
 
 // Opening, making namespaces and making tables all at once, as several
