@@ -242,10 +242,11 @@ func (w *worker) flush(ctx context.Context, in *intake) error {
 // empty forgets the rows of an intake's batch. A stream that has much of the
 // memory keeps it for its next rows; of any other it is given back.
 func (w *worker) empty(in *intake) {
-	if in.taken == 0 {
+	rows := in.batch.Rows()
+	if rows == 0 && in.taken == 0 {
 		return
 	}
-	if in.batch.Rows() > 0 && in.taken > w.taken/3 && !w.crowded() {
+	if rows > 0 && in.taken > w.taken/3 && !w.crowded() {
 		in.batch.Reset()
 		w.count(in, 0, in.batch.Capacity())
 		return
