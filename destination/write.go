@@ -184,7 +184,7 @@ func (w *writer) follow(ctx, working context.Context, in *protocol.Input, jobs c
 			if err := w.cutIfDue(working); err != nil {
 				return err
 			}
-		case <-quiet.C:
+		case <-quiet.C: // the last state may have made a commit due
 			if err := w.cutIfDue(working); err != nil {
 				return err
 			}
@@ -209,35 +209,6 @@ func (w *writer) follow(ctx, working context.Context, in *protocol.Input, jobs c
 			}
 		}
 	}
-}
-
-type pumped struct {
-	protocol.Item
-	err error
-}
-
-// pump reads the input in a goroutine of its own: a read of standard input
-// cannot be interrupted, and an interrupted run must not wait for one.
-func pump(ctx context.Context, in *protocol.Input) <-chan pumped {
-	items := make(chan pumped)
-	go func() {
-		defer close(items)
-		for {
-			item, err := in.Next()
-			if errors.Is(err, io.EOF) {
-				return
-			}
-			select {
-			case items <- pumped{item, err}:
-			case <-ctx.Done():
-				return
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
-	return items
 }
 
 // take does what one step of the input asks for.
