@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -102,19 +100,19 @@ const tablesAtOnce = 4
 func (w *writer) commit(ctx context.Context, c *commit) error {
 	w.number++
 	mark := checkpoint{Number: w.number, Committed: time.Now().UTC()}
-	var group errgroup.Group
-	group.SetLimit(tablesAtOnce)
-	errs := make([]error, len(c.lanes))
+	atOnce := make(chan struct{}, tablesAtOnce)
+	ended := make([]<-chan error, len(c.lanes))
 	for i, lc := range c.lanes {
-		group.Go(func() error {
-			errs[i] = lc.commit(ctx, mark)
-			return nil // it would keep the first one only
+		ended[i] = protocol.Go(func() error {
+			atOnce <- struct{}{}
+			defer func() { <-atOnce }()
+			return lc.commit(ctx, mark)
 		})
 	}
-	_ = group.Wait()
+	errs := make([]error, len(c.lanes))
 	done := map[*lane]bool{}
 	for i, lc := range c.lanes {
-		if errs[i] != nil {
+		if errs[i] = <-ended[i]; errs[i] != nil {
 			errs[i] = fmt.Errorf("committing stream %s: %w", lc.lane.id, errs[i])
 		}
 		done[lc.lane] = errs[i] == nil

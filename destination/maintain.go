@@ -49,10 +49,11 @@ func (w *writer) maintain(ctx context.Context) {
 	defer cancel()
 	for _, i := range rand.Perm(len(w.lanes.all)) {
 		l := w.lanes.all[i]
-		did, err := func() (did lake.Maintained, err error) {
-			defer protocol.Recover(&err)
-			return l.table.Maintain(limited, m.upkeep(false))
-		}()
+		var did lake.Maintained
+		err := protocol.Recovered(func() (err error) {
+			did, err = l.table.Maintain(limited, m.upkeep(false))
+			return err
+		})()
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -71,14 +72,14 @@ func (w *writer) maintain(ctx context.Context) {
 var maintainCommand = protocol.Command{
 	Name:    "maintain",
 	Summary: "compacts small files, expires old snapshots and removes orphans",
+	Config:  true,
 	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
-		configPath := configFlag(flags)
 		asJSON := flags.Bool("json", false, "print a JSON array")
 		return func(ctx context.Context, env protocol.Env) error {
 			if len(env.Args) > 0 {
 				return configError("Usage: maintain --config FILE [--json]")
 			}
-			config, err := readConfig(*configPath)
+			config, err := parseConfig(env.Config)
 			if err != nil {
 				return err
 			}

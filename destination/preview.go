@@ -19,8 +19,8 @@ import (
 var previewCommand = protocol.Command{
 	Name:    "preview",
 	Summary: "prints rows of a stream's table as a reader sees them",
+	Config:  true,
 	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
-		configPath := configFlag(flags)
 		namespace := flags.String("namespace", "", "the stream's namespace, if it carries one")
 		limit := flags.Int("limit", 10, "how many rows at most; 0: all")
 		asJSON := flags.Bool("json", false, "print one JSON object a line")
@@ -31,7 +31,7 @@ var previewCommand = protocol.Command{
 			case *limit < 0:
 				return configError("preview cannot show %d rows. Give --limit a number, or 0 for all of them.", *limit)
 			}
-			config, err := readConfig(*configPath)
+			config, err := parseConfig(env.Config)
 			if err != nil {
 				return err
 			}

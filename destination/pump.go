@@ -2,37 +2,28 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-type pumped struct {
-	protocol.Item
-	err error
-}
-
 // pump reads the input in a goroutine of its own: a read of standard input
-// cannot be interrupted, and an interrupted run must not wait for one.
-func pump(ctx context.Context, in *protocol.Input) <-chan pumped {
-	items := make(chan pumped)
-	go func() {
-		defer close(items)
+// cannot be interrupted, and an interrupted run must not wait for one. The
+// input's last error, io.EOF at its end, comes on ended after all items were
+// received.
+func pump(ctx context.Context, in *protocol.Input) (items <-chan protocol.Item, ended <-chan error) {
+	received := make(chan protocol.Item)
+	ended = protocol.Go(func() error {
 		for {
 			item, err := in.Next()
-			if errors.Is(err, io.EOF) {
-				return
+			if err != nil {
+				return err
 			}
 			select {
-			case items <- pumped{item, err}:
+			case received <- item:
 			case <-ctx.Done():
-				return
-			}
-			if err != nil {
-				return
+				return context.Cause(ctx)
 			}
 		}
-	}()
-	return items
+	})
+	return received, ended
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/apache/iceberg-go/catalog"
@@ -19,22 +18,18 @@ import (
 var stateCommand = protocol.Command{
 	Name:    "state",
 	Summary: "prints the last committed states, ready for source read --state",
+	Config:  true,
 	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
-		configPath := configFlag(flags)
 		catalogPath := flags.String("catalog", "", "path of the configured catalog whose streams to look for")
 		return func(ctx context.Context, env protocol.Env) error {
 			if len(env.Args) > 0 || *catalogPath == "" {
 				return configError("Usage: state --config FILE --catalog FILE")
 			}
-			config, err := readConfig(*configPath)
+			config, err := parseConfig(env.Config)
 			if err != nil {
 				return err
 			}
-			data, err := os.ReadFile(*catalogPath)
-			if err != nil {
-				return configError("The catalog file cannot be read: %v.", err)
-			}
-			configured, err := protocol.ParseConfiguredCatalog(data)
+			configured, err := protocol.ReadConfiguredCatalog(*catalogPath)
 			if err != nil {
 				return err
 			}
@@ -144,20 +139,4 @@ func printStates(env protocol.Env, states []json.RawMessage) error {
 	out := json.NewEncoder(env.Stdout)
 	out.SetEscapeHTML(false)
 	return out.Encode(states)
-}
-
-func configFlag(flags *flag.FlagSet) *string {
-	return flags.String("config", "", "path of the configuration file")
-}
-
-// readConfig reads the configuration of a verb for people.
-func readConfig(path string) (Config, error) {
-	if path == "" {
-		return Config{}, configError("Give the configuration's path with --config.")
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return Config{}, configError("The config file cannot be read: %v.", err)
-	}
-	return parseConfig(data)
 }

@@ -18,14 +18,14 @@ import (
 var tablesCommand = protocol.Command{
 	Name:    "tables",
 	Summary: "lists the tables with rows, files, bytes, snapshots and the last commit",
+	Config:  true,
 	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
-		configPath := configFlag(flags)
 		asJSON := flags.Bool("json", false, "print a JSON array")
 		return func(ctx context.Context, env protocol.Env) error {
 			if len(env.Args) > 0 {
 				return configError("Usage: tables --config FILE [--json]")
 			}
-			config, err := readConfig(*configPath)
+			config, err := parseConfig(env.Config)
 			if err != nil {
 				return err
 			}

@@ -80,13 +80,7 @@ const farewell = 2 * time.Minute
 // unhung does work, which ends soon after ctx does, unless something hangs that
 // cannot be interrupted, as a file system can: then the work is left behind.
 func unhung(ctx context.Context, work func() error) error {
-	ended := make(chan error, 1)
-	go func() {
-		var err error
-		defer func() { ended <- err }()
-		defer protocol.Recover(&err)
-		err = work()
-	}()
+	ended := protocol.Go(work)
 	select {
 	case err := <-ended:
 		return err
@@ -139,13 +133,8 @@ func (w *writer) run(ctx context.Context, in *protocol.Input) error {
 	return err
 }
 
-// spawn runs a part of the work; a panic in it is an error like any other.
-func (w *writer) spawn(part func() error) {
-	w.group.Go(func() (err error) {
-		defer protocol.Recover(&err)
-		return part()
-	})
-}
+// spawn runs a part of the work.
+func (w *writer) spawn(part func() error) { w.group.Go(protocol.Recovered(part)) }
 
 // columnBudget is how many bytes of columns a worker holds before it writes a
 // row group. More than 16 MiB makes nothing faster; a sixteenth of the memory
@@ -162,7 +151,7 @@ const lull = 20 * time.Millisecond
 
 // follow reads the input in order until it ends or ctx does.
 func (w *writer) follow(ctx, working context.Context, in *protocol.Input, jobs chan<- decodeJob) error {
-	items := pump(working, in)
+	items, ended := pump(working, in)
 	overdue := time.NewTicker(min(w.config.Commit.maxAge(), time.Second))
 	defer overdue.Stop()
 	quiet := time.NewTimer(lull)
@@ -188,23 +177,22 @@ func (w *writer) follow(ctx, working context.Context, in *protocol.Input, jobs c
 			if err := w.cutIfDue(working); err != nil {
 				return err
 			}
-		case it, ok := <-items:
-			if !ok {
+		case err := <-ended:
+			if errors.Is(err, io.EOF) {
 				return w.finish(working, false)
 			}
-			if it.err != nil {
-				// What came before is as good as before any other end.
-				return errors.Join(it.err, w.finish(working, true))
-			}
-			if it.Records != nil {
+			// What came before is as good as before any other end.
+			return errors.Join(err, w.finish(working, true))
+		case item := <-items:
+			if item.Records != nil {
 				if err := w.cutIfDue(working); err != nil {
 					return err
 				}
 			}
-			if err := w.take(working, it.Item, jobs); err != nil {
+			if err := w.take(working, item, jobs); err != nil {
 				return err
 			}
-			if it.State != nil {
+			if item.State != nil {
 				quiet.Reset(lull)
 			}
 		}

@@ -226,6 +226,7 @@ func (e *Emitter) flushSoon() {
 		e.timer = time.AfterFunc(flushInterval, func() {
 			e.mu.Lock()
 			defer e.mu.Unlock()
+			defer Recover(&e.err)
 			e.waiting = false
 			_ = e.flush()
 		})

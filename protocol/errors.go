@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 )
 
 // A Kind says whose move it is when something failed; its text is the
@@ -44,21 +43,6 @@ func (e *Error) Unwrap() error { return e.Err }
 // [Emitter.Fail]: the exit code tells, and nothing more is printed. Joined with
 // another error or wrapped in text, it does not keep that from being reported.
 var ErrStreamsFailed = errors.New("streams failed")
-
-// Recover, deferred, turns a panic into an error. Every run does so for the
-// goroutine of the connector's method; a goroutine that the connector starts
-// does it for itself, for an unrecovered panic there ends the process without
-// telling the orchestrator why:
-//
-//	group.Go(func() (err error) {
-//		defer protocol.Recover(&err)
-//		…
-//	})
-func Recover(err *error) {
-	if v := recover(); v != nil {
-		*err = &panicError{value: v, stack: string(debug.Stack())}
-	}
-}
 
 type panicError struct {
 	value any

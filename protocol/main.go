@@ -32,12 +32,13 @@ func Main(run func(ctx context.Context, env Env) int) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	stopped := make(chan syscall.Signal, 1)
-	go func() {
+	Go(func() error {
 		s := (<-signals).(syscall.Signal)
 		stopped <- s
 		cancel()
 		dieOf((<-signals).(syscall.Signal))
-	}()
+		return nil
+	})
 	code := run(ctx, Env{Args: os.Args[1:], Stdin: os.Stdin, Stdout: stdout, Stderr: os.Stderr, Getenv: os.Getenv})
 	if code != exitOK {
 		select {

@@ -15,16 +15,23 @@ type Env struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Getenv         func(string) string // nil: no environment
+
+	Config json.RawMessage // of a Command that asks for it
 }
 
 // A Command is a verb of a connector beyond those of the protocol: one for
 // people, which prints text. New registers its flags and returns what it does;
 // that gets in env.Args the arguments that are no flags, which may stand before,
-// between and after them. Its error goes to stderr, and the exit code is 1.
+// between and after them. Its error goes to stderr, a panic included, and the
+// exit code is 1.
 type Command struct {
 	Name    string
 	Summary string // half a sentence for the usage text
-	New     func(*flag.FlagSet) func(ctx context.Context, env Env) error
+	// Config adds the flag --config, which must be given. The configuration is
+	// then read as for the verbs of the protocol: its unknown keys are warned
+	// of, and its secrets blotted out of errors.
+	Config bool
+	New    func(*flag.FlagSet) func(ctx context.Context, env Env) error
 }
 
 // Exit codes of a run.
@@ -51,7 +58,7 @@ func RunSource(ctx context.Context, s Source, env Env, extra ...Command) int {
 			return r.out.catalog(c)
 		}},
 		{name: "read", flags: []string{"config", "catalog"}, optional: []string{"state"}, run: func(ctx context.Context) error {
-			catalog, err := r.readCatalog()
+			catalog, err := ReadConfiguredCatalog(*r.paths["catalog"])
 			if err != nil {
 				return err
 			}
@@ -73,7 +80,7 @@ func RunDestination(ctx context.Context, d Destination, env Env, extra ...Comman
 		{name: "spec", run: r.runSpec},
 		{name: "check", flags: []string{"config"}, run: func(ctx context.Context) error { return r.runCheck(ctx, d.Check) }},
 		{name: "write", flags: []string{"config", "catalog"}, run: func(ctx context.Context) error {
-			catalog, err := r.readCatalog()
+			catalog, err := ReadConfiguredCatalog(*r.paths["catalog"])
 			if err != nil {
 				return err
 			}
@@ -150,6 +157,10 @@ func (r *run) usage() {
 func (r *run) command(ctx context.Context, c Command, args []string) int {
 	flags := flag.NewFlagSet(c.Name, flag.ContinueOnError)
 	flags.SetOutput(r.env.Stderr)
+	config := ""
+	if c.Config {
+		flags.StringVar(&config, "config", "", "path of the configuration `FILE`")
+	}
 	f := c.New(flags)
 	operands, err := parseMixed(flags, args)
 	switch {
@@ -158,18 +169,38 @@ func (r *run) command(ctx context.Context, c Command, args []string) int {
 	case err != nil:
 		return exitUsage
 	}
-	env := r.env
-	env.Args = operands
-	if err := f(ctx, env); err != nil {
-		var e *Error
-		if errors.As(err, &e) {
-			fmt.Fprintln(r.env.Stderr, e.Message)
-		} else {
-			fmt.Fprintln(r.env.Stderr, err)
+	r.env.Args = operands
+	var secrets Redactor
+	if err := r.runCommand(ctx, c, config, &secrets, f); err != nil {
+		message := err.Error()
+		if e := (*Error)(nil); errors.As(err, &e) {
+			message = e.Message
+		}
+		fmt.Fprintln(r.env.Stderr, secrets.Clean(message))
+		if p := (*panicError)(nil); errors.As(err, &p) {
+			fmt.Fprint(r.env.Stderr, secrets.Clean(p.stack))
 		}
 		return exitError
 	}
 	return exitOK
+}
+
+func (r *run) runCommand(ctx context.Context, c Command, configPath string, secrets *Redactor, f func(context.Context, Env) error) (err error) {
+	defer Recover(&err)
+	env := r.env
+	if c.Config {
+		if configPath == "" {
+			return &Error{Kind: ConfigError, Message: "Give the configuration's path with --config."}
+		}
+		schema := r.spec().ConnectionSpecification
+		if env.Config, err = loadConfig(configPath, schema, secrets); err != nil {
+			return err
+		}
+		for _, key := range unknownKeys(schema, env.Config) {
+			fmt.Fprintln(env.Stderr, "warning: "+unknownKey(key))
+		}
+	}
+	return f(ctx, env)
 }
 
 // parseMixed parses flags that may follow other arguments, as in "preview sleep

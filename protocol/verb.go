@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/invopop/jsonschema"
 )
 
 // protocolVerb runs a verb of the protocol: messages on stdout, and whatever
@@ -111,31 +113,45 @@ func (r *run) runCheck(ctx context.Context, check func(context.Context, json.Raw
 }
 
 func (r *run) readConfig(path string) error {
-	data, err := readFile(path, "config")
+	r.out.schema = r.spec().ConnectionSpecification
+	data, err := loadConfig(path, r.out.schema, &r.out.secrets)
 	if err != nil {
 		return err
 	}
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(data, &object); err != nil || object == nil {
-		if err == nil {
-			err = errors.New("it is null")
-		}
-		return &Error{Kind: ConfigError, Message: fmt.Sprintf("The config file %s is not a JSON object: %v.", path, err)}
-	}
 	r.config = data
-	schema := r.spec().ConnectionSpecification
-	r.out.schema = schema
-	r.out.Redact(secretValues(schema, data)...)
-	for _, key := range unknownKeys(schema, data) {
-		if err := r.out.Log("WARN", fmt.Sprintf("The configuration's key %q is not known and has no effect. See the output of spec for the keys there are.", key)); err != nil {
+	for _, key := range unknownKeys(r.out.schema, data) {
+		if err := r.out.Log("WARN", unknownKey(key)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *run) readCatalog() (ConfiguredCatalog, error) {
-	data, err := readFile(*r.paths["catalog"], "catalog")
+// loadConfig reads a configuration file, and makes its secrets known before
+// anything can be said of it.
+func loadConfig(path string, schema *jsonschema.Schema, secrets *Redactor) (json.RawMessage, error) {
+	data, err := readFile(path, "config")
+	if err != nil {
+		return nil, err
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(data, &object); err != nil || object == nil {
+		if err == nil {
+			err = errors.New("it is null")
+		}
+		return nil, &Error{Kind: ConfigError, Message: fmt.Sprintf("The config file %s is not a JSON object: %v.", path, err)}
+	}
+	secrets.Add(secretValues(schema, data)...)
+	return data, nil
+}
+
+func unknownKey(key string) string {
+	return fmt.Sprintf("The configuration's key %q is not known and has no effect. See the output of spec for the keys there are.", key)
+}
+
+// ReadConfiguredCatalog reads a configured catalog from a file.
+func ReadConfiguredCatalog(path string) (ConfiguredCatalog, error) {
+	data, err := readFile(path, "catalog")
 	if err != nil {
 		return ConfiguredCatalog{}, err
 	}

@@ -2,7 +2,8 @@ package main
 
 import (
 	"context"
-	"sync"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // inOrder fetches something for each item and uses it, one after the other in
@@ -10,28 +11,32 @@ import (
 // turn; width is asked anew for each. Use decides what becomes of an error of
 // fetch; its own ends everything.
 func inOrder[T, R any](ctx context.Context, width func() int, items []T, fetch func(context.Context, T) (R, error), use func(T, R, error) error) error {
-	type result struct {
+	type fetching struct {
 		value R
-		err   error
+		ended <-chan error
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	var underWay sync.WaitGroup
-	defer underWay.Wait()
-	defer cancel()
-	results := make([]chan result, len(items))
+	var ahead []*fetching // in the order of the items
+	defer func() {
+		cancel()
+		for _, f := range ahead {
+			<-f.ended
+		}
+	}()
 	begun := 0
 	for i, item := range items {
 		for ; begun < min(len(items), i+max(1, width())); begun++ {
-			next, ahead := make(chan result, 1), items[begun]
-			results[begun] = next
-			underWay.Go(func() {
-				value, err := fetch(ctx, ahead)
-				next <- result{value, err}
+			f, next := &fetching{}, items[begun]
+			f.ended = protocol.Go(func() (err error) {
+				f.value, err = fetch(ctx, next)
+				return err
 			})
+			ahead = append(ahead, f)
 		}
-		r := <-results[i]
-		results[i] = nil
-		if err := use(item, r.value, r.err); err != nil {
+		f := ahead[0]
+		ahead = ahead[1:]
+		err := <-f.ended
+		if err := use(item, f.value, err); err != nil {
 			return err
 		}
 	}

@@ -20,6 +20,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // A reply is WHOOP's answer as the browser brings it, and the way to tell the
@@ -51,7 +53,7 @@ func (a *authorization) await(ctx context.Context, consentURL string) (reply, er
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          log.New(io.Discard, "", 0), // a browser that mistrusts the certificate says so itself
 	}
-	go server.Serve(listener) //nolint:errcheck // it ends when the reply was shown
+	served := protocol.Go(func() error { return server.Serve(listener) })
 	fmt.Fprintf(a.say, "Open this address in a browser and let the member consent:\n\n  %s\n\nWaiting %v for the answer at %s\n", consentURL, a.timeout, a.redirect)
 	if redirect.Scheme == "https" {
 		fmt.Fprintln(a.say, "The browser will warn of a certificate that nobody vouches for: this program has just made it. Go on all the same.")
@@ -69,6 +71,8 @@ func (a *authorization) await(ctx context.Context, consentURL string) (reply, er
 			server.Shutdown(ctx) //nolint:errcheck // the browser has its page, or has left
 		}
 		return r, nil
+	case err := <-served:
+		return reply{}, fmt.Errorf("waiting for the answer at %s: %w", redirect, err)
 	case <-ctx.Done():
 		server.Close() //nolint:errcheck // nobody is served
 		return reply{}, context.Cause(ctx)
@@ -78,24 +82,22 @@ func (a *authorization) await(ctx context.Context, consentURL string) (reply, er
 // awaitPaste reads lines until one is the address with the answer.
 func (a *authorization) awaitPaste(ctx context.Context) (reply, error) {
 	lines := make(chan string)
-	failed := make(chan error, 1)
-	go func() { // which ends with the process, if nothing comes
+	failed := protocol.Go(func() error { // it ends with the process, if nothing comes
 		for {
 			line, err := a.line()
 			if err == nil && line == "" {
 				err = errors.New("the input ended before the address came; run source authorize again and paste the address that the browser ends at")
 			}
 			if err != nil {
-				failed <- err
-				return
+				return err
 			}
 			select {
 			case lines <- line:
 			case <-ctx.Done():
-				return
+				return context.Cause(ctx)
 			}
 		}
-	}()
+	})
 	for {
 		select {
 		case line := <-lines:
@@ -232,6 +234,6 @@ func (a *authorization) openBrowser(url string) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	go cmd.Wait() //nolint:errcheck // what it does is seen on the screen
+	protocol.Go(cmd.Wait) // what it does is seen on the screen
 	return nil
 }

@@ -97,10 +97,6 @@ func (c *sandboxFlags) serve(ctx context.Context, env protocol.Env) error {
 		return err
 	}
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
-	go func() {
-		<-ctx.Done()
-		server.Close() //nolint:errcheck // Serve tells
-	}()
 	// Standard output is the configuration, unless that has a file of its own.
 	ready := env.Stderr
 	if c.config != "" {
@@ -111,10 +107,12 @@ func (c *sandboxFlags) serve(ctx context.Context, env protocol.Env) error {
 	if _, err := fmt.Fprintf(ready, "listening on %s\n", url); err != nil {
 		return err
 	}
-	if err := server.Serve(listener); ctx.Err() == nil {
+	select {
+	case err := <-protocol.Go(func() error { return server.Serve(listener) }):
 		return fmt.Errorf("serving the sandbox: %w", err)
+	case <-ctx.Done():
+		return server.Close()
 	}
-	return nil
 }
 
 // member is the sandbox that the flags ask for.

@@ -10,6 +10,8 @@ import (
 	"github.com/apache/iceberg-go"
 	"github.com/zeebo/xxh3"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // keyHits is rows of one data file whose keys are staged.
@@ -97,7 +99,7 @@ func (f *keyFinder) scan(ctx context.Context, files []*liveFile) error {
 		}
 		parts := int(max(1, file.data.Count()/scanRows))
 		for part := range parts {
-			scan.Go(func() error {
+			scan.Go(protocol.Recovered(func() error {
 				h, err := f.find(sctx, file, part, parts)
 				if err != nil {
 					return err
@@ -106,7 +108,7 @@ func (f *keyFinder) scan(ctx context.Context, files []*liveFile) error {
 				defer mu.Unlock()
 				done = append(done, h)
 				return nil
-			})
+			}))
 		}
 	}
 	if err := scan.Wait(); err != nil {

@@ -11,6 +11,8 @@ import (
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // Staged is data files that are written but that no snapshot names yet.
@@ -227,10 +229,10 @@ func (w *Writer) roll() error {
 		w.ending = &errgroup.Group{}
 		w.ending.SetLimit(endings)
 	}
-	w.ending.Go(func() (err error) {
+	w.ending.Go(protocol.Recovered(func() (err error) {
 		staged.data, err = file.close(args)
 		return err
-	})
+	}))
 	return nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 const (
@@ -166,7 +168,10 @@ func (k *Keeper) renew(ctx context.Context) (string, error) {
 // may interrupt before the answer is stored, a signal least of all, so the
 // context ends the waiting for the claim and no more.
 func (k *Keeper) replace(ctx context.Context) (string, error) {
-	slow := time.AfterFunc(patience, func() { k.log.Info("waiting for another process to renew the access token") })
+	slow := time.AfterFunc(patience, func() {
+		defer protocol.Recover(new(error)) // it is said for comfort only
+		k.log.Info("waiting for another process to renew the access token")
+	})
 	release, err := k.store.Claim(ctx, k.current)
 	slow.Stop()
 	if err != nil {
