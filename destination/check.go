@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apache/iceberg-go/catalog"
 	"github.com/google/uuid"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
@@ -19,20 +20,25 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// Check does once, on a probe table, all that a sync does: it makes the table,
-// writes a row, reads it back and removes what it made. The step that fails is
-// named.
-func (destination) Check(ctx context.Context, raw json.RawMessage, _ *protocol.Emitter) (err error) {
+// Check reads the whole configuration, then does once, on a probe table, all
+// that a sync does: it makes the table, writes a row, reads it back and removes
+// what it made. The step that fails is named.
+func (destination) Check(ctx context.Context, raw json.RawMessage, _ *protocol.Emitter) error {
 	config, err := parseConfig(raw)
 	if err != nil {
 		return err
 	}
-	cat, err := catalogs.Open(ctx, config.Catalog, config.Warehouse)
-	if err != nil {
-		return err
-	}
-	defer cat.Close()
-	p := probe{cat: cat, name: "airbyte_check_" + strings.ReplaceAll(uuid.NewString(), "-", "")}
+	return unhung(ctx, func() error {
+		cat, err := catalogs.Open(ctx, config.Catalog, config.Warehouse)
+		if err != nil {
+			return err
+		}
+		return errors.Join(checkTable(ctx, config, cat), cat.Close())
+	})
+}
+
+func checkTable(ctx context.Context, config Config, cat *catalogs.Catalog) (err error) {
+	p := probe{cat: cat, warehouse: config.Warehouse, name: "airbyte_check_" + strings.ReplaceAll(uuid.NewString(), "-", "")}
 	if p.plan, err = config.plan(p.stream()); err != nil {
 		return err
 	}
@@ -41,9 +47,9 @@ func (destination) Check(ctx context.Context, raw json.RawMessage, _ *protocol.E
 		return probeError("looking for the namespace", err)
 	}
 	defer func() {
-		// What was made goes in any case, the user's interruption included.
-		if removeErr := p.remove(context.WithoutCancel(ctx)); removeErr != nil && err == nil {
-			err = probeError("removing the probe table", removeErr)
+		// What was made goes in any case, also when the check was interrupted.
+		if removeErr := p.remove(context.WithoutCancel(ctx)); removeErr != nil {
+			err = errors.Join(err, probeError("removing the probe table", removeErr))
 		}
 	}()
 	for _, step := range []struct {
@@ -72,6 +78,7 @@ func probeError(step string, err error) error {
 
 type probe struct {
 	cat            *catalogs.Catalog
+	warehouse      string
 	name           string
 	plan           *columnar.Plan
 	table          *lake.Table
@@ -127,35 +134,40 @@ func (p *probe) read(ctx context.Context) error {
 	return nil
 }
 
-// remove takes the probe table, its files and a namespace made for it away.
+// remove removes what there is of the probe, whichever step it came to: the
+// table, its files, and a namespace that was made for it.
 func (p *probe) remove(ctx context.Context) error {
-	if p.table == nil {
-		return nil
-	}
 	id := lake.Identifier(p.plan)
+	namespace := id[:len(id)-1]
+	// Where the catalog puts a table, for when it has none but its first file.
+	location := fmt.Sprintf("%s/%s.db/%s", p.warehouse, strings.Join(namespace, "."), p.plan.Table)
 	loaded, err := p.cat.LoadTable(ctx, id)
-	if err != nil {
+	switch {
+	case errors.Is(err, catalog.ErrNoSuchTable), errors.Is(err, catalog.ErrNoSuchNamespace):
+	case err != nil:
 		return err
-	}
-	if err := p.cat.DropTable(ctx, id); err != nil {
-		return err
-	}
-	if !p.namespaceThere {
-		if err := p.cat.DropNamespace(ctx, id[:len(id)-1]); err != nil {
+	default:
+		location = loaded.Location()
+		if err := p.cat.DropTable(ctx, id); err != nil {
 			return err
 		}
 	}
-	location, err := url.Parse(loaded.Location())
+	u, err := url.Parse(location)
 	if err != nil {
 		return err
 	}
-	dir := filepath.FromSlash(location.Path)
+	dir := filepath.FromSlash(u.Path)
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
-	if !p.namespaceThere {
-		// The namespace's directory, if nothing else is in it.
-		_ = os.Remove(filepath.Dir(dir))
+	if p.namespaceThere {
+		return nil
 	}
-	return nil
+	// The namespace's directory, if nothing else is in it.
+	_ = os.Remove(filepath.Dir(dir))
+	err = p.cat.DropNamespace(ctx, namespace)
+	if errors.Is(err, catalog.ErrNoSuchNamespace) || errors.Is(err, catalog.ErrNamespaceNotEmpty) {
+		return nil // the check did not come so far, or another program has a table there by now
+	}
+	return err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -61,7 +62,7 @@ func (Storage) JSONSchema() *jsonschema.Schema {
 }
 
 // parseConfig reads and checks a configuration. Its error is a Config error
-// that names the key and the remedy.
+// that names every key with a fault, and the remedies.
 func parseConfig(raw json.RawMessage) (Config, error) {
 	c := Config{
 		Namespace:  "airbyte",
@@ -80,17 +81,25 @@ func parseConfig(raw json.RawMessage) (Config, error) {
 	if err := protocol.DecodeConfig(raw, &c); err != nil {
 		return c, err
 	}
-	return c, c.validate()
+	return c, together(c.faults())
 }
 
-// validate leaves the catalog, and a warehouse that it cannot reach, to package
-// catalogs.
-func (c Config) validate() error {
+// faults are all that is wrong with the configuration whatever the catalog of
+// streams, and whatever is found at the warehouse.
+func (c Config) faults() []error {
+	var faults []error
+	add := func(err error) {
+		if err != nil {
+			faults = append(faults, err)
+		}
+	}
 	if c.Warehouse == "" {
-		return configError(`The configuration has no "warehouse". Give the directory the tables shall live in, as in "file:///local/lake".`)
+		add(configError(`The configuration has no "warehouse". Give the directory the tables shall live in, as in "file:///local/lake".`))
+	} else {
+		add(c.Catalog.Validate(c.Warehouse))
 	}
 	if c.Storage.Type != "local" {
-		return configError(`The configuration's "storage.type" is %q. The storage there is: local.`, c.Storage.Type)
+		add(configError(`The configuration's "storage.type" is %q. The storage there is: local.`, c.Storage.Type))
 	}
 	for _, choice := range []struct {
 		key, value string
@@ -103,7 +112,7 @@ func (c Config) validate() error {
 		{"completion", string(c.Completion), []string{string(strict), string(stateHint), string(endOfInput)}},
 	} {
 		if !slices.Contains(choice.allowed, choice.value) {
-			return configError("The configuration's %q is %q. It must be one of %s.", choice.key, choice.value, strings.Join(choice.allowed, ", "))
+			add(configError("The configuration's %q is %q. It must be one of %s.", choice.key, choice.value, strings.Join(choice.allowed, ", ")))
 		}
 	}
 	for _, number := range []struct {
@@ -119,17 +128,29 @@ func (c Config) validate() error {
 		{"maintenance.budget_seconds", c.Maintenance.BudgetSeconds, 1, 24 * 60 * 60},
 	} {
 		if number.value < number.min || number.value > number.most {
-			return configError("The configuration's %q is %d. It must be from %d to %d.", number.key, number.value, number.min, number.most)
+			add(configError("The configuration's %q is %d. It must be from %d to %d.", number.key, number.value, number.min, number.most))
 		}
 	}
-	if err := checkStreams(c.Streams); err != nil {
-		return err
-	}
-	// After the choices, since "names" says what is legal.
+	faults = append(faults, streamFaults(c.Streams)...)
 	if legal := c.Names.Legal(c.Namespace); c.Namespace != legal {
-		return configError(`The configuration's "namespace" is %q, which not every engine can read. Write %q, or leave it away for "airbyte".`, c.Namespace, legal)
+		add(configError(`The configuration's "namespace" is %q, which not every engine can read. Write %q, or leave it away for "airbyte".`, c.Namespace, legal))
 	}
-	return nil
+	return faults
+}
+
+// together is one Config error for all that is wrong.
+func together(faults []error) error {
+	if len(faults) < 2 {
+		return errors.Join(faults...)
+	}
+	messages := make([]string, len(faults))
+	for i, err := range faults {
+		messages[i] = err.Error()
+		if e := (*protocol.Error)(nil); errors.As(err, &e) {
+			messages[i] = e.Message
+		}
+	}
+	return &protocol.Error{Kind: protocol.ConfigError, Message: strings.Join(messages, " "), Err: errors.Join(faults...)}
 }
 
 func configError(format string, args ...any) error {

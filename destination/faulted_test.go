@@ -193,7 +193,11 @@ func (l *struckLake) strike(f *faults) {
 		l.t.Errorf("exit code %d without a TRACE", r.Code)
 	case r.Code != 0:
 		l.t.Logf("%s: %s", errs[0].FailureType, errs[0].Message)
-		if told := errs[0].Message; !strings.Contains(told, "items") && !strings.Contains(told, "answer") {
+		if told := errs[0].Message; f.kind == panics {
+			if !strings.Contains(told, aPanic) || !strings.Contains(errs[0].StackTrace, "goroutine") {
+				l.t.Errorf("the TRACE does not tell where the panic came from: %+v", errs[0])
+			}
+		} else if !strings.Contains(told, "items") && !strings.Contains(told, "answer") {
 			l.t.Errorf("the TRACE says nothing of what failed: %s", told)
 		}
 	}

@@ -32,6 +32,7 @@ const (
 	hangs       fault = "hangs"
 	diskFull    fault = "finds the disk full, as do all after it"
 	breaksDown  fault = "fails, as do all after it"
+	panics      fault = "panics"
 )
 
 // faults counts the calls of one run, and strikes one of them.
@@ -67,12 +68,14 @@ const (
 // after, and there are many: each of them fails in one of the ways there are, in turn.
 func faultsOf(call string, n int) []fault {
 	switch call {
-	case "LoadTable", "CheckNamespaceExists", "ListNamespaces", "ListTables", "Open", "Read", "ReadFile", "WalkDir":
+	case "LoadTable", "CheckNamespaceExists", "ListNamespaces", "ListTables":
+		return []fault{failsBefore, hangs, breaksDown, panics}[n%4 : n%4+1]
+	case "Open", "Read", "ReadFile", "WalkDir": // the library reads in goroutines of its own, which nobody can recover
 		return []fault{failsBefore, hangs, breaksDown}[n%3 : n%3+1]
 	case "Remove":
-		return []fault{failsBefore, failsAfter, hangs, breaksDown}
+		return []fault{failsBefore, failsAfter, hangs, breaksDown, panics}
 	}
-	return []fault{failsBefore, failsAfter, hangs, breaksDown, diskFull}
+	return []fault{failsBefore, failsAfter, hangs, breaksDown, diskFull, panics}
 }
 
 // next counts a call and says what becomes of it, with the error to return.
@@ -81,6 +84,9 @@ func (f *faults) next(name string) (striking, error) {
 	defer f.mu.Unlock()
 	n := len(f.calls)
 	f.calls = append(f.calls, name)
+	if n == f.at && f.kind == panics {
+		panic(aPanic)
+	}
 	failure := errLost
 	switch later := n > f.at; {
 	case n < f.at, later && f.kind != diskFull && f.kind != breaksDown:
@@ -100,6 +106,8 @@ func (f *faults) next(name string) (striking, error) {
 }
 
 var errLost = errors.New("connection lost")
+
+const aPanic = "a bug in a library"
 
 // call does a call of the catalog, which may hang until ctx ends.
 func (f *faults) call(ctx context.Context, name string, do func() error) error {

@@ -77,9 +77,7 @@ func planLanes(catalog protocol.ConfiguredCatalog, c Config) (lanes, error) {
 			return ls, &protocol.Error{Kind: protocol.ConfigError, Stream: &l.id, Message: fmt.Sprintf(
 				"Stream %s has a minimum_generation_id of %d in the catalog. It must be 0, which keeps all generations, or the generation_id, which keeps that one alone.", l.id, *least)}
 		}
-		if l.options, err = c.tableOptions(l.id); err != nil {
-			return ls, err
-		}
+		l.options = c.tableOptions(l.id)
 		if err := l.options.Check(plan); err != nil {
 			return ls, err
 		}

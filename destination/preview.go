@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/apache/iceberg-go/catalog"
 
@@ -64,8 +67,6 @@ func preview(ctx context.Context, config Config, id protocol.StreamID, limit int
 	if err != nil {
 		return fmt.Errorf("loading table %s: %w", strings.Join(name, "."), err)
 	}
-	out := json.NewEncoder(env.Stdout)
-	out.SetEscapeHTML(false)
 	n := 0
 	for row, err := range lake.Rows(ctx, table, limit) {
 		if err != nil {
@@ -73,7 +74,11 @@ func preview(ctx context.Context, config Config, id protocol.StreamID, limit int
 		}
 		n++
 		if asJSON {
-			if err := out.Encode(row); err != nil {
+			text, err := visibleJSON(row)
+			if err != nil {
+				return err
+			}
+			if _, err := fmt.Fprintln(env.Stdout, text); err != nil {
 				return err
 			}
 			continue
@@ -92,23 +97,59 @@ func preview(ctx context.Context, config Config, id protocol.StreamID, limit int
 // twenty columns fits no terminal.
 func printRow(env protocol.Env, number int, row lake.Row) error {
 	width := 0
-	for _, c := range row {
-		width = max(width, len(c.Name))
+	names := make([]string, len(row))
+	for i, c := range row {
+		names[i] = visible(c.Name)
+		width = max(width, len(names[i]))
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "-- row %d\n", number)
-	for _, c := range row {
-		fmt.Fprintf(&b, "%-*s  ", width, c.Name)
-		if text, plain := c.Value.(string); plain {
-			fmt.Fprintln(&b, text)
-			continue
+	for i, c := range row {
+		text, plain := c.Value.(string)
+		if plain {
+			text = visible(text)
+		} else {
+			var err error
+			if text, err = visibleJSON(c.Value); err != nil {
+				return err
+			}
 		}
-		out := json.NewEncoder(&b)
-		out.SetEscapeHTML(false)
-		if err := out.Encode(c.Value); err != nil {
-			return err
-		}
+		fmt.Fprintf(&b, "%-*s  %s\n", width, names[i], text)
 	}
 	_, err := fmt.Fprint(env.Stdout, b.String())
 	return err
+}
+
+// deceives reports whether a character can make a value look like something
+// else at a terminal: move the cursor, change colours, end the line, turn the
+// direction of text.
+func deceives(r rune) bool {
+	return unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp)
+}
+
+// visible returns text as it is, or quoted as in Go where it could deceive.
+func visible(text string) string {
+	if strings.ContainsFunc(text, deceives) {
+		return strconv.Quote(text)
+	}
+	return text
+}
+
+// visibleJSON returns a value as JSON on one line, with such characters escaped.
+func visibleJSON(value any) (string, error) {
+	var b bytes.Buffer
+	out := json.NewEncoder(&b)
+	out.SetEscapeHTML(false)
+	if err := out.Encode(value); err != nil {
+		return "", err
+	}
+	var text strings.Builder
+	for _, r := range strings.TrimSuffix(b.String(), "\n") {
+		if deceives(r) { // none needs two units of UTF-16
+			fmt.Fprintf(&text, `\u%04x`, r)
+			continue
+		}
+		text.WriteRune(r)
+	}
+	return text.String(), nil
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/invopop/jsonschema"
 
@@ -40,16 +42,17 @@ func (s StreamConfig) id() protocol.StreamID {
 	return protocol.StreamID{Namespace: s.Namespace, Name: s.Name}
 }
 
-// options says how the stream's table shall be. Its error is a Config error
-// that names the stream and the remedy.
-func (s StreamConfig) options() (lake.Options, error) {
+// options says how the stream's table shall be, and what is wrong with that:
+// Config errors that name the stream and the remedy.
+func (s StreamConfig) options() (lake.Options, []error) {
 	o := lake.Options{Properties: s.Properties}
 	if s.Name == "" {
-		return o, configError(`An entry of the configuration's "streams" has no "name". Give the name of the stream it is for.`)
+		return o, []error{configError(`An entry of the configuration's "streams" has no "name". Give the name of the stream it is for.`)}
 	}
 	id := s.id()
-	refuse := func(key, field string, err error) error {
-		return &protocol.Error{Kind: protocol.ConfigError, Stream: &id, Message: fmt.Sprintf("The configuration of stream %s has %q in %q: %v.", id, field, key, err)}
+	var faults []error
+	refuse := func(key, field string, err error) {
+		faults = append(faults, &protocol.Error{Kind: protocol.ConfigError, Stream: &id, Message: fmt.Sprintf("The configuration of stream %s has %q in %q: %v.", id, field, key, err)})
 	}
 	if s.PartitionBy != nil {
 		o.PartitionBy = []lake.PartitionBy{}
@@ -57,7 +60,7 @@ func (s StreamConfig) options() (lake.Options, error) {
 	for _, field := range s.PartitionBy {
 		by, err := lake.ParsePartitionBy(field)
 		if err != nil {
-			return o, refuse("partition_by", field, err)
+			refuse("partition_by", field, err)
 		}
 		o.PartitionBy = append(o.PartitionBy, by)
 	}
@@ -67,45 +70,44 @@ func (s StreamConfig) options() (lake.Options, error) {
 	for _, field := range s.SortBy {
 		by, err := lake.ParseSortBy(field)
 		if err != nil {
-			return o, refuse("sort_by", field, err)
+			refuse("sort_by", field, err)
 		}
 		o.SortBy = append(o.SortBy, by)
 	}
-	for name, value := range s.Properties {
-		if err := lake.CheckProperty(name, value); err != nil {
-			return o, refuse("properties", name, err)
+	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
+		if err := lake.CheckProperty(name, s.Properties[name]); err != nil {
+			refuse("properties", name, err)
 		}
 	}
-	return o, nil
+	return o, faults
 }
 
-// checkStreams finds what is wrong with the entries, whatever the catalog.
-func checkStreams(streams []StreamConfig) error {
+// streamFaults are what is wrong with the entries, whatever the catalog.
+func streamFaults(streams []StreamConfig) []error {
+	var faults []error
 	seen := map[protocol.StreamID]bool{}
 	for _, s := range streams {
-		if _, err := s.options(); err != nil {
-			return err
+		_, wrong := s.options()
+		faults = append(faults, wrong...)
+		id := s.id()
+		if seen[id] && id.Name != "" {
+			faults = append(faults, &protocol.Error{Kind: protocol.ConfigError, Stream: &id, Message: fmt.Sprintf(
+				`The configuration has stream %s twice in "streams". Leave one entry.`, id)})
 		}
-		if id := s.id(); seen[id] {
-			return &protocol.Error{Kind: protocol.ConfigError, Stream: &id, Message: fmt.Sprintf(
-				`The configuration has stream %s twice in "streams". Leave one entry.`, id)}
-		}
-		seen[s.id()] = true
+		seen[id] = true
 	}
-	return nil
+	return faults
 }
 
-// tableOptions says how a stream's table shall be.
-func (c Config) tableOptions(id protocol.StreamID) (lake.Options, error) {
+// tableOptions says how a stream's table shall be under a configuration without
+// faults.
+func (c Config) tableOptions(id protocol.StreamID) lake.Options {
 	o := lake.Options{}
 	for _, s := range c.Streams {
 		if s.id() == id {
-			var err error
-			if o, err = s.options(); err != nil {
-				return o, err
-			}
+			o, _ = s.options()
 		}
 	}
 	o.Upsert = c.Upsert
-	return o, nil
+	return o
 }

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -98,6 +100,46 @@ func TestLevelsOfLogging(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"INFO", "WARN", "ERROR", "ERROR"}, got); diff != "" {
 		t.Errorf("levels (-want +got):\n%s", diff)
+	}
+}
+
+func TestACommandIsGivenTheConfiguration(t *testing.T) {
+	show := protocol.Command{Name: "show", Config: true, New: func(*flag.FlagSet) func(context.Context, protocol.Env) error {
+		return func(_ context.Context, env protocol.Env) error {
+			switch {
+			case strings.Contains(string(env.Config), "panic"):
+				panic("index of opensesame out of range")
+			case strings.Contains(string(env.Config), "fail"):
+				return errors.New("opensesame was refused")
+			}
+			_, err := env.Stdout.Write(env.Config)
+			return err
+		}
+	}}
+	for _, tt := range []struct {
+		config         string // "": no flag
+		code           int
+		stdout, stderr string // regular expressions
+	}{
+		{``, 1, `^$`, `^Give the configuration's path with --config\.\n$`},
+		{`null`, 1, `^$`, `^The config file \S+ is not a JSON object: it is null\.\n$`},
+		{"\ufeff" + `{"pages":1}`, 0, `^{"pages":1}$`, `^$`},
+		{`{"nam":"you"}`, 0, `^{"nam":"you"}$`, `^warning: The configuration's key "nam" is not known and has no effect\.`},
+		{`{"password":"opensesame","tags":["fail"]}`, 1, `^$`, `^\*\*\*\* was refused\n$`},
+		{`{"password":"opensesame","tags":["panic"]}`, 1, `^$`, `^panic: index of \*\*\*\* out of range\n(.|\n)*goroutine (.|\n)*command_test\.go`},
+	} {
+		args := []string{"show"}
+		if tt.config != "" {
+			args = append(args, "--config", protocoltest.File(t, tt.config))
+		}
+		var stdout, stderr bytes.Buffer
+		code := protocol.RunSource(t.Context(), source{}, protocol.Env{Args: args, Stdout: &stdout, Stderr: &stderr}, show)
+		if code != tt.code || !regexp.MustCompile(tt.stdout).Match(stdout.Bytes()) || !regexp.MustCompile(tt.stderr).Match(stderr.Bytes()) {
+			t.Errorf("%s: exit code %d\nstdout %s\nstderr %s", tt.config, code, &stdout, &stderr)
+		}
+		if bytes.Contains(stderr.Bytes(), []byte("opensesame")) {
+			t.Errorf("%s: the password is shown: %s", tt.config, &stderr)
+		}
 	}
 }
 

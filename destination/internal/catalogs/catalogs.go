@@ -93,7 +93,7 @@ func OpenExisting(ctx context.Context, cfg Config, warehouse string) (*Catalog, 
 }
 
 func open(ctx context.Context, cfg Config, warehouse string, create bool) (*Catalog, error) {
-	u, err := cfg.validate(warehouse)
+	u, err := cfg.parse(warehouse)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,17 @@ func open(ctx context.Context, cfg Config, warehouse string, create bool) (*Cata
 	return kinds[cfg.Type](ctx, cfg, u, create)
 }
 
-func (c Config) validate(warehouse string) (*url.URL, error) {
+// Validate finds what is wrong with the configuration of a catalog and its
+// warehouse without looking for either. Its error is a Config error.
+func (c Config) Validate(warehouse string) error {
+	_, err := c.parse(warehouse)
+	if err == nil && c.Type == "postgres" {
+		_, err = parsePostgres(c.URI)
+	}
+	return err
+}
+
+func (c Config) parse(warehouse string) (*url.URL, error) {
 	if _, ok := kinds[c.Type]; !ok {
 		return nil, configError(nil, `The configuration's "catalog.type" is %q. The catalogs there are: %s.`,
 			c.Type, strings.Join(slices.Sorted(maps.Keys(kinds)), ", "))

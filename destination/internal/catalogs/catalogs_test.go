@@ -497,3 +497,26 @@ func TestLocalFilesAreWrittenWhole(t *testing.T) {
 		t.Error("wrote below a file")
 	}
 }
+
+// No machine of ours has such a file system, so the answer of statfs is made up.
+func TestASQLiteCatalogOnANetworkFileSystemIsRefused(t *testing.T) {
+	real := filesystemOf
+	t.Cleanup(func() { filesystemOf = real })
+	filesystemOf = func(string) (string, error) { return "NFS", nil }
+	_, err := Open(t.Context(), sqliteFile, "file://"+t.TempDir())
+	var e *protocol.Error
+	if !errors.As(err, &e) || e.Kind != protocol.ConfigError || !strings.Contains(e.Message, "network file system (NFS)") || !strings.Contains(e.Message, `"postgres"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestLocalFileSystemsAreNoneOfTheNetwork(t *testing.T) {
+	for _, dir := range []string{t.TempDir(), "/"} {
+		if kind, err := networkFilesystem(dir); err != nil || kind != "" {
+			t.Errorf("%s: %q, %v", dir, kind, err)
+		}
+	}
+	if _, err := networkFilesystem("/no/such/directory"); err == nil {
+		t.Error("a directory that is not there has a file system")
+	}
+}

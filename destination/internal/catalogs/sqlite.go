@@ -34,6 +34,13 @@ func openSQLite(ctx context.Context, cfg Config, warehouse *url.URL, create bool
 	} else if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		return nil, noLake(warehouse, file, "warehouse", err)
 	}
+	kind, err := filesystemOf(filepath.Dir(file))
+	if err != nil {
+		return nil, err
+	}
+	if kind != "" {
+		return nil, configError(nil, `The catalog %s lies on a network file system (%s), where a SQLite database that several machines use is soon broken. Use a "postgres" catalog, or give a "catalog.path" on a disk of this machine.`, file, kind)
+	}
 	connector, err := sqlite.NewConnector(sqliteDSN(file, create))
 	if err != nil {
 		return nil, fmt.Errorf("opening catalog %s: %w", file, err)
@@ -70,6 +77,9 @@ func openSQLite(ctx context.Context, cfg Config, warehouse *url.URL, create bool
 		close:    func() error { return errors.Join(cat.Close(), db.Close()) },
 	}, nil
 }
+
+// filesystemOf is networkFilesystem, but for tests, which have no network.
+var filesystemOf = networkFilesystem
 
 // busyTimeout is how long one writer waits for another.
 const busyTimeout = 30 * time.Second

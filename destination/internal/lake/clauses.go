@@ -18,18 +18,19 @@ type PartitionBy struct {
 }
 
 var (
-	call  = regexp.MustCompile(`^(year|month|day|hour|bucket|truncate)\((.*)\)$`)
+	call  = regexp.MustCompile(`^([A-Za-z_]+)\((.*)\)$`)
 	width = regexp.MustCompile(`^([0-9]+) *,(.*)$`)
 )
 
-// ParsePartitionBy reads a field of partition_by. Text without one of the
-// transforms around it is a column's name, whatever it is.
+// ParsePartitionBy reads a field of partition_by. A column that looks like a
+// transform, as "f(x)" does, is named by "identity(f(x))".
 func ParsePartitionBy(text string) (PartitionBy, error) {
 	p := PartitionBy{Transform: iceberg.IdentityTransform{}, Column: strings.TrimSpace(text)}
 	if found := call.FindStringSubmatch(p.Column); found != nil {
 		name, inside := found[1], strings.TrimSpace(found[2])
 		p.Column = inside
 		switch name {
+		case "identity":
 		case "year":
 			p.Transform = iceberg.YearTransform{}
 		case "month":
@@ -39,6 +40,8 @@ func ParsePartitionBy(text string) (PartitionBy, error) {
 		case "hour":
 			p.Transform = iceberg.HourTransform{}
 		default:
+			return p, fmt.Errorf("there is no transform %q; there are year, month, day, hour, bucket, truncate and identity", name)
+		case "bucket", "truncate":
 			parts := width.FindStringSubmatch(inside)
 			if parts == nil {
 				return p, fmt.Errorf("%s takes a number and a column, as in %s(16, id)", name, name)
@@ -65,6 +68,9 @@ func ParsePartitionBy(text string) (PartitionBy, error) {
 func (p PartitionBy) String() string {
 	switch t := p.Transform.(type) {
 	case iceberg.IdentityTransform:
+		if call.MatchString(p.Column) {
+			return fmt.Sprintf("identity(%s)", p.Column)
+		}
 		return p.Column
 	case iceberg.BucketTransform:
 		return fmt.Sprintf("bucket(%d, %s)", t.NumBuckets, p.Column)
@@ -82,12 +88,17 @@ type SortBy struct {
 	Descending bool
 }
 
+var direction = regexp.MustCompile(`(?i) +(asc|desc|ascending|descending|nulls +(?:first|last))$`)
+
 // ParseSortBy reads a field of sort_by.
 func ParseSortBy(text string) (SortBy, error) {
 	column, descending := strings.CutSuffix(strings.TrimSpace(text), " desc")
 	s := SortBy{Column: strings.TrimSpace(column), Descending: descending}
-	if s.Column == "" {
+	switch {
+	case s.Column == "":
 		return s, fmt.Errorf("it names no column")
+	case direction.MatchString(s.Column):
+		return s, fmt.Errorf(`a column is followed by nothing, or by "desc"`)
 	}
 	return s, nil
 }

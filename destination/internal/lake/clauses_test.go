@@ -9,7 +9,7 @@ func TestClausesAreReadAsTheyAreWritten(t *testing.T) {
 	for text, want := range map[string]string{
 		"start": "start", "  start ": "start", "month(start)": "month(start)", "hour( start )": "hour(start)", "year(a b)": "year(a b)",
 		"bucket(16, id)": "bucket(16, id)", "bucket(016,id)": "bucket(16, id)", "truncate(2147483647, a,b)": "truncate(2147483647, a,b)",
-		"month (start)": "month (start)", "Month(start)": "Month(start)", "weight (kg)": "weight (kg)", "min(id)": "min(id)", // columns
+		"month (start)": "month (start)", "weight (kg)": "weight (kg)", "identity(start)": "start", "identity(min(id))": "identity(min(id))", // columns
 	} {
 		got, err := ParsePartitionBy(text)
 		if err != nil || got.String() != want {
@@ -17,7 +17,7 @@ func TestClausesAreReadAsTheyAreWritten(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"start": "start", " start desc ": "start desc", "start  desc": "start desc", "desc": "desc", "desc desc": "desc desc", "start DESC": "start DESC", "start asc": "start asc",
+		"start": "start", " start desc ": "start desc", "start  desc": "start desc", "desc": "desc", "desc desc": "desc desc", "description": "description",
 	} {
 		got, err := ParseSortBy(text)
 		if err != nil || got.String() != want {
@@ -32,13 +32,18 @@ func TestClausesThatSayNothingAreRefused(t *testing.T) {
 		"bucket(id)": "bucket takes a number and a column", "truncate(-1, id)": "truncate takes a number and a column", "bucket()": "bucket takes a number and a column",
 		"bucket(0, id)": "the number of bucket must be from 1 to 2147483647", "truncate(2147483648, id)": "the number of truncate must be from 1 to 2147483647",
 		"bucket(99999999999999999999, id)": "the number of bucket must be from 1 to 2147483647",
+		"Month(start)": `there is no transform "Month"`, "min(id)": `there is no transform "min"`,
 	} {
 		if _, err := ParsePartitionBy(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("partition by %q: %v", text, err)
 		}
 	}
-	if _, err := ParseSortBy(" "); err == nil {
-		t.Error("nothing to sort by was taken")
+	for text, want := range map[string]string{
+		" ": "it names no column", "start DESC": `by nothing, or by "desc"`, "start asc": `by nothing, or by "desc"`, "start desc nulls last": `by nothing, or by "desc"`,
+	} {
+		if _, err := ParseSortBy(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("sort by %q: %v", text, err)
+		}
 	}
 }
 

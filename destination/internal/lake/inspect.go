@@ -6,12 +6,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // LastState is the STATE message whose records a table holds, as it was
@@ -141,32 +144,82 @@ func (r Row) MarshalJSON() ([]byte, error) {
 // that is positive. It stops at the first error.
 func Rows(ctx context.Context, tbl *table.Table, limit int) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
-		var options []table.ScanOption
-		if limit > 0 {
-			options = append(options, table.WithLimit(int64(limit)))
-		}
-		_, batches, err := tbl.Scan(options...).ToArrowRecords(ctx)
+		scan := tbl.Scan()
+		files, err := scan.PlanFiles(ctx)
 		if err != nil {
 			yield(nil, fmt.Errorf("reading table: %w", err))
 			return
 		}
 		n := 0
+		for _, file := range files {
+			for row, err := range fileRows(ctx, tbl, scan, file) {
+				if err != nil {
+					yield(nil, fmt.Errorf("reading %s: %w", file.File.FilePath(), err))
+					return
+				}
+				if !yield(row, nil) {
+					return
+				}
+				if n++; n == limit {
+					return
+				}
+			}
+		}
+	}
+}
+
+// fileRows yields the rows of one data file.
+func fileRows(ctx context.Context, tbl *table.Table, scan *table.Scan, file table.FileScanTask) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		if err := readable(ctx, tbl, file); err != nil {
+			yield(nil, err)
+			return
+		}
+		_, batches, err := scan.ReadTasks(ctx, []table.FileScanTask{file})
+		if err != nil {
+			yield(nil, err)
+			return
+		}
 		for batch, err := range batches {
 			if err != nil {
-				yield(nil, fmt.Errorf("reading table: %w", err))
+				yield(nil, err)
 				return
 			}
 			for i := range int(batch.NumRows()) {
-				if limit > 0 && n == limit {
-					return
-				}
-				n++
 				if !yield(rowOf(batch, i), nil) {
 					return
 				}
 			}
 		}
 	}
+}
+
+// readable reads a data file and the deletes that apply to it. The library
+// reads them in goroutines of its own, where a file that is broken makes it
+// panic and nobody can recover.
+func readable(ctx context.Context, tbl *table.Table, file table.FileScanTask) (err error) {
+	defer protocol.Recover(&err)
+	fs, err := tbl.FS(ctx)
+	if err != nil {
+		return err
+	}
+	for _, f := range slices.Concat([]iceberg.DataFile{file.File}, file.DeleteFiles, file.EqualityDeleteFiles) {
+		if f.FileFormat() != iceberg.ParquetFile {
+			continue
+		}
+		r, err := openParquet(fs, f.FilePath())
+		if err != nil {
+			return err
+		}
+		for group := range r.groups() {
+			if _, err := r.batch(ctx, group); err != nil {
+				r.close()
+				return err
+			}
+		}
+		r.close()
+	}
+	return nil
 }
 
 func rowOf(batch arrow.RecordBatch, i int) Row {

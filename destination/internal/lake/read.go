@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -12,6 +13,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 	"github.com/apache/iceberg-go"
+	iceio "github.com/apache/iceberg-go/io"
 )
 
 // parquetReader reads a data or delete file by row groups.
@@ -26,19 +28,52 @@ func (t *Table) openParquet(f iceberg.DataFile) (*parquetReader, error) {
 	if f.FileFormat() != iceberg.ParquetFile {
 		return nil, t.configError(nil, "Table %s has a file that is not Parquet, %s. Rewrite the table with the program that made it.", t, path)
 	}
-	opened, err := t.files.Open(path)
+	return openParquet(t.files, path)
+}
+
+func openParquet(files iceio.IO, path string) (*parquetReader, error) {
+	opened, err := files.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	size, err := opened.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), opened.Close())
 	}
 	in, err := file.NewParquetReader(opened)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), opened.Close())
+	}
+	if err := checkChunks(in, size); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), in.Close())
 	}
 	r, err := pqarrow.NewFileReader(in, pqarrow.ArrowReadProperties{}, memory.DefaultAllocator)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), in.Close())
 	}
 	return &parquetReader{path: path, in: in, arrow: r}, nil
+}
+
+// checkChunks reports whether the column chunks of a file lie in it. Of those
+// that do not the library takes more memory than there is, or panics, and that
+// in goroutines of its own, where nobody can recover.
+func checkChunks(in *file.Reader, size int64) error {
+	for g, group := range in.MetaData().RowGroups {
+		for c, chunk := range group.Columns {
+			meta := chunk.MetaData
+			if meta == nil {
+				return fmt.Errorf("column %d of row group %d has no metadata", c, g)
+			}
+			start := meta.DataPageOffset
+			if meta.DictionaryPageOffset != nil && *meta.DictionaryPageOffset > 0 {
+				start = min(start, *meta.DictionaryPageOffset)
+			}
+			if length := meta.TotalCompressedSize; start < 0 || length < 0 || start > size-length {
+				return fmt.Errorf("column %d of row group %d lies outside of the file: %d bytes from byte %d", c, g, length, start)
+			}
+		}
+	}
+	return nil
 }
 
 // close releases the file; there is nothing to lose in a file that was read.

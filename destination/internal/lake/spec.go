@@ -1,10 +1,8 @@
 package lake
 
 import (
-	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/apache/iceberg-go"
@@ -326,29 +324,4 @@ func clauses[T fmt.Stringer](fields []T) string {
 		all = append(all, f.String())
 	}
 	return strings.Join(all, ", ")
-}
-
-// refusedProperties are those that this program sets itself, or that say where
-// files lie, which removing orphans depends on.
-var refusedProperties = append([]string{
-	table.WriteDataPathKey, table.WriteMetadataPathKey, table.ObjectStoreEnabledKey,
-}, table.ReservedProperties[:]...)
-
-// CheckProperty says why a user may not set a table property, nil if they may.
-func CheckProperty(key, value string) error {
-	switch {
-	case key == "":
-		return errors.New("a property must have a name")
-	case strings.HasPrefix(key, "airbyte."), slices.Contains(refusedProperties, key):
-		return errors.New("this program sets it itself or relies on it")
-	case key == table.WriteTargetFileSizeBytesKey:
-		if n, err := strconv.ParseInt(value, 10, 64); err != nil || n <= 0 {
-			return fmt.Errorf("it must be a number of bytes, and is %q", value)
-		}
-	case key == table.GCEnabledKey:
-		if value != "true" && value != "false" {
-			return fmt.Errorf(`it must be "true" or "false", and is %q`, value)
-		}
-	}
-	return nil
 }

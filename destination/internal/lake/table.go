@@ -148,6 +148,9 @@ func (t *Table) use(ctx context.Context, loaded *table.Table) error {
 	if t.locations, err = loaded.LocationProvider(); err != nil {
 		return fmt.Errorf("locating the files of table %s: %w", t, err)
 	}
+	if err := t.checkProperties(loaded); err != nil {
+		return err
+	}
 	if t.plan.Dedup && loaded.Metadata().Version() < 2 && t.opts.Upsert == MergeOnRead {
 		return t.configError(nil, `Table %s has format version 1, which has no delete files. Set "upsert" to "auto" or "copy_on_write".`, t)
 	}

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package catalogs
+
+// networkFilesystem knows no names of file systems here.
+func networkFilesystem(string) (string, error) { return "", nil }

@@ -1,0 +1,77 @@
+package lake
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/catalog"
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+func TestPropertiesThatACommitWouldFailOn(t *testing.T) {
+	for _, tt := range []struct{ key, value, want string }{
+		{"comment", "anything", ""},
+		{"write.metadata.compression-codec", "gzip", ""},
+		{"write.metadata.compression-codec", "bogus", "it must be none or gzip"},
+		{"write.metadata.compression-codec", "zstd", "it must be none or gzip"},
+		{"write.target-file-size-bytes", "0", "it must be a number of bytes"},
+		{"write.parquet.compression-codec", "lzo", "it must be zstd or snappy"},
+		{"write.parquet.compression-level", "-3", ""},
+		{"write.parquet.compression-level", "high", "it must be a level"},
+		{"write.metadata.metrics.default", "truncate(16)", ""},
+		{"write.metadata.metrics.default", "truncate(0)", "truncate(N)"},
+		{"gc.enabled", "no", "it must be true or false"},
+		{"write.data.path", "/elsewhere", "relies on it"},
+		{"airbyte.stream", "x", "relies on it"},
+		{"", "x", "must have a name"},
+	} {
+		err := CheckProperty(tt.key, tt.value)
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s=%s: %v", tt.key, tt.value, err)
+		}
+	}
+}
+
+func TestATableWithAPropertyThatACommitWouldFailOn(t *testing.T) {
+	cat := openCatalog(t, t.TempDir())
+	if _, err := open(t.Context(), cat, plain("t"), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	// The library refuses to write such metadata, so another program has to have done it.
+	cat.Catalog = withProperty{cat.Catalog, table.MetadataCompressionKey, "bogus"}
+	_, err := open(t.Context(), cat, plain("t"), Options{})
+	var e *protocol.Error
+	if !errors.As(err, &e) || e.Kind != protocol.ConfigError || !strings.Contains(e.Message, "write.metadata.compression-codec of table ns.t") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// withProperty is a catalog whose tables have a property that another program has set.
+type withProperty struct {
+	catalog.Catalog
+	key, value string
+}
+
+func (c withProperty) LoadTable(ctx context.Context, id table.Identifier) (*table.Table, error) {
+	t, err := c.Catalog.LoadTable(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	b, err := table.MetadataBuilderFromBase(t.Metadata(), t.MetadataLocation())
+	if err != nil {
+		return nil, err
+	}
+	if err := b.SetProperties(iceberg.Properties{c.key: c.value}); err != nil {
+		return nil, err
+	}
+	meta, err := b.Build()
+	if err != nil {
+		return nil, err
+	}
+	return table.New(id, meta, t.MetadataLocation(), t.FS, nil), nil
+}
