@@ -62,7 +62,7 @@ soak:
 # file system failing in every way, and eight processes that write one table at
 # once: three quarters of an hour. Needs Python 3.11 and PostgreSQL.
 crashes: engines
-	ACCEPTANCE_KILLS=200 go test -run 'Killed|Terminated|FullDisk|MayNotGrow' -count=1 -timeout 2h -tags acceptance -v ./acceptance
+	ACCEPTANCE_KILLS=200 go test -run 'Killed|Terminated|Signals|FullDisk|MayNotGrow' -count=1 -timeout 2h -tags acceptance -v ./acceptance
 	go test -run '^TestAnyCallMayFail$$' -count=1 -timeout 3h -v ./destination -faults 0
 	ACCEPTANCE_COMMITS=100 go test -run '^TestEightWritersOfOneTable$$' -count=1 -timeout 1h -tags acceptance -v ./acceptance
 

@@ -23,13 +23,13 @@ import (
 // Check reads the whole configuration, then does once, on a probe table, all
 // that a sync does: it makes the table, writes a row, reads it back and removes
 // what it made. The step that fails is named.
-func (destination) Check(ctx context.Context, raw json.RawMessage, _ *protocol.Emitter) error {
+func (d destination) Check(ctx context.Context, raw json.RawMessage, _ *protocol.Emitter) error {
 	config, err := parseConfig(raw)
 	if err != nil {
 		return err
 	}
 	return unhung(ctx, func() error {
-		cat, err := catalogs.Open(ctx, config.Catalog, config.Warehouse)
+		cat, err := d.openCatalog(ctx, config)
 		if err != nil {
 			return err
 		}

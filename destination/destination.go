@@ -1,12 +1,28 @@
 package main
 
 import (
+	"context"
+	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // destination implements protocol.Destination; write.go and check.go hold its
-// verbs.
-type destination struct{}
+// verbs. Tests put other things in the place of its parts.
+type destination struct {
+	openCatalog func(context.Context, Config) (*catalogs.Catalog, error)
+	signalDelay time.Duration
+}
+
+func newDestination() destination {
+	return destination{
+		openCatalog: func(ctx context.Context, c Config) (*catalogs.Catalog, error) {
+			return catalogs.Open(ctx, c.Catalog, c.Warehouse)
+		},
+		signalDelay: signalDelay,
+	}
+}
 
 func (destination) Spec() protocol.Spec {
 	return protocol.Spec{

@@ -197,7 +197,7 @@ func (l *struckLake) strike(f *faults) {
 			if !strings.Contains(told, aPanic) || !strings.Contains(errs[0].StackTrace, "goroutine") {
 				l.t.Errorf("the TRACE does not tell where the panic came from: %+v", errs[0])
 			}
-		} else if !strings.Contains(told, "items") && !strings.Contains(told, "answer") {
+		} else if f.calls[f.at] != "OpenCatalog" && !strings.Contains(told, "items") && !strings.Contains(told, "answer") {
 			l.t.Errorf("the TRACE says nothing of what failed: %s", told)
 		}
 	}

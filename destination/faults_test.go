@@ -20,7 +20,6 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // A fault is what befalls one call of the catalog or of the file system.
@@ -341,33 +340,30 @@ func (w faultyWriter) Close() (err error) {
 	return err
 }
 
-// struck is the destination with one call of it struck.
-type struck struct {
-	destination
-	faults *faults
-}
-
-func (d struck) Write(ctx context.Context, job protocol.WriteJob, out *protocol.Emitter) error {
-	config, err := parseConfig(job.Config)
-	if err != nil {
-		return err
+// struckBy is the destination with one call of it struck.
+func struckBy(f *faults) destination {
+	d := newDestination()
+	open := d.openCatalog
+	d.openCatalog = func(ctx context.Context, c Config) (*catalogs.Catalog, error) {
+		warehouse, err := url.Parse(c.Warehouse)
+		if err != nil {
+			return nil, err
+		}
+		var cat *catalogs.Catalog
+		if err := f.call(ctx, "OpenCatalog", func() (err error) {
+			cat, err = open(ctx, c)
+			return err
+		}); err != nil {
+			if cat != nil {
+				err = errors.Join(err, cat.Close())
+			}
+			return nil, err
+		}
+		cat.Catalog = faultyCatalog{cat.Catalog, f}
+		strikes.Store(warehouse.Path, f)
+		return cat, nil
 	}
-	streams, err := planLanes(job.Catalog, config)
-	if err != nil {
-		return err
-	}
-	cat, err := catalogs.Open(ctx, config.Catalog, config.Warehouse)
-	if err != nil {
-		return err
-	}
-	cat.Catalog = faultyCatalog{cat.Catalog, d.faults}
-	warehouse, err := url.Parse(config.Warehouse)
-	if err != nil {
-		return err
-	}
-	strikes.Store(warehouse.Path, d.faults)
-	defer strikes.Delete(warehouse.Path)
-	return errors.Join(write(ctx, config, streams, cat, job.Input, out), cat.Close())
+	return d
 }
 
 // strikes holds the faults of the runs under way, by the directories of their warehouses.

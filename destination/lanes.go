@@ -22,11 +22,10 @@ type lane struct {
 
 	// The ledger's, see there.
 	rows      laneRows
-	refreshes bool                  // older generations go when it is complete; see lake.Table.Begin
-	status    protocol.StreamStatus // the terminal one, if it came
-	lastState int64                 // the segment that the last state ended; 0: none came
-	committed int64                 // the last segment whose rows are committed
-	waiting   int64                 // rows that the last cut found waiting
+	refreshes bool  // older generations go when it is complete; see lake.Table.Begin
+	lastState int64 // the segment that the last state ended; 0: none came
+	committed int64 // the last segment whose rows are committed
+	waiting   int64 // rows that the last cut found waiting
 }
 
 // replaces tells whether the stream's rows take the place of what the table

@@ -19,15 +19,15 @@ type ledger struct {
 	lanes lanes
 	now   func() time.Time
 
-	scope     protocol.StateType // of the input's states, once one came
-	anyStatus bool               // some stream had a status
-	segment   int64              // the open segment's number
-	atState   bool               // the last message was a state
-	pending   []stateMark        // states not committed, in order
-	rows      int64              // received and not committed, all streams
-	waiting   int64              // of these, those that the last cut found waiting
-	bytes     int64
-	since     time.Time // when the first of them came; zero: there is none
+	proofs  *proofs            // of the streams' completeness
+	scope   protocol.StateType // of the input's states, once one came
+	segment int64              // the open segment's number
+	atState bool               // the last message was a state
+	pending []stateMark        // states not committed, in order
+	rows    int64              // received and not committed, all streams
+	waiting int64              // of these, those that the last cut found waiting
+	bytes   int64
+	since   time.Time // when the first of them came; zero: there is none
 }
 
 // A stateMark is a state and the segment it ends.
@@ -40,7 +40,13 @@ type stateMark struct {
 // covers tells whether the state speaks of the lane's rows.
 func (m stateMark) covers(l *lane) bool { return m.lane == nil || m.lane == l }
 
-func newLedger(ls lanes) *ledger { return &ledger{lanes: ls, now: time.Now, segment: 1} }
+func newLedger(ls lanes) *ledger {
+	ids := make([]protocol.StreamID, len(ls.all))
+	for i, l := range ls.all {
+		ids[i] = l.id
+	}
+	return &ledger{lanes: ls, now: time.Now, proofs: newProofs(ids), segment: 1}
+}
 
 // records notes a run of records and returns the segment it belongs to.
 func (g *ledger) records(r *protocol.Records) int64 {
@@ -106,19 +112,6 @@ func (g *ledger) cutOff(segment int64) {
 	}
 }
 
-// status notes a stream's status; false means the stream is not ours.
-func (g *ledger) status(s protocol.StatusMessage) bool {
-	l, ok := g.lanes.byID[s.Stream]
-	if !ok {
-		return false
-	}
-	g.anyStatus = true
-	if s.Status == protocol.Complete || s.Status == protocol.Incomplete {
-		l.status = s.Status
-	}
-	return true
-}
-
 func unknownStream(id protocol.StreamID, what string) error {
 	return &protocol.Error{Kind: protocol.SystemError, Stream: &id, Message: fmt.Sprintf(
 		"The input holds a %s of stream %s, which is not in the catalog. Give the destination the catalog the source was given.", what, id)}
@@ -158,20 +151,27 @@ func (g *ledger) waits(l *lane) bool {
 	return l.lastState <= l.committed || l.replaces() || g.scope != protocol.StreamState && g.replacesAny()
 }
 
-// finish takes out what is left at the end of the input, as far as completion
-// lets it, and tells the verdict on each stream.
-func (g *ledger) finish(completion Completion, interrupted bool) (*commit, []judgement) {
+// assumes reports whether the end of the input would be taken for the end of a
+// stream of which nothing proves it.
+func (g *ledger) assumes() bool {
+	return slices.ContainsFunc(g.lanes.all, func(l *lane) bool { return !g.proofs.of(l.id).complete() })
+}
+
+// finish takes out what is left when no more is read, as far as completion lets
+// it, and tells what was decided on each stream.
+func (g *ledger) finish(completion Completion, end inputEnd) (*commit, []judgement) {
 	c := &commit{}
 	var verdicts []judgement
 	swap := map[*lane]bool{}
 	for _, l := range g.lanes.all {
-		v := completion.judge(l.id, ending{
-			status:       l.status,
-			anyStatus:    g.anyStatus,
+		v := completion.decide(l.id, streamEnd{
+			proof:        g.proofs.of(l.id),
+			input:        end,
+			statuses:     g.proofs.statuses,
 			generations:  l.stream.GenerationID != nil,
 			states:       l.lastState > 0,
+			records:      l.committed > 0 || l.rows.between(0, g.segment) > 0,
 			uncovered:    l.rows.between(l.lastState, g.segment),
-			interrupted:  interrupted,
 			replacesRows: l.replaces(),
 			refreshes:    l.refreshes,
 		})
@@ -204,7 +204,7 @@ func (g *ledger) finish(completion Completion, interrupted bool) (*commit, []jud
 
 type judgement struct {
 	lane *lane
-	verdict
+	decision
 }
 
 func (g *ledger) replacesAny() bool {

@@ -99,11 +99,11 @@ func (a *account) step(b byte) {
 	case 2, 3:
 		a.state(l)
 	case 4:
-		a.ledger.status(protocol.StatusMessage{Stream: l.id, Status: protocol.Complete})
+		a.ledger.proofs.status(protocol.StatusMessage{Stream: l.id, Status: protocol.Complete})
 	case 5:
-		a.ledger.status(protocol.StatusMessage{Stream: l.id, Status: protocol.Running})
+		a.ledger.proofs.status(protocol.StatusMessage{Stream: l.id, Status: protocol.Running})
 	case 6:
-		a.ledger.status(protocol.StatusMessage{Stream: l.id, Status: protocol.Incomplete})
+		a.ledger.proofs.status(protocol.StatusMessage{Stream: l.id, Status: protocol.Incomplete})
 	case 7:
 		if !a.ledger.atState { // when nobody cuts
 			return
@@ -217,11 +217,15 @@ func (a *account) number(s protocol.State) int {
 
 // end ends the input, or interrupts it, and checks the balance.
 func (a *account) end(interrupted bool) {
-	c, verdicts := a.ledger.finish(stateHint, interrupted)
-	keep := map[*lane]extent{}
+	end := ended
+	if interrupted {
+		end = stoppedAt
+	}
+	c, verdicts := a.ledger.finish(stateHint, end)
+	keep := map[*lane]keepRows{}
 	for _, v := range verdicts {
 		keep[v.lane] = v.keep
-		if v.lane.status == protocol.Complete && !interrupted && v.keep != everything {
+		if a.ledger.proofs.of(v.lane.id).complete() && v.keep != everything {
 			a.Errorf("stream %s is COMPLETE and not kept", v.lane.id)
 		}
 	}
@@ -234,7 +238,7 @@ func (a *account) end(interrupted bool) {
 		}
 	}
 	for _, l := range a.ledger.lanes.all {
-		if l.refreshes && keep[l] == everything && l.status != protocol.Complete {
+		if l.refreshes && keep[l] == everything && !a.ledger.proofs.of(l.id).complete() {
 			a.Errorf("the refresh of stream %s is taken for complete without its status", l.id)
 		}
 	}
@@ -245,7 +249,7 @@ func (a *account) end(interrupted bool) {
 		blocked = blocked || a.global && len(a.states) > 0 && l.replaces() && keep[l] != everything
 	}
 	for _, l := range a.ledger.lanes.all {
-		want := map[extent]int64{nothing: 0, toState: a.covered(l), everything: a.rows[l]}[keep[l]]
+		want := map[keepRows]int64{nothing: 0, toState: a.covered(l), everything: a.rows[l]}[keep[l]]
 		if blocked && !(l.replaces() && keep[l] == everything) {
 			want = 0
 		}
@@ -264,7 +268,7 @@ func (a *account) end(interrupted bool) {
 func (a *account) String() string {
 	text := fmt.Sprintf("GLOBAL %t", a.global)
 	for _, l := range a.ledger.lanes.all {
-		text += fmt.Sprintf("; %s %s %s, refreshed %t", l.id, l.stream.DestinationSyncMode, l.status, l.refreshes)
+		text += fmt.Sprintf("; %s %s %s, refreshed %t", l.id, l.stream.DestinationSyncMode, a.ledger.proofs.of(l.id).status, l.refreshes)
 	}
 	return text
 }

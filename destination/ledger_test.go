@@ -90,7 +90,7 @@ func TestWhatComesAfterABrokenRecordIsNotCommitted(t *testing.T) {
 			s := newScript(nil)
 			s.play(t, tt.steps...)
 			s.cutOff(tt.segment)
-			c, _ := s.finish(stateHint, true)
+			c, _ := s.finish(stateHint, broken)
 			if diff := cmp.Diff(tt.want, describe(c)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -102,7 +102,7 @@ func TestWhatComesAfterABrokenRecordIsNotCommitted(t *testing.T) {
 	s.cut()
 	s.play(t, "a2", "A")
 	s.cutOff(2)
-	if c, _ := s.finish(stateHint, true); len(c.lanes) > 0 || len(c.echoes) > 0 {
+	if c, _ := s.finish(stateHint, broken); len(c.lanes) > 0 || len(c.echoes) > 0 {
 		t.Errorf("after the commit: %v", describe(c))
 	}
 }
@@ -143,9 +143,9 @@ func TestARefreshIsFinishedWhenItIsComplete(t *testing.T) {
 				t.Errorf("at the cut (-want +got):\n%s", diff)
 			}
 			for _, name := range tt.complete {
-				s.status(protocol.StatusMessage{Stream: protocol.StreamID{Name: name}, Status: protocol.Complete})
+				s.proofs.status(protocol.StatusMessage{Stream: protocol.StreamID{Name: name}, Status: protocol.Complete})
 			}
-			c, _ := s.finish(stateHint, false)
+			c, _ := s.finish(stateHint, ended)
 			if diff := cmp.Diff(tt.atEnd, describe(c)); diff != "" {
 				t.Errorf("at the end (-want +got):\n%s", diff)
 			}
@@ -211,23 +211,23 @@ func TestCutCommitsOnlyStreamsThatStandAtAState(t *testing.T) {
 func TestFinishCommitsWhatIsProven(t *testing.T) {
 	complete := func(s script, names ...string) {
 		for _, n := range names {
-			s.status(protocol.StatusMessage{Stream: protocol.StreamID{Name: n}, Status: protocol.Complete})
+			s.proofs.status(protocol.StatusMessage{Stream: protocol.StreamID{Name: n}, Status: protocol.Complete})
 		}
 	}
 	for _, tt := range []struct {
-		name        string
-		modes       map[string]protocol.DestinationSyncMode
-		steps       []string
-		complete    []string
-		interrupted bool
-		want        []string
-		failures    int
+		name     string
+		modes    map[string]protocol.DestinationSyncMode
+		steps    []string
+		complete []string
+		end      inputEnd
+		want     []string
+		failures int
 	}{
 		{
 			"rows after the last state go with COMPLETE", nil,
 			[]string{"a3", "A", "a1"},
 			[]string{"a", "b"},
-			false,
+			ended,
 			[]string{"commit a rows=4 state=true", "commit b rows=0 state=false", "echo STREAM a written=3"},
 			0,
 		},
@@ -235,14 +235,14 @@ func TestFinishCommitsWhatIsProven(t *testing.T) {
 			"and stay without", nil,
 			[]string{"a3", "A", "a1"},
 			[]string{"b"},
-			false,
+			ended,
 			[]string{"commit a rows=3 state=true", "commit b rows=0 state=false", "echo STREAM a written=3"},
 			1,
 		},
 		{
 			"an interruption keeps what states cover", nil,
 			[]string{"a3", "A", "a1", "b2"},
-			nil, true,
+			nil, interrupted,
 			[]string{"commit a rows=3 state=true", "echo STREAM a written=3"},
 			0,
 		},
@@ -251,7 +251,7 @@ func TestFinishCommitsWhatIsProven(t *testing.T) {
 			map[string]protocol.DestinationSyncMode{"a": protocol.Overwrite},
 			[]string{"a2", "A", "a1", "A"},
 			[]string{"a", "b"},
-			false,
+			ended,
 			[]string{"replace a rows=3 state=true", "commit b rows=0 state=false", "echo STREAM a written=2", "echo STREAM a written=1"},
 			0,
 		},
@@ -260,8 +260,17 @@ func TestFinishCommitsWhatIsProven(t *testing.T) {
 			map[string]protocol.DestinationSyncMode{"a": protocol.Overwrite},
 			nil,
 			[]string{"a", "b"},
-			false,
+			ended,
 			[]string{"replace a rows=0 state=false", "commit b rows=0 state=false"},
+			0,
+		},
+		{
+			"an interruption after COMPLETE swaps an overwrite in",
+			map[string]protocol.DestinationSyncMode{"a": protocol.Overwrite},
+			[]string{"a2", "A", "b1"},
+			[]string{"a"},
+			interrupted,
+			[]string{"replace a rows=2 state=true", "echo STREAM a written=2"},
 			0,
 		},
 		{
@@ -269,7 +278,7 @@ func TestFinishCommitsWhatIsProven(t *testing.T) {
 			map[string]protocol.DestinationSyncMode{"a": protocol.Overwrite},
 			[]string{"a2", "A", "b1", "B"},
 			[]string{"b"},
-			false,
+			ended,
 			[]string{"commit b rows=1 state=true", "echo STREAM b written=1"},
 			1,
 		},
@@ -278,14 +287,14 @@ func TestFinishCommitsWhatIsProven(t *testing.T) {
 			map[string]protocol.DestinationSyncMode{"a": protocol.Overwrite},
 			[]string{"a2", "b1", "G"},
 			[]string{"b"},
-			false, nil, 1,
+			ended, nil, 1,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newScript(tt.modes)
 			s.play(t, tt.steps...)
 			complete(s, tt.complete...)
-			c, verdicts := s.finish(stateHint, tt.interrupted)
+			c, verdicts := s.finish(stateHint, tt.end)
 			if diff := cmp.Diff(tt.want, describe(c)); diff != "" {
 				t.Error(diff)
 			}

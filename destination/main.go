@@ -11,5 +11,9 @@ import (
 func main() { protocol.Main(run) }
 
 func run(ctx context.Context, env protocol.Env) int {
-	return protocol.RunDestination(ctx, destination{}, env, stateCommand, tablesCommand, previewCommand, maintainCommand)
+	return newDestination().run(ctx, env)
+}
+
+func (d destination) run(ctx context.Context, env protocol.Env) int {
+	return protocol.RunDestination(ctx, d, env, stateCommand, tablesCommand, previewCommand, maintainCommand)
 }

@@ -10,9 +10,11 @@ import (
 
 // The scripts run the program as its users do.
 func TestScripts(t *testing.T) {
+	d := newDestination()
+	d.signalDelay = 0 // nobody signals
 	destinationtest.Scripts(t, "testdata/script", func(args []string, stdin []byte) (_, _ []byte, code int) {
 		var stdout, stderr bytes.Buffer
-		code = run(t.Context(), protocol.Env{Args: args, Stdin: bytes.NewReader(stdin), Stdout: &stdout, Stderr: &stderr})
+		code = d.run(t.Context(), protocol.Env{Args: args, Stdin: bytes.NewReader(stdin), Stdout: &stdout, Stderr: &stderr})
 		return stdout.Bytes(), stderr.Bytes(), code
 	}, nil)
 }

@@ -145,9 +145,10 @@ func (l *struckLake) write(f *faults, input []byte) *protocoltest.Run {
 // run runs the destination in a bubble of time, in which what hangs takes none.
 func (l *struckLake) run(f *faults, input []byte, args ...string) *protocoltest.Run {
 	l.t.Helper()
-	var d protocol.Destination = destination{}
+	d := newDestination()
 	if f != nil {
-		d = struck{faults: f}
+		d = struckBy(f)
+		defer strikes.Delete(l.dir)
 	}
 	r := &protocoltest.Run{Args: args, Input: input}
 	synctest.Test(l.t, func(t *testing.T) {
@@ -159,7 +160,7 @@ func (l *struckLake) run(f *faults, input []byte, args ...string) *protocoltest.
 		start := time.Now()
 		defer time.AfterFunc(time.Hour, cancel).Stop() // as SIGTERM does
 		var stdout, stderr bytes.Buffer
-		r.Code = protocol.RunDestination(ctx, d, protocol.Env{Args: r.Args, Stdin: bytes.NewReader(input), Stdout: &stdout, Stderr: &stderr})
+		r.Code = d.run(ctx, protocol.Env{Args: r.Args, Stdin: bytes.NewReader(input), Stdout: &stdout, Stderr: &stderr})
 		if took := time.Since(start); took > time.Hour+farewell {
 			t.Errorf("the run took %v", took)
 		}

@@ -25,7 +25,7 @@ import (
 // One goroutine follows the input in order. It commits a stream only where one
 // of the stream's states stands, so that the rows of a snapshot are exactly
 // those that its state covers.
-func (destination) Write(ctx context.Context, job protocol.WriteJob, out *protocol.Emitter) (err error) {
+func (d destination) Write(ctx context.Context, job protocol.WriteJob, out *protocol.Emitter) error {
 	config, err := parseConfig(job.Config)
 	if err != nil {
 		return err
@@ -35,42 +35,43 @@ func (destination) Write(ctx context.Context, job protocol.WriteJob, out *protoc
 	if err != nil {
 		return err
 	}
-	catalog, err := catalogs.Open(ctx, config.Catalog, config.Warehouse)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if closeErr := catalog.Close(); closeErr != nil && err == nil {
-			err = fmt.Errorf("closing the catalog: %w", closeErr)
-		}
-	}()
-	return write(ctx, config, streams, catalog, job.Input, out)
-}
-
-// write writes the input into the catalog's tables, and keeps those in shape.
-func write(ctx context.Context, config Config, streams lanes, catalog *catalogs.Catalog, input io.Reader, out *protocol.Emitter) error {
 	return unhung(ctx, func() error {
-		if err := streams.open(ctx, catalog, config, out.Logger()); err != nil {
+		catalog, err := d.openCatalog(ctx, config)
+		if err != nil {
 			return err
 		}
-		w := &writer{
-			config: config,
-			lanes:  streams,
-			ledger: newLedger(streams),
-			out:    out,
-			log:    out.Logger(),
-			broken: newBreakage(),
-		}
-		var err error
-		if w.number, err = streams.lastNumber(); err != nil {
-			return err
-		}
-		err = w.run(ctx, protocol.NewInput(input, w.log))
-		if err == nil || errors.Is(err, protocol.ErrStreamsFailed) {
-			w.maintain(ctx)
+		err = d.write(ctx, config, streams, catalog, job.Input, out)
+		if closeErr := catalog.Close(); closeErr != nil {
+			err = errors.Join(err, fmt.Errorf("closing the catalog: %w", closeErr))
 		}
 		return err
 	})
+}
+
+// write writes the input into the catalog's tables, and keeps those in shape.
+func (d destination) write(ctx context.Context, config Config, streams lanes, catalog *catalogs.Catalog, input io.Reader, out *protocol.Emitter) error {
+	if err := streams.open(ctx, catalog, config, out.Logger()); err != nil {
+		return err
+	}
+	w := &writer{
+		config:      config,
+		lanes:       streams,
+		ledger:      newLedger(streams),
+		out:         out,
+		log:         out.Logger(),
+		broken:      newBreakage(),
+		relayed:     map[string]struct{}{},
+		signalDelay: d.signalDelay,
+	}
+	var err error
+	if w.number, err = streams.lastNumber(); err != nil {
+		return err
+	}
+	err = w.run(ctx, protocol.NewInput(input, w.log))
+	if err == nil || errors.Is(err, protocol.ErrStreamsFailed) {
+		w.maintain(ctx)
+	}
+	return err
 }
 
 // farewell is how long an interrupted run waits for the warehouse and the
@@ -105,6 +106,9 @@ type writer struct {
 	workers []*worker
 	broken  *breakage
 	group   *errgroup.Group
+	relayed map[string]struct{} // errors of the source that people were told
+
+	signalDelay time.Duration
 
 	sequence   uint64     // of runs of records
 	number     int64      // of the last commit
@@ -151,7 +155,7 @@ const lull = 20 * time.Millisecond
 
 // follow reads the input in order until it ends or ctx does.
 func (w *writer) follow(ctx, working context.Context, in *protocol.Input, jobs chan<- decodeJob) error {
-	items, ended := pump(working, in)
+	items, over := pump(working, in)
 	overdue := time.NewTicker(min(w.config.Commit.maxAge(), time.Second))
 	defer overdue.Stop()
 	quiet := time.NewTimer(lull)
@@ -161,12 +165,9 @@ func (w *writer) follow(ctx, working context.Context, in *protocol.Input, jobs c
 		case <-working.Done():
 			return context.Cause(working)
 		case <-ctx.Done():
-			if err := w.finish(working, true); err != nil {
-				return err
-			}
-			return context.Cause(ctx)
+			return errors.Join(w.finish(working, interrupted), context.Cause(ctx))
 		case <-w.broken.found:
-			return w.finish(working, true)
+			return w.finish(working, broken)
 		case <-overdue.C:
 			// A source that waits sends nothing for a while; what it has
 			// covered by a state becomes visible all the same.
@@ -177,12 +178,12 @@ func (w *writer) follow(ctx, working context.Context, in *protocol.Input, jobs c
 			if err := w.cutIfDue(working); err != nil {
 				return err
 			}
-		case err := <-ended:
+		case err := <-over:
 			if errors.Is(err, io.EOF) {
-				return w.finish(working, false)
+				return w.end(ctx, working)
 			}
 			// What came before is as good as before any other end.
-			return errors.Join(err, w.finish(working, true))
+			return errors.Join(err, w.finish(working, broken))
 		case item := <-items:
 			if item.Records != nil {
 				if err := w.cutIfDue(working); err != nil {
@@ -196,6 +197,28 @@ func (w *writer) follow(ctx, working context.Context, in *protocol.Input, jobs c
 				quiet.Reset(lull)
 			}
 		}
+	}
+}
+
+// signalDelay is how long after the end of the input a signal may come that
+// ended it: Ctrl-C stops both programs of a pipe, and the other one may be
+// quicker.
+const signalDelay = 250 * time.Millisecond
+
+// end finishes at the end of the input. Where it would have to be taken for the
+// end of a stream, it first waits for a signal that may have come to both
+// programs: then the source has not ended by itself.
+func (w *writer) end(ctx, working context.Context) error {
+	if !w.ledger.assumes() {
+		return w.finish(working, ended)
+	}
+	select {
+	case <-ctx.Done():
+		return errors.Join(w.finish(working, stoppedAt), context.Cause(ctx))
+	case <-working.Done():
+		return context.Cause(working)
+	case <-time.After(w.signalDelay):
+		return w.finish(working, ended)
 	}
 }
 
@@ -214,12 +237,30 @@ func (w *writer) take(ctx context.Context, item protocol.Item, jobs chan<- decod
 	case item.State != nil:
 		return w.ledger.state(*item.State)
 	case item.Status != nil:
-		if !w.ledger.status(*item.Status) {
-			w.log.Warn("passing over a status of a stream that is not in the catalog", "stream", item.Status.Stream.String())
+		if !w.ledger.proofs.status(*item.Status) {
+			w.log.Warn("the input holds a status of a stream that is not in the catalog", "stream", item.Status.Stream.String())
 		}
+	case item.Failure != nil:
+		w.ledger.proofs.fail(*item.Failure)
+		w.relay(item.Failure.Message)
+	case item.Log != nil:
+		w.relay(item.Log.Message)
 	}
 	return nil
 }
+
+// relay says to people, once, what the source said of its failure: its messages
+// end here.
+func (w *writer) relay(message string) {
+	if _, said := w.relayed[message]; said || len(w.relayed) == mostRelayed {
+		return
+	}
+	w.relayed[message] = struct{}{}
+	w.out.Relay("source", message)
+}
+
+// mostRelayed is how many different errors of a source people are told.
+const mostRelayed = 20
 
 // cutIfDue commits where a state stands, if a commit is due. Of states that come
 // one after another, as from a source of many streams, it must be the last: each
@@ -283,22 +324,23 @@ func (w *writer) settled(ctx context.Context) error {
 // finish commits what is left when the input is over, or cannot be read further,
 // as far as it is proven, and reports the streams that were not received
 // completely.
-func (w *writer) finish(ctx context.Context, interrupted bool) error {
+func (w *writer) finish(ctx context.Context, end inputEnd) error {
 	if err := w.each(ctx, (*worker).idle); err != nil {
 		return err
 	}
-	segment, broken := w.broken.first()
-	if broken != nil {
+	segment, bad := w.broken.first()
+	if bad != nil {
 		w.ledger.cutOff(segment)
+		end = broken
 	}
-	c, verdicts := w.ledger.finish(w.config.Completion, interrupted || broken != nil)
+	c, verdicts := w.ledger.finish(w.config.Completion, end)
 	if err := w.collect(ctx, c); err != nil {
 		return err
 	}
 	if err := w.settled(ctx); err != nil {
 		return err
 	}
-	if err := errors.Join(broken, w.commit(ctx, c)); err != nil {
+	if err := errors.Join(bad, w.commit(ctx, c)); err != nil {
 		return err
 	}
 	failed := false

@@ -66,6 +66,9 @@ func (in *Input) fill() error {
 	if errors.Is(in.err, io.EOF) && len(in.block.buf) > in.block.n {
 		return in.lastLine()
 	}
+	if errors.Is(in.err, io.EOF) {
+		return in.end(in.over())
+	}
 	return in.end(in.err)
 }
 

@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/invopop/jsonschema"
 )
@@ -39,6 +41,7 @@ type Emitter struct {
 	secrets Redactor
 	schema  *jsonschema.Schema // of the configuration; nil: not known
 	log     *slog.Logger
+	people  io.Writer   // warnings and errors go there too, as text
 	timer   *time.Timer // for a flush; nil before the first record
 	waiting bool        // the timer runs
 	now     func() time.Time
@@ -56,7 +59,7 @@ func (s *emitted) over() bool { return s.status == Complete || s.status == Incom
 
 // NewEmitter returns an Emitter that writes to w.
 func NewEmitter(w io.Writer) *Emitter {
-	e := &Emitter{w: w, streams: map[StreamID]*emitted{}, now: time.Now}
+	e := &Emitter{w: w, streams: map[StreamID]*emitted{}, people: io.Discard, now: time.Now}
 	e.log = e.newLogger(slog.LevelInfo)
 	return e
 }
@@ -161,9 +164,14 @@ func (e *Emitter) writeState(s State, statsKey string, records, rejected int64) 
 	if err != nil {
 		return fmt.Errorf("writing a state: %w", err)
 	}
-	e.buf = append(e.buf, `{"type":"STATE","state":`...)
-	e.buf = appendOneLine(e.buf, raw)
-	e.buf = append(e.buf, "}\n"...)
+	before, after := s.before, s.after
+	if before == nil {
+		before, after = []byte(`{"type":"STATE","state":`), []byte("}")
+	}
+	for _, part := range [][]byte{before, raw, after} {
+		e.buf = appendOneLine(e.buf, part)
+	}
+	e.buf = append(e.buf, '\n')
 	return e.flush()
 }
 
@@ -181,11 +189,45 @@ func (e *Emitter) Control(config json.RawMessage) error {
 }
 
 // Log writes a line for people. Levels are FATAL, ERROR, WARN, INFO, DEBUG and
-// TRACE.
+// TRACE; warnings and errors are said on standard error too.
 func (e *Emitter) Log(level, message string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.write(envelope{Type: "LOG", Log: &logLine{Level: level, Message: e.secrets.Clean(message)}})
+	message = e.secrets.Clean(message)
+	switch level {
+	case "WARN":
+		e.say("warning", message)
+	case "ERROR", "FATAL":
+		e.say("error", message)
+	}
+	return e.writeLog(level, message)
+}
+
+func (e *Emitter) writeLog(level, message string) error {
+	return e.write(envelope{Type: "LOG", Log: &logLine{Level: level, Message: message}})
+}
+
+// Relay says something of another program's to people, on standard error, in
+// that program's words.
+func (e *Emitter) Relay(whose, message string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.say(whose, e.secrets.Clean(message))
+}
+
+// say writes a line to people. Who does not read what is written for people does
+// not stop the run.
+func (e *Emitter) say(what, message string) {
+	const most = 2000 // bytes; the whole of it is on standard output
+	if len(message) > most {
+		message = strings.ToValidUTF8(message[:most], "") + " …"
+	}
+	_, _ = fmt.Fprintf(e.people, "%s: %s\n", what, strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' ' // it may not end the line, or steer a terminal
+		}
+		return r
+	}, message))
 }
 
 func (e *Emitter) spec(s Spec) error {
@@ -203,10 +245,21 @@ func (e *Emitter) catalog(c Catalog) error {
 	return e.write(envelope{Type: "CATALOG", Catalog: &c})
 }
 
-func (e *Emitter) connectionStatus(status, message string) error {
+// connectionStatus is the result of a check. The cause of a failure is for the
+// operator, since the status has room for the sentence only.
+func (e *Emitter) connectionStatus(status, message string, cause error) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.write(envelope{Type: "CONNECTION_STATUS", ConnectionStatus: &connectionStatus{Status: status, Message: e.secrets.Clean(message)}})
+	message = e.secrets.Clean(message)
+	if message != "" {
+		e.say("error", message)
+	}
+	if cause != nil {
+		if err := e.writeLog("ERROR", e.secrets.Clean(cause.Error())); err != nil {
+			return err
+		}
+	}
+	return e.write(envelope{Type: "CONNECTION_STATUS", ConnectionStatus: &connectionStatus{Status: status, Message: message}})
 }
 
 // Flush writes out what is buffered.

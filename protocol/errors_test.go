@@ -24,7 +24,7 @@ func TestSecretsStayInControl(t *testing.T) {
 	control := out.Len()
 	failure := &Error{Kind: SystemError, Message: "old-secret", Err: &panicError{value: "new-secret", stack: "new-secret"}}
 	for _, err := range []error{
-		e.Log("INFO", "old-secret"), e.connectionStatus("FAILED", "new-secret"), e.Fail(sleep, failure),
+		e.Log("INFO", "old-secret"), e.connectionStatus("FAILED", "new-secret", nil), e.Fail(sleep, failure),
 		e.Logger().Handler().Handle(t.Context(), slog.NewRecord(noon, slog.LevelInfo, "new-secret", 0)),
 	} {
 		if err != nil {

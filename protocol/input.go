@@ -22,7 +22,7 @@ import (
 // Foreign lines (null, free text, objects of unknown type) are passed over with
 // a warning; blank lines, carriage returns and a byte-order mark without one. A
 // line that is recognisably a broken message is an error, for a record may have
-// been in it.
+// been in it. So is an input that has lines and no message among them.
 //
 // An Input is for one goroutine. The Records it returns may go to others.
 type Input struct {
@@ -36,6 +36,9 @@ type Input struct {
 	line  int64  // number of the line at pos, from 1
 	err   error  // what the reader ended with
 	free  sync.Pool
+
+	messages bool   // one has come
+	foreign  []byte // the beginning of the first line that is none; nil: there was none
 }
 
 // Item is one step of the input; exactly one field is set.
@@ -43,6 +46,20 @@ type Item struct {
 	Records *Records
 	State   *State
 	Status  *StatusMessage
+	Failure *SourceFailure
+	Log     *SourceLog
+}
+
+// SourceFailure is a TRACE ERROR: the source says that it, or one of its
+// streams, has failed.
+type SourceFailure struct {
+	Stream  *StreamID // nil: the message names none
+	Message string    // in the source's own words
+}
+
+// SourceLog is a LOG message of the level ERROR or FATAL.
+type SourceLog struct {
+	Level, Message string
 }
 
 // StatusMessage is a stream status that a source reports.
@@ -91,7 +108,7 @@ func (in *Input) Next() (Item, error) {
 			return Item{Records: run}, nil
 		}
 		line := in.nextLine()
-		item, ok, err := in.steering(bytes.Trim(line, " \t\r\n"), in.line-1)
+		item, ok, err := in.control(bytes.Trim(line, " \t\r\n"), in.line-1)
 		switch {
 		case err != nil:
 			return Item{}, in.end(err)
@@ -120,6 +137,7 @@ func (in *Input) recordRun() *Records {
 	if in.pos == start {
 		return nil
 	}
+	in.messages = true
 	return in.records(data[start:in.pos], first)
 }
 
@@ -148,8 +166,8 @@ func startsAsRecord(line []byte) bool {
 // common and mean absent.
 type incoming struct {
 	Type  string          `json:"type"`
-	State json.RawMessage `json:"state"`
 	Trace json.RawMessage `json:"trace"`
+	Log   json.RawMessage `json:"log"`
 }
 
 type incomingTrace struct {
@@ -158,17 +176,21 @@ type incomingTrace struct {
 		Descriptor descriptor   `json:"stream_descriptor"`
 		Status     StreamStatus `json:"status"`
 	} `json:"stream_status"`
+	Error *struct {
+		Message    string      `json:"message"`
+		Descriptor *descriptor `json:"stream_descriptor"`
+	} `json:"error"`
 }
 
-// steering reads one line that recordRun did not take. Not ok means there is
+// control reads one line that recordRun did not take. Not ok means there is
 // nothing in it for a destination. An item with Records stands for the line
 // itself.
-func (in *Input) steering(line []byte, number int64) (item Item, ok bool, err error) {
+func (in *Input) control(line []byte, number int64) (item Item, ok bool, err error) {
 	if len(line) == 0 {
 		return Item{}, false, nil
 	}
 	if line[0] != '{' {
-		in.warn("passing over a line that is no message", number, line)
+		in.pass("passing over a line that is no message", number, line)
 		return Item{}, false, nil
 	}
 	var m incoming
@@ -177,32 +199,95 @@ func (in *Input) steering(line []byte, number int64) (item Item, ok bool, err er
 		if errors.As(err, &syntax) && beginsAsMessage(line) {
 			return Item{}, false, brokenMessage(SystemError, number, err)
 		}
-		in.warn("passing over a line that is no message", number, line)
+		in.pass("passing over a line that is no message", number, line)
 		return Item{}, false, nil
 	}
 	switch m.Type {
 	case "RECORD": // its "type" was written with escapes
-		return Item{Records: &Records{}}, true, nil
+		item.Records = &Records{}
 	case "STATE":
-		s, err := ParseState(m.State)
+		s, err := parseStateMessage(line)
 		if err != nil {
 			return Item{}, false, &Error{Kind: SystemError, Message: fmt.Sprintf(
-				"Line %d of the input is no usable STATE message: %v. The source that wrote it must be mended.", number, err)}
+				"Line %d of the input is no usable STATE message: %v. The source that wrote it must be fixed.", number, err)}
 		}
-		return Item{State: &s}, true, nil
+		item.State = &s
 	case "TRACE":
-		var t incomingTrace
-		switch err := json.Unmarshal(m.Trace, &t); {
-		case err != nil, t.Type == "STREAM_STATUS" && (t.StreamStatus == nil || t.StreamStatus.Descriptor.Name == ""):
-			in.warn("passing over a TRACE that cannot be read", number, line)
-		case t.Type == "STREAM_STATUS":
-			return Item{Status: &StatusMessage{Stream: t.StreamStatus.Descriptor.id(), Status: t.StreamStatus.Status}}, true, nil
+		item = in.trace(m.Trace, number, line)
+	case "LOG":
+		var l logLine
+		if json.Unmarshal(m.Log, &l) == nil && (l.Level == "ERROR" || l.Level == "FATAL") {
+			item.Log = &SourceLog{Level: l.Level, Message: l.Message}
 		}
-	case "LOG", "CONTROL", "SPEC", "CATALOG", "CONNECTION_STATUS", "DESTINATION_CATALOG":
+	case "CONTROL", "SPEC", "CATALOG", "CONNECTION_STATUS", "DESTINATION_CATALOG":
 	default:
-		in.warn("passing over a message of unknown type", number, line)
+		in.pass("passing over a message of unknown type", number, line)
+		return Item{}, false, nil
 	}
-	return Item{}, false, nil
+	in.messages = true
+	return item, item != Item{}, nil
+}
+
+// trace reads a TRACE; one that is not for a destination gives an empty item.
+func (in *Input) trace(raw json.RawMessage, number int64, line []byte) Item {
+	var t incomingTrace
+	switch err := json.Unmarshal(raw, &t); {
+	case err != nil, t.Type == "STREAM_STATUS" && (t.StreamStatus == nil || t.StreamStatus.Descriptor.Name == ""):
+		in.warn("passing over a TRACE that cannot be read", number, line)
+	case t.Type == "STREAM_STATUS":
+		return Item{Status: &StatusMessage{Stream: t.StreamStatus.Descriptor.id(), Status: t.StreamStatus.Status}}
+	case t.Type == "ERROR":
+		f := &SourceFailure{Message: "it did not say why"}
+		if t.Error != nil && t.Error.Message != "" {
+			f.Message = t.Error.Message
+		}
+		if t.Error != nil && t.Error.Descriptor != nil && t.Error.Descriptor.Name != "" {
+			id := t.Error.Descriptor.id()
+			f.Stream = &id
+		}
+		return Item{Failure: f}
+	}
+	return Item{}
+}
+
+// pass passes over a line that is no message.
+func (in *Input) pass(why string, number int64, line []byte) {
+	if in.foreign == nil {
+		in.foreign = bytes.Clone(line[:min(len(line), 120)])
+	}
+	in.warn(why, number, line)
+}
+
+// over is the end of the input: io.EOF, unless what came cannot have been what
+// the source wrote.
+func (in *Input) over() error {
+	if in.messages || in.foreign == nil {
+		return io.EOF
+	}
+	if what := encodingOf(in.foreign); what != "" {
+		return &Error{Kind: ConfigError, Message: fmt.Sprintf("The input is %s, not the source's messages in UTF-8. "+
+			"What stands between the two programs must pass bytes on as they are; Windows PowerShell before 7.4 does not: run the pipe in cmd, or in a newer PowerShell.", what)}
+	}
+	return &Error{Kind: SystemError, Message: fmt.Sprintf(
+		"The input holds no message of the Airbyte protocol. Its first line is %q. See that the command before the pipe is the read of a source.", in.foreign)}
+}
+
+// encodingOf names what text that holds no message is encoded in; "" when it
+// looks like UTF-8.
+func encodingOf(text []byte) string {
+	switch {
+	case bytes.HasPrefix(text, []byte{0x1f, 0x8b}):
+		return "compressed with gzip"
+	case bytes.HasPrefix(text, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		return "compressed with zstd"
+	case bytes.HasPrefix(text, []byte{0xff, 0xfe}), bytes.HasPrefix(text, []byte("{\x00")):
+		return "encoded in UTF-16 (little-endian)"
+	case bytes.HasPrefix(text, []byte{0xfe, 0xff}), bytes.HasPrefix(text, []byte("\x00{")):
+		return "encoded in UTF-16 (big-endian)"
+	case bytes.IndexByte(text, 0) >= 0:
+		return "binary, or encoded in UTF-16 or UTF-32"
+	}
+	return ""
 }
 
 func brokenMessage(kind Kind, line int64, err error) error {

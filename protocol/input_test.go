@@ -40,6 +40,12 @@ func steps(in *Input) []string {
 			out = append(out, fmt.Sprintf("state %s %s %s", item.State.Type, item.State.Stream, item.State.Raw))
 		case item.Status != nil:
 			out = append(out, fmt.Sprintf("status %s %s", item.Status.Stream, item.Status.Status))
+		case item.Failure != nil && item.Failure.Stream != nil:
+			out = append(out, fmt.Sprintf("failure of %s: %s", item.Failure.Stream, item.Failure.Message))
+		case item.Failure != nil:
+			out = append(out, "failure: "+item.Failure.Message)
+		case item.Log != nil:
+			out = append(out, fmt.Sprintf("log %s %s", item.Log.Level, item.Log.Message))
 		}
 	}
 }
@@ -104,7 +110,7 @@ func TestInput(t *testing.T) {
 		{
 			name: "messages that are not for a destination",
 			input: `{"type":"LOG","log":{"level":"INFO","message":"x"}}` + "\n" + `{"type":"CONTROL","control":null}` + "\n" +
-				`{"type":"TRACE","trace":{"type":"ERROR","emitted_at":1.5,"error":{"message":"x"}}}` + "\n" +
+				`{"type":"LOG","log":{"level":"WARN","message":"x"}}` + "\n" + `{"type":"LOG"}` + "\n" +
 				`{"type":"TRACE","trace":{"type":"ESTIMATE","stream_status":null}}` + "\n",
 		},
 		{
@@ -113,6 +119,20 @@ func TestInput(t *testing.T) {
 				`{"type":"TRACE","trace":{"type":"STREAM_STATUS","emitted_at":"x","stream_status":{"stream_descriptor":{"name":"s","namespace":"n"},"status":"INCOMPLETE"}}}` + "\n",
 			want: []string{"status s COMPLETE", "status n.s INCOMPLETE"},
 		},
+		{
+			name: "failures of the source",
+			input: `{"type":"TRACE","trace":{"type":"ERROR","emitted_at":1.5,"error":{"message":"page 2 was refused","stream_descriptor":{"name":"s","namespace":"n"}}}}` + "\n" +
+				`{"type":"TRACE","trace":{"type":"ERROR","error":{"message":"x","stream_descriptor":null}}}` + "\n" + `{"type":"TRACE","trace":{"type":"ERROR"}}` + "\n" +
+				`{"type":"LOG","log":{"level":"FATAL","message":"y"}}` + "\n" + `{"type":"LOG","log":{"level":"ERROR","message":"z"}}` + "\n",
+			want: []string{"failure of n.s: page 2 was refused", "failure: x", "failure: it did not say why", "log FATAL y", "log ERROR z"},
+		},
+		{name: "UTF-16 with a mark", input: "\xff\xfe{\x00\"\x00t\x00\n\x00}\x00\n\x00", warns: 3, err: "encoded in UTF-16 (little-endian), not the source's messages in UTF-8. What stands"},
+		{name: "UTF-16 without a mark", input: "{\x00\"\x00t\x00y\x00p\x00e\x00\"\x00:\x00\n\x00", warns: 2, err: "encoded in UTF-16 (little-endian)"},
+		{name: "UTF-16 of the other order", input: "\xfe\xff\x00{\x00\"\x00\n", warns: 1, err: "encoded in UTF-16 (big-endian)"},
+		{name: "UTF-32", input: "\x00\x00\x00{\x00\x00\x00\"\n", warns: 1, err: "UTF-16 or UTF-32"},
+		{name: "gzip", input: "\x1f\x8b\x08\x00\x00\n", warns: 1, err: "compressed with gzip"},
+		{name: "free text alone", input: "Traceback (most recent call last):\n  File\n", warns: 2, err: `The input holds no message of the Airbyte protocol. Its first line is "Traceback (most recent call last):". See`},
+		{name: "one message is enough", input: "starting\n" + `{"type":"LOG"}` + "\n", warns: 1},
 		{
 			name: "traces that cannot be read",
 			input: `{"type":"TRACE"}` + "\n" + `{"type":"TRACE","trace":[]}` + "\n" + `{"type":"TRACE","trace":{"type":"STREAM_STATUS"}}` + "\n" +

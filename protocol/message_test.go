@@ -56,7 +56,7 @@ func TestEmitterLines(t *testing.T) {
 			`{"type":"SPEC","spec":{"documentationUrl":"https://example.com","connectionSpecification":{"type":"object"},"supportsIncremental":true,"supported_destination_sync_modes":["append"],"protocol_version":"0.18.0"}}`,
 		},
 		{
-			"CONNECTION_STATUS", func(e *Emitter) error { return e.connectionStatus("FAILED", "no entry") },
+			"CONNECTION_STATUS", func(e *Emitter) error { return e.connectionStatus("FAILED", "no entry", nil) },
 			`{"type":"CONNECTION_STATUS","connectionStatus":{"status":"FAILED","message":"no entry"}}`,
 		},
 		{

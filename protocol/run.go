@@ -132,6 +132,7 @@ func (r *run) do(ctx context.Context) int {
 	}
 	r.usage()
 	r.out = NewEmitter(r.env.Stdout)
+	r.out.people = r.env.Stderr
 	return r.misused(fmt.Sprintf("There is no verb %q.", name))
 }
 

@@ -124,7 +124,28 @@ func TestSourceRuns(t *testing.T) {
 			if diff := cmp.Diff(tt.want, got, contains); diff != "" {
 				t.Errorf("messages (-want +got):\n%s", diff)
 			}
-			if !strings.Contains(string(run.Stderr), tt.stderr) || (tt.stderr == "") != (len(run.Stderr) == 0) {
+			// What went wrong is said to people too, each thing once.
+			said := map[string]int{}
+			for line := range strings.Lines(string(run.Stderr)) {
+				said[strings.TrimSuffix(line, "\n")]++
+			}
+			failures := 0
+			for _, m := range run.Messages {
+				message := ""
+				switch {
+				case m.Trace != nil && m.Trace.Error != nil:
+					message = m.Trace.Error.Message
+				case m.ConnectionStatus != nil && m.ConnectionStatus.Status == "FAILED":
+					message = m.ConnectionStatus.Message
+				default:
+					continue
+				}
+				failures++
+				if line := "error: " + strings.ReplaceAll(message, "\n", " "); said[line] != 1 {
+					t.Errorf("stderr %q, want once %q", run.Stderr, line)
+				}
+			}
+			if !strings.Contains(string(run.Stderr), tt.stderr) || failures == 0 && len(run.Stderr) > 0 {
 				t.Errorf("stderr %q, want %q in it", run.Stderr, tt.stderr)
 			}
 		})

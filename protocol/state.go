@@ -25,6 +25,8 @@ type State struct {
 	Stream  StreamID        // of a STREAM state
 	Streams []StreamID      // of a GLOBAL state: the streams it covers
 	Raw     json.RawMessage // the AirbyteStateMessage, verbatim
+
+	before, after []byte // what stands around Raw in the STATE message it came in; nil: nothing worth keeping
 }
 
 // NewStreamState makes a source's checkpoint of one stream. State is a JSON
@@ -123,6 +125,19 @@ func ParseState(raw json.RawMessage) (State, error) {
 		return State{}, fmt.Errorf("parsing a state: unknown type %q", a.Type)
 	}
 	return s, nil
+}
+
+// parseStateMessage reads a STATE message of the input, which is repeated with
+// all that it holds.
+func parseStateMessage(line []byte) (State, error) {
+	start, end, ok := findMember(line, "state")
+	if !ok {
+		return ParseState(nil)
+	}
+	line = bytes.Clone(line) // the input's block goes
+	s, err := ParseState(line[start:end:end])
+	s.before, s.after = line[:start:start], line[end:]
+	return s, err
 }
 
 // StreamState returns the stream_state of a STREAM state, or nil when there is

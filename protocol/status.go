@@ -103,6 +103,9 @@ func (e *Emitter) writeStatus(id StreamID, status StreamStatus, reasons ...statu
 
 func (e *Emitter) writeFailure(d *Error) error {
 	t := &traceError{Message: e.secrets.Clean(d.Message), FailureType: d.Kind}
+	if e.err == nil { // else the run says so itself, or nobody listens
+		e.say("error", t.Message)
+	}
 	if d.Err != nil && d.Err.Error() != d.Message {
 		t.InternalMessage = e.secrets.Clean(d.Err.Error())
 	}

@@ -27,6 +27,7 @@ func (r *run) protocolVerb(ctx context.Context, v verb, args []string) int {
 	}
 	debug := flags.Bool("debug", false, "log more")
 	r.out = NewEmitter(r.env.Stdout)
+	r.out.people = r.env.Stderr
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
@@ -100,16 +101,14 @@ func (r *run) runCheck(ctx context.Context, check func(context.Context, json.Raw
 	var e *Error
 	switch {
 	case err == nil:
-		return r.out.connectionStatus("SUCCEEDED", "")
+		return r.out.connectionStatus("SUCCEEDED", "", nil)
 	case ctx.Err() != nil, !errors.As(err, &e), e.Kind == SystemError:
 		return err
 	}
-	if e.Err != nil { // the status has room for the sentence only
-		if err := r.out.Log("ERROR", err.Error()); err != nil {
-			return err
-		}
+	if e.Err == nil {
+		err = nil
 	}
-	return r.out.connectionStatus("FAILED", e.Message)
+	return r.out.connectionStatus("FAILED", e.Message, err)
 }
 
 func (r *run) readConfig(path string) error {

@@ -102,12 +102,12 @@ func (d *Decoder) failure(line int64) error {
 	switch err := json.Unmarshal(text, new(json.RawMessage)); {
 	case errors.As(err, &syntax):
 		e.Message = fmt.Sprintf("Line %d of the input is a broken RECORD message: %v at byte %d. "+
-			"If the source was cut off there, run the sync again: it continues from the last acknowledged state. Else the source writes no JSON, and must be mended.", line, err, syntax.Offset)
+			"If the source was cut off there, run the sync again: it continues from the last acknowledged state. Else the source writes no JSON, and must be fixed.", line, err, syntax.Offset)
 	case d.reason == "":
 		d.reason = fmt.Sprintf("it nests deeper than %d levels", maxDepth)
 		fallthrough
 	default:
-		e.Message = fmt.Sprintf("Line %d of the input is no usable RECORD message: %s. The source that wrote it must be mended.", line, d.reason)
+		e.Message = fmt.Sprintf("Line %d of the input is no usable RECORD message: %s. The source that wrote it must be fixed.", line, d.reason)
 	}
 	return e
 }

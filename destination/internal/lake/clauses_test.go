@@ -32,7 +32,7 @@ func TestClausesThatSayNothingAreRefused(t *testing.T) {
 		"bucket(id)": "bucket takes a number and a column", "truncate(-1, id)": "truncate takes a number and a column", "bucket()": "bucket takes a number and a column",
 		"bucket(0, id)": "the number of bucket must be from 1 to 2147483647", "truncate(2147483648, id)": "the number of truncate must be from 1 to 2147483647",
 		"bucket(99999999999999999999, id)": "the number of bucket must be from 1 to 2147483647",
-		"Month(start)": `there is no transform "Month"`, "min(id)": `there is no transform "min"`,
+		"Month(start)":                     `there is no transform "Month"`, "min(id)": `there is no transform "min"`,
 	} {
 		if _, err := ParsePartitionBy(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("partition by %q: %v", text, err)
