@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"strings"
-	"time"
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
@@ -77,69 +75,88 @@ func (t *Table) transact(ctx context.Context, files []*stagedFile, state json.Ra
 
 // attempts is what the attempts at one commit share.
 type attempts struct {
-	t       *Table
-	files   []*stagedFile
-	state   json.RawMessage
-	token   string
-	also    func(base *table.Table) ([]table.Requirement, []table.Update) // what else is part of it; may be nil
-	refusal error                                                         // the last one
-	doubt   error                                                         // of an attempt that may have landed, or may still land
+	t     *Table
+	files []*stagedFile
+	state json.RawMessage
+	token string
+	also  func(base *table.Table) ([]table.Requirement, []table.Update) // what else is part of it; may be nil
+
+	refusal     error // the last one
+	unreachable error // why the table could not be loaded, the last time
+	doubt       error // of an attempt that may have landed, or may still land
 
 	stateOnly bool // the last attempt made no snapshot
 }
 
 func (a *attempts) run(ctx context.Context, stage func(context.Context, *table.Table) (*change, error)) error {
 	t := a.t
-	start := time.Now()
-	for attempt := 0; time.Since(start) < t.persistence; attempt++ {
-		base, err := t.cat.LoadTable(ctx, t.id)
-		if err != nil {
-			return a.giveUp(ctx, fmt.Errorf("loading table %s: %w", t, err))
-		}
-		if err := t.mustBeTheSame(base, a.files); err != nil {
-			return a.giveUp(ctx, err)
-		}
-		if a.doubt != nil && a.landed(base) {
-			return nil
-		}
-		if err := t.mustBeThere(a.files); err != nil {
-			return a.giveUp(ctx, err)
-		}
-		c, err := stage(ctx, base)
-		if err != nil {
-			return a.giveUp(ctx, errors.Join(err, t.removeAll(c.made)))
-		}
-		reqs, updates, err := a.prepare(ctx, base, c)
-		if err != nil {
-			return a.giveUp(ctx, errors.Join(err, t.removeAll(c.made)))
-		}
-		if len(updates) == 0 { // every row was older than the table's, and there is no state
-			a.tidy(base.Metadata(), base.Metadata(), c)
-			return nil
-		}
-		// Once offered, the catalog's answer is worth waiting for.
-		meta, _, err := t.cat.CommitTable(context.WithoutCancel(ctx), t.id, reqs, updates)
+	retry := t.retry()
+	for {
+		done, err := a.attempt(ctx, retry, stage)
 		switch {
-		case err == nil:
-			a.tidy(base.Metadata(), meta, c)
-			return nil
-		case errors.Is(err, table.ErrCommitFailed):
-			a.refusal = err
-			if err := t.removeAll(c.made); err != nil {
-				return a.giveUp(ctx, err)
-			}
-		case errors.As(err, new(*fs.PathError)):
-			// The table's own metadata file could not be written, which comes
-			// before the catalog is asked.
-			return a.giveUp(ctx, errors.Join(err, t.removeAll(c.made)))
-		default:
-			a.doubt = fmt.Errorf("committing table %s: %w", t, err)
-		}
-		if err := t.pause(ctx, attempt); err != nil {
+		case err != nil:
 			return a.giveUp(ctx, err)
+		case done:
+			return nil
+		}
+		more, err := retry.again(ctx)
+		if err != nil || !more {
+			return a.giveUp(ctx, cmp.Or(err, t.refused(cmp.Or(a.refusal, a.unreachable))))
 		}
 	}
-	return a.giveUp(ctx, t.refused(a.refusal))
+}
+
+// attempt is one of them. It is not done when the next one may do better.
+func (a *attempts) attempt(ctx context.Context, retry *retry, stage func(context.Context, *table.Table) (*change, error)) (done bool, err error) {
+	t := a.t
+	base, err := t.cat.LoadTable(ctx, t.id)
+	if err != nil {
+		a.unreachable = fmt.Errorf("loading table %s: %w", t, err)
+		if passing(err) {
+			return false, nil
+		}
+		return false, a.unreachable
+	}
+	if err := t.mustBeTheSame(base, a.files); err != nil {
+		return false, err
+	}
+	if a.doubt != nil && a.landed(base) {
+		return true, nil
+	}
+	if err := t.mustBeThere(a.files); err != nil {
+		return false, err
+	}
+	var c *change
+	var reqs []table.Requirement
+	var updates []table.Update
+	if err := retry.working(func() (err error) {
+		if c, err = stage(ctx, base); err == nil {
+			reqs, updates, err = a.prepare(ctx, base, c)
+		}
+		return err
+	}); err != nil {
+		return false, errors.Join(err, t.removeAll(c.made))
+	}
+	if len(updates) == 0 { // every row was older than the table's, and there is no state
+		a.tidy(base.Metadata(), base.Metadata(), c)
+		return true, nil
+	}
+	// Once offered, the catalog's answer is worth waiting for.
+	meta, _, err := t.cat.CommitTable(context.WithoutCancel(ctx), t.id, reqs, updates)
+	switch {
+	case err == nil:
+		a.tidy(base.Metadata(), meta, c)
+		return true, nil
+	case errors.Is(err, table.ErrCommitFailed):
+		a.refusal = err
+		return false, t.removeAll(c.made)
+	case errors.As(err, new(*fs.PathError)):
+		// The table's own metadata file could not be written, which comes
+		// before the catalog is asked.
+		return false, errors.Join(err, t.removeAll(c.made))
+	}
+	a.doubt = fmt.Errorf("committing table %s: %w", t, err)
+	return false, nil
 }
 
 // refused is the error of a commit that was refused until there was no more
@@ -287,16 +304,4 @@ func (t *Table) removeAll(paths []string) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// pause waits longer the more attempts there were, and not in step with other
-// writers.
-func (t *Table) pause(ctx context.Context, attempt int) error {
-	longest := min(20*time.Millisecond<<min(attempt, 8), t.patience)
-	select {
-	case <-time.After(rand.N(longest)):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/apache/iceberg-go/catalog"
@@ -112,4 +114,71 @@ func TestACommitNamesNoFileThatIsGone(t *testing.T) {
 		}
 		expectRows(t, tbl, `{"id":1,"v":"old"}`)
 	}
+}
+
+// A long upsert, whose staging takes longer than the whole patience, still gets several attempts, and a table
+// that cannot be loaded now and then costs one of them.
+func TestALongCommitGetsSeveralAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tbl := &Table{persistence: 5 * time.Minute, patience: time.Second}
+		retry, attempts := tbl.retry(), 0
+		for more := true; more && attempts < 100; attempts++ {
+			if err := retry.working(func() error { time.Sleep(10 * time.Minute); return nil }); err != nil {
+				t.Fatal(err)
+			}
+			var err error
+			if more, err = retry.again(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if attempts != 100 {
+			t.Errorf("%d attempts: the time of the work counts", attempts)
+		}
+		retry, attempts = tbl.retry(), 0
+		for more := true; more; attempts++ {
+			time.Sleep(2 * time.Minute) // a catalog that hardly answers
+			more, _ = retry.again(t.Context())
+		}
+		if attempts != leastAttempts {
+			t.Errorf("%d attempts of two minutes each, want %d", attempts, leastAttempts)
+		}
+	})
+}
+
+func TestATableThatCannotBeLoadedNowAndThen(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		done bool
+	}{
+		{errConnection, true},
+		{&protocol.Error{Kind: protocol.TransientError, Message: "The catalog is locked."}, true},
+		{&protocol.Error{Kind: protocol.ConfigError, Message: "The catalog is not sound."}, false},
+		{fmt.Errorf("%w", catalog.ErrNoSuchTable), false},
+	} {
+		real := openCatalog(t, t.TempDir())
+		cat := &unloadable{Catalog: real, err: tt.err}
+		tbl := openTable(t, cat, keyed("s"), Options{})
+		tbl.patience = time.Millisecond
+		staged := stage(t, tbl, 0, version{key: 1, cursor: 1, v: "a"}.row())
+		cat.times = 2
+		err := tbl.Commit(t.Context(), []*Staged{staged}, json.RawMessage(`{}`))
+		if (err == nil) != tt.done {
+			t.Errorf("%v: %v", tt.err, err)
+		}
+	}
+}
+
+// unloadable fails to load a table so many times.
+type unloadable struct {
+	catalog.Catalog
+	err   error
+	times int
+}
+
+func (u *unloadable) LoadTable(ctx context.Context, id table.Identifier) (*table.Table, error) {
+	if u.times > 0 {
+		u.times--
+		return nil, u.err
+	}
+	return u.Catalog.LoadTable(ctx, id)
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
@@ -17,8 +16,8 @@ import (
 // of them can hold gets one more. A table that is nobody's becomes the stream's.
 // Then the table is arranged as the options say.
 func (t *Table) evolve(ctx context.Context, loaded *table.Table) (*table.Table, error) {
-	start := time.Now()
-	for attempt := 0; time.Since(start) < t.persistence; attempt++ {
+	retry := t.retry()
+	for {
 		if err := t.ours(loaded); err != nil {
 			return nil, err
 		}
@@ -64,8 +63,11 @@ func (t *Table) evolve(ctx context.Context, loaded *table.Table) (*table.Table, 
 			return nil, fmt.Errorf("changing the columns of table %s: %w", t, err)
 		}
 		if err != nil {
-			if err := t.pause(ctx, attempt); err != nil {
-				return nil, err
+			switch more, waitErr := retry.again(ctx); {
+			case waitErr != nil:
+				return nil, waitErr
+			case !more:
+				return nil, fmt.Errorf("changing the columns of table %s: other programs have been changing it for %s: %w", t, t.persistence, err)
 			}
 		}
 		// Another process may have changed the columns too: look again.
@@ -73,7 +75,6 @@ func (t *Table) evolve(ctx context.Context, loaded *table.Table) (*table.Table, 
 			return nil, fmt.Errorf("loading table %s: %w", t, err)
 		}
 	}
-	return nil, fmt.Errorf("changing the columns of table %s: other programs have been changing it for %s", t, t.persistence)
 }
 
 // merge returns a table's schema with what the plan needs added to it. Columns

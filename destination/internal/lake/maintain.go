@@ -115,9 +115,8 @@ func (t *Table) Maintain(ctx context.Context, u Upkeep) (Maintained, error) {
 // said nothing is not looked for. It returns the table's metadata before and
 // after, nil when there was nothing to change.
 func (t *Table) amend(ctx context.Context, edit func(table.Metadata) ([]table.Requirement, []table.Update)) (before, after table.Metadata, err error) {
-	start := time.Now()
-	var refusal error
-	for attempt := 0; time.Since(start) < t.persistence; attempt++ {
+	retry := t.retry()
+	for {
 		base, err := t.cat.LoadTable(ctx, t.id)
 		if err != nil {
 			return nil, nil, fmt.Errorf("loading table %s: %w", t, err)
@@ -136,12 +135,13 @@ func (t *Table) amend(ctx context.Context, edit func(table.Metadata) ([]table.Re
 		case !errors.Is(err, table.ErrCommitFailed):
 			return nil, nil, fmt.Errorf("committing table %s: %w", t, err)
 		}
-		refusal = err
-		if err := t.pause(ctx, attempt); err != nil {
-			return nil, nil, err
+		switch more, waitErr := retry.again(ctx); {
+		case waitErr != nil:
+			return nil, nil, waitErr
+		case !more:
+			return nil, nil, t.refused(err)
 		}
 	}
-	return nil, nil, t.refused(refusal)
 }
 
 // collects tells whether files that are not needed may be removed; the table's

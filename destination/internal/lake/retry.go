@@ -1,0 +1,66 @@
+package lake
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/apache/iceberg-go/catalog"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// leastAttempts is how many attempts a commit gets whatever the time: staging a
+// large upsert can take minutes, in which others commit.
+const leastAttempts = 4
+
+// A retry says whether there is one more attempt at a commit. Its clock runs
+// between the attempts, while catalog and other writers are waited for, and
+// stands still while rows are read and written.
+type retry struct {
+	t       *Table
+	attempt int
+	began   time.Time     // of this stretch between attempts
+	passed  time.Duration // of earlier ones
+}
+
+func (t *Table) retry() *retry { return &retry{t: t, began: time.Now()} }
+
+// working stops the clock while do does the work of an attempt.
+func (r *retry) working(do func() error) error {
+	r.passed += time.Since(r.began)
+	defer func() { r.began = time.Now() }()
+	return do()
+}
+
+// again waits before the next attempt; false when there is none any more. It
+// waits longer the more attempts there were, and not in step with other writers.
+func (r *retry) again(ctx context.Context) (bool, error) {
+	r.attempt++
+	if r.attempt >= leastAttempts && r.passed+time.Since(r.began) >= r.t.persistence {
+		return false, nil
+	}
+	longest := min(20*time.Millisecond<<min(r.attempt-1, 8), r.t.patience)
+	select {
+	case <-time.After(rand.N(longest)):
+		return true, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}
+
+// passing reports whether the error of loading a table may be gone at the next
+// attempt. A catalog that has not answered in its time has been waited for long
+// enough.
+func passing(err error) bool {
+	var e *protocol.Error
+	switch {
+	case errors.Is(err, catalog.ErrNoSuchTable), errors.Is(err, catalog.ErrNoSuchNamespace),
+		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return false
+	case errors.As(err, &e):
+		return e.Kind == protocol.TransientError
+	}
+	return true
+}
