@@ -33,8 +33,27 @@ func (d destination) Check(ctx context.Context, raw json.RawMessage, _ *protocol
 		if err != nil {
 			return err
 		}
-		return errors.Join(checkTable(ctx, config, cat), cat.Close())
+		err = checkPlaces(ctx, config, cat)
+		if err == nil {
+			err = checkTable(ctx, config, cat)
+		}
+		return errors.Join(err, cat.Close())
 	})
+}
+
+// checkPlaces finds tables that do not lie where their catalog does.
+func checkPlaces(ctx context.Context, config Config, cat *catalogs.Catalog) error {
+	ids, err := tableIDs(ctx, cat)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		_, err := lake.Attach(ctx, cat, id, lake.Options{Warehouse: config.ownWarehouse()})
+		if e := (*protocol.Error)(nil); errors.As(err, &e) && e.Kind == protocol.ConfigError {
+			return err
+		} // what else is wrong with a table is for the sync that needs it to say
+	}
+	return nil
 }
 
 func checkTable(ctx context.Context, config Config, cat *catalogs.Catalog) (err error) {

@@ -76,7 +76,7 @@ func parseConfig(raw json.RawMessage) (Config, error) {
 		Commit:     Commit{MaxRows: 1_000_000, MaxMebibytes: 256, MaxSeconds: 300},
 		Memory:     512,
 
-		Maintenance: Maintenance{OnWrite: true, ExpireAfterDays: 7, KeepSnapshots: 10, BudgetSeconds: 60},
+		Maintenance: Maintenance{OnWrite: true, ExpireAfterDays: 7, KeepSnapshots: 10, ReaderMinutes: 60, BudgetSeconds: 60},
 	}
 	if err := protocol.DecodeConfig(raw, &c); err != nil {
 		return c, err
@@ -125,6 +125,7 @@ func (c Config) faults() []error {
 		{"memory_mebibytes", int64(c.Memory), 256, 1 << 20},
 		{"maintenance.expire_after_days", c.Maintenance.ExpireAfterDays, 1, 3650},
 		{"maintenance.keep_snapshots", c.Maintenance.KeepSnapshots, 1, 100_000},
+		{"maintenance.reader_minutes", c.Maintenance.ReaderMinutes, 1, 7 * 24 * 60},
 		{"maintenance.budget_seconds", c.Maintenance.BudgetSeconds, 1, 24 * 60 * 60},
 	} {
 		if number.value < number.min || number.value > number.most {
@@ -136,6 +137,15 @@ func (c Config) faults() []error {
 		add(configError(`The configuration's "namespace" is %q, which not every engine can read. Write %q, or leave it away for "airbyte".`, c.Namespace, legal))
 	}
 	return faults
+}
+
+// ownWarehouse is the directory that all tables of this program lie in; "" when
+// the catalog is elsewhere, and may know tables anywhere.
+func (c Config) ownWarehouse() string {
+	if !c.Catalog.InWarehouse(c.Warehouse) {
+		return ""
+	}
+	return c.Warehouse
 }
 
 // together is one Config error for all that is wrong.

@@ -23,10 +23,13 @@ import (
 // Maintenance says how tables are kept in shape.
 type Maintenance struct {
 	OnWrite         bool  `json:"on_write,omitempty" jsonschema:"title=After writes,default=true" jsonschema_description:"Keep the tables in shape at the end of every write, when its states are acknowledged. If not, the maintain command is for somebody to run." jsonschema_extras:"order=0"`
-	ExpireAfterDays int64 `json:"expire_after_days,omitempty" jsonschema:"title=Days snapshots are kept,default=7,minimum=1,maximum=3650" jsonschema_description:"Snapshots older than this expire, and so do the oldest of more than 100." jsonschema_extras:"order=1"`
+	ExpireAfterDays int64 `json:"expire_after_days,omitempty" jsonschema:"title=Days snapshots are kept,default=7,minimum=1,maximum=3650" jsonschema_description:"Snapshots that were superseded before this expire, and so do the oldest of more than 100." jsonschema_extras:"order=1"`
 	KeepSnapshots   int64 `json:"keep_snapshots,omitempty" jsonschema:"title=Snapshots kept,default=10,minimum=1,maximum=100000" jsonschema_description:"This many of the newest snapshots stay, whatever their age and number." jsonschema_extras:"order=2"`
-	BudgetSeconds   int64 `json:"budget_seconds,omitempty" jsonschema:"title=Seconds,default=60,minimum=1,maximum=86400" jsonschema_description:"How long upkeep may take at the end of a write." jsonschema_extras:"order=3"`
+	ReaderMinutes   int64 `json:"reader_minutes,omitempty" jsonschema:"title=Minutes for readers,default=60,minimum=1,maximum=10080" jsonschema_description:"Snapshots and metadata files stay at least this long after they were superseded, for queries that began before." jsonschema_extras:"order=3"`
+	BudgetSeconds   int64 `json:"budget_seconds,omitempty" jsonschema:"title=Seconds,default=60,minimum=1,maximum=86400" jsonschema_description:"How long upkeep may take at the end of a write." jsonschema_extras:"order=4"`
 }
+
+func (m Maintenance) readerTime() time.Duration { return time.Duration(m.ReaderMinutes) * time.Minute }
 
 func (m Maintenance) upkeep(thorough bool) lake.Upkeep {
 	return lake.Upkeep{
@@ -66,6 +69,9 @@ func (w *writer) maintain(ctx context.Context) {
 		if text := summary(did); text != "" {
 			w.log.Info("upkeep: "+text, "table", l.table.String())
 		}
+		for _, file := range did.Removed {
+			w.log.Debug("upkeep removed a file", "table", l.table.String(), "file", file)
+		}
 	}
 }
 
@@ -74,16 +80,20 @@ var maintainCommand = protocol.Command{
 	Summary: "compacts small files, expires old snapshots and removes orphans",
 	Config:  true,
 	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
-		asJSON := flags.Bool("json", false, "print a JSON array")
+		asJSON := flags.Bool("json", false, "print a JSON array, with every file that was removed")
+		orphans := flags.String("orphans", "own", "which files that no table names to remove: own, those whose names say that this program made them; or all below the tables' locations")
+		dryRun := flags.Bool("dry-run", false, "change nothing, and list what would be removed")
 		return func(ctx context.Context, env protocol.Env) error {
-			if len(env.Args) > 0 {
-				return configError("Usage: maintain --config FILE [--json]")
+			if len(env.Args) > 0 || *orphans != "own" && *orphans != "all" {
+				return configError("Usage: maintain --config FILE [--json] [--orphans own|all] [--dry-run]")
 			}
 			config, err := parseConfig(env.Config)
 			if err != nil {
 				return err
 			}
-			done, err := maintainTables(ctx, config)
+			u := config.Maintenance.upkeep(true)
+			u.AllOrphans, u.DryRun = *orphans == "all", *dryRun
+			done, err := maintainTables(ctx, config, u)
 			if done == nil {
 				return err
 			}
@@ -93,7 +103,7 @@ var maintainCommand = protocol.Command{
 				out.SetIndent("", "  ")
 				return errors.Join(err, out.Encode(done))
 			}
-			return errors.Join(err, printMaintained(env.Stdout, done))
+			return errors.Join(err, printMaintained(env.Stdout, done, u.DryRun))
 		}
 	},
 }
@@ -107,7 +117,7 @@ type maintained struct {
 
 // maintainTables does all there is to do for every table of the catalog, by
 // name. One that fails does not keep the others from their turn.
-func maintainTables(ctx context.Context, config Config) ([]maintained, error) {
+func maintainTables(ctx context.Context, config Config, u lake.Upkeep) ([]maintained, error) {
 	debug.SetMemoryLimit(int64(config.Memory) << 20 * 3 / 4)
 	cat, err := catalogs.OpenExisting(ctx, config.Catalog, config.Warehouse)
 	if err != nil {
@@ -119,26 +129,38 @@ func maintainTables(ctx context.Context, config Config) ([]maintained, error) {
 		return nil, err
 	}
 	all := []maintained{}
-	var errs []error
+	failed := 0
 	for _, id := range ids {
 		m := maintained{Table: strings.Join(id, ".")}
-		t, err := lake.Attach(ctx, cat, id)
+		t, err := lake.Attach(ctx, cat, id, lake.Options{ReaderTime: config.Maintenance.readerTime(), Warehouse: config.ownWarehouse()})
 		if err == nil {
-			m.Maintained, err = t.Maintain(ctx, config.Maintenance.upkeep(true))
+			m.Maintained, err = t.Maintain(ctx, u)
 		}
 		switch {
 		case errors.Is(err, lake.ErrNotOurs):
 			m.Left = []string{"this program has committed nothing to it"}
 		case err != nil:
-			m.Error = err.Error()
-			errs = append(errs, err)
+			m.Error = explainTable(id, err)
+			failed++
 		}
 		all = append(all, m)
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	return all, errors.Join(errs...)
+	return all, failedTables(failed)
+}
+
+// failedTables is the error of a verb that has named on each table's line what
+// was wrong with it.
+func failedTables(n int) error {
+	switch n {
+	case 0:
+		return nil
+	case 1:
+		return configError("1 table failed; its line says why.")
+	}
+	return configError("%d tables failed; their lines say why.", n)
 }
 
 func tableIDs(ctx context.Context, cat *catalogs.Catalog) ([]table.Identifier, error) {
@@ -159,17 +181,25 @@ func tableIDs(ctx context.Context, cat *catalogs.Catalog) ([]table.Identifier, e
 	return ids, nil
 }
 
-func printMaintained(out io.Writer, all []maintained) error {
+func printMaintained(out io.Writer, all []maintained, dryRun bool) error {
 	var b strings.Builder
 	for _, m := range all {
 		text := summary(m.Maintained)
+		if dryRun && text != "" {
+			text = "would be done: " + text
+		}
 		switch {
 		case m.Error != "":
 			text = strings.Trim(text+"; failed: "+m.Error, "; ")
 		case text == "":
 			text = "nothing to do"
 		}
-		fmt.Fprintf(&b, "%s: %s\n", m.Table, text)
+		fmt.Fprintf(&b, "%s: %s\n", visible(m.Table), text)
+		if dryRun {
+			for _, file := range m.Removed {
+				fmt.Fprintf(&b, "  %s\n", visible(file))
+			}
+		}
 	}
 	_, err := io.WriteString(out, b.String())
 	return err

@@ -108,6 +108,6 @@ func (c Config) tableOptions(id protocol.StreamID) lake.Options {
 			o, _ = s.options()
 		}
 	}
-	o.Upsert = c.Upsert
+	o.Upsert, o.ReaderTime, o.Warehouse = c.Upsert, c.Maintenance.readerTime(), c.ownWarehouse()
 	return o
 }

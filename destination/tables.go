@@ -3,12 +3,15 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
@@ -30,65 +33,122 @@ var tablesCommand = protocol.Command{
 				return err
 			}
 			tables, err := describeTables(ctx, config)
-			if err != nil {
+			if tables == nil {
 				return err
 			}
 			if *asJSON {
 				out := json.NewEncoder(env.Stdout)
 				out.SetIndent("", "  ")
 				out.SetEscapeHTML(false)
-				return out.Encode(tables)
+				return errors.Join(err, out.Encode(tables))
 			}
-			return printTables(env, tables)
+			return errors.Join(err, printTables(env, tables))
 		}
 	},
 }
 
 // A description is a table's name, the stream it is of as the source names it,
-// and what it consists of.
+// and what it consists of, or why nobody knows.
 type description struct {
 	Table     string `json:"table"`
 	Stream    string `json:"stream,omitempty"` // empty when another program made the table
 	Namespace string `json:"namespace,omitempty"`
 	lake.Info
 	Metadata string `json:"metadata_location"` // what engines without a catalog open, until the next commit
+	Error    string `json:"error,omitempty"`
 }
 
-// describeTables describes every table of the catalog, by name.
+// describeTables describes every table of the catalog, by name. One that cannot
+// be read does not keep the others from being described.
 func describeTables(ctx context.Context, config Config) ([]description, error) {
 	cat, err := catalogs.OpenExisting(ctx, config.Catalog, config.Warehouse)
 	if err != nil {
 		return nil, err
 	}
 	defer cat.Close()
-	namespaces, err := cat.ListNamespaces(ctx, nil)
+	ids, err := tableIDs(ctx, cat)
 	if err != nil {
-		return nil, fmt.Errorf("listing namespaces: %w", err)
+		return nil, err
 	}
 	found := []description{}
-	for _, namespace := range namespaces {
-		for id, err := range cat.ListTables(ctx, namespace) {
-			if err != nil {
-				return nil, fmt.Errorf("listing tables: %w", err)
-			}
-			name := strings.Join(id, ".")
-			table, err := cat.LoadTable(ctx, id)
-			if err != nil {
-				return nil, fmt.Errorf("loading table %s: %w", name, err)
-			}
-			info, err := lake.Describe(ctx, table)
-			if err != nil {
-				return nil, fmt.Errorf("describing table %s: %w", name, err)
-			}
-			stream, _, err := lake.Owner(table)
-			if err != nil {
-				return nil, err
-			}
-			found = append(found, description{name, stream.Name, stream.Namespace, info, table.MetadataLocation()})
+	failed := 0
+	for _, id := range ids {
+		d, err := describeTable(ctx, cat, id)
+		if err != nil {
+			d.Error = explainTable(id, err)
+			failed++
 		}
+		found = append(found, d)
 	}
-	slices.SortFunc(found, func(a, b description) int { return strings.Compare(a.Table, b.Table) })
-	return found, nil
+	return found, failedTables(failed)
+}
+
+func describeTable(ctx context.Context, cat *catalogs.Catalog, id table.Identifier) (description, error) {
+	d := description{Table: strings.Join(id, ".")}
+	loaded, err := cat.LoadTable(ctx, id)
+	if err != nil {
+		return d, err
+	}
+	d.Metadata = loaded.MetadataLocation()
+	stream, _, err := lake.Owner(loaded)
+	if err != nil {
+		return d, err
+	}
+	d.Stream, d.Namespace = stream.Name, stream.Namespace
+	d.Info, err = lake.Describe(ctx, loaded)
+	return d, err
+}
+
+// explainTable says what is wrong with a table, and the remedy.
+func explainTable(id table.Identifier, err error) string {
+	if known := (*protocol.Error)(nil); errors.As(lake.ExplainLoss(id, err), &known) {
+		return known.Message
+	}
+	return err.Error()
+}
+
+var dropCommand = protocol.Command{
+	Name:    "drop",
+	Summary: "removes a table from the catalog and leaves its files, also when they are gone",
+	Config:  true,
+	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
+		dryRun := flags.Bool("dry-run", false, "change nothing, and say what would be done")
+		return func(ctx context.Context, env protocol.Env) error {
+			if len(env.Args) != 1 {
+				return configError("Usage: drop NAMESPACE.TABLE --config FILE [--dry-run]")
+			}
+			config, err := parseConfig(env.Config)
+			if err != nil {
+				return err
+			}
+			cat, err := catalogs.OpenExisting(ctx, config.Catalog, config.Warehouse)
+			if err != nil {
+				return err
+			}
+			defer cat.Close()
+			id := table.Identifier(strings.Split(env.Args[0], "."))
+			ids, err := tableIDs(ctx, cat)
+			if err != nil {
+				return err
+			}
+			if !slices.ContainsFunc(ids, func(other table.Identifier) bool { return slices.Equal(id, other) }) {
+				return configError("There is no table %s in the catalog. The tables command lists those there are.", env.Args[0])
+			}
+			files := "Its files could not be found."
+			if d, err := describeTable(ctx, cat, id); err == nil {
+				files = "Its files stay where they are; the last metadata file is " + d.Metadata + "."
+			}
+			if *dryRun {
+				_, err = fmt.Fprintf(env.Stdout, "%s would be removed from the catalog. %s\n", visible(env.Args[0]), files)
+				return err
+			}
+			if err := cat.DropTable(ctx, id); err != nil {
+				return fmt.Errorf("removing table %s from the catalog: %w", env.Args[0], err)
+			}
+			_, err = fmt.Fprintf(env.Stdout, "%s was removed from the catalog. %s\n", visible(env.Args[0]), files)
+			return err
+		}
+	},
 }
 
 func printTables(env protocol.Env, found []description) error {
@@ -99,11 +159,24 @@ func printTables(env protocol.Env, found []description) error {
 	w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "%-*s\trows\tfiles\tdelete files\tbytes\tsnapshots\tlast commit\t\n", width, "table")
 	for _, i := range found {
+		if i.Error != "" {
+			continue // tabwriter would make its column as wide as the sentence
+		}
 		committed := "never"
 		if !i.LastCommit.IsZero() {
 			committed = i.LastCommit.UTC().Format(time.RFC3339)
 		}
-		fmt.Fprintf(w, "%-*s\t%d\t%d\t%d\t%d\t%d\t%s\t\n", width, i.Table, i.Rows, i.DataFiles, i.PositionDeletes+i.EqualityDeletes, i.Bytes, i.Snapshots, committed)
+		fmt.Fprintf(w, "%-*s\t%d\t%d\t%d\t%d\t%d\t%s\t\n", width, visible(i.Table), i.Rows, i.DataFiles, i.PositionDeletes+i.EqualityDeletes, i.Bytes, i.Snapshots, committed)
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, i := range found {
+		if i.Error != "" {
+			if _, err := fmt.Fprintf(env.Stdout, "%s  failed: %s\n", visible(i.Table), visible(i.Error)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

@@ -111,6 +111,13 @@ func (c Config) Validate(warehouse string) error {
 	return err
 }
 
+// InWarehouse reports whether the catalog lies in the warehouse, and moves with
+// it.
+func (c Config) InWarehouse(warehouse string) bool {
+	u, err := c.parse(warehouse)
+	return err == nil && c.Type == "sqlite" && (c.Path == "" || strings.HasPrefix(filepath.Clean(c.Path), filepath.Clean(filepath.FromSlash(u.Path))+string(filepath.Separator)))
+}
+
 func (c Config) parse(warehouse string) (*url.URL, error) {
 	if _, ok := kinds[c.Type]; !ok {
 		return nil, configError(nil, `The configuration's "catalog.type" is %q. The catalogs there are: %s.`,

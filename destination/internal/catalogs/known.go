@@ -1,14 +1,9 @@
 package catalogs
 
 import (
-	"context"
-	"database/sql"
-	"fmt"
 	"strings"
 	"sync"
 
-	"github.com/apache/iceberg-go/catalog"
-	sqlcat "github.com/apache/iceberg-go/catalog/sql"
 	"github.com/apache/iceberg-go/table"
 )
 
@@ -46,21 +41,4 @@ func (k *known) put(t *table.Table) {
 		}
 		delete(k.all, other)
 	}
-}
-
-// sqlCatalog is the library's catalog, which does not let its database be asked.
-type sqlCatalog struct {
-	*sqlcat.Catalog
-	db    *sql.DB
-	query string // has placeholders for the catalog, the table's name and the location of its metadata
-}
-
-// IsCurrent tells whether the metadata file of a table is still the one that the
-// catalog has for it.
-func (c sqlCatalog) IsCurrent(ctx context.Context, t *table.Table) (current bool, err error) {
-	err = c.db.QueryRowContext(ctx, c.query, catalogName, catalog.TableNameFromIdent(t.Identifier()), t.MetadataLocation()).Scan(&current)
-	if err != nil {
-		return false, fmt.Errorf("asking for the metadata of table %s: %w", strings.Join(t.Identifier(), "."), err)
-	}
-	return current, nil
 }

@@ -55,7 +55,7 @@ func openPostgres(ctx context.Context, cfg Config, warehouse *url.URL, create bo
 	}
 	opened = true
 	return &Catalog{
-		Catalog:  sqlCatalog{cat, db, "SELECT count(*) > 0 FROM iceberg_tables WHERE catalog_name = $1 AND table_name = $2 AND metadata_location = $3"},
+		Catalog:  sqlCatalog{cat, db, dollar, server.classify},
 		classify: server.classify,
 		close:    func() error { return errors.Join(cat.Close(), db.Close()) },
 	}, nil

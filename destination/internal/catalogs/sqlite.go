@@ -72,7 +72,7 @@ func openSQLite(ctx context.Context, cfg Config, warehouse *url.URL, create bool
 	}
 	opened = true
 	return &Catalog{
-		Catalog:  sqlCatalog{cat, db, "SELECT count(*) > 0 FROM iceberg_tables WHERE catalog_name = ? AND table_name = ? AND metadata_location = ?"},
+		Catalog:  sqlCatalog{cat, db, questionMark, classify},
 		classify: classify,
 		close:    func() error { return errors.Join(cat.Close(), db.Close()) },
 	}, nil

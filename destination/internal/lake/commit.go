@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
@@ -271,11 +273,8 @@ func (a *attempts) giveUp(ctx context.Context, cause error) error {
 func (a *attempts) tidy(before, after table.Metadata, c *change) {
 	gone := map[string]struct{}{}
 	if after.Properties().GetBool(table.MetadataDeleteAfterCommitEnabledKey, false) {
-		for entry := range before.PreviousFiles() {
-			gone[entry.MetadataFile] = struct{}{}
-		}
-		for entry := range after.PreviousFiles() {
-			delete(gone, entry.MetadataFile)
+		for _, file := range a.t.forgotten(before, after) {
+			gone[file] = struct{}{}
 		}
 	}
 	if a.doubt == nil { // else an earlier attempt may name them
@@ -286,6 +285,26 @@ func (a *attempts) tidy(before, after table.Metadata, c *change) {
 	for path := range gone {
 		_ = a.t.files.Remove(path)
 	}
+}
+
+// forgotten are the metadata files that a commit has dropped from the table's
+// list and nobody can be reading any more: a reader looks at the table once,
+// and its metadata file may be superseded a moment later. Those that are too
+// young are found with the orphans, and none is elsewhere than where the
+// table's metadata belongs.
+func (t *Table) forgotten(before, after table.Metadata) (files []string) {
+	listed := map[string]bool{}
+	for entry := range after.PreviousFiles() {
+		listed[entry.MetadataFile] = true
+	}
+	own := pathsOf(before.Location(), before)
+	entries := slices.Collect(before.PreviousFiles())
+	for i, entry := range entries {
+		if !listed[entry.MetadataFile] && within(plainPath(entry.MetadataFile), own.metadata) && time.Since(supersededIn(entries, i, before)) >= t.reading {
+			files = append(files, entry.MetadataFile)
+		}
+	}
+	return files
 }
 
 func (t *Table) discard(files []*stagedFile) error {

@@ -51,7 +51,7 @@ type bundle struct {
 // compact rewrites the files of which planning says that it pays, as many as
 // the time allows, and commits them in one snapshot.
 func (t *Table) compact(ctx context.Context, base *table.Table, u Upkeep, did *Maintained) error {
-	if !u.Thorough && !t.mayPay(base) {
+	if u.DryRun || !u.Thorough && !t.mayPay(base) {
 		return nil
 	}
 	cache := manifestCache{}

@@ -177,7 +177,7 @@ func (t *Table) writeVector(c *change, spec iceberg.PartitionSpec, of iceberg.Da
 	if err := w.Add(path, all, of.SpecID(), of.Partition()); err != nil {
 		return fmt.Errorf("writing deletion vector of %s: %w", path, err)
 	}
-	location := t.locations.NewDataLocation(uuid.Must(uuid.NewV7()).String() + ".puffin")
+	location := t.locations.NewDataLocation(uuid.Must(uuid.NewV7()).String() + fileMark + ".puffin")
 	c.made = append(c.made, location)
 	files, err := w.Flush(context.Background(), location)
 	if err != nil {

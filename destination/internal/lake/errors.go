@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"syscall"
 
 	"github.com/apache/iceberg-go/catalog"
+	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -32,4 +34,15 @@ func (t *Table) explain(err error) error {
 		return tell(protocol.ConfigError, "The files of table %s cannot be written. Make the warehouse writable for this program's user.", t)
 	}
 	return err
+}
+
+// ExplainLoss finds the remedy for an error of a table of which a file is gone;
+// other errors are returned as they are.
+func ExplainLoss(id table.Identifier, err error) error {
+	name := strings.Join(id, ".")
+	if known := (*protocol.Error)(nil); errors.As(err, &known) || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: fmt.Sprintf(
+		"A file of table %s is gone: %v. Restore it from a copy; put the lake back if it was moved; or run drop %[1]s to forget the table.", name, err)}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/apache/iceberg-go"
+	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
 )
 
@@ -25,7 +26,11 @@ const (
 // they named.
 func (t *Table) expire(ctx context.Context, base *table.Table, u Upkeep, did *Maintained) error {
 	expired := len(t.expired(base.Metadata(), u))
-	if expired < expireBatch && !u.Thorough {
+	switch {
+	case u.DryRun:
+		did.ExpiredSnapshots = expired
+		return nil
+	case expired < expireBatch && !u.Thorough:
 		return nil
 	}
 	before, after, err := t.amend(ctx, func(meta table.Metadata) ([]table.Requirement, []table.Update) {
@@ -48,15 +53,15 @@ func (t *Table) expire(ctx context.Context, base *table.Table, u Upkeep, did *Ma
 		return err
 	}
 	did.ExpiredSnapshots = expired
-	paths, err := t.unnamed(ctx, before, after)
+	files, err := t.unnamed(ctx, before, after)
 	if err != nil {
 		return fmt.Errorf("looking for what the expired snapshots alone named: %w", err)
 	}
-	for _, path := range paths {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := t.removeAll([]string{path}); err != nil {
+	if files, err = t.removable(ctx, files, did); err != nil {
+		return err
+	}
+	for _, file := range files {
+		if err := t.remove(ctx, file, u, did); err != nil {
 			return err
 		}
 		did.RemovedFiles++
@@ -64,13 +69,43 @@ func (t *Table) expire(ctx context.Context, base *table.Table, u Upkeep, did *Ma
 	return nil
 }
 
+// removable are those of the files that expired snapshots named which are this
+// program's and nobody else's: the others are for whoever made them.
+func (t *Table) removable(ctx context.Context, files []string, did *Maintained) ([]string, error) {
+	own := pathsOf(t.opened.Location(), t.opened.Metadata())
+	files = slices.DeleteFunc(files, func(file string) bool { return !marked(file) || !own.contain(file) })
+	lister, ok := t.files.(iceio.ListableIO)
+	if len(files) == 0 || !ok {
+		return files, nil
+	}
+	found, err := list(ctx, lister, own.metadata)
+	if err != nil {
+		return nil, err
+	}
+	// What was committed while the files were listed is in the history by now.
+	base, err := t.cat.LoadTable(ctx, t.id)
+	if err != nil {
+		return nil, fmt.Errorf("loading table %s: %w", t, err)
+	}
+	around, err := t.surroundingsOf(ctx, base, found)
+	if err != nil {
+		return nil, err
+	}
+	if around.shared != "" {
+		did.leave("%d files that only expired snapshots named are not removed: %s", len(files), around.shared)
+		return nil, nil
+	}
+	return slices.DeleteFunc(files, func(file string) bool { return around.named[plainPath(file)] }), nil
+}
+
 // expired are the snapshots that go: beyond those that are kept, the ones that
-// are old, and the oldest of too many. None goes that a branch or a tag names
-// or that a branch's own rules keep, and none so young that a reader may still
-// be at it.
+// were superseded long ago, and the oldest of too many. None goes that a branch
+// or a tag names or that a branch's own rules keep, and none that was current a
+// moment ago, as a reader may still be at it.
 func (t *Table) expired(meta table.Metadata, u Upkeep) []int64 {
+	superseded := supersededAt(meta)
 	now := time.Now()
-	age := func(s table.Snapshot) time.Duration { return now.Sub(time.UnixMilli(s.TimestampMs)) }
+	age := func(s table.Snapshot) time.Duration { return now.Sub(superseded[s.SnapshotID]) }
 	kept := map[int64]bool{}
 	for _, ref := range meta.Refs() {
 		n := 0
@@ -99,6 +134,30 @@ func (t *Table) expired(meta table.Metadata, u Upkeep) []int64 {
 		}
 	}
 	return ids
+}
+
+// supersededAt is when each snapshot ceased to be what readers of its branch
+// see: a reader begins with the one that is current, however old that is. One
+// that still is, or never was, counts from when it was made.
+func supersededAt(meta table.Metadata) map[int64]time.Time {
+	at := map[int64]time.Time{}
+	note := func(id, ms int64) {
+		if when := time.UnixMilli(ms); when.After(at[id]) {
+			at[id] = when
+		}
+	}
+	for _, s := range meta.Snapshots() {
+		note(s.SnapshotID, s.TimestampMs)
+		if s.ParentSnapshotID != nil {
+			note(*s.ParentSnapshotID, s.TimestampMs)
+		}
+	}
+	var current int64
+	for entry := range meta.SnapshotLogs() {
+		note(current, entry.TimestampMs)
+		current = entry.SnapshotID
+	}
+	return at
 }
 
 // unnamed lists the files that the snapshots of before name and those of after

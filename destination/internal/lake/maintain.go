@@ -21,6 +21,11 @@ type Upkeep struct {
 	// Thorough does all there is to do. Without it only that is done which pays
 	// when it is asked for after every write.
 	Thorough bool
+	// AllOrphans removes also those files under the table's location that other
+	// programs may have made.
+	AllOrphans bool
+	// DryRun changes nothing, and tells what would be expired and removed.
+	DryRun bool
 }
 
 // Maintained is what upkeep did to a table.
@@ -31,6 +36,7 @@ type Maintained struct {
 	ExpiredSnapshots int      `json:"expired_snapshots"` //
 	RemovedFiles     int      `json:"removed_files"`     // that only those snapshots named
 	RemovedOrphans   int      `json:"removed_orphans"`   // files that nothing named
+	Removed          []string `json:"removed,omitempty"` // those files
 	Left             []string `json:"left,omitempty"`    // what was not done, and why
 }
 
@@ -42,11 +48,11 @@ func (m *Maintained) leave(format string, args ...any) {
 var ErrNotOurs = errors.New("the table was not written by this program")
 
 // Attach opens a table that is there for upkeep alone.
-func Attach(ctx context.Context, cat catalog.Catalog, id table.Identifier) (*Table, error) {
+func Attach(ctx context.Context, cat catalog.Catalog, id table.Identifier, o Options) (*Table, error) {
 	namespace, name := strings.Join(catalog.NamespaceFromIdent(id), "."), catalog.TableNameFromIdent(id)
 	t := newTable(cat, &columnar.Plan{
 		Stream: protocol.StreamID{Namespace: namespace, Name: name}, Namespace: namespace, Table: name,
-	}, Options{})
+	}, o)
 	loaded, err := cat.LoadTable(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("opening table %s: %w", t, err)

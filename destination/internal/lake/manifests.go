@@ -50,7 +50,7 @@ func (o *manifestOutput) entry(e iceberg.ManifestEntry) error {
 
 func (o *manifestOutput) start() error {
 	o.w.count++
-	o.path = o.w.t.locations.NewMetadataLocation(fmt.Sprintf("%s-m%d.avro", o.w.name, o.w.count))
+	o.path = o.w.t.locations.NewMetadataLocation(fmt.Sprintf("%s-m%d%s.avro", o.w.name, o.w.count, fileMark))
 	o.w.c.made = append(o.w.c.made, o.path)
 	out, err := o.w.t.files.Create(o.path)
 	if err != nil {

@@ -5,14 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
-	"path"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/apache/iceberg-go"
-	"github.com/apache/iceberg-go/catalog"
 	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
 )
@@ -30,10 +27,10 @@ const (
 // this program's runs.
 var orphanSuffixes = []string{".parquet", ".orc", ".avro", ".puffin", ".stats", ".metadata.json", runSuffix}
 
-// removeOrphans deletes the files under the table's location that nothing
+// removeOrphans removes the files under the table's location that nothing
 // names: what killed writers have staged, and what upkeep that was cut off has
-// left. It touches nothing when it cannot be sure that the location is the
-// table's alone.
+// left. Unless it is asked for all of them it removes only this program's. It
+// touches nothing when it cannot be sure that they are not another table's.
 func (t *Table) removeOrphans(ctx context.Context, base *table.Table, u Upkeep, did *Maintained) error {
 	if last, err := time.Parse(time.RFC3339, base.Properties()[orphansKey]); err == nil && !u.Thorough && time.Since(last) < orphanAge {
 		return nil
@@ -51,40 +48,21 @@ func (t *Table) removeOrphans(ctx context.Context, base *table.Table, u Upkeep, 
 	if err != nil {
 		return err
 	}
-	old := slices.DeleteFunc(slices.Clone(found), func(f foundFile) bool {
-		return time.Since(f.modified) < orphanAge || !slices.ContainsFunc(orphanSuffixes, func(s string) bool { return strings.HasSuffix(f.path, s) })
-	})
-	if len(old) > 0 {
-		// What was committed while the files were listed is named by now.
-		if base, err = t.cat.LoadTable(ctx, t.id); err != nil {
-			return fmt.Errorf("loading table %s: %w", t, err)
-		}
-		named, err := t.named(ctx, base)
-		if err != nil {
-			return fmt.Errorf("looking for what the table names: %w", err)
-		}
-		old = slices.DeleteFunc(old, func(f foundFile) bool { return named[plainPath(f.path)] })
-		if len(old) > 0 {
-			reason, err := t.shares(ctx, base, found, named)
-			if err != nil {
-				return err
-			}
-			if reason != "" {
-				did.leave("%d files that nothing names are not removed: %s", len(old), reason)
-				return nil
-			}
-		}
+	// What was committed while the files were listed is named by now.
+	if base, err = t.cat.LoadTable(ctx, t.id); err != nil {
+		return fmt.Errorf("loading table %s: %w", t, err)
 	}
-	for _, f := range old {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := t.removeAll([]string{f.path}); err != nil {
+	orphans, err := t.orphans(ctx, base, found, u, did)
+	if err != nil {
+		return err
+	}
+	for _, file := range orphans {
+		if err := t.remove(ctx, file, u, did); err != nil {
 			return err
 		}
 		did.RemovedOrphans++
 	}
-	if u.Thorough {
+	if u.Thorough || u.DryRun {
 		return nil
 	}
 	looked := time.Now().UTC().Format(time.RFC3339)
@@ -95,6 +73,105 @@ func (t *Table) removeOrphans(ctx context.Context, base *table.Table, u Upkeep, 
 		return nil, []table.Update{table.NewSetPropertiesUpdate(iceberg.Properties{orphansKey: looked})}
 	})
 	return err
+}
+
+// orphans are the files to remove of those found.
+func (t *Table) orphans(ctx context.Context, base *table.Table, found []foundFile, u Upkeep, did *Maintained) ([]string, error) {
+	own := pathsOf(base.Location(), base.Metadata())
+	history := t.history(base, found)
+	var old []string
+	for _, f := range found {
+		superseded, isHistory := history[plainPath(f.path)]
+		switch {
+		case time.Since(f.modified) < orphanAge, isHistory && (superseded.IsZero() || time.Since(superseded) < t.reading):
+		case isHistory, u.AllOrphans && slices.ContainsFunc(orphanSuffixes, func(s string) bool { return strings.HasSuffix(f.path, s) }),
+			marked(f.path) && own.contain(f.path):
+			old = append(old, f.path)
+		}
+	}
+	if len(old) == 0 {
+		return nil, nil
+	}
+	named, err := t.named(ctx, base)
+	if err != nil {
+		return nil, fmt.Errorf("looking for what the table names: %w", err)
+	}
+	old = slices.DeleteFunc(old, func(file string) bool { return named[plainPath(file)] })
+	if len(old) == 0 {
+		return nil, nil
+	}
+	around, err := t.surroundingsOf(ctx, base, found)
+	if err != nil {
+		return nil, err
+	}
+	if around.shared != "" {
+		did.leave("%d files that nothing names are not removed: %s", len(old), around.shared)
+		return nil, nil
+	}
+	if u.AllOrphans { // metadata files that no catalog knows go with what they name
+		return old, nil
+	}
+	return slices.DeleteFunc(old, func(file string) bool { return around.named[plainPath(file)] }), nil
+}
+
+// history is when the metadata files that this table has and had were
+// superseded, as far as they are found; the current one is there with the zero
+// time. A commit leaves those that it drops from the table's list when they are
+// too young to go; each metadata file lists some before it, so the oldest that
+// the table lists leads to them.
+func (t *Table) history(base *table.Table, found []foundFile) map[string]time.Time {
+	there := map[string]bool{}
+	for _, f := range found {
+		there[plainPath(f.path)] = true
+	}
+	history := map[string]time.Time{plainPath(base.MetadataLocation()): {}}
+	for meta := base.Metadata(); meta != nil; {
+		oldest := ""
+		entries := slices.Collect(meta.PreviousFiles())
+		for i, entry := range entries {
+			file := plainPath(entry.MetadataFile)
+			if _, known := history[file]; known {
+				continue
+			}
+			history[file] = supersededIn(entries, i, meta)
+			if oldest == "" && there[file] {
+				oldest = entry.MetadataFile
+			}
+		}
+		meta = nil
+		if oldest == "" {
+			break
+		}
+		if text, err := readFile(t.files, oldest); err == nil {
+			if earlier, err := table.ParseMetadataBytes(text); err == nil && earlier.TableUUID() == t.uuid {
+				meta = earlier
+			}
+		}
+	}
+	return history
+}
+
+// supersededIn is when the i-th of the metadata files that meta lists made way
+// for the next.
+func supersededIn(entries []table.MetadataLogEntry, i int, meta table.Metadata) time.Time {
+	if i+1 < len(entries) {
+		return time.UnixMilli(entries[i+1].TimestampMs)
+	}
+	return time.UnixMilli(meta.LastUpdatedMillis())
+}
+
+// remove removes a file, or notes that it would.
+func (t *Table) remove(ctx context.Context, file string, u Upkeep, did *Maintained) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !u.DryRun {
+		if err := t.removeAll([]string{file}); err != nil {
+			return err
+		}
+	}
+	did.Removed = append(did.Removed, file)
+	return nil
 }
 
 type foundFile struct {
@@ -169,91 +246,4 @@ func (t *Table) named(ctx context.Context, base *table.Table) (map[string]bool, 
 		}
 	}
 	return named, nil
-}
-
-// shares says why the files under a table's location may not all be the
-// table's own; nothing when they are.
-func (t *Table) shares(ctx context.Context, base *table.Table, found []foundFile, named map[string]bool) (string, error) {
-	seen := map[string]bool{}
-	for _, f := range found {
-		seen[plainPath(f.path)] = true
-		if !strings.HasSuffix(f.path, ".metadata.json") || named[plainPath(f.path)] {
-			continue
-		}
-		if id := t.metadataUUID(ctx, f.path); id != "" && id != t.uuid.String() {
-			return fmt.Sprintf("%s is the metadata of another table, whose files they may be; remove it, and what belongs to it, by hand if that table is no more", f.path), nil
-		}
-	}
-	// If files are not named as they are listed, everything looks orphaned.
-	if current := plainPath(base.MetadataLocation()); within(current, plainPath(base.Location())) && !seen[current] {
-		if last, ok := previous(base.Metadata()); !ok || !seen[plainPath(last)] {
-			return fmt.Sprintf("the table's metadata file %s is not among the files listed under its location", base.MetadataLocation()), nil
-		}
-	}
-	namespaces, err := t.cat.ListNamespaces(ctx, nil)
-	if err != nil {
-		return "", fmt.Errorf("listing namespaces: %w", err)
-	}
-	for _, namespace := range namespaces {
-		for id, err := range t.cat.ListTables(ctx, namespace) {
-			if err != nil {
-				return "", fmt.Errorf("listing tables: %w", err)
-			}
-			if slices.Equal(id, t.id) {
-				continue
-			}
-			other, err := t.cat.LoadTable(ctx, id)
-			if errors.Is(err, catalog.ErrNoSuchTable) {
-				continue
-			}
-			if err != nil {
-				return "", fmt.Errorf("loading table %s: %w", strings.Join(id, "."), err)
-			}
-			for _, place := range []string{
-				other.Location(), other.Properties()[table.WriteDataPathKey], other.Properties()[table.WriteMetadataPathKey],
-			} {
-				if a, b := plainPath(place), plainPath(base.Location()); place != "" && (within(a, b) || within(b, a)) {
-					return fmt.Sprintf("table %s keeps files in %s, so that they may be its", strings.Join(id, "."), place), nil
-				}
-			}
-		}
-	}
-	return "", nil
-}
-
-// previous is the metadata file before the current one.
-func previous(meta table.Metadata) (string, bool) {
-	last, ok := "", false
-	for entry := range meta.PreviousFiles() {
-		last, ok = entry.MetadataFile, true
-	}
-	return last, ok
-}
-
-// metadataUUID is the table a metadata file is of; "" when it does not say, as
-// one that was cut off when it was written.
-func (t *Table) metadataUUID(ctx context.Context, path string) string {
-	loaded, err := table.NewFromLocation(ctx, t.id, path, func(context.Context) (iceio.IO, error) { return t.files, nil }, nil)
-	if err == nil {
-		return loaded.Metadata().TableUUID().String()
-	}
-	return ""
-}
-
-func within(inner, outer string) bool {
-	return inner == outer || strings.HasPrefix(inner, strings.TrimSuffix(outer, "/")+"/")
-}
-
-// plainPath is one way to write a location, of the several there are.
-func plainPath(location string) string {
-	u, err := url.Parse(location)
-	switch {
-	case err != nil || u.Scheme == "":
-		return path.Clean(location)
-	case u.Scheme == "file":
-		return path.Clean(u.Path)
-	case u.Scheme == "s3a" || u.Scheme == "s3n":
-		u.Scheme = "s3"
-	}
-	return u.Scheme + "://" + u.Host + path.Clean("/"+u.Path)
 }

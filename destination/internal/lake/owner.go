@@ -156,7 +156,7 @@ func (r *resolver) claim(ctx context.Context, p *columnar.Plan, name string) (cl
 		return vacant, nil
 	}
 	if err != nil {
-		return vacant, fmt.Errorf("loading table %s: %w", strings.Join(id, "."), err)
+		return vacant, ExplainLoss(id, fmt.Errorf("loading table %s: %w", strings.Join(id, "."), err))
 	}
 	stream, known, err := Owner(tbl)
 	switch {

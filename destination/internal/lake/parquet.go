@@ -33,7 +33,7 @@ const manyChunks = 32 << 10
 
 // createParquet starts a file with a name of its own under the table's data.
 func (t *Table) createParquet(schema *arrow.Schema, e *encoding) (*parquetFile, error) {
-	name := uuid.Must(uuid.NewV7()).String() + ".parquet"
+	name := uuid.Must(uuid.NewV7()).String() + fileMark + ".parquet"
 	f := &parquetFile{path: t.locations.NewDataLocation(name), as: e, files: t.files, columns: leaves(schema.Fields())}
 	var err error
 	if f.out, err = t.files.Create(f.path); err != nil {

@@ -76,7 +76,7 @@ type runWriter struct {
 }
 
 func (t *Table) createRun(schema *arrow.Schema) (*runWriter, error) {
-	w := &runWriter{run: &run{path: t.locations.NewDataLocation(uuid.Must(uuid.NewV7()).String() + runSuffix)}}
+	w := &runWriter{run: &run{path: t.locations.NewDataLocation(uuid.Must(uuid.NewV7()).String() + fileMark + runSuffix)}}
 	create := t.files.Create
 	if files, ok := t.files.(scratchFiles); ok {
 		create = files.CreateScratch

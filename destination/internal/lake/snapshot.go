@@ -102,7 +102,7 @@ func (t *Table) writeSnapshot(ctx context.Context, base *table.Table, c *change,
 	if meta.Version() > 1 {
 		sequence = meta.LastSequenceNumber() + 1
 	}
-	path := t.locations.NewMetadataLocation(fmt.Sprintf("snap-%d-0-%s.avro", w.id, w.name))
+	path := t.locations.NewMetadataLocation(fmt.Sprintf("snap-%d-0-%s%s.avro", w.id, w.name, fileMark))
 	c.made = append(c.made, path)
 	snapshot := &table.Snapshot{
 		SnapshotID:       w.id,

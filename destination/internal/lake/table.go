@@ -42,6 +42,13 @@ type Options struct {
 	Upsert          Upsert // Auto
 	FormatVersion   int    // of tables that are made, never of those that are there: 2
 	TargetFileBytes int64  // size at which a data file is closed: 512 MiB, or what the table says
+	// ReaderTime is how long readers may stand on what is no longer current: an
+	// hour.
+	ReaderTime time.Duration
+	// Warehouse is the directory that the catalog lies in, "" when it lies
+	// elsewhere. Then a table that this program made must lie there, too:
+	// otherwise the lake was copied or moved, and this is the original.
+	Warehouse string
 
 	// How the table is arranged; nil leaves it as it is. Its older files stay
 	// as they are.
@@ -129,9 +136,12 @@ func newTable(cat catalog.Catalog, p *columnar.Plan, o Options) *Table {
 	if o.TargetFileBytes == 0 {
 		o.TargetFileBytes = 512 << 20
 	}
+	if o.ReaderTime == 0 {
+		o.ReaderTime = time.Hour
+	}
 	return &Table{
 		cat: cat, id: Identifier(p), given: p, plan: p, opts: o,
-		patience: time.Second, persistence: 5 * time.Minute, reading: time.Hour, few: fewBytes,
+		patience: time.Second, persistence: 5 * time.Minute, reading: o.ReaderTime, few: fewBytes,
 	}
 }
 
@@ -148,7 +158,7 @@ func (t *Table) use(ctx context.Context, loaded *table.Table) error {
 	if t.locations, err = loaded.LocationProvider(); err != nil {
 		return fmt.Errorf("locating the files of table %s: %w", t, err)
 	}
-	if err := t.checkProperties(loaded); err != nil {
+	if err := errors.Join(t.checkProperties(loaded), t.checkPlace(loaded)); err != nil {
 		return err
 	}
 	if t.plan.Dedup && loaded.Metadata().Version() < 2 && t.opts.Upsert == MergeOnRead {

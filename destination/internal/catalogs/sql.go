@@ -1,0 +1,148 @@
+package catalogs
+
+import (
+	"compress/gzip"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/apache/iceberg-go/catalog"
+	sqlcat "github.com/apache/iceberg-go/catalog/sql"
+	iceio "github.com/apache/iceberg-go/io"
+	"github.com/apache/iceberg-go/table"
+)
+
+// sqlCatalog is the library's catalog, but for what it leaves behind: of a
+// commit that another one was quicker than, the metadata file.
+type sqlCatalog struct {
+	*sqlcat.Catalog
+	db          *sql.DB
+	placeholder func(n int) string // of the n-th argument of a statement, from 1
+	classify    func(error) error
+}
+
+func questionMark(int) string { return "?" }
+
+func dollar(n int) string { return "$" + strconv.Itoa(n) }
+
+// row is the condition for a table's row as long as the catalog names the
+// metadata file; its arguments are the n-th and the three after it.
+func (c sqlCatalog) row(id table.Identifier, location string, n int) (where string, args []any) {
+	for i, column := range []string{"catalog_name", "table_namespace", "table_name", "metadata_location"} {
+		if i > 0 {
+			where += " AND "
+		}
+		where += column + " = " + c.placeholder(n+i)
+	}
+	namespace := strings.Join(catalog.NamespaceFromIdent(id), ".")
+	return where, []any{catalogName, namespace, catalog.TableNameFromIdent(id), location}
+}
+
+// IsCurrent reports whether the metadata file of a table is still the one that
+// the catalog has for it.
+func (c sqlCatalog) IsCurrent(ctx context.Context, t *table.Table) (current bool, err error) {
+	where, args := c.row(t.Identifier(), t.MetadataLocation(), 1)
+	if err := c.db.QueryRowContext(ctx, "SELECT count(*) > 0 FROM iceberg_tables WHERE "+where, args...).Scan(&current); err != nil {
+		return false, fmt.Errorf("asking for the metadata of table %s: %w", strings.Join(t.Identifier(), "."), err)
+	}
+	return current, nil
+}
+
+// CommitTable applies updates to a table. After an error that is
+// [table.ErrCommitFailed] there is nothing of the commit.
+func (c sqlCatalog) CommitTable(ctx context.Context, id table.Identifier, reqs []table.Requirement, updates []table.Update) (table.Metadata, string, error) {
+	base, err := c.LoadTable(ctx, id)
+	if err != nil {
+		return nil, "", err
+	}
+	if base.Properties()[table.MetadataCompressionKey] == table.MetadataCompressionCodecZstd { // as only the library writes
+		return c.Catalog.CommitTable(ctx, id, reqs, updates)
+	}
+	for _, r := range reqs {
+		if err := r.Validate(base.Metadata()); err != nil {
+			return nil, "", fmt.Errorf("%w: %w", table.ErrCommitFailed, err)
+		}
+	}
+	meta, err := table.UpdateTableMetadata(base.Metadata(), updates, base.MetadataLocation())
+	if err != nil {
+		return nil, "", err
+	}
+	if meta.Equals(base.Metadata()) {
+		return base.Metadata(), base.MetadataLocation(), nil
+	}
+	location, err := nextMetadataLocation(base.MetadataLocation(), meta)
+	if err != nil {
+		return nil, "", err
+	}
+	fs, err := base.FS(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	files, ok := fs.(iceio.WriteFileIO)
+	if !ok {
+		return nil, "", fmt.Errorf("writing %s: its storage cannot be written", location)
+	}
+	if err := writeMetadata(files, location, meta); err != nil {
+		_ = files.Remove(location) // what there is of it
+		return nil, "", err
+	}
+	if err := c.replace(ctx, id, base.MetadataLocation(), location); err != nil {
+		if errors.Is(err, table.ErrCommitFailed) {
+			err = errors.Join(err, files.Remove(location))
+		}
+		return nil, "", err
+	}
+	return meta, location, nil
+}
+
+// replace has the catalog name another metadata file, if it still names the one
+// before. After an error that is not [table.ErrCommitFailed] it may.
+func (c sqlCatalog) replace(ctx context.Context, id table.Identifier, before, after string) error {
+	where, args := c.row(id, before, 3)
+	result, err := c.db.ExecContext(ctx, "UPDATE iceberg_tables SET metadata_location = "+c.placeholder(1)+", previous_metadata_location = "+c.placeholder(2)+" WHERE "+where,
+		append([]any{after, before}, args...)...)
+	if err != nil {
+		return c.classify(err)
+	}
+	switch changed, err := result.RowsAffected(); {
+	case err != nil:
+		return c.classify(err)
+	case changed == 0:
+		return fmt.Errorf("%w: another commit was quicker", table.ErrCommitFailed)
+	}
+	return nil
+}
+
+// nextMetadataLocation names the metadata file after one, in the library's way.
+func nextMetadataLocation(last string, meta table.Metadata) (string, error) {
+	number, _, _ := strings.Cut(path.Base(last), "-")
+	version, err := strconv.Atoi(strings.TrimPrefix(number, "v"))
+	if err != nil {
+		version = 0 // another program's name, which says nothing
+	}
+	provider, err := table.LoadLocationProvider(meta.Location(), meta.Properties())
+	if err != nil {
+		return "", err
+	}
+	return provider.NewTableMetadataFileLocation(version + 1)
+}
+
+func writeMetadata(files iceio.WriteFileIO, location string, meta table.Metadata) error {
+	out, err := files.Create(location)
+	if err != nil {
+		return err
+	}
+	var w io.Writer = out
+	end := func() error { return nil }
+	if meta.Properties().Get(table.MetadataCompressionKey, table.MetadataCompressionDefault) == table.MetadataCompressionCodecGzip {
+		z := gzip.NewWriter(out)
+		w, end = z, z.Close
+	}
+	return errors.Join(json.NewEncoder(w).Encode(meta), end(), out.Close())
+}

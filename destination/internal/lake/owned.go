@@ -1,0 +1,249 @@
+package lake
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/apache/iceberg-go/catalog"
+	iceio "github.com/apache/iceberg-go/io"
+	"github.com/apache/iceberg-go/table"
+)
+
+// Upkeep removes files that nobody can bring back, in directories where other
+// programs keep files too. So this program marks the names of its files, and
+// what it removes without being asked is only what has the mark, lies below the
+// table's own paths, and is named by no metadata file that lies there, whoever
+// wrote that.
+
+// fileMark ends the names of this program's files, before their extension.
+const fileMark = "-whoop-iceberg"
+
+var markedName = regexp.MustCompile(`^(snap-[0-9]+-0-)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(-m[0-9]+)?` + fileMark + `\.[a-z]+$`)
+
+// marked reports whether a file's name says that this program made it.
+func marked(location string) bool { return markedName.MatchString(path.Base(location)) }
+
+// tablePaths are where a table's files belong: nothing elsewhere is removed.
+type tablePaths struct{ data, metadata string }
+
+func pathsOf(location string, meta table.Metadata) tablePaths {
+	at := func(key, name string) string {
+		if set := meta.Properties()[key]; set != "" {
+			return plainPath(set)
+		}
+		return plainPath(location) + "/" + name
+	}
+	return tablePaths{at(table.WriteDataPathKey, "data"), at(table.WriteMetadataPathKey, "metadata")}
+}
+
+func (p tablePaths) contain(location string) bool {
+	plain := plainPath(location)
+	return within(plain, p.data) || within(plain, p.metadata)
+}
+
+// checkPlace refuses a table that this program made and that does not lie where
+// its catalog does.
+func (t *Table) checkPlace(loaded *table.Table) error {
+	if t.opts.Warehouse == "" || loaded.Properties()[streamKey] == "" {
+		return nil
+	}
+	place, warehouse := realPath(plainPath(loaded.Location())), realPath(plainPath(t.opts.Warehouse))
+	if within(place, warehouse) {
+		return nil
+	}
+	return t.configError(nil, "Table %s lies at %s, outside of the warehouse %s that its catalog lies in: the lake was copied or moved. "+
+		"Its tables name their files where they were, so writing here would change that lake. Use it where it was, or start a new one.", t, loaded.Location(), t.opts.Warehouse)
+}
+
+// realPath resolves the links in a path of this machine, as far as it is there.
+func realPath(path string) string {
+	if !strings.HasPrefix(path, "/") {
+		return path
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	dir, name := filepath.Split(strings.TrimSuffix(path, "/"))
+	if dir == path || name == "" {
+		return path
+	}
+	return filepath.Join(realPath(filepath.Clean(dir)), name)
+}
+
+func isMetadata(location string) bool {
+	name := path.Base(location)
+	return strings.HasSuffix(name, ".metadata.json") || strings.Contains(name, ".metadata.json.") || strings.HasSuffix(name, ".gz.metadata.json")
+}
+
+// surroundings are what the files below a table's location say of whose they
+// are.
+type surroundings struct {
+	named  map[string]bool // by metadata files of the table that are not of its history: another catalog may know one
+	shared string          // why files may be another table's; "": they may not
+}
+
+// surroundingsOf reads every metadata file among those found below a table's
+// location that is not of its history, and looks for the location in the
+// catalog. Of a metadata file that it cannot read it says that the files may be
+// that one's.
+func (t *Table) surroundingsOf(ctx context.Context, base *table.Table, found []foundFile) (surroundings, error) {
+	s := surroundings{named: map[string]bool{}}
+	history := t.history(base, found)
+	seen := map[string]bool{}
+	for _, f := range found {
+		seen[plainPath(f.path)] = true
+		if _, known := history[plainPath(f.path)]; known || !isMetadata(f.path) {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return s, err
+		}
+		why, err := t.readMetadata(ctx, f.path, s.named)
+		if err != nil || why != "" {
+			s.shared = why
+			return s, err
+		}
+	}
+	// If files are not named as they are listed, everything looks orphaned.
+	if current := plainPath(base.MetadataLocation()); within(current, plainPath(base.Location())) && !seen[current] {
+		if last, ok := previous(base.Metadata()); !ok || !seen[plainPath(last)] {
+			s.shared = fmt.Sprintf("the table's metadata file %s is not among the files listed under its location", base.MetadataLocation())
+			return s, nil
+		}
+	}
+	var err error
+	s.shared, err = t.sharedInCatalog(ctx, base)
+	return s, err
+}
+
+// readMetadata adds to named what a metadata file of this table names that the
+// table's own history does not. It says why nothing may be removed, where the
+// file is another table's or cannot be read.
+func (t *Table) readMetadata(ctx context.Context, location string, named map[string]bool) (why string, err error) {
+	text, err := readFile(t.files, location)
+	if err != nil {
+		return fmt.Sprintf("%s looks like the metadata of a table and cannot be read (%v)", location, err), nil
+	}
+	if strings.Contains(path.Base(location), ".gz") {
+		if text, err = gunzip(text); err != nil {
+			return fmt.Sprintf("%s looks like the metadata of a table and cannot be read (%v)", location, err), nil
+		}
+	}
+	if !json.Valid(text) && !bytes.HasPrefix(text, []byte{0x28, 0xb5, 0x2f, 0xfd}) { // zstd
+		return "", nil // cut off when it was written: no catalog names it
+	}
+	var of struct {
+		UUID string `json:"table-uuid"`
+	}
+	if err := json.Unmarshal(text, &of); err != nil || of.UUID == "" {
+		return fmt.Sprintf("%s looks like the metadata of a table and does not say of which", location), nil
+	}
+	if of.UUID != t.uuid.String() {
+		return fmt.Sprintf("%s is the metadata of another table, whose files they may be; remove it, and what belongs to it, by hand if that table is no more", location), nil
+	}
+	meta, err := table.ParseMetadataBytes(text)
+	if err != nil {
+		return fmt.Sprintf("%s is metadata of this table that cannot be read (%v)", location, err), nil
+	}
+	fs := func(context.Context) (iceio.IO, error) { return t.files, nil }
+	others, err := t.named(ctx, table.New(t.id, meta, location, fs, nil))
+	if err != nil {
+		return fmt.Sprintf("%s is metadata of this table, and what it names cannot be read (%v)", location, err), nil
+	}
+	for file := range others {
+		named[file] = true
+	}
+	return "", nil
+}
+
+func readFile(files iceio.IO, location string) (text []byte, err error) {
+	if r, ok := files.(iceio.ReadFileIO); ok {
+		return r.ReadFile(location)
+	}
+	f, err := files.Open(location)
+	if err != nil {
+		return nil, err
+	}
+	text, err = io.ReadAll(f)
+	return text, errors.Join(err, f.Close())
+}
+
+func gunzip(text []byte) ([]byte, error) {
+	r, err := gzip.NewReader(bytes.NewReader(text))
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(r)
+}
+
+// sharedInCatalog says which other table of the catalog may have files below
+// the table's location: one that was registered twice, or one that was told to
+// keep them there.
+func (t *Table) sharedInCatalog(ctx context.Context, base *table.Table) (string, error) {
+	namespaces, err := t.cat.ListNamespaces(ctx, nil)
+	if err != nil {
+		return "", fmt.Errorf("listing namespaces: %w", err)
+	}
+	for _, namespace := range namespaces {
+		for id, err := range t.cat.ListTables(ctx, namespace) {
+			if err != nil {
+				return "", fmt.Errorf("listing tables: %w", err)
+			}
+			if slices.Equal(id, t.id) {
+				continue
+			}
+			other, err := t.cat.LoadTable(ctx, id)
+			if errors.Is(err, catalog.ErrNoSuchTable) {
+				continue
+			}
+			if err != nil {
+				return fmt.Sprintf("table %s of the same catalog cannot be loaded, so nobody knows where its files are (%v)", strings.Join(id, "."), err), nil
+			}
+			p := pathsOf(other.Location(), other.Metadata())
+			for _, place := range []string{plainPath(other.Location()), p.data, p.metadata} {
+				if own := plainPath(base.Location()); within(place, own) || within(own, place) {
+					return fmt.Sprintf("table %s keeps files in %s, so that they may be its", strings.Join(id, "."), place), nil
+				}
+			}
+		}
+	}
+	return "", nil
+}
+
+// previous is the metadata file before the current one.
+func previous(meta table.Metadata) (string, bool) {
+	last, ok := "", false
+	for entry := range meta.PreviousFiles() {
+		last, ok = entry.MetadataFile, true
+	}
+	return last, ok
+}
+
+func within(inner, outer string) bool {
+	return inner == outer || strings.HasPrefix(inner, strings.TrimSuffix(outer, "/")+"/")
+}
+
+// plainPath is one way to write a location, of the several there are.
+func plainPath(location string) string {
+	u, err := url.Parse(location)
+	switch {
+	case err != nil || u.Scheme == "":
+		return path.Clean(location)
+	case u.Scheme == "file":
+		return path.Clean(u.Path)
+	case u.Scheme == "s3a" || u.Scheme == "s3n":
+		u.Scheme = "s3"
+	}
+	return u.Scheme + "://" + u.Host + path.Clean("/"+u.Path)
+}
