@@ -40,7 +40,7 @@ func (d destination) Write(ctx context.Context, job protocol.WriteJob, out *prot
 		if err != nil {
 			return err
 		}
-		err = d.write(ctx, config, streams, catalog, job.Input, out)
+		err = protocol.Recovered(func() error { return d.write(ctx, config, streams, catalog, job.Input, out) })()
 		if closeErr := catalog.Close(); closeErr != nil {
 			err = errors.Join(err, fmt.Errorf("closing the catalog: %w", closeErr))
 		}
