@@ -68,6 +68,10 @@ func NewEmitter(w io.Writer) *Emitter {
 // on.
 func (e *Emitter) Redact(secrets ...string) { e.secrets.Add(secrets...) }
 
+// Clean returns text without the values to be kept out. Text that is cut must be
+// cleaned before: half a secret is not recognised.
+func (e *Emitter) Clean(text string) string { return e.secrets.Clean(text) }
+
 func (e *Emitter) stream(id StreamID) *emitted {
 	s, ok := e.streams[id]
 	if !ok {

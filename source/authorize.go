@@ -114,7 +114,7 @@ func (a *authorization) authorize(ctx context.Context, stdout io.Writer) error {
 
 	waiting, cancel := context.WithTimeoutCause(ctx, a.timeout, a.late())
 	defer cancel()
-	got, err := a.await(waiting, r.url())
+	got, err := a.await(waiting, r)
 	if err != nil {
 		return err
 	}

@@ -16,8 +16,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,7 +35,8 @@ type reply struct {
 
 // await shows the member the way to the consent and waits for the answer. Its
 // context's cause is the error when none comes.
-func (a *authorization) await(ctx context.Context, consentURL string) (reply, error) {
+func (a *authorization) await(ctx context.Context, request consentRequest) (reply, error) {
+	consentURL := request.url()
 	if a.paste {
 		fmt.Fprintf(a.say, "Open this address in a browser on any machine and let the member consent:\n\n  %s\n\n"+
 			"The browser then ends at an address that begins with %s, where nothing may be.\nCopy that whole address from the browser and paste it here:\n", consentURL, a.redirect)
@@ -49,7 +52,7 @@ func (a *authorization) await(ctx context.Context, consentURL string) (reply, er
 	}
 	replies := make(chan reply)
 	server := &http.Server{
-		Handler:           &callback{path: redirect.EscapedPath(), replies: replies, clean: a.secrets.Clean},
+		Handler:           &callback{path: redirect.EscapedPath(), state: request.state, replies: replies, clean: a.secrets.Clean},
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          log.New(io.Discard, "", 0), // a browser that mistrusts the certificate says so itself
 	}
@@ -176,6 +179,7 @@ func newCertificate(host string) (tls.Certificate, error) {
 // A callback is the server at the redirect URL, for one answer.
 type callback struct {
 	path    string
+	state   string // that the answer has to carry
 	replies chan<- reply
 	clean   func(string) string // of secrets
 }
@@ -188,6 +192,10 @@ func (c *callback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method != http.MethodGet:
 		w.Header().Set("Allow", http.MethodGet)
 		http.Error(w, "GET only", http.StatusMethodNotAllowed)
+		return
+	case isAnswer(r.URL.Query()) && !carries(r.URL.Query(), c.state):
+		// Any page in the browser can send one: the member's own is still to come.
+		showPage(w, http.StatusBadRequest, page{Error: &consentError{"This is not the answer to this consent", "It does not carry the state that was sent with the question.", "Open the address that source authorize prints."}})
 		return
 	case !isAnswer(r.URL.Query()):
 		showPage(w, http.StatusBadRequest, page{Error: &consentError{"Nothing to do here", "This address waits for WHOOP's answer.", "Open the address that source authorize prints."}})
@@ -231,6 +239,7 @@ func (a *authorization) openBrowser(url string) error {
 		return err
 	}
 	cmd := exec.Command(path, url) //nolint:noctx // the browser outlives this program
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "WHOOP_") })
 	if err := cmd.Start(); err != nil {
 		return err
 	}

@@ -91,7 +91,11 @@ func (a *authorization) finish(ctx context.Context, r consentRequest, params url
 // exchange trades the code for the first pair.
 func (a *authorization) exchange(ctx context.Context, r consentRequest, code string) (consent, error) {
 	c := consent{pair: tokens.Credentials{ClientID: r.oauth.ClientID, ClientSecret: r.oauth.ClientSecret}}
-	ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{Transport: a.http, Timeout: answerTimeout})
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{
+		Transport: named{a.http}, Timeout: answerTimeout,
+		// A redirect would take the client secret to wherever it leads.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	})
 	t, err := r.oauth.Exchange(ctx, code, oauth2.VerifierOption(r.verifier))
 	var refusal *oauth2.RetrieveError
 	switch {
@@ -111,6 +115,11 @@ func (a *authorization) exchange(ctx context.Context, r consentRequest, code str
 	case errors.Is(err, context.DeadlineExceeded):
 		return c, &consentError{
 			"WHOOP did not answer in time", "The consent came, but WHOOP's token endpoint was silent for " + answerTimeout.String() + ".",
+			"Run source authorize again later.",
+		}
+	case errors.As(err, &refusal):
+		return c, &consentError{
+			"WHOOP gave no tokens", "Its token endpoint did not answer properly: " + tokens.Refusal(refusal).Error() + ".",
 			"Run source authorize again later.",
 		}
 	default:
@@ -175,9 +184,14 @@ func (t fixedToken) Renew(context.Context, string) (string, error) { return stri
 // isAnswer tells whether parameters are those of an authorization response.
 func isAnswer(params url.Values) bool { return params.Has("code") || params.Has("error") }
 
+// carries reports whether an answer has the state that was sent.
+func carries(params url.Values, state string) bool {
+	return subtle.ConstantTimeCompare([]byte(params.Get("state")), []byte(state)) == 1
+}
+
 // checkAnswer tells a consent from everything else.
 func checkAnswer(params url.Values, state string) error {
-	if subtle.ConstantTimeCompare([]byte(params.Get("state")), []byte(state)) != 1 {
+	if !carries(params, state) {
 		return &consentError{
 			"This answer belongs to another request", "Its state is not the one that was sent: it may be of an earlier attempt, or somebody may be trying to connect an account that is not yours. Nothing was stored.",
 			"Run source authorize again and use the address that it prints.",

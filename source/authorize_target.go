@@ -52,6 +52,9 @@ func (a *authorization) openTarget(ctx context.Context) (*target, error) {
 	if !isOrigin(t.apiURL) {
 		return nil, fmt.Errorf("the address of WHOOP, %q, must be a scheme and a host, such as %s", t.apiURL, defaults().APIURL)
 	}
+	if !confidential(t.apiURL) {
+		return nil, fmt.Errorf("the address of WHOOP, %s, begins with http://, which would show the tokens to whoever is on the way: give https://", t.apiURL)
+	}
 	t.apiURL = strings.TrimRight(t.apiURL, "/")
 	switch {
 	case a.tokenFile != "":

@@ -199,8 +199,8 @@ func TestConsentThatIsNone(t *testing.T) {
 			want: "WHOOP says: request_forbidden", page: "The access was not allowed",
 		},
 		"wrong state": {
-			profile: sandbox.Profile{ForgedState: true}, decision: "authorize",
-			want: "This answer belongs to another request", page: "Nothing was stored.",
+			profile: sandbox.Profile{ForgedState: true}, decision: "authorize", args: []string{"--timeout", "2s"},
+			want: "No consent came within 2s", page: "This is not the answer to this consent",
 		},
 		"nobody there": {
 			args: []string{"--timeout", "50ms"}, want: "No consent came within 50ms. If WHOOP showed an error instead of asking: the app must have registered exactly the redirect URL http",
@@ -280,6 +280,7 @@ func TestOnlyAnAnswerIsTakenForOne(t *testing.T) {
 		}{
 			{"GET", "/favicon.ico", 404},
 			{"GET", "", 400},
+			{"GET", "?code=x&state=y", 400}, // any page can send one; the wait goes on
 			{"HEAD", "?code=x&state=y", 405},
 			{"POST", "?code=x&state=y", 405},
 		} {
@@ -393,5 +394,59 @@ func TestScopesOfTheStreams(t *testing.T) {
 	want := strings.Fields("read:body_measurement read:cycles read:profile read:recovery read:sleep read:workout")
 	if !slices.Equal(allScopes(), want) {
 		t.Errorf("%v", allScopes())
+	}
+}
+
+// tokenEndpoint answers the exchange of the code in a way of its own.
+func (c *consenting) tokenEndpoint(answer http.HandlerFunc) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/oauth/oauth2/token" {
+			answer(w, r)
+			return
+		}
+		c.server.ServeHTTP(w, r)
+	}))
+	c.t.Cleanup(server.Close)
+	c.url = server.URL
+}
+
+func TestTheCodeIsExchangedByThisProgramAndWithWHOOPAlone(t *testing.T) {
+	elsewhere := false
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere = true }))
+	defer other.Close()
+	for name, tt := range map[string]struct {
+		status int
+		body   string
+		want   string
+	}{
+		"redirect":         {http.StatusTemporaryRedirect, "", "WHOOP gave no tokens"},
+		"a body of tokens": {http.StatusBadRequest, `<html>"access_token":"opensesame"</html>`, "400 Bad Request"},
+		"an error":         {http.StatusBadRequest, `{"error":"odd","error_description":"` + strings.Repeat("x", 100_000) + `","access_token":"opensesame"}`, "odd"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newConsenting(t, "http", sandbox.Profile{})
+			agent := ""
+			c.tokenEndpoint(func(w http.ResponseWriter, r *http.Request) {
+				agent = r.UserAgent()
+				w.Header().Set("Location", other.URL)
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(tt.status)
+				io.WriteString(w, tt.body) //nolint:errcheck // the client checks it
+			})
+			err := c.authorize("--print-tokens")
+			if err == nil || !strings.Contains(err.Error(), tt.want) || len(err.Error()) > 2000 {
+				t.Errorf("error %v, want %s", err, tt.want)
+			}
+			page := <-c.page
+			if strings.Contains(page+err.Error()+c.stderr.String(), "opensesame") {
+				t.Errorf("a token is shown: %s\n%v\n%s", page, err, &c.stderr)
+			}
+			if elsewhere {
+				t.Error("the client secret went elsewhere")
+			}
+			if agent != userAgent {
+				t.Errorf("User-Agent %q", agent)
+			}
+		})
 	}
 }

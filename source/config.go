@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -18,7 +19,7 @@ type config struct {
 	StartDate          string      `json:"start_date" jsonschema:"title=Start date" jsonschema_description:"Records that began before this instant are not read. Leave it away to read all there is. Setting it earlier later on starts the streams over."`
 	LookbackDays       int         `json:"lookback_days" jsonschema:"title=Lookback in days,default=14,minimum=0,maximum=365" jsonschema_description:"How far back every incremental sync reads again, for scores that come late and records that the member edits. It reaches further on its own while a record is open or waits for its score."`
 	ReconcileEveryDays int         `json:"reconcile_every_days" jsonschema:"title=Full walk every so many days,default=7,minimum=0" jsonschema_description:"How often an incremental stream is compared with WHOOP from its beginning, to find changes and deletions older than the lookback. It costs about 58 requests for a year of history. 0: never."`
-	Drilldowns         string      `json:"drilldowns" jsonschema:"title=How the by-id and for-cycle streams are read,enum=request,enum=derive,default=request" jsonschema_description:"request: one request for every record that is new or changed. derive: the same rows from the collections, without a request; WHOOP sends the same fields in both."`
+	Drilldowns         string      `json:"drilldowns" jsonschema:"title=How the by-id and for-cycle streams are read,enum=derive,enum=request,default=derive" jsonschema_description:"derive: from the collections, without a request; WHOOP sends the same fields in both. request: one request for every record that is new or changed."`
 	RequestsPerSecond  float64     `json:"requests_per_second" jsonschema:"title=Requests per second,default=2,exclusiveMinimum=0,maximum=1000" jsonschema_description:"No more than this. WHOOP allows 100 requests a minute and 10000 a day to all members of one client together; the connector slows down on its own as that comes near."`
 	APIURL             string      `json:"api_url" jsonschema:"title=Address of WHOOP,default=https://api.prod.whoop.com,example=http://127.0.0.1:8080" jsonschema_description:"Where the API and its OAuth server are, for use with a sandbox. Scheme and host only."`
 }
@@ -34,7 +35,7 @@ func defaults() config {
 	return config{
 		LookbackDays:       14,
 		ReconcileEveryDays: 7,
-		Drilldowns:         request,
+		Drilldowns:         derive,
 		RequestsPerSecond:  2,
 		APIURL:             "https://api.prod.whoop.com",
 	}
@@ -112,6 +113,8 @@ func parseConfig(raw json.RawMessage) (settings, error) {
 		return s, wrong("requests_per_second", "is %v; it must be greater than 0 and at most 1000", s.RequestsPerSecond)
 	case !isOrigin(s.APIURL):
 		return s, wrong("api_url", "must be a scheme and a host, such as https://api.prod.whoop.com; the paths below it are known")
+	case !confidential(s.APIURL):
+		return s, wrong("api_url", "begins with http://, which would show the tokens to whoever is on the way; only an address of this machine may, such as http://127.0.0.1:8080")
 	}
 	s.APIURL = strings.TrimRight(s.APIURL, "/")
 	return s, nil
@@ -122,6 +125,17 @@ func isOrigin(text string) bool {
 	u, err := url.Parse(text)
 	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" &&
 		strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == "" && u.User == nil
+}
+
+// confidential reports whether requests to an origin can be read by nobody else:
+// they are encrypted, or do not leave this machine.
+func confidential(origin string) bool {
+	u, err := url.Parse(origin)
+	if err != nil || u.Scheme == "https" {
+		return err == nil
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func parseInstant(key, text string) (time.Time, error) {

@@ -42,7 +42,7 @@ func TestDefaultsAndNullsAreTheSame(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.LookbackDays != 14 || s.ReconcileEveryDays != 7 || s.Drilldowns != request || s.RequestsPerSecond != 2 ||
+		if s.LookbackDays != 14 || s.ReconcileEveryDays != 7 || s.Drilldowns != derive || s.RequestsPerSecond != 2 ||
 			s.APIURL != "https://api.prod.whoop.com" || !s.start.IsZero() {
 			t.Errorf("%s became %+v", raw, s.config)
 		}
@@ -103,4 +103,17 @@ func TestRotatedConfigurationDiffersInItsTokensOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantEqual(t, "configuration", is, want)
+}
+
+// A bearer token in clear may be read by whoever is on the way.
+func TestOnlyThisMachineIsReachedWithoutEncryption(t *testing.T) {
+	for address, ok := range map[string]bool{
+		"https://api.prod.whoop.com": true, "http://127.0.0.1:8080": true, "http://localhost:8080": true, "http://[::1]:80": true,
+		"http://api.prod.whoop.com": false, "http://10.0.0.1": false, "http://127.0.0.1.example.com": false,
+	} {
+		_, err := parseConfig(valid(map[string]any{"api_url": address}))
+		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "api_url") {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
 }

@@ -66,7 +66,7 @@ func BenchmarkEmit(b *testing.B) {
 	const count = 16
 	api, size := cannedPages(count)
 	out := protocol.NewEmitter(io.Discard)
-	ses := &session{out: out, client: whoop.New(whoop.Config{URL: "http://whoop.invalid", Tokens: anyToken{}, RequestsPerSecond: 1e9, HTTP: api})}
+	ses := &session{out: out, client: whoop.New(whoop.Config{URL: "https://whoop.invalid", Tokens: anyToken{}, RequestsPerSecond: 1e9, HTTP: api})}
 	rd := &reader{run: &run{session: ses, end: opening}, stream: streams[4]}
 	if err := out.Status(rd.id(), protocol.Started); err != nil {
 		b.Fatal(err)

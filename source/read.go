@@ -58,7 +58,11 @@ func (r *run) choose(catalog protocol.ConfiguredCatalog) error {
 				return err
 			}
 			continue
-		case c.SyncMode != protocol.FullRefresh && !(c.SyncMode == protocol.Incremental && streams[i].incremental()):
+		case c.SyncMode == protocol.Incremental && !streams[i].incremental():
+			// Some clients, PyAirbyte among them, ask for it whatever the stream can.
+			r.out.Logger().Info("the stream has no incremental mode and is read in full", "stream", id.String())
+			c.SyncMode = protocol.FullRefresh
+		case c.SyncMode != protocol.FullRefresh && c.SyncMode != protocol.Incremental:
 			if err := r.fail(id, &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(
 				"The stream %s has no sync mode %q. Choose one of its supported_sync_modes in the output of discover.", id, c.SyncMode)}); err != nil {
 				return err
@@ -68,7 +72,7 @@ func (r *run) choose(catalog protocol.ConfiguredCatalog) error {
 		if err := r.out.Status(id, protocol.Started); err != nil {
 			return outputError{err}
 		}
-		r.readers = append(r.readers, &reader{run: r, stream: streams[i], mode: c.SyncMode})
+		r.readers = append(r.readers, &reader{run: r, stream: streams[i], mode: c.SyncMode, asked: map[string]bool{}})
 	}
 	return nil
 }

@@ -20,6 +20,8 @@ type reader struct {
 	full    bool      // the stream is to be read from its beginning
 	tracker *tracker  // of an incremental stream; nil: everything is emitted
 	emitted map[string]bool
+	asked   map[string]bool // parents whose row was asked for
+	odd     map[uint64]bool // records that cannot be tracked and were emitted, by fingerprint
 	over    bool            // complete or failed
 	last    json.RawMessage // the newest state, which a heartbeat repeats; nil: none yet. Guarded by run.mu
 }
@@ -134,7 +136,11 @@ func (rd *reader) drill(ctx context.Context, parents []record) error {
 		if told {
 			return !rd.consider(r)
 		}
-		return !r.open && r.end.Before(rd.from) // another stream walks from further back
+		if rd.asked[r.key] { // it lies across two slices
+			return true
+		}
+		rd.asked[r.key] = true
+		return r.untracked == "" && !r.open && r.end.Before(rd.from) // another stream walks from further back
 	})
 	get := func(ctx context.Context, parent record) (*record, error) {
 		return rd.row(ctx, rd.stream, rd.child, parent.key)
@@ -145,7 +151,7 @@ func (rd *reader) drill(ctx context.Context, parents []record) error {
 			return err
 		case !told && !rd.consider(*row):
 			return nil
-		case told && rd.tracker != nil:
+		case told && rd.tracker != nil && row.untracked == "":
 			rd.tracker.note(*row) // it may be newer than the one that told
 		}
 		return rd.emit(row.raw)
@@ -165,7 +171,7 @@ func (rd *reader) choose(ctx context.Context, records []record) ([]record, error
 	shown := map[string]string{} // cycle to key
 	var rows []record
 	for _, r := range records {
-		if !rd.some(r) || r.time.Before(rd.from) {
+		if !rd.some(r) || r.untracked == "" && r.time.Before(rd.from) {
 			continue
 		}
 		if of[r.cycle] > 1 {
@@ -190,6 +196,9 @@ func (rd *reader) choose(ctx context.Context, records []record) ([]record, error
 
 // consider tells whether a row is to be emitted.
 func (rd *reader) consider(r record) bool {
+	if r.untracked != "" {
+		return rd.considerOdd(r)
+	}
 	if r.time.Before(rd.first) { // WHOOP also gives what lasted until then
 		return false
 	}
@@ -200,6 +209,21 @@ func (rd *reader) consider(r record) bool {
 		return false
 	}
 	rd.emitted[r.key] = true
+	return true
+}
+
+// considerOdd tells whether a row that cannot be tracked is to be emitted: once a
+// sync, as nobody can say whether it is the one of the last.
+func (rd *reader) considerOdd(r record) bool {
+	if len(rd.odd) == 0 {
+		rd.out.Logger().Warn("a record cannot be tracked: it is read by every sync that meets it, and not missed when it vanishes. The first of the stream is named here",
+			"stream", rd.name, "record", r.key, "why", r.untracked)
+		rd.odd = map[uint64]bool{}
+	}
+	if rd.odd[r.hash] {
+		return false
+	}
+	rd.odd[r.hash] = true
 	return true
 }
 
@@ -236,6 +260,13 @@ func (rd *reader) resolve(ctx context.Context, f finding) error {
 	r, err := rd.item(ctx, f.key)
 	if err != nil {
 		return err
+	}
+	if r != nil && r.untracked != "" { // it could be when it was met the last time
+		rd.tracker.forget(f)
+		if !rd.considerOdd(*r) {
+			return nil
+		}
+		return rd.emit(r.raw)
 	}
 	if r != nil && r.time.Before(rd.first) {
 		r = nil // it moved out of the stream

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -28,25 +29,29 @@ type record struct {
 	open    bool // it began and has not ended
 	// unsettled says that more is to come: it is open, or its score is pending.
 	unsettled bool
+	// untracked says why what is known of the record is not enough to tell
+	// whether it changed or vanished; "": it is.
+	untracked string
 }
 
 // parseRecord reads what must be known. Field is the stream's key; raw is valid
-// JSON.
-func parseRecord(raw json.RawMessage, field string) (record, error) {
+// JSON. WHOOP may write anything as an id or a time: a record is one all the
+// same.
+func parseRecord(raw json.RawMessage, field string) record {
 	r := record{raw: raw, hash: fingerprint(raw)}
 	var began, made bool
 	var created time.Time
-	var err error
 	for name, value := range rawjson.Members(raw) {
 		if value[0] == 'n' { // null is as good as nothing
 			continue
 		}
 		instant := func(into *time.Time) bool {
-			if terr := into.UnmarshalJSON(value); terr != nil {
-				err = terr
+			t, err := parseTime(value)
+			if err != nil {
+				r.untracked = fmt.Sprintf("its %s is %s", name, value)
 			}
-			*into = into.UTC()
-			return true
+			*into = t
+			return err == nil
 		}
 		switch string(name) {
 		case field:
@@ -70,23 +75,30 @@ func parseRecord(raw json.RawMessage, field string) (record, error) {
 			r.unsettled = string(value) == `"PENDING_SCORE"`
 		}
 	}
-	if err != nil {
-		return r, fmt.Errorf("reading a record of WHOOP: %s %s: %w", field, r.key, err)
-	}
-	if _, err := packKey(r.key); err != nil {
-		return r, fmt.Errorf("reading a record of WHOOP: its %s: %w", field, err)
-	}
 	switch {
 	case began:
-		r.open = r.end.IsZero()
+		r.open = r.end.IsZero() && r.untracked == ""
 		r.unsettled = r.unsettled || r.open
 	case made:
 		r.time = created
-	default:
-		return r, fmt.Errorf("reading a record of WHOOP: %s %s has neither start nor created_at", field, r.key)
+	case r.untracked == "":
+		r.untracked = "it has neither start nor created_at"
+	}
+	if _, err := packKey(r.key); err != nil {
+		r.untracked = fmt.Sprintf("its %s is %s", field, cmp.Or(r.key, "missing"))
 	}
 	r.updated = r.updated.Add(time.Microsecond - 1).Truncate(time.Microsecond)
-	return r, nil
+	return r
+}
+
+// parseTime reads an instant, one without a zone as UTC.
+func parseTime(text json.RawMessage) (time.Time, error) {
+	var t time.Time
+	err := t.UnmarshalJSON(text)
+	if err != nil {
+		t, err = time.Parse(`"2006-01-02T15:04:05.999999999"`, string(text))
+	}
+	return t.UTC(), err
 }
 
 // fingerprint tells versions of a record apart. WHOOP does not promise that

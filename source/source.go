@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -53,6 +55,20 @@ type session struct {
 	profile answer                // read once however many need it
 }
 
+// userAgent is on every request: what stands before WHOOP refuses those of HTTP
+// libraries.
+var userAgent = "source-whoop/" + protocol.Version
+
+// named sends requests as this program's. The zero value uses the default
+// transport.
+type named struct{ http.RoundTripper }
+
+func (n named) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context()) // a RoundTripper does not change a request
+	r.Header.Set("User-Agent", userAgent)
+	return cmp.Or(n.RoundTripper, http.DefaultTransport).RoundTrip(r)
+}
+
 type answer struct {
 	raw json.RawMessage
 	err error
@@ -63,11 +79,16 @@ func (s *source) open(raw json.RawMessage, out *protocol.Emitter) (*session, err
 	if err != nil {
 		return nil, err
 	}
+	if path := settings.Credentials.Path; path != "" {
+		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
+			out.Logger().Warn("other users of this machine can read the token file; chmod 600 keeps it to its owner", "path", path, "mode", info.Mode().Perm().String())
+		}
+	}
 	ses := &session{settings: settings, out: out, waiting: func(time.Time) {}}
 	ses.keeper = tokens.New(tokens.Config{
 		Store:    settings.store(out.Control),
 		TokenURL: settings.APIURL + "/oauth/oauth2/token",
-		HTTP:     s.http,
+		HTTP:     named{s.http},
 		Seen:     func(c tokens.Credentials) { out.Redact(c.Secrets()...) },
 		Log:      out.Logger(),
 	})
@@ -75,7 +96,8 @@ func (s *source) open(raw json.RawMessage, out *protocol.Emitter) (*session, err
 		URL:               settings.APIURL,
 		Tokens:            ses.keeper,
 		RequestsPerSecond: settings.RequestsPerSecond,
-		UserAgent:         "source-whoop/" + protocol.Version,
+		UserAgent:         userAgent,
+		Clean:             out.Clean,
 		HTTP:              s.http,
 		Waiting:           func(until time.Time) { ses.waiting(until) },
 		Log:               out.Logger(),
@@ -106,10 +128,7 @@ func (s *session) row(ctx context.Context, st stream, path, key string) (*record
 	case err != nil:
 		return nil, err
 	}
-	r, err := parseRecord(raw, st.key)
-	if err != nil {
-		return nil, err
-	}
+	r := parseRecord(raw, st.key)
 	if st.some != nil && !st.some(r) {
 		return nil, nil
 	}

@@ -213,6 +213,14 @@ func (t *tracker) resolve(f finding, r *record) (emit bool, updated time.Time) {
 	return true, updated
 }
 
+// forget stops tracking the row of a finding.
+func (t *tracker) forget(f finding) {
+	if hash, came := t.passed[f.key]; came && f.old {
+		t.fresh.remove(elementOf(f.key, hash))
+	}
+	delete(t.recent, f.key)
+}
+
 // finish ends a sync that has read everything up to an instant. More asks the
 // next one to emit everything.
 func (t *tracker) finish(end time.Time, more bool) {

@@ -214,15 +214,29 @@ func (w *walk) pages(ctx context.Context, s slice) (records []record, pages int,
 		}
 		pages++
 		for _, raw := range page.Records {
-			rec, err := parseRecord(raw, key)
-			if err != nil {
-				return nil, pages, err
-			}
-			records = append(records, rec)
+			records = append(records, parseRecord(raw, key))
 		}
 	}
 	slices.Reverse(records)
-	return records, pages, nil
+	return newest(records), pages, nil
+}
+
+// newest leaves of the records with one key, which come when pages shift while
+// they are read, the one that was updated last.
+func newest(records []record) []record {
+	at := map[string]int{}
+	kept := records[:0]
+	for _, r := range records {
+		if i, twice := at[r.key]; twice && r.key != "" {
+			if r.updated.After(kept[i].updated) {
+				kept[i] = r
+			}
+			continue
+		}
+		at[r.key] = len(kept)
+		kept = append(kept, r)
+	}
+	return kept
 }
 
 // keyOf is the key of a collection's records.

@@ -49,7 +49,7 @@ func newWorld(t *testing.T, member sandbox.Config, config map[string]any) *world
 	w.source = &source{http: inProcess{w.server}}
 	w.config = map[string]any{
 		"credentials":         credentialsOf(w.server.Issue()),
-		"api_url":             "http://whoop.invalid",
+		"api_url":             "https://whoop.invalid",
 		"requests_per_second": 1000,
 		"drilldowns":          derive,
 	}

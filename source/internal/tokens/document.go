@@ -1,6 +1,7 @@
 package tokens
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,9 @@ import (
 	"strings"
 	"time"
 )
+
+// byteOrderMark is what some editors put before JSON.
+const byteOrderMark = "\xef\xbb\xbf"
 
 // parseDocument reads the JSON document that holds credentials; one without a
 // client is empty. Its errors show no value, since any of them may be secret.
@@ -20,6 +24,7 @@ func parseDocument(data []byte) (Credentials, error) {
 		RefreshToken string `json:"refresh_token"`
 		ExpiresAt    string `json:"expires_at"`
 	}
+	data = bytes.TrimPrefix(data, []byte(byteOrderMark))
 	err := json.Unmarshal(data, &document)
 	c := Credentials{
 		ClientID: document.ClientID, ClientSecret: document.ClientSecret,
@@ -53,7 +58,7 @@ var fields = []string{"client_id", "client_secret", "access_token", "refresh_tok
 func mergeDocument(document []byte, c Credentials) ([]byte, error) {
 	merged := map[string]json.RawMessage{}
 	if document != nil {
-		if err := json.Unmarshal(document, &merged); err != nil {
+		if err := json.Unmarshal(bytes.TrimPrefix(document, []byte(byteOrderMark)), &merged); err != nil {
 			return nil, errors.New("it is not a JSON object")
 		}
 	}

@@ -91,18 +91,31 @@ func (e endpoint) post(ctx context.Context, c Credentials) (*oauth2.Token, error
 	if err != nil {
 		return nil, err
 	}
-	if resp.StatusCode != http.StatusOK {
-		refusal := &oauth2.RetrieveError{Response: resp, Body: body}
-		var answer struct {
-			Code        string `json:"error"`
-			Description string `json:"error_description"`
-		}
-		if json.Unmarshal(body, &answer) == nil { // else the status has to do
-			refusal.ErrorCode, refusal.ErrorDescription = answer.Code, answer.Description
-		}
-		return nil, refusal
+	if resp.StatusCode/100 != 2 {
+		return nil, Refusal(&oauth2.RetrieveError{Response: resp, Body: body})
 	}
 	return parseAnswer(body)
+}
+
+// Refusal returns the error of a token endpoint with no more of the answer than
+// RFC 6749 says is for people: what else stands there may be a token.
+func Refusal(e *oauth2.RetrieveError) *oauth2.RetrieveError {
+	var answer struct {
+		Code        string `json:"error"`
+		Description string `json:"error_description"`
+	}
+	if json.Unmarshal(e.Body, &answer) != nil || answer.Code == "" {
+		answer.Code, answer.Description = e.Response.Status, "" // which has to do
+	}
+	return &oauth2.RetrieveError{Response: e.Response, ErrorCode: shortened(answer.Code), ErrorDescription: shortened(answer.Description)}
+}
+
+func shortened(text string) string {
+	const most = 200
+	if len(text) > most {
+		return strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
 }
 
 func parseAnswer(body []byte) (*oauth2.Token, error) {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -314,4 +316,28 @@ func TestTokenFileIsPrivateWholeAndBehindItsLink(t *testing.T) {
 	if left, err := filepath.Glob(filepath.Join(filepath.Dir(path), ".tokens-*")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
+}
+
+// 200 is what the endpoint answers today; any success with a pair in it is one, for the old pair is spent.
+func TestAnySuccessWithAPairIsOne(t *testing.T) {
+	for status, ok := range map[int]bool{200: true, 201: true, 203: true, 302: false, 400: false} {
+		e := endpoint{url: "https://whoop.invalid", http: answering(status, `{"access_token":"a-1","refresh_token":"r-1","expires_in":3600}`)}
+		pair, err := e.post(t.Context(), stored("0", time.Now()))
+		if (err == nil) != ok || ok && pair.RefreshToken != "r-1" {
+			t.Errorf("%d: %v, %v", status, pair, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "r-1") {
+			t.Errorf("%d: a token is shown: %v", status, err)
+		}
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func answering(status int, body string) http.RoundTripper {
+	return roundTrip(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: status, Status: fmt.Sprint(status, " ", http.StatusText(status)), Body: io.NopCloser(strings.NewReader(body))}, nil
+	})
 }

@@ -50,7 +50,8 @@ type Config struct {
 	// Waiting is told that no request goes before an instant, for want of
 	// quota. It may be nil.
 	Waiting func(until time.Time)
-	Log     *slog.Logger // nil: slog.Default
+	Log     *slog.Logger        // nil: slog.Default
+	Clean   func(string) string // takes secrets out of what errors show of answers; nil: none are known
 }
 
 // A Client reads from the API. It is safe for concurrent use; all requests
@@ -62,6 +63,7 @@ type Client struct {
 	http   http.RoundTripper
 	pace   *pacer
 	log    *slog.Logger
+	clean  func(string) string // of secrets
 
 	mu   sync.Mutex
 	skew time.Duration // WHOOP's clock less this machine's
@@ -74,7 +76,12 @@ func New(c Config) *Client {
 	if waiting == nil {
 		waiting = func(time.Time) {}
 	}
+	clean := c.Clean
+	if clean == nil {
+		clean = func(text string) string { return text }
+	}
 	return &Client{
+		clean:  clean,
 		base:   c.URL + "/developer",
 		tokens: c.Tokens,
 		agent:  c.UserAgent,
@@ -148,19 +155,19 @@ func (c *Client) get(ctx context.Context, path string, query url.Values) (json.R
 				return nil, c.tokenError(ctx, terr)
 			}
 			if renewed++; fresh == token || renewed > renewals {
-				return nil, &StatusError{path, status, excerpt(body)}
+				return nil, &StatusError{path, status, c.excerpt(body)}
 			}
 			token = fresh
 		case err == nil && status == http.StatusTooManyRequests:
 			if refused++; refused == refusals {
-				return nil, &UnavailableError{path, &StatusError{path, status, excerpt(body)}}
+				return nil, &UnavailableError{path, &StatusError{path, status, c.excerpt(body)}}
 			}
 			c.log.Debug("WHOOP's rate limit was met", "path", path)
 		case err == nil && status < 500:
-			return nil, &StatusError{path, status, excerpt(body)}
+			return nil, &StatusError{path, status, c.excerpt(body)}
 		default:
 			if err == nil {
-				err = &StatusError{path, status, excerpt(body)}
+				err = &StatusError{path, status, c.excerpt(body)}
 			}
 			if failed++; failed == attempts {
 				return nil, &UnavailableError{path, err}
@@ -210,13 +217,13 @@ func (c *Client) once(ctx context.Context, sent time.Time, path string, query ur
 	body, err = read(resp)
 	switch {
 	case resp.StatusCode == http.StatusForbidden && strings.HasPrefix(header.Get("Content-Type"), "text/html"):
-		return resp.StatusCode, body, &StatusError{path, resp.StatusCode, excerpt(body)}
+		return resp.StatusCode, body, &StatusError{path, resp.StatusCode, c.excerpt(body)}
 	case resp.StatusCode != http.StatusOK:
 		return resp.StatusCode, body, nil // the status says enough, even if the body broke off
 	case err != nil:
 		return resp.StatusCode, nil, fmt.Errorf("reading the answer: %w", err)
 	case !rawjson.Valid(body):
-		return resp.StatusCode, nil, notJSON(header.Get("Content-Type"), body)
+		return resp.StatusCode, nil, c.notJSON(header.Get("Content-Type"), body)
 	}
 	return resp.StatusCode, body, nil
 }
@@ -228,16 +235,18 @@ func read(resp *http.Response) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-func notJSON(contentType string, body []byte) error {
+func (c *Client) notJSON(contentType string, body []byte) error {
 	if len(body) == 0 {
 		return errors.New("an empty answer with status 200")
 	}
-	return fmt.Errorf("an answer of type %q that is no JSON, with status 200: %s", contentType, excerpt(body))
+	return fmt.Errorf("an answer of type %q that is no JSON, with status 200: %s", contentType, c.excerpt(body))
 }
 
-func excerpt(body []byte) string {
-	if len(body) > errorBody {
-		body = append(body[:errorBody:errorBody], "…"...)
+// excerpt is the beginning of a body, cut when no secret is in it any more.
+func (c *Client) excerpt(body []byte) string {
+	text := c.clean(string(body))
+	if len(text) > errorBody {
+		text = strings.ToValidUTF8(text[:errorBody], "") + "…"
 	}
-	return string(body)
+	return text
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -572,7 +573,7 @@ func TestWhatIsNoPageIsNotAnEmptyOne(t *testing.T) {
 		`{}`: true, `{"records":[]}`: true, `{"records":null,"next_token":null}`: true, `{"next_token":"x"}`: true,
 		`null`: false, `[]`: false, `"x"`: false, `{"message":"busy"}`: false, `{"records":{}}`: false, `{"records":[],"next_token":5}`: false,
 	} {
-		if _, _, err := parsePage("/v2/cycle", []byte(body)); (err == nil) != page {
+		if _, _, err := (&Client{clean: func(s string) string { return s }}).parsePage("/v2/cycle", []byte(body)); (err == nil) != page {
 			t.Errorf("%s: %v", body, err)
 		}
 	}
@@ -586,7 +587,7 @@ func FuzzParsePage(f *testing.F) {
 		if !json.Valid(body) {
 			return // get has let none pass
 		}
-		page, _, err := parsePage("/v2/cycle", body)
+		page, _, err := (&Client{clean: func(s string) string { return s }}).parsePage("/v2/cycle", body)
 		if err != nil && !unavailable(err) {
 			t.Errorf("error %v", err)
 		}
@@ -617,4 +618,30 @@ func TestBrokenConnectionsAreTriedAgain(t *testing.T) {
 	if got, err := c.Get(t.Context(), "/v2/x"); err != nil || string(got) != `{"id":1}` || n != 3 {
 		t.Errorf("got %s, %v after %d requests", got, err, n)
 	}
+}
+
+// Page tokens that go on for ever, each a new one, end in an error.
+func TestPagesWithoutEnd(t *testing.T) {
+	n := 0
+	c := New(Config{URL: "https://whoop.invalid", Tokens: fixedToken{}, RequestsPerSecond: 1e9, HTTP: pageless(func() string { n++; return fmt.Sprint(n) })})
+	to := time.Date(2026, 1, 15, 0, 0, 0, 0, time.UTC)
+	var last error
+	for _, err := range c.Pages(t.Context(), "/v2/cycle", to.AddDate(0, 0, -30), to) {
+		last = err
+	}
+	var e *UnavailableError
+	if !errors.As(last, &e) || !strings.Contains(last.Error(), "130 pages") {
+		t.Errorf("after %d pages: %v", n, last)
+	}
+}
+
+type fixedToken struct{}
+
+func (fixedToken) Token(context.Context) (string, error)         { return "a", nil }
+func (fixedToken) Renew(context.Context, string) (string, error) { return "a", nil }
+
+type pageless func() string
+
+func (p pageless) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(`{"records":[],"next_token":"` + p() + `"}`))}, nil
 }

@@ -41,7 +41,11 @@ func (c *Client) Pages(ctx context.Context, path string, from, to time.Time) ite
 			query.Set("start", from.UTC().Format(timeFormat))
 		}
 		given := map[string]bool{}
-		for {
+		for pages := 1; ; pages++ {
+			if most := mostPages(from, to); pages > most {
+				yield(Page{}, &UnavailableError{path, fmt.Errorf("%d pages, far more than the time from %s to %s can hold, and no end", most, from.Format(timeFormat), to.Format(timeFormat))})
+				return
+			}
 			page, next, err := c.page(ctx, path, query)
 			if err != nil {
 				var refused *StatusError
@@ -64,6 +68,15 @@ func (c *Client) Pages(ctx context.Context, path string, from, to time.Time) ite
 	}
 }
 
+// mostPages is far more than a window of time can hold: two dozen records a day,
+// day by day since 1970, and a hundred pages besides.
+func mostPages(from, to time.Time) int {
+	if from.IsZero() {
+		from = time.Unix(0, 0)
+	}
+	return 100 + int(to.Sub(from).Hours()/24)
+}
+
 // Any tells whether a collection holds a record that began before an instant.
 func (c *Client) Any(ctx context.Context, path string, before time.Time) (bool, error) {
 	page, _, err := c.page(ctx, path, url.Values{"limit": {"1"}, "end": {before.UTC().Format(timeFormat)}})
@@ -75,16 +88,16 @@ func (c *Client) page(ctx context.Context, path string, query url.Values) (Page,
 	if err != nil {
 		return Page{}, "", err
 	}
-	return parsePage(path, body)
+	return c.parsePage(path, body)
 }
 
 // parsePage reads a page's envelope, whose members may both be missing. WHOOP
 // ends a collection by leaving next_token out, or by sending null or "" for it.
 // An object that has only other members is no page: everything would seem to
 // have vanished. The body is valid JSON; the records are parts of it.
-func parsePage(path string, body []byte) (page Page, next string, err error) {
+func (c *Client) parsePage(path string, body []byte) (page Page, next string, err error) {
 	broken := func(what string) (Page, string, error) {
-		return Page{}, "", &UnavailableError{path, fmt.Errorf("reading a page: %s: %s", what, excerpt(body))}
+		return Page{}, "", &UnavailableError{path, fmt.Errorf("reading a page: %s: %s", what, c.excerpt(body))}
 	}
 	members, known := 0, 0
 	for name, value := range rawjson.Members(body) {
