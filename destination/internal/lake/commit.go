@@ -16,6 +16,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 )
 
 const (
@@ -300,7 +302,7 @@ func (t *Table) forgotten(before, after table.Metadata) (files []string) {
 	own := pathsOf(before.Location(), before)
 	entries := slices.Collect(before.PreviousFiles())
 	for i, entry := range entries {
-		if !listed[entry.MetadataFile] && within(plainPath(entry.MetadataFile), own.metadata) && time.Since(supersededIn(entries, i, before)) >= t.reading {
+		if !listed[entry.MetadataFile] && filenames.Within(filenames.Plain(entry.MetadataFile), own.metadata) && time.Since(supersededIn(entries, i, before)) >= t.reading {
 			files = append(files, entry.MetadataFile)
 		}
 	}

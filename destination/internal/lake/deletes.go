@@ -13,7 +13,8 @@ import (
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 	"github.com/apache/iceberg-go/table/dv"
-	"github.com/google/uuid"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 )
 
 // positions is a set of rows of one data file.
@@ -177,7 +178,7 @@ func (t *Table) writeVector(c *change, spec iceberg.PartitionSpec, of iceberg.Da
 	if err := w.Add(path, all, of.SpecID(), of.Partition()); err != nil {
 		return fmt.Errorf("writing deletion vector of %s: %w", path, err)
 	}
-	location := t.locations.NewDataLocation(uuid.Must(uuid.NewV7()).String() + fileMark + ".puffin")
+	location := t.locations.NewDataLocation(filenames.New(".puffin"))
 	c.made = append(c.made, location)
 	files, err := w.Flush(context.Background(), location)
 	if err != nil {

@@ -11,6 +11,8 @@ import (
 	"github.com/apache/iceberg-go"
 	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 )
 
 const (
@@ -73,7 +75,7 @@ func (t *Table) expire(ctx context.Context, base *table.Table, u Upkeep, did *Ma
 // program's and nobody else's: the others are for whoever made them.
 func (t *Table) removable(ctx context.Context, files []string, did *Maintained) ([]string, error) {
 	own := pathsOf(t.opened.Location(), t.opened.Metadata())
-	files = slices.DeleteFunc(files, func(file string) bool { return !marked(file) || !own.contain(file) })
+	files = slices.DeleteFunc(files, func(file string) bool { return !filenames.Ours(file) || !own.contain(file) })
 	lister, ok := t.files.(iceio.ListableIO)
 	if len(files) == 0 || !ok {
 		return files, nil
@@ -95,7 +97,7 @@ func (t *Table) removable(ctx context.Context, files []string, did *Maintained) 
 		did.leave("%d files that only expired snapshots named are not removed: %s", len(files), around.shared)
 		return nil, nil
 	}
-	return slices.DeleteFunc(files, func(file string) bool { return around.named[plainPath(file)] }), nil
+	return slices.DeleteFunc(files, func(file string) bool { return around.named[filenames.Plain(file)] }), nil
 }
 
 // expired are the snapshots that go: beyond those that are kept, the ones that

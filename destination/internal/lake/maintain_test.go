@@ -20,6 +20,8 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 )
 
 // everything is upkeep that leaves nothing for later.
@@ -613,9 +615,9 @@ func ageFiles(t *testing.T, tbl *Table) {
 // ownName is a name as this program gives to its files.
 func ownName(before, ext string) string {
 	if stem, ok := strings.CutSuffix(ext, ".avro"); ok {
-		return before + uuid.NewString() + stem + fileMark + ".avro"
+		return before + uuid.NewString() + stem + filenames.Mark + ".avro"
 	}
-	return before + uuid.NewString() + fileMark + ext
+	return before + uuid.NewString() + filenames.Mark + ext
 }
 
 func TestOrphansAreLeftWhereTheLocationIsShared(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"github.com/apache/iceberg-go"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 )
 
 // manifestOutput writes entries of a spec's files into as few manifests as their
@@ -50,7 +52,7 @@ func (o *manifestOutput) entry(e iceberg.ManifestEntry) error {
 
 func (o *manifestOutput) start() error {
 	o.w.count++
-	o.path = o.w.t.locations.NewMetadataLocation(fmt.Sprintf("%s-m%d%s.avro", o.w.name, o.w.count, fileMark))
+	o.path = o.w.t.locations.NewMetadataLocation(fmt.Sprintf("%s-m%d%s.avro", o.w.name, o.w.count, filenames.Mark))
 	o.w.c.made = append(o.w.c.made, o.path)
 	out, err := o.w.t.files.Create(o.path)
 	if err != nil {

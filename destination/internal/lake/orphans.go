@@ -12,6 +12,8 @@ import (
 	"github.com/apache/iceberg-go"
 	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 )
 
 const (
@@ -81,11 +83,11 @@ func (t *Table) orphans(ctx context.Context, base *table.Table, found []foundFil
 	history := t.history(base, found)
 	var old []string
 	for _, f := range found {
-		superseded, isHistory := history[plainPath(f.path)]
+		superseded, isHistory := history[filenames.Plain(f.path)]
 		switch {
 		case time.Since(f.modified) < orphanAge, isHistory && (superseded.IsZero() || time.Since(superseded) < t.reading):
 		case isHistory, u.AllOrphans && slices.ContainsFunc(orphanSuffixes, func(s string) bool { return strings.HasSuffix(f.path, s) }),
-			marked(f.path) && own.contain(f.path):
+			filenames.Ours(f.path) && own.contain(f.path):
 			old = append(old, f.path)
 		}
 	}
@@ -96,7 +98,7 @@ func (t *Table) orphans(ctx context.Context, base *table.Table, found []foundFil
 	if err != nil {
 		return nil, fmt.Errorf("looking for what the table names: %w", err)
 	}
-	old = slices.DeleteFunc(old, func(file string) bool { return named[plainPath(file)] })
+	old = slices.DeleteFunc(old, func(file string) bool { return named[filenames.Plain(file)] })
 	if len(old) == 0 {
 		return nil, nil
 	}
@@ -111,7 +113,7 @@ func (t *Table) orphans(ctx context.Context, base *table.Table, found []foundFil
 	if u.AllOrphans { // metadata files that no catalog knows go with what they name
 		return old, nil
 	}
-	return slices.DeleteFunc(old, func(file string) bool { return around.named[plainPath(file)] }), nil
+	return slices.DeleteFunc(old, func(file string) bool { return around.named[filenames.Plain(file)] }), nil
 }
 
 // history is when the metadata files that this table has and had were
@@ -122,14 +124,14 @@ func (t *Table) orphans(ctx context.Context, base *table.Table, found []foundFil
 func (t *Table) history(base *table.Table, found []foundFile) map[string]time.Time {
 	there := map[string]bool{}
 	for _, f := range found {
-		there[plainPath(f.path)] = true
+		there[filenames.Plain(f.path)] = true
 	}
-	history := map[string]time.Time{plainPath(base.MetadataLocation()): {}}
+	history := map[string]time.Time{filenames.Plain(base.MetadataLocation()): {}}
 	for meta := base.Metadata(); meta != nil; {
 		oldest := ""
 		entries := slices.Collect(meta.PreviousFiles())
 		for i, entry := range entries {
-			file := plainPath(entry.MetadataFile)
+			file := filenames.Plain(entry.MetadataFile)
 			if _, known := history[file]; known {
 				continue
 			}
@@ -213,35 +215,35 @@ func list(ctx context.Context, files iceio.ListableIO, location string) ([]found
 // names, names.
 func (t *Table) named(ctx context.Context, base *table.Table) (map[string]bool, error) {
 	meta := base.Metadata()
-	named := map[string]bool{plainPath(base.MetadataLocation()): true}
+	named := map[string]bool{filenames.Plain(base.MetadataLocation()): true}
 	for entry := range meta.PreviousFiles() {
-		named[plainPath(entry.MetadataFile)] = true
+		named[filenames.Plain(entry.MetadataFile)] = true
 	}
 	for s := range meta.Statistics() {
-		named[plainPath(s.StatisticsPath)] = true
+		named[filenames.Plain(s.StatisticsPath)] = true
 	}
 	for s := range meta.PartitionStatistics() {
-		named[plainPath(s.StatisticsPath)] = true
+		named[filenames.Plain(s.StatisticsPath)] = true
 	}
 	for _, s := range meta.Snapshots() {
-		named[plainPath(s.ManifestList)] = true
+		named[filenames.Plain(s.ManifestList)] = true
 		manifests, err := s.Manifests(t.files)
 		if err != nil {
 			return nil, err
 		}
 		for _, m := range manifests {
-			if named[plainPath(m.FilePath())] {
+			if named[filenames.Plain(m.FilePath())] {
 				continue
 			}
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			named[plainPath(m.FilePath())] = true
+			named[filenames.Plain(m.FilePath())] = true
 			for entry, err := range m.Entries(t.files, false) {
 				if err != nil {
 					return nil, fmt.Errorf("reading %s: %w", m.FilePath(), err)
 				}
-				named[plainPath(entry.DataFile().FilePath())] = true
+				named[filenames.Plain(entry.DataFile().FilePath())] = true
 			}
 		}
 	}

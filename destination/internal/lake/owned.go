@@ -8,16 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"path"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/apache/iceberg-go/catalog"
 	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 )
 
 // Upkeep removes files that nobody can bring back, in directories where other
@@ -26,30 +25,22 @@ import (
 // table's own paths, and is named by no metadata file that lies there, whoever
 // wrote that.
 
-// fileMark ends the names of this program's files, before their extension.
-const fileMark = "-whoop-iceberg"
-
-var markedName = regexp.MustCompile(`^(snap-[0-9]+-0-)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(-m[0-9]+)?` + fileMark + `\.[a-z]+$`)
-
-// marked reports whether a file's name says that this program made it.
-func marked(location string) bool { return markedName.MatchString(path.Base(location)) }
-
 // tablePaths are where a table's files belong: nothing elsewhere is removed.
 type tablePaths struct{ data, metadata string }
 
 func pathsOf(location string, meta table.Metadata) tablePaths {
 	at := func(key, name string) string {
 		if set := meta.Properties()[key]; set != "" {
-			return plainPath(set)
+			return filenames.Plain(set)
 		}
-		return plainPath(location) + "/" + name
+		return filenames.Plain(location) + "/" + name
 	}
 	return tablePaths{at(table.WriteDataPathKey, "data"), at(table.WriteMetadataPathKey, "metadata")}
 }
 
 func (p tablePaths) contain(location string) bool {
-	plain := plainPath(location)
-	return within(plain, p.data) || within(plain, p.metadata)
+	plain := filenames.Plain(location)
+	return filenames.Within(plain, p.data) || filenames.Within(plain, p.metadata)
 }
 
 // checkPlace refuses a table that this program made and that does not lie where
@@ -58,27 +49,12 @@ func (t *Table) checkPlace(loaded *table.Table) error {
 	if t.opts.Warehouse == "" || loaded.Properties()[streamKey] == "" {
 		return nil
 	}
-	place, warehouse := realPath(plainPath(loaded.Location())), realPath(plainPath(t.opts.Warehouse))
-	if within(place, warehouse) {
+	place, warehouse := filenames.Real(loaded.Location()), filenames.Real(t.opts.Warehouse)
+	if filenames.Within(place, warehouse) {
 		return nil
 	}
 	return t.configError(nil, "Table %s lies at %s, outside of the warehouse %s that its catalog lies in: the lake was copied or moved. "+
 		"Its tables name their files where they were, so writing here would change that lake. Use it where it was, or start a new one.", t, loaded.Location(), t.opts.Warehouse)
-}
-
-// realPath resolves the links in a path of this machine, as far as it is there.
-func realPath(path string) string {
-	if !strings.HasPrefix(path, "/") {
-		return path
-	}
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		return real
-	}
-	dir, name := filepath.Split(strings.TrimSuffix(path, "/"))
-	if dir == path || name == "" {
-		return path
-	}
-	return filepath.Join(realPath(filepath.Clean(dir)), name)
 }
 
 func isMetadata(location string) bool {
@@ -102,8 +78,8 @@ func (t *Table) surroundingsOf(ctx context.Context, base *table.Table, found []f
 	history := t.history(base, found)
 	seen := map[string]bool{}
 	for _, f := range found {
-		seen[plainPath(f.path)] = true
-		if _, known := history[plainPath(f.path)]; known || !isMetadata(f.path) {
+		seen[filenames.Plain(f.path)] = true
+		if _, known := history[filenames.Plain(f.path)]; known || !isMetadata(f.path) {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
@@ -116,8 +92,8 @@ func (t *Table) surroundingsOf(ctx context.Context, base *table.Table, found []f
 		}
 	}
 	// If files are not named as they are listed, everything looks orphaned.
-	if current := plainPath(base.MetadataLocation()); within(current, plainPath(base.Location())) && !seen[current] {
-		if last, ok := previous(base.Metadata()); !ok || !seen[plainPath(last)] {
+	if current := filenames.Plain(base.MetadataLocation()); filenames.Within(current, filenames.Plain(base.Location())) && !seen[current] {
+		if last, ok := previous(base.Metadata()); !ok || !seen[filenames.Plain(last)] {
 			s.shared = fmt.Sprintf("the table's metadata file %s is not among the files listed under its location", base.MetadataLocation())
 			return s, nil
 		}
@@ -211,8 +187,8 @@ func (t *Table) sharedInCatalog(ctx context.Context, base *table.Table) (string,
 				return fmt.Sprintf("table %s of the same catalog cannot be loaded, so nobody knows where its files are (%v)", strings.Join(id, "."), err), nil
 			}
 			p := pathsOf(other.Location(), other.Metadata())
-			for _, place := range []string{plainPath(other.Location()), p.data, p.metadata} {
-				if own := plainPath(base.Location()); within(place, own) || within(own, place) {
+			for _, place := range []string{filenames.Plain(other.Location()), p.data, p.metadata} {
+				if own := filenames.Plain(base.Location()); filenames.Within(place, own) || filenames.Within(own, place) {
 					return fmt.Sprintf("table %s keeps files in %s, so that they may be its", strings.Join(id, "."), place), nil
 				}
 			}
@@ -228,22 +204,4 @@ func previous(meta table.Metadata) (string, bool) {
 		last, ok = entry.MetadataFile, true
 	}
 	return last, ok
-}
-
-func within(inner, outer string) bool {
-	return inner == outer || strings.HasPrefix(inner, strings.TrimSuffix(outer, "/")+"/")
-}
-
-// plainPath is one way to write a location, of the several there are.
-func plainPath(location string) string {
-	u, err := url.Parse(location)
-	switch {
-	case err != nil || u.Scheme == "":
-		return path.Clean(location)
-	case u.Scheme == "file":
-		return path.Clean(u.Path)
-	case u.Scheme == "s3a" || u.Scheme == "s3n":
-		u.Scheme = "s3"
-	}
-	return u.Scheme + "://" + u.Host + path.Clean("/"+u.Path)
 }

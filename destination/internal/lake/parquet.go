@@ -12,7 +12,8 @@ import (
 	"github.com/apache/iceberg-go"
 	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
-	"github.com/google/uuid"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 )
 
 // parquetFile is a Parquet file being written to a table.
@@ -33,7 +34,7 @@ const manyChunks = 32 << 10
 
 // createParquet starts a file with a name of its own under the table's data.
 func (t *Table) createParquet(schema *arrow.Schema, e *encoding) (*parquetFile, error) {
-	name := uuid.Must(uuid.NewV7()).String() + fileMark + ".parquet"
+	name := filenames.New(".parquet")
 	f := &parquetFile{path: t.locations.NewDataLocation(name), as: e, files: t.files, columns: leaves(schema.Fields())}
 	var err error
 	if f.out, err = t.files.Create(f.path); err != nil {

@@ -13,7 +13,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	iceio "github.com/apache/iceberg-go/io"
-	"github.com/google/uuid"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 )
 
 const (
@@ -76,7 +77,7 @@ type runWriter struct {
 }
 
 func (t *Table) createRun(schema *arrow.Schema) (*runWriter, error) {
-	w := &runWriter{run: &run{path: t.locations.NewDataLocation(uuid.Must(uuid.NewV7()).String() + fileMark + runSuffix)}}
+	w := &runWriter{run: &run{path: t.locations.NewDataLocation(filenames.New(runSuffix))}}
 	create := t.files.Create
 	if files, ok := t.files.(scratchFiles); ok {
 		create = files.CreateScratch

@@ -13,6 +13,8 @@ import (
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/uuid"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 )
 
 // change is what one commit does to the files of a table. The library has an
@@ -102,7 +104,7 @@ func (t *Table) writeSnapshot(ctx context.Context, base *table.Table, c *change,
 	if meta.Version() > 1 {
 		sequence = meta.LastSequenceNumber() + 1
 	}
-	path := t.locations.NewMetadataLocation(fmt.Sprintf("snap-%d-0-%s%s.avro", w.id, w.name, fileMark))
+	path := t.locations.NewMetadataLocation(fmt.Sprintf("snap-%d-0-%s%s.avro", w.id, w.name, filenames.Mark))
 	c.made = append(c.made, path)
 	snapshot := &table.Snapshot{
 		SnapshotID:       w.id,

@@ -17,6 +17,8 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 )
 
 var roundsOfUpkeep = flag.Int("surroundings", 20, "how many tables TestUpkeepInAnySurroundings keeps in shape")
@@ -106,7 +108,7 @@ func surround(t *testing.T, random *rand.Rand) int {
 	}
 	write(1 + random.IntN(25))
 	ageFiles(t, tbl)
-	plant("data/"+strings.Replace(ownName("", ".parquet"), fileMark, fileMark+"-else", 1), "x")
+	plant("data/"+strings.Replace(ownName("", ".parquet"), filenames.Mark, filenames.Mark+"-else", 1), "x")
 	orphan := filepath.Join(root, "data", ownName("", ".parquet"))
 	if err := os.WriteFile(orphan, nil, 0o644); err != nil {
 		t.Fatal(err)
