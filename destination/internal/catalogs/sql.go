@@ -31,23 +31,30 @@ func questionMark(int) string { return "?" }
 
 func dollar(n int) string { return "$" + strconv.Itoa(n) }
 
-// row is the condition for a table's row as long as the catalog names the
-// metadata file; its arguments are the n-th and the three after it.
-func (c sqlCatalog) row(id table.Identifier, location string, n int) (where string, args []any) {
-	for i, column := range []string{"catalog_name", "table_namespace", "table_name", "metadata_location"} {
+// row is the condition for a table's row; its arguments are the n-th and the two
+// after it.
+func (c sqlCatalog) row(id table.Identifier, n int) (where string, args []any) {
+	for i, column := range []string{"catalog_name", "table_namespace", "table_name"} {
 		if i > 0 {
 			where += " AND "
 		}
 		where += column + " = " + c.placeholder(n+i)
 	}
 	namespace := strings.Join(catalog.NamespaceFromIdent(id), ".")
-	return where, []any{catalogName, namespace, catalog.TableNameFromIdent(id), location}
+	return where, []any{catalogName, namespace, catalog.TableNameFromIdent(id)}
+}
+
+// rowNaming is the condition for a table's row as long as the catalog names the
+// metadata file; its arguments are the n-th and the three after it.
+func (c sqlCatalog) rowNaming(id table.Identifier, location string, n int) (where string, args []any) {
+	where, args = c.row(id, n)
+	return where + " AND metadata_location = " + c.placeholder(n+len(args)), append(args, location)
 }
 
 // IsCurrent reports whether the metadata file of a table is still the one that
 // the catalog has for it.
 func (c sqlCatalog) IsCurrent(ctx context.Context, t *table.Table) (current bool, err error) {
-	where, args := c.row(t.Identifier(), t.MetadataLocation(), 1)
+	where, args := c.rowNaming(t.Identifier(), t.MetadataLocation(), 1)
 	if err := c.db.QueryRowContext(ctx, "SELECT count(*) > 0 FROM iceberg_tables WHERE "+where, args...).Scan(&current); err != nil {
 		return false, fmt.Errorf("asking for the metadata of table %s: %w", strings.Join(t.Identifier(), "."), err)
 	}
@@ -104,7 +111,7 @@ func (c sqlCatalog) CommitTable(ctx context.Context, id table.Identifier, reqs [
 // replace has the catalog name another metadata file, if it still names the one
 // before. After an error that is not [table.ErrCommitFailed] it may.
 func (c sqlCatalog) replace(ctx context.Context, id table.Identifier, before, after string) error {
-	where, args := c.row(id, before, 3)
+	where, args := c.rowNaming(id, before, 3)
 	result, err := c.db.ExecContext(ctx, "UPDATE iceberg_tables SET metadata_location = "+c.placeholder(1)+", previous_metadata_location = "+c.placeholder(2)+" WHERE "+where,
 		append([]any{after, before}, args...)...)
 	if err != nil {
@@ -117,6 +124,30 @@ func (c sqlCatalog) replace(ctx context.Context, id table.Identifier, before, af
 		return fmt.Errorf("%w: another commit was quicker", table.ErrCommitFailed)
 	}
 	return nil
+}
+
+// MetadataLocation is the metadata file that the catalog has for a table,
+// whether or not it is there.
+func (c *Catalog) MetadataLocation(ctx context.Context, id table.Identifier) (location string, err error) {
+	err = c.onRows(ctx, func(ctx context.Context, sql sqlCatalog) error {
+		where, args := sql.row(id, 1)
+		return sql.db.QueryRowContext(ctx, "SELECT metadata_location FROM iceberg_tables WHERE "+where, args...).Scan(&location)
+	})
+	return location, err
+}
+
+// SetMetadataLocation has the catalog name another metadata file for a table, if
+// it still names the one before; otherwise the error is [table.ErrCommitFailed].
+func (c *Catalog) SetMetadataLocation(ctx context.Context, id table.Identifier, before, after string) error {
+	return c.onRows(ctx, func(ctx context.Context, sql sqlCatalog) error { return sql.replace(ctx, id, before, after) })
+}
+
+func (c *Catalog) onRows(ctx context.Context, do func(context.Context, sqlCatalog) error) error {
+	sql, ok := c.Catalog.(sqlCatalog)
+	if !ok {
+		return errors.New("the catalog does not show where it says that metadata files are")
+	}
+	return c.call(ctx, func(ctx context.Context) error { return do(ctx, sql) })
 }
 
 // nextMetadataLocation names the metadata file after one, in the library's way.

@@ -44,5 +44,5 @@ func ExplainLoss(id table.Identifier, err error) error {
 		return err
 	}
 	return &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: fmt.Sprintf(
-		"A file of table %s is gone: %v. Restore it from a copy; put the lake back if it was moved; or run drop %[1]s to forget the table.", name, err)}
+		"A file of table %s is gone: %v. Restore it from a copy; run relocate if the lake was moved; or run drop %[1]s to forget the table.", name, err)}
 }

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	iceio "github.com/apache/iceberg-go/io"
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/relocation"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+var relocateCommand = protocol.Command{
+	Name:    "relocate",
+	Summary: "makes the tables of a lake that was copied or moved name their files where they are now",
+	Config:  true,
+	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
+		from := flags.String("from", "", "the directory where the lake was, for tables of other programs too; without it, where each of this program's tables says")
+		dryRun := flags.Bool("dry-run", false, "change nothing, and say what would be done")
+		return func(ctx context.Context, env protocol.Env) error {
+			if len(env.Args) > 0 {
+				return configError("Usage: relocate --config FILE [--from DIRECTORY] [--dry-run]")
+			}
+			config, err := parseConfig(env.Config)
+			if err != nil {
+				return err
+			}
+			if *from == "" && config.ownWarehouse() == "" {
+				return configError("The catalog lies outside of the warehouse, so it may know tables in other places, too: name the one that they shall leave with --from DIRECTORY.")
+			}
+			if *from != "" && !filepath.IsAbs(filenames.Plain(*from)) {
+				return configError("The directory after --from is %q. It must be absolute, as in /local/lake.", *from)
+			}
+			cat, err := catalogs.OpenExisting(ctx, config.Catalog, config.Warehouse)
+			if err != nil {
+				return err
+			}
+			defer cat.Close()
+			files, err := iceio.LoadFS(ctx, nil, config.Warehouse)
+			if err != nil {
+				return err
+			}
+			local, ok := files.(iceio.WriteFileIO)
+			if !ok {
+				return fmt.Errorf("the storage of %s cannot be written", config.Warehouse)
+			}
+			r := relocator{cat: cat, files: local, to: filenames.Plain(config.Warehouse), dryRun: *dryRun}
+			if *from != "" {
+				r.from = filenames.Plain(*from)
+			}
+			return r.all(ctx, env)
+		}
+	},
+}
+
+// relocator brings the tables of one catalog to a warehouse.
+type relocator struct {
+	cat    *catalogs.Catalog
+	files  iceio.WriteFileIO
+	from   string // "": where the tables say
+	to     string
+	dryRun bool
+}
+
+// all relocates the tables one by one. One that fails does not keep the others
+// from their turn.
+func (r relocator) all(ctx context.Context, env protocol.Env) error {
+	ids, err := tableIDs(ctx, r.cat)
+	if err != nil {
+		return err
+	}
+	failed := 0
+	for _, id := range ids {
+		did, err := r.table(ctx, id)
+		if err != nil {
+			did = "failed: " + explainTable(id, err)
+			failed++
+		}
+		if _, err := fmt.Fprintf(env.Stdout, "%s: %s\n", visible(strings.Join(id, ".")), visible(did)); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return failedTables(failed)
+}
+
+// table relocates a table, and says what it did.
+func (r relocator) table(ctx context.Context, id table.Identifier) (did string, err error) {
+	defer protocol.Recover(&err)
+	before, err := r.cat.MetadataLocation(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	if filenames.Within(filenames.Real(before), filenames.Real(r.to)) {
+		return "is in its place", nil
+	}
+	move := relocation.Move{From: r.from, To: r.to}
+	if move.From == "" {
+		if move.From, err = formerWarehouse(id, before); err != nil {
+			return "", err
+		}
+	}
+	if !filenames.Within(filenames.Plain(before), move.From) {
+		return fmt.Sprintf("stays at %s, outside of %s", before, move.From), nil
+	}
+	defer func() {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = configError("A file of the table was not copied: %v. Copy the whole lake to %s, then run relocate again.", err, r.to)
+		}
+	}()
+	loaded, err := move.Load(ctx, r.files, id, before)
+	if err != nil {
+		return "", err
+	}
+	if _, ours, err := lake.Owner(loaded); err != nil || !ours && r.from == "" {
+		return "stays where it is: another program made it. Name the directory to leave with --from, if its files were copied, too", err
+	}
+	if r.dryRun {
+		return fmt.Sprintf("would be relocated from %s to %s", move.From, move.To), nil
+	}
+	after, err := move.Table(ctx, r.files, loaded)
+	if err != nil {
+		return "", err
+	}
+	if err := r.cat.SetMetadataLocation(ctx, id, before, after); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("was relocated from %s to %s", move.From, move.To), nil
+}
+
+// formerWarehouse is the directory that a catalog of this program's was in when
+// it made a table.
+func formerWarehouse(id table.Identifier, metadata string) (string, error) {
+	namespace, name := id[:len(id)-1], id[len(id)-1]
+	tail := fmt.Sprintf("/%s.db/%s/metadata", strings.Join(namespace, "."), name)
+	dir, ok := strings.CutSuffix(filepath.Dir(filenames.Plain(metadata)), tail)
+	if !ok {
+		return "", configError("The metadata of table %s is at %s, which does not say where its lake was. Name that directory with --from.", strings.Join(id, "."), metadata)
+	}
+	return dir, nil
+}
