@@ -50,6 +50,13 @@ func NewBatch(l *Layout, m RowMeta) *Batch {
 			b.keys = append(b.keys, b.data.fields[i])
 		}
 	}
+	if l.plan.Dedup {
+		m := b.data.object.byName[deletedAt]
+		if m == nil {
+			m = b.data.object.add(deletedAt, nil)
+		}
+		m.part, m.deleted, m.column = deletedPart, m.column, nil
+	}
 	b.id.renew()
 	return b
 }
@@ -76,8 +83,11 @@ func (b *Batch) Capacity() int {
 	return n
 }
 
+// Deletes is set in the order of a row that deletes its key.
+const Deletes = 1 << 63
+
 // Order returns the place of each row in the input, later rows having higher
-// numbers. It is nil unless the plan is Dedup.
+// numbers but for [Deletes]. It is nil unless the plan is Dedup.
 func (b *Batch) Order() []uint64 { return b.order }
 
 // lacksKey tells whether the row that is being parsed has a null in its key.

@@ -11,13 +11,14 @@ import (
 
 // coerce parses a value that does not have the usual form of its column:
 //
-//   - numbers are kept exactly or not at all: 1.0 is an integer, 1.5 is none;
-//     of doubles the nearest one is kept
+//   - integers are kept exactly or not at all: 1.0 is one, 1.5 is none; of
+//     doubles and decimals the nearest one is kept
 //   - a string that is a number, true or false counts as what it says
 //   - a string column keeps the JSON text of what is no string
 //   - dates and timestamps are strings, never numbers
 //
-// What cannot be kept becomes null, with an entry in _airbyte_meta.changes.
+// What cannot be kept becomes null, with an entry in _airbyte_meta.changes. So
+// has what was rounded to a decimal or to microseconds.
 func (d *Decoder) coerce(c *column, i int) int {
 	b := d.text
 	var text []byte
@@ -56,7 +57,7 @@ func (d *Decoder) coerce(c *column, i int) int {
 		}
 	case kindDecimal:
 		var low, high int64
-		if low, high, f = parseDecimal(text); f == fits {
+		if low, high, f = parseDecimal(text); f.kept() {
 			c.addDecimal(low, high)
 		}
 	case kindDate:
@@ -72,22 +73,28 @@ func (d *Decoder) coerce(c *column, i int) int {
 		if isString {
 			v, f = parseTimestamp(text, c.kind == kindTimestampTZ)
 		}
-		if f == fits {
+		if f.kept() {
 			c.addWord(v)
 		}
 	}
-	if f != fits {
+	switch {
+	case f == rounded:
+		d.noted(c, c.rows-1, f)
+	case f != fits:
 		d.changed(c, f)
 		c.null()
 	}
 	return end
 }
 
-// changed notes that the next row of a column could not be kept. The first of a
-// list's elements stands for all.
-func (d *Decoder) changed(c *column, f fit) {
+// changed notes that the next row of a column is not kept as it is.
+func (d *Decoder) changed(c *column, f fit) { d.noted(c, c.rows, f) }
+
+// noted notes that a row of a column is not kept as it is. The first of a list's
+// elements stands for all.
+func (d *Decoder) noted(c *column, row int, f fit) {
 	if !slices.ContainsFunc(d.changes, func(ch change) bool { return ch.column == c && ch.reason == f }) {
-		d.changes = append(d.changes, change{c, c.rows, f})
+		d.changes = append(d.changes, change{c, row, f})
 	}
 }
 
@@ -127,7 +134,8 @@ func (b *Batch) addChanges(changes []change) {
 	}
 	entry := c.element
 	for _, ch := range changes {
-		for i, text := range [...]string{ch.column.path, "NULLED", string(ch.reason)} {
+		what, reason := ch.reason.report()
+		for i, text := range [...]string{ch.column.path, what, reason} {
 			f := entry.fields[i]
 			f.pad(entry.rows)
 			f.data = append(f.data, text...)
@@ -138,18 +146,31 @@ func (b *Batch) addChanges(changes []change) {
 	c.addEnd(entry.rows)
 }
 
-// nullKey is the error of a record without a value in its primary key.
-func (d *Decoder) nullKey(batch *Batch) error {
+// changesKey reports whether a value of the primary key is not kept as it is: two
+// keys could become one.
+func (d *Decoder) changesKey(batch *Batch) bool {
+	return slices.ContainsFunc(d.changes, func(ch change) bool { return slices.Contains(batch.keys, ch.column) })
+}
+
+// unusableKey is the error of a record whose primary key cannot tell it from
+// others.
+func (d *Decoder) unusableKey(batch *Batch) error {
 	plan := batch.layout.plan
 	message := fmt.Sprintf("Stream %s: a record has no value in its primary key (%s), so it cannot be told from others.",
 		plan.Stream, strings.Join(plan.Key, ", "))
 	for _, ch := range d.changes {
 		if slices.Contains(batch.keys, ch.column) {
-			message = fmt.Sprintf("Stream %s: a record's primary key %q has a value that does not fit the type of its column.", plan.Stream, ch.column.path)
+			message = fmt.Sprintf("Stream %s: a record's primary key %q has a value that does not fit the type of its column%s.", plan.Stream, ch.column.path, keyFault[ch.reason])
 		}
 	}
 	return &protocol.Error{
 		Kind: protocol.ConfigError, Stream: &plan.Stream,
 		Message: message + " Choose another primary key, or the sync mode append.",
 	}
+}
+
+// keyFault says in what way a key does not fit that could be kept otherwise.
+var keyFault = map[fit]string{
+	rounded:    ": it is finer than microseconds or nine decimal places, so that two keys would become one",
+	unreadable: ": it has characters that are no Unicode, so that two keys could become one",
 }

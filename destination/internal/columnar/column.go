@@ -1,6 +1,7 @@
 package columnar
 
 import (
+	"math"
 	"slices"
 	"unsafe"
 
@@ -180,6 +181,30 @@ func (c *column) addDate(v int32) {
 func (c *column) addEnd(end int) {
 	c.offsets = append(c.offsets, int32(end))
 	c.rows++
+}
+
+// addTruth adds the simplest value that is not null, given the time.
+func (c *column) addTruth(micros int64) {
+	switch c.kind {
+	case kindBoolean:
+		c.addBoolean(true)
+	case kindDate:
+		c.addDate(int32(micros / (secondsPerDay * 1_000_000)))
+	case kindTimestamp, kindTimestampTZ:
+		c.addWord(micros)
+	case kindLong:
+		c.addWord(1)
+	case kindDouble:
+		c.addWord(int64(math.Float64bits(1)))
+	case kindDecimal:
+		c.addDecimal(int64(pow10[decimalScale]), 0)
+	case kindStruct:
+		c.rows++
+	case kindList:
+		c.addEnd(int(c.offsets[c.rows]))
+	case kindString, kindJSON:
+		c.addEnd(len(c.data))
+	}
 }
 
 func (c *column) addBoolean(v bool) {

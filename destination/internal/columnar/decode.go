@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -19,6 +20,8 @@ type Decoder struct {
 
 	message, record, meta *object
 	changes               []change // of the current record
+	deletes               bool     // the current record deletes its key
+	arrived               int64    // when the lines did, in microseconds
 	name                  []byte   // of the member being learned
 	scratch               []byte   // a string being coerced
 	ended                 []byte   // the lines, when the last one had no end
@@ -51,6 +54,7 @@ func (d *Decoder) Decode(lines []byte, firstLine int64, seq uint64, route func(n
 		lines = d.ended
 	}
 	d.text, d.route, d.batch, d.reason, d.err = lines, route, nil, "", nil
+	d.arrived = time.Now().UnixMicro()
 	var err error
 	for i, row := 0, uint64(0); i < len(lines) && err == nil; row++ {
 		d.line = i

@@ -20,6 +20,7 @@ const (
 	dataPart
 	metaPart
 	changesPart
+	deletedPart // of the data: see Decoder.deletion
 )
 
 // envelope is what a RECORD says besides its data.
@@ -136,7 +137,7 @@ func (d *Decoder) string(i int, escaped *[]byte) ([]byte, int) {
 	if end, high := plainRun(b, i+1); b[end] == '"' && (high&highs == 0 || validUTF8(b[i+1:end])) {
 		return b[i+1 : end], end + 1
 	}
-	*escaped, i = appendString((*escaped)[:0], b, i+1)
+	*escaped, i, _ = appendString((*escaped)[:0], b, i+1)
 	return *escaped, i
 }
 
@@ -190,7 +191,7 @@ func (d *Decoder) batchOf(e *envelope) (*Batch, error) {
 
 // data parses the record's own members into a row that is not yet counted.
 func (d *Decoder) data(batch *Batch, i int) int {
-	d.changes = d.changes[:0]
+	d.changes, d.deletes = d.changes[:0], false
 	if d.text[i] != '{' {
 		return d.fail("its data is no object")
 	}
@@ -226,8 +227,8 @@ func (d *Decoder) finish(e *envelope, order uint64) bool {
 		d.full()
 		return false
 	}
-	if batch.lacksKey() {
-		d.err = d.nullKey(batch)
+	if batch.lacksKey() || len(d.changes) > 0 && d.changesKey(batch) {
+		d.err = d.unusableKey(batch)
 		return false
 	}
 	if e.meta > 0 && !d.sourceChanges(batch, e.meta) {
@@ -236,9 +237,13 @@ func (d *Decoder) finish(e *envelope, order uint64) bool {
 	if len(d.changes) > 0 {
 		batch.addChanges(d.changes)
 	}
-	if e.hasEmittedAt {
-		batch.extracted.pad(batch.rows)
-		batch.extracted.addWord(e.emittedAt)
+	if !e.hasEmittedAt {
+		e.emittedAt = d.arrived
+	}
+	batch.extracted.pad(batch.rows)
+	batch.extracted.addWord(e.emittedAt)
+	if d.deletes {
+		order |= Deletes
 	}
 	batch.addRow(order)
 	return true

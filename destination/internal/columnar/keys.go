@@ -17,8 +17,10 @@ type object struct {
 type member struct {
 	key    []byte // the quoted name and the colon, as last written
 	next   *member
-	column *column // nil: the value is dropped, or part of an envelope
+	column *column // nil: the value is dropped, or means something, as part says
 	part   part
+
+	deleted *column // of the part that says that the record deletes, if it has one
 }
 
 // What is remembered of names that are not in the schema, per object.
@@ -81,7 +83,7 @@ func (d *Decoder) learn(o *object, last *member, i int) (*member, int) {
 		return nil, -1
 	}
 	start := i
-	d.name, i = appendString(d.name[:0], b, i+1)
+	d.name, i, _ = appendString(d.name[:0], b, i+1)
 	if i < 0 {
 		return nil, -1
 	}

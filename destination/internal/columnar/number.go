@@ -13,8 +13,26 @@ type fit string
 const (
 	fits     fit = ""
 	wrong    fit = "DESTINATION_SERIALIZATION_ERROR"   // another type, or text that cannot be read
-	tooLarge fit = "DESTINATION_FIELD_SIZE_LIMITATION" // a type's range or precision is exceeded
+	tooLarge fit = "DESTINATION_FIELD_SIZE_LIMITATION" // a type's range is exceeded
+
+	// These are kept, though not quite as they are.
+	rounded    fit = "rounded"    // a type's precision is exceeded
+	unreadable fit = "unreadable" // some characters are none, and became U+FFFD
 )
+
+// kept reports whether there is a value.
+func (f fit) kept() bool { return f == fits || f == rounded }
+
+// report is how the protocol says what was done, and why.
+func (f fit) report() (change, reason string) {
+	switch f {
+	case rounded:
+		return "TRUNCATED", string(tooLarge)
+	case unreadable:
+		return "TRUNCATED", string(wrong)
+	}
+	return "NULLED", string(f)
+}
 
 // The functions here read the text of a JSON number, be it from a number or
 // from a string, and give its value exactly or say why not.
@@ -49,19 +67,22 @@ func parseDouble(text []byte) (float64, fit) {
 	return v, fits
 }
 
-// parseDecimal reads a number as a decimal(38,9). Digits that would be lost
-// make it too large: a decimal is exact or it is nothing.
+// parseDecimal reads a number as the nearest decimal(38,9), of two the even one.
 func parseDecimal(text []byte) (low, high int64, f fit) {
 	n, ok := scanDecimal(text)
 	if !ok {
 		return 0, 0, wrong
 	}
 	h, l, f := n.scaled(decimalScale)
-	if f != fits {
+	if f == inexact {
+		h, l = n.nearest(decimalScale)
+		f = rounded
+	}
+	if f == tooLarge || h > endDecimalHigh || h == endDecimalHigh && l >= endDecimalLow {
 		return 0, 0, tooLarge
 	}
 	low, high = words(h, l, n.negative)
-	return low, high, fits
+	return low, high, f
 }
 
 // isNumber tells whether a text that comes from a string is a JSON number.
@@ -158,6 +179,12 @@ func scanDecimal(text []byte) (n decimalText, ok bool) {
 
 const inexact fit = "inexact"
 
+// 10^38, the first number of 39 digits.
+const (
+	endDecimalHigh = 0x4b3b4ca85a86c47a
+	endDecimalLow  = 0x098a224000000000
+)
+
 // scaled returns the magnitude of n × 10^scale. It is inexact when that is no
 // integer, tooLarge when it has more than 38 digits.
 func (n *decimalText) scaled(scale int) (high, low uint64, f fit) {
@@ -179,6 +206,38 @@ func (n *decimalText) scaled(scale int) (high, low uint64, f fit) {
 		high, low = times10(high, low, 0)
 	}
 	return high, low, fits
+}
+
+// nearest returns the magnitude of n × 10^scale rounded half to even, for one
+// that is inexact.
+func (n *decimalText) nearest(scale int) (high, low uint64) {
+	lost := -(n.exponent + scale) // digits
+	kept := n.count - lost
+	next, rest := byte('0'), false // the first digit lost, and whether others are not zero
+	at := 0
+	for _, c := range n.text {
+		if c == '.' {
+			continue
+		}
+		switch {
+		case at < kept:
+			high, low = times10(high, low, uint64(c-'0'))
+		case at == kept:
+			next = c
+		default:
+			rest = rest || c != '0'
+		}
+		at++
+	}
+	if kept < 0 {
+		return 0, 0 // less than a tenth of the last digit
+	}
+	if next > '5' || next == '5' && (rest || low&1 == 1) {
+		var carry uint64
+		low, carry = bits.Add64(low, 1, 0)
+		high += carry
+	}
+	return high, low
 }
 
 // times10 returns a 128-bit number × 10 + digit.

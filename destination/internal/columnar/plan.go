@@ -56,6 +56,10 @@ type Plan struct {
 	fields []field // the columns of Schema
 }
 
+// deletedAt is the property of Airbyte's CDC sources that says that a record
+// deletes its key.
+const deletedAt = "_ab_cdc_deleted_at"
+
 // NewPlan plans one stream. Its error is a Config error that names the stream,
 // the field and the remedy.
 func NewPlan(s protocol.ConfiguredStream, o Options) (*Plan, error) {
@@ -69,9 +73,9 @@ func NewPlan(s protocol.ConfiguredStream, o Options) (*Plan, error) {
 	if id.Namespace != "" {
 		p.Namespace = o.Names.Legal(id.Namespace)
 	}
-	for _, path := range s.Key() {
+	for _, path := range append(s.Key(), s.Cursor()) {
 		if f := p.property(path); f != nil && f.kind == kindDouble {
-			f.kind = kindDecimal // whatever the mode, so that the mode can be changed later
+			f.kind = kindDecimal // which is exact; whatever the mode, so that the mode can be changed later
 		}
 	}
 	if p.Dedup {
@@ -79,7 +83,7 @@ func NewPlan(s protocol.ConfiguredStream, o Options) (*Plan, error) {
 			return nil, &protocol.Error{Kind: protocol.ConfigError, Stream: &id, Message: fmt.Sprintf("Stream %s: %v.", id, err)}
 		}
 	}
-	if f := p.property([]string{"_ab_cdc_deleted_at"}); f != nil {
+	if f := p.property([]string{deletedAt}); f != nil {
 		p.Deleted = f.column
 	}
 	p.fields = append(p.fields, airbyteFields()...)

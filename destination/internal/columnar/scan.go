@@ -3,6 +3,7 @@ package columnar
 import (
 	"encoding/binary"
 	"math/bits"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -65,8 +66,8 @@ func plainRun(b []byte, i int) (end int, high uint64) {
 
 // appendString decodes the string whose first byte after the quote is b[i].
 // What is no UTF-8, and half of a surrogate pair, becomes U+FFFD, as it does
-// for encoding/json.
-func appendString(dst, b []byte, i int) ([]byte, int) {
+// for encoding/json; replaced says that there was such.
+func appendString(dst, b []byte, i int) (_ []byte, next int, replaced bool) {
 	start := len(dst)
 	var high uint64
 	for {
@@ -76,39 +77,41 @@ func appendString(dst, b []byte, i int) ([]byte, int) {
 		switch b[end] {
 		case '"':
 			if high&highs != 0 && !validUTF8(dst[start:]) {
-				dst = replaceInvalid(dst, start)
+				dst, replaced = replaceInvalid(dst, start), true
 			}
-			return dst, end + 1
+			return dst, end + 1, replaced
 		case '\\':
-			if dst, i = appendEscape(dst, b, end+1); i < 0 {
-				return dst, -1
+			half := false
+			if dst, i, half = appendEscape(dst, b, end+1); i < 0 {
+				return dst, -1, false
 			}
+			replaced = replaced || half
 		default:
-			return dst, -1
+			return dst, -1, false
 		}
 	}
 }
 
 // appendEscape decodes the escape sequence that goes on at i, and the second
-// one of a surrogate pair.
-func appendEscape(dst, b []byte, i int) ([]byte, int) {
+// one of a surrogate pair; half says that it is one of a pair alone.
+func appendEscape(dst, b []byte, i int) (_ []byte, next int, half bool) {
 	switch c := b[i]; c {
 	case '"', '\\', '/':
-		return append(dst, c), i + 1
+		return append(dst, c), i + 1, false
 	case 'b':
-		return append(dst, '\b'), i + 1
+		return append(dst, '\b'), i + 1, false
 	case 'f':
-		return append(dst, '\f'), i + 1
+		return append(dst, '\f'), i + 1, false
 	case 'n':
-		return append(dst, '\n'), i + 1
+		return append(dst, '\n'), i + 1, false
 	case 'r':
-		return append(dst, '\r'), i + 1
+		return append(dst, '\r'), i + 1, false
 	case 't':
-		return append(dst, '\t'), i + 1
+		return append(dst, '\t'), i + 1, false
 	case 'u':
 		r := hex4(b, i+1)
 		if r < 0 {
-			return dst, -1
+			return dst, -1, false
 		}
 		i += 5
 		if r >= 0xd800 && r < 0xdc00 && b[i] == '\\' && b[i+1] == 'u' {
@@ -117,9 +120,9 @@ func appendEscape(dst, b []byte, i int) ([]byte, int) {
 				i += 6
 			}
 		}
-		return utf8.AppendRune(dst, r), i // which writes surrogates as U+FFFD
+		return utf8.AppendRune(dst, r), i, utf16.IsSurrogate(r) // which AppendRune writes as U+FFFD
 	}
-	return dst, -1
+	return dst, -1, false
 }
 
 // hex4 reads four hexadecimal digits; -1 when there are none.

@@ -65,8 +65,8 @@ func plainTimestamp(b []byte, i int) (micros int64, end int) {
 var microsOfFraction = [...]int64{0, 100_000, 10_000, 1000, 100, 10, 1}
 
 // parseTimestamp reads a timestamp leniently: T or a blank between date and
-// time, or no time; no seconds, or a fraction of any length, cut to
-// microseconds; Z, UTC or an offset, or none. An instant without an offset is
+// time, or no time; no seconds, or a fraction of any length, of which what is
+// finer than microseconds is cut off; Z, UTC or an offset, or none. An instant without an offset is
 // in UTC. A wall-clock time with an offset other than zero is wrong: either
 // reading of it would change it.
 func parseTimestamp(text []byte, zoned bool) (micros int64, f fit) {
@@ -74,15 +74,15 @@ func parseTimestamp(text []byte, zoned bool) (micros int64, f fit) {
 	if f != fits {
 		return 0, f
 	}
-	micros, offset, ok := parseTimeOfDay(rest)
-	if !ok || offset != 0 && !zoned {
+	micros, offset, f := parseTimeOfDay(rest)
+	if !f.kept() || offset != 0 && !zoned {
 		return 0, wrong
 	}
 	micros += (day*secondsPerDay - offset) * 1_000_000
 	if micros < firstMicro || micros >= endMicro {
 		return 0, tooLarge
 	}
-	return micros, fits
+	return micros, f
 }
 
 // parseDate reads a date. A time that follows it must be midnight, or the date
@@ -92,7 +92,7 @@ func parseDate(text []byte) (int32, fit) {
 	if f != fits {
 		return 0, f
 	}
-	if micros, _, ok := parseTimeOfDay(rest); !ok || micros != 0 {
+	if micros, _, f := parseTimeOfDay(rest); f != fits || micros != 0 {
 		return 0, wrong
 	}
 	return int32(day), fits
@@ -121,56 +121,76 @@ func parseCalendarDay(text []byte) (day int64, rest []byte, f fit) {
 }
 
 // parseTimeOfDay reads what follows the date: the time since midnight in
-// microseconds and the offset from UTC in seconds, both 0 when nothing does.
-func parseTimeOfDay(text []byte) (micros, offset int64, ok bool) {
+// microseconds and the offset from UTC in seconds, both 0 when nothing does. It
+// is rounded when it is finer than microseconds.
+func parseTimeOfDay(text []byte) (micros, offset int64, f fit) {
 	if len(text) == 0 {
-		return 0, 0, true
+		return 0, 0, fits
 	}
 	if len(text) < 6 || text[0]|0x20 != 't' && text[0] != ' ' || text[3] != ':' {
-		return 0, 0, false
+		return 0, 0, wrong
 	}
 	hour, minute, second := twoDigits(text[1:]), twoDigits(text[4:]), 0
 	text = text[6:]
+	f = fits
 	if len(text) >= 3 && text[0] == ':' {
 		second = twoDigits(text[1:])
 		text = text[3:]
 		if len(text) > 1 && (text[0] == '.' || text[0] == ',') && text[1]-'0' <= 9 {
 			worth := int64(100_000)
 			for text = text[1:]; len(text) > 0 && text[0]-'0' <= 9; text = text[1:] {
+				if worth == 0 && text[0] != '0' {
+					f = rounded
+				}
 				micros += int64(text[0]-'0') * worth
 				worth /= 10
 			}
 		}
 	}
 	if hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60 {
-		return 0, 0, false
+		return 0, 0, wrong
 	}
-	offset, ok = parseOffset(text)
-	return micros + int64(hour*3600+minute*60+second)*1_000_000, offset, ok
+	offset, ok := parseOffset(text)
+	if !ok {
+		return 0, 0, wrong
+	}
+	return micros + int64(hour*3600+minute*60+second)*1_000_000, offset, f
 }
 
-// parseOffset reads Z, UTC, ±hh, ±hhmm, ±hh:mm or nothing, after a blank or
-// not.
+// parseOffset reads Z, UTC, ±hh, ±hhmm, ±hh:mm, ±hhmmss, ±hh:mm:ss or nothing,
+// after a blank or not. Offsets with seconds are those of local mean time.
 func parseOffset(text []byte) (seconds int64, ok bool) {
 	text = bytes.TrimPrefix(text, []byte(" "))
 	switch string(text) {
 	case "", "Z", "z", "UTC":
 		return 0, true
 	}
-	if len(text) < 3 || text[0] != '+' && text[0] != '-' {
+	if text[0] != '+' && text[0] != '-' {
 		return 0, false
 	}
-	hours, minutes := twoDigits(text[1:]), 0
-	if rest := bytes.TrimPrefix(text[3:], []byte(":")); len(rest) == 2 {
-		minutes = twoDigits(rest)
-	} else if len(text) > 3 {
+	negative := text[0] == '-'
+	text = text[1:]
+	for i, most := range [...]int{23, 59, 59} {
+		if i > 0 && len(text) == 0 {
+			break
+		}
+		if i > 0 {
+			text = bytes.TrimPrefix(text, []byte(":"))
+		}
+		if len(text) < 2 {
+			return 0, false
+		}
+		part := twoDigits(text)
+		if part < 0 || part > most {
+			return 0, false
+		}
+		seconds += int64(part) * [...]int64{3600, 60, 1}[i]
+		text = text[2:]
+	}
+	if len(text) > 0 {
 		return 0, false
 	}
-	if hours < 0 || hours > 23 || minutes < 0 || minutes > 59 {
-		return 0, false
-	}
-	seconds = int64(hours*3600 + minutes*60)
-	if text[0] == '-' {
+	if negative {
 		seconds = -seconds
 	}
 	return seconds, true

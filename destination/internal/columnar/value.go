@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// A change is a value of the current record that could not be kept.
+// A change is a value of the current record that could not be kept as it is.
 type change struct {
 	column *column
 	row    int // of the column
@@ -16,9 +16,12 @@ type change struct {
 func (d *Decoder) object(o *object, row, i int) int {
 	m, i := d.first(o, i)
 	for ; m != nil; m, i = d.next(o, m, i) {
-		if m.column != nil {
+		switch {
+		case m.column != nil:
 			i = d.value(m.column, row, i)
-		} else {
+		case m.part == deletedPart:
+			i = d.deletion(m, row, i)
+		default:
 			i = skip(d.text, i)
 		}
 		if i < 0 {
@@ -70,7 +73,10 @@ func (d *Decoder) value(c *column, row, i int) int {
 		}
 	case kindString:
 		if ch == '"' {
-			c.data, i = appendString(c.data, b, i+1)
+			var replaced bool
+			if c.data, i, replaced = appendString(c.data, b, i+1); replaced {
+				d.changed(c, unreadable)
+			}
 			return d.endText(c, i)
 		}
 	case kindJSON:
@@ -88,6 +94,24 @@ func (d *Decoder) value(c *column, row, i int) int {
 		}
 	}
 	return d.coerce(c, i)
+}
+
+// deletion parses the member that says that the record deletes its key: any
+// value but null does, whatever its type, and whether there is a column for it or
+// not. Readers of the column see a value where there was one.
+func (d *Decoder) deletion(m *member, row, i int) int {
+	i = space(d.text, i)
+	d.deletes = d.text[i] != 'n'
+	c := m.deleted
+	if c == nil {
+		return skip(d.text, i)
+	}
+	end := d.value(c, row, i)
+	if end > 0 && d.deletes && c.isNull(row) {
+		c.truncate(row)
+		c.addTruth(d.arrived)
+	}
+	return end
 }
 
 // list parses the elements of a list whose bracket is before i.
@@ -129,6 +153,7 @@ func (d *Decoder) rawText(c *column, i int) int {
 	start := len(c.data)
 	c.data = append(c.data, d.text[i:end]...)
 	if !validUTF8(c.data[start:]) {
+		d.changed(c, unreadable)
 		c.data = replaceInvalid(c.data, start)
 	}
 	return d.endText(c, end)

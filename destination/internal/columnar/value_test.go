@@ -1,10 +1,14 @@
 package columnar
 
 import (
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 const (
@@ -28,15 +32,10 @@ func TestValuesThatFit(t *testing.T) {
 		{stringType, `"grün 日本 😴 longer than a word"`, `grün 日本 😴 longer than a word`},
 		{stringType, `"\"\\\/\b\f\n\r\t\u00fc\ud83d\ude34"`, "\"\\/\b\f\n\r\tü😴"},
 		{stringType, `"a\u0000b"`, "a\x00b"},
-		{stringType, `"\ud800"`, "\ufffd"},
-		{stringType, `"\udc00\ud800x"`, "\ufffd\ufffdx"},
-		{stringType, `"\ud800\u0041"`, "\ufffdA"},
-		{stringType, "\"a\xffb\xc3\"", "a\ufffdb\ufffd"},
 		{stringType, `42`, `42`},
 		{stringType, `-1.50e3`, `-1.50e3`},
 		{stringType, `true`, `true`},
 		{stringType, `{"a": [1, "x"]}`, `{"a": [1, "x"]}`},
-		{stringType, "[\"\xff\"]", "[\"\ufffd\"]"},
 
 		{booleanType, `true`, `true`},
 		{booleanType, `false`, `false`},
@@ -82,7 +81,6 @@ func TestValuesThatFit(t *testing.T) {
 		{instantType, `"2024-02-29T12:34:56Z"`, `2024-02-29T12:34:56Z`},
 		{instantType, `"2024-02-29T12:34:56.789Z"`, `2024-02-29T12:34:56.789Z`},
 		{instantType, `"2024-02-29T12:34:56.123456Z"`, `2024-02-29T12:34:56.123456Z`},
-		{instantType, `"2024-02-29T12:34:56.1234569Z"`, `2024-02-29T12:34:56.123456Z`},
 		{instantType, `"2024-02-29T12:34:56,5Z"`, `2024-02-29T12:34:56.5Z`},
 		{instantType, `"2024-02-29t12:34:56z"`, `2024-02-29T12:34:56Z`},
 		{instantType, `"2024-02-29 12:34:56+02:00"`, `2024-02-29T10:34:56Z`},
@@ -93,6 +91,9 @@ func TestValuesThatFit(t *testing.T) {
 		{instantType, `"2024-02-29 12:34:56 UTC"`, `2024-02-29T12:34:56Z`},
 		{instantType, `"2024-02-29 12:34:56 +0100"`, `2024-02-29T11:34:56Z`},
 		{instantType, `"2024-02-29"`, `2024-02-29T00:00:00Z`},
+		{instantType, `"2024-02-29T12:34:56.1234560Z"`, `2024-02-29T12:34:56.123456Z`},
+		{instantType, `"1890-01-01T00:00:00+00:09:21"`, `1889-12-31T23:50:39Z`},
+		{instantType, `"1890-01-01T00:00:00-000921"`, `1890-01-01T00:09:21Z`},
 		{instantType, `"2016-12-31T23:59:60Z"`, `2017-01-01T00:00:00Z`},
 		{instantType, `"0001-01-01T00:00:00Z"`, `0001-01-01T00:00:00Z`},
 		{instantType, `"9999-12-31T23:59:59.999999Z"`, `9999-12-31T23:59:59.999999Z`},
@@ -143,6 +144,84 @@ func TestValuesThatFit(t *testing.T) {
 	}
 }
 
+// What is not kept as it is has an entry that says so, also inside of objects and lists.
+func TestLossyValuesAreTold(t *testing.T) {
+	for _, tt := range []struct{ typ, in, want, change string }{
+		{stringType, `"\ud800"`, "\ufffd", "v:TRUNCATED:DESTINATION_SERIALIZATION_ERROR"},
+		{stringType, `"\udc00\ud800x"`, "\ufffd\ufffdx", "v:TRUNCATED:DESTINATION_SERIALIZATION_ERROR"},
+		{stringType, `"\ud800\u0041"`, "\ufffdA", "v:TRUNCATED:DESTINATION_SERIALIZATION_ERROR"},
+		{stringType, "\"a\xffb\xc3\"", "a\ufffdb\ufffd", "v:TRUNCATED:DESTINATION_SERIALIZATION_ERROR"},
+		{stringType, "[\"\xff\"]", "[\"\ufffd\"]", "v:TRUNCATED:DESTINATION_SERIALIZATION_ERROR"},
+		{unionType, "\"\xff\"", "\"\ufffd\"", "v:TRUNCATED:DESTINATION_SERIALIZATION_ERROR"},
+		{`{"type":"array","items":` + stringType + `}`, `["a","\ud800"]`, "[\"a\",\"\ufffd\"]", "v:TRUNCATED:DESTINATION_SERIALIZATION_ERROR"},
+		{`{"type":"object","properties":{"a":` + stringType + `}}`, `{"a":"\ud800"}`, "{\"a\":\"\ufffd\"}", "v.a:TRUNCATED:DESTINATION_SERIALIZATION_ERROR"},
+		{instantType, `"2024-02-29T12:34:56.1234569Z"`, `2024-02-29T12:34:56.123456Z`, "v:TRUNCATED:DESTINATION_FIELD_SIZE_LIMITATION"},
+		{wallClockType, `"2024-02-29T12:34:56.1234561"`, `2024-02-29T12:34:56.123456`, "v:TRUNCATED:DESTINATION_FIELD_SIZE_LIMITATION"},
+	} {
+		b := newTestBatch(t, stream(properties(`"v":`+tt.typ)), Options{})
+		var d Decoder
+		if err := d.Decode([]byte(recordLine(`{"v":`+tt.in+`}`)), 1, 0, to(b)); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{"v=" + tt.want}, rowsOf(t, b)); diff != "" {
+			t.Errorf("%s: %s", tt.in, diff)
+		}
+		if got := changesOf(t, b, 0); got != tt.change {
+			t.Errorf("%s: reports %s, want %s", tt.in, got, tt.change)
+		}
+	}
+}
+
+// Two keys must not become one.
+func TestKeysThatAreNotKeptAsTheyAre(t *testing.T) {
+	for name, tt := range map[string]struct{ typ, in, want string }{
+		"finer than microseconds": {instantType, `"2024-01-01T00:00:00.1234567Z"`, "finer than microseconds"},
+		"ten decimal places":      {numberType, `0.1234567891`, "nine decimal places"},
+		"half a surrogate pair":   {stringType, `"a\ud800"`, "no Unicode"},
+		"bytes that are no text":  {stringType, "\"a\xff\"", "no Unicode"},
+		"another type":            {integerType, `"x"`, "does not fit the type"},
+	} {
+		s := stream(properties(`"v":` + tt.typ))
+		s.DestinationSyncMode, s.PrimaryKey = protocol.AppendDedup, [][]string{{"v"}}
+		b := newTestBatch(t, s, Options{})
+		var d Decoder
+		err := d.Decode([]byte(recordLine(`{"v":`+tt.in+`}`)), 1, 0, to(b))
+		var e *protocol.Error
+		if !errors.As(err, &e) || e.Kind != protocol.ConfigError || !strings.Contains(e.Message, tt.want) || !strings.Contains(e.Message, `"v"`) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Any value but null deletes, declared or not, whatever its type; readers of the column see one.
+func TestAnyValueDeletes(t *testing.T) {
+	for _, declared := range []string{"", `,"_ab_cdc_deleted_at":` + instantType, `,"_ab_cdc_deleted_at":` + stringType, `,"_ab_cdc_deleted_at":{"type":"boolean"}`, `,"_ab_cdc_deleted_at":` + integerType} {
+		s := stream(properties(`"v":` + integerType + declared))
+		s.DestinationSyncMode, s.PrimaryKey = protocol.AppendDedup, [][]string{{"v"}}
+		values := []string{`"2024-01-01T00:00:00Z"`, `null`, `0`, `false`, `""`, `{}`, `[]`, `"never"`, ` null`}
+		var lines strings.Builder
+		for _, value := range values {
+			lines.WriteString(recordLine(`{"_ab_cdc_deleted_at":` + value + `,"v":1}`))
+		}
+		lines.WriteString(recordLine(`{"v":1}`))
+		b := newTestBatch(t, s, Options{})
+		var d Decoder
+		if err := d.Decode([]byte(lines.String()), 1, 0, to(b)); err != nil {
+			t.Fatal(err)
+		}
+		rec := validRecord(t, b)
+		for i, order := range b.Order() {
+			want := i < len(values) && strings.TrimSpace(values[i]) != "null"
+			if got := order&Deletes != 0; got != want || order&^uint64(Deletes) != uint64(i) {
+				t.Errorf("%s: record %d deletes: %t, its place is %d", declared, i, got, order&^uint64(Deletes))
+			}
+			if declared != "" && rec.Column(1).IsValid(i) != want {
+				t.Errorf("%s: record %d: the column has %s", declared, i, rec.Column(1).ValueStr(i))
+			}
+		}
+	}
+}
+
 func TestDecimalsAreExact(t *testing.T) {
 	for in, want := range map[string]string{
 		`0`: "0", `-0.0`: "0", `1`: "1.000000000", `0.1`: "0.100000000", `-0.000000001`: "-0.000000001",
@@ -152,7 +231,11 @@ func TestDecimalsAreExact(t *testing.T) {
 		`15e-1`:                                    "1.500000000",
 		`1e28`:                                     "10000000000000000000000000000.000000000",
 		`"19.99"`:                                  "19.990000000",
-		`1e29`:                                     "tooLarge", `0.0000000001`: "tooLarge", `1e999999999`: "tooLarge", `"x"`: "wrong", `"1,5"`: "wrong",
+		`55.066315446079813`:                       "rounded 55.066315446",
+		`0.0000000005`:                             "rounded 0", `0.0000000015`: "rounded 0.000000002", `0.00000000050001`: "rounded 0.000000001", `-1e-30`: "rounded 0",
+		`99999999999999999999999999999.9999999994`: "rounded 99999999999999999999999999999.999999999",
+		`99999999999999999999999999999.9999999995`: "tooLarge",
+		`1e29`: "tooLarge", `1e999999999`: "tooLarge", `"x"`: "wrong", `"1,5"`: "wrong",
 	} {
 		t.Run(in, func(t *testing.T) {
 			b := newTestBatch(t, stream(properties(`"v":`+numberType)), Options{Numbers: Decimal})
@@ -169,6 +252,10 @@ func TestDecimalsAreExact(t *testing.T) {
 			case "v:NULLED:" + string(wrong):
 				if want != "wrong" || got.IsValid(0) {
 					t.Errorf("is wrong, want %s", want)
+				}
+			case "v:TRUNCATED:" + string(tooLarge):
+				if s := got.Value(0).ToString(decimalScale); "rounded "+s != want && (want != "rounded 0" || got.Value(0).Sign() != 0) {
+					t.Errorf("rounded to %s, want %s", s, want)
 				}
 			default:
 				if s := got.Value(0).ToString(decimalScale); s != want && (want != "0" || got.Value(0).Sign() != 0) || changes != "" {

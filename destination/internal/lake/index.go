@@ -110,6 +110,12 @@ func (k *keyColumns) block(rec arrow.RecordBatch, order []uint64) (*keyBlock, er
 			}
 		}
 	}
+	for i, order := range b.orders {
+		if order&columnar.Deletes != 0 { // where there is no column for it, too
+			b.flags[i] |= tombstone
+			b.orders[i] = order &^ columnar.Deletes
+		}
+	}
 	return b, nil
 }
 

@@ -42,7 +42,7 @@ func newUpsert(t *Table, files []*stagedFile) *upsert {
 	for _, f := range files {
 		blocks = append(blocks, f.keys...)
 	}
-	return &upsert{t: t, files: files, win: newKeyTable(blocks, t.branch != ""), manifests: manifestCache{}, scanned: map[string][]*keyHits{}}
+	return &upsert{t: t, files: files, win: newKeyTable(blocks, t.branch != "" && t.plan.Deleted != ""), manifests: manifestCache{}, scanned: map[string][]*keyHits{}}
 }
 
 // stage is what committing the rows does to the table as it is in base.
