@@ -14,6 +14,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/relocation"
 )
 
 const (
@@ -150,7 +151,31 @@ func (t *Table) history(base *table.Table, found []foundFile) map[string]time.Ti
 			}
 		}
 	}
+	t.beforeRelocation(base, found, history)
 	return history
+}
+
+// beforeRelocation adds to history the metadata files that were copied with the
+// table from another place: all that they name is there.
+func (t *Table) beforeRelocation(base *table.Table, found []foundFile, history map[string]time.Time) {
+	dirs, err := relocation.Earlier(base.Properties()[relocation.FromKey])
+	if err != nil || len(dirs) == 0 {
+		return
+	}
+	access := func(context.Context) (iceio.IO, error) { return t.files, nil }
+	for _, f := range found {
+		if _, known := history[filenames.Plain(f.path)]; known || !isMetadata(f.path) {
+			continue
+		}
+		copied, err := table.NewFromLocation(context.Background(), t.id, f.path, access, nil)
+		if err != nil || copied.Metadata().TableUUID() != t.uuid {
+			continue // for the look at the surroundings to judge
+		}
+		at := filenames.Plain(copied.Location())
+		if !filenames.Within(at, filenames.Plain(base.Location())) && slices.ContainsFunc(dirs, func(dir string) bool { return filenames.Within(at, dir) }) {
+			history[filenames.Plain(f.path)] = f.modified
+		}
+	}
 }
 
 // supersededIn is when the i-th of the metadata files that meta lists made way

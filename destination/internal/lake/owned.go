@@ -17,7 +17,6 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/relocation"
 )
 
 // Upkeep removes files that nobody can bring back, in directories where other
@@ -86,7 +85,7 @@ func (t *Table) surroundingsOf(ctx context.Context, base *table.Table, found []f
 		if err := ctx.Err(); err != nil {
 			return s, err
 		}
-		why, err := t.readMetadata(ctx, base, f.path, s.named)
+		why, err := t.readMetadata(ctx, f.path, s.named)
 		if err != nil || why != "" {
 			s.shared = why
 			return s, err
@@ -107,7 +106,7 @@ func (t *Table) surroundingsOf(ctx context.Context, base *table.Table, found []f
 // readMetadata adds to named what a metadata file of this table names that the
 // table's own history does not. It says why nothing may be removed, where the
 // file is another table's or cannot be read.
-func (t *Table) readMetadata(ctx context.Context, base *table.Table, location string, named map[string]bool) (why string, err error) {
+func (t *Table) readMetadata(ctx context.Context, location string, named map[string]bool) (why string, err error) {
 	text, err := readFile(t.files, location)
 	if err != nil {
 		return fmt.Sprintf("%s looks like the metadata of a table and cannot be read (%v)", location, err), nil
@@ -133,9 +132,6 @@ func (t *Table) readMetadata(ctx context.Context, base *table.Table, location st
 	if err != nil {
 		return fmt.Sprintf("%s is metadata of this table that cannot be read (%v)", location, err), nil
 	}
-	if before, err := beforeRelocation(base, meta); err != nil || before {
-		return "", err
-	}
 	fs := func(context.Context) (iceio.IO, error) { return t.files, nil }
 	others, err := t.named(ctx, table.New(t.id, meta, location, fs, nil))
 	if err != nil {
@@ -145,15 +141,6 @@ func (t *Table) readMetadata(ctx context.Context, base *table.Table, location st
 		named[file] = true
 	}
 	return "", nil
-}
-
-// beforeRelocation reports whether metadata of a table was copied with it from
-// another place, where all is that it names.
-func beforeRelocation(base *table.Table, meta table.Metadata) (bool, error) {
-	dirs, err := relocation.Earlier(base.Properties()[relocation.FromKey])
-	at := filenames.Plain(meta.Location())
-	return !filenames.Within(at, filenames.Plain(base.Location())) &&
-		slices.ContainsFunc(dirs, func(dir string) bool { return filenames.Within(at, dir) }), err
 }
 
 func readFile(files iceio.IO, location string) (text []byte, err error) {

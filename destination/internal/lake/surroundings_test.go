@@ -14,6 +14,7 @@ import (
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/catalog"
+	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -157,7 +158,55 @@ func surround(t *testing.T, random *rand.Rand) int {
 			t.Errorf("a reader of the last hour (-want +got):\n%s", diff)
 		}
 	}
+	if random.IntN(3) == 0 {
+		did.Removed = append(did.Removed, surroundCopy(t, random, dir, tbl, foreign, want, tagged, taggedRows)...)
+	}
 	return len(did.Removed)
+}
+
+// surroundCopy copies or moves the lake that tbl is in, relocates the table, and keeps it in shape there.
+func surroundCopy(t *testing.T, random *rand.Rand, from string, tbl *Table, foreign map[string]bool, want []string, tagged int64, taggedRows []string) []string {
+	t.Helper()
+	original := filesBelow(t, from)
+	to := copyLake(t, from)
+	isCopy := random.IntN(2) == 0
+	if !isCopy {
+		if err := os.RemoveAll(filepath.Join(from, "ns.db")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := open(t.Context(), openCatalog(t, to), plain("s"), Options{Warehouse: "file://" + to}); err == nil {
+		t.Fatal("a lake that was not relocated is not refused")
+	}
+	moved, _, err := relocate(t, from, to, iceio.LocalFS{}, plain("s"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range random.IntN(5) {
+		want = append(want, appendOne(t, moved, 2000+n))
+	}
+	if random.IntN(2) == 0 {
+		ageFiles(t, moved)
+		moved.reading = 0
+	}
+	did := maintain(t, moved, Upkeep{ExpireAfter: time.Nanosecond, KeepSnapshots: 1, Thorough: random.IntN(2) == 0})
+	for path := range foreign {
+		if _, err := os.Stat(strings.Replace(path, from, to, 1)); err != nil {
+			t.Errorf("not this program's: %v", err)
+		}
+	}
+	expectRows(t, moved, want...)
+	if tagged != 0 {
+		if diff := cmp.Diff(inOrder(taggedRows), rowsAt(t, load(t, moved), table.WithSnapshotID(tagged))); diff != "" {
+			t.Errorf("the tag of the copy (-want +got):\n%s", diff)
+		}
+	}
+	if isCopy {
+		if diff := cmp.Diff(original, filesBelow(t, from)); diff != "" {
+			t.Errorf("the original (-want +got):\n%s", diff)
+		}
+	}
+	return did.Removed
 }
 
 // register makes a table known under another name in the catalog of a directory, as other programs can.

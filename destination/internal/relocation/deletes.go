@@ -22,7 +22,7 @@ import (
 
 // deletes writes position deletes or deletion vectors anew.
 func (w *writer) deletes(before, format string) (copied, error) {
-	return w.once(before, func() (string, error) {
+	return w.once(before, func(*growth) (string, error) {
 		switch strings.ToUpper(format) {
 		case "PARQUET":
 			return w.positionDeletes(before)

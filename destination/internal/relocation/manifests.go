@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/twmb/avro"
@@ -13,8 +14,8 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 )
 
-func (w *writer) manifestList(before string) (copied, error) {
-	return w.once(before, func() (string, error) {
+func (w *writer) manifestList(before, snapshot string) (copied, error) {
+	return w.once(before, func(grown *growth) (string, error) {
 		return w.avro(before, func(manifest map[string]any) error {
 			location, ok := manifest["manifest_path"].(string)
 			if !ok {
@@ -22,25 +23,45 @@ func (w *writer) manifestList(before string) (copied, error) {
 			}
 			made, err := w.manifest(location)
 			manifest["manifest_path"], manifest["manifest_length"] = made.location, made.bytes
+			grown.live += made.grown.live
+			if strconv.FormatInt(number(manifest["added_snapshot_id"]), 10) == snapshot {
+				grown.added += made.grown.added
+				grown.removed += made.grown.removed
+			}
 			return err
 		})
 	})
 }
 
-// Of the manifest entries: what the spec calls their status and content.
+// What the specification calls the status of a manifest's entries, and their
+// content.
 const (
+	addedEntry      = 1
 	deletedEntry    = 2
 	positionDeletes = 1
 )
 
 func (w *writer) manifest(before string) (copied, error) {
-	return w.once(before, func() (string, error) {
+	return w.once(before, func(grown *growth) (string, error) {
 		return w.avro(before, func(entry map[string]any) error {
 			file, ok := entry["data_file"].(map[string]any)
 			if !ok {
 				return errors.New("it has an entry without a file")
 			}
-			return w.dataFile(file, number(entry["status"]) == deletedEntry)
+			status, bytes := number(entry["status"]), number(file["file_size_in_bytes"])
+			if err := w.dataFile(file, status == deletedEntry); err != nil {
+				return err
+			}
+			switch by := number(file["file_size_in_bytes"]) - bytes; status {
+			case deletedEntry:
+				grown.removed += by
+			case addedEntry:
+				grown.added += by
+				grown.live += by
+			default:
+				grown.live += by
+			}
+			return nil
 		})
 	})
 }
@@ -60,8 +81,7 @@ func (w *writer) dataFile(file map[string]any, gone bool) error {
 		return w.mustBeThere(before)
 	}
 	w.bounds(file)
-	made, known := w.written[before]
-	if gone && !known {
+	if _, known := w.written[before]; gone && !known {
 		return nil
 	}
 	made, err := w.deletes(before, textOf(file["file_format"]))

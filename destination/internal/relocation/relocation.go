@@ -84,11 +84,14 @@ func (m Move) Table(ctx context.Context, files iceio.WriteFileIO, loaded *table.
 		if !ok {
 			return "", fmt.Errorf("snapshot %v has no manifest list", s["snapshot-id"])
 		}
-		made, err := w.manifestList(list)
+		made, err := w.manifestList(list, textOf(s["snapshot-id"]))
 		if err != nil {
 			return "", err
 		}
 		s["manifest-list"] = made.location
+		if err := made.grown.inSummary(s["summary"]); err != nil {
+			return "", fmt.Errorf("snapshot %v: %w", s["snapshot-id"], err)
+		}
 	}
 	for _, key := range []string{"statistics", "partition-statistics"} {
 		for _, s := range objects(doc[key]) {
@@ -176,14 +179,41 @@ func objects(list any) []map[string]any {
 }
 
 func textOf(value any) string {
-	text, _ := value.(string)
-	return text
+	switch v := value.(type) {
+	case string:
+		return v
+	case json.Number:
+		return v.String()
+	}
+	return ""
 }
 
 // copied is a file that was written anew.
 type copied struct {
 	location string
 	bytes    int64
+	grown    growth // of the files that it names
+}
+
+// growth is by how many bytes the delete files of a manifest, or of a snapshot,
+// are larger than they were: paths have another length.
+type growth struct{ live, added, removed int64 }
+
+// inSummary corrects the summary of a snapshot.
+func (g growth) inSummary(summary any) error {
+	of, _ := summary.(map[string]any)
+	for key, by := range map[string]int64{"total-files-size": g.live, "added-files-size": g.added, "removed-files-size": g.removed} {
+		text, ok := of[key].(string)
+		if !ok {
+			continue
+		}
+		bytes, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", key, err)
+		}
+		of[key] = strconv.FormatInt(bytes+by, 10)
+	}
+	return nil
 }
 
 // writer writes anew what names files of one table, each once.
@@ -197,23 +227,23 @@ type writer struct {
 }
 
 // once writes a file anew unless that was done.
-func (w *writer) once(before string, write func() (string, error)) (copied, error) {
+func (w *writer) once(before string, write func(*growth) (string, error)) (copied, error) {
 	if made, ok := w.written[before]; ok {
 		return made, nil
 	}
 	if err := w.ctx.Err(); err != nil {
 		return copied{}, err
 	}
-	location, err := write()
-	if err != nil {
+	var made copied
+	var err error
+	if made.location, err = write(&made.grown); err != nil {
 		return copied{}, fmt.Errorf("relocating %s: %w", before, err)
 	}
-	size, err := w.size(location)
-	if err != nil {
+	if made.bytes, err = w.size(made.location); err != nil {
 		return copied{}, err
 	}
-	w.written[before] = copied{location, size}
-	return w.written[before], nil
+	w.written[before] = made
+	return made, nil
 }
 
 func (w *writer) size(location string) (int64, error) {
