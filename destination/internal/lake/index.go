@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"math/rand/v2"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -19,7 +20,8 @@ import (
 // wins: 33 bytes a row, and the text of its cursor when that is not a number.
 //
 // Keys are compared by 128-bit hashes only. That two of 10 billion keys have
-// the same one is a matter of 1 in 10^18.
+// the same one is a matter of 1 in 10^18. They are seeded, so that nobody can
+// choose two such keys.
 type keyBlock struct {
 	hashes  []xxh3.Uint128
 	orders  []uint64 // arrival
@@ -232,6 +234,10 @@ func compareCursors(a *keyBlock, i int, b *keyBlock, j int) int {
 	return cmp.Compare(a.cursors[i], b.cursors[j])
 }
 
+// keySeed makes the hashes of keys differ from process to process. They are
+// never kept beyond one.
+var keySeed = rand.Uint64()
+
 // hashKeys hashes the key of every row. Keys that are equal as values have
 // equal hashes whatever the width their type had when they were written.
 func hashKeys(columns []arrow.Array, hashes []xxh3.Uint128) error {
@@ -247,7 +253,7 @@ func hashKeys(columns []arrow.Array, hashes []xxh3.Uint128) error {
 		for _, part := range parts {
 			key = part(key, row)
 		}
-		hashes[row] = xxh3.Hash128(key)
+		hashes[row] = xxh3.Hash128Seed(key, keySeed)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/iceberg-go"
 	"github.com/google/go-cmp/cmp"
+	"github.com/zeebo/xxh3"
 )
 
 // What a reader of the file alone finds: a row group for each batch, the
@@ -228,6 +229,29 @@ func TestKeysOfDifferentValuesHaveDifferentHashes(t *testing.T) {
 	}
 	if _, err := one.block(batch(t, planOf("s", optional("k", aDouble)).Schema, map[string]any{"k": 1.5}), nil); err == nil || !strings.Contains(err.Error(), "cannot be of type "+arrow.PrimitiveTypes.Float64.String()) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// Nobody can prepare two keys of one hash, since each process has other hashes.
+func TestHashesOfKeysDependOnTheSeed(t *testing.T) {
+	rec := batch(t, planOf("s", optional("k", aString)).Schema, map[string]any{"k": "x"}, map[string]any{"k": strings.Repeat("long ", 100)})
+	k := &keyColumns{keys: []int{0}, cursor: -1, deleted: -1}
+	seen := map[xxh3.Uint128]bool{}
+	defer func(seed uint64) { keySeed = seed }(keySeed)
+	for range 2 {
+		for range 2 { // the same as long as the seed is
+			b, err := k.block(rec, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, hash := range b.hashes {
+				seen[hash] = true
+			}
+		}
+		keySeed++
+	}
+	if len(seen) != 4 {
+		t.Errorf("two keys have %d hashes with two seeds", len(seen))
 	}
 }
 
