@@ -12,6 +12,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -26,7 +27,7 @@ type Config struct {
 	Upsert     lake.Upsert      `json:"upsert,omitempty" jsonschema:"title=Upsert,enum=auto,enum=copy_on_write,enum=merge_on_read,default=auto" jsonschema_description:"How append_dedup replaces rows. copy_on_write rewrites the data files that hold them; merge_on_read writes position deletes beside them; auto rewrites while that is little work. No choice writes equality deletes, which Snowflake and others cannot read." jsonschema_extras:"order=4"`
 	Nested     columnar.Nested  `json:"nested,omitempty" jsonschema:"title=Nested objects,enum=struct,enum=json,default=struct" jsonschema_description:"Objects whose properties are declared become structs, or strings that hold JSON." jsonschema_extras:"order=5"`
 	Numbers    columnar.Numbers `json:"numbers,omitempty" jsonschema:"title=Numbers,enum=double,enum=decimal,default=double" jsonschema_description:"Numbers that are not integers become doubles, or exact decimals (38 digits, 9 of them behind the point)." jsonschema_extras:"order=6"`
-	Names      columnar.Names   `json:"names,omitempty" jsonschema:"title=Names,enum=lowercase,enum=preserve,default=lowercase" jsonschema_description:"Tables and columns are named in a-z, 0-9 and _ only, or as the source names them." jsonschema_extras:"order=7"`
+	Names      columns.Names    `json:"names,omitempty" jsonschema:"title=Names,enum=lowercase,enum=preserve,default=lowercase" jsonschema_description:"Tables and columns are named in a-z, 0-9 and _ only, or as the source names them." jsonschema_extras:"order=7"`
 	Completion Completion       `json:"completion,omitempty" jsonschema:"title=Completion,enum=strict,enum=state_hint,enum=eof,default=state_hint" jsonschema_description:"What proves that a source has sent all of a stream, before an overwrite replaces what was there. strict: its COMPLETE status; state_hint: where a runner sends no statuses at all, a STATE as the stream's last message; eof: where it sends none, the end of the input." jsonschema_extras:"order=8"`
 	Commit     Commit           `json:"commit,omitempty" jsonschema:"title=Commit" jsonschema_description:"When rows become visible: at the first STATE after any of these." jsonschema_extras:"order=9"`
 	Memory     int              `json:"memory_mebibytes,omitempty" jsonschema:"title=Memory (MiB),default=512,minimum=256,maximum=1048576" jsonschema_description:"The memory the process may use." jsonschema_extras:"order=10"`
@@ -71,7 +72,7 @@ func parseConfig(raw json.RawMessage) (Config, error) {
 		Upsert:     lake.Auto,
 		Nested:     columnar.Struct,
 		Numbers:    columnar.Double,
-		Names:      columnar.Lowercase,
+		Names:      columns.Lowercase,
 		Completion: stateHint,
 		Commit:     Commit{MaxRows: 1_000_000, MaxMebibytes: 256, MaxSeconds: 300},
 		Memory:     512,
@@ -108,7 +109,7 @@ func (c Config) faults() []error {
 		{"upsert", string(c.Upsert), []string{string(lake.Auto), string(lake.CopyOnWrite), string(lake.MergeOnRead)}},
 		{"nested", string(c.Nested), []string{string(columnar.Struct), string(columnar.JSON)}},
 		{"numbers", string(c.Numbers), []string{string(columnar.Double), string(columnar.Decimal)}},
-		{"names", string(c.Names), []string{string(columnar.Lowercase), string(columnar.Preserve)}},
+		{"names", string(c.Names), []string{string(columns.Lowercase), string(columns.Preserve)}},
 		{"completion", string(c.Completion), []string{string(strict), string(stateHint), string(endOfInput)}},
 	} {
 		if !slices.Contains(choice.allowed, choice.value) {

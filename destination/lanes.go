@@ -106,7 +106,7 @@ func (ls lanes) open(ctx context.Context, cat catalog.Catalog, config Config, lo
 		}
 	}
 	for _, l := range ls.all {
-		if l.plan.Schema.Field(0).Name == "_airbyte_raw_id" { // the first of Airbyte's own, which come last
+		if len(l.plan.Wanted.Properties) == 0 {
 			log.Warn("the stream's schema in the catalog declares no properties, so its rows will hold none", "stream", l.id.String())
 		}
 		var err error

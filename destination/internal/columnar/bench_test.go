@@ -121,7 +121,7 @@ func (w workload) batch(tb testing.TB) *Batch {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	layout, err := plan.Bind(plan.Schema)
+	layout, err := plan.Bind(plan.Schema, ownIDs(plan))
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -55,6 +55,14 @@ func (d *Decoder) coerce(c *column, i int) int {
 		if v, f = parseDouble(text); f == fits {
 			c.addWord(int64(math.Float64bits(v)))
 		}
+	case kindKeyDouble:
+		var v float64
+		if v, f = parseDouble(text); f == fits && !roundTrips(v, text) {
+			f = tooLarge
+		}
+		if f == fits {
+			c.addWord(int64(math.Float64bits(v + 0))) // -0 is 0
+		}
 	case kindDecimal:
 		var low, high int64
 		if low, high, f = parseDecimal(text); f.kept() {

@@ -39,6 +39,10 @@ func newColumn(f *field, parent *column) *column {
 		}
 	}
 	switch f.kind {
+	case kindDouble:
+		if f.key {
+			c.kind = kindKeyDouble
+		}
 	case kindStruct:
 		c.members(f.fields)
 	case kindList:
@@ -64,7 +68,7 @@ func (c *column) hasEnds() bool {
 // wordsPerRow is 0 for kinds that are not kept in words.
 func (c *column) wordsPerRow() int {
 	switch c.kind {
-	case kindLong, kindDouble, kindTimestamp, kindTimestampTZ:
+	case kindLong, kindDouble, kindKeyDouble, kindTimestamp, kindTimestampTZ:
 		return 1
 	case kindDecimal:
 		return 2

@@ -22,7 +22,7 @@ func newTestBatch(t testing.TB, s protocol.ConfiguredStream, o Options) *Batch {
 	if err != nil {
 		t.Fatal(err)
 	}
-	layout, err := plan.Bind(plan.Schema)
+	layout, err := plan.Bind(plan.Schema, ownIDs(plan))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,72 +20,95 @@ type Layout struct {
 // every field.
 func (l *Layout) Arrow() *arrow.Schema { return l.schema }
 
-// Bind finds the plan's columns in a table, by name at every level. It is an
-// error when one is missing or has another type, or when the table requires
-// what records may leave out; the table must have been evolved to p.Schema
-// before.
-func (p *Plan) Bind(table *iceberg.Schema) (*Layout, error) {
-	fields, err := bind(p.fields, table.Fields(), "")
+// Bind gives the plan's fields their columns in a table: ids has the ids of
+// those by the ids in p.Wanted. It is an error when one is missing or has another
+// type, or when the table requires what records may leave out.
+func (p *Plan) Bind(table *iceberg.Schema, ids map[int]int) (*Layout, error) {
+	b := binder{ids: ids}
+	fields, err := b.fields(p.fields, table.Fields(), "")
 	if err != nil {
 		return nil, fmt.Errorf("binding stream %s to its table: %w", p.Stream, err)
 	}
 	return &Layout{plan: p, fields: fields, schema: arrow.NewSchema(arrowFields(fields), nil)}, nil
 }
 
-// bind returns fields with the ids of the table's columns.
-func bind(fields []field, columns []iceberg.NestedField, path string) ([]field, error) {
+type binder struct{ ids map[int]int }
+
+// fields returns fields with the columns of one level.
+func (b binder) fields(fields []field, columns []iceberg.NestedField, path string) ([]field, error) {
+	at := make(map[int]int, len(columns))
+	for i, c := range columns {
+		at[c.ID] = i
+	}
 	bound := slices.Clone(fields)
+	taken := make([]bool, len(columns))
 	for i := range bound {
 		f := &bound[i]
-		at := slices.IndexFunc(columns, func(c iceberg.NestedField) bool { return c.Name == f.column })
-		if at < 0 {
-			return nil, fmt.Errorf("the table has no column %s", path+f.column)
+		c, ok := at[b.ids[f.id]]
+		if !ok {
+			return nil, fmt.Errorf("the table has no column for %s", path+f.name)
 		}
-		if err := f.bindTo(columns[at], path+f.column); err != nil {
+		taken[c] = true
+		if err := b.bind(f, columns[c], path+f.name); err != nil {
 			return nil, err
 		}
 	}
-	for _, c := range columns {
-		if c.Required && !slices.ContainsFunc(bound, func(f field) bool { return f.column == c.Name }) {
+	for i, c := range columns {
+		if c.Required && !taken[i] {
 			return nil, fmt.Errorf("the table requires column %s, which the stream does not have", path+c.Name)
 		}
 	}
 	return bound, nil
 }
 
-func (f *field) bindTo(c iceberg.NestedField, path string) (err error) {
+func (b binder) bind(f *field, c iceberg.NestedField, path string) (err error) {
 	if c.Required && !f.key {
 		return fmt.Errorf("the table requires column %s, which records may leave out", path)
 	}
-	f.id = c.ID
+	f.id, f.column = c.ID, c.Name
 	switch t := c.Type.(type) {
 	case *iceberg.StructType:
 		if f.kind == kindStruct {
-			f.fields, err = bind(f.fields, t.FieldList, path+".")
+			f.fields, err = b.fields(f.fields, t.FieldList, path+".")
 			return err
 		}
 	case *iceberg.ListType:
 		if f.kind == kindList {
 			element := *f.element
 			f.element = &element
-			return element.bindTo(t.ElementField(), path+".element")
+			return b.bind(&element, t.ElementField(), path+".element")
 		}
 	default:
-		if f.kind != kindStruct && f.kind != kindList && t.Equals(f.icebergType(nil)) {
-			return nil
+		if f.kind == kindStruct || f.kind == kindList {
+			break
+		}
+		for _, k := range f.kind.kept() {
+			if t.Equals(k.icebergType()) {
+				f.kind = k
+				return nil
+			}
 		}
 	}
-	return fmt.Errorf("column %s of the table is %s, the stream needs %s", path, c.Type, f.typeName())
+	return fmt.Errorf("column %s of the table is %s, the stream needs %s", path, c.Type, f.kind)
 }
 
-func (f *field) typeName() string {
-	switch f.kind {
+// kept are the kinds of columns that values of a kind can be kept in: a number
+// has the column that the table has for it.
+func (k kind) kept() []kind {
+	if k == kindDouble || k == kindDecimal {
+		return []kind{kindDouble, kindDecimal}
+	}
+	return []kind{k}
+}
+
+func (k kind) String() string {
+	switch k {
 	case kindStruct:
 		return "a struct"
 	case kindList:
 		return "a list"
 	}
-	return f.icebergType(nil).String()
+	return k.icebergType().String()
 }
 
 func arrowFields(fields []field) []arrow.Field {

@@ -2,6 +2,7 @@ package columnar
 
 import (
 	"math/bits"
+	"slices"
 	"strconv"
 	"unsafe"
 )
@@ -65,6 +66,14 @@ func parseDouble(text []byte) (float64, fit) {
 		return 0, tooLarge
 	}
 	return v, fits
+}
+
+// roundTrips reports whether the shortest number that reads as v is the one of
+// the text. Of any two numbers that read as one double at most one is.
+func roundTrips(v float64, text []byte) bool {
+	given, ok := scanDecimal(text)
+	shortest, _ := scanDecimal(strconv.AppendFloat(nil, v, 'g', -1, 64))
+	return ok && given.equals(shortest)
 }
 
 // parseDecimal reads a number as the nearest decimal(38,9), of two the even one.
@@ -175,6 +184,18 @@ func scanDecimal(text []byte) (n decimalText, ok bool) {
 		}
 	}
 	return n, true
+}
+
+// equals reports whether two texts are of one number.
+func (n *decimalText) equals(m decimalText) bool {
+	if n.count != m.count || n.count > 0 && (n.exponent != m.exponent || n.negative != m.negative) {
+		return false
+	}
+	return slices.Equal(n.digits(), m.digits())
+}
+
+func (n *decimalText) digits() []byte {
+	return slices.DeleteFunc(slices.Clone(n.text), func(c byte) bool { return c == '.' })
 }
 
 const inexact fit = "inexact"

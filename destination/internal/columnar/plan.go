@@ -7,16 +7,8 @@ import (
 
 	"github.com/apache/iceberg-go"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
-)
-
-// Names says how names of streams and properties become names of tables and
-// columns.
-type Names string
-
-const (
-	Lowercase Names = "lowercase" // [a-z0-9_]; the default
-	Preserve  Names = "preserve"  // as they are, save what some engine cannot take
 )
 
 // Nested says how objects with declared properties are kept.
@@ -37,7 +29,7 @@ const (
 
 // Options are the user's choices; a zero value is the default.
 type Options struct {
-	Names   Names
+	Names   columns.Names
 	Nested  Nested
 	Numbers Numbers
 }
@@ -47,13 +39,14 @@ type Plan struct {
 	Stream    protocol.StreamID
 	Namespace string          // a legal Iceberg namespace; "" when the stream has none
 	Table     string          // a legal table name
-	Schema    *iceberg.Schema // the wanted columns in order, then the four of Airbyte; ids are provisional
+	Wanted    columns.Wanted  // the properties in order and the four columns of Airbyte
+	Schema    *iceberg.Schema // of a table that is yet to be made
 	Dedup     bool            // keep one row per key: destination_sync_mode append_dedup
-	Key       []string        // columns of the primary key; only when Dedup
-	Cursor    string          // column that orders versions of a row, only when Dedup; "" orders by arrival
-	Deleted   string          // column of _ab_cdc_deleted_at; "" when the stream has none
+	Key       []string        // properties of the primary key; only when Dedup
+	Cursor    string          // property that orders versions of a row, only when Dedup; "" orders by arrival
+	Deleted   string          // _ab_cdc_deleted_at; "" when the stream has none
 
-	fields []field // the columns of Schema
+	fields []field // of Wanted
 }
 
 // deletedAt is the property of Airbyte's CDC sources that says that a record
@@ -68,7 +61,7 @@ func NewPlan(s protocol.ConfiguredStream, o Options) (*Plan, error) {
 		Stream: id,
 		Table:  o.Names.Legal(id.Name),
 		Dedup:  s.DestinationSyncMode == protocol.AppendDedup,
-		fields: fieldsOf(parseSchema(s.Stream.JSONSchema).properties, o, true),
+		fields: fieldsOf(parseSchema(s.Stream.JSONSchema).properties, o),
 	}
 	if id.Namespace != "" {
 		p.Namespace = o.Names.Legal(id.Namespace)
@@ -84,82 +77,58 @@ func NewPlan(s protocol.ConfiguredStream, o Options) (*Plan, error) {
 		}
 	}
 	if f := p.property([]string{deletedAt}); f != nil {
-		p.Deleted = f.column
+		p.Deleted = f.name
 	}
-	p.fields = append(p.fields, airbyteFields()...)
-	p.Schema = icebergSchema(p.fields)
+	p.want(o.Names)
+	placed, err := columns.New(p.Keyed())
+	if err != nil {
+		return nil, fmt.Errorf("planning stream %s: %w", id, err)
+	}
+	p.Schema = placed.Schema
 	return p, nil
+}
+
+// want numbers the fields and says what columns they ask for.
+func (p *Plan) want(names columns.Names) {
+	properties := len(p.fields)
+	p.fields = append(p.fields, airbyteFields()...)
+	w := wanter{json: map[int]bool{}}
+	all := w.fields(p.fields)
+	p.Wanted = columns.Wanted{
+		Names: names, Properties: all[:properties], Airbyte: all[properties:], JSON: w.json,
+	}
+}
+
+// Keyed returns the wanted columns with what tells rows apart.
+func (p *Plan) Keyed() columns.Wanted {
+	w := p.Wanted
+	if p.Dedup {
+		w.Key = p.Key
+	}
+	return w
 }
 
 // Alternative returns a name for the table that is made from the stream's own
 // names, for when p.Table is another stream's; with a higher n another one.
 func (p *Plan) Alternative(n int) string {
-	return suffixed(p.Table, p.Stream.Namespace+"\x00"+p.Stream.Name+strings.Repeat("\x00", n))
+	return columns.Suffixed(p.Table, p.Stream.Namespace+"\x00"+p.Stream.Name+strings.Repeat("\x00", n))
 }
 
-// Column finds the column of a top-level property; where there is no such
-// property, the column of that name.
+// Column finds the wanted field of a top-level property; where there is no such
+// property, that of the column of this name in a new table.
 func (p *Plan) Column(name string) (iceberg.NestedField, bool) {
-	fields := p.Schema.Fields()
-	at := slices.IndexFunc(fields, func(f iceberg.NestedField) bool { return f.Doc == name || f.Doc == "" && f.Name == name })
+	all := slices.Concat(p.Wanted.Properties, p.Wanted.Airbyte)
+	at := slices.IndexFunc(all, func(f iceberg.NestedField) bool { return f.Name == name })
 	if at < 0 {
-		at = slices.IndexFunc(fields, func(f iceberg.NestedField) bool { return f.Name == name })
+		at = slices.IndexFunc(p.Schema.Fields(), func(f iceberg.NestedField) bool { return f.Name == name })
 	}
 	if at < 0 {
 		return iceberg.NestedField{}, false
 	}
-	return fields[at], true
+	return all[at], true
 }
 
-// Renamed returns the plan with other names for some columns, which are given by
-// their paths: the names of the columns on the way, and "element" for the step
-// into a list, joined by dots.
-func (p *Plan) Renamed(names map[string]string) *Plan {
-	if len(names) == 0 {
-		return p
-	}
-	r := *p
-	r.fields = renamed(p.fields, names, "")
-	r.Schema = icebergSchema(r.fields)
-	for _, column := range []*string{&r.Cursor, &r.Deleted} {
-		if name, ok := names[*column]; ok {
-			*column = name
-		}
-	}
-	r.Key = slices.Clone(p.Key)
-	for i, column := range p.Key {
-		if name, ok := names[column]; ok {
-			r.Key[i] = name
-		}
-	}
-	return &r
-}
-
-func renamed(fields []field, names map[string]string, path string) []field {
-	fields = slices.Clone(fields)
-	for i := range fields {
-		f := &fields[i]
-		at := path + f.column
-		if name, ok := names[at]; ok {
-			f.column = name
-		}
-		f.renameInside(names, at)
-	}
-	return fields
-}
-
-func (f *field) renameInside(names map[string]string, path string) {
-	switch f.kind {
-	case kindStruct:
-		f.fields = renamed(f.fields, names, path+".")
-	case kindList:
-		element := *f.element
-		element.renameInside(names, path+".element")
-		f.element = &element
-	}
-}
-
-// keyed finds the columns that tell rows apart and that order them.
+// keyed finds the properties that tell rows apart and that order them.
 func (p *Plan) keyed(s protocol.ConfiguredStream) error {
 	if len(s.Key()) == 0 {
 		return fmt.Errorf("append_dedup needs a primary key; choose one in the catalog, or the sync mode append")
@@ -175,8 +144,8 @@ func (p *Plan) keyed(s protocol.ConfiguredStream) error {
 			return fmt.Errorf("the primary key %q is an object or an array; choose a key of strings, numbers, dates or booleans, or the sync mode append", path[0])
 		}
 		f.key = true
-		if !slices.Contains(p.Key, f.column) {
-			p.Key = append(p.Key, f.column)
+		if !slices.Contains(p.Key, f.name) {
+			p.Key = append(p.Key, f.name)
 		}
 	}
 	path := s.Cursor()
@@ -192,11 +161,11 @@ func (p *Plan) keyed(s protocol.ConfiguredStream) error {
 	case f.kind == kindStruct || f.kind == kindList || f.kind == kindJSON:
 		return fmt.Errorf("the cursor %q has values of no single simple type, which have no order; choose another cursor", path[0])
 	}
-	p.Cursor = f.column
+	p.Cursor = f.name
 	return nil
 }
 
-// property finds the column of a top-level property.
+// property finds a top-level property.
 func (p *Plan) property(path []string) *field {
 	if len(path) != 1 {
 		return nil
@@ -219,7 +188,7 @@ const (
 
 func airbyteFields() []field {
 	named := func(name string, f field) field {
-		f.name, f.column = name, name
+		f.name = name
 		return f
 	}
 	text := field{kind: kindString}
@@ -234,18 +203,4 @@ func airbyteFields() []field {
 		}}),
 		generationColumn: named("_airbyte_generation_id", field{kind: kindLong}),
 	}
-}
-
-// icebergSchema numbers the fields and returns their schema. The key columns
-// are its identifier; the row id, though required, is not.
-func icebergSchema(fields []field) *iceberg.Schema {
-	last := 0
-	list := icebergFields(fields, func() int { last++; return last })
-	var identifier []int
-	for _, f := range fields {
-		if f.key && !strings.HasPrefix(f.column, "_airbyte_") {
-			identifier = append(identifier, f.id)
-		}
-	}
-	return iceberg.NewSchemaWithIdentifiers(0, identifier, list...)
 }

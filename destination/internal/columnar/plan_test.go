@@ -9,6 +9,7 @@ import (
 	"github.com/apache/iceberg-go"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -137,10 +138,10 @@ func TestSchemaOfAWholeTable(t *testing.T) {
 		t.Error(diff)
 	}
 	got := *plan
-	got.Schema, got.fields = nil, nil
+	got.Schema, got.Wanted, got.fields = nil, columns.Wanted{}, nil
 	if diff := cmp.Diff(Plan{
 		Stream: protocol.StreamID{Namespace: "My App", Name: "s"}, Namespace: "my_app", Table: "s", Dedup: true,
-		Key: []string{"amount", "userid"}, Cursor: "z", Deleted: "_ab_cdc_deleted_at",
+		Key: []string{"amount", "UserId"}, Cursor: "z", Deleted: "_ab_cdc_deleted_at",
 	}, got, cmp.AllowUnexported(Plan{})); diff != "" {
 		t.Error(diff)
 	}
@@ -212,7 +213,11 @@ func TestBindTakesTheIDsOfTheTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	table := tableLike(plan, func(id int) int { return 1000 - id })
-	layout, err := plan.Bind(table)
+	bound := map[int]int{}
+	for id := range ownIDs(plan) {
+		bound[id] = 1000 - id
+	}
+	layout, err := plan.Bind(table, bound)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,6 +243,17 @@ func TestBindTakesTheIDsOfTheTable(t *testing.T) {
 	}
 	if len(ids) != 15 {
 		t.Errorf("%d fields have ids: %v", len(ids), ids)
+	}
+}
+
+// ownIDs binds a plan to the table that would be made for it.
+func ownIDs(p *Plan) map[int]int {
+	ids := map[int]int{}
+	for id := 1; ; id++ {
+		if _, ok := p.Schema.FindFieldByID(id); !ok {
+			return ids
+		}
+		ids[id] = id
 	}
 }
 
@@ -288,19 +304,19 @@ func TestBindRefusesATableThatDoesNotFit(t *testing.T) {
 		{"binding stream s to its table: column v of the table is string, the stream needs long", edit(func(f map[string]*iceberg.NestedField) { f["v"].Type = iceberg.PrimitiveTypes.String })},
 		{"column v of the table is int, the stream needs long", edit(func(f map[string]*iceberg.NestedField) { f["v"].Type = iceberg.PrimitiveTypes.Int32 })},
 		{"column o of the table is string, the stream needs a struct", edit(func(f map[string]*iceberg.NestedField) { f["o"].Type = iceberg.PrimitiveTypes.String })},
-		{"the table has no column o.a", edit(func(f map[string]*iceberg.NestedField) {
+		{"the table has no column for o.a", edit(func(f map[string]*iceberg.NestedField) {
 			f["o"].Type = &iceberg.StructType{FieldList: []iceberg.NestedField{{ID: 70, Name: "b", Type: iceberg.PrimitiveTypes.String}}}
 		})},
 		{"column o.a of the table is string, the stream needs long", edit(func(f map[string]*iceberg.NestedField) {
-			f["o"].Type = &iceberg.StructType{FieldList: []iceberg.NestedField{{ID: 70, Name: "a", Type: iceberg.PrimitiveTypes.String}}}
+			f["o"].Type = &iceberg.StructType{FieldList: []iceberg.NestedField{{ID: 7, Name: "a", Type: iceberg.PrimitiveTypes.String}}}
 		})},
-		{"the table has no column v", edit(func(f map[string]*iceberg.NestedField) { f["v"].Name = "w" })},
+		{"the table has no column for v", edit(func(f map[string]*iceberg.NestedField) { f["v"].ID = 99 })},
 		{"the table requires column v, which records may leave out", edit(func(f map[string]*iceberg.NestedField) { f["v"].Required = true })},
 		{"the table requires column more, which the stream does not have", iceberg.NewSchema(0, append(plan.Schema.Fields(), iceberg.NestedField{ID: 99, Name: "more", Type: iceberg.PrimitiveTypes.String, Required: true})...)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.want, func(t *testing.T) {
-			if _, err := plan.Bind(tt.table); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if _, err := plan.Bind(tt.table, ownIDs(plan)); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("says %v", err)
 			}
 		})
@@ -321,7 +337,7 @@ func FuzzSchema(f *testing.F) {
 		if _, err := iceberg.IndexByName(plan.Schema); err != nil {
 			t.Fatal(err)
 		}
-		layout, err := plan.Bind(plan.Schema)
+		layout, err := plan.Bind(plan.Schema, ownIDs(plan))
 		if err != nil {
 			t.Fatal(err)
 		}

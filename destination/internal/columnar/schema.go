@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/apache/iceberg-go"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
 )
 
 // A kind is how the values of a column are kept.
@@ -18,6 +20,7 @@ const (
 	kindBoolean
 	kindLong
 	kindDouble
+	kindKeyDouble // doubles that numbers must not be rounded to
 	kindDecimal
 	kindDate
 	kindTimestamp   // wall-clock time
@@ -28,15 +31,15 @@ const (
 
 // numbers with "numbers":"decimal" and in primary keys
 const (
-	decimalPrecision = 38
-	decimalScale     = 9
+	decimalPrecision = columns.Precision
+	decimalScale     = columns.Scale
 )
 
-// A field is a property of a record and the column that it becomes.
+// A field is a property of a record, and once it is bound to a table its column.
 type field struct {
 	name    string // of the property
-	column  string
-	id      int
+	column  string // once bound
+	id      int    // of the column; before that it only tells fields apart
 	kind    kind
 	fields  []field // of a struct
 	element *field  // of a list
@@ -118,16 +121,11 @@ func members(raw json.RawMessage) []property {
 }
 
 // fieldsOf plans the properties of an object.
-func fieldsOf(properties []property, o Options, topLevel bool) []field {
-	names := make([]string, len(properties))
-	for i, p := range properties {
-		names[i] = p.name
-	}
-	columns := o.Names.columns(names, topLevel)
+func fieldsOf(properties []property, o Options) []field {
 	fields := make([]field, len(properties))
 	for i, p := range properties {
 		fields[i] = fieldOf(p.schema, o)
-		fields[i].name, fields[i].column = p.name, columns[i]
+		fields[i].name = p.name
 	}
 	return fields
 }
@@ -155,11 +153,10 @@ func fieldOf(raw json.RawMessage, o Options) field {
 		return field{kind: kindDouble}
 	case "object":
 		if o.Nested != JSON && len(s.properties) > 0 {
-			return field{kind: kindStruct, fields: fieldsOf(s.properties, o, false)}
+			return field{kind: kindStruct, fields: fieldsOf(s.properties, o)}
 		}
 	case "array":
 		if element, ok := elementOf(s.items, o); ok {
-			element.column = "element"
 			return field{kind: kindList, element: &element}
 		}
 	}
@@ -236,9 +233,45 @@ func elementOf(items json.RawMessage, o Options) (field, bool) {
 	return fieldOf(items, o), true
 }
 
-// icebergType returns the column type, numbering nested fields from next.
-func (f *field) icebergType(next func() int) iceberg.Type {
+// A wanter makes wanted columns of fields, and numbers both.
+type wanter struct {
+	last int
+	json map[int]bool
+}
+
+func (w *wanter) next() int {
+	w.last++
+	return w.last
+}
+
+func (w *wanter) fields(fields []field) []iceberg.NestedField {
+	list := make([]iceberg.NestedField, len(fields))
+	for i := range fields {
+		fields[i].id = w.next()
+	}
+	for i := range fields {
+		f := &fields[i]
+		list[i] = iceberg.NestedField{ID: f.id, Name: f.name, Type: w.typ(f), Required: f.key}
+	}
+	return list
+}
+
+func (w *wanter) typ(f *field) iceberg.Type {
 	switch f.kind {
+	case kindStruct:
+		return &iceberg.StructType{FieldList: w.fields(f.fields)}
+	case kindList:
+		f.element.id = w.next()
+		return &iceberg.ListType{ElementID: f.element.id, Element: w.typ(f.element)}
+	case kindJSON:
+		w.json[f.id] = true
+	}
+	return f.kind.icebergType()
+}
+
+// icebergType returns the type of columns of simple values.
+func (k kind) icebergType() iceberg.Type {
+	switch k {
 	case kindBoolean:
 		return iceberg.PrimitiveTypes.Bool
 	case kindLong:
@@ -253,28 +286,8 @@ func (f *field) icebergType(next func() int) iceberg.Type {
 		return iceberg.PrimitiveTypes.Timestamp
 	case kindTimestampTZ:
 		return iceberg.PrimitiveTypes.TimestampTz
-	case kindStruct:
-		return &iceberg.StructType{FieldList: icebergFields(f.fields, next)}
-	case kindList:
-		f.element.id = next()
-		return &iceberg.ListType{ElementID: f.element.id, Element: f.element.icebergType(next)}
 	case kindJSON, kindString:
 		return iceberg.PrimitiveTypes.String
 	}
-	panic(fmt.Sprintf("columnar: kind %d has no Iceberg type", f.kind))
-}
-
-func icebergFields(fields []field, next func() int) []iceberg.NestedField {
-	list := make([]iceberg.NestedField, len(fields))
-	for i := range fields {
-		fields[i].id = next()
-	}
-	for i := range fields {
-		f := &fields[i]
-		list[i] = iceberg.NestedField{ID: f.id, Name: f.column, Type: f.icebergType(next), Required: f.key}
-		if f.column != f.name {
-			list[i].Doc = f.name
-		}
-	}
-	return list
+	panic(fmt.Sprintf("columnar: kind %d is not of simple values", k))
 }

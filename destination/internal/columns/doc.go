@@ -31,19 +31,19 @@
 //     needs no change has it.
 //  5. A column that another program dropped is gone: its property is given a new
 //     one, with a new id.
-//  6. The key of append_dedup has one column and one type. That no column of a
-//     key's property can hold its values, or that all of them were dropped, is a
-//     config_error, before anything is changed. A key of doubles stays so in a
-//     table that has it; in new tables a number in the key is a decimal.
+//  6. A key of append_dedup has one type and one column, the oldest of its
+//     property. That this cannot hold the values, or that all columns of a key's
+//     property were dropped, is a config_error, before anything is changed. A key
+//     of doubles stays so in a table that has it; in new tables a number in the
+//     key is a decimal.
 //  7. Key columns are the table's identifier fields if all of them are required
 //     and none is a double. A column that is there is never made required, and
 //     columns that the stream lacks become optional.
-//  8. Columns of tables without a mapping are adopted: those that this program
-//     made before it kept one by the original name in the column's doc and by
-//     airbyte.moved-columns, and others by the column's name, which may be the
-//     property's or the one that the naming policy makes of it, without case if
-//     need be. From then on rule 1 applies, also to columns that the present
-//     schema lacks.
+//  8. Columns of tables without a mapping are adopted. In a table of this program
+//     a column's doc begins with the name of its property where the two differ.
+//     In tables of other programs columns are called as the property, or as the
+//     naming policy would call them, without case if need be. From then on rule 1
+//     applies, also to columns that the present schema lacks.
 //
 // The columns of Airbyte (_airbyte_raw_id and so on) have fixed names and no
 // entries.

@@ -31,8 +31,8 @@ func listOf(id int, element iceberg.Type) *iceberg.ListType {
 	return &iceberg.ListType{ElementID: id, Element: element}
 }
 
-// columns names a schema's columns and their types.
-func columns(s *iceberg.Schema) []string {
+// columnsOf names a schema's columns and their types.
+func columnsOf(s *iceberg.Schema) []string {
 	var all []string
 	for _, f := range s.Fields() {
 		if f.Name == "_airbyte_meta" {
@@ -80,7 +80,7 @@ func TestColumnsAreAddedWidenedAndRelaxedButNeverRemoved(t *testing.T) {
 		"new struct<32: p: optional string, 33: q: optional list<long>>",
 		"_airbyte_raw_id string required", "_airbyte_extracted_at timestamptz", "_airbyte_generation_id long",
 	}
-	got := columns(tbl.schema)
+	got := columnsOf(tbl.schema)
 	for i := range got { // ids differ with the order columns are numbered in
 		got[i], want[i] = withoutIDs(got[i]), withoutIDs(want[i])
 	}
@@ -171,7 +171,7 @@ func TestConcurrentOpensMakeAndEvolveOneTable(t *testing.T) {
 				return
 			}
 			if _, ok := tbl.schema.FindFieldByName(name); !ok {
-				t.Errorf("column %s is missing in %v", name, columns(tbl.schema))
+				t.Errorf("column %s is missing in %v", name, columnsOf(tbl.schema))
 			}
 		})
 	}
@@ -179,7 +179,7 @@ func TestConcurrentOpensMakeAndEvolveOneTable(t *testing.T) {
 	tbl := openTable(t, openCatalog(t, dir), planOf("s", optional("id", aLong)), Options{})
 	for _, name := range names {
 		if _, ok := tbl.schema.FindFieldByName(name); !ok {
-			t.Errorf("column %s is missing in %v", name, columns(tbl.schema))
+			t.Errorf("column %s is missing in %v", name, columnsOf(tbl.schema))
 		}
 	}
 }
@@ -191,7 +191,7 @@ func TestACommitAfterTheColumnsChangedElsewhere(t *testing.T) {
 	commit(t, tbl, "", stage(t, tbl, 0, version{key: 1, cursor: 1, v: "a"}.row(), version{key: 2, cursor: 1, v: "a"}.row()))
 	staged := stage(t, tbl, 0, version{key: 1, cursor: 2, v: "b"}.row())
 	wider := keyed("s")
-	wider.Schema = iceberg.NewSchema(0, append(wider.Schema.Fields(), iceberg.NestedField{ID: 2000, Name: "extra", Type: aString})...)
+	wider.Wanted.Properties = append(wider.Wanted.Properties, iceberg.NestedField{ID: 2000, Name: "extra", Type: aString})
 	openTable(t, cat, wider, Options{})
 	commit(t, tbl, "", staged)
 	if got := valuesOf(t, tbl, "v"); !cmp.Equal(got, []string{"a", "b"}) {

@@ -220,7 +220,7 @@ func TestColumnsThatAreDroppedMeanwhileTakeNoRows(t *testing.T) {
 		want   string // in the error
 	}{
 		{"a column", func(u *table.UpdateSchema) { u.DeleteColumn([]string{"v"}) }, "Column v of table"},
-		{"in an object", func(u *table.UpdateSchema) { u.DeleteColumn([]string{"l", "element", "a"}) }, "Column l.a of table"},
+		{"in an object", func(u *table.UpdateSchema) { u.DeleteColumn([]string{"l", "element", "a"}) }, "Column l.element.a of table"},
 		{"one that the stream does not have", func(u *table.UpdateSchema) { u.DeleteColumn([]string{"left"}) }, ""},
 		{"a name", func(u *table.UpdateSchema) { u.RenameColumn([]string{"v"}, "w") }, ""},
 	} {

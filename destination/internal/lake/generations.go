@@ -42,7 +42,7 @@ func CommittedState(ctx context.Context, tbl *table.Table, p *columnar.Plan, g *
 	if tbl.SnapshotByName(branchPrefix+strconv.FormatInt(g.ID, 10)) != nil {
 		return branchState(g.ID), nil
 	}
-	t := &Table{id: Identifier(p), given: p, plan: p}
+	t := &Table{id: Identifier(p), plan: p}
 	if err := t.use(ctx, tbl); err != nil {
 		return nil, err
 	}
@@ -212,7 +212,7 @@ func (f *keyFinder) blocks(ctx context.Context, schema *iceberg.Schema, live *li
 	}
 	cursor, noCursor := r.leaves(f.ids[f.keys:], f.names[f.keys:])
 	var deleted []int // columns: one or none
-	if field, ok := schema.FindFieldByName(f.u.t.plan.Deleted); ok {
+	if field, ok := schema.FindFieldByID(f.u.t.keys.deleted); ok {
 		deleted, _ = r.leaves([]int{field.ID}, []string{field.Name}) // a file may be older than the column
 	}
 	var blocks []*keyBlock

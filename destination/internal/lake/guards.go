@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -27,13 +26,9 @@ func (t *Table) mustBeTheSame(base *table.Table, files []*stagedFile) error {
 	if len(files) == 0 || base.Schema().ID == t.schema.ID {
 		return nil
 	}
-	names, err := iceberg.IndexByName(t.plan.Schema)
-	if err != nil {
-		return fmt.Errorf("looking for the columns of table %s: %w", t, err)
-	}
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		f, _ := t.schema.FindFieldByName(name)
-		if _, there := base.Schema().FindFieldByID(f.ID); !there {
+	for _, id := range slices.Sorted(maps.Values(t.placed.IDs)) {
+		if _, there := base.Schema().FindFieldByID(id); !there {
+			name, _ := t.schema.FindColumnName(id)
 			return refuse("Column %s of table %s was dropped by another program during this sync. Start the sync again, with a catalog that does not have it if it shall be gone.", name, t)
 		}
 	}

@@ -51,30 +51,30 @@ type keyColumns struct {
 	deleted int   // -1: there is none
 }
 
-func newKeyColumns(p *columnar.Plan, s *arrow.Schema) (*keyColumns, error) {
+func newKeyColumns(f keyFields, s *arrow.Schema) (*keyColumns, error) {
 	k := &keyColumns{cursor: -1, deleted: -1}
-	find := func(name string) (int, error) {
-		i := s.FieldIndices(name)
-		if len(i) != 1 {
-			return -1, fmt.Errorf("the rows have no column %q", name)
+	find := func(id int) (int, error) {
+		path := pathTo(s.Fields(), id)
+		if len(path) != 1 {
+			return -1, fmt.Errorf("the rows have no column with id %d", id)
 		}
-		return i[0], nil
+		return path[0], nil
 	}
-	for _, name := range p.Key {
-		i, err := find(name)
+	for _, id := range f.key {
+		i, err := find(id)
 		if err != nil {
 			return nil, err
 		}
 		k.keys = append(k.keys, i)
 	}
 	var err error
-	if p.Cursor != "" {
-		if k.cursor, err = find(p.Cursor); err != nil {
+	if f.cursor != 0 {
+		if k.cursor, err = find(f.cursor); err != nil {
 			return nil, err
 		}
 	}
-	if p.Deleted != "" {
-		if k.deleted, err = find(p.Deleted); err != nil {
+	if f.deleted != 0 {
+		if k.deleted, err = find(f.deleted); err != nil {
 			return nil, err
 		}
 	}
@@ -271,6 +271,14 @@ func keyPart(a arrow.Array) func([]byte, int) []byte {
 		value = func(b []byte, i int) []byte { return binary.LittleEndian.AppendUint64(b, uint64(a.Value(i))) }
 	case *array.Timestamp:
 		value = func(b []byte, i int) []byte { return binary.LittleEndian.AppendUint64(b, uint64(a.Value(i))) }
+	case *array.Float32:
+		value = func(b []byte, i int) []byte {
+			return binary.LittleEndian.AppendUint64(b, math.Float64bits(float64(a.Value(i))+0)) // -0 is 0
+		}
+	case *array.Float64:
+		value = func(b []byte, i int) []byte {
+			return binary.LittleEndian.AppendUint64(b, math.Float64bits(a.Value(i)+0))
+		}
 	case *array.Boolean:
 		value = func(b []byte, i int) []byte {
 			if a.Value(i) {

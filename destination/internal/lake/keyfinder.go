@@ -34,17 +34,19 @@ type keyFinder struct {
 }
 
 func newKeyFinder(u *upsert, schema *iceberg.Schema) (*keyFinder, error) {
-	f := &keyFinder{u: u, keys: len(u.t.plan.Key)}
-	names := u.t.plan.Key
-	if u.t.plan.Cursor != "" {
-		names = append(slices.Clone(names), u.t.plan.Cursor)
+	want := u.t.keys
+	f := &keyFinder{u: u, keys: len(want.key)}
+	ids := want.key
+	if want.cursor != 0 {
+		ids = append(slices.Clone(ids), want.cursor)
 	}
-	for _, name := range names {
-		field, ok := schema.FindFieldByName(name)
+	for _, id := range ids {
+		field, ok := schema.FindFieldByID(id)
 		if !ok {
+			name, _ := u.t.schema.FindColumnName(id)
 			return nil, u.t.configError(nil, "Column %q of table %s is gone. It is needed to tell rows apart; add it back, or write the stream to another namespace.", name, u.t)
 		}
-		f.ids, f.names, f.types = append(f.ids, field.ID), append(f.names, name), append(f.types, field.Type)
+		f.ids, f.names, f.types = append(f.ids, id), append(f.names, field.Name), append(f.types, field.Type)
 	}
 	for _, s := range u.files {
 		f.staged = append(f.staged, f.rangeOf(s.data))

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,6 +23,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -61,13 +63,15 @@ func airbyteColumns(id int) []iceberg.NestedField {
 	}
 }
 
-func planOf(name string, columns ...iceberg.NestedField) *columnar.Plan {
-	for i := range columns {
-		columns[i].ID = i + 1
+func planOf(name string, properties ...iceberg.NestedField) *columnar.Plan {
+	for i := range properties {
+		properties[i].ID = i + 1
 	}
+	airbyte := airbyteColumns(max(1000, len(properties)+1))
 	return &columnar.Plan{
 		Stream: protocol.StreamID{Namespace: "ns", Name: name}, Namespace: "ns", Table: name,
-		Schema: iceberg.NewSchema(0, append(columns, airbyteColumns(max(1000, len(columns)+1))...)...),
+		Wanted: columns.Wanted{Properties: properties, Airbyte: airbyte},
+		Schema: iceberg.NewSchema(0, slices.Concat(properties, airbyte)...),
 	}
 }
 
@@ -80,7 +84,6 @@ func keyed(name string) *columnar.Plan {
 		iceberg.NestedField{Name: "updated_at", Type: iceberg.PrimitiveTypes.TimestampTz},
 		iceberg.NestedField{Name: "_ab_cdc_deleted_at", Type: iceberg.PrimitiveTypes.String},
 	)
-	p.Schema.IdentifierFieldIDs = []int{1}
 	p.Dedup, p.Key, p.Cursor, p.Deleted = true, []string{"id"}, "updated_at", "_ab_cdc_deleted_at"
 	return p
 }

@@ -11,12 +11,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // plansOf plans streams as they are written in a catalog: "name" or
 // "namespace/name".
-func plansOf(t *testing.T, names columnar.Names, streams ...string) []*columnar.Plan {
+func plansOf(t *testing.T, names columns.Names, streams ...string) []*columnar.Plan {
 	t.Helper()
 	var plans []*columnar.Plan
 	for _, s := range streams {
@@ -41,27 +42,27 @@ func plansOf(t *testing.T, names columnar.Names, streams ...string) []*columnar.
 func TestResolveKeepsEachStreamInItsTable(t *testing.T) {
 	type run struct{ streams, tables []string }
 	for name, tc := range map[string]struct {
-		names columnar.Names
+		names columns.Names
 		runs  []run
 	}{
-		"the name that needed no change is preferred, whatever the order": {columnar.Lowercase, []run{
+		"the name that needed no change is preferred, whatever the order": {columns.Lowercase, []run{
 			{[]string{"My Sleep", "My_Sleep", "my_sleep"}, []string{"my_sleep_521ec5b6", "my_sleep_6962015c", "my_sleep"}},
 			{[]string{"my_sleep", "My_Sleep", "My Sleep"}, []string{"my_sleep", "my_sleep_6962015c", "my_sleep_521ec5b6"}},
 			{[]string{"My Sleep"}, []string{"my_sleep_521ec5b6"}},
 		}},
-		"who has the table keeps it": {columnar.Lowercase, []run{
+		"who has the table keeps it": {columns.Lowercase, []run{
 			{[]string{"My Sleep"}, []string{"my_sleep"}},
 			{[]string{"my_sleep", "My Sleep"}, []string{"my_sleep_aa56b952", "my_sleep"}},
 			{[]string{"my_sleep"}, []string{"my_sleep_aa56b952"}},
 		}},
-		"namespaces collide, too": {columnar.Lowercase, []run{
+		"namespaces collide, too": {columns.Lowercase, []run{
 			{[]string{"Ns/s", "ns/s", "other/s"}, []string{"s_7160940b", "s", "s"}},
 		}},
-		"a stream named as another's suffixed table": {columnar.Lowercase, []run{
+		"a stream named as another's suffixed table": {columns.Lowercase, []run{
 			{[]string{"A", "a"}, []string{"a_c00b4d3c", "a"}},
 			{[]string{"a_c00b4d3c", "A"}, []string{"a_c00b4d3c_244ba32a", "a_c00b4d3c"}},
 		}},
-		"names that differ in case are one where they are preserved": {columnar.Preserve, []run{
+		"names that differ in case are one where they are preserved": {columns.Preserve, []run{
 			{[]string{"sleep", "Sleep"}, []string{"sleep_bc632c48", "Sleep"}},
 			{[]string{"Sleep", "sleep"}, []string{"Sleep", "sleep_bc632c48"}},
 		}},
@@ -96,7 +97,7 @@ func TestResolveKeepsEachStreamInItsTable(t *testing.T) {
 // not write into it.
 func TestATableOfAnotherStreamIsNotOpened(t *testing.T) {
 	cat := openCatalog(t, t.TempDir())
-	plans := plansOf(t, columnar.Lowercase, "My Sleep", "my_sleep")
+	plans := plansOf(t, columns.Lowercase, "My Sleep", "my_sleep")
 	if _, err := Open(t.Context(), cat, plans[0], Options{}); err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +113,7 @@ func TestNoStreamLeavesTheWarehouseByItsName(t *testing.T) {
 		"..", "../..", "../../etc/passwd", "/etc/passwd", "a/../../b", `..\..\b`, `C:\b`, "file:///b", "s3://b/c",
 		"%2e%2e%2fb", "a?b#c", "a\x00b", ".", "", " ", "~", "$HOME", "\u202e..", "a.b.c", strings.Repeat("../", 100), strings.Repeat("x", 300),
 	}
-	for _, names := range []columnar.Names{columnar.Lowercase, columnar.Preserve} {
+	for _, names := range []columns.Names{columns.Lowercase, columns.Preserve} {
 		t.Run(string(names), func(t *testing.T) {
 			outside := t.TempDir()
 			warehouse := filepath.Join(outside, "a", "b", "lake")

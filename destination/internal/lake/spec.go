@@ -83,12 +83,8 @@ func sourcesOf(t iceberg.Transform) string {
 func properties(p *columnar.Plan) string {
 	const most = 30
 	var names []string
-	for _, f := range p.Schema.Fields() {
-		name := f.Name
-		if f.Doc != "" {
-			name = f.Doc
-		}
-		names = append(names, fmt.Sprintf("%q", name))
+	for _, f := range slices.Concat(p.Wanted.Properties, p.Wanted.Airbyte) {
+		names = append(names, fmt.Sprintf("%q", f.Name))
 	}
 	if len(names) > most {
 		names = append(names[:most], fmt.Sprintf("%d more", len(names)-most))
@@ -222,11 +218,11 @@ func partitionName(schema *iceberg.Schema, column iceberg.NestedField, t iceberg
 func (t *Table) newSpec() (iceberg.PartitionSpec, error) {
 	var fields []iceberg.PartitionOption
 	for _, by := range t.opts.PartitionBy {
-		f, err := t.column(t.plan.Schema, by.Column)
+		f, err := t.column(t.placed.Schema, by.Column)
 		if err != nil {
 			return iceberg.PartitionSpec{}, err
 		}
-		fields = append(fields, iceberg.AddPartitionFieldBySourceID(f.ID, partitionName(t.plan.Schema, f, by.Transform), by.Transform, t.plan.Schema, nil))
+		fields = append(fields, iceberg.AddPartitionFieldBySourceID(f.ID, partitionName(t.placed.Schema, f, by.Transform), by.Transform, t.placed.Schema, nil))
 	}
 	return iceberg.NewPartitionSpecOpts(fields...)
 }
@@ -287,8 +283,8 @@ func (t *Table) sortFields(schema *iceberg.Schema) ([]table.SortField, error) {
 
 // column finds the table's column that a property's values go to now.
 func (t *Table) column(schema *iceberg.Schema, property string) (iceberg.NestedField, error) {
-	if planned, ok := t.plan.Column(property); ok {
-		if f, ok := schema.FindFieldByName(planned.Name); ok {
+	if wanted, ok := t.plan.Column(property); ok {
+		if f, ok := schema.FindFieldByID(t.placed.IDs[wanted.ID]); ok {
 			return f, nil
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -62,9 +63,9 @@ type Options struct {
 type Table struct {
 	cat    catalog.Catalog
 	id     table.Identifier
-	given  *columnar.Plan
-	plan   *columnar.Plan // the given one, with its columns called as in the table
-	moves  []Move
+	plan   *columnar.Plan
+	placed *columns.Placed
+	keys   keyFields
 	opts   Options
 	layout *columnar.Layout
 
@@ -102,7 +103,7 @@ func Open(ctx context.Context, cat catalog.Catalog, p *columnar.Plan, o Options)
 	if err != nil {
 		return nil, err
 	}
-	if t.layout, err = t.plan.Bind(t.schema); err != nil {
+	if t.layout, err = t.plan.Bind(t.schema, t.placed.IDs); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -140,7 +141,7 @@ func newTable(cat catalog.Catalog, p *columnar.Plan, o Options) *Table {
 		o.ReaderTime = time.Hour
 	}
 	return &Table{
-		cat: cat, id: Identifier(p), given: p, plan: p, opts: o,
+		cat: cat, id: Identifier(p), plan: p, opts: o,
 		patience: time.Second, persistence: 5 * time.Minute, reading: o.ReaderTime, few: fewBytes,
 	}
 }
@@ -176,14 +177,15 @@ func (t *Table) use(ctx context.Context, loaded *table.Table) error {
 // Layout is how batches of rows must be laid out to be written.
 func (t *Table) Layout() *columnar.Layout { return t.layout }
 
-// Moves are the columns of the stream that the table keeps under other names,
-// because it has had columns of theirs with other types.
-func (t *Table) Moves() []Move { return t.moves }
+// Moves are the properties whose values do not go to their oldest columns,
+// because those hold other types.
+func (t *Table) Moves() []columns.Move { return t.placed.Moves }
 
 // String is the table's name, as in "whoop.sleep".
 func (t *Table) String() string { return strings.Join(t.id, ".") }
 
-// create makes the table, or loads it when another process was first.
+// create makes the table, or loads it when another process was first. It has no
+// mapping yet, as catalogs choose the ids of its columns.
 func (t *Table) create(ctx context.Context) (*table.Table, error) {
 	if err := t.cat.CreateNamespace(ctx, t.id[:len(t.id)-1], nil); err != nil && !errors.Is(err, catalog.ErrNamespaceAlreadyExists) {
 		// Two processes may pass the library's check at once, and one then
@@ -196,11 +198,14 @@ func (t *Table) create(ctx context.Context) (*table.Table, error) {
 	if err != nil {
 		return nil, err
 	}
+	if t.placed, err = columns.New(t.plan.Keyed()); err != nil {
+		return nil, err
+	}
 	spec, err := t.newSpec()
 	if err != nil {
 		return nil, err
 	}
-	fields, err := t.sortFields(t.plan.Schema)
+	fields, err := t.sortFields(t.placed.Schema)
 	if err != nil {
 		return nil, err
 	}
@@ -219,7 +224,7 @@ func (t *Table) create(ctx context.Context) (*table.Table, error) {
 		orphansKey:                                time.Now().UTC().Format(time.RFC3339), // a new table has none
 	}
 	maps.Copy(props, t.opts.Properties)
-	created, err := t.cat.CreateTable(ctx, t.id, t.plan.Schema,
+	created, err := t.cat.CreateTable(ctx, t.id, t.placed.Schema,
 		catalog.WithPartitionSpec(&spec), catalog.WithSortOrder(order), catalog.WithProperties(props))
 	if errors.Is(err, catalog.ErrTableAlreadyExists) {
 		return t.cat.LoadTable(ctx, t.id)

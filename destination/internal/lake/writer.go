@@ -206,7 +206,7 @@ func (w *Writer) refuseNulls(rec arrow.RecordBatch) error {
 func (w *Writer) index(rec arrow.RecordBatch, order []uint64) (*keyBlock, error) {
 	if w.keys == nil {
 		var err error
-		if w.keys, err = newKeyColumns(w.t.plan, rec.Schema()); err != nil {
+		if w.keys, err = newKeyColumns(w.t.keys, rec.Schema()); err != nil {
 			return nil, fmt.Errorf("indexing keys of table %s: %w", w.t, err)
 		}
 	}

@@ -1,4 +1,4 @@
-package columnar
+package columns
 
 import (
 	"crypto/sha256"
@@ -7,6 +7,15 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+)
+
+// Names says how names of streams and properties become names of tables and
+// columns.
+type Names string
+
+const (
+	Lowercase Names = "lowercase" // [a-z0-9_]; the default
+	Preserve  Names = "preserve"  // as they are, save what some engine cannot take
 )
 
 // maxName is the longest name in bytes that every engine takes; Redshift is
@@ -29,28 +38,27 @@ func (n Names) Legal(name string) string {
 	if usable(legal) {
 		return legal
 	}
-	return suffixed(legal, name)
+	return Suffixed(legal, name)
 }
 
-// columns returns the names of the columns for the properties of one object,
-// in the same order. Names that differ only in case count as the same, as they
-// do for most engines; of those that would be the same, the property that
-// needs no change keeps its name and the others get a suffix made from their
-// own. So a column does not depend on the order of the properties, and never
-// changes its meaning when a property is added.
-func (n Names) columns(properties []string, topLevel bool) []string {
-	legal := make([]string, len(properties))
+// columns returns the names of new columns for properties of one object, in the
+// same order, and adds them to taken. Names that differ only in case count as
+// the same, as they do for most engines; of those that would be the same, the
+// property that needs no change keeps its name and the others get a suffix made
+// from their own, as do those whose name is taken. So a name does not depend on
+// the order of the properties.
+func (n Names) columns(properties []string, topLevel bool, taken map[string]bool) []string {
+	names := make([]string, len(properties))
 	group := map[string]int{}
 	for i, p := range properties {
-		legal[i] = n.legal(p, func(r rune) bool { return r == ' ' || unicode.IsPrint(r) && !strings.ContainsRune(".\"`", r) })
-		group[strings.ToLower(legal[i])]++
+		names[i] = n.column(p)
+		group[folded(names[i])]++
 	}
 	var changed []int
-	taken := map[string]bool{}
 	for i, p := range properties {
-		key := strings.ToLower(legal[i])
+		key := folded(names[i])
 		switch {
-		case !usable(legal[i]), topLevel && reserved(key), group[key] > 1 && p != key:
+		case !usable(names[i]), topLevel && reserved(key), group[key] > 1 && p != key, taken[key]:
 			changed = append(changed, i)
 		default:
 			taken[key] = true
@@ -58,14 +66,31 @@ func (n Names) columns(properties []string, topLevel bool) []string {
 	}
 	slices.SortFunc(changed, func(a, b int) int { return strings.Compare(properties[a], properties[b]) })
 	for _, i := range changed {
-		stem, original := legal[i], properties[i]
-		for legal[i] = suffixed(stem, original); taken[strings.ToLower(legal[i])]; legal[i] = suffixed(stem, original) {
-			original += "\x00" // somebody named a property after the suffix
-		}
-		taken[strings.ToLower(legal[i])] = true
+		names[i] = unique(names[i], properties[i], taken)
 	}
-	return legal
+	return names
 }
+
+// column returns the name that a property asks for.
+func (n Names) column(property string) string {
+	return n.legal(property, func(r rune) bool { return r == ' ' || unicode.IsPrint(r) && !strings.ContainsRune(".\"`", r) })
+}
+
+// unique returns a name with a suffix made from the property's own that no
+// other column has, and takes it.
+func unique(name, property string, taken map[string]bool) string {
+	for {
+		suffixed := Suffixed(name, property)
+		if key := folded(suffixed); !taken[key] {
+			taken[key] = true
+			return suffixed
+		}
+		property += "\x00" // somebody named a property after the suffix
+	}
+}
+
+// folded returns what names that differ only in case have in common.
+func folded(name string) string { return strings.ToLower(name) }
 
 // legal replaces what may not be in a name; allowed is asked only when names
 // are preserved.
@@ -92,13 +117,13 @@ func reserved(key string) bool {
 	return strings.HasPrefix(key, "_airbyte_") || slices.Contains(metadataColumns, key)
 }
 
-// usable tells whether a name is short enough and says anything at all.
+// usable reports whether a name is short enough and says anything at all.
 func usable(name string) bool {
 	return len(name) <= maxName && strings.Trim(name, "_- ") != ""
 }
 
-// suffixed makes a legal name unique to the original.
-func suffixed(legal, original string) string {
+// Suffixed makes a legal name unique to the original.
+func Suffixed(legal, original string) string {
 	sum := sha256.Sum256([]byte(original))
 	suffix := "_" + hex.EncodeToString(sum[:4])
 	if cut := maxName - len(suffix); len(legal) > cut {

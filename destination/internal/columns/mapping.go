@@ -1,0 +1,160 @@
+package columns
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/apache/iceberg-go"
+)
+
+const (
+	// mappingKey is the table property that holds the mapping.
+	mappingKey = "airbyte.columns"
+	// movedKey is what tables had before there were mappings.
+	movedKey = "airbyte.moved-columns"
+)
+
+// An entry ties a property to one of its columns.
+type entry struct {
+	ID       int    `json:"id"`                 // of the column
+	In       int    `json:"in,omitempty"`       // id of the column that the property is inside of; 0: none
+	Property string `json:"property,omitempty"` // as the source spells it; "" for the elements of a list
+	Holds    string `json:"holds,omitempty"`    // of a column of strings: text or json; "": not known
+}
+
+// What columns of strings hold.
+const (
+	holdsText = "text"
+	holdsJSON = "json"
+)
+
+// mapping is the entries of a table in the order in which they were added.
+type mapping struct {
+	entries []entry
+	holds   map[int]string  // by the column's id
+	within  map[int][]entry // by the id of the column around
+	tied    map[int][]entry // by the column's id
+}
+
+func newMapping() *mapping {
+	return &mapping{holds: map[int]string{}, within: map[int][]entry{}, tied: map[int][]entry{}}
+}
+
+func (m *mapping) add(e entry) {
+	m.entries = append(m.entries, e)
+	m.within[e.In] = append(m.within[e.In], e)
+	m.tied[e.ID] = append(m.tied[e.ID], e)
+	if e.Holds != "" {
+		m.holds[e.ID] = e.Holds
+	}
+}
+
+// text is the mapping as the table property has it.
+func (m *mapping) text() (string, error) {
+	data, err := json.Marshal(m.entries)
+	return string(data), err
+}
+
+// read returns the mapping of a table; known is false when it has none.
+func read(props iceberg.Properties) (m *mapping, known bool, err error) {
+	m = newMapping()
+	recorded, known := props[mappingKey]
+	if !known {
+		return m, false, nil
+	}
+	var entries []entry
+	if err := json.Unmarshal([]byte(recorded), &entries); err != nil {
+		return nil, true, fmt.Errorf("reading the property %s: %w", mappingKey, err)
+	}
+	for _, e := range entries {
+		m.add(e)
+	}
+	return m, true, nil
+}
+
+// adopt returns entries for the columns of a table that has no mapping: of a new
+// one, of those made before there were mappings, and of other programs'. In a
+// table of this program the docs of columns tell their properties.
+func adopt(have *iceberg.Schema, made bool) *mapping {
+	a := adopter{m: newMapping(), made: made}
+	a.fields(have.Fields(), 0)
+	return a.m
+}
+
+type adopter struct {
+	m    *mapping
+	made bool
+}
+
+func (a *adopter) fields(fields []iceberg.NestedField, in int) {
+	for _, f := range fields {
+		if in == 0 && strings.HasPrefix(f.Name, airbytePrefix) {
+			continue
+		}
+		property := f.Name
+		if a.made {
+			property = documented(f.Name, f.Type, f.Doc)
+		}
+		a.m.add(entry{ID: f.ID, In: in, Property: property})
+		a.inside(f.Type, f.ID)
+	}
+}
+
+func (a *adopter) inside(t iceberg.Type, id int) {
+	switch t := t.(type) {
+	case *iceberg.StructType:
+		a.fields(t.FieldList, id)
+	case *iceberg.ListType:
+		a.inside(t.Element, t.ElementID)
+	}
+}
+
+// documented returns the property that the doc of a column tells, which is the
+// column's name unless the doc begins with one that the column was called after.
+func documented(column string, t iceberg.Type, doc string) string {
+	for name := doc; name != ""; name = name[:max(0, strings.LastIndex(name, docSeparator))] {
+		if calledAfter(column, t, name) {
+			return name
+		}
+	}
+	return column
+}
+
+// calledAfter reports whether a column may have got its name from a property's.
+func calledAfter(column string, t iceberg.Type, property string) bool {
+	const most = 3 // names that are taken; see unique and variant
+	for _, names := range []Names{Lowercase, Preserve} {
+		asked := names.column(property)
+		called := []string{asked}
+		for n, original := 0, property; n < most; n, original = n+1, original+"\x00" {
+			called = append(called, Suffixed(asked, original))
+		}
+		for _, name := range called {
+			if column == name {
+				return true
+			}
+			for n := 1; n <= most; n++ {
+				if column == variantName(name, t, holdsText, n) || column == variantName(name, t, holdsJSON, n) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// docSeparator stands between a property's name and its description.
+const docSeparator = ": "
+
+// docOf is the doc of a property's new column: its description, after its name
+// where that is not the column's.
+func docOf(property, column string, t iceberg.Type, description string) string {
+	switch {
+	case documented(column, t, description) == property:
+		return description
+	case description == "":
+		return property
+	}
+	return property + docSeparator + description
+}

@@ -1,0 +1,398 @@
+package columns
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/apache/iceberg-go"
+	"github.com/google/go-cmp/cmp"
+)
+
+// A history is what happens to a table, step by step.
+type history struct {
+	t     *testing.T
+	names Names
+	key   []string
+	made  bool // the table was made by this program
+	have  *iceberg.Schema
+	last  int
+	props iceberg.Properties
+	moves []string
+}
+
+// send places the columns that a stream with such properties asks for; see
+// parse. It returns which column each property has.
+func (h *history) send(properties string) (string, error) {
+	p := &parser{text: properties, json: map[int]bool{}}
+	want := Wanted{Names: h.names, Properties: p.fields(0), JSON: p.json, Key: h.key}
+	for i := range want.Properties {
+		want.Properties[i].Required = slices.Contains(h.key, want.Properties[i].Name)
+	}
+	want.Airbyte = []iceberg.NestedField{{ID: p.next(), Name: "_airbyte_raw_id", Type: iceberg.PrimitiveTypes.String, Required: true}}
+	if h.have == nil {
+		placed, err := New(want)
+		if err != nil {
+			return "", err
+		}
+		h.made, h.props = true, iceberg.Properties{}
+		h.have = placed.Schema
+	}
+	h.last = max(h.last, h.have.HighestFieldID())
+	placed, err := Place(want, h.have, h.last, h.props, h.made)
+	if err != nil {
+		return "", err
+	}
+	again, err := Place(want, placed.Schema, placed.Schema.HighestFieldID(), iceberg.Properties{mappingKey: placed.mapping}, true)
+	if err != nil {
+		return "", err
+	}
+	if again.mapping != placed.mapping || !again.Schema.Equals(placed.Schema) {
+		h.t.Errorf("placing %q once more changes the table", properties)
+	}
+	h.made, h.have, h.last = true, placed.Schema, max(h.last, placed.Schema.HighestFieldID())
+	set, remove := placed.Properties(h.props)
+	for k, v := range set {
+		h.props[k] = v
+	}
+	for _, k := range remove {
+		delete(h.props, k)
+	}
+	h.moves = nil
+	for _, m := range placed.Moves {
+		h.moves = append(h.moves, fmt.Sprintf("%s holds %s, %s to %s", m.Column, m.Holds, m.Sends, m.To))
+	}
+	h.check()
+	return bound(want.Properties, placed, ""), nil
+}
+
+// check looks for columns of one level that only case tells apart, and for ids
+// that two columns have.
+func (h *history) check() {
+	ids := map[int]bool{}
+	var level func(fields []iceberg.NestedField)
+	inside := func(t iceberg.Type) {
+		for {
+			list, ok := t.(*iceberg.ListType)
+			if !ok {
+				break
+			}
+			t = list.Element
+		}
+		if s, ok := t.(*iceberg.StructType); ok {
+			level(s.FieldList)
+		}
+	}
+	level = func(fields []iceberg.NestedField) {
+		names := map[string]bool{}
+		for _, f := range fields {
+			if names[strings.ToLower(f.Name)] {
+				h.t.Errorf("two columns are called %q", f.Name)
+			}
+			if ids[f.ID] {
+				h.t.Errorf("two columns have the id %d", f.ID)
+			}
+			names[strings.ToLower(f.Name)], ids[f.ID] = true, true
+			inside(f.Type)
+		}
+	}
+	level(h.have.Fields())
+}
+
+// bound says which column each property has, those that are called as they are
+// by their names alone.
+func bound(properties []iceberg.NestedField, placed *Placed, path string) string {
+	var all []string
+	for _, w := range properties {
+		f, ok := placed.Schema.FindFieldByID(placed.IDs[w.ID])
+		text := w.Name
+		if !ok {
+			text += "=?"
+		} else if f.Name != w.Name {
+			text += "=" + f.Name
+		}
+		t := w.Type
+		for {
+			list, ok := t.(*iceberg.ListType)
+			if !ok {
+				break
+			}
+			t, text = list.Element, text+"[]"
+		}
+		if s, ok := t.(*iceberg.StructType); ok {
+			text += "{" + bound(s.FieldList, placed, path+w.Name+".") + "}"
+		}
+		all = append(all, text)
+	}
+	return strings.Join(all, ", ")
+}
+
+// change lets another program change a column, given by its id.
+func (h *history) change(id int, change func(f *iceberg.NestedField) (keep bool)) {
+	h.last = max(h.last, h.have.HighestFieldID())
+	var level func(fields []iceberg.NestedField) []iceberg.NestedField
+	level = func(fields []iceberg.NestedField) []iceberg.NestedField {
+		var kept []iceberg.NestedField
+		for _, f := range fields {
+			if f.ID == id && !change(&f) {
+				continue
+			}
+			if s, ok := f.Type.(*iceberg.StructType); ok {
+				f.Type = &iceberg.StructType{FieldList: level(s.FieldList)}
+			}
+			kept = append(kept, f)
+		}
+		return kept
+	}
+	var identifiers []int
+	fields := level(h.have.Fields())
+	for _, f := range fields {
+		if slices.Contains(h.have.IdentifierFieldIDs, f.ID) {
+			identifiers = append(identifiers, f.ID)
+		}
+	}
+	h.have = iceberg.NewSchemaWithIdentifiers(0, identifiers, fields...)
+}
+
+// A parser reads properties: "a long, b json, o {x text}, l [text], d double?".
+type parser struct {
+	text string
+	last int
+	json map[int]bool
+}
+
+func (p *parser) next() int {
+	p.last++
+	return p.last
+}
+
+func (p *parser) token() string {
+	p.text = strings.TrimLeft(p.text, " ")
+	if p.text != "" && strings.ContainsRune("{}[],", rune(p.text[0])) {
+		t := p.text[:1]
+		p.text = p.text[1:]
+		return t
+	}
+	end := strings.IndexAny(p.text, " {}[],")
+	if end < 0 {
+		end = len(p.text)
+	}
+	t := p.text[:end]
+	p.text = p.text[end:]
+	return t
+}
+
+func (p *parser) fields(int) (fields []iceberg.NestedField) {
+	for {
+		name := p.token()
+		if name == "" || name == "}" {
+			return fields
+		}
+		if name == "," {
+			continue
+		}
+		f := iceberg.NestedField{ID: p.next(), Name: strings.ReplaceAll(name, "·", " ")}
+		f.Type = p.typ(f.ID)
+		fields = append(fields, f)
+	}
+}
+
+func (p *parser) typ(id int) iceberg.Type {
+	switch t := p.token(); t {
+	case "{":
+		return &iceberg.StructType{FieldList: p.fields(0)}
+	case "[":
+		list := &iceberg.ListType{ElementID: p.next()}
+		list.Element = p.typ(list.ElementID)
+		p.token()
+		return list
+	case "json":
+		p.json[id] = true
+		return iceberg.PrimitiveTypes.String
+	case "text":
+		return iceberg.PrimitiveTypes.String
+	case "long":
+		return iceberg.PrimitiveTypes.Int64
+	case "int":
+		return iceberg.PrimitiveTypes.Int32
+	case "double":
+		return iceberg.PrimitiveTypes.Float64
+	case "float":
+		return iceberg.PrimitiveTypes.Float32
+	case "decimal":
+		return numbers
+	case "date":
+		return iceberg.PrimitiveTypes.Date
+	default:
+		if digits, ok := strings.CutPrefix(t, "decimal"); ok {
+			precision, _ := strconv.Atoi(digits)
+			return iceberg.DecimalTypeOf(precision, Scale)
+		}
+		panic("no type " + t)
+	}
+}
+
+func TestPropertiesKeepTheirColumns(t *testing.T) {
+	type step struct {
+		send    string // properties
+		key     string // of append_dedup
+		names   Names
+		before  func(h *history) // what another program does
+		want    string           // columns of the properties
+		refused string           // in the error
+		moves   []string
+	}
+	drop := func(id int) func(h *history) {
+		return func(h *history) { h.change(id, func(*iceberg.NestedField) bool { return false }) }
+	}
+	rename := func(id int, name string) func(h *history) {
+		return func(h *history) {
+			h.change(id, func(f *iceberg.NestedField) bool { f.Name = name; return true })
+		}
+	}
+	forget := func(h *history) { delete(h.props, mappingKey) }
+	for name, steps := range map[string][]step{
+		"a newcomer gets the suffix": {
+			{send: "First·Name text", want: "First Name=first_name"},
+			{send: "First·Name text, first_name text", want: "First Name=first_name, first_name=first_name_05416fbf"},
+			{send: "first_name text", want: "first_name=first_name_05416fbf"},
+			{send: "First·Name text", want: "First Name=first_name"},
+		},
+		"also in objects and lists": {
+			{send: "o {A·b long}, l [{A·b long}]", want: "o{A b=a_b}, l[]{A b=a_b}"},
+			{send: "o {a_b long, A·b long}, l [[{x long}]], l2 [{a_b long}]", want: "o{a_b=a_b_648fa9b3, A b=a_b}, l=l_list[][]{x}, l2[]{a_b}"},
+			{send: "l [{a_b long, A·b long}]", want: "l[]{a_b=a_b_648fa9b3, A b=a_b}"},
+		},
+		"a newcomer that another column was called after": {
+			{send: "a long", want: "a"},
+			{before: rename(1, "b"), send: "a long, b text", want: "a=b, b=b_3e23e816"},
+			{before: rename(1, "c"), send: "a long, b text", want: "a=c, b=b_3e23e816"},
+		},
+		"twins in a new table": {
+			{send: "Id long, id long, ID long", want: "Id=id_12156e92, id, ID=id_3843971d"},
+		},
+		"the case of a property changes": {
+			{send: "Id long, o {aB text}", key: "Id", want: "Id=id, o{aB=ab}"},
+			{send: "id long, o {Ab text}", key: "id", want: "id, o{Ab=ab}"},
+			{send: "ID long, o {AB text}", key: "ID", want: "ID=id, o{AB=ab}"},
+			{send: "Id long", key: "Id", want: "Id=id"},
+		},
+		"both cases come later": {
+			{send: "Id long", want: "Id=id"},
+			{send: "id long", want: "id"},
+			{send: "id long, Id long", want: "id=id_a5614527, Id=id"},
+			{send: "id long", want: "id=id_a5614527"},
+			{send: "Id long", want: "Id=id"},
+		},
+		"two spellings come for one": {
+			{send: "Id long", want: "Id=id"},
+			{send: "id long, ID long", want: "id=id_a5614527, ID=id_3843971d"},
+		},
+		"two spellings come for a key": {
+			{send: "Id long", key: "Id", want: "Id=id"},
+			{send: "id long, ID long", key: "id", refused: "differs from it in case only"},
+		},
+		"a key's column is another spelling's": {
+			{send: "Id long", key: "Id", want: "Id=id"},
+			{send: "id long", key: "id", want: "id"},
+			{send: "id long, Id long", key: "id", refused: `was made for "Id"`},
+		},
+		"names are switched": {
+			{send: "Id long, o {aB text, cD text}", names: Preserve, want: "Id, o{aB, cD}"},
+			{send: "Id long, o {aB text, cD text, eF text}, gH text", names: Lowercase, want: "Id, o{aB, cD, eF=ef}, gH=gh"},
+			{send: "Id long, o {aB text, cD text, eF text, GH text}, gH text", names: Preserve, want: "Id, o{aB, cD, eF=ef, GH}, gH=gh"},
+		},
+		"text and JSON text": {
+			{send: "v text, o {a text}, l [text], m [json]", want: "v, o{a}, l[], m[]"},
+			{
+				send: "v json, o {a json}, l [json], m [json]", want: "v=v_json, o{a=a_json}, l=l_list[], m[]",
+				moves: []string{"v holds string, JSON text to v_json", "l holds lists, lists to l_list", "o.a holds string, JSON text to o.a_json"},
+			},
+			{send: "v text, o {a text}, l [text], m [json]", want: "v, o{a}, l[], m[]"},
+			{send: "v json, o {a json}, l [json], m [json]", want: "v=v_json, o{a=a_json}, l=l_list[], m[]"},
+		},
+		"JSON text as a key": {
+			{send: "v text", key: "v", want: "v"},
+			{send: "v json", key: "v", refused: "is part of the primary key and holds string, and now JSON text is to be written"},
+			{send: "v text", key: "v", want: "v"},
+		},
+		"the type of a key changes in between": {
+			{send: "id long", want: "id"},
+			{send: "id text", want: "id=id_string"},
+			{send: "id text", key: "id", refused: "is part of the primary key and holds long, and now string is to be written"},
+			{send: "id long", key: "id", want: "id"},
+		},
+		"a number is one type": {
+			{send: "n decimal, m double", key: "n", want: "n, m"},
+			{send: "n double, m decimal", want: "n, m"},
+			{send: "n decimal, m decimal", key: "m", want: "n, m"},
+		},
+		"types that exclude each other": {
+			{send: "c text", want: "c"},
+			{send: "c long", want: "c=c_long", moves: []string{"c holds string, long to c_long"}},
+			{send: "c double", want: "c=c_double", moves: []string{"c holds string, double to c_double"}},
+			{send: "c {a text}", want: "c=c_struct{a}", moves: []string{"c holds string, objects to c_struct"}},
+			{send: "c {a long}", want: "c=c_struct{a=a_long}", moves: []string{"c holds string, objects to c_struct", "c_struct.a holds string, long to c_struct.a_long"}},
+			{send: "c long", want: "c=c_long", moves: []string{"c holds string, long to c_long"}},
+			{send: "c text", want: "c"},
+		},
+		"names of such columns are taken": {
+			{send: "c text, C_Long text", want: "c, C_Long=c_long"},
+			{send: "c long, c_long_2 long", want: "c=c_long_3, c_long_2"},
+		},
+		"renamed and dropped by another program": {
+			{send: "id long, v text, o {a text}", key: "id", want: "id, v, o{a}"},
+			{before: rename(1, "key"), send: "id long, v text, o {a text}", key: "id", want: "id=key, v, o{a}"},
+			{before: drop(2), send: "id long, v text, o {a text}", key: "id", want: "id=key, v, o{a}"},
+			{before: drop(1), send: "id long, v text", key: "id", refused: "another program has dropped it"},
+			{send: "id long, v text", want: "id, v"},
+			{send: "id long, v text", key: "id", want: "id, v"},
+		},
+		"a property that is no longer sent keeps its column": {
+			{send: "a long, b text", want: "a, b"},
+			{send: "a long", want: "a"},
+			{send: "a long, B text", want: "a, B=b"},
+			{send: "a long, b text", want: "a, b"},
+		},
+		"a table that has lost its mapping": {
+			{send: "First·Name text, v text, s long", want: "First Name=first_name, v, s"},
+			{send: "First·Name text, v long, first_name text, s double", want: "First Name=first_name, v=v_long, first_name=first_name_05416fbf, s=s_double"},
+			{before: forget, send: "first_name text, v long, First·Name text, s long", want: "first_name=first_name_05416fbf, v=v_long, First Name=first_name, s"},
+			{send: "v text", want: "v"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := &history{t: t}
+			for i, s := range steps {
+				if s.before != nil {
+					s.before(h)
+				}
+				h.names, h.key = s.names, nil
+				if s.key != "" {
+					h.key = []string{s.key}
+				}
+				was, props := h.have, h.props[mappingKey]
+				got, err := h.send(s.send)
+				switch {
+				case s.refused != "":
+					if err == nil || !strings.Contains(err.Error(), s.refused) {
+						t.Errorf("step %d: %s, error %v, want %q", i+1, got, err, s.refused)
+					}
+					if h.have != was || h.props[mappingKey] != props {
+						t.Errorf("step %d changed the table", i+1)
+					}
+				case err != nil:
+					t.Errorf("step %d: %v", i+1, err)
+				case got != s.want:
+					t.Errorf("step %d: %s\nwant: %s\n%s", i+1, got, s.want, h.have)
+				case s.moves != nil:
+					if diff := cmp.Diff(s.moves, h.moves); diff != "" {
+						t.Errorf("step %d: %s", i+1, diff)
+					}
+				}
+			}
+		})
+	}
+}
