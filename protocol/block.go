@@ -2,7 +2,6 @@ package protocol
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -82,8 +81,10 @@ func (in *Input) end(err error) error {
 // lastLine ends the line that the input left without an end.
 func (in *Input) lastLine() error {
 	b := in.block
-	if line := bytes.Trim(b.buf[b.n:], " \t\r\n"); len(line) > 0 && line[0] == '{' && !json.Valid(line) {
-		return in.end(brokenMessage(TransientError, in.line, errors.New("it ends in the middle")))
+	if line := bytes.Trim(b.buf[b.n:], " \t\r\n"); len(line) > 0 && line[0] == '{' {
+		if _, whole := skipValue(line, 0); !whole {
+			return in.end(brokenMessage(TransientError, in.line, errors.New("it ends in the middle")))
+		}
 	}
 	b.buf = append(b.buf, '\n')
 	b.n = len(b.buf)

@@ -60,6 +60,7 @@ const (
 
 func TestInput(t *testing.T) {
 	const broken = "is a broken message"
+	deepRecord := strings.Replace(recordLine, `{"a":1}`, `{"a":`+strings.Repeat("[", 20_000)+strings.Repeat("]", 20_000)+`}`, 1)
 	tests := []struct {
 		name  string
 		input string
@@ -159,6 +160,10 @@ func TestInput(t *testing.T) {
 			name:  "a last record cut short",
 			input: recordLine + "\n" + recordLine[:50],
 			want:  []string{"1 " + recordLine + "\n"}, err: "Line 2 of the input " + broken,
+		},
+		{
+			name:  "a last record that nests deeper than encoding/json reads",
+			input: deepRecord, want: []string{"1 " + deepRecord + "\n"},
 		},
 		{name: "a last line cut in its first bytes", input: stateLine + "\n{\"ty", want: []string{stateStep}, err: "Line 2 of the input " + broken},
 		{name: "a last line of free text", input: recordLine + "\nbye", want: []string{"1 " + recordLine + "\n"}, warns: 1},

@@ -25,7 +25,8 @@ func messageType(line []byte) []byte {
 			value, _, _ := stringAt(line, i)
 			return value
 		}
-		i = skipSpace(line, skipValue(line, i))
+		next, _ = skipValue(line, i)
+		i = skipSpace(line, next)
 		if i == len(line) || line[i] != ',' {
 			return nil
 		}
@@ -76,32 +77,31 @@ func stringAt(b []byte, i int) (s []byte, next int, ok bool) {
 	}
 }
 
-// skipValue returns where the JSON value at b[i] ends.
-func skipValue(b []byte, i int) int {
+// skipValue returns where the JSON value at b[i] ends; not ok when b ends before.
+func skipValue(b []byte, i int) (end int, ok bool) {
 	depth := 0
 	for i < len(b) {
 		switch b[i] {
 		case '"':
-			_, i, _ = stringAt(b, i)
-			if depth == 0 {
-				return i
+			if _, i, ok = stringAt(b, i); !ok || depth == 0 {
+				return i, ok
 			}
 			continue
 		case '{', '[':
 			depth++
 		case '}', ']':
 			if depth == 0 {
-				return i
+				return i, true
 			}
 			if depth--; depth == 0 {
-				return i + 1
+				return i + 1, true
 			}
 		case ',', ' ', '\t', '\r', '\n':
 			if depth == 0 {
-				return i
+				return i, true
 			}
 		}
 		i++
 	}
-	return i
+	return i, false
 }

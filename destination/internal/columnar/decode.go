@@ -99,19 +99,19 @@ func (d *Decoder) failure(line int64) error {
 	if d.err != nil {
 		return fmt.Errorf("line %d of the input: %w", line, d.err)
 	}
+	e := &protocol.Error{Kind: protocol.SystemError}
+	if end := skip(d.text, d.line); end > 0 && d.text[space(d.text, end)] == '\n' {
+		e.Message = fmt.Sprintf("Line %d of the input is no usable RECORD message: %s. The source that wrote it must be fixed.", line, d.reason)
+		return e
+	}
 	text := d.text[d.line:]
 	text = text[:bytes.IndexByte(text, '\n')]
-	e := &protocol.Error{Kind: protocol.SystemError}
+	what := "it is no JSON"
 	var syntax *json.SyntaxError
-	switch err := json.Unmarshal(text, new(json.RawMessage)); {
-	case errors.As(err, &syntax):
-		e.Message = fmt.Sprintf("Line %d of the input is a broken RECORD message: %v at byte %d. "+
-			"If the source was cut off there, run the sync again: it continues from the last acknowledged state. Else the source writes no JSON, and must be fixed.", line, err, syntax.Offset)
-	case d.reason == "":
-		d.reason = fmt.Sprintf("it nests deeper than %d levels", maxDepth)
-		fallthrough
-	default:
-		e.Message = fmt.Sprintf("Line %d of the input is no usable RECORD message: %s. The source that wrote it must be fixed.", line, d.reason)
+	if errors.As(json.Unmarshal(text, new(json.RawMessage)), &syntax) {
+		what = fmt.Sprintf("%v at byte %d", syntax, syntax.Offset)
 	}
+	e.Message = fmt.Sprintf("Line %d of the input is a broken RECORD message: %s. "+
+		"If the source was cut off there, run the sync again: it continues from the last acknowledged state. Else the source writes no JSON, and must be fixed.", line, what)
 	return e
 }

@@ -38,7 +38,7 @@ func (d *Decoder) decodeLine(i int, order uint64) int {
 	b := d.text
 	var e envelope
 	if i = space(b, i); b[i] != '{' {
-		return -1
+		return d.fail("it is no object")
 	}
 	m, i := d.first(d.message, i+1)
 	for ; m != nil; m, i = d.next(d.message, m, i) {

@@ -57,11 +57,15 @@ const deletedAt = "_ab_cdc_deleted_at"
 // the field and the remedy.
 func NewPlan(s protocol.ConfiguredStream, o Options) (*Plan, error) {
 	id := s.ID()
+	properties := parseSchema(s.Stream.JSONSchema).properties
+	if err := checkDepth(properties, o); err != nil {
+		return nil, &protocol.Error{Kind: protocol.ConfigError, Stream: &id, Message: fmt.Sprintf("Stream %s: %v.", id, err)}
+	}
 	p := &Plan{
 		Stream: id,
 		Table:  o.Names.Legal(id.Name),
 		Dedup:  s.DestinationSyncMode == protocol.AppendDedup,
-		fields: fieldsOf(parseSchema(s.Stream.JSONSchema).properties, o),
+		fields: fieldsOf(properties, o),
 	}
 	if id.Namespace != "" {
 		p.Namespace = o.Names.Legal(id.Namespace)

@@ -207,6 +207,32 @@ func TestUnusableKeysAndCursorsAreConfigErrors(t *testing.T) {
 	}
 }
 
+// A schema that nobody could read the columns of ends the plan at once, whatever it is made of.
+func TestDeepSchemasAreConfigErrors(t *testing.T) {
+	for name, level := range map[string][2]string{
+		"objects":          {`{"type":"object","properties":{"a":`, `}}`},
+		"arrays":           {`{"type":"array","items":`, `}`},
+		"arrays of any":    {`{"type":"array","items":[`, `]}`},
+		"alternatives":     {`{"oneOf":[{"type":"null"},`, `]}`},
+		"objects, untyped": {`{"properties":{"b":` + stringType + `,"a":`, `}}`},
+	} {
+		for _, levels := range []int{maxLevels, maxLevels + 1, 4000} {
+			s := stream(properties(`"v":` + strings.Repeat(level[0], levels) + stringType + strings.Repeat(level[1], levels)))
+			_, err := NewPlan(s, Options{})
+			var e *protocol.Error
+			if levels == maxLevels && err != nil {
+				t.Errorf("%s, %d levels: %v", name, levels, err)
+			} else if levels > maxLevels && (!errors.As(err, &e) || e.Kind != protocol.ConfigError || e.Stream == nil ||
+				!strings.HasPrefix(e.Message, `Stream s: the schema of property "v" nests`)) {
+				t.Errorf("%s, %d levels: %v", name, levels, err)
+			}
+			if _, err := NewPlan(s, Options{Nested: JSON}); strings.HasPrefix(name, "objects") && err != nil {
+				t.Errorf("%s, %d levels, which are JSON: %v", name, levels, err)
+			}
+		}
+	}
+}
+
 func TestBindTakesTheIDsOfTheTable(t *testing.T) {
 	plan, err := NewPlan(stream(properties(`"o":`+objectType+`,"l":{"type":"array","items":`+objectType+`}`)), Options{})
 	if err != nil {

@@ -12,7 +12,9 @@ import (
 // text is no JSON. The text ends with a line feed, and no function passes one,
 // so that none of them needs to look for the end of the text.
 
-// maxDepth is how deep the arrays and objects of a skipped value may nest.
+// maxDepth is how deep the arrays and objects of a value that is kept as JSON
+// text may nest. Python's json, and Jackson, with which Spark and Trino read
+// JSON, give up at about that.
 const maxDepth = 1000
 
 const (
@@ -252,56 +254,83 @@ func skipScalar(b []byte, i int) int {
 	return skipNumber(b, i)
 }
 
-// skip passes any value. It does not recurse: nothing in the input can make
-// the stack grow.
+// skip passes any value.
 func skip(b []byte, i int) int {
+	end, _ := skipNested(b, i)
+	return end
+}
+
+// skipNested passes any value and returns how deep it nests. It does not
+// recurse: nothing in the input can make the stack grow.
+func skipNested(b []byte, i int) (end, deepest int) {
 	i = space(b, i)
 	if b[i] != '{' && b[i] != '[' {
-		return skipScalar(b, i)
+		return skipScalar(b, i), 0
 	}
-	var closers [maxDepth]byte // of what is open
-	depth := 0
+	var shallow [16]uint64
+	open := nesting{objects: shallow[:]}
 	for {
 		switch c := b[i]; c {
 		case '{', '[':
-			if depth == maxDepth {
-				return -1
-			}
-			closers[depth] = c + 2 // '{' and '}', '[' and ']' are two apart
-			depth++
+			open.push(c == '{')
+			deepest = max(deepest, open.depth)
 			i = space(b, i+1)
-			if b[i] == c+2 {
+			if b[i] == c+2 { // '{' and '}', '[' and ']' are two apart
 				break
 			}
 			if c == '{' {
 				i = skipKey(b, i)
 			}
 			if i < 0 {
-				return -1
+				return -1, 0
 			}
 			continue
 		default:
 			if i = skipScalar(b, i); i < 0 {
-				return -1
+				return -1, 0
 			}
 		}
-		for i = space(b, i); b[i] == closers[depth-1]; i = space(b, i) {
+		for i = space(b, i); b[i] == open.closer(); i = space(b, i) {
 			i++
-			if depth--; depth == 0 {
-				return i
+			if open.depth--; open.depth == 0 {
+				return i, deepest
 			}
 		}
 		if b[i] != ',' {
-			return -1
+			return -1, 0
 		}
 		i = space(b, i+1)
-		if closers[depth-1] == '}' {
+		if open.closer() == '}' {
 			i = skipKey(b, i)
 		}
 		if i < 0 {
-			return -1
+			return -1, 0
 		}
 	}
+}
+
+// nesting is the arrays and objects that are open, a bit for each.
+type nesting struct {
+	objects []uint64
+	depth   int
+}
+
+func (n *nesting) push(object bool) {
+	at, bit := n.depth/64, uint64(1)<<(n.depth%64)
+	if at == len(n.objects) {
+		n.objects = append(n.objects, 0)
+	}
+	n.objects[at] &^= bit
+	if object {
+		n.objects[at] |= bit
+	}
+	n.depth++
+}
+
+// closer returns the bracket that ends the innermost.
+func (n *nesting) closer() byte {
+	last := n.depth - 1
+	return ']' + byte(n.objects[last/64]>>(last%64)&1)*('}'-']')
 }
 
 // skipKey passes the name of a member, the colon and the space around it.

@@ -144,11 +144,17 @@ func (d *Decoder) list(c *column, i int) int {
 	return i
 }
 
-// rawText keeps the JSON text of a value as it stands.
+// rawText keeps the JSON text of a value as it stands, unless nobody could read
+// it.
 func (d *Decoder) rawText(c *column, i int) int {
-	end := skip(d.text, i)
+	end, depth := skipNested(d.text, i)
 	if end < 0 {
 		return -1
+	}
+	if depth > maxDepth {
+		d.changed(c, tooLarge)
+		c.null()
+		return end
 	}
 	start := len(c.data)
 	c.data = append(c.data, d.text[i:end]...)

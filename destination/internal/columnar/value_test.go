@@ -172,6 +172,37 @@ func TestLossyValuesAreTold(t *testing.T) {
 	}
 }
 
+// However deep a value nests, its row is kept; JSON text that nobody could read is not.
+func TestDeepValuesBecomeNull(t *testing.T) {
+	for _, depth := range []int{1, 2, maxDepth - 1, maxDepth, maxDepth + 1, 20_001, 1 << 20} {
+		value := strings.Repeat(`{"a":[`, depth/2) + strings.Repeat("[", depth%2) + strings.Repeat("]", depth%2) + strings.Repeat("]}", depth/2)
+		for _, tt := range []struct{ typ, in, field string }{
+			{unionType, value, "v"},
+			{stringType, value, "v"},
+			{`{"type":"array","items":` + unionType + `}`, `[` + value + `]`, "v"},
+			{properties(`"a":` + unionType), `{"a":` + value + `}`, "v.a"},
+			{`{"type":"array","items":` + properties(`"a":`+unionType) + `}`, `[{"a":` + value + `}]`, "v.a"},
+			{properties(`"b":` + unionType), `{"a":` + value + `}`, ""}, // not in the schema
+		} {
+			b := newTestBatch(t, stream(properties(`"v":`+tt.typ)), Options{})
+			var d Decoder
+			if err := d.Decode([]byte(recordLine(`{"v":`+tt.in+`}`)), 1, 0, to(b)); err != nil {
+				t.Fatal(err)
+			}
+			want := ""
+			if depth > maxDepth && tt.field != "" {
+				want = tt.field + ":NULLED:DESTINATION_FIELD_SIZE_LIMITATION"
+			}
+			if got := changesOf(t, b, 0); got != want || b.Rows() != 1 {
+				t.Errorf("%d levels in %s: %d rows, reports %s, want %s", depth, tt.typ, b.Rows(), got, want)
+			}
+			if c := validRecord(t, b).Column(0); tt.in == value && c.IsNull(0) != (want != "") {
+				t.Errorf("%d levels in %s: null is %t", depth, tt.typ, c.IsNull(0))
+			}
+		}
+	}
+}
+
 // Two keys must not become one.
 func TestKeysThatAreNotKeptAsTheyAre(t *testing.T) {
 	for name, tt := range map[string]struct{ typ, in, want string }{
