@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/apache/iceberg-go"
 
@@ -38,6 +39,7 @@ const (
 // A field is a property of a record, and once it is bound to a table its column.
 type field struct {
 	name    string // of the property
+	doc     string // what the source says of it
 	column  string // once bound
 	id      int    // of the column; before that it only tells fields apart
 	kind    kind
@@ -53,6 +55,7 @@ type airbyteSchema struct {
 	types      []string // without null
 	format     string
 	airbyte    string // airbyte_type
+	doc        string // description
 	properties []property
 	items      json.RawMessage
 	options    []json.RawMessage // oneOf or anyOf
@@ -80,6 +83,8 @@ func parseSchema(raw json.RawMessage) airbyteSchema {
 			_ = json.Unmarshal(member.schema, &s.format)
 		case "airbyte_type":
 			_ = json.Unmarshal(member.schema, &s.airbyte)
+		case "description":
+			_ = json.Unmarshal(member.schema, &s.doc)
 		case "properties":
 			s.properties = members(member.schema)
 		case "items":
@@ -124,8 +129,9 @@ func members(raw json.RawMessage) []property {
 func fieldsOf(properties []property, o Options) []field {
 	fields := make([]field, len(properties))
 	for i, p := range properties {
-		fields[i] = fieldOf(p.schema, o)
-		fields[i].name = p.name
+		s := parseSchema(p.schema)
+		fields[i] = s.field(o)
+		fields[i].name, fields[i].doc = p.name, strings.TrimSpace(s.doc)
 	}
 	return fields
 }
@@ -133,6 +139,10 @@ func fieldsOf(properties []property, o Options) []field {
 // fieldOf chooses the kind of a column for a JSON Schema.
 func fieldOf(raw json.RawMessage, o Options) field {
 	s := parseSchema(raw)
+	return s.field(o)
+}
+
+func (s *airbyteSchema) field(o Options) field {
 	if len(s.types) == 0 && len(s.options) > 0 {
 		return unionOf(s.options, o)
 	}
@@ -251,7 +261,7 @@ func (w *wanter) fields(fields []field) []iceberg.NestedField {
 	}
 	for i := range fields {
 		f := &fields[i]
-		list[i] = iceberg.NestedField{ID: f.id, Name: f.name, Type: w.typ(f), Required: f.key}
+		list[i] = iceberg.NestedField{ID: f.id, Name: f.name, Doc: f.doc, Type: w.typ(f), Required: f.key}
 	}
 	return list
 }

@@ -107,7 +107,8 @@ func (c *chooser) unify() {
 func (c *chooser) take(w iceberg.NestedField, places []int) {
 	c.owned[w.Name] = places
 	for _, at := range slices.Backward(places) {
-		c.p.mapping.add(entry{ID: c.have[at].ID, In: c.level.in, Property: w.Name})
+		id := c.have[at].ID
+		c.p.mapping.add(entry{ID: id, In: c.level.in, Property: w.Name, Holds: c.p.mapping.holds[id]})
 	}
 }
 
@@ -212,7 +213,7 @@ func (c *chooser) name(slots []slot) {
 		}
 		c.p.moves = append(c.p.moves, Move{
 			Column: c.level.path + oldest.Name, To: c.level.path + to,
-			Holds: describe(oldest.Type, c.p.mapping.holds[oldest.ID]), Sends: describe(s.want.Type, c.p.holding(s.want.Type, s.want.ID)),
+			Holds: describe(oldest.Type, c.p.mapping.holds[oldest.ID]), Sends: describe(s.want.Type, c.p.holding(s.want.ID)),
 		})
 	}
 }
@@ -220,7 +221,7 @@ func (c *chooser) name(slots []slot) {
 // variant returns a free name for a column of another type.
 func (c *chooser) variant(name string, w iceberg.NestedField, taken map[string]bool) string {
 	for n := 1; ; n++ {
-		choice := variantName(name, w.Type, c.p.holding(w.Type, w.ID), n)
+		choice := variantName(name, w.Type, c.p.holding(w.ID), n)
 		if key := folded(choice); !taken[key] {
 			taken[key] = true
 			return choice

@@ -20,19 +20,20 @@ type entry struct {
 	ID       int    `json:"id"`                 // of the column
 	In       int    `json:"in,omitempty"`       // id of the column that the property is inside of; 0: none
 	Property string `json:"property,omitempty"` // as the source spells it; "" for the elements of a list
-	Holds    string `json:"holds,omitempty"`    // of a column of strings: text or json; "": not known
+	Holds    string `json:"holds,omitempty"`    // of a column of strings: "", which is text, json or unknown
 }
 
-// What columns of strings hold.
+// What a column of strings holds.
 const (
-	holdsText = "text"
-	holdsJSON = "json"
+	holdsText    = ""
+	holdsJSON    = "json"
+	holdsUnknown = "unknown" // of an adopted column, until its property is sent
 )
 
 // mapping is the entries of a table in the order in which they were added.
 type mapping struct {
 	entries []entry
-	holds   map[int]string  // by the column's id
+	holds   map[int]string  // by the column's id, as the last of its entries says
 	within  map[int][]entry // by the id of the column around
 	tied    map[int][]entry // by the column's id
 }
@@ -45,13 +46,11 @@ func (m *mapping) add(e entry) {
 	m.entries = append(m.entries, e)
 	m.within[e.In] = append(m.within[e.In], e)
 	m.tied[e.ID] = append(m.tied[e.ID], e)
-	if e.Holds != "" {
-		m.holds[e.ID] = e.Holds
-	}
+	m.holds[e.ID] = e.Holds
 }
 
-// text is the mapping as the table property has it.
-func (m *mapping) text() (string, error) {
+// encode returns the mapping as the table property has it.
+func (m *mapping) encode() (string, error) {
 	data, err := json.Marshal(m.entries)
 	return string(data), err
 }
@@ -96,7 +95,7 @@ func (a *adopter) fields(fields []iceberg.NestedField, in int) {
 		if a.made {
 			property = documented(f.Name, f.Type, f.Doc)
 		}
-		a.m.add(entry{ID: f.ID, In: in, Property: property})
+		a.m.add(entry{ID: f.ID, In: in, Property: property, Holds: adopted(f.Type)})
 		a.inside(f.Type, f.ID)
 	}
 }
@@ -106,8 +105,19 @@ func (a *adopter) inside(t iceberg.Type, id int) {
 	case *iceberg.StructType:
 		a.fields(t.FieldList, id)
 	case *iceberg.ListType:
+		if holds := adopted(t.Element); holds != holdsText {
+			a.m.add(entry{ID: t.ElementID, In: id, Holds: holds})
+		}
 		a.inside(t.Element, t.ElementID)
 	}
+}
+
+// adopted is what a column that was adopted is taken to hold.
+func adopted(t iceberg.Type) string {
+	if _, ok := t.(iceberg.StringType); ok {
+		return holdsUnknown
+	}
+	return holdsText
 }
 
 // documented returns the property that the doc of a column tells, which is the
@@ -118,8 +128,14 @@ func documented(column string, t iceberg.Type, doc string) string {
 			return name
 		}
 	}
+	if strings.HasPrefix(column, nameless) && calledAfter(column, t, "") {
+		return "" // is a name, too
+	}
 	return column
 }
+
+// nameless begins the names of the columns of a property that is called "".
+var nameless = Suffixed("", "")[:4] // then come more digits of a hash
 
 // calledAfter reports whether a column may have got its name from a property's.
 func calledAfter(column string, t iceberg.Type, property string) bool {

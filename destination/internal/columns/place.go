@@ -92,7 +92,7 @@ func (p *placer) place(have *iceberg.Schema) (*Placed, error) {
 		return nil, err
 	}
 	placed := &Placed{Schema: iceberg.NewSchemaWithIdentifiers(0, p.identifiers(have, fields), fields...), IDs: p.ids, Moves: p.moves}
-	if placed.mapping, err = p.mapping.text(); err != nil {
+	if placed.mapping, err = p.mapping.encode(); err != nil {
 		return nil, fmt.Errorf("recording columns: %w", err)
 	}
 	return placed, nil
@@ -197,7 +197,7 @@ func (p *placer) arranged(l level, fields []iceberg.NestedField, old int) []iceb
 
 // tie adds the entry of a property and a column, unless it is there.
 func (p *placer) tie(in int, want iceberg.NestedField, id int) {
-	e := entry{ID: id, In: in, Property: want.Name, Holds: p.holding(want.Type, want.ID)}
+	e := entry{ID: id, In: in, Property: want.Name, Holds: p.holding(want.ID)}
 	tied := slices.ContainsFunc(p.mapping.tied[id], func(other entry) bool { return other.Property == e.Property })
 	if !tied || e.Holds != p.mapping.holds[id] {
 		p.mapping.add(e)
@@ -231,7 +231,7 @@ func (p *placer) typ(l level, have, want iceberg.Type, wantID int, fixed bool) (
 			list.ElementID = p.nextID()
 		}
 		p.ids[want.ElementID] = list.ElementID
-		if holds := p.holding(want.Element, want.ElementID); !fixed && holds != p.mapping.holds[list.ElementID] {
+		if holds := p.holding(want.ElementID); !fixed && holds != p.mapping.holds[list.ElementID] {
 			p.mapping.add(entry{ID: list.ElementID, In: l.in, Holds: holds})
 		}
 		var err error
@@ -253,5 +253,5 @@ func (p *placer) nextID() int {
 
 func (p *placer) refusal(have, want iceberg.NestedField, what, path string) error {
 	return &Refusal{path + have.Name, fmt.Sprintf("%s and holds %s, and now %s is to be written. Rename the table in the catalog or write the stream to another namespace, then sync it anew.",
-		what, describe(have.Type, p.mapping.holds[have.ID]), describe(want.Type, p.holding(want.Type, want.ID)))}
+		what, describe(have.Type, p.mapping.holds[have.ID]), describe(want.Type, p.holding(want.ID)))}
 }

@@ -27,7 +27,7 @@ type history struct {
 // parse. It returns which column each property has.
 func (h *history) send(properties string) (string, error) {
 	p := &parser{text: properties, json: map[int]bool{}}
-	want := Wanted{Names: h.names, Properties: p.fields(0), JSON: p.json, Key: h.key}
+	want := Wanted{Names: h.names, Properties: p.fields(), JSON: p.json, Key: h.key}
 	for i := range want.Properties {
 		want.Properties[i].Required = slices.Contains(h.key, want.Properties[i].Name)
 	}
@@ -184,7 +184,7 @@ func (p *parser) token() string {
 	return t
 }
 
-func (p *parser) fields(int) (fields []iceberg.NestedField) {
+func (p *parser) fields() (fields []iceberg.NestedField) {
 	for {
 		name := p.token()
 		if name == "" || name == "}" {
@@ -202,7 +202,7 @@ func (p *parser) fields(int) (fields []iceberg.NestedField) {
 func (p *parser) typ(id int) iceberg.Type {
 	switch t := p.token(); t {
 	case "{":
-		return &iceberg.StructType{FieldList: p.fields(0)}
+		return &iceberg.StructType{FieldList: p.fields()}
 	case "[":
 		list := &iceberg.ListType{ElementID: p.next()}
 		list.Element = p.typ(list.ElementID)
@@ -391,6 +391,27 @@ func TestPropertiesKeepTheirColumns(t *testing.T) {
 					if diff := cmp.Diff(s.moves, h.moves); diff != "" {
 						t.Errorf("step %d: %s", i+1, diff)
 					}
+				}
+			}
+		})
+	}
+}
+
+// Thousands of columns are placed in a time that grows as they do.
+func BenchmarkPlace(b *testing.B) {
+	for _, n := range []int{1000, 10000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			var want Wanted
+			for i := range n {
+				want.Properties = append(want.Properties, iceberg.NestedField{ID: i + 1, Name: fmt.Sprint("Property ", i), Type: iceberg.PrimitiveTypes.String})
+			}
+			placed, err := New(want)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				if placed, err = Place(want, placed.Schema, n, iceberg.Properties{mappingKey: placed.mapping}, true); err != nil {
+					b.Fatal(err)
 				}
 			}
 		})

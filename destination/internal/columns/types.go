@@ -16,8 +16,7 @@ const (
 	exact     // it is of the wanted type
 )
 
-// fits compares a column with a wanted one; holds is what the column's strings
-// are known to be, json whether the wanted ones are JSON.
+// fits compares a column with a wanted one.
 func (p *placer) fits(have iceberg.Type, id int, want iceberg.Type, wantID int) fit {
 	switch have := have.(type) {
 	case *iceberg.StructType:
@@ -32,10 +31,10 @@ func (p *placer) fits(have iceberg.Type, id int, want iceberg.Type, wantID int) 
 		return unfit
 	case iceberg.StringType:
 		holds := p.mapping.holds[id]
-		if !have.Equals(want) || holds != "" && holds != p.holding(want, wantID) {
-			return unfit
+		if have.Equals(want) && (holds == holdsUnknown || holds == p.holding(wantID)) {
+			return exact
 		}
-		return exact
+		return unfit
 	}
 	switch {
 	case have.Equals(want):
@@ -46,12 +45,9 @@ func (p *placer) fits(have iceberg.Type, id int, want iceberg.Type, wantID int) 
 	return unfit
 }
 
-// holding is what a wanted column of strings holds; "" for other types.
-func (p *placer) holding(want iceberg.Type, wantID int) string {
-	switch _, ok := want.(iceberg.StringType); {
-	case !ok:
-		return ""
-	case p.want.JSON[wantID]:
+// holding is what a wanted column of strings is to hold.
+func (p *placer) holding(wantID int) string {
+	if p.want.JSON[wantID] {
 		return holdsJSON
 	}
 	return holdsText

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
@@ -225,5 +227,129 @@ func TestATableWhoseOwnColumnsAreOthersIsRefused(t *testing.T) {
 	var told *protocol.Error
 	if !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, "is this program's own and holds string") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// changeColumns lets another program change a table's columns.
+func changeColumns(t *testing.T, tbl *Table, edit func(*table.UpdateSchema)) {
+	t.Helper()
+	tx := load(t, tbl).NewTransaction()
+	update := tx.UpdateSchema(true, true)
+	edit(update)
+	if err := update.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAKeyThatAnotherProgramRenamedIsFollowed(t *testing.T) {
+	p := sending(t, `"id":{"type":"integer"},"at":{"type":"integer"},"o":{"type":"object","properties":{"a":{"type":"string"}}},"_ab_cdc_deleted_at":{"type":"string"}`, "id")
+	p.Cursor = "at"
+	o := Options{PartitionBy: by(t, "bucket(4, id)"), SortBy: []SortBy{{Column: "at"}}}
+	tbl, err := Open(t.Context(), openCatalog(t, t.TempDir()), p, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	send(t, tbl, `{"id":1,"at":5,"o":{"a":"x"}}`, `{"id":2,"at":5}`, `{"id":3,"at":5}`)
+	changeColumns(t, tbl, func(u *table.UpdateSchema) {
+		for path, name := range map[string]string{"id": "key", "at": "version", "_ab_cdc_deleted_at": "gone", "o.a": "b"} {
+			u.RenameColumn(strings.Split(path, "."), name)
+		}
+	})
+	// The names are free for what the source has not had before.
+	p = sending(t, `"id":{"type":"integer"},"at":{"type":"integer"},"o":{"type":"object","properties":{"a":{"type":"string"},"b":{"type":"string"}}},"_ab_cdc_deleted_at":{"type":"string"},"version":{"type":"string"}`, "id")
+	p.Cursor = "at"
+	if tbl, err = Open(t.Context(), tbl.cat, p, o); err != nil {
+		t.Fatal(err)
+	}
+	send(t, tbl, `{"id":1,"at":6,"o":{"a":"y","b":"new"}}`, `{"id":2,"at":4}`, `{"id":3,"at":6,"_ab_cdc_deleted_at":"now"}`)
+	expectRows(t, tbl,
+		`{"key":1,"version":6,"o":{"b":"y","b_3e23e816":"new"},"gone":null,"version_5ca4f385":null}`,
+		`{"key":2,"version":5,"o":null,"gone":null,"version_5ca4f385":null}`)
+	if diff := cmp.Diff([]int{1}, load(t, tbl).Schema().IdentifierFieldIDs); diff != "" {
+		t.Errorf("identifier fields: %s", diff)
+	}
+	location := load(t, tbl).MetadataLocation()
+	if _, err = Open(t.Context(), tbl.cat, p, o); err != nil || load(t, tbl).MetadataLocation() != location {
+		t.Errorf("the table was changed for nothing, or error %v", err)
+	}
+}
+
+func TestAColumnThatAnotherProgramDropped(t *testing.T) {
+	p := sending(t, `"id":{"type":"integer"},"v":{"type":"string"}`, "id")
+	tbl, err := Open(t.Context(), openCatalog(t, t.TempDir()), p, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	send(t, tbl, `{"id":1,"v":"a"}`, `{"id":2,"v":"a"}`)
+	changeColumns(t, tbl, func(u *table.UpdateSchema) { u.DeleteColumn([]string{"v"}) })
+	tbl = reopen(t, tbl, p)
+	send(t, tbl, `{"id":1,"v":"b"}`)
+	expectRows(t, tbl, `{"id":1,"v":"b"}`, `{"id":2,"v":null}`)
+	if f, _ := tbl.schema.FindFieldByName("v"); f.ID == 2 {
+		t.Error("an id is used again")
+	}
+	// Without the key every row would come once more.
+	changeColumns(t, tbl, func(u *table.UpdateSchema) { u.SetIdentifierField(nil).DeleteColumn([]string{"id"}) })
+	location := load(t, tbl).MetadataLocation()
+	_, err = Open(t.Context(), tbl.cat, p, Options{})
+	var told *protocol.Error
+	if !errors.As(err, &told) || told.Kind != protocol.ConfigError ||
+		told.Message != `Column "id" of table ns.s is part of the primary key, and another program has dropped it. Set the table back to a schema that has it. Without it every key would be written once more. Rename the table in the catalog or write the stream to another namespace, then sync it anew.` {
+		t.Errorf("error %v", err)
+	}
+	if load(t, tbl).MetadataLocation() != location {
+		t.Error("the table was changed")
+	}
+}
+
+// Processes that give one table columns at once keep each other's entries.
+func TestConcurrentOpensKeepEachOthersMapping(t *testing.T) {
+	dir := t.TempDir()
+	cat := openCatalog(t, dir)
+	if _, err := Open(t.Context(), cat, sending(t, `"id":{"type":"integer"}`), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	properties := []string{"A B", "C", "D-e", "f"}
+	for _, property := range properties {
+		cat := openCatalog(t, dir)
+		p := sending(t, `"id":{"type":"integer"},"`+property+`":{"type":"string"}`)
+		all.Go(func() {
+			if _, err := Open(t.Context(), cat, p, Options{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	tbl, err := Open(t.Context(), cat, sending(t, `"a b":{"type":"string"},"c":{"type":"string"},"d-E":{"type":"string"},"F":{"type":"string"}`), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(tbl.schema.Fields()); got != 1+len(properties)+4 {
+		t.Errorf("columns %v", columnsOf(tbl.schema))
+	}
+}
+
+// Rows of a key of doubles are found by value, also those written as floats.
+func TestDoublesThatBecomeAKey(t *testing.T) {
+	for _, mode := range []Upsert{MergeOnRead, CopyOnWrite} {
+		t.Run(string(mode), func(t *testing.T) {
+			cat := openCatalog(t, t.TempDir())
+			tbl := openTable(t, cat, planOf("s", optional("id", aFloat), optional("v", aString)), Options{})
+			commit(t, tbl, "", stage(t, tbl, 0, map[string]any{"id": 0.5, "v": "a"}, map[string]any{"id": 1e10, "v": "a"}, map[string]any{"id": 3, "v": "a"}))
+			tbl, err := Open(t.Context(), cat, sending(t, `"id":{"type":"number"},"v":{"type":"string"}`, "id"), Options{Upsert: mode})
+			if err != nil {
+				t.Fatal(err)
+			}
+			send(t, tbl, `{"id":5e-1,"v":"b"}`, `{"id":0.1,"v":"b"}`)
+			send(t, tbl, `{"id":0.10,"v":"c"}`, `{"id":1e+10,"v":"c"}`)
+			expectRows(t, tbl, `{"id":0.5,"v":"b"}`, `{"id":0.1,"v":"c"}`, `{"id":1e+10,"v":"c"}`, `{"id":3,"v":"a"}`)
+			if ids := tbl.schema.IdentifierFieldIDs; len(ids) > 0 {
+				t.Errorf("a double is an identifier field: %v", ids)
+			}
+		})
 	}
 }

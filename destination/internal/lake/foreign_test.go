@@ -229,15 +229,7 @@ func TestColumnsThatAreDroppedMeanwhileTakeNoRows(t *testing.T) {
 			openTable(t, cat, planOf("s", optional("left", aString)), Options{})
 			tbl := openTable(t, cat, plan, Options{})
 			staged := stage(t, tbl, 0, map[string]any{"id": 1, "v": "x"})
-			tx := load(t, tbl).NewTransaction()
-			update := tx.UpdateSchema(true, true)
-			tt.change(update)
-			if err := update.Commit(); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := tx.Commit(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			changeColumns(t, tbl, tt.change)
 			err := tbl.Commit(t.Context(), []*Staged{staged}, nil)
 			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 				t.Errorf("error %v", err)
