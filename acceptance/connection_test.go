@@ -24,6 +24,7 @@ type connection struct {
 	catalog string // path of the configured catalog
 	streams []configured
 	launch  launch // of both programs in the pipe
+	ids     any    // of every sync and every generation; nil: without
 }
 
 type configured struct {

@@ -161,11 +161,11 @@ func (c *connection) wantTruth(rows map[string][]any) {
 // wantAirbyte checks Airbyte's columns and takes them out of the row.
 func (c *connection) wantAirbyte(stream string, values map[string]any) {
 	c.t.Helper()
-	want := map[string]any{"sync_id": nil, "changes": []any{}}
+	want := map[string]any{"sync_id": c.ids, "changes": []any{}}
 	if diff := cmp.Diff(any(want), values["_airbyte_meta"]); diff != "" {
 		c.t.Errorf("stream %s: _airbyte_meta (-want +got):\n%s", stream, diff)
 	}
-	if values["_airbyte_raw_id"] == nil || values["_airbyte_extracted_at"] == nil || values["_airbyte_generation_id"] != nil {
+	if values["_airbyte_raw_id"] == nil || values["_airbyte_extracted_at"] == nil || values["_airbyte_generation_id"] != c.ids {
 		c.t.Errorf("stream %s: a row with %v, %v, %v", stream, values["_airbyte_raw_id"], values["_airbyte_extracted_at"], values["_airbyte_generation_id"])
 	}
 	for _, column := range airbyteColumns {

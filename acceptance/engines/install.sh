@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the virtual environments .cache/engines, .cache/moto and .cache/cdk, once for each version of their requirements.
+# Makes the virtual environments .cache/engines, .cache/moto, .cache/cdk and .cache/pyairbyte, once for each version of their requirements.
 set -eu
 
 here=$(dirname "$0")
@@ -23,3 +23,4 @@ install() {
 install engines requirements.txt
 install moto moto.txt # apart: it wants an older python-dateutil
 install cdk cdk.txt   # apart: it wants that too, and an older xmltodict than moto
+install pyairbyte pyairbyte.txt # apart: it wants an older PyArrow and DuckDB
