@@ -87,8 +87,11 @@ func (t *Table) readDeletes(ctx context.Context, d deleteFile, path string, into
 	if missing {
 		return fail(fmt.Errorf("it has no columns %s and %s", deletePathField.Name, deletePosField.Name))
 	}
-	for group := range r.groups() {
-		got, err := r.read(ctx, group, columns)
+	for p, err := range r.pieces(columns) {
+		if err != nil {
+			return err
+		}
+		got, err := r.read(ctx, p, columns)
 		if err != nil {
 			return err
 		}

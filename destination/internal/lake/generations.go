@@ -136,8 +136,11 @@ func (t *Table) older(ctx context.Context, base *table.Table, f *liveFile, minim
 		return nil, nil
 	}
 	var found positions
-	for group, first := range r.groups() {
-		got, err := r.read(ctx, group, columns)
+	for p, err := range r.pieces(columns) {
+		if err != nil {
+			return nil, err
+		}
+		got, err := r.read(ctx, p, columns)
 		if err != nil {
 			return nil, err
 		}
@@ -150,7 +153,7 @@ func (t *Table) older(ctx context.Context, base *table.Table, f *liveFile, minim
 				if found == nil {
 					found = newPositions(rows)
 				}
-				found.add(first + int64(i))
+				found.add(p.first + int64(i))
 			}
 		}
 	}
@@ -216,8 +219,11 @@ func (f *keyFinder) blocks(ctx context.Context, schema *iceberg.Schema, live *li
 		deleted, _ = r.leaves([]int{field.ID}, []string{field.Name}) // a file may be older than the column
 	}
 	var blocks []*keyBlock
-	for group, first := range r.groups() {
-		got, err := r.read(ctx, group, keys)
+	for p, err := range r.pieces(slices.Concat(keys, cursor, deleted)) {
+		if err != nil {
+			return nil, err
+		}
+		got, err := r.read(ctx, p, keys)
 		if err != nil {
 			return nil, err
 		}
@@ -228,7 +234,7 @@ func (f *keyFinder) blocks(ctx context.Context, schema *iceberg.Schema, live *li
 		}
 		got = append(got, nil)
 		if !noCursor && len(cursor) > 0 {
-			read, err := r.read(ctx, group, cursor)
+			read, err := r.read(ctx, p, cursor)
 			if err != nil {
 				return nil, err
 			}
@@ -238,7 +244,7 @@ func (f *keyFinder) blocks(ctx context.Context, schema *iceberg.Schema, live *li
 			return nil, err
 		}
 		if len(deleted) > 0 {
-			read, err := r.read(ctx, group, deleted)
+			read, err := r.read(ctx, p, deleted)
 			if err != nil {
 				return nil, err
 			}
@@ -249,7 +255,7 @@ func (f *keyFinder) blocks(ctx context.Context, schema *iceberg.Schema, live *li
 			}
 		}
 		for i := range b.flags {
-			if gone.has(first + int64(i)) {
+			if gone.has(p.first + int64(i)) {
 				b.flags[i] |= loser
 			}
 		}

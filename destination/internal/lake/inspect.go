@@ -211,8 +211,11 @@ func readable(ctx context.Context, tbl *table.Table, file table.FileScanTask) (e
 		if err != nil {
 			return err
 		}
-		for group := range r.groups() {
-			if _, err := r.batch(ctx, group); err != nil {
+		for p, err := range r.pieces(r.all()) {
+			if err == nil {
+				_, err = r.batch(ctx, p)
+			}
+			if err != nil {
 				r.close()
 				return err
 			}

@@ -137,11 +137,12 @@ func (f *keyFinder) find(ctx context.Context, live *liveFile, part, parts int) (
 	}
 	cursor, noCursor := r.leaves(f.ids[f.keys:], f.names[f.keys:])
 	var hashes []xxh3.Uint128
-	for group, first := range r.groups() {
-		if group*parts/r.in.NumRowGroups() != part {
-			continue
+	ours := func(group int) bool { return group*parts/r.in.NumRowGroups() == part }
+	for p, err := range r.piecesOf(ours, slices.Concat(columns, cursor)) {
+		if err != nil {
+			return nil, err
 		}
-		keys, err := r.read(ctx, group, columns)
+		keys, err := r.read(ctx, p, columns)
 		if err != nil {
 			return nil, err
 		}
@@ -153,7 +154,7 @@ func (f *keyFinder) find(ctx context.Context, live *liveFile, part, parts int) (
 		for i, hash := range hashes {
 			if slot, found := f.u.win.find(hash); found {
 				hits = append(hits, i)
-				h.rows = append(h.rows, first+int64(i))
+				h.rows = append(h.rows, p.first+int64(i))
 				h.slots = append(h.slots, slot)
 			}
 		}
@@ -162,7 +163,7 @@ func (f *keyFinder) find(ctx context.Context, live *liveFile, part, parts int) (
 		}
 		var cursors arrow.Array
 		if !noCursor && len(cursor) > 0 {
-			got, err := r.read(ctx, group, cursor)
+			got, err := r.read(ctx, p, cursor)
 			if err != nil {
 				return nil, err
 			}

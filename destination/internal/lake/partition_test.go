@@ -98,8 +98,11 @@ func checkRows(t testing.TB, tbl *Table, meta table.Metadata, spec iceberg.Parti
 	}
 	defer in.close()
 	var last []byte
-	for group := range in.groups() {
-		rec, err := in.batch(t.Context(), group)
+	for p, err := range in.pieces(in.all()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec, err := in.batch(t.Context(), p)
 		if err != nil {
 			t.Fatal(err)
 		}

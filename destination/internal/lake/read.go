@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -16,11 +15,12 @@ import (
 	iceio "github.com/apache/iceberg-go/io"
 )
 
-// parquetReader reads a data or delete file by row groups.
+// parquetReader reads a data or delete file piece by piece.
 type parquetReader struct {
-	path  string
-	in    *file.Reader
-	arrow *pqarrow.FileReader
+	path   string
+	in     *file.Reader
+	arrow  *pqarrow.FileReader
+	partly map[string]*groupReader // by the columns that they read
 }
 
 func (t *Table) openParquet(f iceberg.DataFile) (*parquetReader, error) {
@@ -100,24 +100,11 @@ func (r *parquetReader) leaves(ids []int, names []string) (columns []int, missin
 	return columns, false
 }
 
-// groups yields the row groups and the position of the first row of each.
-func (r *parquetReader) groups() iter.Seq2[int, int64] {
-	return func(yield func(int, int64) bool) {
-		var first int64
-		for g := range r.in.NumRowGroups() {
-			if !yield(g, first) {
-				return
-			}
-			first += r.in.MetaData().RowGroups[g].NumRows
-		}
-	}
-}
-
-// read returns columns of a row group, one array each.
-func (r *parquetReader) read(ctx context.Context, group int, columns []int) ([]arrow.Array, error) {
-	t, err := r.arrow.RowGroup(group).ReadTable(ctx, columns)
+// read returns columns of a piece, one array each.
+func (r *parquetReader) read(ctx context.Context, p piece, columns []int) ([]arrow.Array, error) {
+	t, err := r.table(ctx, p, columns)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", r.path, err)
+		return nil, err
 	}
 	defer t.Release()
 	byName := make([]arrow.Array, t.NumCols())
@@ -138,15 +125,20 @@ func (r *parquetReader) read(ctx context.Context, group int, columns []int) ([]a
 	return arrays, nil
 }
 
-// batch returns all columns of a row group.
-func (r *parquetReader) batch(ctx context.Context, group int) (arrow.RecordBatch, error) {
-	leaves := make([]int, r.in.MetaData().Schema.NumColumns())
-	for i := range leaves {
-		leaves[i] = i
+// all are the columns of a file.
+func (r *parquetReader) all() []int {
+	columns := make([]int, r.in.MetaData().Schema.NumColumns())
+	for i := range columns {
+		columns[i] = i
 	}
-	t, err := r.arrow.RowGroup(group).ReadTable(ctx, leaves)
+	return columns
+}
+
+// batch returns all columns of a piece.
+func (r *parquetReader) batch(ctx context.Context, p piece) (arrow.RecordBatch, error) {
+	t, err := r.table(ctx, p, r.all())
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", r.path, err)
+		return nil, err
 	}
 	defer t.Release()
 	columns := make([]arrow.Array, t.NumCols())

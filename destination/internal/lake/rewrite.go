@@ -18,7 +18,8 @@ import (
 )
 
 // rewriteBatchBytes is how many bytes of rows a rewriter gathers into a row
-// group, so that many small files become few large row groups.
+// group, so that many small files become few large row groups. In memory they
+// may be twice as many.
 const rewriteBatchBytes = 16 << 20
 
 // rewriter copies data files into new ones, without some of their rows. Rows
@@ -68,8 +69,11 @@ func (r *rewriter) copy(ctx context.Context, data iceberg.DataFile, gone positio
 	}
 	r.of, r.schema = data, schema
 	var copied int64
-	for group, first := range in.groups() {
-		rows, err := in.batch(ctx, group)
+	for p, err := range in.pieces(in.all()) {
+		if err != nil {
+			return err
+		}
+		rows, err := in.batch(ctx, p)
 		if err != nil {
 			return err
 		}
@@ -77,7 +81,7 @@ func (r *rewriter) copy(ctx context.Context, data iceberg.DataFile, gone positio
 		mask := array.NewBooleanBuilder(memory.DefaultAllocator)
 		var kept int64
 		for i := range all {
-			keep := !gone.has(first + i)
+			keep := !gone.has(p.first + i)
 			mask.Append(keep)
 			if keep {
 				kept++
@@ -92,7 +96,8 @@ func (r *rewriter) copy(ctx context.Context, data iceberg.DataFile, gone positio
 				return fmt.Errorf("copying rows of %s: %w", data.FilePath(), err)
 			}
 		}
-		size := in.in.MetaData().RowGroups[group].TotalByteSize * kept / all
+		group := in.in.MetaData().RowGroups[p.group]
+		size := max(group.TotalByteSize*kept/group.NumRows, memoryOf(rows)/2)
 		if err := r.add(ctx, rows, size); err != nil {
 			return err
 		}

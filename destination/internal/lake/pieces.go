@@ -1,0 +1,188 @@
+package lake
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/file"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+)
+
+const (
+	// pieceBytes is how much of a row group is in memory at once at most, unless
+	// one row is more.
+	pieceBytes = 64 << 20
+	// hugeRowBytes is how much of one row may be.
+	hugeRowBytes = 1 << 30
+)
+
+// A piece is rows of a row group that are read at once: all of them, unless
+// they might be too many. A few bytes of a file that another program wrote can
+// stand for gigabytes, as values that repeat are stored once.
+type piece struct {
+	group  int
+	offset int64 // of the first row in the group
+	first  int64 // and in the file
+	rows   int64
+	whole  bool
+}
+
+// pieces divides the row groups of a file for reading some of its columns.
+func (r *parquetReader) pieces(columns []int) iter.Seq2[piece, error] {
+	return r.piecesOf(func(int) bool { return true }, columns)
+}
+
+// piecesOf divides some of the row groups.
+func (r *parquetReader) piecesOf(wanted func(group int) bool, columns []int) iter.Seq2[piece, error] {
+	return func(yield func(piece, error) bool) {
+		var first int64
+		for group := range r.in.NumRowGroups() {
+			rows := r.in.MetaData().RowGroups[group].NumRows
+			if !wanted(group) {
+				first += rows
+				continue
+			}
+			most, err := r.decodedBytes(group, columns)
+			if err == nil && rows > 0 && most/float64(rows) > hugeRowBytes {
+				err = fmt.Errorf("reading %s: a row may take %d MiB of memory; rewrite the file with the program that made it", r.path, int64(most/float64(rows))>>20)
+			}
+			if err != nil {
+				yield(piece{}, err)
+				return
+			}
+			n := rows
+			if most > pieceBytes {
+				n = max(1, int64(float64(rows)*pieceBytes/most))
+			}
+			for offset := int64(0); offset < rows; offset += n {
+				p := piece{group: group, offset: offset, first: first + offset, rows: min(n, rows-offset)}
+				p.whole = p.rows == rows
+				if !yield(p, nil) {
+					return
+				}
+			}
+			first += rows
+		}
+	}
+}
+
+// decodedBytes is how much memory columns of a row group can take at most. It
+// is a float because a file may claim more than an integer holds.
+func (r *parquetReader) decodedBytes(group int, columns []int) (bytes float64, err error) {
+	for _, c := range columns {
+		chunk := r.in.MetaData().RowGroups[group].Columns[c].MetaData
+		values, stored := float64(chunk.NumValues), float64(chunk.TotalUncompressedSize)
+		switch column := r.in.MetaData().Schema.Column(c); column.PhysicalType() {
+		case parquet.Types.ByteArray:
+			longest := stored
+			if values*longest > pieceBytes/8 {
+				if longest, err = r.longest(group, c, stored); err != nil {
+					return 0, err
+				}
+			}
+			bytes += stored + values*longest
+		case parquet.Types.FixedLenByteArray:
+			bytes += values * float64(column.TypeLength())
+		}
+		bytes += 16 * values // of a number, or an offset, and of what says where a list begins
+	}
+	return bytes, nil
+}
+
+// longest is how long a value can be that is stored once and stands for many: 0
+// if there are none. stored is the size of all of them.
+func (r *parquetReader) longest(group, column int, stored float64) (float64, error) {
+	chunk, err := r.in.RowGroup(group).MetaData().ColumnChunk(column)
+	if err != nil {
+		return 0, fmt.Errorf("reading %s: %w", r.path, err)
+	}
+	if slices.Contains(chunk.Encodings(), parquet.Encodings.DeltaByteArray) { // each value begins as the one before
+		return stored, nil
+	}
+	if !chunk.HasDictionaryPage() && !slices.Contains(chunk.Encodings(), parquet.Encodings.RLEDict) && !slices.Contains(chunk.Encodings(), parquet.Encodings.PlainDict) {
+		return 0, nil
+	}
+	pages, err := r.in.RowGroup(group).GetColumnPageReader(column)
+	if err != nil {
+		return 0, fmt.Errorf("reading %s: %w", r.path, err)
+	}
+	defer pages.Close()
+	if !pages.Next() {
+		return 0, pages.Err()
+	}
+	dictionary, ok := pages.Page().(*file.DictionaryPage)
+	if !ok {
+		return 0, nil
+	}
+	most := uint32(0)
+	for values := dictionary.Data(); len(values) >= 4; {
+		length := binary.LittleEndian.Uint32(values)
+		values = values[4:]
+		values = values[min(int(length), len(values)):]
+		most = max(most, length)
+	}
+	return min(float64(most), stored), nil
+}
+
+// table decodes columns of a piece.
+func (r *parquetReader) table(ctx context.Context, p piece, columns []int) (arrow.Table, error) {
+	if p.whole {
+		t, err := r.arrow.RowGroup(p.group).ReadTable(ctx, columns)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", r.path, err)
+		}
+		return t, nil
+	}
+	from, err := r.at(ctx, p, columns)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", r.path, err)
+	}
+	read := make([]arrow.Column, len(from.readers))
+	for i, in := range from.readers {
+		values, err := in.NextBatch(p.rows)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", r.path, err)
+		}
+		read[i] = *arrow.NewColumn(from.schema.Field(i), values)
+	}
+	from.offset += p.rows
+	return array.NewTable(from.schema, read, p.rows), nil
+}
+
+// groupReader is at a row of a row group, in some columns.
+type groupReader struct {
+	group   int
+	offset  int64
+	readers []*pqarrow.ColumnReader
+	schema  *arrow.Schema
+}
+
+// at is a reader at the first row of a piece: one that has come there, as
+// pieces are read one after the other, or a new one.
+func (r *parquetReader) at(ctx context.Context, p piece, columns []int) (*groupReader, error) {
+	name := fmt.Sprint(columns)
+	if from := r.partly[name]; from != nil && from.group == p.group && from.offset == p.offset {
+		return from, nil
+	}
+	from := &groupReader{group: p.group, offset: p.offset}
+	var err error
+	if from.readers, from.schema, err = r.arrow.GetFieldReaders(ctx, columns, []int{p.group}); err != nil {
+		return nil, err
+	}
+	for _, in := range from.readers {
+		if err := in.SeekToRow(p.offset); err != nil {
+			return nil, err
+		}
+	}
+	if r.partly == nil {
+		r.partly = map[string]*groupReader{}
+	}
+	r.partly[name] = from
+	return from, nil
+}
