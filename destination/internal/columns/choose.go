@@ -137,45 +137,45 @@ func (c *chooser) claim() {
 
 // pick chooses among the columns of a property.
 func (c *chooser) pick(w iceberg.NestedField) (slot, error) {
-	places := c.owned[w.Name]
-	isKey := c.level.top && slices.Contains(c.p.want.Key, w.Name)
-	if isKey && len(places) > 1 {
-		places = places[len(places)-1:] // rows of either column would be other rows
-	}
 	s := slot{want: w, at: -1}
 	best := unfit
-	for _, at := range places {
+	for _, at := range c.owned[w.Name] {
 		if f := c.p.fits(c.have[at].Type, c.have[at].ID, w.Type, w.ID); f > best {
 			best, s.at = f, at
 		}
 	}
-	if s.at >= 0 {
-		return s, nil
-	}
-	if isKey {
-		return s, c.missing(w)
+	if c.level.top && slices.Contains(c.p.want.Key, w.Name) {
+		return s, c.checkKey(s)
 	}
 	return s, nil
 }
 
-// missing is the error of a property of the key that no column can take, while
-// the table may have its values; nil when it is a new one.
-func (c *chooser) missing(w iceberg.NestedField) error {
-	if places := c.owned[w.Name]; len(places) > 0 {
-		return c.p.refusal(c.have[places[len(places)-1]], w, "is part of the primary key", "")
-	}
+// checkKey is an error when values of a property of the key are, or may be, in
+// other columns than the one that was chosen.
+func (c *chooser) checkKey(s slot) error {
 	const remedy = "Without it every key would be written once more. Rename the table in the catalog or write the stream to another namespace, then sync it anew."
+	property := s.want.Name
+	if places := c.owned[property]; len(places) > 0 {
+		oldest := c.have[places[len(places)-1]]
+		switch {
+		case s.at >= 0 && c.have[s.at].ID == oldest.ID:
+			return nil
+		case c.p.fits(oldest.Type, oldest.ID, s.want.Type, s.want.ID) == unfit:
+			return c.p.refusal(oldest, s.want, "is part of the primary key", "")
+		}
+		return &Refusal{oldest.Name, fmt.Sprintf("has values of the primary key %q, as column %q has. ", property, c.have[s.at].Name) + remedy}
+	}
 	for _, e := range c.p.mapping.within[c.level.in] {
-		if e.Property != w.Name {
+		if e.Property != property {
 			continue
 		}
 		if at, there := c.at[e.ID]; there {
-			return &Refusal{c.have[at].Name, fmt.Sprintf("has been that of the primary key %q, and was made for %q, which the source now sends too. ", w.Name, c.p.mapping.tied[e.ID][0].Property) + remedy}
+			return &Refusal{c.have[at].Name, fmt.Sprintf("has been that of the primary key %q, and was made for %q, which the source now sends too. ", property, c.p.mapping.tied[e.ID][0].Property) + remedy}
 		}
-		return &Refusal{w.Name, "is part of the primary key, and another program has dropped it. Set the table back to a schema that has it. " + remedy}
+		return &Refusal{property, "is part of the primary key, and another program has dropped it. Set the table back to a schema that has it. " + remedy}
 	}
-	if others := c.folds[folded(w.Name)]; len(others) > 0 {
-		return &Refusal{w.Name, fmt.Sprintf("is part of the primary key, and the table has columns of %q, which differs from it in case only and may be the same. ", others) + remedy}
+	if others := c.folds[folded(property)]; len(others) > 0 {
+		return &Refusal{property, fmt.Sprintf("is part of the primary key, and the table has columns of %q, which differs from it in case only and may be the same. ", others) + remedy}
 	}
 	return nil
 }

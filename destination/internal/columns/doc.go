@@ -32,9 +32,9 @@
 //  5. A column that another program dropped is gone: its property is given a new
 //     one, with a new id.
 //  6. A key of append_dedup has one type and one column, the oldest of its
-//     property. That this cannot hold the values, or that all columns of a key's
-//     property were dropped, is a config_error, before anything is changed. A key
-//     of doubles stays so in a table that has it; in new tables a number in the
+//     property. That its values would go to another, or that all columns of a
+//     key's property were dropped, is a config_error, before anything is changed. A
+//     key of doubles stays so in a table that has it; in new tables a number in the
 //     key is a decimal.
 //  7. Key columns are the table's identifier fields if all of them are required
 //     and none is a double. A column that is there is never made required, and

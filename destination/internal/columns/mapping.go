@@ -3,6 +3,7 @@ package columns
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/apache/iceberg-go"
@@ -75,9 +76,9 @@ func read(props iceberg.Properties) (m *mapping, known bool, err error) {
 // adopt returns entries for the columns of a table that has no mapping: of a new
 // one, of those made before there were mappings, and of other programs'. In a
 // table of this program the docs of columns tell their properties.
-func adopt(have *iceberg.Schema, made bool) *mapping {
+func adopt(have *iceberg.Schema, want Wanted, made bool) *mapping {
 	a := adopter{m: newMapping(), made: made}
-	a.fields(have.Fields(), 0)
+	a.fields(slices.DeleteFunc(have.Fields(), want.isAirbyte), 0)
 	return a.m
 }
 
@@ -88,9 +89,6 @@ type adopter struct {
 
 func (a *adopter) fields(fields []iceberg.NestedField, in int) {
 	for _, f := range fields {
-		if in == 0 && strings.HasPrefix(f.Name, airbytePrefix) {
-			continue
-		}
 		property := f.Name
 		if a.made {
 			property = documented(f.Name, f.Type, f.Doc)

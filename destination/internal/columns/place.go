@@ -3,7 +3,6 @@ package columns
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/apache/iceberg-go"
 )
@@ -16,6 +15,11 @@ type Wanted struct {
 	Airbyte    []iceberg.NestedField // Airbyte's own, called as their columns
 	JSON       map[int]bool          // fields whose strings are JSON
 	Key        []string              // properties that tell rows apart; nil: rows are appended
+}
+
+// isAirbyte reports whether a column of the table is one of Airbyte's own.
+func (w Wanted) isAirbyte(f iceberg.NestedField) bool {
+	return slices.ContainsFunc(w.Airbyte, func(own iceberg.NestedField) bool { return own.Name == f.Name })
 }
 
 // Placed is a table's schema with all that a stream asked for.
@@ -56,7 +60,7 @@ func Place(want Wanted, have *iceberg.Schema, lastID int, props iceberg.Properti
 		return nil, err
 	}
 	if !known {
-		m = adopt(have, made)
+		m = adopt(have, want, made)
 	}
 	p := &placer{want: want, mapping: m, ids: map[int]int{}, next: lastID + 1, byName: !known && !made}
 	return p.place(have)
@@ -82,9 +86,6 @@ type placer struct {
 	byName  bool // columns of another program are adopted
 	moves   []Move
 }
-
-// airbytePrefix begins the names of Airbyte's own columns.
-const airbytePrefix = "_airbyte_"
 
 func (p *placer) place(have *iceberg.Schema) (*Placed, error) {
 	fields, err := p.level(level{top: true, fresh: p.fresh}, have.Fields(), p.want.Properties, p.want.Airbyte)
@@ -183,12 +184,11 @@ func (p *placer) level(l level, have, want, fixed []iceberg.NestedField) ([]iceb
 
 // arranged puts new columns before Airbyte's own, which come last.
 func (p *placer) arranged(l level, fields []iceberg.NestedField, old int) []iceberg.NestedField {
-	isAirbyte := func(f iceberg.NestedField) bool { return strings.HasPrefix(f.Name, airbytePrefix) }
-	at := slices.IndexFunc(fields[:old], isAirbyte)
+	at := slices.IndexFunc(fields[:old], p.want.isAirbyte)
 	if !l.top || at < 0 {
 		return fields
 	}
-	added := slices.IndexFunc(fields[old:], isAirbyte)
+	added := slices.IndexFunc(fields[old:], p.want.isAirbyte)
 	if added < 0 {
 		added = len(fields) - old
 	}

@@ -2,6 +2,7 @@ package columns
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,8 +25,16 @@ type history struct {
 }
 
 // send places the columns that a stream with such properties asks for; see
-// parse. It returns which column each property has.
+// parser. It returns which column each property has.
 func (h *history) send(properties string) (string, error) {
+	placed, want, err := h.place(properties)
+	if err != nil {
+		return "", err
+	}
+	return bound(want.Properties, placed), nil
+}
+
+func (h *history) place(properties string) (*Placed, Wanted, error) {
 	p := &parser{text: properties, json: map[int]bool{}}
 	want := Wanted{Names: h.names, Properties: p.fields(), JSON: p.json, Key: h.key}
 	for i := range want.Properties {
@@ -35,28 +44,25 @@ func (h *history) send(properties string) (string, error) {
 	if h.have == nil {
 		placed, err := New(want)
 		if err != nil {
-			return "", err
+			return nil, want, err
 		}
-		h.made, h.props = true, iceberg.Properties{}
-		h.have = placed.Schema
+		h.made, h.props, h.have = true, iceberg.Properties{}, placed.Schema
 	}
 	h.last = max(h.last, h.have.HighestFieldID())
 	placed, err := Place(want, h.have, h.last, h.props, h.made)
 	if err != nil {
-		return "", err
+		return nil, want, err
 	}
 	again, err := Place(want, placed.Schema, placed.Schema.HighestFieldID(), iceberg.Properties{mappingKey: placed.mapping}, true)
 	if err != nil {
-		return "", err
+		return nil, want, err
 	}
 	if again.mapping != placed.mapping || !again.Schema.Equals(placed.Schema) {
 		h.t.Errorf("placing %q once more changes the table", properties)
 	}
 	h.made, h.have, h.last = true, placed.Schema, max(h.last, placed.Schema.HighestFieldID())
 	set, remove := placed.Properties(h.props)
-	for k, v := range set {
-		h.props[k] = v
-	}
+	maps.Copy(h.props, set)
 	for _, k := range remove {
 		delete(h.props, k)
 	}
@@ -65,7 +71,7 @@ func (h *history) send(properties string) (string, error) {
 		h.moves = append(h.moves, fmt.Sprintf("%s holds %s, %s to %s", m.Column, m.Holds, m.Sends, m.To))
 	}
 	h.check()
-	return bound(want.Properties, placed, ""), nil
+	return placed, want, nil
 }
 
 // check looks for columns of one level that only case tells apart, and for ids
@@ -103,7 +109,7 @@ func (h *history) check() {
 
 // bound says which column each property has, those that are called as they are
 // by their names alone.
-func bound(properties []iceberg.NestedField, placed *Placed, path string) string {
+func bound(properties []iceberg.NestedField, placed *Placed) string {
 	var all []string
 	for _, w := range properties {
 		f, ok := placed.Schema.FindFieldByID(placed.IDs[w.ID])
@@ -122,7 +128,7 @@ func bound(properties []iceberg.NestedField, placed *Placed, path string) string
 			t, text = list.Element, text+"[]"
 		}
 		if s, ok := t.(*iceberg.StructType); ok {
-			text += "{" + bound(s.FieldList, placed, path+w.Name+".") + "}"
+			text += "{" + bound(s.FieldList, placed) + "}"
 		}
 		all = append(all, text)
 	}
@@ -355,6 +361,10 @@ func TestPropertiesKeepTheirColumns(t *testing.T) {
 			{send: "a long", want: "a"},
 			{send: "a long, B text", want: "a, B=b"},
 			{send: "a long, b text", want: "a, b"},
+		},
+		"named as Airbyte's and Iceberg's own": {
+			{send: "_airbyte_raw_id text, _AIRBYTE_x long, _pos long", want: "_airbyte_raw_id=_airbyte_raw_id_8f649b7c, _AIRBYTE_x=_airbyte_x_f67d496f, _pos=_pos_02d8def1"},
+			{before: forget, send: "a long, _pos long, _airbyte_raw_id text, _AIRBYTE_x long", want: "a, _pos=_pos_02d8def1, _airbyte_raw_id=_airbyte_raw_id_8f649b7c, _AIRBYTE_x=_airbyte_x_f67d496f"},
 		},
 		"a table that has lost its mapping": {
 			{send: "First·Name text, v text, s long", want: "First Name=first_name, v, s"},

@@ -141,7 +141,7 @@ func newTable(cat catalog.Catalog, p *columnar.Plan, o Options) *Table {
 		o.ReaderTime = time.Hour
 	}
 	return &Table{
-		cat: cat, id: Identifier(p), plan: p, opts: o,
+		cat: cat, id: Identifier(p), plan: p, placed: &columns.Placed{}, opts: o,
 		patience: time.Second, persistence: 5 * time.Minute, reading: o.ReaderTime, few: fewBytes,
 	}
 }
