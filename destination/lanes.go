@@ -132,12 +132,5 @@ func (ls lanes) open(ctx context.Context, cat catalog.Catalog, config Config, lo
 
 // plan says how a stream becomes a table under this configuration.
 func (c Config) plan(s protocol.ConfiguredStream) (*columnar.Plan, error) {
-	plan, err := columnar.NewPlan(s, columnar.Options{Names: c.Names, Nested: c.Nested, Numbers: c.Numbers})
-	if err != nil {
-		return nil, err
-	}
-	if plan.Namespace == "" {
-		plan.Namespace = c.Names.Legal(c.Namespace)
-	}
-	return plan, nil
+	return columnar.NewPlan(s, columnar.Options{Namespace: c.Namespace, Names: c.Names, Nested: c.Nested, Numbers: c.Numbers})
 }

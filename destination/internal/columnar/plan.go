@@ -29,16 +29,20 @@ const (
 
 // Options are the user's choices; a zero value is the default.
 type Options struct {
-	Names   columns.Names
-	Nested  Nested
-	Numbers Numbers
+	Namespace string // of streams that carry none
+	Names     columns.Names
+	Nested    Nested
+	Numbers   Numbers
 }
+
+// A Location is the legal names by which a catalog knows a table.
+type Location struct{ Namespace, Table string }
 
 // Plan says how the records of one stream become rows of one table.
 type Plan struct {
 	Stream    protocol.StreamID
-	Namespace string          // a legal Iceberg namespace; "" when the stream has none
-	Table     string          // a legal table name
+	Location                  // of the table
+	Otherwise Location        // of a table that was made with the other choice of names
 	Wanted    columns.Wanted  // the properties in order and the four columns of Airbyte
 	Schema    *iceberg.Schema // of a table that is yet to be made
 	Dedup     bool            // keep one row per key: destination_sync_mode append_dedup
@@ -62,13 +66,11 @@ func NewPlan(s protocol.ConfiguredStream, o Options) (*Plan, error) {
 		return nil, &protocol.Error{Kind: protocol.ConfigError, Stream: &id, Message: fmt.Sprintf("Stream %s: %v.", id, err)}
 	}
 	p := &Plan{
-		Stream: id,
-		Table:  o.Names.Legal(id.Name),
-		Dedup:  s.DestinationSyncMode == protocol.AppendDedup,
-		fields: fieldsOf(properties, o),
-	}
-	if id.Namespace != "" {
-		p.Namespace = o.Names.Legal(id.Namespace)
+		Stream:    id,
+		Location:  o.location(o.Names, id),
+		Otherwise: o.location(o.Names.Other(), id),
+		Dedup:     s.DestinationSyncMode == protocol.AppendDedup,
+		fields:    fieldsOf(parseSchema(s.Stream.JSONSchema).properties, o),
 	}
 	for _, path := range append(s.Key(), s.Cursor()) {
 		if f := p.property(path); f != nil && f.kind == kindDouble {
@@ -112,10 +114,18 @@ func (p *Plan) Keyed() columns.Wanted {
 	return w
 }
 
-// Alternative returns a name for the table that is made from the stream's own
-// names, for when p.Table is another stream's; with a higher n another one.
-func (p *Plan) Alternative(n int) string {
-	return columns.Suffixed(p.Table, p.Stream.Namespace+"\x00"+p.Stream.Name+strings.Repeat("\x00", n))
+func (o Options) location(names columns.Names, id protocol.StreamID) Location {
+	namespace := id.Namespace
+	if namespace == "" {
+		namespace = o.Namespace
+	}
+	return Location{Namespace: names.Legal(namespace), Table: names.Legal(id.Name)}
+}
+
+// Alternative returns a name that is made from the stream's own names, for when
+// the table of that name is another stream's; with a higher n another one.
+func (p *Plan) Alternative(table string, n int) string {
+	return columns.Suffixed(table, p.Stream.Namespace+"\x00"+p.Stream.Name+strings.Repeat("\x00", n))
 }
 
 // Column finds the wanted field of a top-level property; where there is no such

@@ -140,7 +140,7 @@ func TestSchemaOfAWholeTable(t *testing.T) {
 	got := *plan
 	got.Schema, got.Wanted, got.fields = nil, columns.Wanted{}, nil
 	if diff := cmp.Diff(Plan{
-		Stream: protocol.StreamID{Namespace: "My App", Name: "s"}, Namespace: "my_app", Table: "s", Dedup: true,
+		Stream: protocol.StreamID{Namespace: "My App", Name: "s"}, Location: Location{"my_app", "s"}, Otherwise: Location{"My_App", "s"}, Dedup: true,
 		Key: []string{"amount", "UserId"}, Cursor: "z", Deleted: "_ab_cdc_deleted_at",
 	}, got, cmp.AllowUnexported(Plan{})); diff != "" {
 		t.Error(diff)

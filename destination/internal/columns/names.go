@@ -29,6 +29,14 @@ var metadataColumns = []string{
 	"_change_type", "_change_ordinal", "_commit_snapshot_id",
 }
 
+// Other returns the other choice.
+func (n Names) Other() Names {
+	if n == Preserve {
+		return Lowercase
+	}
+	return Preserve
+}
+
 // Legal returns the name of a table or a namespace. It is never empty, and has
 // no character with a meaning in a path or a catalog, nor one that a URL would
 // escape: the name becomes part of the files' locations, which the library

@@ -69,7 +69,7 @@ func planOf(name string, properties ...iceberg.NestedField) *columnar.Plan {
 	}
 	airbyte := airbyteColumns(max(1000, len(properties)+1))
 	return &columnar.Plan{
-		Stream: protocol.StreamID{Namespace: "ns", Name: name}, Namespace: "ns", Table: name,
+		Stream: protocol.StreamID{Namespace: "ns", Name: name}, Location: columnar.Location{Namespace: "ns", Table: name},
 		Wanted: columns.Wanted{Properties: properties, Airbyte: airbyte},
 		Schema: iceberg.NewSchema(0, slices.Concat(properties, airbyte)...),
 	}

@@ -51,7 +51,7 @@ var ErrNotOurs = errors.New("the table was not written by this program")
 func Attach(ctx context.Context, cat catalog.Catalog, id table.Identifier, o Options) (*Table, error) {
 	namespace, name := strings.Join(catalog.NamespaceFromIdent(id), "."), catalog.TableNameFromIdent(id)
 	t := newTable(cat, &columnar.Plan{
-		Stream: protocol.StreamID{Namespace: namespace, Name: name}, Namespace: namespace, Table: name,
+		Stream: protocol.StreamID{Namespace: namespace, Name: name}, Location: columnar.Location{Namespace: namespace, Table: name},
 	}, o)
 	loaded, err := cat.LoadTable(ctx, id)
 	if err != nil {

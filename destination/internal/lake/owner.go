@@ -62,12 +62,16 @@ func (t *Table) ours(loaded *table.Table) error {
 // keeps it, whatever else the catalog names, and the others get tables with a
 // suffix made from their own names. Where there is no table yet, it goes to
 // the stream whose name needed no change. Names that differ only in case count
-// as the same within one catalog, as they do for most engines.
+// as the same within one catalog, as they do for most engines. A table that was
+// made with the other choice of names stays the stream's.
 func Resolve(ctx context.Context, cat catalog.Catalog, plans []*columnar.Plan) error {
 	r := resolver{cat: cat, taken: map[string]struct{}{}}
 	var open []*columnar.Plan
 	for _, p := range plans {
-		claim, err := r.claim(ctx, p, p.Table)
+		claim, err := r.claim(ctx, p, p.Location)
+		if err == nil && claim != own && p.Otherwise != p.Location {
+			claim, err = r.otherwise(ctx, p)
+		}
 		if err != nil {
 			return err
 		}
@@ -108,6 +112,22 @@ type resolver struct {
 	taken map[string]struct{} // tables of the plans settled, in lower case
 }
 
+// otherwise looks for a table that the stream got with the other choice of names.
+func (r *resolver) otherwise(ctx context.Context, p *columnar.Plan) (claim, error) {
+	at := p.Otherwise
+	for _, table := range []string{at.Table, p.Alternative(at.Table, 0)} {
+		at.Table = table
+		claim, err := r.claim(ctx, p, at)
+		if claim == own && err == nil {
+			p.Location = at
+		}
+		if claim == own || err != nil {
+			return claim, err
+		}
+	}
+	return vacant, nil
+}
+
 func (r *resolver) take(p *columnar.Plan, name string) {
 	p.Table = name
 	r.taken[folded(p, name)] = struct{}{}
@@ -119,8 +139,8 @@ func folded(p *columnar.Plan, name string) string {
 
 // choose finds the table of a stream that does not have the plain one.
 func (r *resolver) choose(ctx context.Context, p *columnar.Plan) error {
-	other := p.Alternative(0)
-	claim, err := r.claim(ctx, p, other)
+	other := p.Alternative(p.Table, 0)
+	claim, err := r.claim(ctx, p, columnar.Location{Namespace: p.Namespace, Table: other})
 	if err != nil {
 		return err
 	}
@@ -129,14 +149,14 @@ func (r *resolver) choose(ctx context.Context, p *columnar.Plan) error {
 		return nil
 	}
 	for n, name := 0, p.Table; ; n++ {
-		if claim, err = r.claim(ctx, p, name); err != nil {
+		if claim, err = r.claim(ctx, p, columnar.Location{Namespace: p.Namespace, Table: name}); err != nil {
 			return err
 		}
 		if _, taken := r.taken[folded(p, name)]; !taken && claim != foreign {
 			r.take(p, name)
 			return nil
 		}
-		name = p.Alternative(n)
+		name = p.Alternative(p.Table, n)
 	}
 }
 
@@ -149,8 +169,8 @@ const (
 	foreign              // it is another stream's
 )
 
-func (r *resolver) claim(ctx context.Context, p *columnar.Plan, name string) (claim, error) {
-	id := append(strings.Split(p.Namespace, "."), name)
+func (r *resolver) claim(ctx context.Context, p *columnar.Plan, at columnar.Location) (claim, error) {
+	id := append(strings.Split(at.Namespace, "."), at.Table)
 	tbl, err := r.cat.LoadTable(ctx, id)
 	if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
 		return vacant, nil

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -27,12 +28,9 @@ func plansOf(t *testing.T, names columns.Names, streams ...string) []*columnar.P
 		}
 		p, err := columnar.NewPlan(protocol.ConfiguredStream{
 			Stream: protocol.Stream{Name: name, Namespace: namespace}, DestinationSyncMode: protocol.Append,
-		}, columnar.Options{Names: names})
+		}, columnar.Options{Namespace: "airbyte", Names: names})
 		if err != nil {
 			t.Fatal(err)
-		}
-		if p.Namespace == "" {
-			p.Namespace = "airbyte"
 		}
 		plans = append(plans, p)
 	}
@@ -90,6 +88,41 @@ func TestResolveKeepsEachStreamInItsTable(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestTheTableOfAStreamIsTheSameWhenNamesAreSwitched(t *testing.T) {
+	cat := openCatalog(t, t.TempDir())
+	for i, names := range []columns.Names{columns.Preserve, columns.Lowercase, columns.Preserve} {
+		plans := plansOf(t, names, "My Ns/Sleep-2", "my_ns/sleep_2", "new"+strconv.Itoa(i))
+		if err := Resolve(t.Context(), cat, plans); err != nil {
+			t.Fatal(err)
+		}
+		var tables []string
+		for _, p := range plans[:2] {
+			tables = append(tables, p.Namespace+"."+p.Table)
+		}
+		for _, p := range plans {
+			if _, err := Open(t.Context(), cat, p, Options{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if diff := cmp.Diff([]string{"My_Ns.Sleep-2", "my_ns.sleep_2"}, tables); diff != "" {
+			t.Errorf("%s: %s", names, diff)
+		}
+	}
+	// Nor when the plain name was another stream's.
+	for _, names := range []columns.Names{columns.Lowercase, columns.Preserve} {
+		plans := plansOf(t, names, "A b", "a_b")
+		if err := Resolve(t.Context(), cat, plans); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(t.Context(), cat, plans[0], Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := plans[0].Table; got != "a_b_75678307" {
+			t.Errorf("%s: table %s", names, got)
+		}
 	}
 }
 
