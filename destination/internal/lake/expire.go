@@ -75,7 +75,11 @@ func (t *Table) expire(ctx context.Context, base *table.Table, u Upkeep, did *Ma
 // program's and nobody else's: the others are for whoever made them.
 func (t *Table) removable(ctx context.Context, files []string, did *Maintained) ([]string, error) {
 	own := pathsOf(t.opened.Location(), t.opened.Metadata())
+	all := len(files)
 	files = slices.DeleteFunc(files, func(file string) bool { return !filenames.Ours(file) || !own.contain(file) })
+	if others := all - len(files); others > 0 {
+		did.leave("%d files that only expired snapshots named stay, as their names say that other programs made them, or they lie elsewhere; maintain --orphans=all removes those below the table's location", others)
+	}
 	lister, ok := t.files.(iceio.ListableIO)
 	if len(files) == 0 || !ok {
 		return files, nil
