@@ -136,6 +136,10 @@ func (rd *reader) drill(ctx context.Context, parents []record) error {
 		if told {
 			return !rd.consider(r)
 		}
+		if r.key == "" {
+			rd.considerOdd(r) // which names it
+			return true
+		}
 		if rd.asked[r.key] { // it lies across two slices
 			return true
 		}
@@ -143,6 +147,9 @@ func (rd *reader) drill(ctx context.Context, parents []record) error {
 		return r.untracked == "" && !r.open && r.end.Before(rd.from) // another stream walks from further back
 	})
 	get := func(ctx context.Context, parent record) (*record, error) {
+		if parent.key == "" {
+			return &parent, nil // there is nothing to ask for, and it is the row
+		}
 		return rd.row(ctx, rd.stream, rd.child, parent.key)
 	}
 	return inOrder(ctx, rd.client.Width, parents, get, func(_ record, row *record, err error) error {
@@ -160,7 +167,8 @@ func (rd *reader) drill(ctx context.Context, parents []record) error {
 
 // choose leaves of a collection's records those that are rows. Of a cycle with
 // more than one of them, as when a nap became a sleep, WHOOP shows one and does
-// not say by which rule, so it is asked.
+// not say by which rule, so it is asked. A record that does not say to which
+// cycle it belongs is a row.
 func (rd *reader) choose(ctx context.Context, records []record) ([]record, error) {
 	of := map[string]int{}
 	for _, r := range records {
@@ -174,7 +182,7 @@ func (rd *reader) choose(ctx context.Context, records []record) ([]record, error
 		if !rd.some(r) || r.untracked == "" && r.time.Before(rd.from) {
 			continue
 		}
-		if of[r.cycle] > 1 {
+		if r.cycle != "" && of[r.cycle] > 1 {
 			if _, asked := shown[r.cycle]; !asked {
 				row, err := rd.row(ctx, rd.stream, rd.child, r.cycle)
 				if err != nil {
@@ -288,7 +296,7 @@ func (rd *reader) resolve(ctx context.Context, f finding) error {
 // item reads one row by its key; nil if there is none.
 func (rd *reader) item(ctx context.Context, key string) (*record, error) {
 	r, err := rd.row(ctx, rd.stream, rd.stream.item, key)
-	if err != nil || r == nil || rd.some == nil {
+	if err != nil || r == nil || rd.some == nil || r.cycle == "" {
 		return r, err
 	}
 	shown, err := rd.row(ctx, rd.stream, rd.child, r.cycle)
@@ -301,11 +309,11 @@ func (rd *reader) item(ctx context.Context, key string) (*record, error) {
 // readObject reads a stream that is one object.
 func (rd *reader) readObject(ctx context.Context) error {
 	raw, err := rd.profile.raw, rd.profile.err
+	var member json.RawMessage
+	if err == nil {
+		member, err = userID(raw)
+	}
 	if err == nil && rd.object != profilePath {
-		member, perr := userID(raw)
-		if perr != nil {
-			return perr
-		}
 		if raw, err = rd.client.Get(ctx, rd.object); err == nil {
 			raw, err = withMember(raw, member, rd.client.Now())
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/rawjson"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
 )
 
 // A record is one of WHOOP's, as its bytes and what must be known of it.
@@ -113,6 +114,11 @@ func at(path, key string) string {
 	return strings.Replace(path, "{}", url.PathEscape(strings.Trim(key, `"`)), 1)
 }
 
+// sameID tells whether two keys are one to WHOOP, however they are written.
+func sameID(a, b string) bool {
+	return strings.EqualFold(strings.Trim(a, `"`), strings.Trim(b, `"`))
+}
+
 // tombstone is the record that says that another one is gone. It has a cursor of
 // its own: a destination orders the versions of a row by it, and one without
 // would be older than the row it deletes.
@@ -143,14 +149,9 @@ func withMember(object json.RawMessage, userID json.RawMessage, now time.Time) (
 
 // userID reads the member's id out of the profile.
 func userID(profile json.RawMessage) (json.RawMessage, error) {
-	var p struct {
-		UserID json.RawMessage `json:"user_id"`
+	id := parseRecord(profile, "user_id").key
+	if id == "" {
+		return nil, &whoop.UnavailableError{Path: profilePath, Err: errors.New("the answer has no user_id")}
 	}
-	if err := json.Unmarshal(profile, &p); err != nil {
-		return nil, fmt.Errorf("reading the profile: %w", err)
-	}
-	if len(p.UserID) == 0 {
-		return nil, errors.New("reading the profile: it has no user_id")
-	}
-	return p.UserID, nil
+	return json.RawMessage(id), nil
 }

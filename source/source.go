@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"time"
@@ -118,7 +119,8 @@ func (s *session) connect(ctx context.Context) error {
 }
 
 // row reads one row by its key; nil if WHOOP has none. It may come from another
-// stream's path, so it is checked to be a row of this one.
+// stream's path, so it is checked to be a row of this one. An answer that holds
+// no record, or another one than was asked for, does not say that there is none.
 func (s *session) row(ctx context.Context, st stream, path, key string) (*record, error) {
 	raw, err := s.client.Get(ctx, at(path, key))
 	var status *whoop.StatusError
@@ -129,6 +131,12 @@ func (s *session) row(ctx context.Context, st stream, path, key string) (*record
 		return nil, err
 	}
 	r := parseRecord(raw, st.key)
+	switch {
+	case r.key == "":
+		return nil, &whoop.UnavailableError{Path: at(path, key), Err: fmt.Errorf("the answer has no %s", st.key)}
+	case path == st.item && !sameID(r.key, key):
+		return nil, &whoop.UnavailableError{Path: at(path, key), Err: fmt.Errorf("the answer has the %s %s", st.key, r.key)}
+	}
 	if st.some != nil && !st.some(r) {
 		return nil, nil
 	}

@@ -91,7 +91,7 @@ func New(c Config) *Client {
 	}
 }
 
-// Get reads one JSON document, such as "/v2/cycle/93845". Its errors are
+// Get reads one JSON object, such as "/v2/cycle/93845". Its errors are
 // StatusError, QuotaError, UnavailableError, TokenError and the context's.
 func (c *Client) Get(ctx context.Context, path string) (json.RawMessage, error) {
 	return c.get(ctx, path, nil)
@@ -188,7 +188,7 @@ func (c *Client) tokenError(ctx context.Context, err error) error {
 	return &TokenError{err}
 }
 
-// once sends one request. An answer of 200 has a whole JSON body; anything else
+// once sends one request. An answer of 200 is a whole JSON object; anything else
 // that calls itself 200 is an error, and so is a 403 that is a page for people:
 // what stands in front of WHOOP gives it, and WHOOP itself was not asked.
 func (c *Client) once(ctx context.Context, sent time.Time, path string, query url.Values, token string) (status int, body []byte, err error) {
@@ -222,8 +222,8 @@ func (c *Client) once(ctx context.Context, sent time.Time, path string, query ur
 		return resp.StatusCode, body, nil // the status says enough, even if the body broke off
 	case err != nil:
 		return resp.StatusCode, nil, fmt.Errorf("reading the answer: %w", err)
-	case !rawjson.Valid(body):
-		return resp.StatusCode, nil, c.notJSON(header.Get("Content-Type"), body)
+	case !rawjson.Valid(body), !bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")):
+		return resp.StatusCode, nil, c.notObject(header.Get("Content-Type"), body)
 	}
 	return resp.StatusCode, body, nil
 }
@@ -235,11 +235,11 @@ func read(resp *http.Response) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-func (c *Client) notJSON(contentType string, body []byte) error {
+func (c *Client) notObject(contentType string, body []byte) error {
 	if len(body) == 0 {
 		return errors.New("an empty answer with status 200")
 	}
-	return fmt.Errorf("an answer of type %q that is no JSON, with status 200: %s", contentType, c.excerpt(body))
+	return fmt.Errorf("an answer of type %q that is no JSON object, with status 200: %s", contentType, c.excerpt(body))
 }
 
 // excerpt is the beginning of a body, cut when no secret is in it any more.

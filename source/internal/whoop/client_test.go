@@ -1,6 +1,7 @@
 package whoop
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -98,6 +99,9 @@ func TestStatusesBecomeErrors(t *testing.T) {
 		{200, "", attempts, unavailable},
 		{200, "<html>", attempts, unavailable},
 		{200, `{"id":`, attempts, unavailable},
+		{200, "null", attempts, unavailable},
+		{200, "[]", attempts, unavailable},
+		{200, ` "x"`, attempts, unavailable},
 		{200, "{\"sport_name\":\"\xff\"}", attempts, unavailable},
 		{429, "", refusals, unavailable},
 	} {
@@ -571,7 +575,8 @@ func TestPageTokensThatLeadNowhereAreTold(t *testing.T) {
 func TestWhatIsNoPageIsNotAnEmptyOne(t *testing.T) {
 	for body, page := range map[string]bool{
 		`{}`: true, `{"records":[]}`: true, `{"records":null,"next_token":null}`: true, `{"next_token":"x"}`: true,
-		`null`: false, `[]`: false, `"x"`: false, `{"message":"busy"}`: false, `{"records":{}}`: false, `{"records":[],"next_token":5}`: false,
+		`{"message":"busy"}`: false, `{"records":{}}`: false, `{"records":[],"next_token":5}`: false,
+		`{"records":[null]}`: false, `{"records":[{"id":1},7]}`: false, `{"records":[[]]}`: false,
 	} {
 		if _, _, err := (&Client{clean: func(s string) string { return s }}).parsePage("/v2/cycle", []byte(body)); (err == nil) != page {
 			t.Errorf("%s: %v", body, err)
@@ -584,7 +589,7 @@ func FuzzParsePage(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if !json.Valid(body) {
+		if !json.Valid(body) || !bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) {
 			return // get has let none pass
 		}
 		page, _, err := (&Client{clean: func(s string) string { return s }}).parsePage("/v2/cycle", body)

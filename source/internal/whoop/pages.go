@@ -1,7 +1,6 @@
 package whoop
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -94,7 +93,8 @@ func (c *Client) page(ctx context.Context, path string, query url.Values) (Page,
 // parsePage reads a page's envelope, whose members may both be missing. WHOOP
 // ends a collection by leaving next_token out, or by sending null or "" for it.
 // An object that has only other members is no page: everything would seem to
-// have vanished. The body is valid JSON; the records are parts of it.
+// have vanished. The body is a JSON object; the records are parts of it, and
+// objects.
 func (c *Client) parsePage(path string, body []byte) (page Page, next string, err error) {
 	broken := func(what string) (Page, string, error) {
 		return Page{}, "", &UnavailableError{path, fmt.Errorf("reading a page: %s: %s", what, c.excerpt(body))}
@@ -109,6 +109,9 @@ func (c *Client) parsePage(path string, body []byte) (page Page, next string, er
 				return broken("records is no list")
 			}
 			for raw := range rawjson.Elements(value) {
+				if raw[0] != '{' {
+					return broken("one of its records is no object")
+				}
 				page.Records = append(page.Records, raw)
 			}
 		case "next_token":
@@ -118,7 +121,7 @@ func (c *Client) parsePage(path string, body []byte) (page Page, next string, er
 			}
 		}
 	}
-	if known == 0 && (members > 0 || !bytes.HasPrefix(bytes.TrimSpace(body), []byte("{"))) {
+	if known == 0 && members > 0 {
 		return broken("it has no records")
 	}
 	return page, next, nil

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
+)
+
+// An answer that holds no record, where one was asked for, is no row and does not say that one is gone. Its streams fail,
+// and go on when WHOOP has come to its senses.
+func TestAnAnswerWithoutARecordIsNoRow(t *testing.T) {
+	const workouts, cycles = "/developer/v2/activity/workout", "/developer/v2/cycle"
+	byWorkout := []string{"workout", "workout_by_id"}
+	for name, tt := range map[string]struct {
+		path   string
+		bodies []string
+		failed []string
+		config map[string]any
+	}{
+		"a page": {workouts, []string{`null`, `[]`, `7`, `{"records":[null]}`, `{"records":[7]}`, `{"records":[[]]}`, `{"records":["a"]}`}, byWorkout, nil},
+		"a row": {
+			workouts + "/", []string{`null`, `[]`, `{}`, `{"records":[]}`, `{"id":null}`, `{"id":"00000000-0000-4000-8000-000000000001","start":"2026-01-01T00:00:00Z"}`},
+			byWorkout, nil,
+		},
+		"a child": {
+			cycles + "/", []string{`null`, `[]`, `{}`, `{"records":[]}`},
+			[]string{"cycle_by_id", "recovery_for_cycle", "sleep_for_cycle"}, map[string]any{"drilldowns": request},
+		},
+		"a profile":          {"/developer/v2/user/profile", []string{`null`, `[]`, `{}`, `{"user_id":null}`}, []string{"profile", "body_measurement"}, nil},
+		"a body measurement": {"/developer/v2/user/measurement", []string{`null`, `[]`, `"a"`}, []string{"body_measurement"}, nil},
+	} {
+		for _, body := range tt.bodies {
+			t.Run(name+" "+body, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := young(t, 1, 40, tt.config)
+					all := catalog(t, protocol.Incremental)
+					w.sync(all)
+					if err := w.server.Schedule(sandbox.Event{Do: sandbox.Delete, Stream: "workout", Age: sandbox.Duration(2 * day)}); err != nil {
+						t.Fatal(err)
+					}
+					w.clock.Advance(day)
+					w.server.SetFaults(sandbox.Fault{Path: tt.path, Times: -1, Action: sandbox.Replace, Body: body})
+					r := w.read(all)
+					failed := map[string]protocol.Kind{}
+					for _, e := range r.Errors() {
+						failed[e.Stream.Name] = e.FailureType
+					}
+					want := map[string]protocol.Kind{}
+					for _, stream := range tt.failed {
+						want[stream] = protocol.TransientError
+						if got := r.Records(protocol.StreamID{Name: stream}); tt.path != workouts+"/" && len(got) != 0 {
+							t.Errorf("%d records of %s, the first %s", len(got), stream, got[0])
+						}
+					}
+					wantEqual(t, "failed", failed, want)
+					w.keep(r.Messages)
+					w.server.SetFaults()
+					w.sync(all)
+					w.wantTruth()
+				})
+			})
+		}
+	}
+}
+
+// A sleep need not say to which cycle it belongs. Nothing can be told of the cycle then, so each is a row.
+func TestAMainSleepWithoutItsCycleArrivesAndStays(t *testing.T) {
+	w := young(t, 1, 40, nil)
+	cycleID := regexp.MustCompile(`"cycle_id":[0-9]+,`)
+	w.source.http = rewriting{w.source.http, func(path string, body []byte) []byte {
+		if strings.HasPrefix(path, "/developer/v2/activity/sleep") {
+			return cycleID.ReplaceAll(body, nil)
+		}
+		return body
+	}}
+	mains := 0
+	for _, raw := range w.server.Oracle().Records("sleep", w.clock.Now()) {
+		if !parseRecord(raw, "id").nap {
+			mains++
+		}
+	}
+	chosen := catalog(t, protocol.Incremental, "sleep_for_cycle")
+	if w.sync(chosen); mains == 0 || len(w.tables["sleep_for_cycle"]) != mains {
+		t.Errorf("%d rows, want %d", len(w.tables["sleep_for_cycle"]), mains)
+	}
+	// The pages have none of them, and each is asked for.
+	w.server.SetFaults(sandbox.Fault{Path: "/developer/v2/activity/sleep", Query: "limit", Times: -1, Action: sandbox.Replace, Body: `{"records":[]}`})
+	w.clock.Advance(time.Hour)
+	if w.sync(chosen); len(w.tables["sleep_for_cycle"]) != mains {
+		t.Errorf("%d rows are left of %d", len(w.tables["sleep_for_cycle"]), mains)
+	}
+}
+
+// A parent without a key is not asked for its child; where it is the child itself, it is the row.
+func TestAParentWithoutItsKeyIsNotAskedFor(t *testing.T) {
+	w := young(t, 1, 40, map[string]any{"drilldowns": request})
+	id := regexp.MustCompile(`"id":[0-9]+,`)
+	api := rewriting{w.source.http, func(path string, body []byte) []byte {
+		if path == "/developer/v2/cycle" {
+			return id.ReplaceAll(body, nil)
+		}
+		return body
+	}}
+	w.source.http = transport(func(req *http.Request) (*http.Response, error) {
+		if strings.HasPrefix(req.URL.Path, "/developer/v2/cycle/") {
+			t.Errorf("GET %s", req.URL)
+		}
+		return api.RoundTrip(req)
+	})
+	r := w.read(catalog(t, protocol.FullRefresh, "cycle_by_id", "recovery_for_cycle"))
+	if got, want := len(r.Records(protocol.StreamID{Name: "cycle_by_id"})), len(w.server.Oracle().Records("cycles", w.clock.Now())); r.Code != 0 || got != want || want == 0 {
+		t.Errorf("exit code %d, %d records of %d cycles, errors %+v", r.Code, got, want, r.Errors())
+	}
+	warned := map[string]bool{}
+	for _, m := range r.Messages {
+		for _, stream := range []string{"cycle_by_id", "recovery_for_cycle"} {
+			if m.Log != nil && strings.Contains(m.Log.Message, "its id is missing") && strings.Contains(m.Log.Message, stream) {
+				warned[stream] = true
+			}
+		}
+	}
+	wantEqual(t, "streams warned of", warned, map[string]bool{"cycle_by_id": true, "recovery_for_cycle": true})
+}
+
+type transport func(*http.Request) (*http.Response, error)
+
+func (t transport) RoundTrip(req *http.Request) (*http.Response, error) { return t(req) }
