@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -51,7 +53,17 @@ func checkPlaces(ctx context.Context, config Config, cat *catalogs.Catalog) erro
 		_, err := lake.Attach(ctx, cat, id, lake.Options{Warehouse: config.ownWarehouse()})
 		if e := (*protocol.Error)(nil); errors.As(err, &e) && e.Kind == protocol.ConfigError {
 			return err
-		} // what else is wrong with a table is for the sync that needs it to say
+		}
+		if !errors.Is(err, fs.ErrNotExist) || config.ownWarehouse() == "" {
+			continue // what else is wrong with a table is for the sync that needs it to say
+		}
+		at, locationErr := cat.MetadataLocation(ctx, id)
+		if locationErr != nil {
+			return locationErr
+		}
+		if !filenames.Within(filenames.Real(at), filenames.Real(config.Warehouse)) {
+			return lake.ExplainLoss(id, err)
+		}
 	}
 	return nil
 }

@@ -104,7 +104,7 @@ func explainTable(id table.Identifier, err error) string {
 	if known := (*protocol.Error)(nil); errors.As(lake.ExplainLoss(id, err), &known) {
 		return known.Message
 	}
-	return err.Error()
+	return fmt.Sprintf("%v. If files of the table are broken, restore them from a copy, or run drop %s to forget it.", err, strings.Join(id, "."))
 }
 
 var dropCommand = protocol.Command{

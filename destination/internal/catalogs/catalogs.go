@@ -24,6 +24,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"github.com/invopop/jsonschema"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -115,7 +116,7 @@ func (c Config) Validate(warehouse string) error {
 // it.
 func (c Config) InWarehouse(warehouse string) bool {
 	u, err := c.parse(warehouse)
-	return err == nil && c.Type == "sqlite" && (c.Path == "" || strings.HasPrefix(filepath.Clean(c.Path), filepath.Clean(filepath.FromSlash(u.Path))+string(filepath.Separator)))
+	return err == nil && c.Type == "sqlite" && (c.Path == "" || filenames.Within(filenames.Real(c.Path), filenames.Real(u.Path)))
 }
 
 func (c Config) parse(warehouse string) (*url.URL, error) {

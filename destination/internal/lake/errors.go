@@ -1,6 +1,7 @@
 package lake
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -36,13 +37,21 @@ func (t *Table) explain(err error) error {
 	return err
 }
 
-// ExplainLoss finds the remedy for an error of a table of which a file is gone;
-// other errors are returned as they are.
+// ExplainLoss finds the remedy for an error of a table of which a file is gone,
+// or whose metadata is none; other errors are returned as they are.
 func ExplainLoss(id table.Identifier, err error) error {
 	name := strings.Join(id, ".")
-	if known := (*protocol.Error)(nil); errors.As(err, &known) || !errors.Is(err, fs.ErrNotExist) {
-		return err
+	known := (*protocol.Error)(nil)
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &known):
+	case errors.Is(err, fs.ErrNotExist):
+		return &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: fmt.Sprintf(
+			"A file of table %s is gone: %v. Restore it from a copy; run relocate if the lake was moved; or run drop %[1]s to forget the table.", name, err)}
+	case errors.Is(err, table.ErrInvalidMetadata), errors.Is(err, table.ErrInvalidMetadataFormatVersion), errors.As(err, &syntax), errors.As(err, &kind):
+		return &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: fmt.Sprintf(
+			"The metadata of table %s cannot be read: %v. It is broken, or of a format version that is not known here. Restore it from a copy, or run drop %[1]s to forget the table.", name, err)}
 	}
-	return &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: fmt.Sprintf(
-		"A file of table %s is gone: %v. Restore it from a copy; run relocate if the lake was moved; or run drop %[1]s to forget the table.", name, err)}
+	return err
 }
