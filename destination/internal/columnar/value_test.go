@@ -2,12 +2,10 @@ package columnar
 
 import (
 	"errors"
-	"math"
 	"strings"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/iceberg-go"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -374,36 +372,5 @@ func TestValuesThatDoNotFitBecomeNull(t *testing.T) {
 				t.Errorf("reports %q, want %q", got, want)
 			}
 		})
-	}
-}
-
-// A key in a column of doubles is one that a double tells from all others.
-func TestAKeyOfDoublesIsNotRounded(t *testing.T) {
-	for text, want := range map[string]bool{
-		`0`: true, `-0`: true, `1`: true, `0.1`: true, `1e-1`: true, `0.10`: true, `-2.5E+3`: true, `"7"`: true,
-		`9007199254740992`: true, `9007199254740993`: false, `0.30000000000000004`: true, `0.3000000000000000444`: false,
-		`1e400`: false, `5e-324`: true, `4e-324`: false, `123456789012345680000`: true, `123456789012345678901`: false,
-	} {
-		s := stream(properties(`"id":` + numberType))
-		s.DestinationSyncMode, s.PrimaryKey = protocol.AppendDedup, [][]string{{"id"}}
-		plan, err := NewPlan(s, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		fields := plan.Schema.Fields()
-		fields[0].Type, fields[0].Required = iceberg.PrimitiveTypes.Float64, false
-		layout, err := plan.Bind(iceberg.NewSchema(0, fields...), ownIDs(plan))
-		if err != nil {
-			t.Fatal(err)
-		}
-		b := NewBatch(layout, RowMeta{})
-		var d Decoder
-		err = d.Decode([]byte(recordLine(`{"id":`+text+`}`)), 1, 0, to(b))
-		if (err == nil) != want {
-			t.Errorf("%s: error %v", text, err)
-		}
-		if err == nil && math.Signbit(validRecord(t, b).Column(0).(*array.Float64).Value(0)) != (text[0] == '-' && text != "-0") {
-			t.Errorf("%s: a wrong sign", text)
-		}
 	}
 }

@@ -79,6 +79,36 @@ func TestTablesWithoutAMappingAreAdopted(t *testing.T) {
 	}
 }
 
+// The format is on disks: what is recorded must stay readable.
+func TestWhatATableRecords(t *testing.T) {
+	h := &history{t: t}
+	for _, step := range []struct{ send, want string }{
+		{"Id long, v text", `[{"id":1,"property":"Id"},{"id":2,"property":"v"}]`},
+		{"id long, v json", `[{"id":1,"property":"Id"},{"id":2,"property":"v"},{"id":1,"property":"id"},{"id":4,"property":"v","holds":"json"}]`},
+		{"o {a json}, l [json], m [{b text}]", `[{"id":1,"property":"Id"},{"id":2,"property":"v"},{"id":1,"property":"id"},{"id":4,"property":"v","holds":"json"},` +
+			`{"id":5,"property":"o"},{"id":6,"property":"l"},{"id":7,"property":"m"},{"id":8,"in":5,"property":"a","holds":"json"},{"id":9,"in":6,"holds":"json"},{"id":11,"in":10,"property":"b"}]`},
+	} {
+		if _, err := h.send(step.send); err != nil || h.props[mappingKey] != step.want {
+			t.Errorf("%s\nwant %s\nerror %v", h.props[mappingKey], step.want, err)
+		}
+	}
+	h = &history{t: t}
+	h.table("First_Name text, left text, l [text]", nil, false)
+	for _, step := range []struct{ send, want string }{
+		{"First·Name text", `[{"id":1,"property":"First_Name"},{"id":2,"property":"left","holds":"unknown"},{"id":3,"property":"l"},{"id":4,"in":3,"holds":"unknown"},{"id":1,"property":"First Name"}]`},
+		{"left json, l [text]", `[{"id":1,"property":"First_Name"},{"id":2,"property":"left","holds":"unknown"},{"id":3,"property":"l"},{"id":4,"in":3,"holds":"unknown"},{"id":1,"property":"First Name"},` +
+			`{"id":2,"property":"left","holds":"json"},{"id":4,"in":3}]`},
+	} {
+		if _, err := h.send(step.send); err != nil || h.props[mappingKey] != step.want {
+			t.Errorf("%s\nwant %s\nerror %v", h.props[mappingKey], step.want, err)
+		}
+	}
+	h = &history{t: t}
+	if _, err := h.send(""); err != nil || h.props[mappingKey] != "[]" {
+		t.Errorf("without properties: %s, error %v", h.props[mappingKey], err)
+	}
+}
+
 func TestMovedColumnsAreSuperseded(t *testing.T) {
 	h := &history{t: t}
 	h.table("c text, c_long long", map[string]string{"c_long": "c"}, true)

@@ -153,7 +153,7 @@ func (c *chooser) pick(w iceberg.NestedField) (slot, error) {
 // checkKey is an error when values of a property of the key are, or may be, in
 // other columns than the one that was chosen.
 func (c *chooser) checkKey(s slot) error {
-	const remedy = "Without it every key would be written once more. Rename the table in the catalog or write the stream to another namespace, then sync it anew."
+	const remedy = "Keys that the table has would be written again. Rename the table in the catalog or write the stream to another namespace, then sync it anew."
 	property := s.want.Name
 	if places := c.owned[property]; len(places) > 0 {
 		oldest := c.have[places[len(places)-1]]

@@ -34,6 +34,7 @@ const (
 // mapping is the entries of a table in the order in which they were added.
 type mapping struct {
 	entries []entry
+	kept    int             // how many of those the table has
 	holds   map[int]string  // by the column's id, as the last of its entries says
 	within  map[int][]entry // by the id of the column around
 	tied    map[int][]entry // by the column's id
@@ -50,9 +51,23 @@ func (m *mapping) add(e entry) {
 	m.holds[e.ID] = e.Holds
 }
 
-// encode returns the mapping as the table property has it.
+// encode returns the mapping as the table property has it. Of new entries that
+// say the same of a column one is enough.
 func (m *mapping) encode() (string, error) {
-	data, err := json.Marshal(m.entries)
+	type pair struct {
+		id       int
+		property string
+	}
+	entries := append([]entry{}, m.entries[:m.kept]...)
+	seen := map[pair]bool{}
+	for _, e := range m.entries[m.kept:] {
+		e.Holds = m.holds[e.ID]
+		if p := (pair{e.ID, e.Property}); !seen[p] {
+			seen[p] = true
+			entries = append(entries, e)
+		}
+	}
+	data, err := json.Marshal(entries)
 	return string(data), err
 }
 
@@ -70,6 +85,7 @@ func read(props iceberg.Properties) (m *mapping, known bool, err error) {
 	for _, e := range entries {
 		m.add(e)
 	}
+	m.kept = len(entries)
 	return m, true, nil
 }
 

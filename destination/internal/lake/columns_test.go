@@ -297,7 +297,7 @@ func TestAColumnThatAnotherProgramDropped(t *testing.T) {
 	_, err = Open(t.Context(), tbl.cat, p, Options{})
 	var told *protocol.Error
 	if !errors.As(err, &told) || told.Kind != protocol.ConfigError ||
-		told.Message != `Column "id" of table ns.s is part of the primary key, and another program has dropped it. Set the table back to a schema that has it. Without it every key would be written once more. Rename the table in the catalog or write the stream to another namespace, then sync it anew.` {
+		told.Message != `Column "id" of table ns.s is part of the primary key, and another program has dropped it. Set the table back to a schema that has it. Keys that the table has would be written again. Rename the table in the catalog or write the stream to another namespace, then sync it anew.` {
 		t.Errorf("error %v", err)
 	}
 	if load(t, tbl).MetadataLocation() != location {
