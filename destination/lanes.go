@@ -123,7 +123,7 @@ func (ls lanes) open(ctx context.Context, cat catalog.Catalog, config Config, lo
 			}
 			l.refreshes = l.table.Refreshing()
 		}
-		for _, m := range l.table.Moves() {
+		for _, m := range l.table.TypeChanges() {
 			log.Warn(fmt.Sprintf("column %s of table %s holds %s, and the source sends %s: its values go to column %s", m.Column, l.table, m.Holds, m.Sends, m.To), "stream", l.id.String())
 		}
 	}

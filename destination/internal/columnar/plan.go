@@ -86,11 +86,11 @@ func NewPlan(s protocol.ConfiguredStream, o Options) (*Plan, error) {
 		p.Deleted = f.name
 	}
 	p.want(o.Names)
-	placed, err := columns.New(p.Keyed())
+	evolved, err := columns.Create(p.Keyed())
 	if err != nil {
 		return nil, fmt.Errorf("planning stream %s: %w", id, err)
 	}
-	p.Schema = placed.Schema
+	p.Schema = evolved.Schema
 	return p, nil
 }
 

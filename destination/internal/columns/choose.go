@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/apache/iceberg-go"
 )
 
-// A slot is where the values of a wanted field go.
-type slot struct {
+// A target is where the values of a wanted field go.
+type target struct {
 	want  iceberg.NestedField
 	at    int    // place of its column in the level; -1: it is to be added
 	name  string // of a column that is to be added
@@ -18,23 +19,23 @@ type slot struct {
 
 // chooser finds the columns of the properties of one level.
 type chooser struct {
-	p       *placer
-	level   level
-	have    []iceberg.NestedField
-	want    []iceberg.NestedField
-	at      map[int]int         // places in have, by id
-	present map[string]struct{} // properties that are wanted
-	owned   map[string][]int    // places of the columns of a property, the newest first
-	loose   map[string][]int    // the same of properties that are not wanted, by their oldest spelling
-	folds   map[string][]string // those oldest spellings, by any spelling without case
+	evolver      *evolver
+	level        level
+	have         []iceberg.NestedField
+	want         []iceberg.NestedField // sorted: what is chosen does not depend on the order
+	at           map[int]int           // places in have, by id
+	present      map[string]struct{}   // properties that are wanted
+	owned        map[string][]int      // places of the columns of a property, the newest first
+	absent       map[string][]int      // the same of properties that are not wanted, by their oldest spelling
+	absentByFold map[string][]string   // those oldest spellings, by any spelling without case
 }
 
-// choose returns a slot for each wanted property.
-func (p *placer) choose(l level, have, want []iceberg.NestedField) ([]slot, error) {
+// choose returns a target for each wanted property.
+func (ev *evolver) choose(l level, have, want []iceberg.NestedField) ([]target, error) {
 	c := &chooser{
-		p: p, level: l, have: have, want: want,
+		evolver: ev, level: l, have: have, want: slices.Clone(want),
 		at: map[int]int{}, present: map[string]struct{}{},
-		owned: map[string][]int{}, loose: map[string][]int{}, folds: map[string][]string{},
+		owned: map[string][]int{}, absent: map[string][]int{}, absentByFold: map[string][]string{},
 	}
 	for i, h := range have {
 		c.at[h.ID] = i
@@ -42,27 +43,28 @@ func (p *placer) choose(l level, have, want []iceberg.NestedField) ([]slot, erro
 	for _, w := range want {
 		c.present[w.Name] = struct{}{}
 	}
+	slices.SortFunc(c.want, func(a, b iceberg.NestedField) int { return strings.Compare(a.Name, b.Name) })
 	c.assign()
-	c.unify()
-	if p.byName {
-		c.claim()
+	c.matchCase()
+	if ev.byName {
+		c.adoptByName()
 	}
-	slots := make([]slot, len(want))
+	targets := make([]target, len(want))
 	for i, w := range want {
 		var err error
-		if slots[i], err = c.pick(w); err != nil {
+		if targets[i], err = c.choose(w); err != nil {
 			return nil, err
 		}
 	}
-	c.name(slots)
-	return slots, nil
+	c.name(targets)
+	return targets, nil
 }
 
 // assign gives each column to the oldest of its spellings that is wanted.
 func (c *chooser) assign() {
 	newest := slices.SortedFunc(maps.Keys(c.at), func(a, b int) int { return b - a }) // ids only grow
 	for _, id := range newest {
-		at, spellings := c.at[id], c.p.mapping.tied[id]
+		at, spellings := c.at[id], c.evolver.mapping.tied[id]
 		if len(spellings) == 0 {
 			continue
 		}
@@ -73,17 +75,17 @@ func (c *chooser) assign() {
 			continue
 		}
 		oldest := spellings[0].Property
-		c.loose[oldest] = append(c.loose[oldest], at)
+		c.absent[oldest] = append(c.absent[oldest], at)
 		for _, s := range spellings {
-			if fold := folded(s.Property); !slices.Contains(c.folds[fold], oldest) {
-				c.folds[fold] = append(c.folds[fold], oldest)
+			if fold := folded(s.Property); !slices.Contains(c.absentByFold[fold], oldest) {
+				c.absentByFold[fold] = append(c.absentByFold[fold], oldest)
 			}
 		}
 	}
 }
 
-// unify finds properties of which the source has changed the case.
-func (c *chooser) unify() {
+// matchCase finds properties of which the source has changed the case.
+func (c *chooser) matchCase() {
 	newcomers := map[string]int{}
 	for _, w := range c.want {
 		if c.owned[w.Name] == nil {
@@ -92,31 +94,31 @@ func (c *chooser) unify() {
 	}
 	for _, w := range c.want {
 		fold := folded(w.Name)
-		if c.owned[w.Name] != nil || newcomers[fold] != 1 || len(c.folds[fold]) != 1 {
+		if c.owned[w.Name] != nil || newcomers[fold] != 1 || len(c.absentByFold[fold]) != 1 {
 			continue
 		}
-		oldest := c.folds[fold][0]
-		if places := c.loose[oldest]; places != nil {
-			c.take(w, places)
-			delete(c.loose, oldest)
+		oldest := c.absentByFold[fold][0]
+		if places := c.absent[oldest]; places != nil {
+			c.alias(w, places)
+			delete(c.absent, oldest)
 		}
 	}
 }
 
-// take ties columns to one more property.
-func (c *chooser) take(w iceberg.NestedField, places []int) {
+// alias ties columns to one more property.
+func (c *chooser) alias(w iceberg.NestedField, places []int) {
 	c.owned[w.Name] = places
 	for _, at := range slices.Backward(places) {
 		id := c.have[at].ID
-		c.p.mapping.add(entry{ID: id, In: c.level.in, Property: w.Name, Holds: c.p.mapping.holds[id]})
+		c.evolver.mapping.add(entry{ID: id, In: c.level.in, Property: w.Name, Holds: c.evolver.mapping.holds[id]})
 	}
 }
 
-// claim finds columns of another program that are called as this one would have
+// adoptByName finds columns of another program that are called as this one would have
 // called them.
-func (c *chooser) claim() {
+func (c *chooser) adoptByName() {
 	names := map[string]int{}
-	for _, places := range c.loose {
+	for _, places := range c.absent {
 		for _, at := range places {
 			names[folded(c.have[at].Name)] = at
 		}
@@ -124,27 +126,27 @@ func (c *chooser) claim() {
 	asking := map[string]int{}
 	for _, w := range c.want {
 		if c.owned[w.Name] == nil {
-			asking[folded(c.p.want.Names.column(w.Name))]++
+			asking[folded(c.evolver.want.Names.column(w.Name))]++
 		}
 	}
 	for _, w := range c.want {
-		asked := folded(c.p.want.Names.column(w.Name))
+		asked := folded(c.evolver.want.Names.column(w.Name))
 		if at, there := names[asked]; there && c.owned[w.Name] == nil && asking[asked] == 1 {
-			c.take(w, []int{at})
+			c.alias(w, []int{at})
 		}
 	}
 }
 
-// pick chooses among the columns of a property.
-func (c *chooser) pick(w iceberg.NestedField) (slot, error) {
-	s := slot{want: w, at: -1}
+// choose chooses among the columns of a property.
+func (c *chooser) choose(w iceberg.NestedField) (target, error) {
+	s := target{want: w, at: -1}
 	best := unfit
 	for _, at := range c.owned[w.Name] {
-		if f := c.p.fits(c.have[at].Type, c.have[at].ID, w.Type, w.ID); f > best {
+		if f := c.evolver.fits(c.have[at].Type, c.have[at].ID, w.Type, w.ID); f > best {
 			best, s.at = f, at
 		}
 	}
-	if c.level.top && slices.Contains(c.p.want.Key, w.Name) {
+	if c.level.top && slices.Contains(c.evolver.want.Key, w.Name) {
 		return s, c.checkKey(s)
 	}
 	return s, nil
@@ -152,7 +154,7 @@ func (c *chooser) pick(w iceberg.NestedField) (slot, error) {
 
 // checkKey is an error when values of a property of the key are, or may be, in
 // other columns than the one that was chosen.
-func (c *chooser) checkKey(s slot) error {
+func (c *chooser) checkKey(s target) error {
 	const remedy = "Keys that the table has would be written again. Rename the table in the catalog or write the stream to another namespace, then sync it anew."
 	property := s.want.Name
 	if places := c.owned[property]; len(places) > 0 {
@@ -160,68 +162,78 @@ func (c *chooser) checkKey(s slot) error {
 		switch {
 		case s.at >= 0 && c.have[s.at].ID == oldest.ID:
 			return nil
-		case c.p.fits(oldest.Type, oldest.ID, s.want.Type, s.want.ID) == unfit:
-			return c.p.refusal(oldest, s.want, "is part of the primary key", "")
+		case c.evolver.fits(oldest.Type, oldest.ID, s.want.Type, s.want.ID) == unfit:
+			return c.evolver.typeConflict(oldest, s.want, "is part of the primary key", "")
 		}
-		return &Refusal{oldest.Name, fmt.Sprintf("has values of the primary key %q, as column %q has. ", property, c.have[s.at].Name) + remedy}
+		return &Conflict{oldest.Name, fmt.Sprintf("has values of the primary key %q, as column %q has. ", property, c.have[s.at].Name) + remedy}
 	}
-	for _, e := range c.p.mapping.within[c.level.in] {
+	for _, e := range c.evolver.mapping.within[c.level.in] {
 		if e.Property != property {
 			continue
 		}
 		if at, there := c.at[e.ID]; there {
-			return &Refusal{c.have[at].Name, fmt.Sprintf("has been that of the primary key %q, and was made for %q, which the source now sends too. ", property, c.p.mapping.tied[e.ID][0].Property) + remedy}
+			return &Conflict{c.have[at].Name, fmt.Sprintf("has been that of the primary key %q, and was made for %q, which the source now sends too. ", property, c.evolver.mapping.tied[e.ID][0].Property) + remedy}
 		}
-		return &Refusal{property, "is part of the primary key, and another program has dropped it. Set the table back to a schema that has it. " + remedy}
+		return &Conflict{property, "is part of the primary key, and another program has dropped it. Set the table back to a schema that has it. " + remedy}
 	}
-	if others := c.folds[folded(property)]; len(others) > 0 {
-		return &Refusal{property, fmt.Sprintf("is part of the primary key, and the table has columns of %q, which differs from it in case only and may be the same. ", others) + remedy}
+	if others := c.absentByFold[folded(property)]; len(others) > 0 {
+		return &Conflict{property, fmt.Sprintf("is part of the primary key, and the table has columns of %q, which differs from it in case only and may be the same. ", others) + remedy}
 	}
 	return nil
 }
 
-// name names the columns that are to be added, and notes the moves.
-func (c *chooser) name(slots []slot) {
+// name names the columns that are to be added, and notes the changes of types.
+func (c *chooser) name(targets []target) {
 	taken := map[string]bool{}
 	for _, h := range c.have {
 		taken[folded(h.Name)] = true
 	}
 	var newcomers []string
-	for _, s := range slots {
-		if c.owned[s.want.Name] == nil {
-			newcomers = append(newcomers, s.want.Name)
-		}
-	}
-	names := c.p.want.Names.columns(newcomers, c.level.top, taken)
-	for i := range slots {
-		s := &slots[i]
-		places := c.owned[s.want.Name]
-		if places == nil {
-			s.name, names = names[0], names[1:]
-			continue
-		}
-		oldest := c.have[places[len(places)-1]]
-		if s.at >= 0 && c.have[s.at].ID == oldest.ID {
-			continue
-		}
-		to := ""
-		if s.at >= 0 {
-			to = c.have[s.at].Name
+	var others []*target
+	for i := range targets {
+		if t := &targets[i]; c.owned[t.want.Name] == nil {
+			newcomers = append(newcomers, t.want.Name)
 		} else {
-			s.name = c.variant(oldest.Name, s.want, taken)
-			to = s.name
+			others = append(others, t)
 		}
-		c.p.moves = append(c.p.moves, Move{
-			Column: c.level.path + oldest.Name, To: c.level.path + to,
-			Holds: describe(oldest.Type, c.p.mapping.holds[oldest.ID]), Sends: describe(s.want.Type, c.p.holding(s.want.ID)),
-		})
 	}
+	names := c.evolver.want.Names.columns(newcomers, c.level.top, taken)
+	for i := range targets {
+		if t := &targets[i]; c.owned[t.want.Name] == nil {
+			t.name, names = names[0], names[1:]
+		}
+	}
+	slices.SortFunc(others, func(a, b *target) int { return strings.Compare(a.want.Name, b.want.Name) })
+	for _, t := range others {
+		c.change(t, taken)
+	}
+}
+
+// change notes when values do not go to the oldest column of a property, and
+// names the column that takes them.
+func (c *chooser) change(t *target, taken map[string]bool) {
+	places := c.owned[t.want.Name]
+	oldest := c.have[places[len(places)-1]]
+	to := ""
+	switch {
+	case t.at < 0:
+		t.name = c.variant(c.evolver.want.Names.column(oldest.Name), t.want, taken)
+		to = t.name
+	case c.have[t.at].ID == oldest.ID:
+		return
+	default:
+		to = c.have[t.at].Name
+	}
+	c.evolver.typeChanges = append(c.evolver.typeChanges, TypeChange{
+		Column: c.level.path + oldest.Name, To: c.level.path + to,
+		Holds: describe(oldest.Type, c.evolver.mapping.holds[oldest.ID]), Sends: describe(t.want.Type, c.evolver.holding(t.want.ID)),
+	})
 }
 
 // variant returns a free name for a column of another type.
 func (c *chooser) variant(name string, w iceberg.NestedField, taken map[string]bool) string {
 	for n := 1; ; n++ {
-		choice := variantName(name, w.Type, c.p.holding(w.ID), n)
+		choice := variantName(name, w.Type, c.evolver.holding(w.ID), n)
 		if key := folded(choice); !taken[key] {
 			taken[key] = true
 			return choice

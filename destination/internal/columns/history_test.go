@@ -13,27 +13,27 @@ import (
 
 // A history is what happens to a table, step by step.
 type history struct {
-	t     *testing.T
-	names Names
-	key   []string
-	made  bool // the table was made by this program
-	have  *iceberg.Schema
-	last  int
-	props iceberg.Properties
-	moves []string
+	t       *testing.T
+	names   Names
+	key     []string
+	made    bool // the table was made by this program
+	have    *iceberg.Schema
+	last    int
+	props   iceberg.Properties
+	changes []string
 }
 
 // send places the columns that a stream with such properties asks for; see
 // parser. It returns which column each property has.
 func (h *history) send(properties string) (string, error) {
-	placed, want, err := h.place(properties)
+	evolved, want, err := h.evolve(properties)
 	if err != nil {
 		return "", err
 	}
-	return bound(want.Properties, placed), nil
+	return bound(want.Properties, evolved), nil
 }
 
-func (h *history) place(properties string) (*Placed, Wanted, error) {
+func (h *history) evolve(properties string) (*Evolution, Wanted, error) {
 	p := &parser{text: properties, json: map[int]bool{}}
 	want := Wanted{Names: h.names, Properties: p.fields(), JSON: p.json, Key: h.key}
 	for i := range want.Properties {
@@ -41,36 +41,36 @@ func (h *history) place(properties string) (*Placed, Wanted, error) {
 	}
 	want.Airbyte = []iceberg.NestedField{{ID: p.next(), Name: "_airbyte_raw_id", Type: iceberg.PrimitiveTypes.String, Required: true}}
 	if h.have == nil {
-		placed, err := New(want)
+		evolved, err := Create(want)
 		if err != nil {
 			return nil, want, err
 		}
-		h.made, h.props, h.have = true, iceberg.Properties{}, placed.Schema
+		h.made, h.props, h.have = true, iceberg.Properties{}, evolved.Schema
 	}
 	h.last = max(h.last, h.have.HighestFieldID())
-	placed, err := Place(want, h.have, h.last, h.props, h.made)
+	evolved, err := Evolve(want, h.have, h.last, h.props, h.made)
 	if err != nil {
 		return nil, want, err
 	}
-	again, err := Place(want, placed.Schema, placed.Schema.HighestFieldID(), iceberg.Properties{mappingKey: placed.mapping}, true)
+	again, err := Evolve(want, evolved.Schema, evolved.Schema.HighestFieldID(), iceberg.Properties{mappingKey: evolved.mapping}, true)
 	if err != nil {
 		return nil, want, err
 	}
-	if again.mapping != placed.mapping || !again.Schema.Equals(placed.Schema) {
+	if again.mapping != evolved.mapping || !again.Schema.Equals(evolved.Schema) {
 		h.t.Errorf("placing %q once more changes the table", properties)
 	}
-	h.made, h.have, h.last = true, placed.Schema, max(h.last, placed.Schema.HighestFieldID())
-	set, remove := placed.Properties(h.props)
+	h.made, h.have, h.last = true, evolved.Schema, max(h.last, evolved.Schema.HighestFieldID())
+	set, remove := evolved.Properties(h.props)
 	maps.Copy(h.props, set)
 	for _, k := range remove {
 		delete(h.props, k)
 	}
-	h.moves = nil
-	for _, m := range placed.Moves {
-		h.moves = append(h.moves, fmt.Sprintf("%s holds %s, %s to %s", m.Column, m.Holds, m.Sends, m.To))
+	h.changes = nil
+	for _, m := range evolved.TypeChanges {
+		h.changes = append(h.changes, fmt.Sprintf("%s holds %s, %s to %s", m.Column, m.Holds, m.Sends, m.To))
 	}
 	h.check()
-	return placed, want, nil
+	return evolved, want, nil
 }
 
 // check looks for columns of one level that only case tells apart, and for ids
@@ -108,10 +108,10 @@ func (h *history) check() {
 
 // bound says which column each property has, those that are called as they are
 // by their names alone.
-func bound(properties []iceberg.NestedField, placed *Placed) string {
+func bound(properties []iceberg.NestedField, evolved *Evolution) string {
 	var all []string
 	for _, w := range properties {
-		f, ok := placed.Schema.FindFieldByID(placed.IDs[w.ID])
+		f, ok := evolved.Schema.FindFieldByID(evolved.IDs[w.ID])
 		text := w.Name
 		if !ok {
 			text += "=?"
@@ -127,7 +127,7 @@ func bound(properties []iceberg.NestedField, placed *Placed) string {
 			t, text = list.Element, text+"[]"
 		}
 		if s, ok := t.(*iceberg.StructType); ok {
-			text += "{" + bound(s.FieldList, placed) + "}"
+			text += "{" + bound(s.FieldList, evolved) + "}"
 		}
 		all = append(all, text)
 	}

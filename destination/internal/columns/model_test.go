@@ -155,13 +155,13 @@ func (m *model) sync() {
 	m.log = append(m.log, fmt.Sprintf("%s, key %q: %s", m.h.names, m.h.key, text))
 	was, last, props := m.h.have, m.h.last, maps.Clone(m.h.props)
 	mapping := props[mappingKey]
-	placed, want, err := m.h.place(text)
+	evolved, want, err := m.h.evolve(text)
 	if err != nil {
 		if m.h.key == nil {
 			m.errorf("error %v", err)
 		}
 		if was != nil && m.h.have != was {
-			m.errorf("a refusal changed the table")
+			m.errorf("a typeConflict changed the table")
 		}
 		return
 	}
@@ -172,12 +172,12 @@ func (m *model) sync() {
 		reversed := want
 		reversed.Properties = slices.Clone(want.Properties)
 		slices.Reverse(reversed.Properties)
-		other, err := Place(reversed, was, max(last, was.HighestFieldID()), props, true)
+		other, err := Evolve(reversed, was, max(last, was.HighestFieldID()), props, true)
 		if err != nil {
 			m.errorf("in another order: %v", err)
 		} else {
 			for _, w := range want.Properties {
-				a, _ := placed.Schema.FindColumnName(placed.IDs[w.ID])
+				a, _ := evolved.Schema.FindColumnName(evolved.IDs[w.ID])
 				b, _ := other.Schema.FindColumnName(other.IDs[w.ID])
 				if a != b {
 					m.errorf("in another order %q has column %s, not %s", w.Name, b, a)
@@ -185,7 +185,7 @@ func (m *model) sync() {
 			}
 		}
 	}
-	m.level(want.Properties, want.JSON, placed.IDs, "")
+	m.level(want.Properties, want.JSON, evolved.IDs, "")
 }
 
 func histories(t *testing.T, seed uint64) {

@@ -17,7 +17,7 @@ const (
 )
 
 // fits compares a column with a wanted one.
-func (p *placer) fits(have iceberg.Type, id int, want iceberg.Type, wantID int) fit {
+func (ev *evolver) fits(have iceberg.Type, id int, want iceberg.Type, wantID int) fit {
 	switch have := have.(type) {
 	case *iceberg.StructType:
 		if _, ok := want.(*iceberg.StructType); ok {
@@ -26,12 +26,12 @@ func (p *placer) fits(have iceberg.Type, id int, want iceberg.Type, wantID int) 
 		return unfit
 	case *iceberg.ListType:
 		if want, ok := want.(*iceberg.ListType); ok {
-			return p.fits(have.Element, have.ElementID, want.Element, want.ElementID)
+			return ev.fits(have.Element, have.ElementID, want.Element, want.ElementID)
 		}
 		return unfit
 	case iceberg.StringType:
-		holds := p.mapping.holds[id]
-		if have.Equals(want) && (holds == holdsUnknown || holds == p.holding(wantID)) {
+		holds := ev.mapping.holds[id]
+		if have.Equals(want) && (holds == holdsUnknown || holds == ev.holding(wantID)) {
 			return exact
 		}
 		return unfit
@@ -46,8 +46,8 @@ func (p *placer) fits(have iceberg.Type, id int, want iceberg.Type, wantID int) 
 }
 
 // holding is what a wanted column of strings is to hold.
-func (p *placer) holding(wantID int) string {
-	if p.want.JSON[wantID] {
+func (ev *evolver) holding(wantID int) string {
+	if ev.want.JSON[wantID] {
 		return holdsJSON
 	}
 	return holdsText
@@ -104,7 +104,7 @@ func widens(from, to iceberg.Type) bool {
 
 // describe names a type for people.
 func describe(t iceberg.Type, holds string) string {
-	switch t := t.(type) {
+	switch t.(type) {
 	case iceberg.StringType:
 		if holds == holdsJSON {
 			return "JSON text"
@@ -113,8 +113,6 @@ func describe(t iceberg.Type, holds string) string {
 		return "objects"
 	case *iceberg.ListType:
 		return "lists"
-	case iceberg.PrimitiveType:
-		return t.String()
 	}
 	return t.String()
 }

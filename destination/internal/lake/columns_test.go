@@ -100,17 +100,17 @@ func TestATypeThatDoesNotFitGetsAColumnOfItsOwn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(tbl.Moves()) > 0 {
-				t.Errorf("a new table has moved columns: %v", tbl.Moves())
+			if len(tbl.TypeChanges()) > 0 {
+				t.Errorf("a new table has moved columns: %v", tbl.TypeChanges())
 			}
 			send(t, tbl, `{"c":`+tc.before+`}`)
 			tbl = reopen(t, tbl, after)
 			send(t, tbl, `{"c":`+tc.after+`}`)
 			expectRows(t, tbl, tc.rowBefore, tc.rowAfter)
-			moves := tbl.Moves()
-			if len(moves) != 1 || moves[0].Column != "c" || moves[0].To != tc.column ||
-				tc.wantHolds != "" && moves[0].Holds != tc.wantHolds || tc.wantSendsType != "" && moves[0].Sends != tc.wantSendsType {
-				t.Errorf("moves %+v", moves)
+			changes := tbl.TypeChanges()
+			if len(changes) != 1 || changes[0].Column != "c" || changes[0].To != tc.column ||
+				tc.wantHolds != "" && changes[0].Holds != tc.wantHolds || tc.wantSendsType != "" && changes[0].Sends != tc.wantSendsType {
+				t.Errorf("changes %+v", changes)
 			}
 			if f, _ := tbl.schema.FindFieldByName(tc.column); f.Doc != "c" {
 				t.Errorf("the column's doc is %q", f.Doc)
@@ -129,7 +129,7 @@ func TestATypeThatDoesNotFitGetsAColumnOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestMovesInsideObjectsAndLists(t *testing.T) {
+func TestTypeChangesInsideObjectsAndLists(t *testing.T) {
 	const (
 		before = `"o":{"type":"object","properties":{"a":{"type":"string"},"b":{"type":"integer"}}},"l":{"type":"array","items":{"type":"object","properties":{"x":{"type":"string"}}}}`
 		after  = `"o":{"type":"object","properties":{"a":{"type":"object","properties":{"deep":{"type":"integer"}}},"b":{"type":"integer"}}},"l":{"type":"array","items":{"type":"object","properties":{"x":{"type":"boolean"}}}}`
@@ -148,11 +148,11 @@ func TestMovesInsideObjectsAndLists(t *testing.T) {
 		`{"o":{"a":"s","b":1,"a_struct":null},"l":[{"x":"s","x_boolean":null}]}`,
 		`{"o":{"a":null,"b":3,"a_struct":{"deep":2,"deep_string":null}},"l":[{"x":null,"x_boolean":true}]}`,
 		`{"o":{"a":null,"b":4,"a_struct":{"deep":null,"deep_string":"t"}},"l":[]}`)
-	moves := map[string]string{}
-	for _, m := range tbl.Moves() {
-		moves[m.Column] = m.To
+	changes := map[string]string{}
+	for _, m := range tbl.TypeChanges() {
+		changes[m.Column] = m.To
 	}
-	if diff := cmp.Diff(map[string]string{"o.a": "o.a_struct", "o.a_struct.deep": "o.a_struct.deep_string", "l.element.x": "l.element.x_boolean"}, moves); diff != "" {
+	if diff := cmp.Diff(map[string]string{"o.a": "o.a_struct", "o.a_struct.deep": "o.a_struct.deep_string", "l.element.x": "l.element.x_boolean"}, changes); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -211,7 +211,7 @@ func TestACursorThatMovesStillDecides(t *testing.T) {
 	send(t, tbl, `{"id":1,"at":7}`)
 	send(t, tbl, `{"id":1,"at":5}`)
 	expectRows(t, tbl, `{"id":1,"at":null,"at_long":7}`, `{"id":2,"at":"2026","at_long":null}`)
-	if diff := cmp.Diff([]columns.Move{{Column: "at", To: "at_long", Holds: "string", Sends: "long"}}, tbl.Moves()); diff != "" {
+	if diff := cmp.Diff([]columns.TypeChange{{Column: "at", To: "at_long", Holds: "string", Sends: "long"}}, tbl.TypeChanges()); diff != "" {
 		t.Error(diff)
 	}
 }

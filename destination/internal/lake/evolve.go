@@ -24,17 +24,17 @@ func (t *Table) evolve(ctx context.Context, loaded *table.Table) (*table.Table, 
 		meta := loaded.Metadata()
 		have := meta.CurrentSchema()
 		_, owned := meta.Properties()[streamKey]
-		placed, err := columns.Place(t.plan.Keyed(), have, meta.LastColumnID(), meta.Properties(), owned)
+		evolved, err := columns.Evolve(t.plan.Keyed(), have, meta.LastColumnID(), meta.Properties(), owned)
 		if err != nil {
-			return nil, t.misplaced(err)
+			return nil, t.explainColumns(err)
 		}
-		t.placed = placed
+		t.columns = evolved
 		t.keys = t.keyFields()
 		var updates []table.Update
-		if !sameColumns(have, placed.Schema) {
-			updates = append(updates, table.NewAddSchemaUpdate(placed.Schema), table.NewSetCurrentSchemaUpdate(-1))
+		if !sameColumns(have, evolved.Schema) {
+			updates = append(updates, table.NewAddSchemaUpdate(evolved.Schema), table.NewSetCurrentSchemaUpdate(-1))
 		}
-		set, remove := placed.Properties(meta.Properties())
+		set, remove := evolved.Properties(meta.Properties())
 		if set != nil {
 			updates = append(updates, table.NewSetPropertiesUpdate(set))
 		}
@@ -82,13 +82,13 @@ func (t *Table) evolve(ctx context.Context, loaded *table.Table) (*table.Table, 
 	}
 }
 
-// misplaced explains why the table cannot have the plan's columns.
-func (t *Table) misplaced(err error) error {
-	var refused *columns.Refusal
-	if errors.As(err, &refused) {
-		return t.configError(nil, "Column %q of table %s %s", refused.Column, t, refused.Reason)
+// explainColumns says why the table cannot have the plan's columns.
+func (t *Table) explainColumns(err error) error {
+	var conflict *columns.Conflict
+	if errors.As(err, &conflict) {
+		return t.configError(nil, "Column %q of table %s %s", conflict.Column, t, conflict.Reason)
 	}
-	return fmt.Errorf("placing the columns of table %s: %w", t, err)
+	return fmt.Errorf("evolving the columns of table %s: %w", t, err)
 }
 
 // keyFields are the columns that decide which of two rows of a key stays: field
@@ -111,7 +111,7 @@ func (t *Table) keyFields() keyFields {
 func (t *Table) columnOf(property string) int {
 	for _, w := range t.plan.Wanted.Properties {
 		if w.Name == property && property != "" {
-			return t.placed.IDs[w.ID]
+			return t.columns.IDs[w.ID]
 		}
 	}
 	return 0

@@ -26,7 +26,7 @@ func (t *Table) mustBeTheSame(base *table.Table, files []*stagedFile) error {
 	if len(files) == 0 || base.Schema().ID == t.schema.ID {
 		return nil
 	}
-	for _, id := range slices.Sorted(maps.Values(t.placed.IDs)) {
+	for _, id := range slices.Sorted(maps.Values(t.columns.IDs)) {
 		if _, there := base.Schema().FindFieldByID(id); !there {
 			name, _ := t.schema.FindColumnName(id)
 			return refuse("Column %s of table %s was dropped by another program during this sync. Start the sync again, with a catalog that does not have it if it shall be gone.", name, t)

@@ -218,11 +218,11 @@ func partitionName(schema *iceberg.Schema, column iceberg.NestedField, t iceberg
 func (t *Table) newSpec() (iceberg.PartitionSpec, error) {
 	var fields []iceberg.PartitionOption
 	for _, by := range t.opts.PartitionBy {
-		f, err := t.column(t.placed.Schema, by.Column)
+		f, err := t.column(t.columns.Schema, by.Column)
 		if err != nil {
 			return iceberg.PartitionSpec{}, err
 		}
-		fields = append(fields, iceberg.AddPartitionFieldBySourceID(f.ID, partitionName(t.placed.Schema, f, by.Transform), by.Transform, t.placed.Schema, nil))
+		fields = append(fields, iceberg.AddPartitionFieldBySourceID(f.ID, partitionName(t.columns.Schema, f, by.Transform), by.Transform, t.columns.Schema, nil))
 	}
 	return iceberg.NewPartitionSpecOpts(fields...)
 }
@@ -284,7 +284,7 @@ func (t *Table) sortFields(schema *iceberg.Schema) ([]table.SortField, error) {
 // column finds the table's column that a property's values go to now.
 func (t *Table) column(schema *iceberg.Schema, property string) (iceberg.NestedField, error) {
 	if wanted, ok := t.plan.Column(property); ok {
-		if f, ok := schema.FindFieldByID(t.placed.IDs[wanted.ID]); ok {
+		if f, ok := schema.FindFieldByID(t.columns.IDs[wanted.ID]); ok {
 			return f, nil
 		}
 	}

@@ -61,13 +61,13 @@ type Options struct {
 // Table is the table of one stream. Its methods may be called from several
 // goroutines.
 type Table struct {
-	cat    catalog.Catalog
-	id     table.Identifier
-	plan   *columnar.Plan
-	placed *columns.Placed
-	keys   keyFields
-	opts   Options
-	layout *columnar.Layout
+	cat     catalog.Catalog
+	id      table.Identifier
+	plan    *columnar.Plan
+	columns *columns.Evolution
+	keys    keyFields
+	opts    Options
+	layout  *columnar.Layout
 
 	opened  *table.Table
 	since   time.Time // when it was opened
@@ -103,7 +103,7 @@ func Open(ctx context.Context, cat catalog.Catalog, p *columnar.Plan, o Options)
 	if err != nil {
 		return nil, err
 	}
-	if t.layout, err = t.plan.Bind(t.schema, t.placed.IDs); err != nil {
+	if t.layout, err = t.plan.Bind(t.schema, t.columns.IDs); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -141,7 +141,7 @@ func newTable(cat catalog.Catalog, p *columnar.Plan, o Options) *Table {
 		o.ReaderTime = time.Hour
 	}
 	return &Table{
-		cat: cat, id: Identifier(p), plan: p, placed: &columns.Placed{}, opts: o,
+		cat: cat, id: Identifier(p), plan: p, columns: &columns.Evolution{}, opts: o,
 		patience: time.Second, persistence: 5 * time.Minute, reading: o.ReaderTime, few: fewBytes,
 	}
 }
@@ -177,9 +177,9 @@ func (t *Table) use(ctx context.Context, loaded *table.Table) error {
 // Layout is how batches of rows must be laid out to be written.
 func (t *Table) Layout() *columnar.Layout { return t.layout }
 
-// Moves are the properties whose values do not go to their oldest columns,
+// TypeChanges are the properties whose values do not go to their oldest columns,
 // because those hold other types.
-func (t *Table) Moves() []columns.Move { return t.placed.Moves }
+func (t *Table) TypeChanges() []columns.TypeChange { return t.columns.TypeChanges }
 
 // String is the table's name, as in "whoop.sleep".
 func (t *Table) String() string { return strings.Join(t.id, ".") }
@@ -198,14 +198,14 @@ func (t *Table) create(ctx context.Context) (*table.Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.placed, err = columns.New(t.plan.Keyed()); err != nil {
+	if t.columns, err = columns.Create(t.plan.Keyed()); err != nil {
 		return nil, err
 	}
 	spec, err := t.newSpec()
 	if err != nil {
 		return nil, err
 	}
-	fields, err := t.sortFields(t.placed.Schema)
+	fields, err := t.sortFields(t.columns.Schema)
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +224,7 @@ func (t *Table) create(ctx context.Context) (*table.Table, error) {
 		orphansKey:                                time.Now().UTC().Format(time.RFC3339), // a new table has none
 	}
 	maps.Copy(props, t.opts.Properties)
-	created, err := t.cat.CreateTable(ctx, t.id, t.placed.Schema,
+	created, err := t.cat.CreateTable(ctx, t.id, t.columns.Schema,
 		catalog.WithPartitionSpec(&spec), catalog.WithSortOrder(order), catalog.WithProperties(props))
 	if errors.Is(err, catalog.ErrTableAlreadyExists) {
 		return t.cat.LoadTable(ctx, t.id)

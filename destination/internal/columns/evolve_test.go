@@ -18,7 +18,7 @@ func TestPropertiesKeepTheirColumns(t *testing.T) {
 		before  func(h *history) // what another program does
 		want    string           // columns of the properties
 		refused string           // in the error
-		moves   []string
+		changes []string
 	}
 	drop := func(id int) func(h *history) {
 		return func(h *history) { h.change(id, func(*iceberg.NestedField) bool { return false }) }
@@ -84,7 +84,7 @@ func TestPropertiesKeepTheirColumns(t *testing.T) {
 			{send: "v text, o {a text}, l [text], m [json]", want: "v, o{a}, l[], m[]"},
 			{
 				send: "v json, o {a json}, l [json], m [json]", want: "v=v_json, o{a=a_json}, l=l_list[], m[]",
-				moves: []string{"v holds string, JSON text to v_json", "l holds lists, lists to l_list", "o.a holds string, JSON text to o.a_json"},
+				changes: []string{"l holds lists, lists to l_list", "v holds string, JSON text to v_json", "o.a holds string, JSON text to o.a_json"},
 			},
 			{send: "v text, o {a text}, l [text], m [json]", want: "v, o{a}, l[], m[]"},
 			{send: "v json, o {a json}, l [json], m [json]", want: "v=v_json, o{a=a_json}, l=l_list[], m[]"},
@@ -107,11 +107,11 @@ func TestPropertiesKeepTheirColumns(t *testing.T) {
 		},
 		"types that exclude each other": {
 			{send: "c text", want: "c"},
-			{send: "c long", want: "c=c_long", moves: []string{"c holds string, long to c_long"}},
-			{send: "c double", want: "c=c_double", moves: []string{"c holds string, double to c_double"}},
-			{send: "c {a text}", want: "c=c_struct{a}", moves: []string{"c holds string, objects to c_struct"}},
-			{send: "c {a long}", want: "c=c_struct{a=a_long}", moves: []string{"c holds string, objects to c_struct", "c_struct.a holds string, long to c_struct.a_long"}},
-			{send: "c long", want: "c=c_long", moves: []string{"c holds string, long to c_long"}},
+			{send: "c long", want: "c=c_long", changes: []string{"c holds string, long to c_long"}},
+			{send: "c double", want: "c=c_double", changes: []string{"c holds string, double to c_double"}},
+			{send: "c {a text}", want: "c=c_struct{a}", changes: []string{"c holds string, objects to c_struct"}},
+			{send: "c {a long}", want: "c=c_struct{a=a_long}", changes: []string{"c holds string, objects to c_struct", "c_struct.a holds string, long to c_struct.a_long"}},
+			{send: "c long", want: "c=c_long", changes: []string{"c holds string, long to c_long"}},
 			{send: "c text", want: "c"},
 		},
 		"names of such columns are taken": {
@@ -167,8 +167,8 @@ func TestPropertiesKeepTheirColumns(t *testing.T) {
 					t.Errorf("step %d: %v", i+1, err)
 				case got != s.want:
 					t.Errorf("step %d: %s\nwant: %s\n%s", i+1, got, s.want, h.have)
-				case s.moves != nil:
-					if diff := cmp.Diff(s.moves, h.moves); diff != "" {
+				case s.changes != nil:
+					if diff := cmp.Diff(s.changes, h.changes); diff != "" {
 						t.Errorf("step %d: %s", i+1, diff)
 					}
 				}
@@ -177,20 +177,20 @@ func TestPropertiesKeepTheirColumns(t *testing.T) {
 	}
 }
 
-// Thousands of columns are placed in a time that grows as they do.
-func BenchmarkPlace(b *testing.B) {
+// Thousands of columns are added in a time that grows as they do.
+func BenchmarkEvolve(b *testing.B) {
 	for _, n := range []int{1000, 10000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			var want Wanted
 			for i := range n {
 				want.Properties = append(want.Properties, iceberg.NestedField{ID: i + 1, Name: fmt.Sprint("Property ", i), Type: iceberg.PrimitiveTypes.String})
 			}
-			placed, err := New(want)
+			evolved, err := Create(want)
 			if err != nil {
 				b.Fatal(err)
 			}
 			for b.Loop() {
-				if placed, err = Place(want, placed.Schema, n, iceberg.Properties{mappingKey: placed.mapping}, true); err != nil {
+				if evolved, err = Evolve(want, evolved.Schema, n, iceberg.Properties{mappingKey: evolved.mapping}, true); err != nil {
 					b.Fatal(err)
 				}
 			}
