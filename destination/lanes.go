@@ -109,6 +109,9 @@ func (ls lanes) open(ctx context.Context, cat catalog.Catalog, config Config, lo
 		if len(l.plan.Wanted.Properties) == 0 {
 			log.Warn("the stream's schema in the catalog declares no properties, so its rows will hold none", "stream", l.id.String())
 		}
+		l.options.Removed = func(file string) {
+			log.Debug("a file that a commit left behind was removed", "stream", l.id.String(), "file", file)
+		}
 		var err error
 		if l.table, err = lake.Open(ctx, cat, l.plan, l.options); err != nil {
 			return fmt.Errorf("opening the table of stream %s: %w", l.id, err)

@@ -132,9 +132,14 @@ func maintainTables(ctx context.Context, config Config, u lake.Upkeep) ([]mainta
 	failed := 0
 	for _, id := range ids {
 		m := maintained{Table: strings.Join(id, ".")}
-		t, err := lake.Attach(ctx, cat, id, lake.Options{ReaderTime: config.Maintenance.readerTime(), Warehouse: config.ownWarehouse()})
+		var behind []string
+		t, err := lake.Attach(ctx, cat, id, lake.Options{
+			ReaderTime: config.Maintenance.readerTime(), Warehouse: config.ownWarehouse(),
+			Removed: func(file string) { behind = append(behind, file) },
+		})
 		if err == nil {
 			m.Maintained, err = t.Maintain(ctx, u)
+			m.Removed = append(m.Removed, behind...)
 		}
 		switch {
 		case errors.Is(err, lake.ErrNotOurs):

@@ -285,7 +285,9 @@ func (a *attempts) tidy(before, after table.Metadata, c *change) {
 		}
 	}
 	for path := range gone {
-		_ = a.t.files.Remove(path)
+		if err := a.t.files.Remove(path); err == nil {
+			a.t.opts.Removed(path)
+		}
 	}
 }
 

@@ -97,14 +97,15 @@ func TestMetadataFilesElsewhereStay(t *testing.T) {
 // A reader looks at a table once, and reads for a while: what it began on stays for as long as the configuration says.
 func TestMetadataFilesStayForReaders(t *testing.T) {
 	for reader, want := range map[time.Duration]bool{time.Hour: true, time.Nanosecond: false} {
-		tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{ReaderTime: reader, Properties: map[string]string{table.MetadataPreviousVersionsMaxKey: "1"}})
+		told := map[string]bool{}
+		tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{ReaderTime: reader, Removed: func(file string) { told[pathOf(t, file)] = true }, Properties: map[string]string{table.MetadataPreviousVersionsMaxKey: "1"}})
 		appendOne(t, tbl, 1)
 		begun := pathOf(t, load(t, tbl).MetadataLocation())
 		for id := range 3 {
 			appendOne(t, tbl, id)
 		}
-		if _, err := os.Stat(begun); (err == nil) != want {
-			t.Errorf("%s: error %v", reader, err)
+		if _, err := os.Stat(begun); (err == nil) != want || told[begun] == want {
+			t.Errorf("%s: error %v, removed %v", reader, err, told)
 		}
 	}
 }

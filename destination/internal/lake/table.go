@@ -51,6 +51,10 @@ type Options struct {
 	// otherwise the lake was copied or moved, and this is the original.
 	Warehouse string
 
+	// Removed is told of each file that a commit left behind and that was
+	// removed; it may be nil. What upkeep removes besides is in [Maintained].
+	Removed func(file string)
+
 	// How the table is arranged; nil leaves it as it is. Its older files stay
 	// as they are.
 	PartitionBy []PartitionBy
@@ -139,6 +143,9 @@ func newTable(cat catalog.Catalog, p *columnar.Plan, o Options) *Table {
 	}
 	if o.ReaderTime == 0 {
 		o.ReaderTime = time.Hour
+	}
+	if o.Removed == nil {
+		o.Removed = func(string) {}
 	}
 	return &Table{
 		cat: cat, id: Identifier(p), plan: p, columns: &columns.Evolution{}, opts: o,
