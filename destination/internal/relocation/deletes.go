@@ -2,6 +2,7 @@ package relocation
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -21,11 +22,11 @@ import (
 )
 
 // deletes writes position deletes or deletion vectors anew.
-func (w *writer) deletes(before, format string) (copied, error) {
-	return w.once(before, func(*growth) (string, error) {
+func (w *writer) deletes(ctx context.Context, before, format string) (copied, error) {
+	return w.once(ctx, before, func(*growth) (string, error) {
 		switch strings.ToUpper(format) {
 		case "PARQUET":
-			return w.positionDeletes(before)
+			return w.positionDeletes(ctx, before)
 		case "PUFFIN":
 			return w.puffin(before)
 		}
@@ -36,7 +37,7 @@ func (w *writer) deletes(before, format string) (copied, error) {
 // batchRows is how many rows of a delete file are in memory at once.
 const batchRows = 1 << 16
 
-func (w *writer) positionDeletes(before string) (string, error) {
+func (w *writer) positionDeletes(ctx context.Context, before string) (string, error) {
 	opened, err := w.files.Open(w.move.Location(before))
 	if err != nil {
 		return "", err
@@ -63,7 +64,7 @@ func (w *writer) positionDeletes(before string) (string, error) {
 	if column < 0 {
 		return "", errors.New("it has no column of paths")
 	}
-	rows, err := r.GetRecordReader(w.ctx, nil, nil)
+	rows, err := r.GetRecordReader(ctx, nil, nil)
 	if err != nil {
 		return "", err
 	}

@@ -1,6 +1,7 @@
 package relocation
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -14,14 +15,14 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 )
 
-func (w *writer) manifestList(before, snapshot string) (copied, error) {
-	return w.once(before, func(grown *growth) (string, error) {
+func (w *writer) manifestList(ctx context.Context, before, snapshot string) (copied, error) {
+	return w.once(ctx, before, func(grown *growth) (string, error) {
 		return w.avro(before, func(manifest map[string]any) error {
 			location, ok := manifest["manifest_path"].(string)
 			if !ok {
 				return errors.New("it has a manifest without a path")
 			}
-			made, err := w.manifest(location)
+			made, err := w.manifest(ctx, location)
 			manifest["manifest_path"], manifest["manifest_length"] = made.location, made.bytes
 			grown.live += made.grown.live
 			if strconv.FormatInt(number(manifest["added_snapshot_id"]), 10) == snapshot {
@@ -41,15 +42,15 @@ const (
 	positionDeletes = 1
 )
 
-func (w *writer) manifest(before string) (copied, error) {
-	return w.once(before, func(grown *growth) (string, error) {
+func (w *writer) manifest(ctx context.Context, before string) (copied, error) {
+	return w.once(ctx, before, func(grown *growth) (string, error) {
 		return w.avro(before, func(entry map[string]any) error {
 			file, ok := entry["data_file"].(map[string]any)
 			if !ok {
 				return errors.New("it has an entry without a file")
 			}
 			status, bytes := number(entry["status"]), number(file["file_size_in_bytes"])
-			if err := w.dataFile(file, status == deletedEntry); err != nil {
+			if err := w.dataFile(ctx, file, status == deletedEntry); err != nil {
 				return err
 			}
 			switch by := number(file["file_size_in_bytes"]) - bytes; status {
@@ -68,7 +69,7 @@ func (w *writer) manifest(before string) (copied, error) {
 
 // dataFile changes what a manifest says of a data or delete file. One that is
 // gone from the table need not be there.
-func (w *writer) dataFile(file map[string]any, gone bool) error {
+func (w *writer) dataFile(ctx context.Context, file map[string]any, gone bool) error {
 	before := textOf(file["file_path"])
 	file["file_path"] = w.move.Location(before)
 	if referenced, ok := file["referenced_data_file"].(string); ok {
@@ -84,7 +85,7 @@ func (w *writer) dataFile(file map[string]any, gone bool) error {
 	if _, known := w.written[before]; gone && !known {
 		return nil
 	}
-	made, err := w.deletes(before, textOf(file["file_format"]))
+	made, err := w.deletes(ctx, before, textOf(file["file_format"]))
 	if err != nil {
 		return err
 	}

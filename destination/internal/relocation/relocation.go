@@ -78,13 +78,13 @@ func (m Move) Table(ctx context.Context, files iceio.WriteFileIO, loaded *table.
 	if err != nil {
 		return "", err
 	}
-	w := &writer{move: m, ctx: ctx, files: files, locations: locations, written: map[string]copied{}, there: map[string]bool{}}
+	w := &writer{move: m, files: files, locations: locations, written: map[string]copied{}, there: map[string]bool{}}
 	for _, s := range objects(doc["snapshots"]) {
 		list, ok := s["manifest-list"].(string)
 		if !ok {
 			return "", fmt.Errorf("snapshot %v has no manifest list", s["snapshot-id"])
 		}
-		made, err := w.manifestList(list, textOf(s["snapshot-id"]))
+		made, err := w.manifestList(ctx, list, textOf(s["snapshot-id"]))
 		if err != nil {
 			return "", err
 		}
@@ -219,7 +219,6 @@ func (g growth) inSummary(summary any) error {
 // writer writes anew what names files of one table, each once.
 type writer struct {
 	move      Move
-	ctx       context.Context
 	files     iceio.WriteFileIO
 	locations table.LocationProvider
 	written   map[string]copied // by what it was before
@@ -227,11 +226,11 @@ type writer struct {
 }
 
 // once writes a file anew unless that was done.
-func (w *writer) once(before string, write func(*growth) (string, error)) (copied, error) {
+func (w *writer) once(ctx context.Context, before string, write func(*growth) (string, error)) (copied, error) {
 	if made, ok := w.written[before]; ok {
 		return made, nil
 	}
-	if err := w.ctx.Err(); err != nil {
+	if err := ctx.Err(); err != nil {
 		return copied{}, err
 	}
 	var made copied
