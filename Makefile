@@ -59,12 +59,13 @@ soak:
 	go test -run '^TestASyncIsAsFastAfterYears$$' -count=1 -timeout 3h -v ./destination -syncs $(SOAK_SYNCS) -timed 50
 
 # 200 processes killed at random points, every call of the catalog and of the
-# file system failing in every way, and eight processes that write one table at
-# once: three quarters of an hour. Needs Python 3.11 and PostgreSQL.
+# file system failing in every way, eight processes that write one table at
+# once, and upkeep in 400 surroundings: an hour. Needs Python 3.11 and PostgreSQL.
 crashes: engines
 	ACCEPTANCE_KILLS=200 go test -run 'Killed|Terminated|Signals|FullDisk|MayNotGrow' -count=1 -timeout 2h -tags acceptance -v ./acceptance
 	go test -run '^TestAnyCallMayFail$$' -count=1 -timeout 3h -v ./destination -faults 0
 	ACCEPTANCE_COMMITS=100 go test -run '^TestEightWritersOfOneTable$$' -count=1 -timeout 1h -tags acceptance -v ./acceptance
+	go test -run '^TestUpkeepInAnySurroundings$$' -count=1 -timeout 1h ./destination/internal/lake -surroundings 400
 
 # What a sync of the source costs; then rows per second and peak memory of the
 # destination beside DuckDB's COPY of the same file. Needs Python 3.11.
