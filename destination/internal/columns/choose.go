@@ -68,7 +68,7 @@ func (c *chooser) assign() {
 		if len(spellings) == 0 {
 			continue
 		}
-		owner := slices.IndexFunc(spellings, func(e entry) bool { _, ok := c.present[e.Property]; return ok })
+		owner := slices.IndexFunc(spellings, func(e *entry) bool { _, ok := c.present[e.Property]; return ok })
 		if owner >= 0 {
 			property := spellings[owner].Property
 			c.owned[property] = append(c.owned[property], at)
@@ -105,12 +105,18 @@ func (c *chooser) matchCase() {
 	}
 }
 
-// alias ties columns to one more property.
+// alias ties columns to one more spelling of their property. What another
+// program's columns are tied to was a guess until now.
 func (c *chooser) alias(w iceberg.NestedField, places []int) {
 	c.owned[w.Name] = places
+	m := c.evolver.mapping
 	for _, at := range slices.Backward(places) {
 		id := c.have[at].ID
-		c.evolver.mapping.add(entry{ID: id, In: c.level.in, Property: w.Name, Holds: c.evolver.mapping.holds[id]})
+		if c.evolver.byName {
+			m.tied[id][0].Property = w.Name
+			continue
+		}
+		m.add(entry{ID: id, In: c.level.in, Property: w.Name, Holds: m.holds[id]})
 	}
 }
 

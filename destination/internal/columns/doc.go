@@ -15,8 +15,8 @@
 //     wanted type before one that holds it as well. So a source that returns to an
 //     old type returns to the old column.
 //  2. Iceberg widens int to long, float to double, and the precision of
-//     decimals. A number goes to a column of doubles or of decimals, whichever the
-//     property has. Text and JSON text are two types; entries tell them apart,
+//     decimals. Columns of doubles and of decimals both hold numbers, and are one
+//     type. Text and JSON text are two types; entries tell them apart,
 //     as both are strings to Iceberg. Objects take each other's values whatever
 //     their properties; lists do when their elements do.
 //  3. A property without a column, whose name equals that of exactly one property

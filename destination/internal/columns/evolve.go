@@ -198,7 +198,7 @@ func (ev *evolver) arranged(l level, fields []iceberg.NestedField, old int) []ic
 // tie adds the entry of a property and a column, unless it is there.
 func (ev *evolver) tie(in int, want iceberg.NestedField, id int) {
 	e := entry{ID: id, In: in, Property: want.Name, Holds: ev.holding(want.ID)}
-	tied := slices.ContainsFunc(ev.mapping.tied[id], func(other entry) bool { return other.Property == e.Property })
+	tied := slices.ContainsFunc(ev.mapping.tied[id], func(other *entry) bool { return other.Property == e.Property })
 	if !tied || e.Holds != ev.mapping.holds[id] {
 		ev.mapping.add(e)
 	}

@@ -138,15 +138,25 @@ func bound(properties []iceberg.NestedField, evolved *Evolution) string {
 func (h *history) change(id int, change func(f *iceberg.NestedField) (keep bool)) {
 	h.last = max(h.last, h.have.HighestFieldID())
 	var level func(fields []iceberg.NestedField) []iceberg.NestedField
+	var inside func(t iceberg.Type) iceberg.Type
+	inside = func(t iceberg.Type) iceberg.Type {
+		switch t := t.(type) {
+		case *iceberg.StructType:
+			return &iceberg.StructType{FieldList: level(t.FieldList)}
+		case *iceberg.ListType:
+			list := *t
+			list.Element = inside(t.Element)
+			return &list
+		}
+		return t
+	}
 	level = func(fields []iceberg.NestedField) []iceberg.NestedField {
 		var kept []iceberg.NestedField
 		for _, f := range fields {
 			if f.ID == id && !change(&f) {
 				continue
 			}
-			if s, ok := f.Type.(*iceberg.StructType); ok {
-				f.Type = &iceberg.StructType{FieldList: level(s.FieldList)}
-			}
+			f.Type = inside(f.Type)
 			kept = append(kept, f)
 		}
 		return kept

@@ -33,18 +33,19 @@ const (
 
 // mapping is the entries of a table in the order in which they were added.
 type mapping struct {
-	entries []entry
-	kept    int             // how many of those the table has
-	holds   map[int]string  // by the column's id, as the last of its entries says
-	within  map[int][]entry // by the id of the column around
-	tied    map[int][]entry // by the column's id
+	entries []*entry
+	kept    int              // how many of those the table has
+	holds   map[int]string   // by the column's id, as the last of its entries says
+	within  map[int][]*entry // by the id of the column around
+	tied    map[int][]*entry // by the column's id
 }
 
 func newMapping() *mapping {
-	return &mapping{holds: map[int]string{}, within: map[int][]entry{}, tied: map[int][]entry{}}
+	return &mapping{holds: map[int]string{}, within: map[int][]*entry{}, tied: map[int][]*entry{}}
 }
 
-func (m *mapping) add(e entry) {
+func (m *mapping) add(added entry) {
+	e := &added
 	m.entries = append(m.entries, e)
 	m.within[e.In] = append(m.within[e.In], e)
 	m.tied[e.ID] = append(m.tied[e.ID], e)
@@ -58,7 +59,7 @@ func (m *mapping) encode() (string, error) {
 		id       int
 		property string
 	}
-	entries := append([]entry{}, m.entries[:m.kept]...)
+	entries := append([]*entry{}, m.entries[:m.kept]...)
 	seen := map[pair]bool{}
 	for _, e := range m.entries[m.kept:] {
 		e.Holds = m.holds[e.ID]

@@ -19,6 +19,7 @@ type model struct {
 	log     []string
 	sent    map[int]string            // kind, by the id of the column
 	held    map[int]map[string]bool   // properties, by the id of the column
+	adopted map[int]bool              // another program's columns, by their ids
 	columns map[string]map[string]int // last column of a property for a kind, by path and kind
 	fault   bool
 }
@@ -49,16 +50,32 @@ func (m *model) properties(depth int) string {
 	return strings.Join(all, ", ")
 }
 
-// another lets another program add, rename or drop a top-level column.
+// another lets another program add, rename or drop a column.
 func (m *model) another() {
 	fields := m.h.have.Fields()
 	f := fields[m.rng.IntN(len(fields))]
+	for m.rng.IntN(2) == 0 { // inside of it
+		t := f.Type
+		for {
+			list, ok := t.(*iceberg.ListType)
+			if !ok {
+				break
+			}
+			t = list.Element
+		}
+		s, ok := t.(*iceberg.StructType)
+		if !ok || len(s.FieldList) < 2 {
+			break
+		}
+		fields = s.FieldList
+		f = fields[m.rng.IntN(len(fields))]
+	}
 	name := m.h.names.column(spellings[m.rng.IntN(len(spellings))])
 	free := !slices.ContainsFunc(fields, func(f iceberg.NestedField) bool { return folded(f.Name) == folded(name) })
 	switch {
 	case f.Name == "_airbyte_raw_id" && free:
 		m.log = append(m.log, fmt.Sprintf("add %q", name))
-		m.h.last++
+		m.h.last = max(m.h.last, m.h.have.HighestFieldID()) + 1
 		m.h.have = iceberg.NewSchema(0, append(fields, iceberg.NestedField{ID: m.h.last, Name: name, Type: iceberg.PrimitiveTypes.String})...)
 	case f.Name == "_airbyte_raw_id":
 	case m.rng.IntN(3) == 0:
@@ -68,6 +85,22 @@ func (m *model) another() {
 		m.log = append(m.log, fmt.Sprintf("rename %q to %q", f.Name, name))
 		m.h.change(f.ID, func(f *iceberg.NestedField) bool { f.Name = name; return true })
 	}
+}
+
+// table gives the model a table that another program made.
+func (m *model) table() {
+	var all []string
+	taken := map[string]bool{}
+	for _, at := range m.rng.Perm(len(spellings))[:1+m.rng.IntN(5)] {
+		name := Preserve.column(strings.ReplaceAll(spellings[at], "·", "_"))
+		if !taken[folded(name)] {
+			taken[folded(name)] = true
+			all = append(all, name+" "+kinds[m.rng.IntN(len(kinds))])
+		}
+	}
+	text := strings.Join(all, ", ")
+	m.log = append(m.log, "another program makes: "+text)
+	m.h.table(text, nil, false)
 }
 
 // kindOf is what a wanted field sends, numbers being of one kind.
@@ -118,7 +151,9 @@ func (m *model) level(want []iceberg.NestedField, json map[int]bool, ids map[int
 			}
 		}
 		if last, ok := m.columns[at][kind]; ok && last != id {
-			older := slices.ContainsFunc(want, func(o iceberg.NestedField) bool { return o.Name != w.Name && m.held[last][o.Name] })
+			older := slices.ContainsFunc(want, func(o iceberg.NestedField) bool {
+				return o.Name != w.Name && (m.held[last][o.Name] || m.adopted[last] && folded(o.Name) == folded(w.Name))
+			})
 			if _, alive := m.h.have.FindFieldByID(last); alive && !older {
 				m.errorf("%s had column %d and now has %d", at, last, id)
 			}
@@ -153,8 +188,13 @@ func (m *model) sync() {
 		}
 	}
 	m.log = append(m.log, fmt.Sprintf("%s, key %q: %s", m.h.names, m.h.key, text))
-	was, last, props := m.h.have, m.h.last, maps.Clone(m.h.props)
+	was, last, props, made := m.h.have, m.h.last, maps.Clone(m.h.props), m.h.made
 	mapping := props[mappingKey]
+	if was != nil && mapping == "" {
+		for _, f := range was.Fields() {
+			m.adopted[f.ID] = true
+		}
+	}
 	evolved, want, err := m.h.evolve(text)
 	if err != nil {
 		if m.h.key == nil {
@@ -172,7 +212,7 @@ func (m *model) sync() {
 		reversed := want
 		reversed.Properties = slices.Clone(want.Properties)
 		slices.Reverse(reversed.Properties)
-		other, err := Evolve(reversed, was, max(last, was.HighestFieldID()), props, true)
+		other, err := Evolve(reversed, was, max(last, was.HighestFieldID()), props, made)
 		if err != nil {
 			m.errorf("in another order: %v", err)
 		} else {
@@ -191,7 +231,10 @@ func (m *model) sync() {
 func histories(t *testing.T, seed uint64) {
 	m := &model{
 		t: t, h: &history{t: t}, rng: rand.New(rand.NewPCG(seed, 0)),
-		sent: map[int]string{}, held: map[int]map[string]bool{}, columns: map[string]map[string]int{},
+		sent: map[int]string{}, held: map[int]map[string]bool{}, adopted: map[int]bool{}, columns: map[string]map[string]int{},
+	}
+	if m.rng.IntN(4) == 0 {
+		m.table()
 	}
 	for range 12 {
 		if m.h.have != nil && m.rng.IntN(4) == 0 {

@@ -13,7 +13,7 @@ type fit int
 const (
 	unfit fit = iota
 	able      // it holds the values, once it is widened
-	exact     // it is of the wanted type
+	exact     // it is of the wanted type, or both are of numbers
 )
 
 // fits compares a column with a wanted one.
@@ -37,9 +37,9 @@ func (ev *evolver) fits(have iceberg.Type, id int, want iceberg.Type, wantID int
 		return unfit
 	}
 	switch {
-	case have.Equals(want):
+	case have.Equals(want), isNumber(have) && isNumber(want):
 		return exact
-	case widens(have, want), widens(want, have), isNumber(have) && isNumber(want):
+	case widens(have, want), widens(want, have):
 		return able
 	}
 	return unfit
