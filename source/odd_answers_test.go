@@ -1,8 +1,10 @@
 package main
 
 import (
+	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -131,3 +133,42 @@ func TestAParentWithoutItsKeyIsNotAskedFor(t *testing.T) {
 type transport func(*http.Request) (*http.Response, error)
 
 func (t transport) RoundTrip(req *http.Request) (*http.Response, error) { return t(req) }
+
+// A time far from all others is one all the same, and neither stops the stream nor makes it read the centuries between.
+func TestTimesFarAwayStopNothing(t *testing.T) {
+	for _, odd := range []string{"0001-01-01T00:00:00Z", "0000-01-01T00:00:00+01:00", "0001-01-02T00:00:00Z", "1900-01-01T00:00:00Z", "9999-12-31T23:59:59-01:00", "9999-12-31T23:59:59.9999999Z"} {
+		for _, field := range []string{"start", "end", "created_at", "updated_at"} {
+			t.Run(field+" "+odd, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := young(t, 1, 40, nil)
+					all := w.server.Oracle().Records("workout", w.clock.Now())
+					victim := slices.Sorted(maps.Keys(all))[0]
+					one := regexp.MustCompile(`("id":"` + victim + `"[^{}]*"` + field + `":)"[^"]*"`)
+					w.source.http = rewriting{w.source.http, func(_ string, body []byte) []byte {
+						return one.ReplaceAll(body, []byte(`$1"`+odd+`"`))
+					}}
+					chosen := catalog(t, protocol.Incremental, "workout")
+					w.sync(chosen)
+					if len(w.tables["workout"]) != len(all) || !strings.Contains(string(w.tables["workout"][victim]), odd) {
+						t.Fatalf("%d rows of %d, the odd one %s", len(w.tables["workout"]), len(all), w.tables["workout"][victim])
+					}
+					asked := requests(w.server)
+					for _, pause := range []time.Duration{time.Minute, 8 * day, time.Minute} {
+						w.clock.Advance(pause)
+						r := w.sync(chosen)
+						if n := len(r.Records(protocol.StreamID{Name: "workout"})); pause == time.Minute && n > 1 {
+							t.Errorf("%d records of a member who did nothing", n)
+						}
+					}
+					want := w.server.Oracle().Records("workout", w.clock.Now())
+					if got := w.tables["workout"]; len(got) != len(want) {
+						t.Errorf("%d rows, want %d", len(got), len(want))
+					}
+					if n := requests(w.server) - asked; n > 60 {
+						t.Errorf("%d requests for three syncs", n)
+					}
+				})
+			})
+		}
+	}
+}

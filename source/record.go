@@ -92,14 +92,19 @@ func parseRecord(raw json.RawMessage, field string) record {
 	return r
 }
 
-// parseTime reads an instant, one without a zone as UTC.
+// parseTime reads an instant, one without a zone as UTC. In UTC too it is in a
+// year that can be written and is not before the zero time.
 func parseTime(text json.RawMessage) (time.Time, error) {
 	var t time.Time
 	err := t.UnmarshalJSON(text)
 	if err != nil {
 		t, err = time.Parse(`"2006-01-02T15:04:05.999999999"`, string(text))
 	}
-	return t.UTC(), err
+	t = t.UTC()
+	if err == nil && (t.Year() < 1 || t.Year() > 9999) {
+		err = fmt.Errorf("%s is in no year from 1 to 9999", text)
+	}
+	return t, err
 }
 
 // fingerprint tells versions of a record apart. WHOOP does not promise that

@@ -37,6 +37,9 @@ const (
 	shortestSlice = time.Hour
 	// readings are how often a slice is read for its records to hold still.
 	readings = 5
+	// longestHistory is how far back slices are made; what is older is in the first.
+	longestHistory = sliceLength << (guesses - 1)
+	guesses        = 5
 )
 
 // slicesOf cuts the time up to end into slices, oldest first. A zero from means
@@ -246,7 +249,7 @@ func keyOf(collection string) string {
 }
 
 // findOldest returns when the member's history begins, as far as is known, or
-// guessed within a factor of two, up to 48 years. It spares empty slices;
+// guessed within a factor of two, up to longestHistory. It spares empty slices;
 // nothing else depends on it.
 func (r *run) findOldest(ctx context.Context, collection string, readers []*reader) (time.Time, error) {
 	var oldest time.Time
@@ -259,9 +262,12 @@ func (r *run) findOldest(ctx context.Context, collection string, readers []*read
 		oldest = r.oldest
 	}
 	if !oldest.IsZero() {
+		if limit := r.end.Add(-longestHistory); oldest.Before(limit) {
+			return limit, nil
+		}
 		return oldest, nil
 	}
-	for doubled := range 5 {
+	for doubled := range guesses {
 		guess := r.end.Add(-sliceLength << doubled)
 		more, err := r.client.Any(ctx, collection, guess)
 		if err != nil {
