@@ -22,6 +22,7 @@ type worker struct {
 	tasks   chan func(context.Context) error
 	jobs    <-chan decodeJob
 	broken  *breakage
+	long    *longMessages
 
 	intakes map[string]map[string]*intake // by namespace and name
 	open    []*intake                     // those with rows not handed over
@@ -97,8 +98,8 @@ func (b *breakage) first() (segment int64, err error) {
 	return b.job.segment, b.err
 }
 
-func newWorker(ls lanes, budget int, broken *breakage) *worker {
-	return &worker{lanes: ls, budget: budget, broken: broken, tasks: make(chan func(context.Context) error), intakes: map[string]map[string]*intake{}}
+func newWorker(ls lanes, budget int, broken *breakage, long *longMessages) *worker {
+	return &worker{lanes: ls, budget: budget, broken: broken, long: long, tasks: make(chan func(context.Context) error), intakes: map[string]map[string]*intake{}}
 }
 
 // run takes jobs until there are no more, and between them tasks.
@@ -142,7 +143,7 @@ func (w *worker) idle(ctx context.Context) error {
 }
 
 func (w *worker) decode(ctx context.Context, job decodeJob) error {
-	defer job.records.Release()
+	defer w.long.done(len(job.records.Data))
 	w.touched = w.touched[:0]
 	route := func(namespace, name []byte) (*columnar.Batch, error) {
 		in, ok := w.intakes[string(namespace)][string(name)]
@@ -158,7 +159,9 @@ func (w *worker) decode(ctx context.Context, job decodeJob) error {
 		}
 		return in.batch, nil
 	}
-	if err := w.decoder.Decode(job.records.Data, job.records.Line, job.sequence, route); err != nil {
+	err := w.decoder.Decode(job.records.Data, job.records.Line, job.sequence, route)
+	job.records.Release() // before anything is written, which takes memory of its own
+	if err != nil {
 		w.broken.report(job, err)
 	}
 	for _, in := range w.touched {

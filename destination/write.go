@@ -60,6 +60,7 @@ func (d destination) write(ctx context.Context, config Config, streams lanes, ca
 		out:         out,
 		log:         out.Logger(),
 		broken:      newBreakage(),
+		long:        newLongMessages(),
 		relayed:     map[string]struct{}{},
 		signalDelay: d.signalDelay,
 	}
@@ -105,6 +106,7 @@ type writer struct {
 	log     *slog.Logger
 	workers []*worker
 	broken  *breakage
+	long    *longMessages
 	group   *errgroup.Group
 	relayed map[string]struct{} // errors of the source that people were told
 
@@ -122,7 +124,7 @@ func (w *writer) run(ctx context.Context, in *protocol.Input) error {
 	w.group = group
 	jobs := make(chan decodeJob, runtime.GOMAXPROCS(0))
 	for range runtime.GOMAXPROCS(0) {
-		wk := newWorker(w.lanes, w.columnBudget(), w.broken)
+		wk := newWorker(w.lanes, w.columnBudget(), w.broken, w.long)
 		w.workers = append(w.workers, wk)
 		w.spawn(func() error { return wk.run(working, jobs) })
 	}
@@ -155,7 +157,7 @@ const lull = 20 * time.Millisecond
 
 // follow reads the input in order until it ends or ctx does.
 func (w *writer) follow(ctx, working context.Context, in *protocol.Input, jobs chan<- decodeJob) error {
-	items, over := pump(working, in)
+	items, over := pump(working, in, w.long)
 	overdue := time.NewTicker(min(w.config.Commit.maxAge(), time.Second))
 	defer overdue.Stop()
 	quiet := time.NewTimer(lull)

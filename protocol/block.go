@@ -27,10 +27,13 @@ type block struct {
 }
 
 func (b *block) release() {
-	if b.refs.Add(-1) == 0 && cap(b.buf) == blockSize {
+	if b.refs.Add(-1) == 0 && !b.grown() {
 		b.pool.Put(b)
 	}
 }
+
+// grown reports whether the block is larger than others, for a long line.
+func (b *block) grown() bool { return cap(b.buf) > blockSize }
 
 // fill reads until there is at least one more whole line. It goes on in the
 // current block while that has room, so that a slow pipe does not cost a block
@@ -45,7 +48,8 @@ func (in *Input) fill() error {
 	for in.err == nil {
 		b := in.room()
 		old := len(b.buf)
-		n, err := in.r.Read(b.buf[old : cap(b.buf)-1]) // lastLine needs one byte
+		most := min(cap(b.buf)-1, old+blockSize) // lastLine needs one byte
+		n, err := in.r.Read(b.buf[old:most])
 		b.buf = b.buf[:old+n]
 		switch { // the lines before an error are handed out first
 		case errors.Is(err, io.EOF):
@@ -92,20 +96,25 @@ func (in *Input) lastLine() error {
 }
 
 // room returns the current block if a read into it is worth while, else a new
-// one that begins with the unfinished line. A block that grew for a long line
-// serves that line only, so that the records after it do not keep it alive.
+// one that begins with the unfinished line.
 func (in *Input) room() *block {
 	old := in.block
-	grown := cap(old.buf) > blockSize
-	if cap(old.buf)-len(old.buf) > minRead && !(grown && old.n > 0) {
-		return old
+	if cap(old.buf)-len(old.buf) <= minRead || old.grown() && old.n > 0 {
+		in.move()
 	}
-	rest := old.buf[old.n:]
+	return in.block
+}
+
+// move goes on in a new block with what is not cut yet. A block that grew for a
+// long line serves that line only, so that neither what comes after it nor
+// waiting for that keeps it in memory.
+func (in *Input) move() {
+	old := in.block
+	rest := old.buf[in.pos:]
 	b := in.newBlock(len(rest))
-	b.buf = append(b.buf, rest...)
+	b.buf, b.n = append(b.buf, rest...), old.n-in.pos
 	old.release()
 	in.block, in.pos = b, 0
-	return b
 }
 
 // newBlock returns an empty block for an unfinished line of which rest bytes

@@ -153,3 +153,30 @@ func (endless) Read(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+// A long line is held by its Records alone: whoever releases them frees its memory, also while the input waits.
+func TestALongLineIsHeldByItsRecordsAlone(t *testing.T) {
+	long := strings.Replace(recordLine, `"a":1`, `"a":"`+strings.Repeat("x", 5<<20)+`"`, 1) + "\n"
+	in := NewInput(strings.NewReader(recordLine+"\n"+long+recordLine+"\n"+stateLine+"\n"), quiet())
+	var got strings.Builder
+	for {
+		item, err := in.Next()
+		if err != nil {
+			break
+		}
+		if item.Records == nil {
+			continue
+		}
+		if in.block.grown() {
+			t.Errorf("the input keeps a block of %d bytes", cap(in.block.buf))
+		}
+		if refs := item.Records.block.refs.Load(); len(item.Records.Data) > blockSize && refs != 1 {
+			t.Errorf("the block of a long line has %d references", refs)
+		}
+		got.Write(item.Records.Data)
+		item.Records.Release()
+	}
+	if got.String() != recordLine+"\n"+long+recordLine+"\n" {
+		t.Errorf("%d bytes are read", got.Len())
+	}
+}

@@ -143,7 +143,11 @@ func (in *Input) recordRun() *Records {
 
 func (in *Input) records(data []byte, line int64) *Records {
 	in.block.refs.Add(1)
-	return &Records{Data: data[:len(data):len(data)], Line: line, block: in.block}
+	run := &Records{Data: data[:len(data):len(data)], Line: line, block: in.block}
+	if in.block.grown() {
+		in.move()
+	}
+	return run
 }
 
 // nextLine takes the line at the current position, with its line end.

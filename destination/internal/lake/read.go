@@ -9,6 +9,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 	"github.com/apache/iceberg-go"
@@ -40,7 +41,7 @@ func openParquet(files iceio.IO, path string) (*parquetReader, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), opened.Close())
 	}
-	in, err := file.NewParquetReader(opened)
+	in, err := file.NewParquetReader(opened, file.WithReadProps(readProperties()))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), opened.Close())
 	}
@@ -52,6 +53,14 @@ func openParquet(files iceio.IO, path string) (*parquetReader, error) {
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), in.Close())
 	}
 	return &parquetReader{path: path, in: in, arrow: r}, nil
+}
+
+// readProperties are the library's, but for pages, which may hold a value as long
+// as the longest message, and each byte of it may have become three.
+func readProperties() *parquet.ReaderProperties {
+	p := parquet.NewReaderProperties(memory.DefaultAllocator)
+	p.MaxCompressedPageSize, p.MaxUncompressedPageSize = hugeRowBytes, hugeRowBytes
+	return p
 }
 
 // checkChunks reports whether the column chunks of a file lie in it. Of those

@@ -1,0 +1,43 @@
+package lake
+
+import (
+	"github.com/apache/arrow-go/v18/parquet/compress"
+)
+
+// sparingZstd is the library's zstd, with less memory for long pages: the library
+// reserves as much for what a page is compressed to as for the page, and writes
+// all of it. A page is long only when a value is.
+type sparingZstd struct{ zstdCodec }
+
+type zstdCodec interface {
+	compress.ErrorCodec
+	compress.StreamingCodec
+}
+
+func init() {
+	codec, err := compress.GetCodec(compress.Codecs.Zstd)
+	if err != nil {
+		panic(err) // it is part of the library
+	}
+	compress.RegisterCodec(compress.Codecs.Zstd, sparingZstd{codec.(zstdCodec)})
+}
+
+const longPage = 8 << 20
+
+// CompressBound returns what to reserve for a page; nothing for a long one.
+func (c sparingZstd) CompressBound(size int64) int64 {
+	if size >= longPage {
+		return 0
+	}
+	return c.zstdCodec.CompressBound(size)
+}
+
+// EncodeLevel reserves for a long page what its beginning lets expect.
+func (c sparingZstd) EncodeLevel(dst, page []byte, level int) []byte {
+	if len(page) >= longPage {
+		const part = 16
+		beginning := c.zstdCodec.EncodeLevel(nil, page[:len(page)/part], level)
+		dst = make([]byte, 0, len(beginning)*(part+1))
+	}
+	return c.zstdCodec.EncodeLevel(dst, page, level)
+}
