@@ -15,6 +15,7 @@ func TestAKeyOfDoublesIsNotRounded(t *testing.T) {
 	for text, want := range map[string]bool{
 		`0`: true, `-0`: true, `1`: true, `0.1`: true, `1e-1`: true, `0.10`: true, `-2.5E+3`: true, `"7"`: true,
 		`9007199254740992`: true, `9007199254740993`: false, `0.30000000000000004`: true, `0.3000000000000000444`: false,
+		`1.5e3`: true, `12.5`: true, `1250e-2`: true, `12.6`: true, `0.123456789012345678`: false,
 		`1e400`: false, `5e-324`: true, `4e-324`: false, `123456789012345680000`: true, `123456789012345678901`: false,
 	} {
 		s := stream(properties(`"id":` + numberType))
@@ -38,5 +39,16 @@ func TestAKeyOfDoublesIsNotRounded(t *testing.T) {
 		if err == nil && math.Signbit(validRecord(t, b).Column(0).(*array.Float64).Value(0)) != (text[0] == '-' && text != "-0") {
 			t.Errorf("%s: a wrong sign", text)
 		}
+	}
+}
+
+func TestTellingKeysOfDoublesApartAllocatesNothing(t *testing.T) {
+	text := []byte("1234.5678901")
+	if n := testing.AllocsPerRun(100, func() {
+		if !roundTrips(1234.5678901, text) {
+			t.Error("it does not")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }

@@ -2,7 +2,6 @@ package columnar
 
 import (
 	"math/bits"
-	"slices"
 	"strconv"
 	"unsafe"
 )
@@ -71,9 +70,10 @@ func parseDouble(text []byte) (float64, fit) {
 // roundTrips reports whether the shortest number that reads as v is the one of
 // the text. Of any two numbers that read as one double at most one is.
 func roundTrips(v float64, text []byte) bool {
+	var buffer [32]byte
 	given, ok := scanDecimal(text)
-	shortest, _ := scanDecimal(strconv.AppendFloat(nil, v, 'g', -1, 64))
-	return ok && given.equals(shortest)
+	shortest, _ := scanDecimal(strconv.AppendFloat(buffer[:0], v, 'g', -1, 64))
+	return ok && given.equals(&shortest)
 }
 
 // parseDecimal reads a number as the nearest decimal(38,9), of two the even one.
@@ -187,15 +187,22 @@ func scanDecimal(text []byte) (n decimalText, ok bool) {
 }
 
 // equals reports whether two texts are of one number.
-func (n *decimalText) equals(m decimalText) bool {
+func (n *decimalText) equals(m *decimalText) bool {
 	if n.count != m.count || n.count > 0 && (n.exponent != m.exponent || n.negative != m.negative) {
 		return false
 	}
-	return slices.Equal(n.digits(), m.digits())
-}
-
-func (n *decimalText) digits() []byte {
-	return slices.DeleteFunc(slices.Clone(n.text), func(c byte) bool { return c == '.' })
+	for i, j := 0, 0; i < len(n.text) && j < len(m.text); i, j = i+1, j+1 {
+		if n.text[i] == '.' {
+			i++
+		}
+		if m.text[j] == '.' {
+			j++
+		}
+		if n.text[i] != m.text[j] {
+			return false
+		}
+	}
+	return true
 }
 
 const inexact fit = "inexact"

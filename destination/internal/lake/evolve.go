@@ -92,29 +92,30 @@ func (t *Table) explainColumns(err error) error {
 }
 
 // keyFields are the columns that decide which of two rows of a key stays: field
-// ids, 0 where there is none.
+// ids, noField where there is none.
 type keyFields struct {
 	key             []int
 	cursor, deleted int
 }
 
+const noField = -1
+
 func (t *Table) keyFields() keyFields {
-	k := keyFields{cursor: t.columnOf(t.plan.Cursor), deleted: t.columnOf(t.plan.Deleted)}
+	ids := map[string]int{}
+	for _, w := range t.plan.Wanted.Properties {
+		ids[w.Name] = t.columns.IDs[w.ID]
+	}
+	k := keyFields{cursor: noField, deleted: noField}
 	for _, property := range t.plan.Key {
-		k.key = append(k.key, t.columnOf(property))
+		k.key = append(k.key, ids[property])
+	}
+	if t.plan.Cursor != "" {
+		k.cursor = ids[t.plan.Cursor]
+	}
+	if t.plan.Deleted != "" {
+		k.deleted = ids[t.plan.Deleted]
 	}
 	return k
-}
-
-// columnOf is the field id of the column that a property's values go to, 0 if
-// there is no such property.
-func (t *Table) columnOf(property string) int {
-	for _, w := range t.plan.Wanted.Properties {
-		if w.Name == property && property != "" {
-			return t.columns.IDs[w.ID]
-		}
-	}
-	return 0
 }
 
 // sameColumns compares all but the schemas' ids.

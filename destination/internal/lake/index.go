@@ -68,12 +68,12 @@ func newKeyColumns(f keyFields, s *arrow.Schema) (*keyColumns, error) {
 		k.keys = append(k.keys, i)
 	}
 	var err error
-	if f.cursor != 0 {
+	if f.cursor != noField {
 		if k.cursor, err = find(f.cursor); err != nil {
 			return nil, err
 		}
 	}
-	if f.deleted != 0 {
+	if f.deleted != noField {
 		if k.deleted, err = find(f.deleted); err != nil {
 			return nil, err
 		}

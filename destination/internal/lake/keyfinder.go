@@ -37,7 +37,7 @@ func newKeyFinder(u *upsert, schema *iceberg.Schema) (*keyFinder, error) {
 	want := u.t.keys
 	f := &keyFinder{u: u, keys: len(want.key)}
 	ids := want.key
-	if want.cursor != 0 {
+	if want.cursor != noField {
 		ids = append(slices.Clone(ids), want.cursor)
 	}
 	for _, id := range ids {

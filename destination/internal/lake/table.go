@@ -148,7 +148,7 @@ func newTable(cat catalog.Catalog, p *columnar.Plan, o Options) *Table {
 		o.Removed = func(string) {}
 	}
 	return &Table{
-		cat: cat, id: Identifier(p), plan: p, columns: &columns.Evolution{}, opts: o,
+		cat: cat, id: Identifier(p), plan: p, columns: &columns.Evolution{}, keys: keyFields{cursor: noField, deleted: noField}, opts: o,
 		patience: time.Second, persistence: 5 * time.Minute, reading: o.ReaderTime, few: fewBytes,
 	}
 }
