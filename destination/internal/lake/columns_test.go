@@ -353,3 +353,32 @@ func TestDoublesThatBecomeAKey(t *testing.T) {
 		})
 	}
 }
+
+// Tables from before there were mappings, and those that have lost theirs, are
+// told by the docs of their columns.
+func TestATableWithoutAMappingKeepsItsColumns(t *testing.T) {
+	first := sending(t, `"Id":{"type":"integer"},"First Name":{"type":"string"},"v":{"type":"string"}`, "Id")
+	second := sending(t, `"Id":{"type":"integer"},"first_name":{"type":"string"},"First Name":{"type":"string"},"v":{"type":"integer"}`, "Id")
+	tbl, err := Open(t.Context(), openCatalog(t, t.TempDir()), first, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	send(t, tbl, `{"Id":1,"First Name":"Ada","v":"x"}`, `{"Id":2,"First Name":"Bob","v":"y"}`)
+	tbl = reopen(t, tbl, second)
+	const mapping, moved = "airbyte.columns", "airbyte.moved-columns"
+	_, _, err = tbl.cat.CommitTable(t.Context(), tbl.id, nil, []table.Update{
+		table.NewRemovePropertiesUpdate([]string{mapping}), table.NewSetPropertiesUpdate(iceberg.Properties{moved: `{"v_long":"v"}`}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tbl = reopen(t, tbl, second)
+	send(t, tbl, `{"Id":1,"first_name":"low","First Name":"Ada L.","v":7}`)
+	expectRows(t, tbl,
+		`{"id":1,"first_name":"Ada L.","v":null,"first_name_05416fbf":"low","v_long":7}`,
+		`{"id":2,"first_name":"Bob","v":"y","first_name_05416fbf":null,"v_long":null}`)
+	props := load(t, tbl).Properties()
+	if _, there := props[moved]; there || props[mapping] == "" {
+		t.Errorf("properties %v", props)
+	}
+}
