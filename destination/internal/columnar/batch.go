@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -51,6 +52,9 @@ func NewBatch(l *Layout, m RowMeta) *Batch {
 		}
 	}
 	if l.plan.Dedup {
+		if m := b.data.object.byName[l.plan.Cursor]; m != nil && !slices.Contains(b.keys, m.column) {
+			m.column.cursor = true
+		}
 		m := b.data.object.byName[deletedAt]
 		if m == nil {
 			m = b.data.object.add(deletedAt, nil)

@@ -18,7 +18,8 @@ import (
 //   - dates and timestamps are strings, never numbers
 //
 // What cannot be kept becomes null, with an entry in _airbyte_meta.changes. So
-// has what was rounded to a decimal or to microseconds.
+// has what was rounded to a decimal or to microseconds. A cursor beyond the range
+// of its column becomes the end of that: as null, it would be older than all others.
 func (d *Decoder) coerce(c *column, i int) int {
 	b := d.text
 	var text []byte
@@ -84,6 +85,10 @@ func (d *Decoder) coerce(c *column, i int) int {
 		if f.kept() {
 			c.addWord(v)
 		}
+	}
+	if f == tooLarge && c.cursor {
+		c.addEndOfRange(text)
+		f = rounded
 	}
 	switch {
 	case f == rounded:

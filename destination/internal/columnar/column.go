@@ -1,6 +1,7 @@
 package columnar
 
 import (
+	"bytes"
 	"math"
 	"slices"
 	"unsafe"
@@ -28,6 +29,7 @@ type column struct {
 	fields  []*column
 	element *column // of a list, with rows of its own
 	path    string  // names of the properties, joined by dots
+	cursor  bool    // its values order the versions of a row
 }
 
 func newColumn(f *field, parent *column) *column {
@@ -185,6 +187,34 @@ func (c *column) addDate(v int32) {
 func (c *column) addEnd(end int) {
 	c.offsets = append(c.offsets, int32(end))
 	c.rows++
+}
+
+// addEndOfRange adds the value that is nearest to one, given as text, beyond what
+// the column can hold.
+func (c *column) addEndOfRange(text []byte) {
+	isTime := c.kind == kindDate || c.kind == kindTimestamp || c.kind == kindTimestampTZ
+	low := text[0] == '-' || isTime && (text[0] == '0' || bytes.HasSuffix(text, []byte(" BC")))
+	first, last := int64(firstMicro), int64(endMicro-1)
+	switch c.kind {
+	case kindLong:
+		first, last = math.MinInt64, math.MaxInt64
+	case kindDouble:
+		first, last = int64(math.Float64bits(-math.MaxFloat64)), int64(math.Float64bits(math.MaxFloat64))
+	case kindDecimal:
+		c.addDecimal(words(endDecimalHigh, endDecimalLow-1, low))
+		return
+	case kindDate:
+		const day = secondsPerDay * 1_000_000
+		first, last = firstMicro/day, endMicro/day-1
+	}
+	if !low {
+		first = last
+	}
+	if c.kind == kindDate {
+		c.addDate(int32(first))
+		return
+	}
+	c.addWord(first)
 }
 
 // addTruth adds the simplest value that is not null, given the time.

@@ -203,6 +203,38 @@ func TestDeepValuesBecomeNull(t *testing.T) {
 	}
 }
 
+// A cursor beyond the range of its column is still newer, or older, than those within.
+func TestCursorsBeyondTheirRange(t *testing.T) {
+	const cut = "c:TRUNCATED:DESTINATION_FIELD_SIZE_LIMITATION"
+	for _, tt := range []struct{ typ, in, want string }{
+		{integerType, `92233720368547758080`, "9223372036854775807"},
+		{integerType, `"-1e30"`, "-9223372036854775808"},
+		{numberType, `1e40`, "99999999999999999999999999999.999999999"},
+		{numberType, `0.1e41`, "99999999999999999999999999999.999999999"},
+		{numberType, `-1e999999`, "-99999999999999999999999999999.999999999"},
+		{instantType, `"10000-01-01T00:00:00Z"`, "9999-12-31T23:59:59.999999Z"},
+		{instantType, `"0044-03-15T12:00:00Z BC"`, "0001-01-01T00:00:00Z"},
+		{instantType, `"0000-01-01T12:00:00Z"`, "0001-01-01T00:00:00Z"},
+		{wallClockType, `"12024-01-01T00:00:00"`, "9999-12-31T23:59:59.999999"},
+		{dateType, `"10000-01-01"`, "9999-12-31"},
+		{dateType, `"0000-12-31"`, "0001-01-01"},
+	} {
+		s := stream(properties(`"id":` + integerType + `,"c":` + tt.typ))
+		s.DestinationSyncMode, s.PrimaryKey, s.CursorField = protocol.AppendDedup, [][]string{{"id"}}, []string{"c"}
+		b := newTestBatch(t, s, Options{})
+		var d Decoder
+		if err := d.Decode([]byte(recordLine(`{"id":1,"c":`+tt.in+`}`)), 1, 0, to(b)); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{"id=1 c=" + tt.want}, rowsOf(t, b)); diff != "" {
+			t.Errorf("%s: %s", tt.in, diff)
+		}
+		if got := changesOf(t, b, 0); got != cut {
+			t.Errorf("%s: reports %s", tt.in, got)
+		}
+	}
+}
+
 // Two keys must not become one.
 func TestKeysThatAreNotKeptAsTheyAre(t *testing.T) {
 	for name, tt := range map[string]struct{ typ, in, want string }{
