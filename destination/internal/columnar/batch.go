@@ -52,7 +52,7 @@ func NewBatch(l *Layout, m RowMeta) *Batch {
 		}
 	}
 	if l.plan.Dedup {
-		if m := b.data.object.byName[l.plan.Cursor]; m != nil && !slices.Contains(b.keys, m.column) {
+		if m := b.data.object.byName[l.plan.Cursor]; l.plan.Cursor != "" && m != nil && !slices.Contains(b.keys, m.column) {
 			m.column.cursor = true
 		}
 		m := b.data.object.byName[deletedAt]
