@@ -15,7 +15,7 @@ func TestACheckThatFailsRemovesItsProbe(t *testing.T) {
 	if err := strikeFiles(); err != nil {
 		t.Fatal(err)
 	}
-	check := func(f *faults) (err error, left []string) {
+	check := func(f *faults) (left []string, err error) {
 		dir := t.TempDir()
 		config, err := parseConfig(fmt.Appendf(nil, `{"warehouse":"file://%s"}`, dir))
 		if err != nil {
@@ -40,10 +40,10 @@ func TestACheckThatFailsRemovesItsProbe(t *testing.T) {
 			left = append(left, fmt.Sprint("in the catalog: ", namespaces, ids, err))
 		}
 		files, _ := filepath.Glob(filepath.Join(dir, "*.db", "*"))
-		return err, append(left, files...)
+		return append(left, files...), err
 	}
 	whole := &faults{at: math.MaxInt}
-	if err, left := check(whole); err != nil || len(left) > 0 {
+	if left, err := check(whole); err != nil || len(left) > 0 {
 		t.Fatalf("%v; left: %q", err, left)
 	}
 	failed := 0
@@ -52,7 +52,7 @@ func TestACheckThatFailsRemovesItsProbe(t *testing.T) {
 			if call := whole.calls[n]; kind == panics && (call == "Open" || call == "Read") { // in the library's goroutines
 				continue
 			}
-			err, left := check(&faults{kind: kind, at: n})
+			left, err := check(&faults{kind: kind, at: n})
 			if len(left) > 0 { // it may have succeeded, at a second attempt
 				t.Errorf("%s %d %s: %v; left: %q", whole.calls[n], n, kind, err, left)
 			}

@@ -46,7 +46,7 @@ func TestPreviewOfABrokenFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	footer := len(sound) - int(r.MetaData().Size()) - 8
+	footer := len(sound) - r.MetaData().Size() - 8
 	headers := []int{footer} // where a byte does most harm
 	for _, c := range r.MetaData().RowGroups[0].Columns {
 		headers = append(headers, int(c.MetaData.DataPageOffset))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"log/slog"
 	"strings"
@@ -56,7 +57,7 @@ func TestLongMessagesAreReadOneAtATime(t *testing.T) {
 					long.done(len(working[done]))
 					receive()
 				}
-				if err := <-ended; err != io.EOF {
+				if err := <-ended; !errors.Is(err, io.EOF) {
 					t.Error(err)
 				}
 				for _, data := range working {

@@ -126,7 +126,7 @@ var dropCommand = protocol.Command{
 				return err
 			}
 			defer cat.Close()
-			id := table.Identifier(strings.Split(env.Args[0], "."))
+			id := strings.Split(env.Args[0], ".")
 			ids, err := tableIDs(ctx, cat)
 			if err != nil {
 				return err

@@ -20,7 +20,7 @@ func inOrder[T, R any](ctx context.Context, width func() int, items []T, fetch f
 	defer func() {
 		cancel()
 		for _, f := range ahead {
-			<-f.ended
+			_ = <-f.ended // what nobody waits for any more
 		}
 	}()
 	begun := 0

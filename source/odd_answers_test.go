@@ -27,12 +27,15 @@ func TestAnAnswerWithoutARecordIsNoRow(t *testing.T) {
 	}{
 		"a page": {workouts, []string{`null`, `[]`, `7`, `{"records":[null]}`, `{"records":[7]}`, `{"records":[[]]}`, `{"records":["a"]}`}, byWorkout, nil},
 		"a row": {
-			workouts + "/", []string{`null`, `[]`, `{}`, `{"records":[]}`, `{"id":null}`, `{"id":"00000000-0000-4000-8000-000000000001","start":"2026-01-01T00:00:00Z"}`},
+			workouts + "/",
+			[]string{`null`, `[]`, `{}`, `{"records":[]}`, `{"id":null}`, `{"id":"00000000-0000-4000-8000-000000000001","start":"2026-01-01T00:00:00Z"}`},
 			byWorkout, nil,
 		},
 		"a child": {
-			cycles + "/", []string{`null`, `[]`, `{}`, `{"records":[]}`},
-			[]string{"cycle_by_id", "recovery_for_cycle", "sleep_for_cycle"}, map[string]any{"drilldowns": request},
+			cycles + "/",
+			[]string{`null`, `[]`, `{}`, `{"records":[]}`},
+			[]string{"cycle_by_id", "recovery_for_cycle", "sleep_for_cycle"},
+			map[string]any{"drilldowns": request},
 		},
 		"a profile":          {"/developer/v2/user/profile", []string{`null`, `[]`, `{}`, `{"user_id":null}`}, []string{"profile", "body_measurement"}, nil},
 		"a body measurement": {"/developer/v2/user/measurement", []string{`null`, `[]`, `"a"`}, []string{"body_measurement"}, nil},

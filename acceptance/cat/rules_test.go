@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -60,7 +61,7 @@ func TestLatestKeepsTheLastStateOfEachStream(t *testing.T) {
 		return protocol.State{Type: protocol.StreamState, Stream: protocol.StreamID{Name: name}, Raw: []byte(at)}
 	}
 	got := latest([]protocol.State{state("a", "1"), state("b", "2"), state("a", "3")})
-	if diff := cmp.Diff([]protocol.State{state("b", "2"), state("a", "3")}, got); diff != "" {
+	if diff := cmp.Diff([]protocol.State{state("b", "2"), state("a", "3")}, got, cmpopts.IgnoreUnexported(protocol.State{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

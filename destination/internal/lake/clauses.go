@@ -39,8 +39,6 @@ func ParsePartitionBy(text string) (PartitionBy, error) {
 			p.Transform = iceberg.DayTransform{}
 		case "hour":
 			p.Transform = iceberg.HourTransform{}
-		default:
-			return p, fmt.Errorf("there is no transform %q; there are year, month, day, hour, bucket, truncate and identity", name)
 		case "bucket", "truncate":
 			parts := width.FindStringSubmatch(inside)
 			if parts == nil {
@@ -56,6 +54,8 @@ func ParsePartitionBy(text string) (PartitionBy, error) {
 			} else {
 				p.Transform = iceberg.TruncateTransform{Width: int(n)}
 			}
+		default:
+			return p, fmt.Errorf("there is no transform %q; there are year, month, day, hour, bucket, truncate and identity", name)
 		}
 	}
 	if p.Column == "" {
