@@ -92,11 +92,36 @@ func (ev *evolver) evolve(have *iceberg.Schema) (*Evolution, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := filled(fields, ""); err != nil {
+		return nil, err
+	}
 	evolved := &Evolution{Schema: iceberg.NewSchemaWithIdentifiers(0, ev.identifiers(have, fields), fields...), IDs: ev.ids, TypeChanges: ev.typeChanges}
 	if evolved.mapping, err = ev.mapping.encode(); err != nil {
 		return nil, fmt.Errorf("recording columns: %w", err)
 	}
 	return evolved, nil
+}
+
+// filled looks for objects of which another program has dropped every field. Their rows cannot be read, and the
+// library counts no field ids in a schema that has one, so it would give them twice.
+func filled(fields []iceberg.NestedField, path string) error {
+	for _, f := range fields {
+		t, in := f.Type, path+f.Name
+		for list, ok := t.(*iceberg.ListType); ok; list, ok = t.(*iceberg.ListType) {
+			t, in = list.Element, in+".element"
+		}
+		s, ok := t.(*iceberg.StructType)
+		switch {
+		case !ok:
+		case len(s.FieldList) == 0:
+			return &Conflict{in, "has no fields: another program has dropped them all. Drop the column too, or add a field to it."}
+		default:
+			if err := filled(s.FieldList, in+"."); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // identifiers are the columns of the key, if all of them can be identifier

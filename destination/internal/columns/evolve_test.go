@@ -46,6 +46,11 @@ func TestPropertiesKeepTheirColumns(t *testing.T) {
 			{before: rename(1, "b"), send: "a long, b text", want: "a=b, b=b_3e23e816"},
 			{before: rename(1, "c"), send: "a long, b text", want: "a=c, b=b_3e23e816"},
 		},
+		"an object without fields": {
+			{send: "o {a text}, b long", want: "o{a}, b"},
+			{before: drop(4), send: "b long", refused: "has no fields"},
+			{send: "o {a text}, b long", want: "o{a}, b"},
+		},
 		"twins in a new table": {
 			{send: "Id long, id long, ID long", want: "Id=id_12156e92, id, ID=id_3843971d"},
 		},
