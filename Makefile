@@ -37,13 +37,19 @@ $(GOLANGCI):
 	mv bin/tools/new/golangci-lint $@
 
 # Every fuzz target that FUZZ matches for FUZZTIME; go test takes one at a time.
+# With HISTORIES=10000, so many random histories of a stream and its table as well.
+HISTORIES ?= 0
+
 fuzz:
 	@set -e; for package in $$(go list ./...); do \
 	  for target in $$(go test -list '$(FUZZ)' $$package | grep '^Fuzz' || true); do \
-	    echo "go test -fuzz '^$$target\$$' -fuzztime $(FUZZTIME) $$package"; \
-	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+	    echo "go test -fuzz '^$$target\$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package; \
 	  done; \
-	done
+	done; \
+	if [ $(HISTORIES) -gt 0 ]; then \
+	  go test -run '^TestHistories$$' -count=1 -timeout 5h ./destination -histories $(HISTORIES); \
+	fi
 
 # Two virtual years of one member, synced every 15 minutes while everything that
 # can go wrong does. About a quarter of an hour; SOAK_DAYS and SOAK_SEED change it.
