@@ -20,7 +20,7 @@ test:
 	go vet ./...
 	go vet -tags acceptance ./acceptance/...
 	@if command -v "$$(go env CC)" >/dev/null; then \
-	  echo 'CGO_ENABLED=1 go test -race ./...'; CGO_ENABLED=1 go test -race ./...; \
+	  echo 'CGO_ENABLED=1 go test -race -timeout 30m ./...'; CGO_ENABLED=1 go test -race -timeout 30m ./...; \
 	else \
 	  echo "no C compiler ($$(go env CC)): testing without -race"; go test ./...; \
 	fi

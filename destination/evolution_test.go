@@ -186,16 +186,21 @@ func (e *evolution) value(p property, above []string, r *record) any {
 func (e *evolution) sync() {
 	e.t.Helper()
 	c := &e.choices
-	s := &evolutionSync{properties: []property{{name: "id", kind: pick(c, "integer", "integer", "integer", "integer", "integer", "number", "text")},
-		{name: "code", kind: "text"}, {name: "seq", kind: "integer"}}}
+	s := &evolutionSync{properties: []property{
+		{name: "id", kind: pick(c, "integer", "integer", "integer", "integer", "integer", "number", "text")},
+		{name: "code", kind: "text"},
+		{name: "seq", kind: "integer"},
+	}}
 	s.mode = pick(c, protocol.AppendDedup, protocol.Append, protocol.AppendDedup, protocol.Append, protocol.Overwrite)
 	s.key = pick(c, []string{"id"}, []string{"id"}, []string{"code"}, []string{"id", "code"})
 	s.cursor = pick(c, "seq", "")
 	if s.properties = append(s.properties, e.properties(0)...); c.of(2) == 1 {
 		slices.Reverse(s.properties)
 	}
-	stream := map[string]any{"stream": map[string]any{"name": "s", "json_schema": objectSchema(s.properties)},
-		"sync_mode": "incremental", "destination_sync_mode": s.mode}
+	stream := map[string]any{
+		"stream":    map[string]any{"name": "s", "json_schema": objectSchema(s.properties)},
+		"sync_mode": "incremental", "destination_sync_mode": s.mode,
+	}
 	if s.mode == protocol.AppendDedup {
 		var paths [][]string
 		for _, k := range s.key {
@@ -209,8 +214,10 @@ func (e *evolution) sync() {
 	if s.mode == protocol.Overwrite {
 		stream["sync_mode"] = "full_refresh"
 	}
-	config := e.file("config.json", map[string]any{"warehouse": "file://" + e.dir, "names": pick(c, "lowercase", "preserve"), "nested": pick(c, "struct", "struct", "json"),
-		"numbers": pick(c, "double", "decimal"), "upsert": pick(c, "auto", "copy_on_write", "merge_on_read")})
+	config := e.file("config.json", map[string]any{
+		"warehouse": "file://" + e.dir, "names": pick(c, "lowercase", "preserve"), "nested": pick(c, "struct", "struct", "json"),
+		"numbers": pick(c, "double", "decimal"), "upsert": pick(c, "auto", "copy_on_write", "merge_on_read"),
+	})
 	catalog := e.file("catalog.json", map[string]any{"streams": []any{stream}})
 	var input bytes.Buffer
 	for range 1 + c.of(4) {

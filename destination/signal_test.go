@@ -71,7 +71,7 @@ func TestASignalNearTheEndOfTheInput(t *testing.T) {
 							})
 							code = newDestination().run(ctx, protocol.Env{Args: write, Stdin: in, Stdout: &stdout, Stderr: io.Discard})
 							in.Close()
-							_ = <-fed // a broken pipe when the write ended first
+							<-fed //nolint:errcheck // a broken pipe when the write ended first
 						})
 						var rows bytes.Buffer
 						newDestination().run(t.Context(), protocol.Env{Args: []string{"preview", "items", "--config", config, "--json"}, Stdout: &rows, Stderr: io.Discard})

@@ -20,7 +20,7 @@ func inOrder[T, R any](ctx context.Context, width func() int, items []T, fetch f
 	defer func() {
 		cancel()
 		for _, f := range ahead {
-			_ = <-f.ended // what nobody waits for any more
+			<-f.ended //nolint:errcheck // nobody asks for its value any more
 		}
 	}()
 	begun := 0

@@ -122,7 +122,10 @@ func (t *Table) readMetadata(ctx context.Context, location string, named map[str
 	var of struct {
 		UUID string `json:"table-uuid"`
 	}
-	if json.Unmarshal(text, &of) != nil || of.UUID == "" {
+	if err := json.Unmarshal(text, &of); err != nil {
+		return fmt.Sprintf("%s looks like the metadata of a table and cannot be read (%v)", location, err), nil
+	}
+	if of.UUID == "" {
 		return fmt.Sprintf("%s looks like the metadata of a table and does not say of which", location), nil
 	}
 	if of.UUID != t.uuid.String() {

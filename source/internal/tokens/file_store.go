@@ -81,7 +81,7 @@ func resolve(path string) (string, error) {
 
 func links(info fs.FileInfo) uint64 {
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		return uint64(stat.Nlink)
+		return uint64(stat.Nlink) //nolint:unconvert // its type depends on the platform
 	}
 	return 1
 }
