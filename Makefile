@@ -82,7 +82,7 @@ bench: build engines
 
 # Whole-system tests: the pipe, crashes, containers, other engines. Needs Python 3.11 and podman or docker.
 accept: build engines images
-	CONTAINER_ENGINE=$$(acceptance/images/engine.sh) go test -count=1 -timeout 30m -tags acceptance ./acceptance/...
+	CONTAINER_ENGINE=$$(acceptance/images/engine.sh) go test -count=1 -timeout 45m -tags acceptance ./acceptance/...
 
 engines:
 	acceptance/engines/install.sh
