@@ -140,6 +140,15 @@ func (c Config) faults() []error {
 	return faults
 }
 
+// memoryPerTask is how much of the memory each of the workers, and each scan for
+// keys, has for what it holds: rows, blocks of input, Parquet pages, and what the
+// collector has not freed yet.
+const memoryPerTask = 64 // MiB
+
+// parallel is how many workers, and how many scans for keys, run at the same
+// time: one on each core, as far as the memory goes.
+func (c Config) parallel(cores int) int { return max(1, min(cores, c.Memory/memoryPerTask)) }
+
 // ownWarehouse is the directory that all tables of this program lie in; "" when
 // the catalog is elsewhere, and may know tables anywhere.
 func (c Config) ownWarehouse() string {

@@ -122,8 +122,9 @@ func (w *writer) run(ctx context.Context, in *protocol.Input) error {
 	// states cover it, so the work does not end with ctx.
 	group, working := errgroup.WithContext(context.WithoutCancel(ctx))
 	w.group = group
-	jobs := make(chan decodeJob, runtime.GOMAXPROCS(0))
-	for range runtime.GOMAXPROCS(0) {
+	parallel := w.config.parallel(runtime.GOMAXPROCS(0))
+	jobs := make(chan decodeJob, parallel)
+	for range parallel {
 		wk := newWorker(w.lanes, w.columnBudget(), w.broken, w.long)
 		w.workers = append(w.workers, wk)
 		w.spawn(func() error { return wk.run(working, jobs) })

@@ -31,6 +31,7 @@ type input struct {
 	streams    int
 	args       []string
 	partitions int // of the table, whose rows are then all of one commit; 0: it has none
+	cores      int // GOMAXPROCS of the process; 0: as many as the machine has
 }
 
 const (
@@ -51,6 +52,10 @@ var inputs = []input{
 	{name: "1,000 partitions", mode: "append", limit: usual, records: 2_000_000, streams: 1, args: []string{"-kind", "sleep"}, partitions: 1000},
 	{name: "5,000 partitions", mode: "append", limit: usual, records: 2_000_000, streams: 1, args: []string{"-kind", "sleep"}, partitions: 5000},
 	{name: "5,000 partitions", mode: "append", limit: least, records: 2_000_000, streams: 1, args: []string{"-kind", "sleep"}, partitions: 5000},
+	{name: "one stream on 2 cores", mode: "append_dedup", limit: usual, records: 2_000_000, streams: 1, args: []string{"-kind", "sleep", "-dup", "10"}, cores: 2},
+	{name: "one stream on 16 cores", mode: "append_dedup", limit: usual, records: 2_000_000, streams: 1, args: []string{"-kind", "sleep", "-dup", "10"}, cores: 16},
+	{name: "one stream on 64 cores", mode: "append_dedup", limit: usual, records: 2_000_000, streams: 1, args: []string{"-kind", "sleep", "-dup", "10"}, cores: 64},
+	{name: "one stream on 64 cores", mode: "append_dedup", limit: least, records: 2_000_000, streams: 1, args: []string{"-kind", "sleep", "-dup", "10"}, cores: 64},
 }
 
 func main() {
@@ -128,6 +133,9 @@ func (in input) measure(ctx context.Context, dir string) (measured, error) {
 	}
 	gen.Stderr = os.Stderr
 	write := exec.CommandContext(ctx, dir+"/bin/destination", "write", "--config", dir+"/config.json", "--catalog", dir+"/catalog.json")
+	if in.cores > 0 {
+		write.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(in.cores))
+	}
 	var out bytes.Buffer
 	states := 0
 	write.Stdin, write.Stdout = io.TeeReader(messages, counter(func(b []byte) {

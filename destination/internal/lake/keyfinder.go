@@ -2,7 +2,6 @@ package lake
 
 import (
 	"context"
-	"runtime"
 	"slices"
 	"sync"
 
@@ -54,6 +53,24 @@ func newKeyFinder(u *upsert, schema *iceberg.Schema) (*keyFinder, error) {
 	return f, nil
 }
 
+// Scans limits how many data files, or parts of one, are looked through for keys
+// at the same time. Tables that commit together share one.
+type Scans chan struct{}
+
+// NewScans allows the given number of scans at the same time, at least one.
+func NewScans(parallel int) Scans { return make(Scans, max(1, parallel)) }
+
+func (s Scans) begin(ctx context.Context) error {
+	select {
+	case s <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s Scans) end() { <-s }
+
 // scanRows is about how many rows of a data file one goroutine looks through.
 const scanRows = 500_000
 
@@ -94,7 +111,8 @@ func (f *keyFinder) scan(ctx context.Context, files []*liveFile) error {
 	var mu sync.Mutex
 	var done []*keyHits
 	scan, sctx := errgroup.WithContext(ctx)
-	scan.SetLimit(runtime.GOMAXPROCS(0))
+	scans := f.u.t.opts.Scans
+	scan.SetLimit(cap(scans))
 	for _, file := range files {
 		if _, ok := f.u.scanned[file.data.FilePath()]; ok {
 			continue
@@ -102,6 +120,10 @@ func (f *keyFinder) scan(ctx context.Context, files []*liveFile) error {
 		parts := int(max(1, file.data.Count()/scanRows))
 		for part := range parts {
 			scan.Go(protocol.Recovered(func() error {
+				if err := scans.begin(sctx); err != nil {
+					return err
+				}
+				defer scans.end()
 				h, err := f.find(sctx, file, part, parts)
 				if err != nil {
 					return err

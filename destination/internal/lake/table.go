@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -50,6 +51,10 @@ type Options struct {
 	// elsewhere. Then a table that this program made must lie there, too:
 	// otherwise the lake was copied or moved, and this is the original.
 	Warehouse string
+
+	// Scans limits the scans for keys of all tables that share it; nil: one on
+	// each core.
+	Scans Scans
 
 	// Removed is told of each file that a commit left behind and that was
 	// removed; it may be nil. What upkeep removes besides is in [Maintained].
@@ -143,6 +148,9 @@ func newTable(cat catalog.Catalog, p *columnar.Plan, o Options) *Table {
 	}
 	if o.ReaderTime == 0 {
 		o.ReaderTime = time.Hour
+	}
+	if o.Scans == nil {
+		o.Scans = NewScans(runtime.GOMAXPROCS(0))
 	}
 	if o.Removed == nil {
 		o.Removed = func(string) {}
