@@ -149,6 +149,15 @@ const memoryPerTask = 64 // MiB
 // time: one on each core, as far as the memory goes.
 func (c Config) parallel(cores int) int { return max(1, min(cores, c.Memory/memoryPerTask)) }
 
+// columnBudget is how many bytes of columns each of the workers holds before it
+// writes a row group. More than 16 MiB makes nothing faster; an eighth of the
+// memory for all of them, and a sixteenth for one, leaves room for blocks of
+// input, Parquet pages and what the collector has not freed yet.
+func (c Config) columnBudget(workers int) int {
+	const enough = 16 << 20
+	return min(enough, c.Memory<<20/max(16, 8*workers))
+}
+
 // ownWarehouse is the directory that all tables of this program lie in; "" when
 // the catalog is elsewhere, and may know tables anywhere.
 func (c Config) ownWarehouse() string {

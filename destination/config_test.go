@@ -3,18 +3,21 @@ package main
 import "testing"
 
 func TestCoresShareTheMemory(t *testing.T) {
-	for _, c := range []struct{ cores, memory, want int }{
-		{1, 256, 1},
-		{2, 256, 2},
-		{4, 256, 4},
-		{16, 256, 4},
-		{64, 256, 4},
-		{16, 512, 8},
-		{64, 512, 8},
-		{64, 16_384, 64},
+	for _, c := range []struct{ cores, memory, workers, mebibytes int }{
+		{1, 256, 1, 16},
+		{2, 256, 2, 16},
+		{4, 256, 4, 8},
+		{16, 256, 4, 8},
+		{64, 256, 4, 8},
+		{2, 512, 2, 16},
+		{16, 512, 8, 8},
+		{64, 512, 8, 8},
+		{64, 16_384, 64, 16},
 	} {
-		if got := (Config{Memory: c.memory}).parallel(c.cores); got != c.want {
-			t.Errorf("%d cores with %d MiB: %d workers, want %d", c.cores, c.memory, got, c.want)
+		config := Config{Memory: c.memory}
+		workers := config.parallel(c.cores)
+		if budget := config.columnBudget(workers) >> 20; workers != c.workers || budget != c.mebibytes {
+			t.Errorf("%d cores with %d MiB: %d workers with %d MiB of columns, want %d with %d", c.cores, c.memory, workers, budget, c.workers, c.mebibytes)
 		}
 	}
 }

@@ -125,7 +125,7 @@ func (w *writer) run(ctx context.Context, in *protocol.Input) error {
 	parallel := w.config.parallel(runtime.GOMAXPROCS(0))
 	jobs := make(chan decodeJob, parallel)
 	for range parallel {
-		wk := newWorker(w.lanes, w.columnBudget(), w.broken, w.long)
+		wk := newWorker(w.lanes, w.config.columnBudget(parallel), w.broken, w.long)
 		w.workers = append(w.workers, wk)
 		w.spawn(func() error { return wk.run(working, jobs) })
 	}
@@ -142,15 +142,6 @@ func (w *writer) run(ctx context.Context, in *protocol.Input) error {
 
 // spawn runs a part of the work.
 func (w *writer) spawn(part func() error) { w.group.Go(protocol.Recovered(part)) }
-
-// columnBudget is how many bytes of columns a worker holds before it writes a
-// row group. More than 16 MiB makes nothing faster; a sixteenth of the memory
-// leaves room for blocks of input, Parquet pages and what the collector has not
-// freed yet.
-func (w *writer) columnBudget() int {
-	const enough = 16 << 20
-	return min(enough, w.config.Memory<<20/16)
-}
 
 // lull is after how long without a message a state is taken for the last one
 // for now.
