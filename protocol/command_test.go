@@ -158,3 +158,29 @@ func TestTheExampleFollowsTheProtocol(t *testing.T) {
 		t.Errorf("read: %s", run.Stdout)
 	}
 }
+
+// Whatever form an error quotes a secret in, and wherever in the configuration or the environment that stands.
+func TestNoVerbShowsASecret(t *testing.T) {
+	failure := errors.New(`cannot parse "https://me:open%40sesame@[": proxy http://me:pr%6Fxypass@proxy refuses; {"n":"open\u0040sesame","aws":"aws\/secret"}`)
+	s := source{check: func(_ context.Context, _ json.RawMessage, out *protocol.Emitter) error {
+		out.Logger().Warn("trouble", "error", failure)
+		return &protocol.Error{Kind: protocol.ConfigError, Message: failure.Error(), Err: failure}
+	}}
+	show := protocol.Command{Name: "show", Config: true, New: func(*flag.FlagSet) func(context.Context, protocol.Env) error {
+		return func(_ context.Context, env protocol.Env) error {
+			fmt.Fprintln(env.Stderr, failure)
+			return failure
+		}
+	}}
+	env := map[string]string{"HTTPS_PROXY": "http://me:proxypass@proxy", "AWS_SECRET_ACCESS_KEY": "aws/secret"}
+	config := protocoltest.File(t, map[string]any{"https://me:open%40sesame@[": "https://me:open%40sesame@["})
+	for _, args := range [][]string{
+		{"check", "--config", config}, {"show", "--config", config}, {"check", "--config", `{"secret":"opensesame"}`},
+	} {
+		var out bytes.Buffer
+		protocol.RunSource(t.Context(), s, protocol.Env{Args: args, Stdout: &out, Stderr: &out, Getenv: func(name string) string { return env[name] }}, show)
+		if regexp.MustCompile("sesame|pass@|secret").MatchString(out.String()) || out.Len() == 0 {
+			t.Errorf("%v shows %s", args, &out)
+		}
+	}
+}

@@ -216,15 +216,18 @@ func (e *Emitter) writeLog(level, message string) error {
 func (e *Emitter) Relay(whose, message string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.say(whose, e.secrets.Clean(message))
+	e.say(whose, e.secrets.Excerpt(message, mostSaid))
 }
+
+// mostSaid is how many bytes of a message people are told; the whole of it is on
+// standard output.
+const mostSaid = 2000
 
 // say writes a line to people. Who does not read what is written for people does
 // not stop the run.
 func (e *Emitter) say(what, message string) {
-	const most = 2000 // bytes; the whole of it is on standard output
-	if len(message) > most {
-		message = strings.ToValidUTF8(message[:most], "") + " …"
+	if len(message) > mostSaid+len("…") {
+		message = strings.ToValidUTF8(message[:mostSaid], "") + "…"
 	}
 	_, _ = fmt.Fprintf(e.people, "%s: %s\n", what, strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {

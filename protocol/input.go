@@ -217,7 +217,7 @@ func (in *Input) control(line []byte, number int64) (item Item, ok bool, err err
 		}
 		item.State = &s
 	case "TRACE":
-		item = in.trace(m.Trace, number, line)
+		item = in.trace(m.Trace, number)
 	case "LOG":
 		var l logLine
 		if json.Unmarshal(m.Log, &l) == nil && (l.Level == "ERROR" || l.Level == "FATAL") {
@@ -233,11 +233,11 @@ func (in *Input) control(line []byte, number int64) (item Item, ok bool, err err
 }
 
 // trace reads a TRACE; one that is not for a destination gives an empty item.
-func (in *Input) trace(raw json.RawMessage, number int64, line []byte) Item {
+func (in *Input) trace(raw json.RawMessage, number int64) Item {
 	var t incomingTrace
 	switch err := json.Unmarshal(raw, &t); {
 	case err != nil, t.Type == "STREAM_STATUS" && (t.StreamStatus == nil || t.StreamStatus.Descriptor.Name == ""):
-		in.warn("passing over a TRACE that cannot be read", number, line)
+		in.warn("passing over a TRACE that cannot be read", number)
 	case t.Type == "STREAM_STATUS":
 		return Item{Status: &StatusMessage{Stream: t.StreamStatus.Descriptor.id(), Status: t.StreamStatus.Status}}
 	case t.Type == "ERROR":
@@ -259,7 +259,7 @@ func (in *Input) pass(why string, number int64, line []byte) {
 	if in.foreign == nil {
 		in.foreign = bytes.Clone(line[:min(len(line), 120)])
 	}
-	in.warn(why, number, line)
+	in.warn(why, number)
 }
 
 // over is the end of the input: io.EOF, unless what came cannot have been what
@@ -272,8 +272,8 @@ func (in *Input) over() error {
 		return &Error{Kind: ConfigError, Message: fmt.Sprintf("The input is %s, not the source's messages in UTF-8. "+
 			"What stands between the two programs must pass bytes on as they are; Windows PowerShell before 7.4 does not: run the pipe in cmd, or in a newer PowerShell.", what)}
 	}
-	return &Error{Kind: SystemError, Message: fmt.Sprintf(
-		"The input holds no message of the Airbyte protocol. Its first line is %q. See that the command before the pipe is the read of a source.", in.foreign)}
+	return &Error{Kind: SystemError, Message: "The input holds no message of the Airbyte protocol. " +
+		"Run the command before the pipe by itself to see what it says: it must be the read of a source."}
 }
 
 // encodingOf names what text that holds no message is encoded in; "" when it
@@ -299,12 +299,13 @@ func brokenMessage(kind Kind, line int64, err error) error {
 		"Line %d of the input is a broken message: %v. The source was cut off, or two writers wrote into each other. Run the sync again: it continues from the last acknowledged state.", line, err)}
 }
 
-func (in *Input) warn(what string, number int64, line []byte) {
+// warn tells of a line by its number: whose secrets are in it nobody here knows.
+func (in *Input) warn(what string, number int64) {
 	const most = 20
 	in.warns++
 	switch {
 	case in.warns < most:
-		in.log.Warn(what, "line", number, "text", string(line[:min(len(line), 120)]))
+		in.log.Warn(what, "line", number)
 	case in.warns == most:
 		in.log.Warn("passing over more such lines without telling", "line", number)
 	}

@@ -132,7 +132,7 @@ func TestInput(t *testing.T) {
 		{name: "UTF-16 of the other order", input: "\xfe\xff\x00{\x00\"\x00\n", warns: 1, err: "encoded in UTF-16 (big-endian)"},
 		{name: "UTF-32", input: "\x00\x00\x00{\x00\x00\x00\"\n", warns: 1, err: "UTF-16 or UTF-32"},
 		{name: "gzip", input: "\x1f\x8b\x08\x00\x00\n", warns: 1, err: "compressed with gzip"},
-		{name: "free text alone", input: "Traceback (most recent call last):\n  File\n", warns: 2, err: `The input holds no message of the Airbyte protocol. Its first line is "Traceback (most recent call last):". See`},
+		{name: "free text alone", input: "Traceback (most recent call last):\n  File\n", warns: 2, err: "The input holds no message of the Airbyte protocol. Run the command before the pipe by itself"},
 		{name: "one message is enough", input: "starting\n" + `{"type":"LOG"}` + "\n", warns: 1},
 		{
 			name: "traces that cannot be read",
@@ -238,5 +238,18 @@ func TestInputGivesLinesBeforeTheReadersError(t *testing.T) {
 	want := []string{"1 " + recordLine + "\n", "error: reading the input: device gone"}
 	if diff := cmp.Diff(want, steps(in)); diff != "" {
 		t.Errorf("steps (-want +got):\n%s", diff)
+	}
+}
+
+// A line that is no message may hold whatever its writer should have kept to itself: a configuration in the place of
+// the source's output, a message that was torn.
+func TestForeignLinesAreNotShown(t *testing.T) {
+	input := `{"credentials":{"client_secret":"opensesame"}}` + "\n" + `"opensesame"` + "\nopensesame\n" +
+		`{"type":"TRACE","trace":{"type":"STREAM_STATUS","stream_status":"opensesame"}}` + "\n" + `{"type":"opensesame"}` + "\n"
+	var said bytes.Buffer
+	in := NewInput(strings.NewReader(input), slog.New(slog.NewTextHandler(&said, nil)))
+	_, err := in.Next()
+	if err == nil || strings.Contains(err.Error()+said.String(), "opensesame") || strings.Count(said.String(), "line=") != 5 {
+		t.Errorf("%v\n%s", err, &said)
 	}
 }

@@ -19,6 +19,19 @@ type Env struct {
 	Config json.RawMessage // of a Command that asks for it
 }
 
+// secrets are those in the variables that libraries of both programs read, and
+// may quote in their errors.
+func (e Env) secrets() []string {
+	if e.Getenv == nil {
+		return nil
+	}
+	secrets := []string{e.Getenv("AWS_SECRET_ACCESS_KEY"), e.Getenv("AWS_SESSION_TOKEN"), e.Getenv("PGPASSWORD")}
+	for _, proxy := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"} {
+		secrets = append(secrets, credentialsIn(e.Getenv(proxy))...)
+	}
+	return secrets
+}
+
 // A Command is a verb of a connector beyond those of the protocol: one for
 // people, which prints text. New registers its flags and returns what it does;
 // that gets in env.Args the arguments that are no flags, which may stand before,
@@ -131,9 +144,14 @@ func (r *run) do(ctx context.Context) int {
 		}
 	}
 	r.usage()
+	r.newEmitter()
+	return r.misused(fmt.Sprintf("There is no verb %q.", name))
+}
+
+func (r *run) newEmitter() {
 	r.out = NewEmitter(r.env.Stdout)
 	r.out.people = r.env.Stderr
-	return r.misused(fmt.Sprintf("There is no verb %q.", name))
+	r.out.Redact(r.env.secrets()...)
 }
 
 func (r *run) usage() {
@@ -172,14 +190,16 @@ func (r *run) command(ctx context.Context, c Command, args []string) int {
 	}
 	r.env.Args = operands
 	var secrets Redactor
+	secrets.Add(r.env.secrets()...)
+	r.env.Stderr = secrets.Writer(r.env.Stderr)
 	if err := r.runCommand(ctx, c, config, &secrets, f); err != nil {
 		message := err.Error()
 		if e := (*Error)(nil); errors.As(err, &e) {
 			message = e.Message
 		}
-		fmt.Fprintln(r.env.Stderr, secrets.Clean(message))
+		fmt.Fprintln(r.env.Stderr, message)
 		if p := (*panicError)(nil); errors.As(err, &p) {
-			fmt.Fprint(r.env.Stderr, secrets.Clean(p.stack))
+			fmt.Fprint(r.env.Stderr, p.stack)
 		}
 		return exitError
 	}

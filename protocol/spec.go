@@ -68,8 +68,8 @@ func conform(s *jsonschema.Schema) {
 }
 
 // secretValues returns the strings and numbers that stand in config where
-// schema says airbyte_secret, or below such a place. Without a schema there are
-// none.
+// schema says airbyte_secret, or below such a place, and what any other string
+// there has of credentials: it may have been put into the wrong place.
 func secretValues(schema *jsonschema.Schema, config json.RawMessage) []string {
 	value, err := decodeAny(config)
 	if err != nil {
@@ -78,9 +78,6 @@ func secretValues(schema *jsonschema.Schema, config json.RawMessage) []string {
 	var found []string
 	var walk func(s *jsonschema.Schema, v any, secret bool)
 	walk = func(s *jsonschema.Schema, v any, secret bool) {
-		if s == nil && !secret {
-			return
-		}
 		if s == nil {
 			s = &jsonschema.Schema{}
 		}
@@ -91,6 +88,8 @@ func secretValues(schema *jsonschema.Schema, config json.RawMessage) []string {
 		case string:
 			if secret {
 				found = append(found, v)
+			} else {
+				found = append(found, credentialsIn(v)...)
 			}
 		case json.Number:
 			if secret {
@@ -98,6 +97,7 @@ func secretValues(schema *jsonschema.Schema, config json.RawMessage) []string {
 			}
 		case map[string]any:
 			for key, member := range v {
+				found = append(found, credentialsIn(key)...)
 				walk(property(s, key), member, secret)
 			}
 			for _, option := range s.OneOf {

@@ -26,8 +26,7 @@ func (r *run) protocolVerb(ctx context.Context, v verb, args []string) int {
 		r.paths[name] = flags.String(name, "", "path of the "+name+" `FILE`")
 	}
 	debug := flags.Bool("debug", false, "log more")
-	r.out = NewEmitter(r.env.Stdout)
-	r.out.people = r.env.Stderr
+	r.newEmitter()
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
@@ -171,6 +170,9 @@ func (r *run) readStates() ([]State, error) {
 // readFile returns a file's content without the byte-order mark that some
 // editors put before JSON.
 func readFile(path, what string) ([]byte, error) {
+	if strings.HasPrefix(strings.TrimSpace(path), "{") { // with secrets in it, perhaps
+		return nil, &Error{Kind: ConfigError, Message: fmt.Sprintf("Give --%s the path of a file, not what is in it.", what)}
+	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, &Error{Kind: ConfigError, Message: fmt.Sprintf("The %s file cannot be read: %v.", what, err), Err: err}

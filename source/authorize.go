@@ -84,7 +84,7 @@ func allScopes() []string {
 }
 
 func (a *authorization) run(ctx context.Context, env protocol.Env) error {
-	a.getenv, a.stdin, a.in, a.say = env.Getenv, env.Stdin, bufio.NewReader(env.Stdin), env.Stderr
+	a.getenv, a.stdin, a.in, a.say = env.Getenv, env.Stdin, bufio.NewReader(env.Stdin), a.secrets.Writer(env.Stderr)
 	err := a.authorize(ctx, env.Stdout)
 	switch {
 	case errors.Is(err, context.Canceled):
@@ -96,6 +96,8 @@ func (a *authorization) run(ctx context.Context, env protocol.Env) error {
 }
 
 func (a *authorization) authorize(ctx context.Context, stdout io.Writer) error {
+	a.secrets.Add(a.clientSecret, a.env("WHOOP_CLIENT_SECRET"))
+	a.secrets.AddURL(a.apiURL, a.redirect)
 	scopes, err := a.parseScopes()
 	if err != nil {
 		return err

@@ -132,11 +132,11 @@ func (c Config) parse(warehouse string) (*url.URL, error) {
 		return nil, configError(nil, `The configuration has a "catalog.path", and its "catalog.type" is "postgres". Write "sqlite" there, or leave the path away.`)
 	}
 	if c.Path != "" && !filepath.IsAbs(c.Path) {
-		return nil, configError(nil, `The configuration's "catalog.path" is %q. It must be an absolute path.`, withoutPassword(c.Path))
+		return nil, configError(nil, `The configuration's "catalog.path" is %q. It must be an absolute path.`, c.Path)
 	}
 	u, err := url.Parse(warehouse)
 	if err != nil || u.Scheme != "file" || u.Host != "" || u.RawQuery != "" || u.Fragment != "" || !filepath.IsAbs(u.Path) || filepath.Clean(u.Path) == "/" {
-		return nil, configError(err, `The configuration's "warehouse" is %q. It must be file:/// and the absolute path of a directory, as in "file:///local/lake".`, withoutPassword(warehouse))
+		return nil, configError(err, `The configuration's "warehouse" is %q. It must be file:/// and the absolute path of a directory, as in "file:///local/lake".`, warehouse)
 	}
 	// The library writes the locations of files as URLs, and other engines
 	// take the path in them as it stands.
@@ -144,15 +144,6 @@ func (c Config) parse(warehouse string) (*url.URL, error) {
 		return nil, configError(nil, `The configuration's "warehouse" is %q. Not every engine would find files there: leave blanks, %% and letters other than a to z out of the path.`, warehouse)
 	}
 	return u, nil
-}
-
-// withoutPassword hides the one in a URL that was given where it does not
-// belong, and is not known to be secret there.
-func withoutPassword(text string) string {
-	if u, err := url.Parse(text); err == nil && u.User != nil {
-		return u.Redacted()
-	}
-	return text
 }
 
 // Catalog is an open catalog. Tables loaded from it commit through it.
