@@ -105,7 +105,16 @@ type evolution struct {
 }
 
 func evolve(t *testing.T, choices []byte) {
-	e := &evolution{t: t, choices: choices, dir: t.TempDir(), token: 1000}
+	dir, err := os.MkdirTemp("", "evolution-") //nolint:usetesting // its directory has the "#" of a fuzz test's seed in its name, which no warehouse may
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	e := &evolution{t: t, choices: choices, dir: dir, token: 1000}
 	e.model = newModel()
 	t.Cleanup(func() {
 		if t.Failed() {
