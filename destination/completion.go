@@ -96,6 +96,7 @@ const (
 type streamEnd struct {
 	proof
 	input        inputEnd
+	heard        bool  // the input had a record, a state or a status of some stream
 	statuses     bool  // some stream of the input had a status
 	generations  bool  // the catalog carries generation ids, so its author sends statuses
 	states       bool  // the stream had a STATE
@@ -144,8 +145,10 @@ func (c Completion) decide(id protocol.StreamID, e streamEnd) decision {
 		return e.unproven(id, noProof)
 	case !e.replaces() && e.uncovered == 0 && c != strict:
 		return decision{keep: everything}
-	case c == endOfInput:
+	case c == endOfInput && e.heard:
 		return decision{keep: everything}
+	case c == endOfInput:
+		return e.unproven(id, "the input holds no record, state or status of any stream, as when the source died before its first")
 	case c == stateHint && !e.replaces() && !e.states:
 		return decision{keep: everything, warning: "the input carries neither states nor statuses: taking its end for the end of the stream"}
 	case c == stateHint && e.replaces() && !e.generations && e.states && e.uncovered == 0:

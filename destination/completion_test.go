@@ -87,18 +87,23 @@ func TestCompletion(t *testing.T) {
 				for _, generations := range bools {
 					for _, states := range bools {
 						for _, uncovered := range []int64{0, 3} {
-							for _, c := range []Completion{strict, stateHint, endOfInput} {
-								e := streamEnd{
-									proof: p.of(sleepStream), input: input, statuses: p.statuses, generations: generations,
-									states: states, records: true, uncovered: uncovered,
-									replacesRows: kind == "overwrite", refreshes: kind == "refresh",
+							for _, heard := range bools {
+								if !heard && (states || uncovered > 0 || p.statuses) {
+									continue
 								}
-								combinations++
-								got := c.decide(sleepStream, e)
-								keep, fails, assumes := expected(w, e, kind, c)
-								if got.keep != keep || (got.err != nil) != fails || (got.warning != "") != assumes {
-									t.Fatalf("%v, end %d, %s, generations %t, states %t, %d uncovered, %s: keeps %d, %v, %q; want %d, failure %t, assumption %t",
-										names(sequence), input, kind, generations, states, uncovered, c, got.keep, got.err, got.warning, keep, fails, assumes)
+								for _, c := range []Completion{strict, stateHint, endOfInput} {
+									e := streamEnd{
+										proof: p.of(sleepStream), input: input, heard: heard, statuses: p.statuses, generations: generations,
+										states: states, records: heard, uncovered: uncovered,
+										replacesRows: kind == "overwrite", refreshes: kind == "refresh",
+									}
+									combinations++
+									got := c.decide(sleepStream, e)
+									keep, fails, assumes := expected(w, e, kind, c)
+									if got.keep != keep || (got.err != nil) != fails || (got.warning != "") != assumes {
+										t.Fatalf("%v, end %d, %s, generations %t, heard %t, states %t, %d uncovered, %s: keeps %d, %v, %q; want %d, failure %t, assumption %t",
+											names(sequence), input, kind, generations, heard, states, uncovered, c, got.keep, got.err, got.warning, keep, fails, assumes)
+									}
 								}
 							}
 						}
@@ -129,7 +134,12 @@ func expected(w told, e streamEnd, kind string, c Completion) (keep keepRows, fa
 		return part, false, false
 	case w.statuses, c == strict:
 		return part, true, false
-	case c == endOfInput, kind == "append" && e.uncovered == 0:
+	case kind == "append" && e.uncovered == 0:
+		return everything, false, false
+	case c == endOfInput:
+		if !e.heard {
+			return part, true, false
+		}
 		return everything, false, false
 	case kind == "append" && !e.states, kind != "append" && e.states && e.uncovered == 0 && !e.generations:
 		return everything, false, true

@@ -157,20 +157,30 @@ func (g *ledger) assumes() bool {
 	return slices.ContainsFunc(g.lanes.all, func(l *lane) bool { return !g.proofs.of(l.id).complete() })
 }
 
+// heard reports whether the source has said anything of any stream.
+func (g *ledger) heard() bool {
+	return g.proofs.statuses || slices.ContainsFunc(g.lanes.all, func(l *lane) bool { return l.lastState > 0 || g.hasRecords(l) })
+}
+
+// hasRecords reports whether a record of the stream has come.
+func (g *ledger) hasRecords(l *lane) bool { return l.committed > 0 || l.rows.between(0, g.segment) > 0 }
+
 // finish takes out what is left when no more is read, as far as completion lets
 // it, and tells what was decided on each stream.
 func (g *ledger) finish(completion Completion, end inputEnd) (*commit, []judgement) {
 	c := &commit{}
 	var verdicts []judgement
+	heard := g.heard()
 	swap := map[*lane]bool{}
 	for _, l := range g.lanes.all {
 		v := completion.decide(l.id, streamEnd{
 			proof:        g.proofs.of(l.id),
 			input:        end,
+			heard:        heard,
 			statuses:     g.proofs.statuses,
 			generations:  l.stream.GenerationID != nil,
 			states:       l.lastState > 0,
-			records:      l.committed > 0 || l.rows.between(0, g.segment) > 0,
+			records:      g.hasRecords(l),
 			uncovered:    l.rows.between(l.lastState, g.segment),
 			replacesRows: l.replaces(),
 			refreshes:    l.refreshes,
