@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -61,8 +62,13 @@ func (s StreamConfig) options() (lake.Options, []error) {
 		by, err := lake.ParsePartitionBy(field)
 		if err != nil {
 			refuse("partition_by", field, err)
+			continue
 		}
 		o.PartitionBy = append(o.PartitionBy, by)
+	}
+	sameName := func(a, b string) bool { return a == b } // what columns they are, only the catalog tells
+	if earlier, by, found := lake.Repeated(o.PartitionBy, sameName); found {
+		refuse("partition_by", by.String(), fmt.Errorf("it says nothing that %q does not; leave one away", earlier))
 	}
 	if s.SortBy != nil {
 		o.SortBy = []lake.SortBy{}
@@ -71,6 +77,10 @@ func (s StreamConfig) options() (lake.Options, []error) {
 		by, err := lake.ParseSortBy(field)
 		if err != nil {
 			refuse("sort_by", field, err)
+			continue
+		}
+		if slices.ContainsFunc(o.SortBy, func(earlier lake.SortBy) bool { return earlier.Column == by.Column }) {
+			refuse("sort_by", field, errors.New("the column is there twice; leave one away"))
 		}
 		o.SortBy = append(o.SortBy, by)
 	}

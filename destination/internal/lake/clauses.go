@@ -18,7 +18,7 @@ type PartitionBy struct {
 }
 
 var (
-	call  = regexp.MustCompile(`^([A-Za-z_]+)\((.*)\)$`)
+	call  = regexp.MustCompile(`^([A-Za-z_]+)(\[.*\])?\((.*)\)$`)
 	width = regexp.MustCompile(`^([0-9]+) *,(.*)$`)
 )
 
@@ -27,8 +27,11 @@ var (
 func ParsePartitionBy(text string) (PartitionBy, error) {
 	p := PartitionBy{Transform: iceberg.IdentityTransform{}, Column: strings.TrimSpace(text)}
 	if found := call.FindStringSubmatch(p.Column); found != nil {
-		name, inside := found[1], strings.TrimSpace(found[2])
+		name, inside := found[1], strings.TrimSpace(found[3])
 		p.Column = inside
+		if found[2] != "" { // as in Iceberg's own metadata
+			return p, fmt.Errorf("a number goes before the column, as in bucket(16, id)")
+		}
 		switch name {
 		case "identity":
 		case "year":
@@ -79,6 +82,21 @@ func (p PartitionBy) String() string {
 	default:
 		return fmt.Sprintf("%s(%s)", t, p.Column)
 	}
+}
+
+// Repeated finds the first field that says nothing that an earlier one does not.
+// Same reports whether two names are of one column.
+func Repeated(fields []PartitionBy, same func(a, b string) bool) (earlier, field PartitionBy, found bool) {
+	for i, f := range fields {
+		_, time := f.Transform.(iceberg.TimeTransform)
+		for _, e := range fields[:i] {
+			_, earlierTime := e.Transform.(iceberg.TimeTransform)
+			if same(e.Column, f.Column) && (f.Transform.Equals(e.Transform) || time && earlierTime) {
+				return e, f, true
+			}
+		}
+	}
+	return PartitionBy{}, PartitionBy{}, false
 }
 
 // A SortBy is one field of how the rows of a file are ordered: "column" or

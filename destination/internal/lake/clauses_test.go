@@ -33,6 +33,7 @@ func TestClausesThatSayNothingAreRefused(t *testing.T) {
 		"bucket(0, id)": "the number of bucket must be from 1 to 2147483647", "truncate(2147483648, id)": "the number of truncate must be from 1 to 2147483647",
 		"bucket(99999999999999999999, id)": "the number of bucket must be from 1 to 2147483647",
 		"Month(start)":                     `there is no transform "Month"`, "min(id)": `there is no transform "min"`,
+		"bucket[16](id)": "a number goes before the column, as in bucket(16, id)", "truncate[0](id)": "a number goes before the column",
 	} {
 		if _, err := ParsePartitionBy(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("partition by %q: %v", text, err)

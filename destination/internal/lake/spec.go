@@ -28,7 +28,6 @@ func (o Options) Check(p *columnar.Plan) error {
 		}
 		return f, nil
 	}
-	var seen []PartitionBy
 	for _, by := range o.PartitionBy {
 		f, err := column("partition_by", by.String(), by.Column)
 		if err != nil {
@@ -44,14 +43,14 @@ func (o Options) Check(p *columnar.Plan) error {
 		if !by.Transform.CanTransform(f.Type) {
 			return refuse(`has %q in "partition_by", and %q is of type %s. %s.`, by, by.Column, f.Type, sourcesOf(by.Transform))
 		}
-		for _, other := range seen {
-			_, time := by.Transform.(iceberg.TimeTransform)
-			_, otherTime := other.Transform.(iceberg.TimeTransform)
-			if g, _ := p.Column(other.Column); g.ID == f.ID && (by.Transform.Equals(other.Transform) || time && otherTime) {
-				return refuse(`has %q and %q in "partition_by", one of which says nothing that the other does not. Leave one away.`, other, by)
-			}
-		}
-		seen = append(seen, by)
+	}
+	one := func(a, b string) bool {
+		f, _ := p.Column(a)
+		g, _ := p.Column(b)
+		return f.ID == g.ID
+	}
+	if other, by, found := Repeated(o.PartitionBy, one); found {
+		return refuse(`has %q and %q in "partition_by", one of which says nothing that the other does not. Leave one away.`, other, by)
 	}
 	var ids []int
 	for _, by := range o.SortBy {
