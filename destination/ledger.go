@@ -167,13 +167,13 @@ func (g *ledger) hasRecords(l *lane) bool { return l.committed > 0 || l.rows.bet
 
 // finish takes out what is left when no more is read, as far as completion lets
 // it, and tells what was decided on each stream.
-func (g *ledger) finish(completion Completion, end inputEnd) (*commit, []judgement) {
+func (g *ledger) finish(completion Completion, end inputEnd) (*commit, []streamDecision) {
 	c := &commit{}
-	var verdicts []judgement
+	var decisions []streamDecision
 	heard := g.heard()
 	swap := map[*lane]bool{}
 	for _, l := range g.lanes.all {
-		v := completion.decide(l.id, streamEnd{
+		d := completion.decide(l.id, streamEnd{
 			proof:        g.proofs.of(l.id),
 			input:        end,
 			heard:        heard,
@@ -185,13 +185,13 @@ func (g *ledger) finish(completion Completion, end inputEnd) (*commit, []judgeme
 			replacesRows: l.replaces(),
 			refreshes:    l.refreshes,
 		})
-		verdicts = append(verdicts, judgement{l, v})
-		swap[l] = v.keep == everything
+		decisions = append(decisions, streamDecision{l, d})
+		swap[l] = d.keep == everything
 	}
-	for _, v := range verdicts {
-		l := v.lane
+	for _, d := range decisions {
+		l := d.lane
 		switch {
-		case v.keep == everything && l.replaces():
+		case d.keep == everything && l.replaces():
 			lc := g.take(l, g.segment)
 			lc.replace = true
 			c.lanes = append(c.lanes, lc)
@@ -200,7 +200,7 @@ func (g *ledger) finish(completion Completion, end inputEnd) (*commit, []judgeme
 		case g.scope != "" && g.scope != protocol.StreamState && g.blocked(swap):
 			// The states cover a stream that is not swapped in, so they are
 			// not echoed, and the rows of all their streams come again.
-		case v.keep == everything:
+		case d.keep == everything:
 			lc := g.take(l, g.segment)
 			lc.finish = l.refreshes
 			c.lanes = append(c.lanes, lc)
@@ -209,10 +209,10 @@ func (g *ledger) finish(completion Completion, end inputEnd) (*commit, []judgeme
 		}
 	}
 	g.settle(c)
-	return c, verdicts
+	return c, decisions
 }
 
-type judgement struct {
+type streamDecision struct {
 	lane *lane
 	decision
 }

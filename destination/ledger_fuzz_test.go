@@ -221,9 +221,9 @@ func (a *account) end(interrupted bool) {
 	if interrupted {
 		end = stoppedAt
 	}
-	c, verdicts := a.ledger.finish(stateHint, end)
+	c, decisions := a.ledger.finish(stateHint, end)
 	keep := map[*lane]keepRows{}
-	for _, v := range verdicts {
+	for _, v := range decisions {
 		keep[v.lane] = v.keep
 		if a.ledger.proofs.of(v.lane.id).complete() && v.keep != everything {
 			a.Errorf("stream %s is COMPLETE and not kept", v.lane.id)
@@ -231,10 +231,10 @@ func (a *account) end(interrupted bool) {
 	}
 	for _, lc := range c.lanes {
 		if lc.replace != lc.lane.replaces() || lc.replace && keep[lc.lane] != everything {
-			a.Errorf("stream %s: replaced %t, its verdict %d", lc.lane.id, lc.replace, keep[lc.lane])
+			a.Errorf("stream %s: replaced %t, its decision %d", lc.lane.id, lc.replace, keep[lc.lane])
 		}
 		if lc.finish != (lc.lane.refreshes && keep[lc.lane] == everything) {
-			a.Errorf("stream %s: its refresh finished %t, its verdict %d", lc.lane.id, lc.finish, keep[lc.lane])
+			a.Errorf("stream %s: its refresh finished %t, its decision %d", lc.lane.id, lc.finish, keep[lc.lane])
 		}
 	}
 	for _, l := range a.ledger.lanes.all {

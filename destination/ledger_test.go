@@ -294,12 +294,12 @@ func TestFinishCommitsWhatIsProven(t *testing.T) {
 			s := newScript(tt.modes)
 			s.play(t, tt.steps...)
 			complete(s, tt.complete...)
-			c, verdicts := s.finish(stateHint, tt.end)
+			c, decisions := s.finish(stateHint, tt.end)
 			if diff := cmp.Diff(tt.want, describe(c)); diff != "" {
 				t.Error(diff)
 			}
 			failures := 0
-			for _, v := range verdicts {
+			for _, v := range decisions {
 				if v.err != nil {
 					failures++
 				}

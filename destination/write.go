@@ -327,7 +327,7 @@ func (w *writer) finish(ctx context.Context, end inputEnd) error {
 		w.ledger.cutOff(segment)
 		end = broken
 	}
-	c, verdicts := w.ledger.finish(w.config.Completion, end)
+	c, decisions := w.ledger.finish(w.config.Completion, end)
 	if err := w.collect(ctx, c); err != nil {
 		return err
 	}
@@ -338,13 +338,13 @@ func (w *writer) finish(ctx context.Context, end inputEnd) error {
 		return err
 	}
 	failed := false
-	for _, v := range verdicts {
-		if v.warning != "" {
-			w.log.Warn(v.warning, "stream", v.lane.id.String())
+	for _, d := range decisions {
+		if d.warning != "" {
+			w.log.Warn(d.warning, "stream", d.lane.id.String())
 		}
-		if v.err != nil {
+		if d.err != nil {
 			failed = true
-			if err := w.out.Fail(v.lane.id, v.err); err != nil {
+			if err := w.out.Fail(d.lane.id, d.err); err != nil {
 				return err
 			}
 		}
