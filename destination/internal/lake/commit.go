@@ -15,9 +15,8 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/uuid"
 
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
-
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 const (
