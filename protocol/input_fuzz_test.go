@@ -13,9 +13,9 @@ import (
 
 // FuzzInput compares Input with a reader that does the same slowly: split at
 // line feeds, then encoding/json. No line may be lost, doubled or reordered, and
-// an error must point at a line that is broken. A backquote, which JSON has no
-// use for, stands for a third of a block, so that lines are longer than blocks,
-// and too long.
+// an error must point at a line that is broken, or say that there was no message
+// at all. A backquote, which JSON has no use for, stands for a third of a block,
+// so that lines are longer than blocks, and too long.
 func FuzzInput(f *testing.F) {
 	f.Add([]byte(recordLine+"\n"+stateLine+"\r\n\n"+recordLine), uint64(0))
 	f.Add([]byte(byteOrderMark+`{"record":{"a":[{}]},"type":"RECORD"}`+"\nnull\n{\"type\":5}\n"), uint64(1))
@@ -25,6 +25,7 @@ func FuzzInput(f *testing.F) {
 	f.Add([]byte(recordLine+"\n"+`{"type":"RECORD","record":{"stream":"s","data":{"a":"`+"````"+`"}}}`+"\r\n"+stateLine+"\n"+recordLine), uint64(5))
 	f.Add([]byte("``\n"+recordLine+"\n"+`{"type":"STATE","state":{"stream":{"stream_descriptor":{"name":"s"},"stream_state":"`+"``"+`"}}}`+"\n"+recordLine+"\n`"), uint64(6))
 	f.Add([]byte(recordLine+"\n"+`{"type":"RECORD","record":{"data":{"a":"`+"````````"+`"}}}`+"\n"+recordLine), uint64(7))
+	f.Add([]byte("null\nTraceback: {\n\n"), uint64(8))
 	f.Fuzz(func(t *testing.T, data []byte, seed uint64) {
 		data = bytes.ReplaceAll(data, []byte("`"), bytes.Repeat([]byte("x"), blockSize/3))
 		if len(data) > 8*blockSize {
@@ -43,6 +44,9 @@ func FuzzInput(f *testing.F) {
 			}
 			if err != nil {
 				failed = err
+				if strings.HasPrefix(err.Error(), "The input ") {
+					break
+				}
 				if _, err := fmt.Sscanf(err.Error(), "Line %d of the input", &failedAt); err != nil {
 					t.Fatalf("an error without a line: %v", failed)
 				}
@@ -71,7 +75,7 @@ func FuzzInput(f *testing.F) {
 
 func checkAgainstSlowReader(t *testing.T, data []byte, records map[int64]string, steering []string, failed error, failedAt int64) {
 	data = bytes.TrimPrefix(data, []byte(byteOrderMark))
-	number := int64(0)
+	number, noMessage := int64(0), failed != nil && failedAt == 0
 	for line := range strings.Lines(string(data)) {
 		number++
 		if !strings.HasSuffix(line, "\n") {
@@ -86,6 +90,9 @@ func checkAgainstSlowReader(t *testing.T, data []byte, records map[int64]string,
 		}
 		if kind == "ambiguous" {
 			return
+		}
+		if noMessage && kind != "broken" && kind != "foreign" && kind != "other" {
+			t.Errorf("line %d is a %s, yet: %v", number, kind, failed)
 		}
 		got, taken := records[number]
 		delete(records, number)
@@ -110,7 +117,7 @@ func checkAgainstSlowReader(t *testing.T, data []byte, records map[int64]string,
 			t.Errorf("line %d, %s, was taken for a record", number, kind)
 		}
 	}
-	if failed != nil {
+	if failed != nil && !noMessage {
 		t.Errorf("error at line %d of %d: %v", failedAt, number, failed)
 	}
 	if len(records) > 0 || len(steering) > 0 {
