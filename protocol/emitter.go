@@ -68,9 +68,9 @@ func NewEmitter(w io.Writer) *Emitter {
 // on.
 func (e *Emitter) Redact(secrets ...string) { e.secrets.Add(secrets...) }
 
-// Clean returns text without the values to be kept out. Text that is cut must be
-// cleaned before: half a secret is not recognised.
-func (e *Emitter) Clean(text string) string { return e.secrets.Clean(text) }
+// Excerpt returns the beginning of a text, of most bytes at most, without the
+// values to be kept out.
+func (e *Emitter) Excerpt(text string, most int) string { return e.secrets.Excerpt(text, most) }
 
 func (e *Emitter) stream(id StreamID) *emitted {
 	s, ok := e.streams[id]

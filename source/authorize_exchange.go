@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -16,7 +15,6 @@ import (
 
 	"golang.org/x/oauth2"
 
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
 )
@@ -34,9 +32,8 @@ func newRequest(client tokens.Credentials, apiURL, redirect string, scopes []str
 		oauth: oauth2.Config{
 			ClientID: client.ClientID, ClientSecret: client.ClientSecret,
 			Endpoint: oauth2.Endpoint{
-				AuthURL:   apiURL + "/oauth/oauth2/auth",
-				TokenURL:  apiURL + "/oauth/oauth2/token",
-				AuthStyle: oauth2.AuthStyleInParams, // to try the other style would spend the code
+				AuthURL:  apiURL + "/oauth/oauth2/auth",
+				TokenURL: apiURL + "/oauth/oauth2/token",
 			},
 			RedirectURL: redirect,
 			Scopes:      scopes,
@@ -91,21 +88,19 @@ func (a *authorization) finish(ctx context.Context, r consentRequest, params url
 // exchange trades the code for the first pair.
 func (a *authorization) exchange(ctx context.Context, r consentRequest, code string) (consent, error) {
 	c := consent{pair: tokens.Credentials{ClientID: r.oauth.ClientID, ClientSecret: r.oauth.ClientSecret}}
-	ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{
-		Transport: named{a.http}, Timeout: answerTimeout,
-		// A redirect would take the client secret to wherever it leads.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	})
-	t, err := r.oauth.Exchange(ctx, code, oauth2.VerifierOption(r.verifier))
-	var refusal *oauth2.RetrieveError
+	endpoint := tokens.Endpoint{URL: r.oauth.Endpoint.TokenURL, HTTP: named{a.http}, Excerpt: a.secrets.Excerpt}
+	asked := time.Now()
+	t, err := endpoint.Exchange(ctx, c.pair, code, r.verifier, r.oauth.RedirectURL)
+	var revoked *tokens.RevokedError
+	var client *tokens.ClientError
 	switch {
 	case err == nil:
-	case errors.As(err, &refusal) && (refusal.ErrorCode == "invalid_client" || refusal.ErrorCode == "unauthorized_client"):
+	case errors.As(err, &client):
 		return c, &consentError{
 			"WHOOP does not accept the client", "The client id and the client secret do not belong together.",
 			"Compare both with those of the app at developer.whoop.com and run source authorize again.",
 		}
-	case errors.As(err, &refusal) && refusal.ErrorCode == "invalid_grant":
+	case errors.As(err, &revoked):
 		return c, &consentError{
 			"WHOOP no longer accepts this consent", "Its code has expired or was used before.",
 			"Run source authorize again and consent within a few minutes.",
@@ -115,11 +110,6 @@ func (a *authorization) exchange(ctx context.Context, r consentRequest, code str
 	case errors.Is(err, context.DeadlineExceeded):
 		return c, &consentError{
 			"WHOOP did not answer in time", "The consent came, but WHOOP's token endpoint was silent for " + answerTimeout.String() + ".",
-			"Run source authorize again later.",
-		}
-	case errors.As(err, &refusal):
-		return c, &consentError{
-			"WHOOP gave no tokens", "Its token endpoint did not answer properly: " + tokens.Refusal(refusal).Error() + ".",
 			"Run source authorize again later.",
 		}
 	default:
@@ -136,12 +126,12 @@ func (a *authorization) exchange(ctx context.Context, r consentRequest, code str
 		}
 	}
 	c.pair.AccessToken, c.pair.RefreshToken = t.AccessToken, t.RefreshToken
-	if !t.Expiry.IsZero() {
-		c.pair.ExpiresAt = t.Expiry.UTC().Truncate(time.Second)
+	if t.ExpiresIn > 0 {
+		c.pair.ExpiresAt = asked.Add(t.ExpiresIn).UTC().Truncate(time.Second)
 	}
 	c.scopes = r.oauth.Scopes // what an answer without scopes means: RFC 6749, 5.1
-	if scope, ok := t.Extra("scope").(string); ok && scope != "" {
-		c.scopes = strings.Fields(scope)
+	if t.Scope != "" {
+		c.scopes = strings.Fields(t.Scope)
 	}
 	return c, nil
 }
@@ -158,7 +148,7 @@ func (a *authorization) verify(ctx context.Context, apiURL string, c consent) (s
 	defer cancel()
 	client := whoop.New(whoop.Config{
 		URL: apiURL, Tokens: fixedToken(c.pair.AccessToken), RequestsPerSecond: 1,
-		UserAgent: "source-whoop/" + protocol.Version, HTTP: a.http,
+		UserAgent: userAgent, HTTP: a.http, Excerpt: a.secrets.Excerpt,
 	})
 	raw, err := client.Get(ctx, profilePath)
 	var status *whoop.StatusError

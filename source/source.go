@@ -91,6 +91,7 @@ func (s *source) open(raw json.RawMessage, out *protocol.Emitter) (*session, err
 		TokenURL: settings.APIURL + "/oauth/oauth2/token",
 		HTTP:     named{s.http},
 		Seen:     func(c tokens.Credentials) { out.Redact(c.Secrets()...) },
+		Excerpt:  out.Excerpt,
 		Log:      out.Logger(),
 	})
 	ses.client = whoop.New(whoop.Config{
@@ -98,7 +99,7 @@ func (s *source) open(raw json.RawMessage, out *protocol.Emitter) (*session, err
 		Tokens:            ses.keeper,
 		RequestsPerSecond: settings.RequestsPerSecond,
 		UserAgent:         userAgent,
-		Clean:             out.Clean,
+		Excerpt:           out.Excerpt,
 		HTTP:              s.http,
 		Waiting:           func(until time.Time) { ses.waiting(until) },
 		Log:               out.Logger(),

@@ -33,13 +33,15 @@ type Config struct {
 	// Seen is given all credentials as soon as they are known, before they can
 	// reach any output. It may be nil.
 	Seen func(Credentials)
-	Log  *slog.Logger // nil: slog.Default
+	// Excerpt is that of an Endpoint.
+	Excerpt func(text string, most int) string
+	Log     *slog.Logger // nil: slog.Default
 }
 
 // A Keeper hands out the access token. It is safe for concurrent use.
 type Keeper struct {
 	store    Store
-	endpoint endpoint
+	endpoint Endpoint
 	seen     func(Credentials)
 	log      *slog.Logger
 
@@ -48,7 +50,6 @@ type Keeper struct {
 	loaded  bool
 	expires time.Time       // when current counts as expired; zero: not known
 	issued  time.Time       // when this process was given current; zero: it was loaded
-	scopes  string          // granted, as the last refresh said; empty: not known
 	spent   map[string]bool // refresh tokens that were answered
 }
 
@@ -60,7 +61,7 @@ func New(c Config) *Keeper {
 	}
 	return &Keeper{
 		store:    c.Store,
-		endpoint: endpoint{url: c.TokenURL, http: c.HTTP},
+		endpoint: Endpoint{URL: c.TokenURL, HTTP: c.HTTP, Excerpt: c.Excerpt},
 		seen:     seen,
 		log:      cmp.Or(c.Log, slog.Default()),
 		spent:    map[string]bool{},
@@ -98,14 +99,6 @@ func (k *Keeper) Renew(ctx context.Context, refused string) (string, error) {
 		return refused, nil
 	}
 	return k.renew(ctx)
-}
-
-// Scopes returns the scopes of the member's consent, separated by spaces, or ""
-// while they are not known: WHOOP tells them only in answer to a refresh.
-func (k *Keeper) Scopes() string {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.scopes
 }
 
 func (k *Keeper) usable() bool {
@@ -208,27 +201,29 @@ func (k *Keeper) refresh(ctx context.Context) (string, error) {
 	}
 	c := old
 	c.AccessToken, c.ExpiresAt = t.AccessToken, time.Time{}
-	if t.RefreshToken != "" { // else the old one stays good, as OAuth has it
+	if t.RefreshToken != "" && t.RefreshToken != old.RefreshToken { // else the old one stays good, as OAuth has it
 		k.spent[old.RefreshToken] = true
 		c.RefreshToken = t.RefreshToken
 	}
-	var life time.Duration
 	if t.ExpiresIn > 0 {
-		life = time.Duration(t.ExpiresIn) * time.Second
-		c.ExpiresAt = asked.Add(life).UTC().Truncate(time.Second)
+		c.ExpiresAt = asked.Add(t.ExpiresIn).UTC().Truncate(time.Second)
 	}
 	k.seen(c)
 	if err := k.save(ctx, c); err != nil {
 		return "", &StoreError{err}
 	}
 	k.current, k.issued, k.expires = c, time.Now(), time.Time{}
-	if life > 0 {
-		k.expires = asked.Add(life - min(early, life/4)) // a life of seconds is used, too
+	if t.ExpiresIn > 0 {
+		k.expires = asked.Add(t.ExpiresIn - min(early, t.ExpiresIn/4)) // a life of seconds is used, too
 	}
-	if scope, ok := t.Extra("scope").(string); ok {
-		k.scopes = scope
+	if c.AccessToken == "" { // the next attempt has a good refresh token
+		return "", errNoAccessToken
 	}
-	k.log.Info("the access token was renewed", "expires_at", c.ExpiresAt)
+	var known []any
+	if !c.ExpiresAt.IsZero() {
+		known = []any{"expires_at", c.ExpiresAt}
+	}
+	k.log.Info("the access token was renewed", known...)
 	return c.AccessToken, nil
 }
 

@@ -50,8 +50,10 @@ type Config struct {
 	// Waiting is told that no request goes before an instant, for want of
 	// quota. It may be nil.
 	Waiting func(until time.Time)
-	Log     *slog.Logger        // nil: slog.Default
-	Clean   func(string) string // takes secrets out of what errors show of answers; nil: none are known
+	Log     *slog.Logger // nil: slog.Default
+	// Excerpt returns the beginning of a text, of most bytes at most and without
+	// secrets. It is what errors show of answers; nil: they show nothing.
+	Excerpt func(text string, most int) string
 }
 
 // A Client reads from the API. It is safe for concurrent use; all requests
@@ -63,7 +65,7 @@ type Client struct {
 	http   http.RoundTripper
 	pace   *pacer
 	log    *slog.Logger
-	clean  func(string) string // of secrets
+	shown  func(text string, most int) string // of an answer; nil: nothing
 
 	mu   sync.Mutex
 	skew time.Duration // WHOOP's clock less this machine's
@@ -76,12 +78,8 @@ func New(c Config) *Client {
 	if waiting == nil {
 		waiting = func(time.Time) {}
 	}
-	clean := c.Clean
-	if clean == nil {
-		clean = func(text string) string { return text }
-	}
 	return &Client{
-		clean:  clean,
+		shown:  c.Excerpt,
 		base:   c.URL + "/developer",
 		tokens: c.Tokens,
 		agent:  c.UserAgent,
@@ -242,11 +240,9 @@ func (c *Client) notObject(contentType string, body []byte) error {
 	return fmt.Errorf("an answer of type %q that is no JSON object, with status 200: %s", contentType, c.excerpt(body))
 }
 
-// excerpt is the beginning of a body, cut when no secret is in it any more.
 func (c *Client) excerpt(body []byte) string {
-	text := c.clean(string(body))
-	if len(text) > errorBody {
-		text = strings.ToValidUTF8(text[:errorBody], "") + "…"
+	if c.shown == nil {
+		return ""
 	}
-	return text
+	return c.shown(string(body), errorBody)
 }

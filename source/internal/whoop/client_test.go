@@ -60,7 +60,8 @@ func (f *fixedTokens) Renew(context.Context, string) (string, error) {
 func client(handler http.HandlerFunc, adjust func(*Config)) (*Client, *inProcess) {
 	p := &inProcess{handler: handler}
 	c := Config{
-		URL: "http://whoop.invalid", Tokens: &fixedTokens{"a", "a", 0}, RequestsPerSecond: 2,
+		Excerpt: func(text string, most int) string { return text[:min(len(text), most)] },
+		URL:     "http://whoop.invalid", Tokens: &fixedTokens{"a", "a", 0}, RequestsPerSecond: 2,
 		UserAgent: "test/1", HTTP: p, Log: slog.New(slog.DiscardHandler),
 	}
 	if adjust != nil {
@@ -578,7 +579,7 @@ func TestWhatIsNoPageIsNotAnEmptyOne(t *testing.T) {
 		`{"message":"busy"}`: false, `{"records":{}}`: false, `{"records":[],"next_token":5}`: false,
 		`{"records":[null]}`: false, `{"records":[{"id":1},7]}`: false, `{"records":[[]]}`: false,
 	} {
-		if _, _, err := (&Client{clean: func(s string) string { return s }}).parsePage("/v2/cycle", []byte(body)); (err == nil) != page {
+		if _, _, err := (&Client{}).parsePage("/v2/cycle", []byte(body)); (err == nil) != page {
 			t.Errorf("%s: %v", body, err)
 		}
 	}
@@ -592,7 +593,7 @@ func FuzzParsePage(f *testing.F) {
 		if !json.Valid(body) || !bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) {
 			return // get has let none pass
 		}
-		page, _, err := (&Client{clean: func(s string) string { return s }}).parsePage("/v2/cycle", body)
+		page, _, err := (&Client{}).parsePage("/v2/cycle", body)
 		if err != nil && !unavailable(err) {
 			t.Errorf("error %v", err)
 		}

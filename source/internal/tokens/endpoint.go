@@ -1,0 +1,224 @@
+package tokens
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+var (
+	errSpent         = errors.New("it has been used before")
+	errNoAccessToken = errors.New("the token endpoint's answer has no access_token")
+)
+
+// An Endpoint is WHOOP's token endpoint. It makes the requests itself because
+// oauth2.Config may send a single-use token twice to find out how the client
+// authenticates, sends no scope, and discards a pair when anything beside it is
+// odd. It follows no redirect: that would take the client's secret along.
+type Endpoint struct {
+	URL  string
+	HTTP http.RoundTripper // nil: http.DefaultTransport
+	// Excerpt returns the beginning of a text, of most bytes at most and without
+	// secrets. Errors show of an answer what it returns; nil: nothing.
+	Excerpt func(text string, most int) string
+}
+
+const (
+	attempts       = 4
+	attemptTimeout = 30 * time.Second
+	largestAnswer  = 1 << 20
+	longestReason  = 200 // bytes of what the endpoint says is wrong
+	longestLife    = 1e9 // seconds, which is 31 years: a longer expires_in is a mistake
+)
+
+// refresh exchanges the refresh token for a new pair. The access token is empty
+// if WHOOP answered with a refresh token alone, which has to be kept all the same.
+//
+// When no answer comes, nobody knows whether the token was spent. It is sent
+// again all the same: if it was spent, the pair it gave is lost and a refusal
+// costs nothing; if not, this saves the connection. An answer that says no, of
+// whatever kind, ends the attempts.
+func (e Endpoint) refresh(ctx context.Context, c Credentials) (TokenResponse, error) {
+	var err error
+	for attempt := range attempts {
+		if attempt > 0 {
+			pause := time.Second << attempt
+			time.Sleep(pause/2 + rand.N(pause/2)) // not to be interrupted: see Keeper.renew
+		}
+		var t TokenResponse
+		t, err = e.post(ctx, c, url.Values{
+			"grant_type":    {"refresh_token"},
+			"refresh_token": {c.RefreshToken},
+			"scope":         {"offline"},
+		})
+		var answered *oauth2.RetrieveError
+		switch {
+		case err == nil:
+			return t, nil
+		case !errors.As(err, &answered) || answered.Response.StatusCode >= 500 || answered.Response.StatusCode == http.StatusTooManyRequests:
+			continue
+		default:
+			return TokenResponse{}, err
+		}
+	}
+	return TokenResponse{}, fmt.Errorf("in %d attempts: %w", attempts, err)
+}
+
+// Exchange trades the code of a consent, and the verifier of its challenge (RFC
+// 7636), for the first pair. A code works once, so it is sent once. Its errors
+// are RevokedError, ClientError, the context's, and those of an endpoint that did
+// not answer properly.
+func (e Endpoint) Exchange(ctx context.Context, c Credentials, code, verifier, redirect string) (TokenResponse, error) {
+	t, err := e.post(ctx, c, url.Values{
+		"grant_type":    {"authorization_code"},
+		"code":          {code},
+		"code_verifier": {verifier},
+		"redirect_uri":  {redirect},
+	})
+	if err == nil && t.AccessToken == "" {
+		err = errNoAccessToken
+	}
+	return t, err
+}
+
+// post sends a form once, with the client's id and secret. A refusal wraps an
+// *oauth2.RetrieveError.
+func (e Endpoint) post(ctx context.Context, c Credentials, form url.Values) (TokenResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	form.Set("client_id", c.ClientID)
+	form.Set("client_secret", c.ClientSecret)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.URL, strings.NewReader(form.Encode()))
+	if err != nil {
+		return TokenResponse{}, err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Accept", "application/json")
+	resp, err := cmp.Or(e.HTTP, http.DefaultTransport).RoundTrip(req)
+	if err != nil {
+		return TokenResponse{}, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, largestAnswer))
+	a, perr := parseAnswer(body)
+	err = cmp.Or(err, perr) // what broke off explains what is not JSON
+	switch {
+	case resp.StatusCode/100 != 2:
+		return TokenResponse{}, e.refusal(resp, a)
+	case a.RefreshToken != "", a.AccessToken != "" && err == nil:
+		return a.TokenResponse, nil
+	case a.Error != "":
+		return TokenResponse{}, e.refusal(resp, a)
+	case err != nil:
+		return TokenResponse{}, fmt.Errorf("the token endpoint's answer (%s) cannot be read: %w", describe(resp), err)
+	}
+	return TokenResponse{}, errNoAccessToken
+}
+
+// describe returns the status of an answer and its media type.
+func describe(resp *http.Response) string {
+	status := fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+	if mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err == nil && len(mediaType) < longestReason {
+		status += ", " + mediaType
+	}
+	return status
+}
+
+// refusal returns the error of an answer without a pair. It has no more of the
+// answer than RFC 6749 says is for people: what else stands there may be a token.
+func (e Endpoint) refusal(resp *http.Response, a answer) error {
+	refusal := &oauth2.RetrieveError{Response: resp, ErrorCode: describe(resp)}
+	if resp.StatusCode/100 == 3 {
+		refusal.ErrorDescription = "redirects are not followed, since they would take the client's secret along"
+	}
+	if a.Error != "" && e.Excerpt != nil {
+		refusal.ErrorCode, refusal.ErrorDescription = e.Excerpt(a.Error, longestReason), e.Excerpt(a.Description, longestReason)
+	}
+	switch a.Error {
+	case "invalid_grant":
+		return &RevokedError{refusal}
+	case "invalid_client", "unauthorized_client":
+		return &ClientError{refusal}
+	}
+	return refusal
+}
+
+// A TokenResponse is what the token endpoint grants: RFC 6749, 5.1.
+type TokenResponse struct {
+	AccessToken, RefreshToken string
+	ExpiresIn                 time.Duration // of the access token; 0: not known
+	Scope                     string        // empty: not known
+}
+
+// An answer is a TokenResponse or an error: RFC 6749, 5.2.
+type answer struct {
+	TokenResponse
+	Error, Description string
+}
+
+// parseAnswer reads what can be read of an answer, also of one that breaks off:
+// a pair is a pair, whatever is odd beside it, for the old one is spent. Its
+// error shows nothing of the answer.
+func parseAnswer(body []byte) (answer, error) {
+	members, err := readMembers(bytes.TrimPrefix(body, []byte(byteOrderMark)))
+	text := func(name string) (s string) {
+		if json.Unmarshal(members[name], &s) != nil {
+			return "" // it is missing, or of another type, which is as good as missing
+		}
+		return s
+	}
+	var a answer
+	a.AccessToken, a.RefreshToken, a.Scope = text("access_token"), text("refresh_token"), text("scope")
+	a.Error, a.Description = text("error"), text("error_description")
+	// A number, or a string that holds one.
+	seconds, nerr := strconv.ParseFloat(strings.Trim(string(members["expires_in"]), `"`), 64)
+	if nerr == nil && seconds > 0 && seconds < longestLife {
+		a.ExpiresIn = time.Duration(seconds) * time.Second
+	}
+	return a, err
+}
+
+// readMembers returns the members of a JSON object, up to where it is broken.
+func readMembers(body []byte) (map[string]json.RawMessage, error) {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return nil, errors.New("it is empty")
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	if start, err := d.Token(); err != nil || start != json.Delim('{') {
+		return nil, errors.New("it is not a JSON object")
+	}
+	members := map[string]json.RawMessage{}
+	for d.More() {
+		name, err := d.Token()
+		var value json.RawMessage
+		if err == nil {
+			err = d.Decode(&value)
+		}
+		if err != nil {
+			return members, errors.New("it is broken JSON")
+		}
+		members[name.(string)] = value
+	}
+	if _, err := d.Token(); err != nil {
+		return members, errors.New("it is broken JSON")
+	}
+	return members, nil
+}
+
+func isRevoked(err error) bool {
+	var revoked *RevokedError
+	return errors.As(err, &revoked)
+}
