@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"golang.org/x/term"
@@ -93,7 +92,7 @@ func (t *target) readConfig() error {
 
 func (t *target) openStore(ctx context.Context) error {
 	if t.path != "" {
-		if err := checkWritable(t.path); err != nil {
+		if err := tokens.CheckWritable(t.path); err != nil {
 			return fmt.Errorf("the configuration %s cannot be written: %w", t.path, err)
 		}
 	}
@@ -104,32 +103,24 @@ func (t *target) openStore(ctx context.Context) error {
 		}
 		return nil
 	}
-	if c.AuthType == authFile { // whose file need not be there yet
-		if c.Path == "" {
-			return c.validate()
+	if c.AuthType != authFile || c.Path == "" { // the file need not be there yet
+		if err := c.validate(); err != nil {
+			return err
 		}
-		if err := checkWritable(c.Path); err != nil {
-			return fmt.Errorf("the token file %s cannot be written: %w", c.Path, err)
-		}
-	} else if err := c.validate(); err != nil {
-		return err
 	}
-	switch stored, err := t.store.Load(ctx); {
+	stored, err := t.store.Load(ctx)
+	switch {
 	case err == nil:
 		t.client = stored
+		return tokens.TryClaim(ctx, t.store, stored)
 	case !errors.Is(err, tokens.ErrNotStored):
 		return err
+	case c.AuthType == authFile:
+		if err := tokens.CheckWritable(c.Path); err != nil {
+			return fmt.Errorf("the token file %s cannot be written: %w", c.Path, err)
+		}
 	}
 	return nil
-}
-
-// checkWritable tries whether a file can be put at path.
-func checkWritable(path string) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".authorize-*")
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // save puts a pair where it belongs, and a configuration beside it that finds it

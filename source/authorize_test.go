@@ -161,11 +161,11 @@ func TestTokensGoWhereTheyAreTold(t *testing.T) {
 		if err := c.authorize("--config", config); err != nil {
 			t.Fatal(err)
 		}
-		checked(t, config)
 		value, versions := aws.Value("whoop")
 		if versions != 1 || !strings.Contains(value, "sandbox-secret") {
 			t.Errorf("%d versions", versions)
 		}
+		checked(t, config)
 	})
 	t.Run("standard output", func(t *testing.T) {
 		c := newConsenting(t, "http", sandbox.Profile{})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -74,7 +75,7 @@ func explainToken(err error, say func(protocol.Kind, string, ...any) error) erro
 		return say(protocol.ConfigError, "WHOOP does not accept the client_id with this client_secret. Compare both with those of the app at developer.whoop.com.")
 	case errors.Is(err, tokens.ErrNoRefreshToken):
 		return say(protocol.ConfigError, "WHOOP no longer accepts the access token, and there is no refresh token to get another. %s", consentAgain)
-	case errors.As(err, &store) && errors.Is(err, tokens.ErrUnavailable):
+	case errors.As(err, &store) && (errors.Is(err, tokens.ErrUnavailable) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)):
 		return say(protocol.TransientError, "The tokens cannot be read from or written to where they are kept: %v. Start again later.", store)
 	case errors.As(err, &store):
 		return say(protocol.ConfigError, "The tokens cannot be read from or written to where they are kept: %v. That must be a JSON document with client_id, client_secret and refresh_token, "+

@@ -108,7 +108,7 @@ func compressed(body string) http.HandlerFunc {
 		var b bytes.Buffer
 		z := gzip.NewWriter(&b)
 		z.Write([]byte(body)) //nolint:errcheck // into memory
-		z.Close()             //nolint:errcheck // into memory
+		z.Close()
 		w.Header().Set("Content-Encoding", "gzip")
 		w.Header().Set("Content-Length", strconv.Itoa(b.Len()))
 		w.Write(b.Bytes()) //nolint:errcheck // a test

@@ -1,6 +1,7 @@
 package tokens
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -32,14 +33,11 @@ func TestAFileHasOneLockWhateverLeadsToIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, other := range []string{path, link, filepath.Join(linkedDir, "whoop.json")} {
-		second, err := os.OpenFile(path+".lock", os.O_RDWR, 0)
-		if err != nil {
-			t.Fatal(err)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // it is not waited for
+		if _, err := NewFileStore(other).Claim(ctx, c); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s can be claimed twice: %v", other, err)
 		}
-		if err := syscall.Flock(int(second.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); !errors.Is(err, syscall.EWOULDBLOCK) {
-			t.Errorf("%s: the lock is free: %v", other, err)
-		}
-		second.Close()
 	}
 	release()
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(link), "*.lock")); len(left) > 0 {
@@ -56,12 +54,12 @@ func TestWhatIsNoTokenFileIsRefusedAtOnce(t *testing.T) {
 	}
 	if err := errors.Join(
 		os.Symlink(at("nowhere.json"), at("dangling.json")), syscall.Mkfifo(at("fifo"), 0o600), os.Mkdir(at("directory"), 0o700),
-		os.Link(at("one.json"), at("two.json")),
+		os.Link(at("one.json"), at("two.json")), os.Symlink(os.DevNull, at("device")),
 	); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"dangling.json": "a symbolic link that leads nowhere", "fifo": "it is no file", "directory": "it is no file", "two.json": "has 2 names (hard links)",
+		"dangling.json": "a symbolic link that leads nowhere", "fifo": "it is a named pipe", "directory": "it is a directory", "device": "it is a device", "two.json": "has 2 names (hard links)",
 	} {
 		store := NewFileStore(at(name))
 		_, loadErr := store.Load(t.Context())
@@ -99,63 +97,145 @@ func TestRotationKeepsOwnerGroupAndMode(t *testing.T) {
 	if stat := info.Sys().(*syscall.Stat_t); int(stat.Uid) != uid || int(stat.Gid) != gid || info.Mode().Perm() != 0o640 {
 		t.Errorf("owner %d, group %d, mode %v", stat.Uid, stat.Gid, info.Mode())
 	}
+	if info, err = os.Stat(path + ".lock"); err != nil {
+		t.Fatal(err)
+	}
+	if stat := info.Sys().(*syscall.Stat_t); int(stat.Uid) != uid || int(stat.Gid) != gid || info.Mode().Perm() != 0o640 {
+		t.Errorf("the lock: owner %d, group %d, mode %v", stat.Uid, stat.Gid, info.Mode())
+	}
 }
 
-// A process that is killed after it has written a new pair and before that is in its place loses nothing.
+func TestAFileThatCannotBeReplacedIsExplained(t *testing.T) {
+	rename := func(err error) error {
+		return &os.LinkError{Op: "rename", Old: "/secrets/.whoop.json-1.new", New: "/secrets/whoop.json", Err: err}
+	}
+	create := func(err error) error { return &fs.PathError{Op: "open", Path: "/secrets/.whoop.json-1.new", Err: err} }
+	for name, tt := range map[string]struct {
+		err  error
+		want string
+	}{
+		"a file mounted by itself":  {rename(syscall.EBUSY), "it is mounted by itself and so cannot be replaced; mount its directory instead (rename"},
+		"a read-only mount":         {create(syscall.EROFS), "its directory /secrets is read-only; mount it writable"},
+		"somebody else's directory": {create(syscall.EACCES), "may not make files in its directory /secrets"},
+		"a sticky directory":        {rename(syscall.EPERM), "may not make files in its directory /secrets"},
+		"a full disk":               {create(syscall.ENOSPC), "there is no space left in its directory /secrets; free some"},
+		"a spent quota":             {create(syscall.EDQUOT), "there is no space left in its directory /secrets; free some"},
+		"no directory":              {create(syscall.ENOENT), "its directory /secrets does not exist; make it"},
+		"a file as directory":       {create(syscall.ENOTDIR), "its directory /secrets does not exist; make it"},
+		"anything else":             {create(syscall.EIO), "open /secrets/.whoop.json-1.new: input/output error"},
+	} {
+		if err := explainReplace("/secrets/whoop.json", tt.err); !errors.Is(err, tt.err) || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What cannot be written is known before anything is lost.
+func TestCheckWritableLeavesEverythingAsItIs(t *testing.T) {
+	dir := t.TempDir()
+	there, gone := filepath.Join(dir, "there.json"), filepath.Join(dir, "gone.json")
+	if err := errors.Join(os.WriteFile(there, []byte("{}"), 0o640), os.Chmod(there, 0o640)); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		there: "", gone: "", dir: "it is a directory",
+		filepath.Join(dir, "nowhere", "a.json"):        "its directory " + filepath.Join(dir, "nowhere") + " does not exist",
+		filepath.Join(dir, "there.json", "a.json"):     "not a directory",
+		filepath.Join(dir, strings.Repeat("x", 1_000)): "file name too long",
+	} {
+		if err := CheckWritable(path); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	data, err := os.ReadFile(there)
+	info, serr := os.Stat(there)
+	entries, derr := os.ReadDir(dir)
+	if err := errors.Join(err, serr, derr); err != nil || string(data) != "{}" || info.Mode().Perm() != 0o640 || len(entries) != 1 {
+		t.Errorf("%s, %v, %v, %v", data, info.Mode(), entries, err)
+	}
+}
+
+// A name that begins like another's is another's.
+func TestPendingFilesOfOtherFilesAreLeftAlone(t *testing.T) {
+	dir := t.TempDir()
+	path, other := filepath.Join(dir, "whoop.json"), filepath.Join(dir, "whoop.json-of-alice")
+	c := stored("0", time.Now())
+	if err := NewFileStore(path).Save(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	theirs := filepath.Join(dir, strings.ReplaceAll(pendingName(other, markOf(c)), "*", "1"))
+	if err := os.WriteFile(theirs, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	release, err := NewFileStore(path).Claim(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+	if _, err := os.Stat(theirs); err != nil {
+		t.Error(err)
+	}
+}
+
+// A process that is killed after it has written a new pair and before that is in its place loses nothing. Whether the pair
+// is the newer one no clock tells: it is if it was to replace the one that is there.
 func TestAPairThatAKilledProcessLeftIsTaken(t *testing.T) {
 	now := time.Now()
+	reformatted := []byte(`{"refresh_token":"refresh-0","access_token":"access-0","client_id":"id","client_secret":"secret","note":"by hand"}`)
 	for name, tt := range map[string]struct {
-		left []Credentials
-		text string // of one more
-		want string // the refresh token
+		replaces, left Credentials
+		cut            int // bytes that were not written
+		file           []byte
+		want           string // the refresh token
 	}{
-		"newer":              {left: []Credentials{stored("1", now.Add(time.Hour))}, want: "refresh-1"},
-		"older":              {left: []Credentials{stored("1", now.Add(-time.Hour))}, want: "refresh-0"},
-		"the newest of two":  {left: []Credentials{stored("2", now.Add(2*time.Hour)), stored("1", now.Add(time.Hour))}, want: "refresh-2"},
-		"of another client":  {left: []Credentials{{ClientID: "other", ClientSecret: "s", AccessToken: "a", RefreshToken: "r", ExpiresAt: now.Add(time.Hour)}}, want: "refresh-0"},
-		"cut off":            {text: `{"client_id":"id","client_sec`, want: "refresh-0"},
-		"written just as is": {left: []Credentials{stored("0", now)}, want: "refresh-0"},
+		"newer":                          {stored("0", now), stored("1", now.Add(time.Hour)), 0, nil, "refresh-1"},
+		"newer by a clock that was late": {stored("0", now), stored("1", now.Add(-time.Hour)), 0, nil, "refresh-1"},
+		"newer, of unknown expiry":       {stored("0", now), stored("1", time.Time{}), 0, nil, "refresh-1"},
+		"the file was edited since":      {stored("0", now), stored("1", now), 0, reformatted, "refresh-1"},
+		"of a pair that was replaced":    {stored("9", now), stored("1", now.Add(time.Hour)), 0, nil, "refresh-0"},
+		"cut off":                        {stored("0", now), stored("1", now), 20, nil, "refresh-0"},
+		"not written":                    {stored("0", now), stored("1", now), 1 << 20, nil, "refresh-0"},
+		"the same pair":                  {stored("0", now), stored("0", now), 0, nil, "refresh-0"},
 	} {
-		dir := t.TempDir()
-		path := filepath.Join(dir, "whoop.json")
-		c := stored("0", now)
-		if err := NewFileStore(path).Save(t.Context(), c); err != nil {
-			t.Fatal(err)
-		}
-		write := func(data []byte) {
-			f, err := os.CreateTemp(dir, pending(path))
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "[a]*?") // no pattern
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(dir, "whoop.json")
+			c := stored("0", now)
+			if err := NewFileStore(path).Save(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+			if tt.file != nil {
+				if err := os.WriteFile(path, tt.file, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			data, err := mergeDocument(nil, tt.left)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := f.Write(data); err != nil {
+			left := filepath.Join(dir, strings.ReplaceAll(pendingName(path, markOf(tt.replaces)), "*", "1"))
+			other := filepath.Join(dir, ".whoop.json-backup")
+			if err := errors.Join(os.WriteFile(left, data[:max(0, len(data)-tt.cut)], 0o600), os.WriteFile(other, nil, 0o600)); err != nil {
 				t.Fatal(err)
 			}
-			f.Close()
-		}
-		for _, l := range tt.left {
-			data, err := mergeDocument(nil, l)
-			if err != nil {
-				t.Fatal(err)
+			store := NewFileStore(path)
+			release, err := store.Claim(t.Context(), c)
+			if replaced := tt.want != "refresh-0"; errors.Is(err, ErrReplaced) != replaced || err != nil && !replaced {
+				t.Errorf("claim: %v", err)
 			}
-			write(data)
-		}
-		if tt.text != "" {
-			write([]byte(tt.text))
-		}
-		store := NewFileStore(path)
-		release, err := store.Claim(t.Context(), c)
-		if replaced := tt.want != "refresh-0"; errors.Is(err, ErrReplaced) != replaced || err != nil && !replaced {
-			t.Errorf("%s: claim: %v", name, err)
-		}
-		if err == nil {
-			release()
-		}
-		if got, err := store.Load(t.Context()); err != nil || got.RefreshToken != tt.want {
-			t.Errorf("%s: %s, %v", name, got.RefreshToken, err)
-		}
-		if left, _ := filepath.Glob(filepath.Join(dir, ".*.new")); len(left) > 0 {
-			t.Errorf("%s: left behind: %v", name, left)
-		}
+			if err == nil {
+				release()
+			}
+			if got, err := store.Load(t.Context()); err != nil || got.RefreshToken != tt.want {
+				t.Errorf("%s, %v", got.RefreshToken, err)
+			}
+			if entries, err := os.ReadDir(dir); err != nil || len(entries) != 3 { // the file, its lock, and what is not ours
+				t.Errorf("there are %v, %v", entries, err)
+			}
+		})
 	}
 }
 

@@ -101,6 +101,35 @@ func (k *Keeper) Renew(ctx context.Context, refused string) (string, error) {
 	return k.renew(ctx)
 }
 
+// CheckStore reports why a new pair could not be stored: otherwise that is found
+// out when the present one expires.
+func (k *Keeper) CheckStore(ctx context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.load(ctx); err != nil {
+		return err
+	}
+	if err := TryClaim(ctx, k.store, k.current); err != nil {
+		return storeError(ctx, err)
+	}
+	return nil
+}
+
+// TryClaim reports why stored credentials could not be replaced. That another
+// process claims or has replaced them says nothing against it.
+func TryClaim(ctx context.Context, s Store, c Credentials) error {
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	release, err := s.Claim(waiting, c)
+	switch {
+	case err == nil:
+		release()
+	case errors.Is(err, ErrReplaced), waiting.Err() != nil && ctx.Err() == nil:
+		return nil
+	}
+	return err
+}
+
 func (k *Keeper) usable() bool {
 	return k.current.AccessToken != "" && (k.expires.IsZero() || time.Now().Before(k.expires))
 }
