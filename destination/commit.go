@@ -43,6 +43,15 @@ func (c *laneCommit) add(s *lake.Staged) {
 	c.staged = append(c.staged, s)
 }
 
+// discard deletes the files of a commit that is not made.
+func (c *commit) discard() error {
+	var errs []error
+	for _, lc := range c.lanes {
+		errs = append(errs, lake.Discard(lc.lane.table, lc.staged))
+	}
+	return errors.Join(errs...)
+}
+
 // An echo is a state to repeat once the tables of its lanes are committed.
 type echo struct {
 	state   protocol.State

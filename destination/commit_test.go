@@ -1,14 +1,23 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"github.com/apache/iceberg-go/catalog"
+	"github.com/apache/iceberg-go/table"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
@@ -83,6 +92,68 @@ func TestNoCommitComesAfterOneThatFailed(t *testing.T) {
 		}
 		if err := w.group.Wait(); err == nil {
 			t.Error("the first commit has not failed")
+		}
+	})
+}
+
+// refusing keeps snapshots waiting, and then fails as a disk does.
+type refusing struct {
+	catalog.Catalog
+	after <-chan struct{}
+}
+
+func (c refusing) CommitTable(ctx context.Context, id table.Identifier, reqs []table.Requirement, updates []table.Update) (table.Metadata, string, error) {
+	if !slices.ContainsFunc(updates, func(u table.Update) bool { return u.Action() == table.UpdateAddSnapshot }) {
+		return c.Catalog.CommitTable(ctx, id, reqs, updates)
+	}
+	<-c.after
+	return nil, "", &fs.PathError{Op: "write", Path: "metadata", Err: syscall.EIO}
+}
+
+// When a commit fails, the next one may have its files already, and is not made.
+func TestFilesOfACommitThatIsNotMadeAreRemoved(t *testing.T) {
+	l := newStruckLake(t, workload{mode: protocol.AppendDedup})
+	synctest.Test(t, func(t *testing.T) {
+		failing := make(chan struct{})
+		d := newDestination()
+		d.openCatalog = func(ctx context.Context, c Config) (*catalogs.Catalog, error) {
+			cat, err := catalogs.Open(ctx, c.Catalog, c.Warehouse)
+			if err == nil {
+				cat.Catalog = refusing{cat.Catalog, failing}
+			}
+			return cat, err
+		}
+		input, feed := io.Pipe()
+		code := protocol.Go(func() error {
+			if code := d.run(t.Context(), protocol.Env{
+				Args: []string{"write", "--config", l.config, "--catalog", l.catalog}, Stdin: input, Stdout: io.Discard, Stderr: io.Discard,
+			}); code == 0 {
+				return errors.New("exit code 0")
+			}
+			return nil
+		})
+		for n := range 2 {
+			if _, err := feed.Write(l.input(n*fedEvery, (n+1)*fedEvery, "")); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second) // until nothing more happens
+		}
+		data := func() []string {
+			found, err := filepath.Glob(filepath.Join(l.dir, "whoop.db", "items", "data", "*"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return found
+		}
+		if files := data(); len(files) < 2 {
+			t.Errorf("the commits have the files %v", files)
+		}
+		close(failing)
+		if err := errors.Join(feed.Close(), <-code); err != nil {
+			t.Error(err)
+		}
+		if files := data(); len(files) > 0 {
+			t.Errorf("%v are left", files)
 		}
 	})
 }

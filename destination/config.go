@@ -158,6 +158,11 @@ func (c Config) columnBudget(workers int) int {
 	return min(enough, c.Memory<<20/max(16, 8*workers))
 }
 
+// keyBudget is how many bytes the keys of rows that are not committed take before
+// they are spilled: a quarter of the memory, which with the default settings is
+// more than a commit needs.
+func (c Config) keyBudget() int64 { return int64(c.Memory) << 20 / 4 }
+
 // ownWarehouse is the directory that all tables of this program lie in; "" when
 // the catalog is elsewhere, and may know tables anywhere.
 func (c Config) ownWarehouse() string {

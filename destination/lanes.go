@@ -106,12 +106,12 @@ func (ls lanes) open(ctx context.Context, cat catalog.Catalog, config Config, lo
 			log.Info("the configuration says how the table of a stream shall be that the catalog has not", "stream", s.id().String())
 		}
 	}
-	scans := lake.NewScans(config.parallel(runtime.GOMAXPROCS(0)))
+	scans, keys := lake.NewScans(config.parallel(runtime.GOMAXPROCS(0))), lake.NewKeyMemory(config.keyBudget())
 	for _, l := range ls.all {
 		if len(l.plan.Wanted.Properties) == 0 {
 			log.Warn("the stream's schema in the catalog declares no properties, so its rows will hold none", "stream", l.id.String())
 		}
-		l.options.Scans = scans
+		l.options.Scans, l.options.Keys = scans, keys
 		l.options.Removed = func(file string) {
 			log.Debug("a file that a commit left behind was removed", "stream", l.id.String(), "file", file)
 		}

@@ -115,6 +115,7 @@ type writer struct {
 	sequence   uint64     // of runs of records
 	number     int64      // of the last commit
 	committing chan error // how the commit in flight has ended; nil: there is none
+	closed     *commit    // whose files are closed, and not committed yet
 }
 
 func (w *writer) run(ctx context.Context, in *protocol.Input) error {
@@ -136,6 +137,9 @@ func (w *writer) run(ctx context.Context, in *protocol.Input) error {
 	err := group.Wait()
 	for _, wk := range w.workers {
 		err = errors.Join(err, wk.abort())
+	}
+	if w.closed != nil {
+		err = errors.Join(err, w.closed.discard())
 	}
 	return err
 }
@@ -290,7 +294,7 @@ func (w *writer) start(ctx context.Context, c *commit) error {
 		return err
 	}
 	done := make(chan error, 1)
-	w.committing = done
+	w.committing, w.closed = done, nil
 	w.spawn(func() error {
 		err := w.commit(ctx, c)
 		done <- err
@@ -334,6 +338,7 @@ func (w *writer) finish(ctx context.Context, end inputEnd) error {
 	if err := w.settled(ctx); err != nil {
 		return err
 	}
+	w.closed = nil
 	if err := errors.Join(bad, w.commit(ctx, c)); err != nil {
 		return err
 	}
@@ -357,6 +362,7 @@ func (w *writer) finish(ctx context.Context, end inputEnd) error {
 
 // collect has the workers close the files of the commit's lanes.
 func (w *writer) collect(ctx context.Context, c *commit) error {
+	w.closed = c
 	return w.each(ctx, func(wk *worker, ctx context.Context) error {
 		for _, lc := range c.lanes {
 			staged, err := wk.close(ctx, lc.lane, lc.upTo)

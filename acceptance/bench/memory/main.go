@@ -30,8 +30,9 @@ type input struct {
 	records    int
 	streams    int
 	args       []string
-	partitions int // of the table, whose rows are then all of one commit; 0: it has none
-	cores      int // GOMAXPROCS of the process; 0: as many as the machine has
+	partitions int  // of the table, whose rows are then all of one commit; 0: it has none
+	cores      int  // GOMAXPROCS of the process; 0: as many as the machine has
+	refresh    bool // the rows take the place of a few of an older generation
 }
 
 const (
@@ -56,7 +57,13 @@ var inputs = []input{
 	{name: "one stream on 16 cores", mode: "append_dedup", limit: usual, records: 2_000_000, streams: 1, args: []string{"-kind", "sleep", "-dup", "10"}, cores: 16},
 	{name: "one stream on 64 cores", mode: "append_dedup", limit: usual, records: 2_000_000, streams: 1, args: []string{"-kind", "sleep", "-dup", "10"}, cores: 64},
 	{name: "one stream on 64 cores", mode: "append_dedup", limit: least, records: 2_000_000, streams: 1, args: []string{"-kind", "sleep", "-dup", "10"}, cores: 64},
+	{name: "one state at the end", mode: "append_dedup", limit: usual, records: 20_000_000, streams: 1, args: stateless},
+	{name: "the same on 64 cores", mode: "append_dedup", limit: usual, records: 20_000_000, streams: 1, args: stateless, cores: 64},
+	{name: "a refresh with one state at the end", mode: "append_dedup", limit: usual, records: 20_000_000, streams: 1, args: stateless, refresh: true},
 }
+
+// stateless makes a stream with no state but that at its end.
+var stateless = []string{"-kind", "sleep", "-dup", "10", "-state", "1000000000"}
 
 func main() {
 	log.SetFlags(0)
@@ -112,6 +119,9 @@ func (in input) measure(ctx context.Context, dir string) (measured, error) {
 		settings["commit"] = map[string]any{"max_rows": 1_000_000_000, "max_mebibytes": 1 << 20, "max_seconds": 86400}
 		settings["maintenance"] = map[string]any{"on_write": false}
 	}
+	if in.refresh {
+		settings["completion"] = "eof" // there are no statuses
+	}
 	config, err := json.Marshal(settings)
 	if err != nil {
 		return m, err
@@ -124,6 +134,11 @@ func (in input) measure(ctx context.Context, dir string) (measured, error) {
 	for name, content := range map[string][]byte{"config.json": config, "catalog.json": catalog} {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
 			return m, err
+		}
+	}
+	if in.refresh {
+		if err := in.writeOlder(ctx, dir, catalog); err != nil {
+			return m, fmt.Errorf("writing the older generation: %w", err)
 		}
 	}
 	gen := exec.CommandContext(ctx, dir+"/bin/gen", args...)
@@ -158,6 +173,22 @@ func (in input) measure(ctx context.Context, dir string) (measured, error) {
 	}
 	m.peak = write.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10
 	return m, nil
+}
+
+// writeOlder writes some rows of the generation before the one of the catalog,
+// and makes that one replace it.
+func (in input) writeOlder(ctx context.Context, dir string, catalog []byte) error {
+	older, err := exec.CommandContext(ctx, dir+"/bin/gen", in.args...).Output()
+	if err != nil {
+		return err
+	}
+	write := exec.CommandContext(ctx, dir+"/bin/destination", "write", "--config", dir+"/config.json", "--catalog", dir+"/catalog.json")
+	write.Stdin = bytes.NewReader(older)
+	if out, err := write.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s", err, out)
+	}
+	const first, second = `"generation_id":1,"minimum_generation_id":0`, `"generation_id":2,"minimum_generation_id":2`
+	return os.WriteFile(filepath.Join(dir, "catalog.json"), bytes.ReplaceAll(catalog, []byte(first), []byte(second)), 0o600)
 }
 
 type counter func([]byte)

@@ -489,6 +489,16 @@ func TestLocalFilesAreWrittenWhole(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "a/b/c d")); err != nil {
 		t.Error(err)
 	}
+	scratch, err := files.CreateScratch(dir + "/scratch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := scratch.Close(); err != nil {
+		t.Error(err)
+	}
+	if info, err := os.Stat(dir + "/scratch"); err != nil || info.Mode() != 0o600 {
+		t.Errorf("a scratch file has mode %v, %v", info.Mode(), err)
+	}
 	if err := files.WriteFile(dir+"/g", []byte("x")); err != nil {
 		t.Error(err)
 	}

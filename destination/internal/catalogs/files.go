@@ -33,28 +33,29 @@ type localFiles struct{ iceio.LocalFS }
 
 // Create opens a new file for writing, making its directories.
 func (l localFiles) Create(name string) (iceio.FileWriter, error) {
-	f, err := l.create(name)
+	f, err := l.create(name, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	return syncedFile{f}, nil
 }
 
-// CreateScratch opens a new file for writing that only this process needs.
+// CreateScratch opens a new file for writing that only this process needs, and
+// only its user may read.
 func (l localFiles) CreateScratch(name string) (iceio.FileWriter, error) {
-	f, err := l.create(name)
+	f, err := l.create(name, 0o600)
 	if err != nil {
 		return nil, err // not f: a nil file would be a writer
 	}
 	return f, nil
 }
 
-func (localFiles) create(name string) (*os.File, error) {
+func (localFiles) create(name string, mode fs.FileMode) (*os.File, error) {
 	path := localPath(name)
 	if err := makeDirs(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
-	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 }
 
 // WriteFile writes a new file.

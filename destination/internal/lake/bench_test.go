@@ -13,7 +13,7 @@ import (
 )
 
 // benchBatch makes rows of keyed tables with the ids given.
-func benchBatch(b *testing.B, t *Table, ids []int64, cursor int64) arrow.RecordBatch {
+func benchBatch(b testing.TB, t *Table, ids []int64, cursor int64) arrow.RecordBatch {
 	b.Helper()
 	schema, err := table.SchemaToArrowSchema(t.schema, nil, true, false)
 	if err != nil {

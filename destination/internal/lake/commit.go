@@ -48,7 +48,8 @@ func (t *Table) Commit(ctx context.Context, staged []*Staged, state json.RawMess
 			return c, nil
 		})
 	}
-	u := newUpsert(t, files)
+	u := newUpsert(t, files, indexesOf(staged))
+	defer u.close()
 	return t.transact(ctx, files, state, u.stage)
 }
 
@@ -60,6 +61,16 @@ func stagedFiles(staged []*Staged) []*stagedFile {
 		}
 	}
 	return files
+}
+
+func indexesOf(staged []*Staged) []*keyIndex {
+	var indexes []*keyIndex
+	for _, s := range staged {
+		if s != nil && s.index != nil {
+			indexes = append(indexes, s.index)
+		}
+	}
+	return indexes
 }
 
 // transact commits what stage makes of the table as it is, again and again

@@ -104,7 +104,7 @@ func TestCommitUnderFaults(t *testing.T) {
 		"another first, several times":    {script: slices.Repeat([]outcome{letsOthersFirst}, 5), there: true},
 		"another first, refused, silence": {script: []outcome{letsOthersFirst, refuses, failsSilently, landsThenOthers}, there: true},
 	} {
-		for _, kind := range []string{"append", "copy_on_write", "merge_on_read", "replace"} {
+		for _, kind := range []string{"append", "copy_on_write", "merge_on_read", "replace", "spilled keys"} {
 			t.Run(name+", "+kind, func(t *testing.T) {
 				t.Parallel()
 				real := openCatalog(t, t.TempDir())
@@ -128,7 +128,11 @@ func TestCommitUnderFaults(t *testing.T) {
 					commit(t, others, "", stage(t, others, 0, v.row()))
 					theirs = append(theirs, v.json())
 				}
-				tbl := openTable(t, cat, plan, Options{Upsert: mode})
+				o := Options{Upsert: mode}
+				if kind == "spilled keys" {
+					o = Options{Upsert: MergeOnRead, Keys: NewKeyMemory(0)}
+				}
+				tbl := openTable(t, cat, plan, o)
 				tbl.patience, tbl.persistence = time.Millisecond, 300*time.Millisecond
 				if !tc.fails {
 					tbl.persistence = time.Minute

@@ -178,75 +178,76 @@ func generationBounds(d iceberg.DataFile, id int) (low, high, nulls int64, known
 }
 
 // restage makes staged files of those that a branch has.
-func (t *Table) restage(ctx context.Context, schema *iceberg.Schema, set *liveSet) ([]*stagedFile, error) {
+func (t *Table) restage(ctx context.Context, schema *iceberg.Schema, set *liveSet) ([]*stagedFile, *keyIndex, error) {
+	index := &keyIndex{t: t}
 	finder, err := newKeyFinder(&upsert{t: t}, schema)
 	if err != nil {
-		return nil, err
+		return nil, index, err
 	}
 	var files []*stagedFile
 	for _, f := range set.files {
 		s := &stagedFile{data: f.data}
 		if len(f.deletes)+len(set.shared) > 0 {
 			if s.gone, err = t.deleted(ctx, f, set.shared); err != nil {
-				return nil, err
+				return nil, index, err
 			}
 		}
 		if t.plan.Dedup {
-			if s.keys, err = finder.blocks(ctx, schema, f, s.gone); err != nil {
-				return nil, err
+			s.keys = &fileKeys{deleted: s.gone}
+			if err := finder.index(ctx, schema, f, s.keys, index); err != nil {
+				return nil, index, err
 			}
 		}
 		files = append(files, s)
 	}
-	return files, nil
+	return files, index, nil
 }
 
-// blocks indexes all rows of a data file, tombstones too, those that are gone as
-// losers.
-func (f *keyFinder) blocks(ctx context.Context, schema *iceberg.Schema, live *liveFile, gone positions) ([]*keyBlock, error) {
+// index indexes all rows of a data file, tombstones too, those that are deleted
+// as losers.
+func (f *keyFinder) index(ctx context.Context, schema *iceberg.Schema, live *liveFile, into *fileKeys, index *keyIndex) error {
 	r, err := f.u.t.openParquet(live.data)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer r.close()
 	keys, missing := r.leaves(f.ids[:f.keys], f.names)
 	if missing {
-		return nil, nil // the key is null in every row of the file
+		return nil // the key is null in every row of the file
 	}
 	cursor, noCursor := r.leaves(f.ids[f.keys:], f.names[f.keys:])
 	var deleted []int // columns: one or none
 	if field, ok := schema.FindFieldByID(f.u.t.keys.deleted); ok {
 		deleted, _ = r.leaves([]int{field.ID}, []string{field.Name}) // a file may be older than the column
 	}
-	var blocks []*keyBlock
 	for p, err := range r.pieces(slices.Concat(keys, cursor, deleted)) {
 		if err != nil {
-			return nil, err
+			return err
 		}
 		got, err := r.read(ctx, p, keys)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		rows := got[0].Len()
 		b := &keyBlock{hashes: make([]xxh3.Uint128, rows), orders: make([]uint64, rows)}
 		if err := hashKeys(got, b.hashes); err != nil {
-			return nil, err
+			return err
 		}
 		got = append(got, nil)
 		if !noCursor && len(cursor) > 0 {
 			read, err := r.read(ctx, p, cursor)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			got[f.keys] = read[0]
 		}
 		if err := b.appendCursors(got[f.keys], upTo(rows)); err != nil {
-			return nil, err
+			return err
 		}
 		if len(deleted) > 0 {
 			read, err := r.read(ctx, p, deleted)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			for i := range b.flags {
 				if read[0].IsValid(i) {
@@ -255,11 +256,13 @@ func (f *keyFinder) blocks(ctx context.Context, schema *iceberg.Schema, live *li
 			}
 		}
 		for i := range b.flags {
-			if gone.has(p.first + int64(i)) {
+			if into.deleted.has(p.first + int64(i)) {
 				b.flags[i] |= loser
 			}
 		}
-		blocks = append(blocks, b)
+		if err := index.add(into, b); err != nil {
+			return err
+		}
 	}
-	return blocks, nil
+	return nil
 }

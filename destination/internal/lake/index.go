@@ -23,10 +23,11 @@ import (
 // the same one is a matter of 1 in 10^18. They are seeded, so that nobody can
 // choose two such keys.
 type keyBlock struct {
+	rows    []int64 // of the file; nil: consecutive ones
 	hashes  []xxh3.Uint128
 	orders  []uint64 // arrival
 	cursors []uint64 // ordered as the values are, or a place in texts
-	texts   []byte   // cursors that are text: length, bytes
+	texts   []byte   // cursors that are compared as bytes: length, bytes
 	flags   []rowFlag
 }
 
@@ -34,6 +35,7 @@ type rowFlag uint8
 
 const (
 	nullCursor rowFlag = 1 << iota // older than any other
+	textCursor                     // compared as bytes
 	tombstone                      // deletes its key
 	loser                          // another staged row of its key wins, or it is a tombstone
 	beaten                         // a row of the table wins; only as long as one attempt to commit
@@ -141,7 +143,7 @@ func (b *keyBlock) appendCursors(a arrow.Array, rows iter.Seq[int]) error {
 		case number != nil:
 			cursor = number(i)
 		default:
-			cursor = uint64(len(b.texts))
+			cursor, flags = uint64(len(b.texts)), textCursor
 			v := text(i)
 			b.texts = binary.AppendUvarint(b.texts, uint64(len(v)))
 			b.texts = append(b.texts, v...)
@@ -218,9 +220,44 @@ func (b *keyBlock) text(row int) []byte {
 	return at[size : size+int(n)]
 }
 
+// memory is how many bytes the block keeps, and those that a commit adds: for
+// the place of each row in a key table, and one row of the table with its key.
+func (b *keyBlock) memory() int64 {
+	const blocked, placed, found = 33, 18, 21
+	return int64(len(b.hashes))*(blocked+placed+found) + int64(cap(b.texts))
+}
+
+// candidate returns what decides whether a row wins.
+func (b *keyBlock) candidate(row int) candidate {
+	c := candidate{cursor: b.cursors[row], flags: b.flags[row]}
+	if b.orders != nil {
+		c.order = b.orders[row]
+	}
+	if c.flags&textCursor != 0 {
+		c.text = b.text(row)
+	}
+	return c
+}
+
+// candidate is what decides whether a row wins its key.
+type candidate struct {
+	order  uint64
+	cursor uint64
+	text   []byte // a cursor that is text
+	flags  rowFlag
+}
+
+// loses reports whether the row loses against the winner so far. erased is the
+// arrival of the last tombstone without a cursor of their key, 0 if there is
+// none. Such tombstones must have been compared before all other rows.
+func (c *candidate) loses(winner *candidate, erased uint64) bool {
+	return c.order < erased ||
+		!winner.flags.erases() && cmp.Or(compareCursors(c, winner), cmp.Compare(c.order, winner.order)) < 0
+}
+
 // compareCursors orders two rows by their cursors.
-func compareCursors(a *keyBlock, i int, b *keyBlock, j int) int {
-	aNull, bNull := a.flags[i]&nullCursor != 0, b.flags[j]&nullCursor != 0
+func compareCursors(a, b *candidate) int {
+	aNull, bNull := a.flags&nullCursor != 0, b.flags&nullCursor != 0
 	switch {
 	case aNull && bNull:
 		return 0
@@ -228,10 +265,10 @@ func compareCursors(a *keyBlock, i int, b *keyBlock, j int) int {
 		return -1
 	case bNull:
 		return 1
-	case a.texts != nil && b.texts != nil:
-		return bytes.Compare(a.text(i), b.text(j))
+	case a.flags&b.flags&textCursor != 0:
+		return bytes.Compare(a.text, b.text)
 	}
-	return cmp.Compare(a.cursors[i], b.cursors[j])
+	return cmp.Compare(a.cursor, b.cursor)
 }
 
 // keySeed makes the hashes of keys differ from process to process. They are

@@ -16,9 +16,8 @@ import (
 // keyHits is rows of one data file whose keys are staged.
 type keyHits struct {
 	file    *liveFile
-	rows    []int64
-	slots   []uint32  // of the key table, one for each row
-	block   *keyBlock // their cursors, one for each row
+	block   *keyBlock // the rows
+	slots   []uint32  // of the key table, one for each row; nil when keys are in runs
 	deleted positions // rows of the file that are deleted; nil if it has no deletes
 }
 
@@ -77,12 +76,7 @@ const scanRows = 500_000
 // all returns the rows of the table whose keys are staged, without those that
 // are deleted already.
 func (f *keyFinder) all(ctx context.Context, set *liveSet) ([]*keyHits, error) {
-	var files []*liveFile
-	for _, file := range set.files {
-		if f.mayHold(file.data) {
-			files = append(files, file)
-		}
-	}
+	files := f.candidates(set)
 	if err := f.scan(ctx, files); err != nil {
 		return nil, err
 	}
@@ -106,17 +100,42 @@ func (f *keyFinder) all(ctx context.Context, set *liveSet) ([]*keyHits, error) {
 	return found, nil
 }
 
+// candidates are the files that can hold a staged key.
+func (f *keyFinder) candidates(set *liveSet) []*liveFile {
+	var files []*liveFile
+	for _, file := range set.files {
+		if f.mayHold(file.data) {
+			files = append(files, file)
+		}
+	}
+	return files
+}
+
 // scan looks through the files that no attempt has looked through yet.
 func (f *keyFinder) scan(ctx context.Context, files []*liveFile) error {
+	files = slices.DeleteFunc(slices.Clone(files), func(file *liveFile) bool {
+		_, ok := f.u.scanned[file.data.FilePath()]
+		return ok
+	})
 	var mu sync.Mutex
-	var done []*keyHits
+	found, rows := map[string][]*keyHits{}, 0
+	take := func(h *keyHits) error {
+		mu.Lock()
+		defer mu.Unlock()
+		path := h.file.data.FilePath()
+		if f.u.spilled != nil {
+			return f.u.spilled.add(path, h.block)
+		}
+		found[path] = append(found[path], h)
+		if rows += len(h.slots); int64(rows) > f.u.rows+scanRows {
+			return errManyHits
+		}
+		return nil
+	}
 	scan, sctx := errgroup.WithContext(ctx)
 	scans := f.u.t.opts.Scans
 	scan.SetLimit(cap(scans))
 	for _, file := range files {
-		if _, ok := f.u.scanned[file.data.FilePath()]; ok {
-			continue
-		}
 		parts := int(max(1, file.data.Count()/scanRows))
 		for part := range parts {
 			scan.Go(protocol.Recovered(func() error {
@@ -124,92 +143,101 @@ func (f *keyFinder) scan(ctx context.Context, files []*liveFile) error {
 					return err
 				}
 				defer scans.end()
-				h, err := f.find(sctx, file, part, parts)
-				if err != nil {
-					return err
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				done = append(done, h)
-				return nil
+				return f.find(sctx, file, part, parts, take)
 			}))
 		}
 	}
 	if err := scan.Wait(); err != nil {
 		return err
 	}
-	for _, h := range done {
-		path := h.file.data.FilePath()
-		f.u.scanned[path] = append(f.u.scanned[path], h)
+	for _, file := range files {
+		path := file.data.FilePath()
+		f.u.scanned[path] = found[path]
 	}
 	return nil
 }
 
 // find looks through one part of a data file.
-func (f *keyFinder) find(ctx context.Context, live *liveFile, part, parts int) (*keyHits, error) {
+func (f *keyFinder) find(ctx context.Context, live *liveFile, part, parts int, take func(*keyHits) error) error {
 	r, err := f.u.t.openParquet(live.data)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer r.close()
 	columns, missing := r.leaves(f.ids[:f.keys], f.names)
-	h := &keyHits{file: live, block: &keyBlock{}}
 	if missing {
-		return h, nil // the key is null in every row of the file
+		return nil // the key is null in every row of the file
 	}
 	cursor, noCursor := r.leaves(f.ids[f.keys:], f.names[f.keys:])
 	var hashes []xxh3.Uint128
 	ours := func(group int) bool { return group*parts/r.in.NumRowGroups() == part }
 	for p, err := range r.piecesOf(ours, slices.Concat(columns, cursor)) {
 		if err != nil {
-			return nil, err
+			return err
 		}
 		keys, err := r.read(ctx, p, columns)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		hashes = slices.Grow(hashes[:0], keys[0].Len())[:keys[0].Len()]
 		if err := hashKeys(keys, hashes); err != nil {
-			return nil, err
+			return err
 		}
-		var hits []int
-		for i, hash := range hashes {
-			if slot, found := f.u.win.find(hash); found {
-				hits = append(hits, i)
-				h.rows = append(h.rows, p.first+int64(i))
-				h.slots = append(h.slots, slot)
-			}
-		}
+		h := &keyHits{file: live, block: &keyBlock{}}
+		hits := f.u.staged(hashes, h)
 		if len(hits) == 0 {
 			continue
+		}
+		for _, i := range hits {
+			h.block.rows = append(h.block.rows, p.first+int64(i))
 		}
 		var cursors arrow.Array
 		if !noCursor && len(cursor) > 0 {
 			got, err := r.read(ctx, p, cursor)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			cursors = got[0]
 		}
 		if err := h.block.appendCursors(cursors, slices.Values(hits)); err != nil {
-			return nil, err
+			return err
+		}
+		if err := take(h); err != nil {
+			return err
 		}
 	}
-	return h, nil
+	return nil
+}
+
+// staged adds to h what is known of keys that are staged, and returns which
+// of the keys are.
+func (u *upsert) staged(keys []xxh3.Uint128, h *keyHits) (hits []int) {
+	for i, hash := range keys {
+		if u.spilled != nil {
+			if u.spilled.filter.mayHave(hash) {
+				hits = append(hits, i)
+				h.block.hashes = append(h.block.hashes, hash)
+			}
+		} else if slot, found := u.win.find(hash); found {
+			hits = append(hits, i)
+			h.slots = append(h.slots, slot)
+		}
+	}
+	return hits
 }
 
 // live returns the hits on rows that are not deleted.
 func (h *keyHits) live(file *liveFile, deleted positions) *keyHits {
-	l := &keyHits{file: file, rows: h.rows, slots: h.slots, block: h.block, deleted: deleted}
+	l := &keyHits{file: file, slots: h.slots, block: h.block, deleted: deleted}
 	if deleted == nil {
 		return l
 	}
-	l.rows, l.slots, l.block = nil, nil, &keyBlock{texts: h.block.texts}
-	for i, row := range h.rows {
+	l.slots, l.block = nil, &keyBlock{texts: h.block.texts}
+	for i, row := range h.block.rows {
 		if deleted.has(row) {
 			continue
 		}
-		l.rows, l.slots = append(l.rows, row), append(l.slots, h.slots[i])
+		l.slots, l.block.rows = append(l.slots, h.slots[i]), append(l.block.rows, row)
 		l.block.cursors, l.block.flags = append(l.block.cursors, h.block.cursors[i]), append(l.block.flags, h.block.flags[i])
 	}
 	return l

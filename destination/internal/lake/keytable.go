@@ -1,10 +1,6 @@
 package lake
 
-import (
-	"cmp"
-
-	"github.com/zeebo/xxh3"
-)
+import "github.com/zeebo/xxh3"
 
 // keyTable finds the staged row that wins a key: open addressing with linear
 // probing, 18 bytes a row.
@@ -73,15 +69,8 @@ func (k *keyTable) insert(block, row uint32) {
 		return
 	}
 	other := k.blocks[s.block]
-	erased, found := k.erased[slot]
-	older := found && b.orders[row] < erased
-	if !other.flags[s.row].erases() {
-		older = older || cmp.Or(
-			compareCursors(b, int(row), other, int(s.row)),
-			cmp.Compare(b.orders[row], other.orders[s.row]),
-		) < 0
-	}
-	if older {
+	c, winner := b.candidate(int(row)), other.candidate(int(s.row))
+	if c.loses(&winner, k.erased[slot]) {
 		b.flags[row] |= loser
 		return
 	}

@@ -28,7 +28,7 @@ const (
 
 // orphanSuffixes are the names of the files that Iceberg's writers make, and of
 // this program's runs.
-var orphanSuffixes = []string{".parquet", ".orc", ".avro", ".puffin", ".stats", ".metadata.json", runSuffix}
+var orphanSuffixes = []string{".parquet", ".orc", ".avro", ".puffin", ".stats", ".metadata.json", runSuffix, keyRunSuffix}
 
 // removeOrphans removes the files under the table's location that nothing
 // names: what killed writers have staged, and what upkeep that was cut off has

@@ -3,6 +3,7 @@ package lake
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -153,11 +154,12 @@ func (t *Table) absorb(ctx context.Context, branch string, minimum int64, state 
 		if err := t.dropOlder(ctx, c, base, main, minimum); err != nil {
 			return c, err
 		}
-		files, err := t.restage(ctx, base.Schema(), fresh)
+		files, index, err := t.restage(ctx, base.Schema(), fresh)
 		if err != nil {
-			return c, err
+			return c, errors.Join(err, index.close())
 		}
-		u := newUpsert(t, files)
+		u := newUpsert(t, files, []*keyIndex{index})
+		defer u.close()
 		outdated, err := u.outdated(ctx, base.Schema(), main)
 		if err != nil {
 			return c, err

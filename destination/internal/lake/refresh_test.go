@@ -29,11 +29,17 @@ func of(generation int64, row map[string]any) map[string]any {
 	return row
 }
 
+// refreshes are the ways in which a refresh can find the rows that go.
+var refreshes = map[string]Options{
+	"copy_on_write": {Upsert: CopyOnWrite},
+	"merge_on_read": {Upsert: MergeOnRead},
+	"spilled keys":  {Upsert: MergeOnRead, Keys: NewKeyMemory(0)},
+}
+
 func TestARefreshIsSeenWhenItIsFinished(t *testing.T) {
-	for _, mode := range []Upsert{CopyOnWrite, MergeOnRead} {
+	for how, o := range refreshes {
 		for name, p := range map[string]*columnar.Plan{"append": plain("s"), "append_dedup": keyed("s")} {
-			t.Run(fmt.Sprint(name, " ", mode), func(t *testing.T) {
-				o := Options{Upsert: mode}
+			t.Run(name+" "+how, func(t *testing.T) {
 				row := func(key, cursor int64, v string) map[string]any {
 					if name == "append" {
 						return map[string]any{"id": key, "v": v}
@@ -118,17 +124,16 @@ func TestARefreshIsSeenWhenItIsFinished(t *testing.T) {
 // refresh is given up.
 func TestARefreshDeletesRowsOfTheMainBranch(t *testing.T) {
 	p := keyed("s")
-	for _, mode := range []Upsert{CopyOnWrite, MergeOnRead} {
+	for how, o := range refreshes {
 		for _, cursor := range []int64{2, -1} { // -1: none
 			for name, finish := range map[string]func(*Table) error{
 				"finished": func(tbl *Table) error { return tbl.Finish(t.Context(), nil) },
 				"given up": func(tbl *Table) error {
-					refreshing(t, tbl, p, Options{Upsert: mode}, &Generation{ID: 14})
+					refreshing(t, tbl, p, o, &Generation{ID: 14})
 					return nil
 				},
 			} {
-				t.Run(fmt.Sprint(name, " ", mode, " ", cursor), func(t *testing.T) {
-					o := Options{Upsert: mode}
+				t.Run(fmt.Sprint(name, " ", how, " ", cursor), func(t *testing.T) {
 					tbl := openTable(t, openCatalog(t, t.TempDir()), p, o)
 					commit(t, tbl, `{"n":1}`, stage(t, tbl, 0,
 						of(13, version{key: 1, cursor: 1, v: "goes"}.row()), of(13, version{key: 2, cursor: 1, v: "stays"}.row()),
@@ -185,13 +190,13 @@ func TestARefreshOfNothingEmptiesTheTable(t *testing.T) {
 }
 
 func TestRowsOfTheGenerationStayInFilesWithOlderOnes(t *testing.T) {
-	for _, mode := range []Upsert{CopyOnWrite, MergeOnRead} {
+	for _, o := range refreshes {
 		p := keyed("s")
 		row := func(key, cursor int64, v string) version { return version{key: key, cursor: cursor, v: v} }
-		tbl := openTable(t, openCatalog(t, t.TempDir()), p, Options{Upsert: mode})
+		tbl := openTable(t, openCatalog(t, t.TempDir()), p, o)
 		commit(t, tbl, "", stage(t, tbl, 0,
 			of(12, row(1, 9, "old").row()), of(13, row(2, 5, "kept").row()), of(13, row(3, 1, "beaten").row()), of(12, row(4, 1, "old").row())))
-		tbl = refreshing(t, tbl, p, Options{Upsert: mode}, &Generation{ID: 13, Minimum: 13})
+		tbl = refreshing(t, tbl, p, o, &Generation{ID: 13, Minimum: 13})
 		commit(t, tbl, "", stage(t, tbl, 0,
 			of(13, row(1, 1, "new").row()), of(13, row(2, 1, "older").row()), of(13, row(3, 2, "newer").row())))
 		if err := tbl.Finish(t.Context(), json.RawMessage(`{}`)); err != nil {

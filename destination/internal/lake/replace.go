@@ -15,7 +15,8 @@ import (
 // with them. What it says of failures is what Commit says.
 func (t *Table) Replace(ctx context.Context, staged []*Staged, state json.RawMessage) error {
 	files := stagedFiles(staged)
-	u := newUpsert(t, files) // rows of one key can be staged here too
+	u := newUpsert(t, files, indexesOf(staged)) // rows of one key can be staged here too
+	defer u.close()
 	a := &attempts{t: t, files: files, state: state, token: uuid.NewString(), also: func(base *table.Table) (reqs []table.Requirement, updates []table.Update) {
 		for _, n := range generationsOf(base.Metadata()) {
 			updates = append(updates, removeBranch(base.Metadata(), branchPrefix+strconv.FormatInt(n, 10))...)
@@ -33,6 +34,9 @@ func (t *Table) Replace(ctx context.Context, staged []*Staged, state json.RawMes
 		}
 		for _, d := range set.deletes {
 			c.drop(d.data, d.manifest)
+		}
+		if _, err := u.outdated(ctx, base.Schema(), &liveSet{}); err != nil {
+			return c, err
 		}
 		return c, u.apply(ctx, c, base, nil)
 	}))

@@ -104,7 +104,7 @@ func TestAbortAndDiscardLeaveNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Discard(t.Context(), tbl, []*Staged{nil, staged}); err != nil {
+	if err := Discard(tbl, []*Staged{nil, staged}); err != nil {
 		t.Error(err)
 	}
 	if left := dataFilesOnDisk(t, tbl); len(left) > 0 {

@@ -77,18 +77,26 @@ type runWriter struct {
 }
 
 func (t *Table) createRun(schema *arrow.Schema) (*runWriter, error) {
-	w := &runWriter{run: &run{path: t.locations.NewDataLocation(filenames.New(runSuffix))}}
+	path, out, err := t.createScratch(runSuffix)
+	if err != nil {
+		return nil, err
+	}
+	w := &runWriter{run: &run{path: path}, out: out, buf: bufio.NewWriterSize(out, 1<<18)}
+	w.ipc = ipc.NewWriter(w.buf, ipc.WithSchema(schema), ipc.WithLZ4())
+	return w, nil
+}
+
+// createScratch starts a file that only this process needs.
+func (t *Table) createScratch(suffix string) (path string, out io.WriteCloser, err error) {
+	path = t.locations.NewDataLocation(filenames.New(suffix))
 	create := t.files.Create
 	if files, ok := t.files.(scratchFiles); ok {
 		create = files.CreateScratch
 	}
-	out, err := create(w.run.path)
-	if err != nil {
-		return nil, fmt.Errorf("creating a run of table %s: %w", t, err)
+	if out, err = create(path); err != nil {
+		return "", nil, fmt.Errorf("creating a scratch file of table %s: %w", t, err)
 	}
-	w.out, w.buf = out, bufio.NewWriterSize(out, 1<<18)
-	w.ipc = ipc.NewWriter(w.buf, ipc.WithSchema(schema), ipc.WithLZ4())
-	return w, nil
+	return path, out, nil
 }
 
 func (w *runWriter) batchBytes() int64 { return runBatchBytes }

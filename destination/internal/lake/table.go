@@ -55,6 +55,9 @@ type Options struct {
 	// Scans limits the scans for keys of all tables that share it; nil: one on
 	// each core.
 	Scans Scans
+	// Keys limits the memory for keys of all tables that share it; nil: 128 MiB
+	// for this one.
+	Keys *KeyMemory
 
 	// Removed is told of each file that a commit left behind and that was
 	// removed; it may be nil. What upkeep removes besides is in [Maintained].
@@ -151,6 +154,9 @@ func newTable(cat catalog.Catalog, p *columnar.Plan, o Options) *Table {
 	}
 	if o.Scans == nil {
 		o.Scans = NewScans(runtime.GOMAXPROCS(0))
+	}
+	if o.Keys == nil {
+		o.Keys = NewKeyMemory(128 << 20)
 	}
 	if o.Removed == nil {
 		o.Removed = func(string) {}

@@ -28,6 +28,9 @@ func (w *Writer) truncate(ctx context.Context, rows int64) error {
 			}
 			kept = append(kept, short)
 		}
+		if keep == 0 && f.keys != nil {
+			f.keys.truncate(0)
+		}
 		// What is kept so far and what is not looked at yet is Abort's to
 		// remove when this fails.
 		w.staged = slices.Concat(kept, staged[i:])
@@ -52,15 +55,8 @@ func (t *Table) head(ctx context.Context, f *stagedFile, rows int64) (*stagedFil
 	if len(r.c.add) != 1 {
 		return nil, errors.Join(fmt.Errorf("shortening %s: %d files came of it", f.data.FilePath(), len(r.c.add)), t.removeAll(r.c.made))
 	}
-	short := &stagedFile{data: r.c.add[0]}
-	for _, b := range f.keys {
-		if rows > 0 {
-			n := int(min(rows, int64(len(b.hashes))))
-			short.keys = append(short.keys, &keyBlock{
-				hashes: b.hashes[:n], orders: b.orders[:n], cursors: b.cursors[:n], texts: b.texts, flags: b.flags[:n],
-			})
-			rows -= int64(n)
-		}
+	if f.keys != nil {
+		f.keys.truncate(rows)
 	}
-	return short, nil
+	return &stagedFile{data: r.c.add[0], keys: f.keys}, nil
 }

@@ -3,6 +3,7 @@ package lake
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -26,23 +27,53 @@ const rewriteLimit = 256 << 10
 // tombstone of its key is a new row. The branch of a refresh does keep them, as
 // they may have to delete rows that are not on the branch.
 type upsert struct {
-	t     *Table
-	files []*stagedFile
-	win   *keyTable
+	t       *Table
+	files   []*stagedFile
+	indexes []*keyIndex
+	rows    int64         // in the indexes
+	win     *keyTable     // nil when keys are in runs
+	spilled *spilledTable // nil when they are not
 
 	// What one attempt to commit learns that the next need not learn again.
 	manifests manifestCache
 	scanned   map[string][]*keyHits // by data file, deleted rows included
 }
 
-// newUpsert finds the winners among the staged rows. Streams that are not
-// dedup have no keys, and all their rows win.
-func newUpsert(t *Table, files []*stagedFile) *upsert {
+// newUpsert finds the winners among the staged rows, unless keys were spilled.
+// Streams that are not dedup have no keys, and all their rows win.
+func newUpsert(t *Table, files []*stagedFile, indexes []*keyIndex) *upsert {
+	u := &upsert{t: t, files: files, indexes: indexes, manifests: manifestCache{}, scanned: map[string][]*keyHits{}}
+	for _, x := range indexes {
+		u.rows += x.rows
+		if len(x.runs) > 0 {
+			u.spilled = newSpilledTable(t)
+		}
+	}
+	if u.spilled != nil {
+		return u
+	}
 	var blocks []*keyBlock
 	for _, f := range files {
-		blocks = append(blocks, f.keys...)
+		if f.keys != nil {
+			blocks = append(blocks, f.keys.blocks...)
+		}
 	}
-	return &upsert{t: t, files: files, win: newKeyTable(blocks, t.branch != "" && t.plan.Deleted != ""), manifests: manifestCache{}, scanned: map[string][]*keyHits{}}
+	u.win = newKeyTable(blocks, u.keepsTombstones())
+	return u
+}
+
+func (u *upsert) keepsTombstones() bool { return u.t.branch != "" && u.t.plan.Deleted != "" }
+
+// close removes what was spilled. A scratch file that cannot be removed is only
+// in the way, and found with the orphans: it must not fail a commit that has
+// landed.
+func (u *upsert) close() {
+	for _, x := range u.indexes {
+		_ = x.close()
+	}
+	if u.spilled != nil {
+		_ = u.spilled.hits.close()
+	}
 }
 
 // stage is what committing the rows does to the table as it is in base.
@@ -79,13 +110,46 @@ type outdatedFile struct {
 // outdated finds the rows of the table that staged rows replace or delete,
 // and marks the staged rows that rows of the table beat.
 func (u *upsert) outdated(ctx context.Context, schema *iceberg.Schema, set *liveSet) ([]*outdatedFile, error) {
+	gone, err := u.superseded(ctx, schema, set)
+	if err != nil {
+		return nil, err
+	}
+	var outdated []*outdatedFile
+	for _, f := range set.files {
+		rows := gone[f]
+		if rows == nil && f.older != nil {
+			if rows, err = u.t.deleted(ctx, f, set.shared); err != nil {
+				return nil, err
+			}
+		}
+		if rows != nil {
+			outdated = append(outdated, &outdatedFile{liveFile: f, gone: rows})
+		}
+	}
+	return outdated, nil
+}
+
+// superseded finds the rows of the table that go, with those of their files that
+// have gone already.
+func (u *upsert) superseded(ctx context.Context, schema *iceberg.Schema, set *liveSet) (map[*liveFile]positions, error) {
+	if u.spilled == nil {
+		gone, err := u.supersededInMemory(ctx, schema, set)
+		if !errors.Is(err, errManyHits) {
+			return gone, err
+		}
+		u.win, u.spilled, u.scanned = nil, newSpilledTable(u.t), map[string][]*keyHits{}
+	}
+	return u.supersededBySpilled(ctx, schema, set)
+}
+
+func (u *upsert) supersededInMemory(ctx context.Context, schema *iceberg.Schema, set *liveSet) (map[*liveFile]positions, error) {
 	for _, b := range u.win.blocks {
 		for i := range b.flags {
 			b.flags[i] &^= beaten
 		}
 	}
 	var found []*keyHits
-	if len(u.win.slots) > 0 {
+	if len(u.win.slots) > 0 && len(set.files) > 0 {
 		finder, err := newKeyFinder(u, schema)
 		if err != nil {
 			return nil, err
@@ -100,7 +164,9 @@ func (u *upsert) outdated(ctx context.Context, schema *iceberg.Schema, set *live
 				continue // all rows of the table are older
 			}
 			w := &u.win.slots[slot]
-			if block := u.win.blocks[w.block]; compareCursors(h.block, i, block, int(w.row)) > 0 {
+			block := u.win.blocks[w.block]
+			hit, winner := h.block.candidate(i), block.candidate(int(w.row))
+			if compareCursors(&hit, &winner) > 0 {
 				block.flags[w.row] |= beaten
 			}
 		}
@@ -116,45 +182,35 @@ func (u *upsert) outdated(ctx context.Context, schema *iceberg.Schema, set *live
 				continue
 			}
 			b, ok := best[slot]
-			if !ok || cmp.Or(
-				compareCursors(h.block, i, found[b.file].block, b.hit),
+			if !ok {
+				best[slot] = row{f, i}
+				continue
+			}
+			hit, last := h.block.candidate(i), found[b.file].block.candidate(b.hit)
+			if cmp.Or(
+				compareCursors(&hit, &last),
 				cmp.Compare(h.file.sequence, found[b.file].file.sequence),
-				cmp.Compare(h.rows[i], found[b.file].rows[b.hit]),
+				cmp.Compare(h.block.rows[i], found[b.file].block.rows[b.hit]),
 			) >= 0 {
 				best[slot] = row{f, i}
 			}
 		}
 	}
-	var outdated []*outdatedFile
-	byFile := map[*liveFile]*outdatedFile{}
+	gone := map[*liveFile]positions{}
 	for f, h := range found {
 		for i, slot := range h.slots {
 			if b, ok := best[slot]; ok && b == (row{f, i}) {
 				continue
 			}
-			o := byFile[h.file]
-			if o == nil {
-				o = &outdatedFile{liveFile: h.file, gone: h.deleted}
-				if o.gone == nil {
-					o.gone = newPositions(h.file.data.Count())
+			if gone[h.file] == nil {
+				if gone[h.file] = h.deleted; h.deleted == nil {
+					gone[h.file] = newPositions(h.file.data.Count())
 				}
-				byFile[h.file] = o
-				outdated = append(outdated, o)
 			}
-			o.gone.add(h.rows[i])
+			gone[h.file].add(h.block.rows[i])
 		}
 	}
-	for _, f := range set.files {
-		if f.older == nil || byFile[f] != nil {
-			continue
-		}
-		gone, err := u.t.deleted(ctx, f, set.shared)
-		if err != nil {
-			return nil, err
-		}
-		outdated = append(outdated, &outdatedFile{liveFile: f, gone: gone})
-	}
-	return outdated, nil
+	return gone, nil
 }
 
 // apply adds to c the staged files without the rows that lose, and the
@@ -246,17 +302,26 @@ func (u *upsert) copies(version int, rewrite, fresh int64) bool {
 // none.
 func (f *stagedFile) losers() positions {
 	gone := slices.Clone(f.gone)
-	var row int64
-	for _, b := range f.keys {
+	if f.keys == nil {
+		return gone
+	}
+	lose := func(row int64) {
+		if gone == nil {
+			gone = newPositions(f.data.Count())
+		}
+		gone.add(row)
+	}
+	row := f.keys.spilled
+	for _, b := range f.keys.blocks {
 		for _, flags := range b.flags {
 			if flags&(loser|beaten) != 0 {
-				if gone == nil {
-					gone = newPositions(f.data.Count())
-				}
-				gone.add(row)
+				lose(row)
 			}
 			row++
 		}
+	}
+	for row := range f.keys.gone.all() {
+		lose(row)
 	}
 	return gone
 }

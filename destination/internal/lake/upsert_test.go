@@ -44,6 +44,9 @@ func (v version) json() string {
 
 func stamp(seconds int64) string { return time.Unix(seconds, 0).UTC().Format(time.RFC3339) }
 
+// plenty is memory for all keys of a test.
+const plenty = 1 << 30
+
 // model is the contract of append_dedup, written down as plainly as can be.
 type model map[int64]version
 
@@ -81,23 +84,27 @@ func TestUpsertKeepsOneWinnerPerKey(t *testing.T) {
 	for _, tc := range []struct {
 		mode   Upsert
 		format int
+		keys   int64 // bytes of memory for them
 		// the last snapshot must have this kind of file, to show that the mode
 		// was at work
 		wantDeletes bool
 	}{
-		{Auto, 2, false},
-		{CopyOnWrite, 2, false},
-		{MergeOnRead, 2, true},
-		{CopyOnWrite, 1, false},
-		{MergeOnRead, 3, true},
-		{CopyOnWrite, 3, false},
+		{Auto, 2, plenty, false},
+		{CopyOnWrite, 2, plenty, false},
+		{MergeOnRead, 2, plenty, true},
+		{CopyOnWrite, 1, plenty, false},
+		{MergeOnRead, 3, plenty, true},
+		{CopyOnWrite, 3, plenty, false},
+		{CopyOnWrite, 2, 0, false},
+		{MergeOnRead, 2, 0, true},
+		{MergeOnRead, 3, 3000, true}, // some rounds are spilled, or parts of them
 	} {
-		t.Run(fmt.Sprint(tc.mode, " v", tc.format), func(t *testing.T) {
+		t.Run(fmt.Sprint(tc.mode, " v", tc.format, ", ", tc.keys, " bytes for keys"), func(t *testing.T) {
 			t.Parallel()
 			for seed := range uint64(2) {
 				rng := rand.New(rand.NewPCG(seed, 7))
 				p := keyed(fmt.Sprint("s", seed))
-				tbl := openTable(t, openCatalog(t, t.TempDir()), p, Options{Upsert: tc.mode, FormatVersion: tc.format, TargetFileBytes: 6000})
+				tbl := openTable(t, openCatalog(t, t.TempDir()), p, Options{Upsert: tc.mode, FormatVersion: tc.format, TargetFileBytes: 6000, Keys: NewKeyMemory(tc.keys)})
 				want := model{}
 				order := uint64(0)
 				deletes := 0
@@ -208,8 +215,8 @@ func TestUpsertRules(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, mode := range []Upsert{CopyOnWrite, MergeOnRead} {
-				tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), Options{Upsert: mode})
+			for _, o := range []Options{{Upsert: CopyOnWrite}, {Upsert: MergeOnRead}, {Upsert: MergeOnRead, Keys: NewKeyMemory(0)}} {
+				tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), o)
 				for _, s := range steps {
 					var rows []map[string]any
 					for _, v := range s.rows {
@@ -225,6 +232,12 @@ func TestUpsertRules(t *testing.T) {
 
 // Every type a key or a cursor can have finds its row again.
 func TestUpsertOnEveryKeyAndCursorType(t *testing.T) {
+	for _, keys := range []int64{plenty, 0} {
+		t.Run(fmt.Sprint(keys, " bytes for keys"), func(t *testing.T) { upsertOnEveryType(t, keys) })
+	}
+}
+
+func upsertOnEveryType(t *testing.T, keys int64) {
 	for _, tc := range []struct {
 		typ           iceberg.Type
 		low, mid, top any
@@ -246,7 +259,7 @@ func TestUpsertOnEveryKeyAndCursorType(t *testing.T) {
 					iceberg.NestedField{Name: "b", Type: iceberg.PrimitiveTypes.String, Required: true},
 					iceberg.NestedField{Name: "v", Type: iceberg.PrimitiveTypes.String})
 				p.Dedup, p.Key = true, []string{"a", "b"}
-				tbl := openTable(t, openCatalog(t, t.TempDir()), p, Options{Upsert: MergeOnRead})
+				tbl := openTable(t, openCatalog(t, t.TempDir()), p, Options{Upsert: MergeOnRead, Keys: NewKeyMemory(keys)})
 				row := func(key any, v string) map[string]any { return map[string]any{"a": key, "b": "b", "v": v} }
 				commit(t, tbl, "", stage(t, tbl, 0, row(tc.low, "1"), row(tc.mid, "1")))
 				commit(t, tbl, "", stage(t, tbl, 0, row(tc.mid, "2")))
@@ -265,7 +278,7 @@ func TestUpsertOnEveryKeyAndCursorType(t *testing.T) {
 				iceberg.NestedField{Name: "c", Type: tc.typ},
 				iceberg.NestedField{Name: "v", Type: iceberg.PrimitiveTypes.String})
 			p.Dedup, p.Key, p.Cursor = true, []string{"id"}, "c"
-			tbl := openTable(t, openCatalog(t, t.TempDir()), p, Options{Upsert: MergeOnRead})
+			tbl := openTable(t, openCatalog(t, t.TempDir()), p, Options{Upsert: MergeOnRead, Keys: NewKeyMemory(keys)})
 			row := func(cursor any, v string) map[string]any { return map[string]any{"id": 1, "c": cursor, "v": v} }
 			commit(t, tbl, "", stage(t, tbl, 0, row(nil, "null")))
 			commit(t, tbl, "", stage(t, tbl, 0, row(mid, "mid"), row(low, "low")))
@@ -302,16 +315,18 @@ func valuesOf(t testing.TB, tbl *Table, column string) []string {
 
 // A table that was appended to holds several rows of a key.
 func TestUpsertIntoATableWithDuplicates(t *testing.T) {
-	cat := openCatalog(t, t.TempDir())
-	appended := keyed("s")
-	appended.Dedup, appended.Key = false, nil
-	first := openTable(t, cat, appended, Options{})
-	for _, v := range []version{{key: 1, cursor: 3, v: "a"}, {key: 1, cursor: 9, v: "b"}, {key: 2, cursor: 1, v: "c"}, {key: 2, cursor: 2, v: "d"}} {
-		commit(t, first, "", stage(t, first, 0, v.row()))
+	for _, keys := range []int64{plenty, 0} {
+		cat := openCatalog(t, t.TempDir())
+		appended := keyed("s")
+		appended.Dedup, appended.Key = false, nil
+		first := openTable(t, cat, appended, Options{})
+		for _, v := range []version{{key: 1, cursor: 3, v: "a"}, {key: 1, cursor: 9, v: "b"}, {key: 2, cursor: 1, v: "c"}, {key: 2, cursor: 2, v: "d"}} {
+			commit(t, first, "", stage(t, first, 0, v.row()))
+		}
+		tbl := openTable(t, cat, keyed("s"), Options{Upsert: MergeOnRead, Keys: NewKeyMemory(keys)})
+		commit(t, tbl, "", stage(t, tbl, 0, version{key: 1, cursor: 5, v: "x"}.row(), version{key: 2, cursor: 5, v: "y"}.row()))
+		expectRows(t, tbl, version{key: 1, cursor: 9, v: "b"}.json(), version{key: 2, cursor: 5, v: "y"}.json())
 	}
-	tbl := openTable(t, cat, keyed("s"), Options{Upsert: MergeOnRead})
-	commit(t, tbl, "", stage(t, tbl, 0, version{key: 1, cursor: 5, v: "x"}.row(), version{key: 2, cursor: 5, v: "y"}.row()))
-	expectRows(t, tbl, version{key: 1, cursor: 9, v: "b"}.json(), version{key: 2, cursor: 5, v: "y"}.json())
 }
 
 // A file without a key column holds no key; a file from before a column was

@@ -16,7 +16,10 @@ import (
 )
 
 // Staged is data files that are written but that no snapshot names yet.
-type Staged struct{ files []*stagedFile }
+type Staged struct {
+	files []*stagedFile
+	index *keyIndex // of their rows; nil unless dedup
+}
 
 // Rows returns the number of rows written.
 func (s *Staged) Rows() int64 {
@@ -29,8 +32,8 @@ func (s *Staged) Rows() int64 {
 
 type stagedFile struct {
 	data iceberg.DataFile
-	keys []*keyBlock // of its rows, in order; only of dedup streams
-	gone positions   // rows that are deleted already, as in files that were on another branch
+	keys *fileKeys // of its rows; nil unless dedup
+	gone positions // rows that are deleted already, as in files that were on another branch
 }
 
 // Writer writes rows into data files. In a table that is partitioned or sorted
@@ -39,16 +42,17 @@ type stagedFile struct {
 // a row group: readers pay for every group, and the open file for what it has to
 // remember of it. It is for one goroutine; a table may have several.
 type Writer struct {
-	t      *Table
-	by     *ordering   // nil until there are rows
-	sorter *sorter     // of the rows put aside
-	keys   *keyColumns // nil unless dedup
-	file   *parquetFile
-	of     map[int]any // the partition of the open file
-	blocks []*keyBlock // of the open file
-	staged []*stagedFile
-	ending *errgroup.Group // of staged files that wait for the storage; nil: of none
-	rows   int64           // written since the last Close
+	t       *Table
+	by      *ordering   // nil until there are rows
+	sorter  *sorter     // of the rows put aside
+	columns *keyColumns // nil unless dedup
+	file    *parquetFile
+	of      map[int]any // the partition of the open file
+	keys    *fileKeys   // of the open file; nil unless dedup
+	index   *keyIndex   // of all rows since the last Close; nil unless dedup
+	staged  []*stagedFile
+	ending  *errgroup.Group // of staged files that wait for the storage; nil: of none
+	rows    int64           // written since the last Close
 }
 
 // endings is how many files of a writer may wait at once for the storage to have
@@ -139,12 +143,8 @@ func (w *Writer) group(rec arrow.RecordBatch, order []uint64) error {
 			return err
 		}
 	}
-	if w.t.plan.Dedup {
-		block, err := w.index(rec, order)
-		if err != nil {
-			return err
-		}
-		w.blocks = append(w.blocks, block)
+	if err := w.indexRows(rec, order); err != nil {
+		return err
 	}
 	if w.file == nil {
 		var err error
@@ -203,14 +203,29 @@ func (w *Writer) refuseNulls(rec arrow.RecordBatch) error {
 	return nil
 }
 
-func (w *Writer) index(rec arrow.RecordBatch, order []uint64) (*keyBlock, error) {
-	if w.keys == nil {
+// indexRows adds rows of the open file, or the one that is opened for them, to
+// the index.
+func (w *Writer) indexRows(rec arrow.RecordBatch, order []uint64) error {
+	if !w.t.plan.Dedup {
+		return nil
+	}
+	if w.columns == nil {
 		var err error
-		if w.keys, err = newKeyColumns(w.t.keys, rec.Schema()); err != nil {
-			return nil, fmt.Errorf("indexing keys of table %s: %w", w.t, err)
+		if w.columns, err = newKeyColumns(w.t.keys, rec.Schema()); err != nil {
+			return fmt.Errorf("indexing keys of table %s: %w", w.t, err)
 		}
 	}
-	return w.keys.block(rec, order)
+	block, err := w.columns.block(rec, order)
+	if err != nil {
+		return err
+	}
+	if w.index == nil {
+		w.index = &keyIndex{t: w.t}
+	}
+	if w.keys == nil {
+		w.keys = &fileKeys{}
+	}
+	return w.index.add(w.keys, block)
 }
 
 // roll completes the open file, if there is one.
@@ -222,9 +237,9 @@ func (w *Writer) roll() error {
 		Schema: w.t.schema, Spec: w.t.spec, PartitionValues: w.of, SortOrderID: w.by.sortID,
 		Content: iceberg.EntryContentData, FormatVersion: w.t.version,
 	}
-	staged := &stagedFile{keys: w.blocks}
+	staged := &stagedFile{keys: w.keys}
 	w.staged = append(w.staged, staged)
-	w.file, w.blocks = nil, nil
+	w.file, w.keys = nil, nil
 	if w.ending == nil {
 		w.ending = &errgroup.Group{}
 		w.ending.SetLimit(endings)
@@ -265,10 +280,10 @@ func (w *Writer) Close(ctx context.Context, last arrow.RecordBatch, order []uint
 	if err := w.t.explain(w.finish(ctx, last, order, keep)); err != nil {
 		return nil, err
 	}
-	staged := &Staged{files: w.staged}
-	w.staged, w.rows = nil, 0
+	staged := &Staged{files: w.staged, index: w.index}
+	w.staged, w.index, w.rows = nil, nil, 0
 	if len(staged.files) == 0 {
-		return nil, nil
+		return nil, w.t.explain(staged.index.close())
 	}
 	return staged, nil
 }
@@ -303,16 +318,18 @@ func (w *Writer) Abort() error {
 	}
 	_ = w.settle() // a file that could not be completed is gone
 	errs = append(errs, w.t.discard(slices.DeleteFunc(w.staged, func(f *stagedFile) bool { return f.data == nil })))
-	w.staged, w.blocks, w.rows = nil, nil, 0
+	errs = append(errs, w.index.close())
+	w.staged, w.keys, w.index, w.rows = nil, nil, nil, 0
 	return errors.Join(errs...)
 }
 
 // Discard deletes files that were never offered to a commit.
-func Discard(ctx context.Context, t *Table, staged []*Staged) error {
-	if err := ctx.Err(); err != nil {
-		return err
+func Discard(t *Table, staged []*Staged) error {
+	errs := []error{t.discard(stagedFiles(staged))}
+	for _, x := range indexesOf(staged) {
+		errs = append(errs, x.close())
 	}
-	return t.discard(stagedFiles(staged))
+	return errors.Join(errs...)
 }
 
 // encodingFor is the encoding of all the table's files; the first rows that

@@ -81,6 +81,13 @@ func (r flakyReader) Read(p []byte) (int, error) {
 	return r.File.Read(p)
 }
 
+func (r flakyReader) ReadAt(p []byte, at int64) (int, error) {
+	if err := r.files.call("ReadAt"); err != nil {
+		return 0, err
+	}
+	return r.File.ReadAt(p, at)
+}
+
 // Whichever call fails while rows are put aside, sorted and written: either all rows come out as they should,
 // or the writer says so and leaves nothing behind.
 func TestWritingMayFailAtAnyCall(t *testing.T) {
@@ -89,7 +96,8 @@ func TestWritingMayFailAtAnyCall(t *testing.T) {
 		rows int64 // that are put aside
 		step int   // from one call that fails to the next
 	}{
-		"as they come": {o: Options{}, rows: 3, step: 1},
+		"as they come":               {o: Options{}, rows: 3, step: 1},
+		"with keys that are spilled": {o: Options{Keys: NewKeyMemory(0)}, rows: 3, step: 1},
 		"partitioned and sorted, from runs of runs": {
 			o: Options{PartitionBy: by(t, "bucket(2, id)"), SortBy: sortedBy(t, "v desc")}, rows: mergedRuns + 2, step: 4, // of a run there are three
 		},

@@ -1,0 +1,214 @@
+package lake
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/zeebo/xxh3"
+)
+
+// keyRunSuffix is that of the names of runs of keys; see runSuffix.
+const keyRunSuffix = ".keys"
+
+// A keyRun is keys in a scratch file, ordered by their hashes, tombstones that
+// erase before other rows. Of each there is what decides whether its row wins, and
+// where that is.
+type keyRun struct {
+	path  string
+	files []*fileKeys // that the rows are in
+	count int64
+}
+
+func (r *keyRun) explain(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s %s: %w", doing, r.path, err)
+}
+
+func pathsOfRuns(runs []*keyRun) []string {
+	all := make([]string, len(runs))
+	for i, r := range runs {
+		all[i] = r.path
+	}
+	return all
+}
+
+func compareKeys(a xxh3.Uint128, aFlags rowFlag, b xxh3.Uint128, bFlags rowFlag) int {
+	erases := func(f rowFlag) int {
+		if f.erases() {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Or(cmp.Compare(a.Hi, b.Hi), cmp.Compare(a.Lo, b.Lo), cmp.Compare(erases(aFlags), erases(bFlags)))
+}
+
+// keyBytes is the size of the part of a key in a run that is always there.
+const keyBytes = 33
+
+// appendKey encodes a key of a run.
+func appendKey(to []byte, hash xxh3.Uint128, c candidate, file int, row int64) []byte {
+	if c.flags&textCursor != 0 {
+		c.cursor = uint64(len(c.text))
+	}
+	for _, n := range [...]uint64{hash.Hi, hash.Lo, c.order, c.cursor} {
+		to = binary.LittleEndian.AppendUint64(to, n)
+	}
+	to = append(to, byte(c.flags&^(loser|beaten)))
+	to = binary.AppendUvarint(to, uint64(file))
+	to = binary.AppendUvarint(to, uint64(row))
+	return append(to, c.text...)
+}
+
+// A spilledKey is a key that was read from a run.
+type spilledKey struct {
+	candidate
+	hash xxh3.Uint128
+	file *fileKeys
+	row  int64
+}
+
+// counts reports whether the row is one of the commit.
+func (k *spilledKey) counts() bool { return k.row < k.file.rows && !k.file.deleted.has(k.row) }
+
+func (k *spilledKey) lose() { k.file.lose(k.row) }
+
+// set makes k a copy of another key.
+func (k *spilledKey) set(other *spilledKey) {
+	text := append(k.text[:0], other.text...)
+	*k = *other
+	k.text = text
+}
+
+// keyReader reads the keys of a run.
+type keyReader struct {
+	run  *keyRun
+	in   *bufio.Reader
+	left int64
+	spilledKey
+}
+
+// next reads the next key; false is the end.
+func (r *keyReader) next() (more bool, err error) {
+	if r.left == 0 {
+		return false, nil
+	}
+	r.left--
+	fixed, err := r.in.Peek(keyBytes)
+	if err != nil {
+		return false, r.run.explain("reading", err)
+	}
+	number := func(i int) uint64 { return binary.LittleEndian.Uint64(fixed[8*i:]) }
+	r.hash = xxh3.Uint128{Hi: number(0), Lo: number(1)}
+	text := r.text[:0]
+	r.candidate = candidate{order: number(2), cursor: number(3), flags: rowFlag(fixed[keyBytes-1])}
+	_, err = r.in.Discard(keyBytes)
+	file, fileErr := binary.ReadUvarint(r.in)
+	row, rowErr := binary.ReadUvarint(r.in)
+	if err = errors.Join(err, fileErr, rowErr); err == nil && r.flags&textCursor != 0 {
+		r.text = append(text, make([]byte, r.cursor)...)
+		_, err = io.ReadFull(r.in, r.text)
+	}
+	if err != nil {
+		return false, r.run.explain("reading", err)
+	}
+	r.file, r.row = r.run.files[file], int64(row)
+	return true, nil
+}
+
+// scratchReader reads a scratch file from its beginning. It does not keep it
+// open: there may be thousands, and a process may not have as many open files.
+type scratchReader struct {
+	t    *Table
+	path string
+	at   int64
+}
+
+func (r *scratchReader) Read(p []byte) (int, error) {
+	in, err := r.t.files.Open(r.path)
+	if err != nil {
+		return 0, err
+	}
+	n, err := in.ReadAt(p, r.at)
+	r.at += int64(n)
+	if closeErr := in.Close(); err == nil || n > 0 {
+		err = closeErr // the end comes with the next Read
+	}
+	return n, err
+}
+
+// keyMerge reads the keys of several runs in the order of one.
+type keyMerge struct {
+	heap []*keyReader // the one at the least key first
+}
+
+const (
+	mergeBuffers   = 16 << 20 // bytes for all runs
+	leastKeyBuffer = 4 << 10  // and for each
+	mostKeyBuffer  = 256 << 10
+)
+
+func (t *Table) mergeKeys(runs []*keyRun) (*keyMerge, error) {
+	m := &keyMerge{}
+	buffer := min(mostKeyBuffer, max(leastKeyBuffer, mergeBuffers/max(1, len(runs))))
+	for _, run := range runs {
+		r := &keyReader{run: run, left: run.count, in: bufio.NewReaderSize(&scratchReader{t: t, path: run.path}, buffer)}
+		more, err := r.next()
+		if err != nil {
+			return nil, err
+		}
+		if more {
+			m.heap = append(m.heap, r)
+		}
+	}
+	for i := len(m.heap)/2 - 1; i >= 0; i-- {
+		m.sink(i)
+	}
+	return m, nil
+}
+
+// key is the next key of all, nil at the end. It is valid until skip.
+func (m *keyMerge) key() *spilledKey {
+	if len(m.heap) == 0 {
+		return nil
+	}
+	return &m.heap[0].spilledKey
+}
+
+// skip goes to the key after the next.
+func (m *keyMerge) skip() error {
+	more, err := m.heap[0].next()
+	if err != nil {
+		return err
+	}
+	if !more {
+		last := len(m.heap) - 1
+		m.heap[0] = m.heap[last]
+		m.heap = m.heap[:last]
+	}
+	m.sink(0)
+	return nil
+}
+
+// sink restores the order of the heap where a key has become a later one.
+func (m *keyMerge) sink(i int) {
+	for {
+		least := i
+		for child := 2*i + 1; child <= 2*i+2 && child < len(m.heap); child++ {
+			a, b := m.heap[child], m.heap[least]
+			if compareKeys(a.hash, a.flags, b.hash, b.flags) < 0 {
+				least = child
+			}
+		}
+		if least == i {
+			return
+		}
+		m.heap[i], m.heap[least] = m.heap[least], m.heap[i]
+		i = least
+	}
+}
