@@ -77,15 +77,13 @@ func (c checkpoint) before(other checkpoint) bool {
 func (ls lanes) lastNumber() (int64, error) {
 	var last int64
 	for _, l := range ls.all {
-		raw := l.table.State()
-		if raw == nil {
-			continue
+		for _, raw := range l.table.States() {
+			var c checkpoint
+			if err := json.Unmarshal(raw, &c); err != nil {
+				return 0, fmt.Errorf("reading the state of stream %s: %w", l.id, err)
+			}
+			last = max(last, c.Number)
 		}
-		var c checkpoint
-		if err := json.Unmarshal(raw, &c); err != nil {
-			return 0, fmt.Errorf("reading the state of stream %s: %w", l.id, err)
-		}
-		last = max(last, c.Number)
 	}
 	return last, nil
 }

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/uuid"
 
@@ -19,13 +18,8 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-const (
-	// stateKey is the table property that holds the STATE message whose
-	// records the table holds.
-	stateKey = "airbyte.state"
-	// tokenKey is the entry of a snapshot's summary that names the commit.
-	tokenKey = "airbyte.commit"
-)
+// tokenKey is the entry of a snapshot's summary that names the commit.
+const tokenKey = "airbyte.commit"
 
 // Commit makes staged rows visible and stores the state that covers them, in
 // one transaction: one snapshot, or none when nothing is staged. The plan says
@@ -93,7 +87,10 @@ type attempts struct {
 	files []*stagedFile
 	state json.RawMessage
 	token string
-	also  func(base *table.Table) ([]table.Requirement, []table.Update) // what else is part of it; may be nil
+	// What else is part of it, and what to know the snapshot's state by if that
+	// of its parent is not the one; both may be nil.
+	also     func(base *table.Table) ([]table.Requirement, []table.Update)
+	absorbed func(ctx context.Context, base *table.Table) (json.RawMessage, error)
 
 	refusal     error // the last one
 	unreachable error // why the table could not be loaded, the last time
@@ -195,7 +192,7 @@ func told(err error) string {
 // prepare writes the manifests of an attempt.
 func (a *attempts) prepare(ctx context.Context, base *table.Table, c *change) ([]table.Requirement, []table.Update, error) {
 	meta := base.Metadata()
-	branch, stateKey := a.t.target()
+	branch := a.t.target()
 	tip := a.t.tip(base)
 	reqs := []table.Requirement{
 		table.AssertTableUUID(meta.TableUUID()), table.AssertRefSnapshotID(branch, idOf(tip)),
@@ -206,21 +203,53 @@ func (a *attempts) prepare(ctx context.Context, base *table.Table, c *change) ([
 	c.forced = c.forced || tip == nil && branch != table.MainBranch
 	var updates []table.Update
 	a.stateOnly = c.empty()
+	state := a.state
 	if !a.stateOnly {
+		if state == nil {
+			var err error
+			if state, err = a.carried(ctx, base, tip); err != nil {
+				return nil, nil, err
+			}
+		}
 		snapshot, err := a.t.writeSnapshot(ctx, base, c, a.token)
 		if err != nil {
 			return nil, nil, err
 		}
+		if state != nil {
+			snapshot.Summary.Properties[stateKey] = string(state)
+		}
+		tip = snapshot
 		updates = append(updates, table.NewAddSnapshotUpdate(snapshot), moveTo(meta, branch, snapshot.SnapshotID))
 	}
-	if a.state != nil {
-		updates = append(updates, table.NewSetPropertiesUpdate(iceberg.Properties{stateKey: string(a.state)}))
+	switch {
+	case string(state) == noState:
+		updates = append(updates, removeState(meta, branch)...)
+	case state != nil:
+		updates = append(updates, setState(branch, tip, state))
 	}
 	if a.also != nil {
 		moreReqs, moreUpdates := a.also(base)
 		reqs, updates = append(reqs, moreReqs...), append(updates, moreUpdates...)
 	}
 	return reqs, updates, nil
+}
+
+// carried is the state of a snapshot without one of its own: that of its parent,
+// so that it is known when the parent has expired.
+func (a *attempts) carried(ctx context.Context, base *table.Table, parent *table.Snapshot) (json.RawMessage, error) {
+	if a.absorbed != nil {
+		if state, err := a.absorbed(ctx, base); state != nil || err != nil {
+			return state, err
+		}
+	}
+	found, err := findState(ctx, base, a.t.target(), parent)
+	switch {
+	case errors.Is(err, ErrStateUnknown), found.old: // and stays so
+		return nil, nil
+	case err == nil && found.state == nil && found.in != nil:
+		return json.RawMessage(noState), nil
+	}
+	return found.state, err
 }
 
 // moveTo makes a snapshot the last of a branch, keeping the branch's own rules
@@ -247,8 +276,7 @@ func moveTo(meta table.Metadata, branch string, id int64) table.Update {
 
 // landed looks for this commit in a table.
 func (a *attempts) landed(base *table.Table) bool {
-	_, stateKey := a.t.target()
-	if a.stateOnly && base.Properties()[stateKey] == string(a.state) {
+	if a.stateOnly && base.Properties()[stateKey+suffixOf(a.t.target())] == string(a.state) {
 		return true
 	}
 	for s := a.t.tip(base); s != nil; {

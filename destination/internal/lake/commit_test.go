@@ -38,7 +38,7 @@ func TestAppendKeepsEveryRowAndTheState(t *testing.T) {
 	}
 	commit(t, tbl, `{"n": 1}`, first, nil, second)
 	expectRows(t, tbl, `{"id":0,"v":"x"}`, `{"id":1,"v":"x"}`, `{"id":2,"v":"x"}`)
-	if got := string(LastState(load(t, tbl))); got != `{"n": 1}` {
+	if got := string(lastState(t, load(t, tbl))); got != `{"n": 1}` {
 		t.Errorf("state %s", got)
 	}
 	if nothing, err := a.Close(t.Context(), nil, nil, math.MaxInt64); nothing != nil || err != nil {
@@ -48,7 +48,7 @@ func TestAppendKeepsEveryRowAndTheState(t *testing.T) {
 	// A state without rows makes no snapshot.
 	commit(t, tbl, `{"n": 2}`)
 	loaded := load(t, tbl)
-	if got, n := string(LastState(loaded)), len(loaded.Metadata().Snapshots()); got != `{"n": 2}` || n != 1 {
+	if got, n := string(lastState(t, loaded)), len(loaded.Metadata().Snapshots()); got != `{"n": 2}` || n != 1 {
 		t.Errorf("state %s, %d snapshots", got, n)
 	}
 	// Nothing at all commits nothing.

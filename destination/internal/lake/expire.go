@@ -35,21 +35,23 @@ func (t *Table) expire(ctx context.Context, base *table.Table, u Upkeep, did *Ma
 	case expired < expireBatch && !u.Thorough:
 		return nil
 	}
-	before, after, err := t.amend(ctx, func(meta table.Metadata) ([]table.Requirement, []table.Update) {
+	before, after, err := t.amend(ctx, func(base *table.Table) ([]table.Requirement, []table.Update, error) {
+		meta := base.Metadata()
 		ids := t.expired(meta, u)
 		expired = len(ids)
 		if expired == 0 {
-			return nil, nil
+			return nil, nil, nil
 		}
 		if !collects(meta) {
 			did.leave("%d snapshots are not expired, because the table's property %s forbids it", len(ids), table.GCEnabledKey)
-			return nil, nil
+			return nil, nil, nil
 		}
 		var reqs []table.Requirement
 		for name, ref := range meta.Refs() {
 			reqs = append(reqs, table.AssertRefSnapshotID(name, &ref.SnapshotID))
 		}
-		return reqs, []table.Update{table.NewRemoveSnapshotsUpdate(ids, false)}
+		updates, err := keepStates(ctx, base, ids)
+		return reqs, append(updates, table.NewRemoveSnapshotsUpdate(ids, false)), err
 	})
 	if err != nil || after == nil {
 		return err

@@ -171,7 +171,7 @@ func TestCommitUnderFaults(t *testing.T) {
 				if tc.there {
 					wantState = `{"n":1}`
 				}
-				if got := string(LastState(load(t, tbl))); got != wantState {
+				if got := string(lastState(t, load(t, tbl))); got != wantState {
 					t.Errorf("state %s, want %s", got, wantState)
 				}
 				if !slices.Contains(tc.script, failsSilently) || tc.keeps {
@@ -226,7 +226,7 @@ func TestStateOnlyUnderFaults(t *testing.T) {
 		cat.other = func() { commit(t, others, "", stage(t, others, 0, map[string]any{"id": 9})) }
 		tbl := openTable(t, cat, plain("s"), Options{})
 		commit(t, tbl, `{"n":1}`)
-		if got := string(LastState(load(t, tbl))); got != `{"n":1}` {
+		if got := string(lastState(t, load(t, tbl))); got != `{"n":1}` {
 			t.Errorf("%v: state %s", script, got)
 		}
 	}

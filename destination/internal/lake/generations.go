@@ -23,24 +23,22 @@ const generationColumn = "_airbyte_generation_id"
 // a generation of which nothing has been acknowledged, it is nil whatever the
 // table's older rows were read with. g is nil when the sync has no ids.
 func CommittedState(ctx context.Context, tbl *table.Table, p *columnar.Plan, g *Generation) (json.RawMessage, error) {
-	props := tbl.Properties()
-	branchState := func(n int64) json.RawMessage {
-		if state, ok := props[stateKey+"."+branchPrefix+strconv.FormatInt(n, 10)]; ok {
-			return json.RawMessage(state)
-		}
-		return nil
+	branchState := func(n int64) (json.RawMessage, error) {
+		branch := branchPrefix + strconv.FormatInt(n, 10)
+		state, err := stateAt(ctx, tbl, branch, tbl.SnapshotByName(branch))
+		return state, explainState(tbl, err)
 	}
 	branches := generationsOf(tbl.Metadata())
 	if g == nil || g.Minimum == 0 {
 		for _, n := range slices.Backward(branches) {
-			if state := branchState(n); state != nil {
-				return state, nil
+			if state, err := branchState(n); state != nil || err != nil {
+				return state, err
 			}
 		}
-		return LastState(tbl), nil
+		return LastState(ctx, tbl)
 	}
 	if tbl.SnapshotByName(branchPrefix+strconv.FormatInt(g.ID, 10)) != nil {
-		return branchState(g.ID), nil
+		return branchState(g.ID)
 	}
 	t := &Table{id: Identifier(p), plan: p}
 	if err := t.use(ctx, tbl); err != nil {
@@ -50,7 +48,7 @@ func CommittedState(ctx context.Context, tbl *table.Table, p *columnar.Plan, g *
 	if err != nil || older {
 		return nil, err
 	}
-	return LastState(tbl), nil
+	return LastState(ctx, tbl)
 }
 
 // holdsOlder tells whether the main branch has rows of generations before the

@@ -17,16 +17,6 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// LastState is the STATE message whose records a table holds, as it was
-// committed; nil when there is none.
-func LastState(tbl *table.Table) json.RawMessage {
-	state, ok := tbl.Properties()[stateKey]
-	if !ok {
-		return nil
-	}
-	return json.RawMessage(state)
-}
-
 // Info is what a table consists of.
 type Info struct {
 	Rows            int64     `json:"rows"` // that readers see

@@ -176,6 +176,16 @@ func load(t testing.TB, tbl *Table) *table.Table {
 	return loaded
 }
 
+// lastState is the state that a table has; it must be known.
+func lastState(t testing.TB, tbl *table.Table) json.RawMessage {
+	t.Helper()
+	state, err := LastState(context.WithoutCancel(t.Context()), tbl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state
+}
+
 // rows reads a table back through the library's scanner, Airbyte's own
 // columns left out, sorted by their JSON.
 func rows(t testing.TB, tbl *table.Table) []string {

@@ -3,6 +3,7 @@ package lake
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
@@ -32,6 +33,11 @@ type liveSet struct {
 	deletes   []deleteFile // every delete file
 	shared    []deleteFile // of those, position deletes of several data files, as other writers make them
 	equality  int          // of those, equality deletes, which this program never writes
+}
+
+// holds reports whether a data file is among those of the set.
+func (s *liveSet) holds(f *liveFile) bool {
+	return slices.ContainsFunc(s.files, func(have *liveFile) bool { return have.data.FilePath() == f.data.FilePath() })
 }
 
 // manifestCache keeps what manifests name between the attempts at a commit.

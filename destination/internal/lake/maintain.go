@@ -65,7 +65,7 @@ func Attach(ctx context.Context, cat catalog.Catalog, id table.Identifier, o Opt
 
 // ours tells whether this program has committed to a table.
 func ours(t *table.Table) bool {
-	if LastState(t) != nil {
+	if t.Properties()[stateKey] != "" {
 		return true
 	}
 	for _, s := range t.Metadata().Snapshots() {
@@ -120,7 +120,7 @@ func (t *Table) Maintain(ctx context.Context, u Upkeep) (Maintained, error) {
 // again when it is there already, because an attempt of which the catalog has
 // said nothing is not looked for. It returns the table's metadata before and
 // after, nil when there was nothing to change.
-func (t *Table) amend(ctx context.Context, edit func(table.Metadata) ([]table.Requirement, []table.Update)) (before, after table.Metadata, err error) {
+func (t *Table) amend(ctx context.Context, edit func(*table.Table) ([]table.Requirement, []table.Update, error)) (before, after table.Metadata, err error) {
 	retry := t.retry()
 	for {
 		base, err := t.cat.LoadTable(ctx, t.id)
@@ -128,9 +128,9 @@ func (t *Table) amend(ctx context.Context, edit func(table.Metadata) ([]table.Re
 			return nil, nil, fmt.Errorf("loading table %s: %w", t, err)
 		}
 		before = base.Metadata()
-		reqs, updates := edit(before)
-		if len(updates) == 0 {
-			return nil, nil, nil
+		reqs, updates, err := edit(base)
+		if err != nil || len(updates) == 0 {
+			return nil, nil, err
 		}
 		reqs = append(reqs, table.AssertTableUUID(t.uuid))
 		after, _, err = t.cat.CommitTable(context.WithoutCancel(ctx), t.id, reqs, updates)

@@ -242,7 +242,7 @@ func TestUpkeepChangesNoRow(t *testing.T) {
 			}
 			expectRows(t, tbl, final...)
 			expectFiles(t, tbl, false)
-			if got := string(LastState(load(t, tbl))); got != fmt.Sprintf(`{"round":%d}`, rounds-1) {
+			if got := string(lastState(t, load(t, tbl))); got != fmt.Sprintf(`{"round":%d}`, rounds-1) {
 				t.Errorf("state %s", got)
 			}
 			if !did() {

@@ -69,11 +69,11 @@ func (t *Table) removeOrphans(ctx context.Context, base *table.Table, u Upkeep, 
 		return nil
 	}
 	looked := time.Now().UTC().Format(time.RFC3339)
-	_, _, err = t.amend(ctx, func(meta table.Metadata) ([]table.Requirement, []table.Update) {
-		if meta.Properties()[orphansKey] >= looked {
-			return nil, nil
+	_, _, err = t.amend(ctx, func(base *table.Table) ([]table.Requirement, []table.Update, error) {
+		if base.Properties()[orphansKey] >= looked {
+			return nil, nil, nil
 		}
-		return nil, []table.Update{table.NewSetPropertiesUpdate(iceberg.Properties{orphansKey: looked})}
+		return nil, []table.Update{table.NewSetPropertiesUpdate(iceberg.Properties{orphansKey: looked})}, nil
 	})
 	return err
 }

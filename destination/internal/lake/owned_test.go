@@ -70,7 +70,9 @@ func TestMetadataFilesElsewhereStay(t *testing.T) {
 	elsewhere := t.TempDir()
 	amend := func(update table.Update) {
 		t.Helper()
-		if _, _, err := tbl.amend(t.Context(), func(table.Metadata) ([]table.Requirement, []table.Update) { return nil, []table.Update{update} }); err != nil {
+		if _, _, err := tbl.amend(t.Context(), func(*table.Table) ([]table.Requirement, []table.Update, error) {
+			return nil, []table.Update{update}, nil
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,6 +1,7 @@
 package lake
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -59,7 +60,8 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (retained []int64, err
 	if g == nil {
 		return retained, nil
 	}
-	_, _, err = t.amend(ctx, func(meta table.Metadata) (_ []table.Requirement, updates []table.Update) {
+	_, _, err = t.amend(ctx, func(base *table.Table) (_ []table.Requirement, updates []table.Update, _ error) {
+		meta := base.Metadata()
 		if _, known := meta.Properties()[generationsKey]; !known && g.counts() {
 			updates = append(updates, table.NewSetPropertiesUpdate(iceberg.Properties{generationsKey: "true"}))
 		}
@@ -68,7 +70,7 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (retained []int64, err
 				updates = append(updates, removeBranch(meta, branchPrefix+strconv.FormatInt(n, 10))...)
 			}
 		}
-		return nil, updates
+		return nil, updates, nil
 	})
 	if err != nil || g.Minimum == 0 {
 		return retained, err
@@ -93,16 +95,6 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (retained []int64, err
 // Refreshing tells whether commits go to a branch until Finish.
 func (t *Table) Refreshing() bool { return t.branch != "" }
 
-// State is the state that the table had when it was opened: that of the refresh
-// under way, if there is one; nil when there is none.
-func (t *Table) State() json.RawMessage {
-	_, key := t.target()
-	if state, ok := t.opened.Properties()[key]; ok {
-		return json.RawMessage(state)
-	}
-	return nil
-}
-
 // Finish ends a refresh that is complete: in one transaction the main branch
 // gets the refresh's rows and loses those of older generations, the state
 // becomes the table's, and the branch is removed. state is the last one of the
@@ -122,21 +114,22 @@ func (t *Table) Finish(ctx context.Context, state json.RawMessage) error {
 // the main branch has of generations before the minimum, and removes the
 // branch.
 func (t *Table) absorb(ctx context.Context, branch string, minimum int64, state json.RawMessage) error {
-	a := &attempts{t: t, token: uuid.NewString(), also: func(base *table.Table) ([]table.Requirement, []table.Update) {
-		meta := base.Metadata()
-		last := string(state)
-		if state == nil {
-			last = meta.Properties()[stateKey+"."+branch]
-		}
-		updates := removeBranch(meta, branch)
-		switch _, old := meta.Properties()[stateKey]; {
-		case last != "":
-			updates = append(updates, table.NewSetPropertiesUpdate(iceberg.Properties{stateKey: last}))
-		case old && minimum > 0: // it is of rows that are gone
-			updates = append(updates, table.NewRemovePropertiesUpdate([]string{stateKey}))
-		}
-		return []table.Requirement{table.AssertRefSnapshotID(branch, idOf(base.SnapshotByName(branch)))}, updates
-	}}
+	a := &attempts{
+		t: t, state: state, token: uuid.NewString(),
+		also: func(base *table.Table) ([]table.Requirement, []table.Update) {
+			return []table.Requirement{table.AssertRefSnapshotID(branch, idOf(base.SnapshotByName(branch)))}, removeBranch(base.Metadata(), branch)
+		},
+		absorbed: func(ctx context.Context, base *table.Table) (json.RawMessage, error) {
+			last, err := stateAt(ctx, base, branch, base.SnapshotByName(branch))
+			switch {
+			case err != nil && !errors.Is(err, ErrStateUnknown):
+				return nil, err
+			case last == nil && minimum > 0: // the main branch's is of rows that are gone
+				return json.RawMessage(noState), nil
+			}
+			return last, nil
+		},
+	}
 	cache := manifestCache{}
 	return t.explain(a.run(ctx, func(ctx context.Context, base *table.Table) (*change, error) {
 		c := &change{operation: table.OpOverwrite, forced: true}
@@ -148,6 +141,7 @@ func (t *Table) absorb(ctx context.Context, branch string, minimum int64, state 
 		if err != nil {
 			return c, err
 		}
+		fresh.files = slices.DeleteFunc(fresh.files, main.holds) // another program moved the main branch there
 		if main.equality+fresh.equality > 0 {
 			return c, t.equalityDeletes()
 		}
@@ -188,10 +182,7 @@ func removeBranch(meta table.Metadata, branch string) []table.Update {
 	if refs := maps.Collect(meta.Refs()); refs[branch] != (table.SnapshotRef{}) {
 		updates = append(updates, table.NewRemoveSnapshotRefUpdate(branch))
 	}
-	if key := stateKey + "." + branch; meta.Properties()[key] != "" {
-		updates = append(updates, table.NewRemovePropertiesUpdate([]string{key}))
-	}
-	return updates
+	return append(updates, removeState(meta, branch)...)
 }
 
 func idOf(s *table.Snapshot) *int64 {
@@ -209,10 +200,5 @@ func (t *Table) tip(base *table.Table) *table.Snapshot {
 	return base.SnapshotByName(t.branch)
 }
 
-// target is the branch that commits go to, and the property of its state.
-func (t *Table) target() (branch, state string) {
-	if t.branch == "" {
-		return table.MainBranch, stateKey
-	}
-	return t.branch, stateKey + "." + t.branch
-}
+// target is the branch that commits go to.
+func (t *Table) target() string { return cmp.Or(t.branch, table.MainBranch) }

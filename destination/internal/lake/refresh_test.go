@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,14 +95,14 @@ func TestARefreshIsSeenWhenItIsFinished(t *testing.T) {
 					expectRows(t, tbl, want(1, 1, "new"), want(3, 2, "newest"), want(4, 1, "newer"))
 				}
 				after := load(t, tbl)
-				if got := string(LastState(after)); got != last {
+				if got := string(lastState(t, after)); got != last {
 					t.Errorf("state %s, want %s", got, last)
 				}
 				if left := generationsOf(after.Metadata()); left != nil {
 					t.Errorf("branches of %v are left", left)
 				}
 				for key := range after.Properties() {
-					if key != stateKey && len(key) > len(stateKey) && key[:len(stateKey)] == stateKey && key != streamKey {
+					if strings.HasPrefix(key, stateKey+".") || strings.HasPrefix(key, stateSnapshotKey+".") {
 						t.Errorf("property %s is left", key)
 					}
 				}
@@ -184,7 +185,7 @@ func TestARefreshOfNothingEmptiesTheTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	expectRows(t, tbl)
-	if state := LastState(load(t, tbl)); state != nil {
+	if state := lastState(t, load(t, tbl)); state != nil {
 		t.Errorf("the state of rows that are gone is still %s", state)
 	}
 }
@@ -267,7 +268,7 @@ func TestARefreshThatIsGivenUpIsRetained(t *testing.T) {
 		t.Errorf("retained (-want +got):\n%s", diff)
 	}
 	expectRows(t, tbl, version{key: 1, cursor: 1, v: "old"}.json(), version{key: 2, cursor: 2, v: "new"}.json(), version{key: 3, cursor: 2, v: "new"}.json())
-	if got := string(LastState(load(t, tbl))); got != `{"n":13}` {
+	if got := string(lastState(t, load(t, tbl))); got != `{"n":13}` {
 		t.Errorf("state %s", got)
 	}
 	if retained, err := openTable(t, tbl.cat, p, Options{}).Begin(t.Context(), nil); err != nil || retained != nil {
@@ -284,7 +285,7 @@ func TestARefreshOfANewerGenerationDiscardsTheOlderOne(t *testing.T) {
 	}
 	expectRows(t, tbl, version{key: 4, cursor: 1, v: "newest"}.json())
 	after := load(t, tbl)
-	if got := string(LastState(after)); got != `{"n":141}` || generationsOf(after.Metadata()) != nil {
+	if got := string(lastState(t, after)); got != `{"n":141}` || generationsOf(after.Metadata()) != nil {
 		t.Errorf("state %s, branches %v", got, generationsOf(after.Metadata()))
 	}
 }
@@ -379,7 +380,7 @@ func TestARefreshUnderFaults(t *testing.T) {
 				}
 				expectRows(t, tbl, append(theirs,
 					version{key: 2, cursor: 2, v: "new"}.json(), version{key: 3, cursor: 2, v: "new"}.json(), version{key: 4, cursor: 1, v: "newest"}.json())...)
-				if got := string(LastState(load(t, tbl))); got != `{"n":131}` {
+				if got := string(lastState(t, load(t, tbl))); got != `{"n":131}` {
 					t.Errorf("state %s", got)
 				}
 			})

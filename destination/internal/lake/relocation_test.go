@@ -168,7 +168,7 @@ func TestARelocatedTableHasEverySnapshot(t *testing.T) {
 				write(tbl)
 			}
 			before := everySnapshot(t, load(t, tbl), from)
-			state := string(LastState(load(t, tbl)))
+			state := string(lastState(t, load(t, tbl)))
 
 			to := copyLake(t, from)
 			moved, _, err := relocate(t, from, to, iceio.LocalFS{}, keyed("s"), tc.o)
@@ -186,7 +186,7 @@ func TestARelocatedTableHasEverySnapshot(t *testing.T) {
 					t.Errorf("it names %s", uri)
 				}
 			}
-			if got := string(LastState(load(t, moved))); got != state {
+			if got := string(lastState(t, load(t, moved))); got != state {
 				t.Errorf("state %s, want %s", got, state)
 			}
 			expectRows(t, moved, want.rows()...)

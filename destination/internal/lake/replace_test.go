@@ -32,7 +32,7 @@ func TestReplaceSwapsAllRowsInOneCommit(t *testing.T) {
 		if after.Metadata().TableUUID() != before.Metadata().TableUUID() {
 			t.Error("the table was made anew")
 		}
-		if got := string(LastState(after)); got != `{"n":1}` {
+		if got := string(lastState(t, after)); got != `{"n":1}` {
 			t.Errorf("state %s", got)
 		}
 
@@ -41,7 +41,7 @@ func TestReplaceSwapsAllRowsInOneCommit(t *testing.T) {
 			t.Fatal(err)
 		}
 		expectRows(t, tbl)
-		if got := string(LastState(load(t, tbl))); got != `{"n":2}` {
+		if got := string(lastState(t, load(t, tbl))); got != `{"n":2}` {
 			t.Errorf("state %s", got)
 		}
 		// An empty table can be emptied, and written.
@@ -129,7 +129,7 @@ func TestACancelledCommitChangesNothing(t *testing.T) {
 		t.Error("no error")
 	}
 	expectRows(t, tbl)
-	if LastState(load(t, tbl)) != nil {
+	if lastState(t, load(t, tbl)) != nil {
 		t.Error("the state was kept")
 	}
 }

@@ -1,0 +1,260 @@
+package lake
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/apache/iceberg-go"
+	iceio "github.com/apache/iceberg-go/io"
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// The state of a table is that of the rows a reader sees. So every snapshot of
+// this program names, in its summary, the state that its rows were read up to;
+// and what is visible is told by the nearest such snapshot among the ancestors
+// of the current one, whatever other programs did: rolled the table back, moved
+// a branch, put snapshots of their own on top.
+//
+// The same stands in a property of the table, tied to a snapshot. It is for
+// progress without rows, which makes no snapshot, and for tables of which
+// another program expired the snapshots.
+
+const (
+	// stateKey is the entry of a snapshot's summary, and the property of a
+	// table, that holds a state. The property of a refresh's branch has the
+	// branch's name behind it.
+	stateKey = "airbyte.state"
+	// stateSnapshotKey is the property that ties the one of the state to the
+	// snapshot whose rows it is of.
+	stateSnapshotKey = "airbyte.state-snapshot"
+	// noSnapshot is its value while there is none.
+	noSnapshot = "none"
+	// noState is the entry of a snapshot whose rows are of no state, though
+	// those of its parent were.
+	noState = "null"
+)
+
+// ErrStateUnknown is the error of a table whose history does not say any more
+// which state its rows are of.
+var ErrStateUnknown = errors.New("the history of the table does not reach back to a state")
+
+// suffixOf tells the properties of one branch from those of another.
+func suffixOf(branch string) string {
+	if branch == table.MainBranch {
+		return ""
+	}
+	return "." + branch
+}
+
+// setState are the updates that make a state the one of a branch's snapshot,
+// nil before the first.
+func setState(branch string, at *table.Snapshot, state json.RawMessage) table.Update {
+	id := noSnapshot
+	if at != nil {
+		id = strconv.FormatInt(at.SnapshotID, 10)
+	}
+	return table.NewSetPropertiesUpdate(iceberg.Properties{stateKey + suffixOf(branch): string(state), stateSnapshotKey + suffixOf(branch): id})
+}
+
+// removeState removes the properties of a branch's state that there are.
+func removeState(meta table.Metadata, branch string) []table.Update {
+	var keys []string
+	for _, key := range []string{stateKey + suffixOf(branch), stateSnapshotKey + suffixOf(branch)} {
+		if _, ok := meta.Properties()[key]; ok {
+			keys = append(keys, key)
+		}
+	}
+	if keys == nil {
+		return nil
+	}
+	return []table.Update{table.NewRemovePropertiesUpdate(keys)}
+}
+
+// stateAt is the state of what a branch shows at a snapshot; nil when there is
+// none.
+func stateAt(ctx context.Context, tbl *table.Table, branch string, tip *table.Snapshot) (json.RawMessage, error) {
+	found, err := findState(ctx, tbl, branch, tip)
+	return found.state, err
+}
+
+// foundState is a state, and where it was found.
+type foundState struct {
+	state json.RawMessage
+	in    *table.Snapshot // the ancestor that it is of, if that is there
+	old   bool            // it is a property that is tied to nothing, as tables of before have it
+}
+
+func findState(ctx context.Context, tbl *table.Table, branch string, tip *table.Snapshot) (foundState, error) {
+	props := tbl.Properties()
+	tied := tiedStates(props, branch)
+	alone := func() foundState { // of a property that is tied to no snapshot
+		state, ok := props[stateKey+suffixOf(branch)]
+		at, tied := props[stateSnapshotKey+suffixOf(branch)]
+		if !ok || tied && at != noSnapshot {
+			return foundState{}
+		}
+		return foundState{state: json.RawMessage(state), old: !tied}
+	}
+	past := &earlier{table: tbl}
+	for s := tip; s != nil; {
+		if state, ok := tied[s.SnapshotID]; ok {
+			return foundState{state: state, in: s}, nil
+		}
+		if s.Summary != nil && s.Summary.Properties[stateKey] == noState {
+			return foundState{in: s}, nil
+		}
+		if s.Summary != nil && s.Summary.Properties[stateKey] != "" {
+			return foundState{state: json.RawMessage(s.Summary.Properties[stateKey]), in: s}, nil
+		}
+		if s.ParentSnapshotID == nil {
+			break
+		}
+		id := *s.ParentSnapshotID
+		if s = past.snapshot(ctx, id); s != nil {
+			continue
+		}
+		// Another program expired it.
+		if state, ok := tied[id]; ok {
+			return foundState{state: state}, nil
+		}
+		if only := alone(); only.state != nil || len(tied) == 0 {
+			return only, nil
+		}
+		return foundState{}, fmt.Errorf("looking for snapshot %d: %w", id, ErrStateUnknown)
+	}
+	return alone(), nil
+}
+
+// keepStates are the updates that tie the states of branches to their last
+// snapshots, where those that name them expire.
+func keepStates(ctx context.Context, base *table.Table, expired []int64) ([]table.Update, error) {
+	var updates []table.Update
+	for branch := range base.Metadata().Refs() {
+		if branch != table.MainBranch && !strings.HasPrefix(branch, branchPrefix) {
+			continue
+		}
+		tip := base.SnapshotByName(branch)
+		found, err := findState(ctx, base, branch, tip)
+		switch {
+		case err != nil && !errors.Is(err, ErrStateUnknown):
+			return nil, err
+		case found.state != nil && found.in != nil && slices.Contains(expired, found.in.SnapshotID):
+			updates = append(updates, setState(branch, tip, found.state))
+		}
+	}
+	return updates, nil
+}
+
+// tiedStates are the states that properties tie to snapshots. Those of other
+// branches count too: another program may have moved a branch to the snapshot
+// of another.
+func tiedStates(props iceberg.Properties, branch string) map[int64]json.RawMessage {
+	tied := map[int64]json.RawMessage{}
+	add := func(suffix string) {
+		id, err := strconv.ParseInt(props[stateSnapshotKey+suffix], 10, 64)
+		if state, ok := props[stateKey+suffix]; err == nil && ok {
+			tied[id] = json.RawMessage(state)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(props)) {
+		if suffix, ok := strings.CutPrefix(key, stateSnapshotKey); ok {
+			add(suffix)
+		}
+	}
+	add(suffixOf(branch)) // the branch's own is what it was last committed with
+	return tied
+}
+
+// earlier finds snapshots that have expired in the metadata files that the
+// table still lists.
+type earlier struct {
+	table *table.Table
+	files []string // metadata files that were not read yet, the newest last
+	meta  []table.Metadata
+}
+
+// snapshot returns a snapshot of the table, nil when nothing tells of it.
+func (e *earlier) snapshot(ctx context.Context, id int64) *table.Snapshot {
+	if e.meta == nil {
+		e.meta = append(e.meta, e.table.Metadata())
+		for entry := range e.table.Metadata().PreviousFiles() {
+			e.files = append(e.files, entry.MetadataFile)
+		}
+	}
+	for _, meta := range e.meta {
+		if s := meta.SnapshotByID(id); s != nil {
+			return s
+		}
+	}
+	files, err := e.table.FS(ctx)
+	for err == nil && len(e.files) > 0 && ctx.Err() == nil {
+		file := e.files[len(e.files)-1]
+		e.files = e.files[:len(e.files)-1]
+		meta, err := readMetadataFile(files, file)
+		if err != nil {
+			continue // it may be gone, as each is one day
+		}
+		e.meta = append(e.meta, meta)
+		if s := meta.SnapshotByID(id); s != nil {
+			return s
+		}
+	}
+	return nil
+}
+
+func readMetadataFile(files iceio.IO, location string) (table.Metadata, error) {
+	text, err := readFile(files, location)
+	if err == nil && bytes.HasPrefix(text, []byte{0x1f, 0x8b}) {
+		text, err = gunzip(text)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return table.ParseMetadataBytes(text)
+}
+
+// LastState is the state of the rows that readers of a table see, as it was
+// committed; nil when there is none.
+func LastState(ctx context.Context, tbl *table.Table) (json.RawMessage, error) {
+	state, err := stateAt(ctx, tbl, table.MainBranch, tbl.CurrentSnapshot())
+	return state, explainState(tbl, err)
+}
+
+// explainState tells the user what to do about a state that is unknown.
+func explainState(tbl *table.Table, err error) error {
+	if !errors.Is(err, ErrStateUnknown) {
+		return err
+	}
+	return &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: fmt.Sprintf(
+		"The snapshots of table %s that say which state its rows are of were expired by another program. If the table was not rolled back since, it is the state in its property %s: give that to the source with --state. Else read the stream from its beginning.",
+		strings.Join(tbl.Identifier(), "."), stateKey)}
+}
+
+// States are all states that the table's metadata names, in no order: of
+// snapshots that are not visible, too.
+func (t *Table) States() []json.RawMessage {
+	var all []json.RawMessage
+	for key, state := range t.opened.Properties() {
+		if key == stateKey || strings.HasPrefix(key, stateKey+".") {
+			all = append(all, json.RawMessage(state))
+		}
+	}
+	for _, s := range t.opened.Metadata().Snapshots() {
+		if s.Summary == nil {
+			continue
+		}
+		if state := s.Summary.Properties[stateKey]; state != "" && state != noState {
+			all = append(all, json.RawMessage(state))
+		}
+	}
+	return all
+}

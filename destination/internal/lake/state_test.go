@@ -1,0 +1,372 @@
+package lake
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+)
+
+var stateHistories = flag.Int("states", 25, "how many tables TestTheStateIsThatOfTheVisibleRows goes through")
+
+// Whatever this program and others do to a table, its state is that of the rows which are visible: every state
+// says how many rows there were when it was committed.
+func TestTheStateIsThatOfTheVisibleRows(t *testing.T) {
+	known, unknown := 0, 0
+	for seed := range uint64(*stateHistories) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			h := newStateHistory(t, seed)
+			for range 40 {
+				h.step()
+				if h.compare() {
+					known++
+				} else {
+					unknown++
+				}
+			}
+		})
+	}
+	if unknown*20 > known {
+		t.Errorf("the state was unknown after %d steps of %d", unknown, known+unknown)
+	}
+	t.Logf("%d tables, %d steps, %d of them after which the state was unknown", *stateHistories, known+unknown, unknown)
+}
+
+// stateHistory is a table, and of every snapshot the state that its rows have.
+type stateHistory struct {
+	t          *testing.T
+	random     *rand.Rand
+	p          *columnar.Plan
+	tbl        *Table
+	states     map[int64][]string // by snapshot, the last one last; 0: before the first
+	generation int64              // of the main branch's rows
+	refresh    int64              // generation of a refresh under way; 0: none
+	rows       int                // that were ever written
+	shown      map[string]string  // by branch, what it was seen to have last
+	moved      map[int64]bool     // snapshots that another program moved the main branch to
+	expired    bool               // by another program
+	log        []string
+}
+
+func newStateHistory(t *testing.T, seed uint64) *stateHistory {
+	p := plain("s")
+	return &stateHistory{
+		t: t, random: rand.New(rand.NewPCG(seed, 5)), p: p, states: map[int64][]string{}, shown: map[string]string{}, moved: map[int64]bool{},
+		tbl: openTable(t, openCatalog(t, t.TempDir()), p, Options{}),
+	}
+}
+
+func (h *stateHistory) step() {
+	do := []struct {
+		name string
+		do   func() bool
+	}{
+		{"commit", h.commit}, {"commit", h.commit}, {"commit", h.commit}, {"state alone", h.stateAlone}, {"state alone", h.stateAlone},
+		{"rows without a state", h.rowsAlone}, {"replace", h.replace}, {"refresh", h.refreshStep}, {"refresh", h.refreshStep}, {"finish", h.finish},
+		{"upkeep", h.upkeep}, {"another program's compaction", h.foreignSnapshot}, {"another program's compaction", h.foreignSnapshot},
+		{"rollback", h.rollback}, {"fast-forward", h.fastForward}, {"another program expires", h.foreignExpiry},
+	}
+	for {
+		c := do[h.random.IntN(len(do))]
+		if c.do() {
+			h.log = append(h.log, c.name)
+			return
+		}
+	}
+}
+
+// compare reports whether the table knew its state.
+func (h *stateHistory) compare() bool {
+	h.t.Helper()
+	loaded := load(h.t, h.tbl)
+	got, err := LastState(h.t.Context(), loaded)
+	if errors.Is(err, ErrStateUnknown) && h.expired {
+		return false
+	}
+	if err != nil {
+		h.t.Fatalf("%v\nafter %q", err, h.log)
+	}
+	h.expect("", loaded.CurrentSnapshot(), got)
+	if h.refresh > 0 {
+		branch := branchPrefix + strconv.FormatInt(h.refresh, 10)
+		got, err := CommittedState(h.t.Context(), loaded, h.p, &Generation{h.refresh, h.refresh})
+		if err != nil {
+			h.t.Fatalf("%v\nafter %q", err, h.log)
+		}
+		h.expect(branch, loaded.SnapshotByName(branch), got)
+	}
+	return true
+}
+
+// expect checks the state of a snapshot. It is the last one, but for snapshots that a branch was moved to: there
+// progress that came without rows may be forgotten, never that of rows.
+func (h *stateHistory) expect(branch string, s *table.Snapshot, got json.RawMessage) {
+	h.t.Helper()
+	states := h.states[snapshotID(s)]
+	last := ""
+	if len(states) > 0 {
+		last = states[len(states)-1]
+	}
+	if string(got) != last && !(h.moved[snapshotID(s)] && slices.Contains(states, string(got))) {
+		h.t.Fatalf("the state of branch %q is %s; want %s of %s\nafter %q", branch, got, last, states, h.log)
+	}
+	h.shown[branch] = string(got)
+}
+
+func snapshotID(s *table.Snapshot) int64 {
+	if s == nil {
+		return 0
+	}
+	return s.SnapshotID
+}
+
+// on opens the table as a sync does, for the main branch or for the refresh.
+func (h *stateHistory) on(refresh bool) *Table {
+	tbl := openTable(h.t, h.tbl.cat, h.p, Options{})
+	if refresh {
+		if _, err := tbl.Begin(h.t.Context(), &Generation{h.refresh, h.refresh}); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	return tbl
+}
+
+func (h *stateHistory) row(tbl *Table) *Staged {
+	h.rows++
+	return stage(h.t, tbl, 0, of(max(h.generation, h.refresh), map[string]any{"id": h.rows}))
+}
+
+func (h *stateHistory) newState() string {
+	return fmt.Sprintf(`{"rows":%d,"n":%d}`, h.rows, len(h.log))
+}
+
+// note says of the last snapshot of a branch what its state is.
+func (h *stateHistory) note(tbl *Table, state string) {
+	loaded := load(h.t, h.tbl)
+	id := snapshotID(tbl.tip(loaded))
+	h.states[id] = append(h.states[id], state)
+}
+
+// now is the state that a branch was seen to have.
+func (h *stateHistory) now(tbl *Table) string {
+	return h.shown[tbl.branch]
+}
+
+func (h *stateHistory) commit() bool {
+	tbl := h.on(false)
+	staged := h.row(tbl)
+	state := h.newState()
+	commit(h.t, tbl, state, staged)
+	h.note(tbl, state)
+	return true
+}
+
+func (h *stateHistory) stateAlone() bool {
+	tbl := h.on(h.refresh > 0 && h.random.IntN(2) == 0)
+	if tbl.branch != "" && tbl.tip(load(h.t, tbl)) == nil {
+		return false // it makes a snapshot then
+	}
+	state := h.newState()
+	commit(h.t, tbl, state)
+	h.note(tbl, state)
+	return true
+}
+
+func (h *stateHistory) rowsAlone() bool {
+	tbl := h.on(false)
+	before := h.now(tbl)
+	commit(h.t, tbl, "", h.row(tbl))
+	h.note(tbl, before)
+	return true
+}
+
+func (h *stateHistory) replace() bool {
+	tbl := h.on(false)
+	staged := h.row(tbl)
+	state := h.newState()
+	if err := tbl.Replace(h.t.Context(), []*Staged{staged}, json.RawMessage(state)); err != nil {
+		h.t.Fatal(err)
+	}
+	h.note(tbl, state)
+	h.refresh = 0
+	return true
+}
+
+func (h *stateHistory) refreshStep() bool {
+	if h.refresh == 0 {
+		if h.rows == 0 {
+			return false
+		}
+		h.refresh = max(h.generation, 1) + 1
+		if tbl := h.on(true); !tbl.Refreshing() {
+			h.refresh = 0
+			return false
+		}
+	}
+	tbl := h.on(true)
+	staged := h.row(tbl)
+	state := h.newState()
+	commit(h.t, tbl, state, staged)
+	h.note(tbl, state)
+	return true
+}
+
+func (h *stateHistory) finish() bool {
+	if h.refresh == 0 {
+		return false
+	}
+	tbl := h.on(true)
+	if !tbl.Refreshing() {
+		return false
+	}
+	state, raw := h.now(tbl), json.RawMessage(nil)
+	if h.random.IntN(2) == 0 {
+		state = h.newState()
+		raw = json.RawMessage(state)
+	}
+	if err := tbl.Finish(h.t.Context(), raw); err != nil {
+		h.t.Fatal(err)
+	}
+	h.note(tbl, state)
+	h.generation, h.refresh = h.refresh, 0
+	return true
+}
+
+func (h *stateHistory) upkeep() bool {
+	tbl := h.on(false)
+	before := h.now(tbl)
+	tbl.reading = 0
+	if _, err := tbl.Maintain(h.t.Context(), Upkeep{ExpireAfter: time.Nanosecond, KeepSnapshots: 1 + h.random.IntN(3), Thorough: true}); err != nil {
+		h.t.Fatal(err)
+	}
+	h.note(tbl, before)
+	return true
+}
+
+// foreignSnapshot is one that changes no rows, like that of a compaction.
+func (h *stateHistory) foreignSnapshot() bool {
+	loaded := load(h.t, h.tbl)
+	tip := loaded.CurrentSnapshot()
+	if tip == nil {
+		return false
+	}
+	s, err := h.tbl.writeSnapshot(h.t.Context(), loaded, &change{operation: table.OpReplace, forced: true}, "")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	delete(s.Summary.Properties, tokenKey)
+	h.change(table.NewAddSnapshotUpdate(s), moveTo(loaded.Metadata(), table.MainBranch, s.SnapshotID))
+	h.states[s.SnapshotID] = append(slices.Clone(h.states[tip.SnapshotID]), h.shown[""])
+	return true
+}
+
+func (h *stateHistory) rollback() bool {
+	loaded := load(h.t, h.tbl)
+	var ancestors []int64
+	for s := loaded.CurrentSnapshot(); s != nil && s.ParentSnapshotID != nil; {
+		if s = loaded.SnapshotByID(*s.ParentSnapshotID); s != nil {
+			ancestors = append(ancestors, s.SnapshotID)
+		}
+	}
+	if ancestors == nil {
+		return false
+	}
+	to := ancestors[h.random.IntN(len(ancestors))]
+	h.moved[to] = true
+	h.change(moveTo(loaded.Metadata(), table.MainBranch, to))
+	return true
+}
+
+func (h *stateHistory) fastForward() bool {
+	loaded := load(h.t, h.tbl)
+	tip := loaded.SnapshotByName(branchPrefix + strconv.FormatInt(h.refresh, 10))
+	if h.refresh == 0 || tip == nil {
+		return false
+	}
+	h.moved[tip.SnapshotID] = true
+	h.change(moveTo(loaded.Metadata(), table.MainBranch, tip.SnapshotID))
+	return true
+}
+
+// foreignExpiry leaves the last snapshots of every branch.
+func (h *stateHistory) foreignExpiry() bool {
+	loaded := load(h.t, h.tbl)
+	keep := map[int64]bool{}
+	depth := 1 + h.random.IntN(2)
+	for _, ref := range loaded.Metadata().Refs() {
+		s := loaded.SnapshotByID(ref.SnapshotID)
+		for n := 0; n < depth && s != nil; n++ {
+			keep[s.SnapshotID] = true
+			if s.ParentSnapshotID == nil {
+				break
+			}
+			s = loaded.SnapshotByID(*s.ParentSnapshotID)
+		}
+	}
+	var gone []int64
+	for _, s := range loaded.Metadata().Snapshots() {
+		if !keep[s.SnapshotID] {
+			gone = append(gone, s.SnapshotID)
+		}
+	}
+	if gone == nil {
+		return false
+	}
+	h.change(table.NewRemoveSnapshotsUpdate(gone, false))
+	if h.random.IntN(3) == 0 { // with all metadata files of before
+		for entry := range load(h.t, h.tbl).Metadata().PreviousFiles() {
+			if err := os.Remove(pathOf(h.t, entry.MetadataFile)); err != nil && !os.IsNotExist(err) {
+				h.t.Fatal(err)
+			}
+		}
+	}
+	h.expired = true
+	return true
+}
+
+func (h *stateHistory) change(updates ...table.Update) {
+	h.t.Helper()
+	if _, _, err := h.tbl.cat.CommitTable(h.t.Context(), h.tbl.id, nil, updates); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// Tables of before have their state in a property that is tied to no snapshot.
+func TestAStateOfBeforeIsKept(t *testing.T) {
+	tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{})
+	commit(t, tbl, `{"n":1}`, stage(t, tbl, 0, map[string]any{"id": 1}))
+	loaded := load(t, tbl)
+	text, err := json.Marshal(loaded.Metadata())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc map[string]any
+	if err := json.Unmarshal(text, &doc); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range doc["snapshots"].([]any) {
+		delete(s.(map[string]any)["summary"].(map[string]any), stateKey)
+	}
+	delete(doc["properties"].(map[string]any), stateSnapshotKey)
+	if text, err = json.Marshal(doc); err != nil {
+		t.Fatal(err)
+	}
+	before, err := table.ParseMetadataBytes(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	was := table.New(tbl.id, before, loaded.MetadataLocation(), loaded.FS, nil)
+	if got := string(lastState(t, was)); got != `{"n":1}` {
+		t.Errorf("state %s", got)
+	}
+}
