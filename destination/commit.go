@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -26,9 +25,9 @@ type laneCommit struct {
 	lane    *lane
 	upTo    int64 // the last segment whose rows it holds
 	rows    int64
-	state   protocol.State // the last one covered; without Raw: none
-	replace bool           // the table holds only these rows afterwards
-	finish  bool           // the refresh is complete: older generations go
+	state   stateMark // the last one covered; zero: none
+	replace bool      // the table holds only these rows afterwards
+	finish  bool      // the refresh is complete: older generations go
 
 	mu     sync.Mutex
 	staged []*lake.Staged
@@ -54,48 +53,25 @@ func (c *commit) discard() error {
 
 // An echo is a state to repeat once the tables of its lanes are committed.
 type echo struct {
-	state   protocol.State
+	state   heldState
 	lanes   []*lane
 	written int64
 }
 
-// A checkpoint is what a table keeps as its state: the message, and which
-// commit it was part of. The number orders the copies of a state that covers
-// several tables when a crash came between their commits; the time, which a
-// clock may set back, only tells people.
-type checkpoint struct {
-	Number    int64           `json:"number"` // higher than of any commit before
-	Committed time.Time       `json:"committed"`
-	State     json.RawMessage `json:"state"`
-}
-
-func (c checkpoint) before(other checkpoint) bool {
-	return cmp.Or(cmp.Compare(c.Number, other.Number), c.Committed.Compare(other.Committed)) < 0
-}
-
-// lastNumber is the highest number among the checkpoints of the lanes' tables.
+// lastNumber is the highest number among the checkpoints that the lanes' tables
+// have and had.
 func (ls lanes) lastNumber() (int64, error) {
 	var last int64
 	for _, l := range ls.all {
 		for _, raw := range l.table.States() {
-			var c checkpoint
-			if err := json.Unmarshal(raw, &c); err != nil {
-				return 0, fmt.Errorf("reading the state of stream %s: %w", l.id, err)
+			c, err := checkpoint.Parse(raw)
+			if err != nil {
+				return 0, fmt.Errorf("stream %s: %w", l.id, err)
 			}
 			last = max(last, c.Number)
 		}
 	}
 	return last, nil
-}
-
-func (c checkpoint) encode() (json.RawMessage, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(c); err != nil {
-		return nil, fmt.Errorf("encoding the checkpoint: %w", err)
-	}
-	return bytes.TrimSpace(b.Bytes()), nil
 }
 
 // tablesAtOnce is how many tables commit at the same time; a commit waits for
@@ -106,14 +82,17 @@ const tablesAtOnce = 4
 // also when others failed: what is durable may be acknowledged.
 func (w *writer) commit(ctx context.Context, c *commit) error {
 	w.number++
-	mark := checkpoint{Number: w.number, Committed: time.Now().UTC()}
+	states, err := w.checkpoints(c)
+	if err != nil {
+		return err
+	}
 	atOnce := make(chan struct{}, tablesAtOnce)
 	ended := make([]<-chan error, len(c.lanes))
 	for i, lc := range c.lanes {
 		ended[i] = protocol.Go(func() error {
 			atOnce <- struct{}{}
 			defer func() { <-atOnce }()
-			return lc.commit(ctx, mark)
+			return lc.commit(ctx, states[lc.state.segment])
 		})
 	}
 	errs := make([]error, len(c.lanes))
@@ -124,16 +103,24 @@ func (w *writer) commit(ctx context.Context, c *commit) error {
 		}
 		done[lc.lane] = errs[i] == nil
 	}
-	err := errors.Join(errs...)
+	err = errors.Join(errs...)
 	for _, e := range c.echoes {
 		if !all(e.lanes, done) {
 			continue
 		}
-		if echoErr := w.out.Echo(e.state, e.written, 0); echoErr != nil && err == nil {
+		if echoErr := w.echo(e); echoErr != nil && err == nil {
 			err = echoErr
 		}
 	}
 	return err
+}
+
+func (w *writer) echo(e echo) error {
+	state, err := w.held.whole(e.state)
+	if err != nil {
+		return err
+	}
+	return errors.Join(w.out.Echo(state, e.written, 0), w.held.release(e.state))
 }
 
 func all(ls []*lane, done map[*lane]bool) bool {
@@ -145,15 +132,40 @@ func all(ls []*lane, done map[*lane]bool) bool {
 	return true
 }
 
-// commit commits the lane's part, with its state in the checkpoint.
-func (c *laneCommit) commit(ctx context.Context, mark checkpoint) error {
-	var state json.RawMessage
-	if mark.State = c.state.Raw; mark.State != nil {
-		var err error
-		if state, err = mark.encode(); err != nil {
-			return err
+// checkpoints are the states of a commit as its tables keep them, by the segment
+// that each ends. A long one is in a file, once for all its tables, which is
+// durable before any of them names it.
+func (w *writer) checkpoints(c *commit) (map[int64]json.RawMessage, error) {
+	tables := map[int64][]string{}
+	for _, lc := range c.lanes {
+		if lc.state.segment > 0 {
+			tables[lc.state.segment] = append(tables[lc.state.segment], lc.lane.table.MetadataDir())
 		}
 	}
+	kept := map[int64]json.RawMessage{}
+	now := time.Now().UTC()
+	for _, lc := range c.lanes {
+		segment := lc.state.segment
+		if segment == 0 || kept[segment] != nil {
+			continue
+		}
+		state, err := w.held.whole(lc.state.state)
+		if err != nil {
+			return nil, err
+		}
+		c, err := w.states.Keep(checkpoint.Checkpoint{Number: w.number, Committed: now, State: state.Raw}, tables[segment])
+		if err == nil {
+			kept[segment], err = c.Encode()
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return kept, nil
+}
+
+// commit commits the lane's part, with the state that covers it; nil: none does.
+func (c *laneCommit) commit(ctx context.Context, state json.RawMessage) error {
 	switch {
 	case c.replace:
 		return c.lane.table.Replace(ctx, c.staged, state)

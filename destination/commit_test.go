@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -50,14 +51,18 @@ func newDeafWriter(t *testing.T) *writer {
 		t.Fatal(err)
 	}
 	cat.Catalog = faultyCatalog{cat.Catalog, &faults{kind: breaksDown}}
-	return &writer{config: config, lanes: streams, out: protocol.NewEmitter(io.Discard), group: &errgroup.Group{}}
+	states, err := checkpoint.NewFiles(t.Context(), config.Warehouse)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &writer{config: config, held: &heldStates{}, states: states, lanes: streams, out: protocol.NewEmitter(io.Discard), group: &errgroup.Group{}}
 }
 
-// states is a commit of a state of each stream.
-func (w *writer) states() *commit {
+// oneState is a commit of a state of each stream.
+func (w *writer) oneState() *commit {
 	c := &commit{}
 	for _, l := range w.lanes.all {
-		c.lanes = append(c.lanes, &laneCommit{lane: l, state: protocol.State{Raw: json.RawMessage(`{}`)}})
+		c.lanes = append(c.lanes, &laneCommit{lane: l, state: stateMark{state: heldState{State: protocol.State{Raw: json.RawMessage(`{}`)}}, segment: 1}})
 	}
 	return c
 }
@@ -66,7 +71,7 @@ func (w *writer) states() *commit {
 func TestEveryTableThatFailsInACommitIsNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // there are attempts for five minutes
 		w := newDeafWriter(t)
-		err := w.commit(t.Context(), w.states())
+		err := w.commit(t.Context(), w.oneState())
 		for _, l := range w.lanes.all {
 			name := l.id.Name
 			if err == nil || !strings.Contains(err.Error(), "committing stream "+name+": Table airbyte."+name) || !strings.Contains(err.Error(), "loading table airbyte."+name) {
@@ -81,10 +86,10 @@ func TestEveryTableThatFailsInACommitIsNamed(t *testing.T) {
 func TestNoCommitComesAfterOneThatFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newDeafWriter(t)
-		if err := w.start(t.Context(), w.states()); err != nil {
+		if err := w.start(t.Context(), w.oneState()); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.start(t.Context(), w.states()); err == nil {
+		if err := w.start(t.Context(), w.oneState()); err == nil {
 			t.Error("another commit was begun")
 		}
 		if w.number != 1 {

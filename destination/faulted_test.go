@@ -27,11 +27,13 @@ type workload struct {
 	refresh bool // by generation ids
 	resumed int  // records of the refresh that an earlier attempt has left on its branch
 	sorted  bool // and partitioned
+	long    bool // states, which are in files of their own
 }
 
 var workloads = []workload{
 	{name: "append to no table", mode: protocol.Append},
 	{name: "append", mode: protocol.Append, base: 26},
+	{name: "append, long states", mode: protocol.Append, base: 26, long: true},
 	{name: "append_dedup, copy on write", mode: protocol.AppendDedup, upsert: "copy_on_write", base: 26},
 	{name: "append_dedup, merge on read", mode: protocol.AppendDedup, upsert: "merge_on_read", base: 26},
 	{name: "append_dedup, partitioned and sorted", mode: protocol.AppendDedup, base: 26, sorted: true},
@@ -100,6 +102,10 @@ func (w workload) before() []string {
 // input is the feed from one position to another, and what comes at its end.
 func (w workload) input(from, to int, ending string) []byte {
 	var b bytes.Buffer
+	pad := ""
+	if w.long {
+		pad = strings.Repeat("y", 2000)
+	}
 	for n := from; n < to; n++ {
 		id, version, deleted := w.fed(n)
 		fmt.Fprintf(&b, `{"type":"RECORD","record":{"stream":"items","emitted_at":1767225600000,"data":{"id":%d,"version":%d`, id, version)
@@ -108,7 +114,7 @@ func (w workload) input(from, to int, ending string) []byte {
 		}
 		b.WriteString("}}}\n")
 		if (n+1)%fedEvery == to%fedEvery {
-			fmt.Fprintf(&b, `{"type":"STATE","state":{"type":"STREAM","stream":{"stream_descriptor":{"name":"items"},"stream_state":{"n":%d}}}}`+"\n", n+1)
+			fmt.Fprintf(&b, `{"type":"STATE","state":{"type":"STREAM","stream":{"stream_descriptor":{"name":"items"},"stream_state":{"n":%d,"pad":%q}}}}`+"\n", n+1, pad)
 		}
 	}
 	return append(b.Bytes(), ending...)

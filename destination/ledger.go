@@ -24,6 +24,7 @@ type ledger struct {
 	segment int64              // the open segment's number
 	atState bool               // the last message was a state
 	pending []stateMark        // states not committed, in order
+	held    *heldStates        // these states
 	rows    int64              // received and not committed, all streams
 	waiting int64              // of these, those that the last cut found waiting
 	bytes   int64
@@ -32,7 +33,7 @@ type ledger struct {
 
 // A stateMark is a state and the segment it ends.
 type stateMark struct {
-	state   protocol.State
+	state   heldState
 	lane    *lane // of a STREAM state; nil: the state covers all lanes
 	segment int64
 }
@@ -40,12 +41,12 @@ type stateMark struct {
 // covers tells whether the state speaks of the lane's rows.
 func (m stateMark) covers(l *lane) bool { return m.lane == nil || m.lane == l }
 
-func newLedger(ls lanes) *ledger {
+func newLedger(ls lanes, held *heldStates) *ledger {
 	ids := make([]protocol.StreamID, len(ls.all))
 	for i, l := range ls.all {
 		ids[i] = l.id
 	}
-	return &ledger{lanes: ls, now: time.Now, proofs: newProofs(ids), segment: 1}
+	return &ledger{lanes: ls, now: time.Now, proofs: newProofs(ids), segment: 1, held: held}
 }
 
 // records notes a run of records and returns the segment it belongs to.
@@ -72,7 +73,7 @@ func (g *ledger) state(s protocol.State) error {
 		return &protocol.Error{Kind: protocol.SystemError, Message: fmt.Sprintf(
 			"The input mixes %s and %s states. A source must keep to one kind in a sync.", g.scope, s.Type)}
 	}
-	mark := stateMark{state: s, segment: g.segment}
+	mark := stateMark{segment: g.segment}
 	covered := g.lanes.all
 	if s.Type == protocol.StreamState {
 		l, ok := g.lanes.byID[s.Stream]
@@ -82,6 +83,11 @@ func (g *ledger) state(s protocol.State) error {
 		mark.lane = l
 		covered = []*lane{l}
 	}
+	size := len(s.Raw)
+	var err error
+	if mark.state, err = g.held.hold(s); err != nil {
+		return err
+	}
 	for _, l := range covered {
 		if l.lastState = g.segment; l.waiting > 0 && !g.waits(l) {
 			g.waiting -= l.waiting
@@ -89,7 +95,7 @@ func (g *ledger) state(s protocol.State) error {
 		}
 	}
 	g.pending = append(g.pending, mark)
-	g.received(len(s.Raw))
+	g.received(size)
 	g.segment++
 	g.atState = true
 	return nil
@@ -240,7 +246,7 @@ func (g *ledger) take(l *lane, upTo int64) *laneCommit {
 	lc := &laneCommit{lane: l, upTo: upTo, rows: l.rows.between(0, upTo)}
 	for _, m := range g.pending {
 		if m.covers(l) {
-			lc.state = m.state
+			lc.state = m
 		}
 	}
 	return lc

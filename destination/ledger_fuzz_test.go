@@ -2,10 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strconv"
 	"testing"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -85,7 +85,13 @@ func newAccount(t *testing.T, setup byte) *account {
 		ls.all = append(ls.all, l)
 		ls.byID[l.id] = l
 	}
-	return &account{T: t, ledger: newLedger(ls), global: setup&32 != 0, rows: map[*lane]int64{}, committed: map[*lane]int64{}}
+	held := &heldStates{limit: 64} // few of them are in memory
+	t.Cleanup(func() {
+		if err := held.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &account{T: t, ledger: newLedger(ls, held), global: setup&32 != 0, rows: map[*lane]int64{}, committed: map[*lane]int64{}}
 }
 
 func (a *account) step(b byte) {
@@ -122,7 +128,7 @@ func (a *account) step(b byte) {
 }
 
 func (a *account) state(l *lane) {
-	s := protocol.State{Type: protocol.StreamState, Stream: l.id, Raw: json.RawMessage(strconv.Itoa(len(a.states)))}
+	s := protocol.State{Type: protocol.StreamState, Stream: l.id, Raw: fmt.Appendf(nil, `{"n":%d}`, len(a.states))}
 	of := []*lane{l}
 	if a.global {
 		s.Type, s.Stream, of = protocol.GlobalState, protocol.StreamID{}, a.ledger.lanes.all
@@ -162,8 +168,8 @@ func (a *account) take(c *commit) {
 			}
 		}
 		kept := -1
-		if lc.state.Raw != nil {
-			kept = a.number(lc.state)
+		if lc.state.segment > 0 {
+			kept = a.number(lc.state.state)
 		}
 		if kept != last || last >= 0 && a.states[last].before[lc.lane] > a.committed[lc.lane] {
 			a.Errorf("stream %s: its table keeps state %d, want %d", lc.lane.id, kept, last)
@@ -171,6 +177,9 @@ func (a *account) take(c *commit) {
 	}
 	for _, e := range c.echoes {
 		a.echo(e)
+		if err := a.ledger.held.release(e.state); err != nil {
+			a.Fatal(err)
+		}
 	}
 }
 
@@ -207,12 +216,13 @@ func (a *account) echo(e echo) {
 	}
 }
 
-func (a *account) number(s protocol.State) int {
-	n, err := strconv.Atoi(string(s.Raw))
-	if err != nil {
+func (a *account) number(s heldState) int {
+	whole, err := a.ledger.held.whole(s)
+	var of struct{ N int }
+	if err = errors.Join(err, json.Unmarshal(whole.Raw, &of)); err != nil {
 		a.Fatal(err)
 	}
-	return n
+	return of.N
 }
 
 // end ends the input, or interrupts it, and checks the balance.

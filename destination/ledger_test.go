@@ -29,7 +29,7 @@ func newScript(modes map[string]protocol.DestinationSyncMode) script {
 		ls.all = append(ls.all, l)
 		ls.byID[l.id] = l
 	}
-	return script{newLedger(ls)}
+	return script{newLedger(ls, &heldStates{limit: 1 << 20})}
 }
 
 func (s script) play(t *testing.T, steps ...string) {
@@ -64,7 +64,7 @@ func describe(c *commit) []string {
 		if lc.finish {
 			verb = "finish"
 		}
-		out = append(out, fmt.Sprintf("%s %s rows=%d state=%t", verb, lc.lane.id, lc.rows, lc.state.Raw != nil))
+		out = append(out, fmt.Sprintf("%s %s rows=%d state=%t", verb, lc.lane.id, lc.rows, lc.state.segment > 0))
 	}
 	for _, e := range c.echoes {
 		out = append(out, fmt.Sprintf("echo %s %s written=%d", e.state.Type, e.state.Stream, e.written))

@@ -16,6 +16,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -50,6 +51,7 @@ func (w *writer) maintain(ctx context.Context) {
 	}
 	limited, cancel := context.WithTimeout(ctx, time.Duration(m.BudgetSeconds)*time.Second)
 	defer cancel()
+	orphans := false
 	for _, i := range rand.Perm(len(w.lanes.all)) {
 		l := w.lanes.all[i]
 		var did lake.Maintained
@@ -72,6 +74,17 @@ func (w *writer) maintain(ctx context.Context) {
 		for _, file := range did.Removed {
 			w.log.Debug("upkeep removed a file", "table", l.table.String(), "file", file)
 		}
+		orphans = orphans || did.LookedForOrphans
+	}
+	if !orphans { // which is once a day
+		return
+	}
+	removed, _, err := w.states.Remove(limited, lake.StateFiles(w.catalog), false)
+	if err != nil && limited.Err() == nil {
+		w.log.Warn("old state files could not be removed; that is tried again another day, and the maintain command does it on demand", "error", err.Error())
+	}
+	for _, file := range removed {
+		w.log.Debug("upkeep removed a state file", "file", file)
 	}
 }
 
@@ -108,7 +121,7 @@ var maintainCommand = protocol.Command{
 	},
 }
 
-// maintained is what was done to one table.
+// maintained is what was done to one table, or to the files of states.
 type maintained struct {
 	Table string `json:"table"`
 	lake.Maintained
@@ -150,10 +163,26 @@ func maintainTables(ctx context.Context, config Config, u lake.Upkeep) ([]mainta
 		}
 		all = append(all, m)
 		if ctx.Err() != nil {
-			break
+			return all, failedTables(failed)
 		}
 	}
-	return all, failedTables(failed)
+	states, err := maintainStates(ctx, config, cat, u)
+	if len(states.Removed)+len(states.Left) > 0 {
+		all = append(all, states)
+	}
+	return all, errors.Join(failedTables(failed), err)
+}
+
+// maintainStates removes the state files that no table names any more.
+func maintainStates(ctx context.Context, config Config, cat *catalogs.Catalog, u lake.Upkeep) (maintained, error) {
+	files, err := checkpoint.NewFiles(ctx, config.Warehouse)
+	if err != nil {
+		return maintained{}, err
+	}
+	m := maintained{Table: files.Dir()}
+	m.Removed, m.Left, err = files.Remove(ctx, lake.StateFiles(cat), u.DryRun)
+	m.RemovedOrphans = len(m.Removed)
+	return m, err
 }
 
 // failedTables is the error of a verb that has named on each table's line what

@@ -6,11 +6,15 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"runtime/debug"
 	"slices"
+	"strings"
 
 	"github.com/apache/iceberg-go/catalog"
+	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -46,6 +50,7 @@ var stateCommand = protocol.Command{
 // carry. Where nothing has been written yet there are none: that is a first
 // sync, not an error.
 func committedStates(ctx context.Context, config Config, configured protocol.ConfiguredCatalog) ([]json.RawMessage, error) {
+	debug.SetMemoryLimit(int64(config.Memory) << 20 * 3 / 4)
 	streams, err := planLanes(configured, config)
 	if err != nil {
 		return nil, err
@@ -61,10 +66,11 @@ func committedStates(ctx context.Context, config Config, configured protocol.Con
 	if err := streams.resolve(ctx, cat); err != nil {
 		return nil, err
 	}
-	copies := make([]*checkpoint, len(streams.all))
+	var files checkpoint.Reader
+	copies := make([]*checkpoint.Checkpoint, len(streams.all))
 	exists := make([]bool, len(streams.all))
 	for i, l := range streams.all {
-		table, err := cat.LoadTable(ctx, lake.Identifier(l.plan))
+		loaded, err := cat.LoadTable(ctx, lake.Identifier(l.plan))
 		if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
 			continue
 		}
@@ -76,27 +82,45 @@ func committedStates(ctx context.Context, config Config, configured protocol.Con
 		if l.replaces() {
 			generation = nil // it is done with them in a way of its own
 		}
-		raw, err := lake.CommittedState(ctx, table, l.plan, generation)
+		raw, err := lake.CommittedState(ctx, loaded, l.plan, generation)
 		if err != nil {
 			return nil, fmt.Errorf("reading the state of stream %s: %w", l.id, err)
 		}
 		if raw == nil {
 			continue
 		}
-		copies[i] = &checkpoint{}
-		if err := json.Unmarshal(raw, copies[i]); err != nil {
-			return nil, fmt.Errorf("reading the state of stream %s: %w", l.id, err)
+		c, err := checkpoint.Parse(raw)
+		if err == nil {
+			c.State, err = readState(ctx, &files, loaded, c)
 		}
+		if err != nil {
+			return nil, fmt.Errorf("stream %s: %w", l.id, err)
+		}
+		copies[i] = &c
 	}
 	return streams.continueFrom(copies, exists)
+}
+
+// readState reads the state of a checkpoint that a table has.
+func readState(ctx context.Context, files *checkpoint.Reader, of *table.Table, c checkpoint.Checkpoint) (json.RawMessage, error) {
+	fs, err := of.FS(ctx)
+	if err != nil {
+		return nil, err
+	}
+	state, err := files.State(fs, c)
+	if err != nil {
+		return nil, &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: fmt.Sprintf(
+			"The state of table %s cannot be read: %v. Bring the file back from a copy of the lake. Without it the source must start from the beginning, or from a state that you give it with --state.", strings.Join(of.Identifier(), "."), err)}
+	}
+	return state, nil
 }
 
 // continueFrom chooses the states from which a source goes on such that nothing
 // is missed. copies holds what the lanes' tables say, exists which of the tables
 // there are.
-func (ls lanes) continueFrom(copies []*checkpoint, exists []bool) ([]json.RawMessage, error) {
+func (ls lanes) continueFrom(copies []*checkpoint.Checkpoint, exists []bool) ([]json.RawMessage, error) {
 	var ofStreams []json.RawMessage
-	var shared *checkpoint // the oldest copy of a state that covers all tables
+	var shared *checkpoint.Checkpoint // the oldest copy of a state that covers all tables
 	var covered protocol.State
 	holds := make([]bool, len(copies))
 	for i, c := range copies {
@@ -112,7 +136,7 @@ func (ls lanes) continueFrom(copies []*checkpoint, exists []bool) ([]json.RawMes
 			continue
 		}
 		holds[i] = true
-		if shared == nil || c.before(*shared) {
+		if shared == nil || c.Before(*shared) {
 			shared, covered = c, s
 		}
 	}

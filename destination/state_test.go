@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -21,32 +22,32 @@ func TestContinueFrom(t *testing.T) {
 		legacy  = `{"data":{"a":1}}`
 	)
 	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-	at := func(number int64, state string) *checkpoint {
-		return &checkpoint{Number: number, Committed: noon, State: json.RawMessage(state)}
+	at := func(number int64, state string) *checkpoint.Checkpoint {
+		return &checkpoint.Checkpoint{Number: number, Committed: noon, State: json.RawMessage(state)}
 	}
 	turnedBack := at(8, global2)
 	turnedBack.Committed = noon.Add(-time.Hour)
 	unnumbered := at(0, global1)
 	unnumbered.Committed = noon.Add(-time.Hour)
 	for name, tt := range map[string]struct {
-		copies  []*checkpoint // of a, b, c
-		missing string        // streams whose tables are not there
+		copies  []*checkpoint.Checkpoint // of a, b, c
+		missing string                   // streams whose tables are not there
 		want    []string
 	}{
-		"nothing":                               {[]*checkpoint{nil, nil, nil}, "", nil},
-		"each stream has its own":               {[]*checkpoint{at(1, streamA), at(2, streamB), nil}, "", []string{streamA, streamB}},
-		"all tables have the same":              {[]*checkpoint{at(1, global1), at(1, global1), at(1, global1)}, "", []string{global1}},
-		"a crash between the tables":            {[]*checkpoint{at(8, global2), at(7, global1), at(8, global2)}, "", []string{global1}},
-		"and the clock was turned back":         {[]*checkpoint{turnedBack, at(7, global1), turnedBack}, "", []string{global1}},
-		"of equal numbers the earlier":          {[]*checkpoint{at(0, global2), unnumbered, at(0, global2)}, "", []string{global1}},
-		"a crash before a table had any":        {[]*checkpoint{at(1, global1), at(1, global1), nil}, "", nil},
-		"a stream that was added":               {[]*checkpoint{at(1, global1), at(1, global1), nil}, "c", []string{global1}},
-		"a table that was dropped":              {[]*checkpoint{at(1, global1), nil, at(1, global1)}, "b", nil},
-		"LEGACY says nothing of what was added": {[]*checkpoint{at(1, legacy), at(1, legacy), nil}, "c", nil},
-		"LEGACY":                                {[]*checkpoint{at(1, legacy), at(1, legacy), at(1, legacy)}, "", []string{legacy}},
-		"no list of streams, all tables":        {[]*checkpoint{at(3, bare), at(3, bare), at(3, bare)}, "", []string{bare}},
+		"nothing":                               {[]*checkpoint.Checkpoint{nil, nil, nil}, "", nil},
+		"each stream has its own":               {[]*checkpoint.Checkpoint{at(1, streamA), at(2, streamB), nil}, "", []string{streamA, streamB}},
+		"all tables have the same":              {[]*checkpoint.Checkpoint{at(1, global1), at(1, global1), at(1, global1)}, "", []string{global1}},
+		"a crash between the tables":            {[]*checkpoint.Checkpoint{at(8, global2), at(7, global1), at(8, global2)}, "", []string{global1}},
+		"and the clock was turned back":         {[]*checkpoint.Checkpoint{turnedBack, at(7, global1), turnedBack}, "", []string{global1}},
+		"of equal numbers the earlier":          {[]*checkpoint.Checkpoint{at(0, global2), unnumbered, at(0, global2)}, "", []string{global1}},
+		"a crash before a table had any":        {[]*checkpoint.Checkpoint{at(1, global1), at(1, global1), nil}, "", nil},
+		"a stream that was added":               {[]*checkpoint.Checkpoint{at(1, global1), at(1, global1), nil}, "c", []string{global1}},
+		"a table that was dropped":              {[]*checkpoint.Checkpoint{at(1, global1), nil, at(1, global1)}, "b", nil},
+		"LEGACY says nothing of what was added": {[]*checkpoint.Checkpoint{at(1, legacy), at(1, legacy), nil}, "c", nil},
+		"LEGACY":                                {[]*checkpoint.Checkpoint{at(1, legacy), at(1, legacy), at(1, legacy)}, "", []string{legacy}},
+		"no list of streams, all tables":        {[]*checkpoint.Checkpoint{at(3, bare), at(3, bare), at(3, bare)}, "", []string{bare}},
 		"the source changed the kind": {
-			[]*checkpoint{at(4, streamA), at(3, bare), at(3, bare)}, "", []string{streamA},
+			[]*checkpoint.Checkpoint{at(4, streamA), at(3, bare), at(3, bare)}, "", []string{streamA},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

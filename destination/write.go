@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -53,10 +54,18 @@ func (d destination) write(ctx context.Context, config Config, streams lanes, ca
 	if err := streams.open(ctx, catalog, config, out.Logger()); err != nil {
 		return err
 	}
+	states, err := checkpoint.NewFiles(ctx, config.Warehouse)
+	if err != nil {
+		return err
+	}
+	held := &heldStates{limit: int64(config.Memory) << 20 / 16}
 	w := &writer{
+		held:        held,
+		catalog:     catalog,
+		states:      states,
 		config:      config,
 		lanes:       streams,
-		ledger:      newLedger(streams),
+		ledger:      newLedger(streams, held),
 		out:         out,
 		log:         out.Logger(),
 		broken:      newBreakage(),
@@ -64,11 +73,10 @@ func (d destination) write(ctx context.Context, config Config, streams lanes, ca
 		relayed:     map[string]struct{}{},
 		signalDelay: d.signalDelay,
 	}
-	var err error
 	if w.number, err = streams.lastNumber(); err != nil {
 		return err
 	}
-	err = w.run(ctx, protocol.NewInput(input, w.log))
+	err = errors.Join(w.run(ctx, protocol.NewInput(input, w.log)), held.close())
 	if err == nil || errors.Is(err, protocol.ErrStreamsFailed) {
 		w.maintain(ctx)
 	}
@@ -102,6 +110,9 @@ type writer struct {
 	config  Config
 	lanes   lanes
 	ledger  *ledger
+	catalog *catalogs.Catalog
+	held    *heldStates
+	states  *checkpoint.Files
 	out     *protocol.Emitter
 	log     *slog.Logger
 	workers []*worker

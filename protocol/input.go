@@ -210,7 +210,7 @@ func (in *Input) control(line []byte, number int64) (item Item, ok bool, err err
 	case "RECORD": // its "type" was written with escapes
 		item.Records = &Records{}
 	case "STATE":
-		s, err := parseStateMessage(line)
+		s, err := ParseStateMessage(line)
 		if err != nil {
 			return Item{}, false, &Error{Kind: SystemError, Message: fmt.Sprintf(
 				"Line %d of the input is no usable STATE message: %v. The source that wrote it must be fixed.", number, err)}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -127,9 +128,9 @@ func ParseState(raw json.RawMessage) (State, error) {
 	return s, nil
 }
 
-// parseStateMessage reads a STATE message of the input, which is repeated with
+// ParseStateMessage reads a STATE message of the input, which is repeated with
 // all that it holds.
-func parseStateMessage(line []byte) (State, error) {
+func ParseStateMessage(line []byte) (State, error) {
 	start, end, ok := findMember(line, "state")
 	if !ok {
 		return ParseState(nil)
@@ -138,6 +139,15 @@ func parseStateMessage(line []byte) (State, error) {
 	s, err := ParseState(line[start:end:end])
 	s.before, s.after = line[:start:start], line[end:]
 	return s, err
+}
+
+// Message is the STATE message that the state came in, or would come in.
+func (s State) Message() []byte {
+	before, after := s.before, s.after
+	if before == nil {
+		before, after = []byte(`{"type":"STATE","state":`), []byte("}")
+	}
+	return slices.Concat(before, s.Raw, after)
 }
 
 // StreamState returns the stream_state of a STREAM state, or nil when there is

@@ -38,6 +38,8 @@ type Maintained struct {
 	RemovedOrphans   int      `json:"removed_orphans"`   // files that nothing named
 	Removed          []string `json:"removed,omitempty"` // those files
 	Left             []string `json:"left,omitempty"`    // what was not done, and why
+
+	LookedForOrphans bool `json:"-"` // which after a write is done once a day
 }
 
 func (m *Maintained) leave(format string, args ...any) {

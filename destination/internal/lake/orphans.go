@@ -47,6 +47,7 @@ func (t *Table) removeOrphans(ctx context.Context, base *table.Table, u Upkeep, 
 		did.leave("orphans are not removed, because the storage cannot be listed")
 		return nil
 	}
+	did.LookedForOrphans = true
 	found, err := list(ctx, lister, base.Location())
 	if err != nil {
 		return err

@@ -107,16 +107,11 @@ func (t *Table) surroundingsOf(ctx context.Context, base *table.Table, found []f
 // table's own history does not. It says why nothing may be removed, where the
 // file is another table's or cannot be read.
 func (t *Table) readMetadata(ctx context.Context, location string, named map[string]bool) (why string, err error) {
-	text, err := readFile(t.files, location)
+	text, err := readMetadataText(t.files, location)
 	if err != nil {
 		return fmt.Sprintf("%s looks like the metadata of a table and cannot be read (%v)", location, err), nil
 	}
-	if strings.Contains(path.Base(location), ".gz") {
-		if text, err = gunzip(text); err != nil {
-			return fmt.Sprintf("%s looks like the metadata of a table and cannot be read (%v)", location, err), nil
-		}
-	}
-	if !json.Valid(text) && !bytes.HasPrefix(text, []byte{0x28, 0xb5, 0x2f, 0xfd}) { // zstd
+	if !json.Valid(text) && !bytes.HasPrefix(text, zstdMagic) {
 		return "", nil // cut off when it was written: no catalog names it
 	}
 	var of struct {
@@ -144,6 +139,18 @@ func (t *Table) readMetadata(ctx context.Context, location string, named map[str
 		named[file] = true
 	}
 	return "", nil
+}
+
+// zstdMagic begins a file that is compressed with zstd.
+var zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
+
+// readMetadataText reads a metadata file, which may be compressed with gzip.
+func readMetadataText(files iceio.IO, location string) ([]byte, error) {
+	text, err := readFile(files, location)
+	if err == nil && bytes.HasPrefix(text, []byte{0x1f, 0x8b}) {
+		return gunzip(text)
+	}
+	return text, err
 }
 
 func readFile(files iceio.IO, location string) (text []byte, err error) {

@@ -6,15 +6,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/catalog"
 	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -32,10 +37,10 @@ const (
 	// stateKey is the entry of a snapshot's summary, and the property of a
 	// table, that holds a state. The property of a refresh's branch has the
 	// branch's name behind it.
-	stateKey = "airbyte.state"
+	stateKey = checkpoint.Key
 	// stateSnapshotKey is the property that ties the one of the state to the
 	// snapshot whose rows it is of.
-	stateSnapshotKey = "airbyte.state-snapshot"
+	stateSnapshotKey = checkpoint.Key + "-snapshot"
 	// noSnapshot is its value while there is none.
 	noSnapshot = "none"
 	// noState is the entry of a snapshot whose rows are of no state, though
@@ -199,9 +204,13 @@ func (e *earlier) snapshot(ctx context.Context, id int64) *table.Snapshot {
 	for err == nil && len(e.files) > 0 && ctx.Err() == nil {
 		file := e.files[len(e.files)-1]
 		e.files = e.files[:len(e.files)-1]
-		meta, err := readMetadataFile(files, file)
+		text, err := readMetadataText(files, file)
 		if err != nil {
 			continue // it may be gone, as each is one day
+		}
+		meta, err := table.ParseMetadataBytes(text)
+		if err != nil {
+			continue
 		}
 		e.meta = append(e.meta, meta)
 		if s := meta.SnapshotByID(id); s != nil {
@@ -209,17 +218,6 @@ func (e *earlier) snapshot(ctx context.Context, id int64) *table.Snapshot {
 		}
 	}
 	return nil
-}
-
-func readMetadataFile(files iceio.IO, location string) (table.Metadata, error) {
-	text, err := readFile(files, location)
-	if err == nil && bytes.HasPrefix(text, []byte{0x1f, 0x8b}) {
-		text, err = gunzip(text)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return table.ParseMetadataBytes(text)
 }
 
 // LastState is the state of the rows that readers of a table see, as it was
@@ -241,14 +239,16 @@ func explainState(tbl *table.Table, err error) error {
 
 // States are all states that the table's metadata names, in no order: of
 // snapshots that are not visible, too.
-func (t *Table) States() []json.RawMessage {
+func (t *Table) States() []json.RawMessage { return statesOf(t.opened.Metadata()) }
+
+func statesOf(meta table.Metadata) []json.RawMessage {
 	var all []json.RawMessage
-	for key, state := range t.opened.Properties() {
+	for key, state := range meta.Properties() {
 		if key == stateKey || strings.HasPrefix(key, stateKey+".") {
 			all = append(all, json.RawMessage(state))
 		}
 	}
-	for _, s := range t.opened.Metadata().Snapshots() {
+	for _, s := range meta.Snapshots() {
 		if s.Summary == nil {
 			continue
 		}
@@ -257,4 +257,77 @@ func (t *Table) States() []json.RawMessage {
 		}
 	}
 	return all
+}
+
+// MetadataDir is where the table's metadata files are.
+func (t *Table) MetadataDir() string {
+	return pathsOf(t.opened.Location(), t.opened.Metadata()).metadata
+}
+
+// StateFiles finds the state files that tables name, for their removal.
+func StateFiles(cat catalog.Catalog) checkpoint.Namers {
+	return checkpoint.Namers{
+		Catalog: func(ctx context.Context) (map[string]bool, error) {
+			named := map[string]bool{}
+			namespaces, err := cat.ListNamespaces(ctx, nil)
+			if err != nil {
+				return nil, fmt.Errorf("listing namespaces: %w", err)
+			}
+			for _, namespace := range namespaces {
+				for id, err := range cat.ListTables(ctx, namespace) {
+					if err != nil {
+						return nil, fmt.Errorf("listing tables: %w", err)
+					}
+					tbl, err := cat.LoadTable(ctx, id)
+					if errors.Is(err, catalog.ErrNoSuchTable) {
+						continue
+					}
+					if err != nil {
+						return nil, fmt.Errorf("loading table %s: %w", strings.Join(id, "."), err)
+					}
+					for _, raw := range statesOf(tbl.Metadata()) {
+						addStateFiles(named, raw)
+					}
+				}
+			}
+			return named, nil
+		},
+		Directory: stateFilesIn,
+	}
+}
+
+// stateFileName is in metadata wherever a state file is named.
+var stateFileName = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}` + filenames.Mark + `\.json`)
+
+func addStateFiles(named map[string]bool, text []byte) {
+	for _, name := range stateFileName.FindAll(text, -1) {
+		named[string(name)] = true
+	}
+}
+
+// stateFilesIn looks for the names in the text of metadata files, so that these
+// may be of any version, and of any table.
+func stateFilesIn(ctx context.Context, files iceio.ListableIO, dir string) (map[string]bool, error) {
+	named := map[string]bool{}
+	found, err := list(ctx, files, dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range found {
+		if !isMetadata(f.path) {
+			continue
+		}
+		text, err := readMetadataText(files, f.path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // gone since it was listed
+			continue
+		case err == nil && bytes.HasPrefix(text, zstdMagic):
+			err = errors.New("it is compressed with zstd")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", f.path, err)
+		}
+		addStateFiles(named, text)
+	}
+	return named, nil
 }

@@ -1,23 +1,30 @@
 package lake
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 )
 
-var stateHistories = flag.Int("states", 25, "how many tables TestTheStateIsThatOfTheVisibleRows goes through")
+var stateHistories = flag.Int("states", 10, "how many tables TestTheStateIsThatOfTheVisibleRows goes through")
 
 // Whatever this program and others do to a table, its state is that of the rows which are visible: every state
 // says how many rows there were when it was committed.
@@ -71,10 +78,22 @@ func (h *stateHistory) step() {
 		name string
 		do   func() bool
 	}{
-		{"commit", h.commit}, {"commit", h.commit}, {"commit", h.commit}, {"state alone", h.stateAlone}, {"state alone", h.stateAlone},
-		{"rows without a state", h.rowsAlone}, {"replace", h.replace}, {"refresh", h.refreshStep}, {"refresh", h.refreshStep}, {"finish", h.finish},
-		{"upkeep", h.upkeep}, {"another program's compaction", h.foreignSnapshot}, {"another program's compaction", h.foreignSnapshot},
-		{"rollback", h.rollback}, {"fast-forward", h.fastForward}, {"another program expires", h.foreignExpiry},
+		{"commit", h.commit},
+		{"commit", h.commit},
+		{"commit", h.commit},
+		{"state alone", h.stateAlone},
+		{"state alone", h.stateAlone},
+		{"rows without a state", h.rowsAlone},
+		{"replace", h.replace},
+		{"refresh", h.refreshStep},
+		{"refresh", h.refreshStep},
+		{"finish", h.finish},
+		{"upkeep", h.upkeep},
+		{"another program's compaction", h.foreignSnapshot},
+		{"another program's compaction", h.foreignSnapshot},
+		{"rollback", h.rollback},
+		{"fast-forward", h.fastForward},
+		{"another program expires", h.foreignExpiry},
 	}
 	for {
 		c := do[h.random.IntN(len(do))]
@@ -368,5 +387,48 @@ func TestAStateOfBeforeIsKept(t *testing.T) {
 	was := table.New(tbl.id, before, loaded.MetadataLocation(), loaded.FS, nil)
 	if got := string(lastState(t, was)); got != `{"n":1}` {
 		t.Errorf("state %s", got)
+	}
+}
+
+// State files are found by name in whatever metadata lies in a directory, also where it is compressed.
+func TestNamesOfStateFilesAreFoundInAnyMetadata(t *testing.T) {
+	dir := t.TempDir()
+	files, ok := any(iceio.LocalFS{}).(iceio.ListableIO)
+	if !ok {
+		t.Fatal("local files cannot be listed")
+	}
+	want := map[string]bool{}
+	text := func() []byte {
+		name := filenames.New(".json")
+		want[name] = true
+		return fmt.Appendf(nil, `{"properties":{"airbyte.state":"{\"file\":\"file:///lake/_airbyte/states/%s\"}"}}`, name)
+	}
+	var compressed bytes.Buffer
+	gz := gzip.NewWriter(&compressed)
+	if _, err := gz.Write(text()); err != nil {
+		t.Fatal(err)
+	}
+	if err := gz.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{
+		"00001-a.metadata.json": text(), "00002-b.gz.metadata.json": compressed.Bytes(), "v3.metadata.json.gz": compressed.Bytes(), "notes.txt": []byte("x"),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := stateFilesIn(t.Context(), files, "file://"+dir)
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v, names (-want +got):\n%s", err, diff)
+	}
+	if got, err := stateFilesIn(t.Context(), files, "file://"+dir+"/none"); len(got) > 0 || err != nil {
+		t.Errorf("no directory: %v, %v", got, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "00004-c.zstd.metadata.json"), zstdMagic, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stateFilesIn(t.Context(), files, "file://"+dir); err == nil || !strings.Contains(err.Error(), "00004-c.zstd.metadata.json") {
+		t.Errorf("error %v", err)
 	}
 }

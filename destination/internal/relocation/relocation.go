@@ -24,6 +24,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/uuid"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 )
 
@@ -131,6 +132,14 @@ func (m Move) place(doc map[string]any) error {
 	}
 	for key, value := range props {
 		props[key] = m.Location(textOf(value))
+		if key == checkpoint.Key || strings.HasPrefix(key, checkpoint.Key+".") {
+			props[key] = checkpoint.Relocated(textOf(value), m.Location)
+		}
+	}
+	for _, s := range objects(doc["snapshots"]) {
+		if summary, ok := s["summary"].(map[string]any); ok && summary[checkpoint.Key] != nil {
+			summary[checkpoint.Key] = checkpoint.Relocated(textOf(summary[checkpoint.Key]), m.Location)
+		}
 	}
 	earlier, err := Earlier(textOf(props[FromKey]))
 	if err != nil {

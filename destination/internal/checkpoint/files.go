@@ -1,0 +1,231 @@
+package checkpoint
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	iceio "github.com/apache/iceberg-go/io"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+)
+
+// longState is how long a state, in bytes, must be to have a file of its own. A
+// table's metadata holds the states of up to a hundred snapshots, and is written
+// by every commit and read by every query.
+const longState = 1 << 10
+
+// oldFile is how old a file must be that may go: the commit that it was written
+// for may not have landed yet.
+const oldFile = 24 * time.Hour
+
+// Files keeps long states below a warehouse, each in a file that is written once
+// and named by all tables that the state covers.
+type Files struct {
+	files     iceio.WriteFileIO
+	warehouse string
+}
+
+// NewFiles keeps files below a warehouse.
+func NewFiles(ctx context.Context, warehouse string) (*Files, error) {
+	files, err := iceio.LoadFS(ctx, nil, warehouse)
+	if err != nil {
+		return nil, fmt.Errorf("reaching the files of %s: %w", warehouse, err)
+	}
+	writable, ok := files.(iceio.WriteFileIO)
+	if !ok {
+		return nil, fmt.Errorf("the storage of %s cannot be written", warehouse)
+	}
+	return &Files{writable, warehouse}, nil
+}
+
+// Dir is where the files are. No table can be there: the directories of
+// namespaces end with ".db".
+func (f *Files) Dir() string { return strings.TrimSuffix(f.warehouse, "/") + "/_airbyte/states" }
+
+// content is what is in a file. The places tell whoever wants to remove it where
+// to look for what names it; those below the warehouse are relative to it, so
+// that they stay right when the lake is moved.
+type content struct {
+	Metadata []string        `json:"metadata"` // directories of the metadata of the tables that the state covers
+	State    json.RawMessage `json:"state"`
+}
+
+// Keep puts the state of a checkpoint into a file, if it is long. metadata are
+// the directories that the metadata of its tables is in. The file is durable
+// when Keep returns.
+func (f *Files) Keep(c Checkpoint, metadata []string) (Checkpoint, error) {
+	if len(c.State) <= longState {
+		return c, nil
+	}
+	of := content{State: c.State}
+	root := filenames.Plain(f.warehouse)
+	for _, dir := range metadata {
+		dir = filenames.Plain(dir)
+		if dir != root && filenames.Within(dir, root) {
+			dir = strings.TrimPrefix(strings.TrimPrefix(dir, root), "/")
+		}
+		of.Metadata = append(of.Metadata, dir)
+	}
+	text, err := encode(of)
+	if err != nil {
+		return c, err
+	}
+	c.State, c.File = nil, f.Dir()+"/"+filenames.New(".json")
+	if err := f.files.WriteFile(c.File, text); err != nil {
+		err = fmt.Errorf("writing a state to %s: %w", c.File, err)
+		if removeErr := f.files.Remove(c.File); removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist) {
+			err = errors.Join(err, removeErr)
+		}
+		return c, err
+	}
+	return c, nil
+}
+
+// Reader reads states from files, each once.
+type Reader struct{ read map[string]json.RawMessage }
+
+// State is the state of a checkpoint, wherever it is.
+func (r *Reader) State(files iceio.IO, c Checkpoint) (json.RawMessage, error) {
+	if c.File == "" {
+		return c.State, nil
+	}
+	if state, ok := r.read[c.File]; ok {
+		return state, nil
+	}
+	of, err := read(files, c.File)
+	if err != nil {
+		return nil, err
+	}
+	if r.read == nil {
+		r.read = map[string]json.RawMessage{}
+	}
+	r.read[c.File] = of.State
+	return of.State, nil
+}
+
+func read(files iceio.IO, location string) (content, error) {
+	var of content
+	in, err := files.Open(location)
+	if err != nil {
+		return of, fmt.Errorf("reading the state file %s: %w", location, err)
+	}
+	text, err := io.ReadAll(in)
+	if err = errors.Join(err, in.Close()); err == nil {
+		err = json.Unmarshal(text, &of)
+	}
+	if err == nil && of.State == nil {
+		err = errors.New("it holds no state")
+	}
+	if err != nil {
+		return of, fmt.Errorf("reading the state file %s: %w", location, err)
+	}
+	return of, nil
+}
+
+// Namers find what names state files; both return the names without the
+// directory.
+type Namers struct {
+	Catalog   func(context.Context) (map[string]bool, error)                                         // the tables of the catalog, as they are now
+	Directory func(ctx context.Context, files iceio.ListableIO, dir string) (map[string]bool, error) // any metadata file in a directory, whoever wrote it
+}
+
+// Remove removes, or with dryRun only lists, the files that no table names any
+// more, and says which were left for a doubt. A file goes when it is a day old
+// and is named neither by a table of the catalog nor in the metadata directories
+// of the tables that it was written for.
+func (f *Files) Remove(ctx context.Context, namers Namers, dryRun bool) (removed, left []string, err error) {
+	lister, ok := f.files.(iceio.ListableIO)
+	if !ok {
+		return nil, []string{"state files are not removed, because the storage cannot be listed"}, nil
+	}
+	old, err := f.old(ctx, lister)
+	if err != nil || len(old) == 0 {
+		return nil, nil, err
+	}
+	// What was committed while the files were listed is named by now.
+	named, err := namers.Catalog(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	around := map[string]map[string]bool{}
+	inDirectories := func(dirs []string, name string) (bool, error) {
+		for _, dir := range dirs {
+			if !strings.HasPrefix(dir, "/") && !strings.Contains(dir, "://") {
+				dir = strings.TrimSuffix(f.warehouse, "/") + "/" + dir
+			}
+			if around[dir] == nil {
+				if around[dir], err = namers.Directory(ctx, lister, dir); err != nil {
+					return false, err
+				}
+			}
+			if around[dir][name] {
+				return true, nil
+			}
+		}
+		return false, nil
+	}
+	for _, file := range old {
+		if err := ctx.Err(); err != nil {
+			return removed, left, err
+		}
+		if named[path.Base(file)] {
+			continue
+		}
+		of, err := read(f.files, file)
+		if err != nil {
+			left = append(left, fmt.Sprintf("%v; remove it by hand if no table needs it", err))
+			continue
+		}
+		switch needed, err := inDirectories(of.Metadata, path.Base(file)); {
+		case ctx.Err() != nil:
+			return removed, left, ctx.Err()
+		case err != nil:
+			left = append(left, fmt.Sprintf("%s is not removed, as it is unknown who names it: %v", file, err))
+			continue
+		case needed:
+			continue
+		}
+		if !dryRun {
+			if err := f.files.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return removed, left, fmt.Errorf("removing %s: %w", file, err)
+			}
+		}
+		removed = append(removed, file)
+	}
+	return removed, left, nil
+}
+
+// old lists this program's files that may go by their age.
+func (f *Files) old(ctx context.Context, lister iceio.ListableIO) (old []string, err error) {
+	err = lister.WalkDir(f.Dir(), func(file string, d fs.DirEntry, err error) error {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, fs.ErrNotExist): // nothing was ever kept, or it is gone since
+			return nil
+		case err != nil:
+			return err
+		case d.IsDir() || !filenames.Ours(file):
+			return nil
+		}
+		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err == nil && time.Since(info.ModTime()) >= oldFile {
+			old = append(old, file)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing %s: %w", f.Dir(), err)
+	}
+	return old, nil
+}

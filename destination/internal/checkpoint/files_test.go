@@ -1,0 +1,147 @@
+package checkpoint
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	iceio "github.com/apache/iceberg-go/io"
+	"github.com/google/go-cmp/cmp"
+)
+
+var long = json.RawMessage(`{"type":"LEGACY","data":{"n":12345678901234567890,"text":"` + strings.Repeat("<é", 1000) + `"}}`)
+
+func newFiles(t *testing.T) *Files {
+	t.Helper()
+	files, err := NewFiles(t.Context(), "file://"+t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// A short state stays where it is, a long one comes back from its file as it was.
+func TestAStateIsKept(t *testing.T) {
+	files := newFiles(t)
+	var reader Reader
+	for name, state := range map[string]json.RawMessage{"short": json.RawMessage(`{"data":{"n":1}}`), "long": long} {
+		t.Run(name, func(t *testing.T) {
+			want := Checkpoint{Number: 7, Committed: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), State: state}
+			kept, err := files.Keep(want, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw, err := kept.Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(raw) > 2*longState {
+				t.Errorf("a table keeps %d bytes", len(raw))
+			}
+			got, err := Parse(raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (got.File != "") != (name == "long") {
+				t.Errorf("the file is %q", got.File)
+			}
+			if got.State, err = reader.State(files.files, got); err != nil {
+				t.Fatal(err)
+			}
+			got.File = ""
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("checkpoint (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestABrokenStateFileIsAnError(t *testing.T) {
+	files := newFiles(t)
+	for name, text := range map[string]string{"cut off": `{"state":{"da`, "empty": ``, "another": `{"table-uuid":"x"}`} {
+		t.Run(name, func(t *testing.T) {
+			kept, err := files.Keep(Checkpoint{State: long}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(strings.TrimPrefix(kept.File, "file://"), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := new(Reader).State(files.files, kept); err == nil || !strings.Contains(err.Error(), kept.File) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+	if _, err := Parse(json.RawMessage(`{"number":1}`)); err == nil {
+		t.Error("a checkpoint without a state is none")
+	}
+}
+
+// Only files that are old and that nobody names are removed.
+func TestStateFilesGoWhenNothingNamesThem(t *testing.T) {
+	files := newFiles(t)
+	root := strings.TrimPrefix(files.warehouse, "file://")
+	inside, outside := "file://"+root+"/ns.db/t/metadata", "/elsewhere/metadata"
+	keep := func(dirs ...string) string {
+		kept, err := files.Keep(Checkpoint{State: long}, dirs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimPrefix(kept.File, "file://")
+	}
+	named := map[string]string{
+		"by the catalog": keep(inside), "by a metadata file": keep(inside), "by one elsewhere": keep(inside, outside),
+		"by nobody": keep(inside, outside), "by nobody, young": keep(inside), "perhaps": keep("/broken"), "broken": keep(inside),
+		"no mark": filepath.Join(filepath.Dir(keep()), "mine.json"),
+	}
+	for name, text := range map[string]string{"broken": `{`, "no mark": `{"state":{}}`} {
+		if err := os.WriteFile(named[name], []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old := time.Now().Add(-2 * oldFile)
+	for name, file := range named {
+		if name == "by nobody, young" {
+			continue
+		}
+		if err := os.Chtimes(file, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set := func(file string) map[string]bool { return map[string]bool{filepath.Base(file): true} }
+	namers := Namers{
+		Catalog: func(context.Context) (map[string]bool, error) { return set(named["by the catalog"]), nil },
+		Directory: func(_ context.Context, _ iceio.ListableIO, dir string) (map[string]bool, error) {
+			switch dir {
+			case inside:
+				return set(named["by a metadata file"]), nil
+			case outside:
+				return set(named["by one elsewhere"]), nil
+			}
+			return nil, errors.New("permission denied")
+		},
+	}
+	for _, dryRun := range []bool{true, false} {
+		removed, left, err := files.Remove(t.Context(), namers, dryRun)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{named["by nobody"]}, removed); diff != "" {
+			t.Errorf("removed (-want +got):\n%s", diff)
+		}
+		if text := strings.Join(left, "\n"); len(left) != 2 || !strings.Contains(text, filepath.Base(named["perhaps"])) || !strings.Contains(text, filepath.Base(named["broken"])) {
+			t.Errorf("left %q", left)
+		}
+	}
+	for name, file := range named {
+		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) != (name == "by nobody") {
+			t.Errorf("named %s: %v", name, err)
+		}
+	}
+}
