@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"slices"
 	"strings"
@@ -112,6 +113,11 @@ func (a *authorization) exchange(ctx context.Context, r consentRequest, code str
 			"WHOOP did not answer in time", "The consent came, but WHOOP's token endpoint was silent for " + answerTimeout.String() + ".",
 			"Run source authorize again later.",
 		}
+	case unreachable(err) != "":
+		return c, &consentError{
+			"WHOOP cannot be reached", "The consent came, but of its token endpoint " + unreachable(err) + ".",
+			"Run source authorize again later.",
+		}
 	default:
 		return c, &consentError{
 			"WHOOP gave no tokens", "Its token endpoint did not answer properly: " + err.Error() + ".",
@@ -149,10 +155,12 @@ func (a *authorization) verify(ctx context.Context, apiURL string, c consent) (s
 	client := whoop.New(whoop.Config{
 		URL: apiURL, Tokens: fixedToken(c.pair.AccessToken), RequestsPerSecond: 1,
 		UserAgent: userAgent, HTTP: a.http, Excerpt: a.secrets.Excerpt,
+		Log: slog.New(slog.DiscardHandler), // what comes of it in the end is told
 	})
 	raw, err := client.Get(ctx, profilePath)
 	var status *whoop.StatusError
-	if errors.As(err, &status) {
+	var offline *whoop.UnavailableError
+	if !errors.As(err, &offline) && errors.As(err, &status) && status.Refused() {
 		return "", &consentError{
 			"WHOOP does not accept its own tokens", fmt.Sprintf("The first request with them was refused: %v.", err),
 			"Run source authorize again.",

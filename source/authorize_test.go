@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -14,7 +15,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
@@ -248,6 +251,41 @@ func TestConsentThatIsNone(t *testing.T) {
 		})
 	}
 }
+
+// A consent is the member's work: only tokens that WHOOP refuses are thrown away.
+func TestTokensThatCannotBeTriedAreKept(t *testing.T) {
+	for name, test := range map[string]struct {
+		status      int
+		contentType string
+		refused     bool
+	}{
+		"refused": {401, "text/plain", true}, "forbidden": {403, "application/json", true},
+		"turned away before WHOOP": {403, "text/html", false}, "no profile": {404, "", false},
+		"out of order": {502, "text/html", false}, "busy": {429, "", false}, "no answer": {0, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := &authorization{say: io.Discard, http: roundTrip(func(r *http.Request) (*http.Response, error) {
+					if test.status == 0 {
+						return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+					}
+					w := httptest.NewRecorder()
+					w.Header().Set("Content-Type", test.contentType)
+					w.WriteHeader(test.status)
+					return w.Result(), nil
+				})}
+				_, err := a.verify(t.Context(), "http://whoop.invalid", consent{scopes: allScopes()})
+				if (err != nil) != test.refused {
+					t.Errorf("error %v", err)
+				}
+			})
+		})
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestNarrowConsentIsKeptAndExplained(t *testing.T) {
 	c := newConsenting(t, "http", sandbox.Profile{WithheldScopes: []string{"read:cycles"}})

@@ -57,7 +57,7 @@ func (s *source) Check(ctx context.Context, raw json.RawMessage, out *protocol.E
 			kind = known.Kind
 		}
 		findings = append(findings, known.Message)
-		if fatal(err) { // the others would say the same
+		if fatal(err) || unreachable(err) != "" { // the others would say the same
 			break
 		}
 	}

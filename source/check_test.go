@@ -1,7 +1,13 @@
 package main
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -75,6 +81,48 @@ func TestCheck(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A host that cannot be reached is named with what to look at, once, and not asked for stream after stream.
+func TestAHostThatCannotBeReachedIsExplained(t *testing.T) {
+	address := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 443}
+	name := &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "whoop.invalid", Server: "192.0.2.53:53", IsNotFound: true}}
+	for cause, test := range map[string]struct {
+		err  error
+		want string
+	}{
+		"a name that is not known": {name, "the name whoop.invalid is not known (no such host); look at api_url and at this machine's network and DNS"},
+		"nobody there":             {&net.OpError{Op: "dial", Net: "tcp", Addr: address, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, "192.0.2.1:443 does not answer (connect: connection refused); look at api_url"},
+		"a proxy that is not known": {
+			&net.OpError{Op: "proxyconnect", Net: "tcp", Err: name},
+			"the proxy that the environment's HTTPS_PROXY or HTTP_PROXY names does not answer (dial tcp: lookup whoop.invalid",
+		},
+		"a proxy with a certificate of its own": {&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, "its certificate is not trusted (x509: certificate signed by unknown authority); behind a proxy"},
+	} {
+		for token, verb := range map[string]string{"a-token-1234": "WHOOP cannot be reached: ", "": "WHOOP's token endpoint cannot be reached: "} {
+			t.Run(cause+" "+token, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					paths := map[string]bool{}
+					s := &source{http: roundTrip(func(r *http.Request) (*http.Response, error) {
+						paths[r.URL.Path] = true
+						return nil, test.err
+					})}
+					r := protocoltest.Source(t, s, "check", "--config", protocoltest.File(t, map[string]any{"credentials": map[string]any{
+						"auth_type": authOAuth, "client_id": "id-1234", "client_secret": "secret-1234", "access_token": token, "refresh_token": "refresh-1234",
+					}}))
+					var message string
+					for _, m := range r.Messages {
+						if m.ConnectionStatus != nil && m.ConnectionStatus.Status == "FAILED" {
+							message = m.ConnectionStatus.Message
+						}
+					}
+					if !strings.Contains(message, verb+test.want) || strings.Count(message, "cannot be reached") != 1 || len(paths) != 1 {
+						t.Errorf("%q, after requests of %v", message, paths)
+					}
+				})
+			})
+		}
 	}
 }
 
