@@ -114,7 +114,7 @@ func ParseConfiguredCatalog(data []byte) (ConfiguredCatalog, error) {
 		return c, &Error{Kind: ConfigError, Message: fmt.Sprintf("The catalog's %q is of type %s where %s belongs. "+configuredCatalog,
 			wrongType.Field, wrongType.Value, jsonType(wrongType.Type))}
 	case err != nil:
-		return c, &Error{Kind: ConfigError, Message: fmt.Sprintf("The catalog is not JSON that can be read: %v. "+configuredCatalog, err)}
+		return c, &Error{Kind: ConfigError, Message: fmt.Sprintf("The catalog is not JSON that can be read: %s. "+configuredCatalog, invalid(err))}
 	}
 	if c.Streams == nil { // as in the CATALOG message that discover prints
 		return c, &Error{Kind: ConfigError, Message: "The catalog has no list of streams. " + configuredCatalog}

@@ -27,12 +27,50 @@ func DecodeConfig(raw json.RawMessage, config any) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &wrongType) && wrongType.Field != "":
-		value, _, _ := strings.Cut(wrongType.Value, " ") // without the value itself, which may be secret
+		key, value := keyPath(given, wrongType.Field), valueType(wrongType)
 		return &Error{Kind: ConfigError, Message: fmt.Sprintf("The configuration's %q is of type %s where %s belongs.",
-			wrongType.Field, value, jsonType(wrongType.Type)), Err: fmt.Errorf("decoding %q: %s is no %s", wrongType.Field, value, wrongType.Type)}
+			key, value, jsonType(wrongType.Type)), Err: fmt.Errorf("decoding %q: %s is no %s", key, value, wrongType.Type)}
 	default:
 		return &Error{Kind: ConfigError, Message: "The configuration cannot be read: " + err.Error()}
 	}
+}
+
+// keyPath returns a field's path as the configuration has it: encoding/json also
+// names the embedded structs on the way.
+func keyPath(config json.RawMessage, field string) string {
+	var path []string
+	for name := range strings.SplitSeq(field, ".") {
+		var object map[string]json.RawMessage
+		if json.Unmarshal(config, &object) == nil {
+			found := false
+			for key, value := range object {
+				if strings.EqualFold(key, name) { // as encoding/json matches them
+					found, config = true, value
+				}
+			}
+			if !found {
+				continue
+			}
+		}
+		path = append(path, name)
+	}
+	return strings.Join(path, ".")
+}
+
+// valueType returns the JSON type of a value that is of the wrong one, without
+// the value itself, which may be secret.
+func valueType(err *json.UnmarshalTypeError) string {
+	value, _, _ := strings.Cut(err.Value, " ")
+	return value
+}
+
+// invalid returns what is wrong with a JSON document, without Go's types.
+func invalid(err error) string {
+	var wrongType *json.UnmarshalTypeError
+	if errors.As(err, &wrongType) {
+		return "it is of type " + valueType(wrongType)
+	}
+	return err.Error()
 }
 
 // withoutNulls returns a JSON value without the members that are null.

@@ -57,6 +57,37 @@ func TestDecodeConfig(t *testing.T) {
 	}
 }
 
+type place struct {
+	Region string `json:"region"`
+}
+
+// The structs that a program's fields are embedded in are no part of the path.
+func TestErrorsNameKeysAsTheyAreWritten(t *testing.T) {
+	type target struct {
+		place
+		Tables []struct {
+			place
+		} `json:"tables"`
+	}
+	for raw, want := range map[string]string{
+		`{"region":5}`:                   `"region"`,
+		`{"warehouse":{"region":5}}`:     `"warehouse.region"`,
+		`{"WAREHOUSE":{"Region":[]}}`:    `"warehouse.region"`,
+		`{"warehouse":{"tables":{}}}`:    `"warehouse.tables"`,
+		`{"warehouse":{"tables":["x"]}}`: `"warehouse.tables"`,
+	} {
+		var c struct {
+			place
+			Warehouse target `json:"warehouse"`
+		}
+		err := protocol.DecodeConfig(json.RawMessage(raw), &c)
+		var e *protocol.Error
+		if !errors.As(err, &e) || !strings.Contains(e.Message, "The configuration's "+want+" is of type") {
+			t.Errorf("%s: %v, want %s", raw, err, want)
+		}
+	}
+}
+
 func TestReflect(t *testing.T) {
 	got, err := json.MarshalIndent(protocol.Reflect(&config{}, "Test"), "", "  ")
 	if err != nil {

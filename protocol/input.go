@@ -276,8 +276,8 @@ func (in *Input) over() error {
 		"Run the command before the pipe by itself to see what it says: it must be the read of a source."}
 }
 
-// encodingOf names what text that holds no message is encoded in; "" when it
-// looks like UTF-8.
+// encodingOf names what the beginning of text that is not JSON is encoded in; ""
+// when it looks like UTF-8.
 func encodingOf(text []byte) string {
 	switch {
 	case bytes.HasPrefix(text, []byte{0x1f, 0x8b}):

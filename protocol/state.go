@@ -165,7 +165,7 @@ func (s State) StreamState() json.RawMessage {
 // error is a Config error.
 func ParseStates(data []byte) ([]State, error) {
 	bad := func(err error) ([]State, error) {
-		return nil, &Error{Kind: ConfigError, Message: "The state file is not a list of states of the Airbyte protocol: " + err.Error() +
+		return nil, &Error{Kind: ConfigError, Message: "The state file is not a list of states of the Airbyte protocol: " + invalid(err) +
 			". Give the output of the destination's state command, or leave --state away to start over."}
 	}
 	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte(byteOrderMark)))

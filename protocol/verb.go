@@ -137,7 +137,7 @@ func loadConfig(path string, schema *jsonschema.Schema, secrets *Redactor) (json
 		if err == nil {
 			err = errors.New("it is null")
 		}
-		return nil, &Error{Kind: ConfigError, Message: fmt.Sprintf("The config file %s is not a JSON object: %v.", path, err)}
+		return nil, &Error{Kind: ConfigError, Message: fmt.Sprintf("The config file %s is not a JSON object: %s.", path, invalid(err))}
 	}
 	secrets.Add(secretValues(schema, data)...)
 	return data, nil
@@ -176,6 +176,10 @@ func readFile(path, what string) ([]byte, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, &Error{Kind: ConfigError, Message: fmt.Sprintf("The %s file cannot be read: %v.", what, err), Err: err}
+	}
+	if encoding := encodingOf(data[:min(len(data), 120)]); encoding != "" {
+		return nil, &Error{Kind: ConfigError, Message: fmt.Sprintf("The %s file %s is %s, where JSON in UTF-8 belongs. "+
+			"Windows PowerShell before 7.4 writes such files with >: make it in cmd, or in a newer PowerShell.", what, path, encoding)}
 	}
 	return bytes.TrimPrefix(data, []byte(byteOrderMark)), nil
 }
