@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/term"
@@ -198,12 +199,12 @@ func oauthConfig(c tokens.Credentials) map[string]any {
 // with returns the configuration with these credentials.
 func (t *target) with(credentials map[string]any) (map[string]json.RawMessage, error) {
 	config := maps.Clone(t.config)
-	var err error
-	if config["credentials"], err = json.Marshal(credentials); err != nil {
+	if err := setMember(config, "credentials", credentials); err != nil {
 		return nil, err
 	}
-	if t.apiURL != defaults().APIURL || config["api_url"] != nil {
-		if config["api_url"], err = json.Marshal(t.apiURL); err != nil {
+	isURL := func(key string) bool { return strings.EqualFold(key, "api_url") }
+	if t.apiURL != defaults().APIURL || slices.ContainsFunc(slices.Collect(maps.Keys(config)), isURL) {
+		if err := setMember(config, "api_url", t.apiURL); err != nil {
 			return nil, err
 		}
 	}

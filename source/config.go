@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,7 +21,7 @@ type config struct {
 	LookbackDays       int         `json:"lookback_days" jsonschema:"title=Lookback in days,default=14,minimum=0,maximum=365" jsonschema_description:"How far back every incremental sync reads again, for scores that come late and records that the member edits. It reaches further on its own while a record is open or waits for its score."`
 	ReconcileEveryDays int         `json:"reconcile_every_days" jsonschema:"title=Full walk every so many days,default=7,minimum=0" jsonschema_description:"How often an incremental stream is compared with WHOOP from its beginning, to find changes and deletions older than the lookback. It costs about 58 requests for a year of history. 0: never."`
 	Drilldowns         string      `json:"drilldowns" jsonschema:"title=How the by-id and for-cycle streams are read,enum=derive,enum=request,default=derive" jsonschema_description:"derive: from the collections, without a request; WHOOP sends the same fields in both. request: one request for every record that is new or changed."`
-	RequestsPerSecond  float64     `json:"requests_per_second" jsonschema:"title=Requests per second,default=2,exclusiveMinimum=0,maximum=1000" jsonschema_description:"No more than this. WHOOP allows 100 requests a minute and 10000 a day to all members of one client together; the connector slows down on its own as that comes near."`
+	RequestsPerSecond  float64     `json:"requests_per_second" jsonschema:"title=Requests per second,default=2,minimum=0.001,maximum=1000" jsonschema_description:"No more than this. WHOOP allows 100 requests a minute and 10000 a day to all members of one client together; the connector slows down on its own as that comes near."`
 	APIURL             string      `json:"api_url" jsonschema:"title=Address of WHOOP,default=https://api.prod.whoop.com,example=http://127.0.0.1:8080" jsonschema_description:"Where the API and its OAuth server are, for use with a sandbox. Scheme and host only."`
 }
 
@@ -109,8 +110,8 @@ func parseConfig(raw json.RawMessage) (settings, error) {
 		return s, wrong("reconcile_every_days", "is %d; it must be 0 (never) or more", s.ReconcileEveryDays)
 	case s.Drilldowns != request && s.Drilldowns != derive:
 		return s, wrong("drilldowns", "is %q; it must be %q or %q", s.Drilldowns, request, derive)
-	case s.RequestsPerSecond <= 0 || s.RequestsPerSecond > 1000:
-		return s, wrong("requests_per_second", "is %v; it must be greater than 0 and at most 1000", s.RequestsPerSecond)
+	case s.RequestsPerSecond < 0.001 || s.RequestsPerSecond > 1000:
+		return s, wrong("requests_per_second", "is %v; it must be from 0.001 to 1000", s.RequestsPerSecond)
 	case !isOrigin(s.APIURL):
 		return s, wrong("api_url", "must be a scheme and a host, such as https://api.prod.whoop.com; the paths below it are known")
 	case !confidential(s.APIURL):
@@ -123,7 +124,15 @@ func parseConfig(raw json.RawMessage) (settings, error) {
 // isOrigin tells whether text is a scheme and a host and no more.
 func isOrigin(text string) bool {
 	u, err := url.Parse(text)
-	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" &&
+	if err != nil {
+		return false
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return false
+		}
+	}
+	return (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" &&
 		strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == "" && u.User == nil
 }
 
@@ -143,10 +152,11 @@ func parseInstant(key, text string) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	t, err := time.Parse(time.RFC3339, text)
-	if err != nil {
+	t = t.UTC()
+	if err != nil || t.Year() < 1 || t.Year() > 9999 { // others cannot be written
 		return t, wrong(key, "is %q; it must be an instant such as 2024-01-01T00:00:00Z", text)
 	}
-	return t.UTC(), nil
+	return t, nil
 }
 
 func wrong(key, format string, args ...any) error {

@@ -71,6 +71,12 @@ func TestWrongConfigurationsNameTheKey(t *testing.T) {
 		"lookback as text":    {map[string]any{"lookback_days": "14"}, `"lookback_days" is of type string`},
 		"negative reconcile":  {map[string]any{"reconcile_every_days": -1}, "reconcile_every_days is -1"},
 		"unknown drilldowns":  {map[string]any{"drilldowns": "none"}, `drilldowns is "none"; it must be`},
+		"start before time":   {map[string]any{"start_date": "0001-01-01T00:00:00+01:00"}, "it must be an instant such as"},
+		"start after time":    {map[string]any{"start_date": "9999-12-31T23:59:59-01:00"}, "it must be an instant such as"},
+		"hardly any pace":     {map[string]any{"requests_per_second": 1e-12}, "requests_per_second is 1e-12; it must be from 0.001 to 1000"},
+		"URL without host":    {map[string]any{"api_url": "https://:443"}, "api_url must be a scheme and a host"},
+		"URL of no port":      {map[string]any{"api_url": "https://api.prod.whoop.com:99999"}, "api_url must be a scheme and a host"},
+		"client_id as number": {map[string]any{"credentials.client_id": 7}, `"credentials.client_id" is of type number`},
 		"no pace":             {map[string]any{"requests_per_second": 0}, "requests_per_second is 0"},
 		"URL with a path":     {map[string]any{"api_url": "https://api.prod.whoop.com/developer"}, "api_url must be a scheme and a host"},
 		"URL without scheme":  {map[string]any{"api_url": "api.prod.whoop.com"}, "api_url must be"},
@@ -103,6 +109,21 @@ func TestRotatedConfigurationDiffersInItsTokensOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantEqual(t, "configuration", is, want)
+}
+
+// A key is read in any spelling, so it is replaced in any: what is found wrong after a refresh has cost the token.
+func TestRotationFindsKeysInAnySpelling(t *testing.T) {
+	raw := json.RawMessage(`{"Credentials":{"Auth_Type":"oauth2","client_id":"i","client_secret":"s","ACCESS_TOKEN":"a","Refresh_Token":"r"},"lookback_days":3}`)
+	if _, err := parseConfig(raw); err != nil {
+		t.Fatal(err)
+	}
+	got, err := withTokens(raw, tokens.Credentials{AccessToken: "a2", RefreshToken: "r2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `{"credentials":{"Auth_Type":"oauth2","access_token":"a2","client_id":"i","client_secret":"s","refresh_token":"r2","token_expiry_date":null},"lookback_days":3}`; string(got) != want {
+		t.Errorf("configuration %s, want %s", got, want)
+	}
 }
 
 // A bearer token in clear may be read by whoever is on the way.

@@ -3,7 +3,9 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"strings"
 
 	"github.com/invopop/jsonschema"
 
@@ -146,30 +148,46 @@ func (c credentials) store() tokens.Store {
 }
 
 // withTokens returns a configuration with other tokens in it, and everything
-// else as it was.
+// else as it was. Keys are found in any spelling that was read.
 func withTokens(raw json.RawMessage, t tokens.Credentials) (json.RawMessage, error) {
-	var config, inner map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &config); err != nil {
-		return nil, fmt.Errorf("putting new tokens into the configuration: %w", err)
-	}
-	if err := json.Unmarshal(config["credentials"], &inner); err != nil {
-		return nil, fmt.Errorf("putting new tokens into the configuration: %w", err)
-	}
 	values := map[string]any{"access_token": t.AccessToken, "refresh_token": t.RefreshToken, "token_expiry_date": nil}
 	if !t.ExpiresAt.IsZero() {
 		values["token_expiry_date"] = t.ExpiresAt
 	}
-	for key, value := range values {
-		encoded, err := json.Marshal(value)
-		if err != nil {
-			return nil, fmt.Errorf("putting new tokens into the configuration: %w", err)
-		}
-		inner[key] = encoded
-	}
-	encoded, err := json.Marshal(inner)
-	if err != nil {
+	var config map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &config); err != nil {
 		return nil, fmt.Errorf("putting new tokens into the configuration: %w", err)
 	}
-	config["credentials"] = encoded
+	credentials := map[string]json.RawMessage{}
+	for key, value := range config {
+		if !strings.EqualFold(key, "credentials") {
+			continue
+		}
+		var given map[string]json.RawMessage
+		if err := json.Unmarshal(value, &given); err != nil {
+			return nil, fmt.Errorf("putting new tokens into the configuration: %w", err)
+		}
+		maps.Copy(credentials, given)
+	}
+	for key, value := range values {
+		if err := setMember(credentials, key, value); err != nil {
+			return nil, fmt.Errorf("putting new tokens into the configuration: %w", err)
+		}
+	}
+	if err := setMember(config, "credentials", credentials); err != nil {
+		return nil, fmt.Errorf("putting new tokens into the configuration: %w", err)
+	}
 	return json.Marshal(config)
+}
+
+// setMember sets a member of a JSON object in the place of all that
+// encoding/json would take for it.
+func setMember(object map[string]json.RawMessage, name string, value any) error {
+	encoded, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	maps.DeleteFunc(object, func(key string, _ json.RawMessage) bool { return strings.EqualFold(key, name) })
+	object[name] = encoded
+	return nil
 }

@@ -105,7 +105,7 @@ func unreachable(err error) string {
 	case errors.As(err, &name):
 		return fmt.Sprintf("the name %s is not known (%s); look at api_url and at this machine's network and DNS", name.Name, name.Err)
 	case isDial && dial.Op == "dial":
-		return fmt.Sprintf("%v does not answer (%v); look at api_url and at this machine's network", dial.Addr, dial.Err)
+		return fmt.Sprintf("its address does not answer (%v); look at api_url and at this machine's network", dial)
 	case errors.As(err, &certificate):
 		return fmt.Sprintf("its certificate is not trusted (%v); behind a proxy that opens encrypted connections, SSL_CERT_FILE must name a file with that proxy's", certificate.Err)
 	}

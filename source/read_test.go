@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net/http"
 	"os"
 	"regexp"
@@ -38,6 +39,39 @@ func TestFullRefreshReadsWhatIsTrue(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Somebody who mistypes a year hears of it.
+func TestAStartInTheFutureIsTold(t *testing.T) {
+	for verb, args := range map[string][]string{"check": nil, "read": {"--catalog", protocoltest.File(t, catalog(t, protocol.Incremental))}} {
+		w := young(t, 1, 2, map[string]any{"start_date": opening.Add(1000 * day).Format(time.RFC3339)})
+		r := protocoltest.Source(t, w.source, append([]string{verb, "--config", protocoltest.File(t, w.config)}, args...)...)
+		told := slices.ContainsFunc(r.Messages, func(m protocoltest.Message) bool {
+			return m.Log != nil && m.Log.Level == "WARN" && strings.Contains(m.Log.Message, "start_date is in the future")
+		})
+		if !told || r.Code != 0 {
+			t.Errorf("%s: exit code %d, %s", verb, r.Code, r.Stdout)
+		}
+	}
+}
+
+// A full walk comes when its time has come, however far that is.
+func TestAFullWalkComesAfterSoManyDays(t *testing.T) {
+	for every, want := range map[int]map[int]bool{ // by the days since the last
+		0: {1: false, 10_000: false}, 1: {0: false, 1: true}, 7: {6: false, 7: true, 8: true}, 213_504: {1: false, 10_000: false}, math.MaxInt: {10_000: false},
+	} {
+		for days, full := range want {
+			end := opening.Add(time.Duration(days) * day)
+			raw, err := json.Marshal(state{Version: stateVersion, Until: opening, Walked: opening, WindowStart: opening})
+			if err != nil {
+				t.Fatal(err)
+			}
+			rd := &reader{stream: streams[2], mode: protocol.Incremental, run: &run{end: end, session: &session{settings: settings{config: config{ReconcileEveryDays: every}}}}}
+			if _, err := rd.begin([]protocol.State{protocol.NewStreamState(rd.id(), raw)}); err != nil || rd.full != full {
+				t.Errorf("every %d days, after %d: %t, %v", every, days, rd.full, err)
+			}
+		}
 	}
 }
 

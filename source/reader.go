@@ -55,9 +55,9 @@ func (rd *reader) begin(states []protocol.State) (due bool, err error) {
 	if known {
 		rd.setLast(raw)
 	}
-	every := time.Duration(rd.ReconcileEveryDays) * 24 * time.Hour
+	walkedDaysAgo := int(rd.end.Sub(st.Walked) / (24 * time.Hour))
 	rd.kept = st
-	rd.full = known && (rd.start.Before(st.Start) || st.Anew || every > 0 && rd.end.Sub(st.Walked) >= every)
+	rd.full = known && (rd.start.Before(st.Start) || st.Anew || rd.ReconcileEveryDays > 0 && walkedDaysAgo >= rd.ReconcileEveryDays)
 	return true, nil
 }
 

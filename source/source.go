@@ -116,6 +116,9 @@ func (s *session) connect(ctx context.Context) error {
 	if fatal(err) {
 		return explain(err, nil)
 	}
+	if now := s.client.Now(); s.start.After(now) {
+		s.out.Logger().Warn("start_date is in the future: nothing that began before it is read", "start_date", s.start, "now", now)
+	}
 	return nil
 }
 

@@ -318,6 +318,22 @@ func TestRateIsHalvedByRefusalsAndRegained(t *testing.T) {
 	})
 }
 
+// The user's pace is never exceeded, least of all because WHOOP says no.
+func TestRefusalsNeverRaiseTheRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, ceiling := range []float64{0.001, slowest / 2, slowest, 2 * slowest, 1000} {
+			p := newPacer(ceiling, func(time.Time) {})
+			for range 20 {
+				before := p.rate
+				time.Sleep(time.Second)
+				if tell(p, http.StatusTooManyRequests, http.Header{}); p.rate > before || p.rate < min(slowest, ceiling) {
+					t.Errorf("of %v a second: %v became %v", ceiling, before, p.rate)
+				}
+			}
+		}
+	})
+}
+
 // Four requests that went at one rate and are refused say one thing, not four.
 func TestRefusalsOfOneRateHalveItOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -129,7 +129,7 @@ func (p *pacer) answered(sent time.Time, status int, h http.Header) {
 	switch {
 	case status == http.StatusTooManyRequests:
 		if sent.After(p.slowed) { // else it went at the rate that has been halved
-			p.rate, p.slowed = max(p.rate/2, slowest), now
+			p.rate, p.slowed = max(p.rate/2, min(slowest, p.ceiling)), now
 		}
 		if after, ok := retryAfter(h, now); ok {
 			reset, haveReset = after, true
