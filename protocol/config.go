@@ -29,7 +29,7 @@ func DecodeConfig(raw json.RawMessage, config any) error {
 	case errors.As(err, &wrongType) && wrongType.Field != "":
 		key, value := keyPath(given, wrongType.Field), valueType(wrongType)
 		return &Error{Kind: ConfigError, Message: fmt.Sprintf("The configuration's %q is of type %s where %s belongs.",
-			key, value, jsonType(wrongType.Type)), Err: fmt.Errorf("decoding %q: %s is no %s", key, value, wrongType.Type)}
+			key, value, jsonType(wrongType.Type))}
 	default:
 		return &Error{Kind: ConfigError, Message: "The configuration cannot be read: " + err.Error()}
 	}

@@ -84,6 +84,9 @@ func allScopes() []string {
 }
 
 func (a *authorization) run(ctx context.Context, env protocol.Env) error {
+	if len(env.Args) > 0 {
+		return fmt.Errorf("%q belongs to no flag; source authorize --help lists them", env.Args[0])
+	}
 	a.getenv, a.stdin, a.in, a.say = env.Getenv, env.Stdin, bufio.NewReader(env.Stdin), a.secrets.Writer(env.Stderr)
 	err := a.authorize(ctx, env.Stdout)
 	switch {
@@ -101,6 +104,9 @@ func (a *authorization) authorize(ctx context.Context, stdout io.Writer) error {
 	scopes, err := a.parseScopes()
 	if err != nil {
 		return err
+	}
+	if a.timeout <= 0 {
+		return fmt.Errorf("--timeout %v leaves no time for the consent", a.timeout)
 	}
 	to, err := a.openTarget(ctx)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -98,6 +99,9 @@ func (t *target) openStore(ctx context.Context) error {
 		}
 	}
 	c := t.credentials
+	if c.AuthType == authFile && t.path != "" && samePath(c.Path, t.path) {
+		return fmt.Errorf("the tokens and the configuration need a file each, and %s is given for both", t.path)
+	}
 	if t.store = c.store(); t.store == nil {
 		if c.AuthType != authOAuth {
 			return c.validate()
@@ -122,6 +126,18 @@ func (t *target) openStore(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// samePath reports whether two paths lead to one file, which need not be there.
+func samePath(a, b string) bool {
+	there, err := os.Stat(a)
+	other, oerr := os.Stat(b)
+	if err == nil && oerr == nil {
+		return os.SameFile(there, other)
+	}
+	a, err = filepath.Abs(a)
+	b, oerr = filepath.Abs(b)
+	return err == nil && oerr == nil && a == b
 }
 
 // save puts a pair where it belongs, and a configuration beside it that finds it

@@ -124,16 +124,14 @@ func parseConfig(raw json.RawMessage) (settings, error) {
 // isOrigin tells whether text is a scheme and a host and no more.
 func isOrigin(text string) bool {
 	u, err := url.Parse(text)
-	if err != nil {
-		return false
-	}
-	if port := u.Port(); port != "" {
-		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return false
-		}
-	}
-	return (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" &&
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && hasGoodPort(u) &&
 		strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == "" && u.User == nil
+}
+
+// hasGoodPort reports whether a URL's port, if it has one, is that of an address.
+func hasGoodPort(u *url.URL) bool {
+	n, err := strconv.ParseUint(u.Port(), 10, 16)
+	return u.Port() == "" || err == nil && n > 0
 }
 
 // confidential reports whether requests to an origin can be read by nobody else:

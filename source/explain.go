@@ -60,6 +60,8 @@ func explain(err error, scopes []string) error {
 	case errors.As(err, &status) && status.Refused():
 		return say(protocol.ConfigError, "WHOOP refuses %s with a token that it has just accepted or issued: the member's consent does not include %s. %s",
 			status.Path, strings.Join(scopes, " or "), consentAgain)
+	case errors.As(err, &status) && (status.NotFound() || status.Status/100 == 3):
+		return say(protocol.ConfigError, "What is at api_url is not WHOOP's API, or not all of it (%v). Compare api_url; its default is %s.", err, defaults().APIURL)
 	case errors.As(err, &status):
 		return say(protocol.SystemError, "WHOOP refused a request of this connector (%v).", err)
 	}

@@ -42,6 +42,22 @@ func TestFullRefreshReadsWhatIsTrue(t *testing.T) {
 	}
 }
 
+// Only a body measurement may be missing: a server that knows nothing is not a member of whom there is nothing.
+func TestAnotherServerIsNoEmptyMember(t *testing.T) {
+	w := young(t, 1, 2, nil)
+	w.server.SetFaults(sandbox.Fault{Path: "/developer", Action: sandbox.Replace, Status: 404, Times: -1})
+	r := protocoltest.Source(t, w.source, "read", "--config", protocoltest.File(t, w.config), "--catalog", protocoltest.File(t, catalog(t, protocol.FullRefresh)))
+	failed := 0
+	for _, err := range r.Errors() {
+		if err.FailureType == "config_error" && strings.Contains(err.Message, "Compare api_url") {
+			failed++
+		}
+	}
+	if r.Code != 1 || failed != len(streams) {
+		t.Errorf("exit code %d, %d of %d streams failed: %s", r.Code, failed, len(streams), r.Stdout)
+	}
+}
+
 // Somebody who mistypes a year hears of it.
 func TestAStartInTheFutureIsTold(t *testing.T) {
 	for verb, args := range map[string][]string{"check": nil, "read": {"--catalog", protocoltest.File(t, catalog(t, protocol.Incremental))}} {

@@ -314,18 +314,18 @@ func (rd *reader) readObject(ctx context.Context) error {
 		member, err = userID(raw)
 	}
 	if err == nil && rd.object != profilePath {
-		if raw, err = rd.client.Get(ctx, rd.object); err == nil {
+		if raw, err = rd.client.Get(ctx, rd.object); missing(err) { // a member without a body measurement
+			return rd.complete(json.RawMessage(fullRefreshDone))
+		}
+		if err == nil {
 			raw, err = withMember(raw, member, rd.client.Now())
 		}
 	}
-	switch {
-	case missing(err): // a member without a body measurement
-	case err != nil:
+	if err != nil {
 		return err
-	default:
-		if err := rd.emit(raw); err != nil {
-			return err
-		}
+	}
+	if err := rd.emit(raw); err != nil {
+		return err
 	}
 	return rd.complete(json.RawMessage(fullRefreshDone))
 }

@@ -50,6 +50,9 @@ type sandboxFlags struct {
 }
 
 func (c *sandboxFlags) run(ctx context.Context, env protocol.Env) error {
+	if len(env.Args) > 0 {
+		return fmt.Errorf("%q belongs to no flag; source sandbox --help lists them", env.Args[0])
+	}
 	if c.advance != 0 || strings.HasPrefix(c.addr, "http://") {
 		return c.move(ctx, env)
 	}
