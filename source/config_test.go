@@ -136,5 +136,9 @@ func TestOnlyThisMachineIsReachedWithoutEncryption(t *testing.T) {
 		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "api_url") {
 			t.Errorf("%s: %v", address, err)
 		}
+		_, err = parseConfig(valid(map[string]any{"credentials.auth_type": authSecret, "credentials.secret_id": "s", "credentials.endpoint": address}))
+		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "credentials.endpoint begins with http://") {
+			t.Errorf("%s: %v", address, err)
+		}
 	}
 }

@@ -105,6 +105,8 @@ func (c credentials) validate() error {
 			return wrong("credentials.external_id", "belongs to a role, and role_arn is missing")
 		case c.Endpoint != "" && !isOrigin(c.Endpoint):
 			return wrong("credentials.endpoint", "must be a scheme and a host, such as http://127.0.0.1:5000; leave it away for AWS itself")
+		case c.Endpoint != "" && !confidential(c.Endpoint):
+			return wrong("credentials.endpoint", "begins with http://, which would show the tokens to whoever is on the way; only an address of this machine may, such as http://127.0.0.1:5000")
 		}
 		return nil
 	case "":
