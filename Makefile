@@ -16,6 +16,8 @@ demo: build
 	acceptance/demo.sh
 
 # The race detector is C code: without a C compiler the tests run without it.
+# Their heaps are small, and would be collected all the time.
+test: export GOGC = 400
 test:
 	go vet ./...
 	go vet -tags acceptance ./acceptance/...

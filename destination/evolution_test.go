@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	histories = flag.Int("histories", 50, "how many random histories of a stream TestHistories makes")
+	histories = flag.Int("histories", 20, "how many random histories of a stream TestHistories makes")
 	lakes     = flag.String("lakes", "", "directory in which TestHistories leaves their tables, for other engines to read")
 )
 

@@ -236,7 +236,7 @@ func TestStateOnlyUnderFaults(t *testing.T) {
 // once.
 func TestConcurrentWritersLoseAndDoubleNothing(t *testing.T) {
 	const writers = 4
-	for kind, commits := range map[Upsert]int64{"append": 20, Auto: 20, MergeOnRead: 6} {
+	for kind, commits := range map[Upsert]int64{"append": 10, Auto: 10, MergeOnRead: 6} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()

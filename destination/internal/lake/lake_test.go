@@ -20,6 +20,7 @@ import (
 	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
+	"modernc.org/sqlite"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
@@ -41,6 +42,10 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
+	sqlite.RegisterConnectionHook(func(conn sqlite.ExecQuerierContext, _ string) error {
+		_, err := conn.ExecContext(context.Background(), "PRAGMA synchronous = OFF", nil)
+		return err
+	})
 	iceio.Unregister("file")
 	iceio.Register("file", func(context.Context, *url.URL, map[string]string) (iceio.IO, error) { return iceio.LocalFS{}, nil })
 	os.Exit(m.Run())

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,21 +23,24 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 )
 
-var roundsOfUpkeep = flag.Int("surroundings", 20, "how many tables TestUpkeepInAnySurroundings keeps in shape")
+var roundsOfUpkeep = flag.Int("surroundings", 10, "how many tables TestUpkeepInAnySurroundings keeps in shape")
 
 // Whatever is around a table, upkeep removes nothing that is not this program's, nothing that another registration
 // of the table, a tag or a reader of the last hour needs, and the table keeps its rows.
 func TestUpkeepInAnySurroundings(t *testing.T) {
-	removed := 0
+	var removed atomic.Int64
+	t.Cleanup(func() {
+		if removed.Load() == 0 {
+			t.Error("upkeep has removed nothing")
+		}
+		t.Logf("%d tables, %d files removed", *roundsOfUpkeep, removed.Load())
+	})
 	for seed := range uint64(*roundsOfUpkeep) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			removed += surround(t, rand.New(rand.NewPCG(seed, 11)))
+			t.Parallel()
+			removed.Add(int64(surround(t, rand.New(rand.NewPCG(seed, 11)))))
 		})
 	}
-	if removed == 0 {
-		t.Error("upkeep has removed nothing")
-	}
-	t.Logf("%d tables, %d files removed", *roundsOfUpkeep, removed)
 }
 
 func surround(t *testing.T, random *rand.Rand) int {

@@ -215,6 +215,7 @@ func TestUpsertRules(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			for _, o := range []Options{{Upsert: CopyOnWrite}, {Upsert: MergeOnRead}, {Upsert: MergeOnRead, Keys: NewKeyMemory(0)}} {
 				tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), o)
 				for _, s := range steps {
@@ -254,6 +255,7 @@ func upsertOnEveryType(t *testing.T, keys int64) {
 	} {
 		if !tc.typ.Equals(iceberg.PrimitiveTypes.Float64) { // which is never a key
 			t.Run("key "+tc.typ.String(), func(t *testing.T) {
+				t.Parallel()
 				p := planOf("s",
 					iceberg.NestedField{Name: "a", Type: tc.typ, Required: true},
 					iceberg.NestedField{Name: "b", Type: iceberg.PrimitiveTypes.String, Required: true},
@@ -272,6 +274,7 @@ func upsertOnEveryType(t *testing.T, keys int64) {
 			})
 		}
 		t.Run("cursor "+tc.typ.String(), func(t *testing.T) {
+			t.Parallel()
 			low, mid, top := tc.low, tc.mid, tc.top
 			p := planOf("s",
 				iceberg.NestedField{Name: "id", Type: iceberg.PrimitiveTypes.Int64, Required: true},

@@ -135,6 +135,7 @@ func TestFewRowsKeepTheirOrderOfArrival(t *testing.T) {
 // A file of thousands of columns is complete before what is to be remembered of its chunks takes much
 // memory, and is not merged into one that is too large for that.
 func TestFilesOfManyColumnsHaveFewRowGroups(t *testing.T) {
+	t.Parallel()
 	const columns = manyChunks / 4
 	var fields []iceberg.NestedField
 	for i := range columns {
