@@ -85,7 +85,7 @@ func (k *Keeper) Token(ctx context.Context) (string, error) {
 
 // Renew is told that WHOOP refused an access token and returns the one to use
 // instead. It returns the same one if there is no use in trying again: this
-// process was given it only just now.
+// process was given it only just now, and nobody has replaced it since.
 func (k *Keeper) Renew(ctx context.Context, refused string) (string, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -96,7 +96,16 @@ func (k *Keeper) Renew(ctx context.Context, refused string) (string, error) {
 	case k.current.AccessToken != refused && k.usable():
 		return k.current.AccessToken, nil // somebody has renewed it since
 	case k.current.AccessToken == refused && !k.issued.IsZero() && time.Since(k.issued) < settled:
-		return refused, nil
+		c, err := k.store.Load(ctx)
+		if err != nil {
+			return "", storeError(ctx, err)
+		}
+		if c.same(k.current) {
+			return refused, nil
+		}
+		if k.adopt(c); k.usable() {
+			return c.AccessToken, nil
+		}
 	}
 	return k.renew(ctx)
 }

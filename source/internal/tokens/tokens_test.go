@@ -171,6 +171,22 @@ func TestCancellationDoesNotInterruptARefresh(t *testing.T) {
 	}
 }
 
+// A pair that this process was given just now can be dead already: another process has refreshed it.
+func TestAPairThatAnotherProcessReplacedAtOnceIsAdopted(t *testing.T) {
+	a := &authority{}
+	path := filled(t, inFile, a.credentials()).Path
+	one, other := keeper(NewFileStore(path), a), keeper(NewFileStore(path), a)
+	for _, step := range []struct {
+		keeper        *Keeper
+		refused, want string
+	}{{one, "access-0", "access-1"}, {other, "access-1", "access-2"}, {one, "access-1", "access-2"}, {one, "access-2", "access-3"}, {other, "access-2", "access-3"}} {
+		if got, err := step.keeper.Renew(t.Context(), step.refused); err != nil || got != step.want {
+			t.Errorf("%s, %v; want %s", got, err, step.want)
+		}
+	}
+	a.want(t, 3, 0)
+}
+
 func TestPairOfAnotherProcessIsAdopted(t *testing.T) {
 	a := &authority{}
 	path := filled(t, inFile, a.credentials()).Path
