@@ -14,6 +14,10 @@ import (
 	"testing"
 )
 
+// sortedRecords are written into a table that is sorted, by a process that has
+// many cores.
+const sortedRecords = "100 strings of 10 MiB that compress badly, sorted, on 64 cores"
+
 // Nothing that a source may send is too large for a table or for its readers, and the memory that it
 // takes is what the documentation says.
 func TestHugeRecords(t *testing.T) {
@@ -45,9 +49,15 @@ func TestHugeRecords(t *testing.T) {
 		{"an escaped string of 100 MiB, in an object", `{"properties":{"o":{"properties":{"s":{"type":"string"}}}}}`, `{"o":{"s":"\u00e9` + long + `"}}`, `{"o":{"s":"é` + long + `"}}`, 512, 1},
 		{"3 strings of 100 MiB", `{"properties":{"s":{"type":"string"}}}`, `{"s":"` + long + `"}`, "", 512, 3},
 		{"100 strings of 10 MiB", `{"properties":{"s":{"type":"string"}}}`, `{"s":"` + long[:10<<20] + `"}`, "", 512, 100},
+		{sortedRecords, `{"properties":{"n":{"type":"integer"},"s":{"type":"string"}}}`, `{"n":1,"s":"` + dense[:10<<20] + `"}`, "", 512, 100},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			l := newLake(t, t.TempDir(), nil)
+			options, environment := map[string]any{}, os.Environ()
+			if tt.name == sortedRecords {
+				options["streams"] = []any{map[string]any{"name": "s", "sort_by": []string{"n"}}}
+				environment = append(environment, "GOMAXPROCS=64")
+			}
+			l := newLake(t, t.TempDir(), options)
 			catalog := filepath.Join(filepath.Dir(l.config), "catalog.json")
 			if err := os.WriteFile(catalog, []byte(`{"streams":[{"stream":{"name":"s","json_schema":`+tt.schema+`},"sync_mode":"incremental","destination_sync_mode":"append"}]}`), 0o600); err != nil {
 				t.Fatal(err)
@@ -69,6 +79,7 @@ func TestHugeRecords(t *testing.T) {
 
 			cmd := exec.CommandContext(t.Context(), python, filepath.Join(repository, "acceptance/engines/peak.py"),
 				destination, "write", "--config", l.config, "--catalog", catalog)
+			cmd.Env = environment
 			if cmd.Stdin, err = os.Open(input); err != nil {
 				t.Fatal(err)
 			}

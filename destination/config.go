@@ -140,14 +140,14 @@ func (c Config) faults() []error {
 	return faults
 }
 
-// memoryPerTask is how much of the memory each of the workers, and each scan for
-// keys, has for what it holds: rows, blocks of input, Parquet pages, and what the
-// collector has not freed yet.
-const memoryPerTask = 64 // MiB
+// memoryPerWorker is how much of the memory each of the workers has for what it
+// holds: rows, blocks of input, Parquet pages, and what the collector has not
+// freed yet.
+const memoryPerWorker = 64 // MiB
 
-// parallel is how many workers, and how many scans for keys, run at the same
-// time: one on each core, as far as the memory goes.
-func (c Config) parallel(cores int) int { return max(1, min(cores, c.Memory/memoryPerTask)) }
+// parallel is how many workers run at the same time: one on each core, as far as
+// the memory goes.
+func (c Config) parallel(cores int) int { return max(1, min(cores, c.Memory/memoryPerWorker)) }
 
 // columnBudget is how many bytes of columns each of the workers holds before it
 // writes a row group. More than 16 MiB makes nothing faster; an eighth of the
@@ -157,11 +157,6 @@ func (c Config) columnBudget(workers int) int {
 	const enough = 16 << 20
 	return min(enough, c.Memory<<20/max(16, 8*workers))
 }
-
-// keyBudget is how many bytes the keys of rows that are not committed take before
-// they are spilled: a quarter of the memory, which with the default settings is
-// more than a commit needs.
-func (c Config) keyBudget() int64 { return int64(c.Memory) << 20 / 4 }
 
 // ownWarehouse is the directory that all tables of this program lie in; "" when
 // the catalog is elsewhere, and may know tables anywhere.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"runtime"
 
 	"github.com/apache/iceberg-go/catalog"
 
@@ -106,12 +105,12 @@ func (ls lanes) open(ctx context.Context, cat catalog.Catalog, config Config, lo
 			log.Info("the configuration says how the table of a stream shall be that the catalog has not", "stream", s.id().String())
 		}
 	}
-	scans, keys := lake.NewScans(config.parallel(runtime.GOMAXPROCS(0))), lake.NewKeyMemory(config.keyBudget())
+	memory := lake.NewMemory(int64(config.Memory) << 20)
 	for _, l := range ls.all {
 		if len(l.plan.Wanted.Properties) == 0 {
 			log.Warn("the stream's schema in the catalog declares no properties, so its rows will hold none", "stream", l.id.String())
 		}
-		l.options.Scans, l.options.Keys = scans, keys
+		l.options.Memory = memory
 		l.options.Removed = func(file string) {
 			log.Debug("a file that a commit left behind was removed", "stream", l.id.String(), "file", file)
 		}

@@ -147,7 +147,7 @@ func maintainTables(ctx context.Context, config Config, u lake.Upkeep) ([]mainta
 		m := maintained{Table: strings.Join(id, ".")}
 		var behind []string
 		t, err := lake.Attach(ctx, cat, id, lake.Options{
-			ReaderTime: config.Maintenance.readerTime(), Warehouse: config.ownWarehouse(),
+			ReaderTime: config.Maintenance.readerTime(), Warehouse: config.ownWarehouse(), Memory: lake.NewMemory(int64(config.Memory) << 20),
 			Removed: func(file string) { behind = append(behind, file) },
 		})
 		if err == nil {

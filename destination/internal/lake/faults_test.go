@@ -130,7 +130,7 @@ func TestCommitUnderFaults(t *testing.T) {
 				}
 				o := Options{Upsert: mode}
 				if kind == "spilled keys" {
-					o = Options{Upsert: MergeOnRead, Keys: NewKeyMemory(0)}
+					o = Options{Upsert: MergeOnRead, Memory: memoryForKeys(0)}
 				}
 				tbl := openTable(t, cat, plan, o)
 				tbl.patience, tbl.persistence = time.Millisecond, 300*time.Millisecond

@@ -2,6 +2,7 @@ package lake
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -51,24 +52,6 @@ func newKeyFinder(u *upsert, schema *iceberg.Schema) (*keyFinder, error) {
 	}
 	return f, nil
 }
-
-// Scans limits how many data files, or parts of one, are looked through for keys
-// at the same time. Tables that commit together share one.
-type Scans chan struct{}
-
-// NewScans allows the given number of scans at the same time, at least one.
-func NewScans(parallel int) Scans { return make(Scans, max(1, parallel)) }
-
-func (s Scans) begin(ctx context.Context) error {
-	select {
-	case s <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (s Scans) end() { <-s }
 
 // scanRows is about how many rows of a data file one goroutine looks through.
 const scanRows = 500_000
@@ -133,16 +116,16 @@ func (f *keyFinder) scan(ctx context.Context, files []*liveFile) error {
 		return nil
 	}
 	scan, sctx := errgroup.WithContext(ctx)
-	scans := f.u.t.opts.Scans
-	scan.SetLimit(cap(scans))
+	scan.SetLimit(runtime.GOMAXPROCS(0))
 	for _, file := range files {
 		parts := int(max(1, file.data.Count()/scanRows))
 		for part := range parts {
 			scan.Go(protocol.Recovered(func() error {
-				if err := scans.begin(sctx); err != nil {
+				end, err := f.u.t.opts.Memory.begin(sctx, scanBytes)
+				if err != nil {
 					return err
 				}
-				defer scans.end()
+				defer end()
 				return f.find(sctx, file, part, parts, take)
 			}))
 		}

@@ -5,24 +5,9 @@ import (
 	"cmp"
 	"errors"
 	"slices"
-	"sync/atomic"
 
 	"github.com/zeebo/xxh3"
 )
-
-// KeyMemory limits what the keys of rows that are not committed take in memory.
-// Beyond it they are spilled to scratch files. Tables that are written together
-// share one.
-type KeyMemory struct {
-	limit int64
-	held  atomic.Int64
-}
-
-// NewKeyMemory allows the given number of bytes.
-func NewKeyMemory(bytes int64) *KeyMemory { return &KeyMemory{limit: bytes} }
-
-// hold counts bytes in, and reports whether they are too many.
-func (m *KeyMemory) hold(bytes int64) (full bool) { return m.held.Add(bytes) > m.limit }
 
 // fileKeys is the keys of rows of one data file, as far as they are in memory,
 // and what a merge of spilled keys has to know of the file and finds out.
@@ -83,7 +68,7 @@ func (x *keyIndex) add(f *fileKeys, b *keyBlock) error {
 	x.rows += int64(len(b.hashes))
 	bytes := b.memory()
 	x.held += bytes
-	if x.t.opts.Keys.hold(bytes) {
+	if x.t.opts.Memory.holdKeys(bytes) {
 		return x.spill()
 	}
 	return nil
@@ -150,7 +135,7 @@ func (x *keyIndex) spill() error {
 
 // release counts out what is no longer in memory.
 func (x *keyIndex) release() {
-	x.t.opts.Keys.hold(-x.held)
+	x.t.opts.Memory.holdKeys(-x.held)
 	x.held = 0
 }
 

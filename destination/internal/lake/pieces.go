@@ -17,7 +17,7 @@ import (
 const (
 	// pieceBytes is how much of a row group is in memory at once at most, unless
 	// one row is more.
-	pieceBytes = 64 << 20
+	pieceBytes = 32 << 20
 	// hugeRowBytes is how much of one row may be.
 	hugeRowBytes = 1 << 30
 )
@@ -60,16 +60,26 @@ func (r *parquetReader) piecesOf(wanted func(group int) bool, columns []int) ite
 			if most > pieceBytes {
 				n = max(1, int64(float64(rows)*pieceBytes/most))
 			}
+			long := rows > 0 && most/float64(rows) > longRow
 			for offset := int64(0); offset < rows; offset += n {
 				p := piece{group: group, offset: offset, first: first + offset, rows: min(n, rows-offset)}
 				p.whole = p.rows == rows
-				if !yield(p, nil) {
+				if !r.alone(long, func() bool { return yield(p, nil) }) {
 					return
 				}
 			}
 			first += rows
 		}
 	}
+}
+
+// alone does something with a piece, while nothing else has long rows in hand if
+// those of the piece are.
+func (r *parquetReader) alone(long bool, do func() bool) bool {
+	if long && r.memory != nil {
+		defer r.memory.beginLong()()
+	}
+	return do()
 }
 
 // decodedBytes is how much memory columns of a row group can take at most. It

@@ -22,6 +22,7 @@ type parquetReader struct {
 	in     *file.Reader
 	arrow  *pqarrow.FileReader
 	partly map[string]*groupReader // by the columns that they read
+	memory *Memory                 // that pieces of long rows are read in one at a time; may be nil
 }
 
 func (t *Table) openParquet(f iceberg.DataFile) (*parquetReader, error) {
@@ -29,7 +30,12 @@ func (t *Table) openParquet(f iceberg.DataFile) (*parquetReader, error) {
 	if f.FileFormat() != iceberg.ParquetFile {
 		return nil, t.configError(nil, "Table %s has a file that is not Parquet, %s. Rewrite the table with the program that made it.", t, path)
 	}
-	return openParquet(t.files, path)
+	r, err := openParquet(t.files, path)
+	if err != nil {
+		return nil, err
+	}
+	r.memory = t.opts.Memory
+	return r, nil
 }
 
 func openParquet(files iceio.IO, path string) (*parquetReader, error) {

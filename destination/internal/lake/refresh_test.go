@@ -34,7 +34,7 @@ func of(generation int64, row map[string]any) map[string]any {
 var refreshes = map[string]Options{
 	"copy_on_write": {Upsert: CopyOnWrite},
 	"merge_on_read": {Upsert: MergeOnRead},
-	"spilled keys":  {Upsert: MergeOnRead, Keys: NewKeyMemory(0)},
+	"spilled keys":  {Upsert: MergeOnRead, Memory: memoryForKeys(0)},
 }
 
 func TestARefreshIsSeenWhenItIsFinished(t *testing.T) {

@@ -76,13 +76,19 @@ type runWriter struct {
 	ipc *ipc.Writer
 }
 
-func (t *Table) createRun(schema *arrow.Schema) (*runWriter, error) {
+// createRun starts a run. Long rows are not compressed, which would take as much
+// memory once more, both here and where they are read.
+func (t *Table) createRun(schema *arrow.Schema, long bool) (*runWriter, error) {
 	path, out, err := t.createScratch(runSuffix)
 	if err != nil {
 		return nil, err
 	}
 	w := &runWriter{run: &run{path: path}, out: out, buf: bufio.NewWriterSize(out, 1<<18)}
-	w.ipc = ipc.NewWriter(w.buf, ipc.WithSchema(schema), ipc.WithLZ4())
+	options := []ipc.Option{ipc.WithSchema(schema)}
+	if !long {
+		options = append(options, ipc.WithLZ4())
+	}
+	w.ipc = ipc.NewWriter(w.buf, options...)
 	return w, nil
 }
 

@@ -27,6 +27,7 @@ type sorter struct {
 	runs   []*run        // in the order in which their rows arrived
 	count  int64         // rows of the runs
 	bytes  int64         // of them in memory, about
+	long   bool          // there are rows of more than longRow
 }
 
 // Tags are columns behind those of the rows, from the sorter's way in to its
@@ -60,7 +61,8 @@ func (s *sorter) add(ctx context.Context, rec arrow.RecordBatch, order []uint64)
 	if err != nil {
 		return err
 	}
-	w, err := s.t.createRun(s.tagged)
+	s.long = s.long || batch.rowSize > longRow
+	w, err := s.t.createRun(s.tagged, batch.rowSize > longRow)
 	if err != nil {
 		return err
 	}
@@ -84,7 +86,11 @@ func (s *sorter) finish(ctx context.Context, last arrow.RecordBatch, order []uin
 		if err != nil {
 			return err
 		}
+		s.long = s.long || batch.rowSize > longRow
 		tail = append(tail, &once{batch})
+	}
+	if s.long && s.by.orders() {
+		defer s.t.opts.Memory.beginLong()()
 	}
 	for s.by.orders() {
 		groups := mergeable(s.runs)
@@ -107,7 +113,7 @@ func (s *sorter) level(ctx context.Context, groups [][]*run) error {
 		if len(group) == 1 {
 			continue
 		}
-		w, err := s.t.createRun(s.tagged)
+		w, err := s.t.createRun(s.tagged, s.long)
 		if err != nil {
 			return err
 		}
@@ -130,7 +136,7 @@ func (s *sorter) abort() error {
 	if err := s.t.removeAll(paths(s.runs)); err != nil {
 		return err
 	}
-	s.runs, s.count, s.bytes = nil, 0, 0
+	s.runs, s.count, s.bytes, s.long = nil, 0, 0, false
 	return nil
 }
 

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"math/rand/v2"
 	"strings"
+	"syscall"
 	"testing"
 
 	iceio "github.com/apache/iceberg-go/io"
@@ -16,11 +18,15 @@ import (
 type scratchCounter struct {
 	iceio.LocalFS
 	made int
+	full bool // the disk
 }
 
 func (f *scratchCounter) CreateScratch(name string) (iceio.FileWriter, error) {
 	if strings.HasSuffix(name, keyRunSuffix) {
 		f.made++
+	}
+	if f.full {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.ENOSPC}
 	}
 	return f.Create(name)
 }
@@ -45,7 +51,7 @@ func TestKeysBeyondTheirMemoryAreSpilled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			rng := rand.New(rand.NewPCG(5, 9))
-			tc.o.Keys, tc.o.TargetFileBytes = NewKeyMemory(tc.keys), 20_000
+			tc.o.Memory, tc.o.TargetFileBytes = memoryForKeys(tc.keys), 20_000
 			tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), tc.o)
 			tbl.few = 0 // every batch is a row group
 			files := &scratchCounter{}
@@ -89,7 +95,7 @@ func TestKeysBeyondTheirMemoryAreSpilled(t *testing.T) {
 			if spills := files.made > 0; spills != tc.spills {
 				t.Errorf("%d scratch files were made", files.made)
 			}
-			if held := tc.o.Keys.held.Load(); held != 0 {
+			if held := tc.o.Memory.heldKeys.Load(); held != 0 {
 				t.Errorf("%d bytes of keys are still counted", held)
 			}
 		})
@@ -100,7 +106,7 @@ func TestKeysBeyondTheirMemoryAreSpilled(t *testing.T) {
 func TestKeysOfRowsThatAreCutOffDoNotCount(t *testing.T) {
 	for _, keys := range []int64{plenty, 0} {
 		for keep := range int64(5) {
-			tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), Options{Upsert: MergeOnRead, TargetFileBytes: 1, Keys: NewKeyMemory(keys)})
+			tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), Options{Upsert: MergeOnRead, TargetFileBytes: 1, Memory: memoryForKeys(keys)})
 			tbl.few = 0
 			w := tbl.NewWriter()
 			versions := []version{
@@ -123,7 +129,7 @@ func TestKeysOfRowsThatAreCutOffDoNotCount(t *testing.T) {
 			commit(t, tbl, `{}`, staged)
 			expectRows(t, tbl, want.rows()...)
 			expectFiles(t, tbl, false)
-			if held := tbl.opts.Keys.held.Load(); held != 0 {
+			if held := tbl.opts.Memory.heldKeys.Load(); held != 0 {
 				t.Errorf("%d bytes of keys are still counted", held)
 			}
 		}
@@ -134,7 +140,7 @@ func TestKeysOfRowsThatAreCutOffDoNotCount(t *testing.T) {
 // a whole or not at all, and its scratch files are gone.
 func TestMergingSpilledKeysMayFailAtAnyCall(t *testing.T) {
 	for at, over := 0, false; !over; at++ {
-		tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), Options{Upsert: MergeOnRead, Keys: NewKeyMemory(0)})
+		tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), Options{Upsert: MergeOnRead, Memory: memoryForKeys(0)})
 		before := version{key: 1, cursor: 1, v: "before"}
 		commit(t, tbl, "", stage(t, tbl, 0, before.row()))
 		after := version{key: 1, cursor: 2, v: "after"}
@@ -159,6 +165,21 @@ func TestMergingSpilledKeysMayFailAtAnyCall(t *testing.T) {
 			t.Fatalf("call %d, %s", at, files.failed)
 		}
 	}
+}
+
+func TestADiskWithoutSpaceForSpilledKeys(t *testing.T) {
+	tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), Options{Memory: memoryForKeys(0)})
+	tbl.files = &scratchCounter{full: true}
+	tbl.few = 0
+	w := tbl.NewWriter()
+	err := w.Write(t.Context(), batch(t, tbl.schema, version{key: 1, cursor: 1, v: "a"}.row()), []uint64{0})
+	if err == nil || !strings.HasPrefix(err.Error(), "There is no space left for table ns.s.") {
+		t.Errorf("error %v", err)
+	}
+	if err := w.Abort(); err != nil {
+		t.Error(err)
+	}
+	expectFiles(t, tbl, false)
 }
 
 // A table that was appended to for long has far more rows of a key than a

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -52,12 +51,9 @@ type Options struct {
 	// otherwise the lake was copied or moved, and this is the original.
 	Warehouse string
 
-	// Scans limits the scans for keys of all tables that share it; nil: one on
-	// each core.
-	Scans Scans
-	// Keys limits the memory for keys of all tables that share it; nil: 128 MiB
-	// for this one.
-	Keys *KeyMemory
+	// Memory limits what all tables that share it take; nil: this one has 512
+	// MiB.
+	Memory *Memory
 
 	// Removed is told of each file that a commit left behind and that was
 	// removed; it may be nil. What upkeep removes besides is in [Maintained].
@@ -152,11 +148,8 @@ func newTable(cat catalog.Catalog, p *columnar.Plan, o Options) *Table {
 	if o.ReaderTime == 0 {
 		o.ReaderTime = time.Hour
 	}
-	if o.Scans == nil {
-		o.Scans = NewScans(runtime.GOMAXPROCS(0))
-	}
-	if o.Keys == nil {
-		o.Keys = NewKeyMemory(128 << 20)
+	if o.Memory == nil {
+		o.Memory = NewMemory(512 << 20)
 	}
 	if o.Removed == nil {
 		o.Removed = func(string) {}

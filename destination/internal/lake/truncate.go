@@ -48,6 +48,11 @@ func (t *Table) head(ctx context.Context, f *stagedFile, rows int64) (*stagedFil
 	for i := rows; i < f.data.Count(); i++ {
 		gone.add(i)
 	}
+	end, err := t.opts.Memory.begin(ctx, rewriteBytes)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	r := rewriter{t: t, meta: t.opened.Metadata(), c: &change{}, target: math.MaxInt64}
 	if err := errors.Join(r.copy(ctx, f.data, gone), r.close(ctx)); err != nil {
 		return nil, errors.Join(err, t.removeAll(r.c.made))

@@ -247,7 +247,12 @@ func (u *upsert) apply(ctx context.Context, c *change, base *table.Table, outdat
 		}
 		return true
 	})
-	if u.copies(version, rewrite, fresh) {
+	if u.copies(version, rewrite, fresh) && len(partials)+len(outdated) > 0 {
+		end, err := u.t.opts.Memory.begin(ctx, rewriteBytes)
+		if err != nil {
+			return err
+		}
+		defer end()
 		r := &rewriter{t: u.t, meta: base.Metadata(), c: c, target: u.t.opts.TargetFileBytes}
 		inPartitions(partials, func(p partial) iceberg.DataFile { return p.staged.data })
 		inPartitions(outdated, func(o *outdatedFile) iceberg.DataFile { return o.data })

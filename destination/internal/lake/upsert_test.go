@@ -47,6 +47,13 @@ func stamp(seconds int64) string { return time.Unix(seconds, 0).UTC().Format(tim
 // plenty is memory for all keys of a test.
 const plenty = 1 << 30
 
+// memoryForKeys is memory with so many bytes for keys.
+func memoryForKeys(bytes int64) *Memory {
+	m := NewMemory(512 << 20)
+	m.keys = bytes
+	return m
+}
+
 // model is the contract of append_dedup, written down as plainly as can be.
 type model map[int64]version
 
@@ -104,7 +111,7 @@ func TestUpsertKeepsOneWinnerPerKey(t *testing.T) {
 			for seed := range uint64(2) {
 				rng := rand.New(rand.NewPCG(seed, 7))
 				p := keyed(fmt.Sprint("s", seed))
-				tbl := openTable(t, openCatalog(t, t.TempDir()), p, Options{Upsert: tc.mode, FormatVersion: tc.format, TargetFileBytes: 6000, Keys: NewKeyMemory(tc.keys)})
+				tbl := openTable(t, openCatalog(t, t.TempDir()), p, Options{Upsert: tc.mode, FormatVersion: tc.format, TargetFileBytes: 6000, Memory: memoryForKeys(tc.keys)})
 				want := model{}
 				order := uint64(0)
 				deletes := 0
@@ -216,7 +223,7 @@ func TestUpsertRules(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for _, o := range []Options{{Upsert: CopyOnWrite}, {Upsert: MergeOnRead}, {Upsert: MergeOnRead, Keys: NewKeyMemory(0)}} {
+			for _, o := range []Options{{Upsert: CopyOnWrite}, {Upsert: MergeOnRead}, {Upsert: MergeOnRead, Memory: memoryForKeys(0)}} {
 				tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), o)
 				for _, s := range steps {
 					var rows []map[string]any
@@ -261,7 +268,7 @@ func upsertOnEveryType(t *testing.T, keys int64) {
 					iceberg.NestedField{Name: "b", Type: iceberg.PrimitiveTypes.String, Required: true},
 					iceberg.NestedField{Name: "v", Type: iceberg.PrimitiveTypes.String})
 				p.Dedup, p.Key = true, []string{"a", "b"}
-				tbl := openTable(t, openCatalog(t, t.TempDir()), p, Options{Upsert: MergeOnRead, Keys: NewKeyMemory(keys)})
+				tbl := openTable(t, openCatalog(t, t.TempDir()), p, Options{Upsert: MergeOnRead, Memory: memoryForKeys(keys)})
 				row := func(key any, v string) map[string]any { return map[string]any{"a": key, "b": "b", "v": v} }
 				commit(t, tbl, "", stage(t, tbl, 0, row(tc.low, "1"), row(tc.mid, "1")))
 				commit(t, tbl, "", stage(t, tbl, 0, row(tc.mid, "2")))
@@ -281,7 +288,7 @@ func upsertOnEveryType(t *testing.T, keys int64) {
 				iceberg.NestedField{Name: "c", Type: tc.typ},
 				iceberg.NestedField{Name: "v", Type: iceberg.PrimitiveTypes.String})
 			p.Dedup, p.Key, p.Cursor = true, []string{"id"}, "c"
-			tbl := openTable(t, openCatalog(t, t.TempDir()), p, Options{Upsert: MergeOnRead, Keys: NewKeyMemory(keys)})
+			tbl := openTable(t, openCatalog(t, t.TempDir()), p, Options{Upsert: MergeOnRead, Memory: memoryForKeys(keys)})
 			row := func(cursor any, v string) map[string]any { return map[string]any{"id": 1, "c": cursor, "v": v} }
 			commit(t, tbl, "", stage(t, tbl, 0, row(nil, "null")))
 			commit(t, tbl, "", stage(t, tbl, 0, row(mid, "mid"), row(low, "low")))
@@ -326,7 +333,7 @@ func TestUpsertIntoATableWithDuplicates(t *testing.T) {
 		for _, v := range []version{{key: 1, cursor: 3, v: "a"}, {key: 1, cursor: 9, v: "b"}, {key: 2, cursor: 1, v: "c"}, {key: 2, cursor: 2, v: "d"}} {
 			commit(t, first, "", stage(t, first, 0, v.row()))
 		}
-		tbl := openTable(t, cat, keyed("s"), Options{Upsert: MergeOnRead, Keys: NewKeyMemory(keys)})
+		tbl := openTable(t, cat, keyed("s"), Options{Upsert: MergeOnRead, Memory: memoryForKeys(keys)})
 		commit(t, tbl, "", stage(t, tbl, 0, version{key: 1, cursor: 5, v: "x"}.row(), version{key: 2, cursor: 5, v: "y"}.row()))
 		expectRows(t, tbl, version{key: 1, cursor: 9, v: "b"}.json(), version{key: 2, cursor: 5, v: "y"}.json())
 	}

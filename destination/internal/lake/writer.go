@@ -105,6 +105,13 @@ func (w *Writer) few(rec arrow.RecordBatch) bool {
 // forgets the others. last arrived after them and is kept; it may be nil.
 func (w *Writer) regroup(ctx context.Context, last arrow.RecordBatch, order []uint64, keep int64) error {
 	alone := last != nil && !w.by.orders() && (w.sorter.count == 0 || !w.few(last))
+	if w.by.orders() {
+		end, err := w.t.opts.Memory.begin(ctx, mergeBytes)
+		if err != nil {
+			return err
+		}
+		defer end()
+	}
 	if !alone {
 		return w.sorter.finish(ctx, last, order, keep, regrouped{w})
 	}

@@ -97,7 +97,7 @@ func TestWritingMayFailAtAnyCall(t *testing.T) {
 		step int   // from one call that fails to the next
 	}{
 		"as they come":               {o: Options{}, rows: 3, step: 1},
-		"with keys that are spilled": {o: Options{Keys: NewKeyMemory(0)}, rows: 3, step: 1},
+		"with keys that are spilled": {o: Options{Memory: memoryForKeys(0)}, rows: 3, step: 1},
 		"partitioned and sorted, from runs of runs": {
 			o: Options{PartitionBy: by(t, "bucket(2, id)"), SortBy: sortedBy(t, "v desc")}, rows: mergedRuns + 2, step: 4, // of a run there are three
 		},
