@@ -76,7 +76,7 @@ func addFile(t *testing.T, tbl *Table, props *parquet.WriterProperties, rows int
 
 // A small file of another program that stands for gigabytes is read in pieces, however its values are stored once for many rows.
 func TestAFileThatStandsForMuchMoreIsReadInPieces(t *testing.T) {
-	const rows, long = 1024, 512 << 10 // half a GiB
+	const rows, long = 320, 512 << 10 // in two columns, 320 MiB
 	text := strings.Repeat("all work and no play ", long/21)
 	for name, props := range map[string]*parquet.WriterProperties{
 		"dictionary": parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Zstd)),
