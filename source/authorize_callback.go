@@ -239,10 +239,21 @@ func (a *authorization) openBrowser(url string) error {
 		return err
 	}
 	cmd := exec.Command(path, url) //nolint:noctx // the browser outlives this program
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "WHOOP_") })
+	cmd.Env = withoutSecrets(os.Environ())
 	if err := cmd.Start(); err != nil {
 		return err
 	}
 	protocol.Go(cmd.Wait) // what it does is seen on the screen
 	return nil
+}
+
+// withoutSecrets is an environment for a program that is no business of ours:
+// without the variables whose names say that they may hold a secret.
+func withoutSecrets(environ []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(v string) bool {
+		name, _, _ := strings.Cut(strings.ToUpper(v), "=")
+		return slices.ContainsFunc([]string{"WHOOP_", "AWS_", "SECRET", "TOKEN", "PASSW", "CREDENTIAL", "_KEY"}, func(part string) bool {
+			return strings.Contains(name, part)
+		})
+	})
 }

@@ -488,3 +488,33 @@ func TestTheCodeIsExchangedByThisProgramAndWithWHOOPAlone(t *testing.T) {
 		})
 	}
 }
+
+// The browser is no business of ours: it gets no secret by its environment.
+func TestTheBrowserGetsNoSecret(t *testing.T) {
+	dir := t.TempDir()
+	seen := filepath.Join(dir, "environment")
+	if err := syscall.Mkfifo(seen, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"xdg-open", "open"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\nset > "+seen+"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir)
+	t.Setenv("XDG_SESSION_TYPE", "it-needs-this")
+	for _, name := range []string{"WHOOP_CLIENT_SECRET", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "DB_PASSWORD", "OPENAI_API_KEY", "my_token"} {
+		t.Setenv(name, "must-not-be-seen")
+	}
+	a := &authorization{getenv: func(name string) string { return map[string]string{"DISPLAY": ":0"}[name] }}
+	if err := a.openBrowser("http://127.0.0.1/"); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(seen) // until the browser has ended
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(got, []byte("must-not-be-seen")) || !bytes.Contains(got, []byte("it-needs-this")) {
+		t.Errorf("the browser's environment is\n%s", got)
+	}
+}

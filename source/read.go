@@ -117,6 +117,11 @@ func (r *run) read(ctx context.Context, states []protocol.State) error {
 // due reads the streams that are single objects, and returns those that are to
 // be read from a walk, by its collection.
 func (r *run) due(ctx context.Context, states []protocol.State) (map[string][]*reader, error) {
+	for _, s := range states {
+		if s.Type != protocol.StreamState {
+			r.out.Logger().Warn("the state file holds a state that is not of this source and is not used: give it what the destination's state command prints", "type", string(s.Type))
+		}
+	}
 	var reading []*reader
 	full := map[string]bool{} // collections that a stream needs from its beginning
 	for _, rd := range r.readers {

@@ -321,6 +321,10 @@ func TestUnknownStatesStartOver(t *testing.T) {
 			w := young(t, 1, 40, nil)
 			w.states = []json.RawMessage{protocol.NewStreamState(protocol.StreamID{Name: "cycles"}, json.RawMessage(st)).Raw}
 			r := w.sync(catalog(t, protocol.Incremental, "cycles"))
+			wantWarning := name != "null" && name != "empty" && name != "full refresh" && name != "a broken sketch" // of which version 1 needs nothing
+			if warned := strings.Contains(string(r.Stdout), "cannot be used: the stream is read from its start"); warned != wantWarning {
+				t.Errorf("a warning that it starts over: %t", warned)
+			}
 			if n, want := count(r.Messages)["cycles"], len(w.server.Oracle().Records("cycles", w.clock.Now())); n != want || want == 0 {
 				t.Errorf("%d records, want all %d", n, want)
 			}
@@ -512,6 +516,9 @@ func TestTokensOfAFileStayInIt(t *testing.T) {
 	for _, end := range []func(){func() {}, func() { w.clock.Advance(2 * time.Hour) }, func() { w.server.Revoke() }} {
 		end()
 		r := w.read(catalog(t, protocol.Incremental))
+		if bytes.Contains(r.Stderr, []byte("other users of this machine can read the token file")) {
+			t.Errorf("a warning of a file that its owner alone can read: %s", r.Stderr)
+		}
 		raw, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -532,6 +539,22 @@ func TestTokensOfAFileStayInIt(t *testing.T) {
 	}
 	if a := w.server.Audit(); a.Refreshes != 1 || a.SpentReplays != 0 {
 		t.Errorf("%d refreshes and %d replays, want 1 and 0", a.Refreshes, a.SpentReplays)
+	}
+}
+
+func TestATokenFileThatOthersCanReadIsToldOf(t *testing.T) {
+	w := young(t, 1, 10, nil)
+	issued := w.server.Issue()
+	path := protocoltest.File(t, tokens.Credentials{ClientID: "sandbox-client", ClientSecret: "sandbox-secret", AccessToken: issued.AccessToken, RefreshToken: issued.RefreshToken})
+	w.config["credentials"] = map[string]any{"auth_type": authFile, "path": path}
+	for mode, want := range map[os.FileMode]bool{0o600: false, 0o640: true, 0o604: true} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		r := w.read(catalog(t, protocol.Incremental, "cycles"))
+		if told := bytes.Contains(r.Stderr, []byte("other users of this machine can read the token file; chmod 600")); told != want {
+			t.Errorf("mode %v: told %t\n%s", mode, told, r.Stderr)
+		}
 	}
 }
 

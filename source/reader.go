@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"slices"
@@ -30,6 +31,13 @@ type reader struct {
 // connectors write it.
 const fullRefreshDone = `{"__ab_full_refresh_sync_complete":true}`
 
+// saysSomething reports whether a stream_state is one that a person would expect
+// to be continued from.
+func saysSomething(raw json.RawMessage) bool {
+	text := string(bytes.TrimSpace(raw))
+	return text != "" && text != "null" && text != "{}" && text != fullRefreshDone
+}
+
 // begin finds out where to start, and whether there is anything to read.
 func (rd *reader) begin(states []protocol.State) (due bool, err error) {
 	rd.first, rd.from = rd.start, rd.start
@@ -45,6 +53,9 @@ func (rd *reader) begin(states []protocol.State) (due bool, err error) {
 	}
 	st, known := parseState(raw)
 	if !known {
+		if saysSomething(raw) {
+			rd.out.Logger().Warn("the stream's state is of another connector or of a later version and cannot be used: the stream is read from its start", "stream", rd.name)
+		}
 		st = state{Start: rd.start, WindowStart: rd.start, Walked: rd.end}
 	}
 	if ahead := st.Until.Sub(rd.end); ahead > clockSlack { // nothing is newer

@@ -1,12 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -18,6 +23,8 @@ import (
 // sandboxClock is where a sandbox's time begins unless --clock says otherwise:
 // fixed, so that two runs serve the same records.
 const sandboxClock = "2026-01-15T12:00:00Z"
+
+const sandboxClientID = "sandbox-client-id"
 
 // sandboxCommand is the verb that serves a made-up member, or moves the clock of
 // one that is being served: a bare machine has no curl.
@@ -126,7 +133,7 @@ func (c *sandboxFlags) member() (sandbox.Config, error) {
 	}
 	member := sandbox.Config{
 		Seed: c.seed, Years: c.years, Clock: sandbox.NewClock(start),
-		ClientID: "sandbox-client-id", ClientSecret: "sandbox-client-secret",
+		ClientID: sandboxClientID, ClientSecret: "sandbox-client-secret",
 		RedirectURIs:      []string{"http://127.0.0.1:8321/callback", "https://127.0.0.1:8321/callback"},
 		RequestsPerMinute: c.perMinute,
 	}
@@ -164,7 +171,16 @@ func (c *sandboxFlags) writeConfig(url string, member sandbox.Config, t sandbox.
 	return json.MarshalIndent(config, "", "  ")
 }
 
+// writeJSON writes a file, in the place of another only if that is of a sandbox:
+// a real one may hold the only refresh token that works.
 func writeJSON(path string, value any) error {
+	switch was, err := os.ReadFile(path); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return fmt.Errorf("writing %s: %w", path, err)
+	case !ofASandbox(was):
+		return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf("%s exists and was not written by a sandbox. Name another file, or remove it first.", path)}
+	}
 	data, err := json.MarshalIndent(value, "", "  ")
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
@@ -173,4 +189,18 @@ func writeJSON(path string, value any) error {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	return nil
+}
+
+// ofASandbox reports whether a file is the configuration or the tokens of a
+// sandbox, or empty.
+func ofASandbox(text []byte) bool {
+	var of struct {
+		URL      string `json:"api_url"`
+		ClientID string `json:"client_id"`
+	}
+	if err := json.Unmarshal(text, &of); err != nil {
+		return len(bytes.TrimSpace(text)) == 0
+	}
+	u, err := url.Parse(of.URL)
+	return of.ClientID == sandboxClientID || err == nil && net.ParseIP(u.Hostname()).IsLoopback()
 }

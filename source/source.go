@@ -81,7 +81,7 @@ func (s *source) open(raw json.RawMessage, out *protocol.Emitter) (*session, err
 		return nil, err
 	}
 	if path := settings.Credentials.Path; path != "" {
-		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
 			out.Logger().Warn("other users of this machine can read the token file; chmod 600 keeps it to its owner", "path", path, "mode", info.Mode().Perm().String())
 		}
 	}
