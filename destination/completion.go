@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -174,7 +175,7 @@ func (e streamEnd) partly(err error) decision {
 }
 
 func (e streamEnd) unproven(id protocol.StreamID, why string) decision {
-	message := fmt.Sprintf("Stream %s was not received completely: %s.", id, why)
+	message := fmt.Sprintf("Stream %s was not received completely: %s.", id, strings.TrimRight(why, "."))
 	switch {
 	case e.replacesRows:
 		message += " Its table is as it was before. Run the sync again."

@@ -102,7 +102,7 @@ func (ls lanes) open(ctx context.Context, cat catalog.Catalog, config Config, lo
 	}
 	for _, s := range config.Streams {
 		if _, ok := ls.byID[s.id()]; !ok {
-			log.Info("the configuration says how the table of a stream shall be that the catalog has not", "stream", s.id().String())
+			log.Warn("the configuration's \"streams\" has an entry for a stream that is not in the catalog: it has no effect", "stream", s.id().String())
 		}
 	}
 	memory := lake.NewMemory(int64(config.Memory) << 20)

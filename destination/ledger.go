@@ -119,7 +119,7 @@ func (g *ledger) cutOff(segment int64) {
 }
 
 func unknownStream(id protocol.StreamID, what string) error {
-	return &protocol.Error{Kind: protocol.SystemError, Stream: &id, Message: fmt.Sprintf(
+	return &protocol.Error{Kind: protocol.ConfigError, Stream: &id, Message: fmt.Sprintf(
 		"The input holds a %s of stream %s, which is not in the catalog. Give the destination the catalog the source was given.", what, id)}
 }
 

@@ -218,10 +218,13 @@ func tableIDs(ctx context.Context, cat *catalogs.Catalog) ([]table.Identifier, e
 func printMaintained(out io.Writer, all []maintained, dryRun bool) error {
 	var b strings.Builder
 	for _, m := range all {
-		text := summary(m.Maintained)
+		did := m.Maintained
+		did.Left = nil
+		text := summary(did)
 		if dryRun && text != "" {
 			text = "would be done: " + text
 		}
+		text = strings.Join(slices.DeleteFunc(append([]string{text}, m.Left...), func(s string) bool { return s == "" }), "; ")
 		switch {
 		case m.Error != "":
 			text = strings.Trim(text+"; failed: "+m.Error, "; ")

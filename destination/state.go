@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,15 +43,52 @@ var stateCommand = protocol.Command{
 			if err != nil {
 				return err
 			}
-			return printStates(env, states)
+			return printStates(ctx, env, states)
 		}
 	},
+}
+
+// A tableState is the state that a table has. One that is in a file is not kept
+// in memory: there may be many, and long ones.
+type tableState struct {
+	checkpoint.Checkpoint
+	kind    protocol.StateType
+	streams []protocol.StreamID // of a GLOBAL state
+	table   *table.Table
+}
+
+// raw reads the state of the message.
+func (s *tableState) raw(ctx context.Context) (json.RawMessage, error) {
+	if s.File == "" {
+		return s.State, nil
+	}
+	files, err := s.table.FS(ctx)
+	if err != nil {
+		return nil, err
+	}
+	state, err := checkpoint.Read(files, s.File)
+	if err != nil {
+		return nil, &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: fmt.Sprintf(
+			"The state of table %s cannot be read: %v. Bring the file back from a copy of the lake. Without it the source must start from the beginning, or from a state that you give it with --state.", strings.Join(s.table.Identifier(), "."), err)}
+	}
+	return state, nil
+}
+
+// look finds out what kind of state it is.
+func (s *tableState) look(ctx context.Context) error {
+	raw, err := s.raw(ctx)
+	if err != nil {
+		return err
+	}
+	of, err := protocol.ParseState(raw)
+	s.kind, s.streams = of.Type, of.Streams
+	return err
 }
 
 // committedStates returns the states that the tables of the catalog's streams
 // carry. Where nothing has been written yet there are none: that is a first
 // sync, not an error.
-func committedStates(ctx context.Context, config Config, configured protocol.ConfiguredCatalog) ([]json.RawMessage, error) {
+func committedStates(ctx context.Context, config Config, configured protocol.ConfiguredCatalog) ([]*tableState, error) {
 	debug.SetMemoryLimit(int64(config.Memory) << 20 * 3 / 4)
 	streams, err := planLanes(configured, config)
 	if err != nil {
@@ -66,8 +105,8 @@ func committedStates(ctx context.Context, config Config, configured protocol.Con
 	if err := streams.resolve(ctx, cat); err != nil {
 		return nil, err
 	}
-	var files checkpoint.Reader
-	copies := make([]*checkpoint.Checkpoint, len(streams.all))
+	copies := make([]*tableState, len(streams.all))
+	seen := map[string]*tableState{} // by file
 	exists := make([]bool, len(streams.all))
 	for i, l := range streams.all {
 		loaded, err := cat.LoadTable(ctx, lake.Identifier(l.plan))
@@ -89,78 +128,78 @@ func committedStates(ctx context.Context, config Config, configured protocol.Con
 		if raw == nil {
 			continue
 		}
-		c, err := checkpoint.Parse(raw)
-		if err == nil {
-			c.State, err = readState(ctx, &files, loaded, c)
+		s := &tableState{table: loaded}
+		s.Checkpoint, err = checkpoint.Parse(raw)
+		switch same := seen[s.File]; {
+		case err != nil:
+		case same != nil && s.File != "":
+			s.kind, s.streams = same.kind, same.streams
+		default:
+			err = s.look(ctx)
+			seen[s.File] = s
 		}
 		if err != nil {
-			return nil, fmt.Errorf("stream %s: %w", l.id, err)
+			return nil, fmt.Errorf("reading the state of stream %s: %w", l.id, err)
 		}
-		copies[i] = &c
+		copies[i] = s
 	}
-	return streams.continueFrom(copies, exists)
-}
-
-// readState reads the state of a checkpoint that a table has.
-func readState(ctx context.Context, files *checkpoint.Reader, of *table.Table, c checkpoint.Checkpoint) (json.RawMessage, error) {
-	fs, err := of.FS(ctx)
-	if err != nil {
-		return nil, err
-	}
-	state, err := files.State(fs, c)
-	if err != nil {
-		return nil, &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: fmt.Sprintf(
-			"The state of table %s cannot be read: %v. Bring the file back from a copy of the lake. Without it the source must start from the beginning, or from a state that you give it with --state.", strings.Join(of.Identifier(), "."), err)}
-	}
-	return state, nil
+	return streams.continueFrom(copies, exists), nil
 }
 
 // continueFrom chooses the states from which a source goes on such that nothing
 // is missed. copies holds what the lanes' tables say, exists which of the tables
 // there are.
-func (ls lanes) continueFrom(copies []*checkpoint.Checkpoint, exists []bool) ([]json.RawMessage, error) {
-	var ofStreams []json.RawMessage
-	var shared *checkpoint.Checkpoint // the oldest copy of a state that covers all tables
-	var covered protocol.State
+func (ls lanes) continueFrom(copies []*tableState, exists []bool) []*tableState {
+	var ofStreams []*tableState
+	var shared *tableState // the oldest copy of a state that covers all tables
 	holds := make([]bool, len(copies))
 	for i, c := range copies {
 		if c == nil {
 			continue
 		}
-		s, err := protocol.ParseState(c.State)
-		if err != nil {
-			return nil, fmt.Errorf("reading the state of stream %s: %w", ls.all[i].id, err)
-		}
-		if s.Type == protocol.StreamState {
-			ofStreams = append(ofStreams, c.State)
+		if c.kind == protocol.StreamState {
+			ofStreams = append(ofStreams, c)
 			continue
 		}
 		holds[i] = true
-		if shared == nil || c.Before(*shared) {
-			shared, covered = c, s
+		if shared == nil || c.Before(shared.Checkpoint) {
+			shared = c
 		}
 	}
 	if shared == nil {
-		return ofStreams, nil
+		return ofStreams
 	}
 	// A state for all tables holds when all have it; while one has none, not
 	// even the oldest copy is covered. Only a stream that was added since needs
 	// none: it has no table, as those are made before the first commit, and the
 	// state does not name it.
 	for i, l := range ls.all {
-		added := !exists[i] && covered.Type == protocol.GlobalState && !slices.Contains(covered.Streams, l.id)
+		added := !exists[i] && shared.kind == protocol.GlobalState && !slices.Contains(shared.streams, l.id)
 		if !holds[i] && !added {
-			return ofStreams, nil
+			return ofStreams
 		}
 	}
-	return []json.RawMessage{shared.State}, nil
+	return []*tableState{shared}
 }
 
-func printStates(env protocol.Env, states []json.RawMessage) error {
-	if states == nil {
-		states = []json.RawMessage{}
+// printStates prints a JSON array, and has one state after another in memory.
+func printStates(ctx context.Context, env protocol.Env, states []*tableState) error {
+	out := bufio.NewWriter(env.Stdout)
+	out.WriteByte('[')
+	for i, s := range states {
+		raw, err := s.raw(ctx)
+		if err != nil {
+			return err
+		}
+		var text bytes.Buffer
+		if err := json.Compact(&text, raw); err != nil {
+			return err
+		}
+		if i > 0 {
+			out.WriteByte(',')
+		}
+		out.Write(text.Bytes())
 	}
-	out := json.NewEncoder(env.Stdout)
-	out.SetEscapeHTML(false)
-	return out.Encode(states)
+	out.WriteString("]\n")
+	return out.Flush() // with the first error of all these
 }

@@ -22,32 +22,36 @@ func TestContinueFrom(t *testing.T) {
 		legacy  = `{"data":{"a":1}}`
 	)
 	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-	at := func(number int64, state string) *checkpoint.Checkpoint {
-		return &checkpoint.Checkpoint{Number: number, Committed: noon, State: json.RawMessage(state)}
+	at := func(number int64, state string) *tableState {
+		s := &tableState{Checkpoint: checkpoint.Checkpoint{Number: number, Committed: noon, State: json.RawMessage(state)}}
+		if err := s.look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return s
 	}
 	turnedBack := at(8, global2)
 	turnedBack.Committed = noon.Add(-time.Hour)
 	unnumbered := at(0, global1)
 	unnumbered.Committed = noon.Add(-time.Hour)
 	for name, tt := range map[string]struct {
-		copies  []*checkpoint.Checkpoint // of a, b, c
-		missing string                   // streams whose tables are not there
+		copies  []*tableState // of a, b, c
+		missing string        // streams whose tables are not there
 		want    []string
 	}{
-		"nothing":                               {[]*checkpoint.Checkpoint{nil, nil, nil}, "", nil},
-		"each stream has its own":               {[]*checkpoint.Checkpoint{at(1, streamA), at(2, streamB), nil}, "", []string{streamA, streamB}},
-		"all tables have the same":              {[]*checkpoint.Checkpoint{at(1, global1), at(1, global1), at(1, global1)}, "", []string{global1}},
-		"a crash between the tables":            {[]*checkpoint.Checkpoint{at(8, global2), at(7, global1), at(8, global2)}, "", []string{global1}},
-		"and the clock was turned back":         {[]*checkpoint.Checkpoint{turnedBack, at(7, global1), turnedBack}, "", []string{global1}},
-		"of equal numbers the earlier":          {[]*checkpoint.Checkpoint{at(0, global2), unnumbered, at(0, global2)}, "", []string{global1}},
-		"a crash before a table had any":        {[]*checkpoint.Checkpoint{at(1, global1), at(1, global1), nil}, "", nil},
-		"a stream that was added":               {[]*checkpoint.Checkpoint{at(1, global1), at(1, global1), nil}, "c", []string{global1}},
-		"a table that was dropped":              {[]*checkpoint.Checkpoint{at(1, global1), nil, at(1, global1)}, "b", nil},
-		"LEGACY says nothing of what was added": {[]*checkpoint.Checkpoint{at(1, legacy), at(1, legacy), nil}, "c", nil},
-		"LEGACY":                                {[]*checkpoint.Checkpoint{at(1, legacy), at(1, legacy), at(1, legacy)}, "", []string{legacy}},
-		"no list of streams, all tables":        {[]*checkpoint.Checkpoint{at(3, bare), at(3, bare), at(3, bare)}, "", []string{bare}},
+		"nothing":                               {[]*tableState{nil, nil, nil}, "", nil},
+		"each stream has its own":               {[]*tableState{at(1, streamA), at(2, streamB), nil}, "", []string{streamA, streamB}},
+		"all tables have the same":              {[]*tableState{at(1, global1), at(1, global1), at(1, global1)}, "", []string{global1}},
+		"a crash between the tables":            {[]*tableState{at(8, global2), at(7, global1), at(8, global2)}, "", []string{global1}},
+		"and the clock was turned back":         {[]*tableState{turnedBack, at(7, global1), turnedBack}, "", []string{global1}},
+		"of equal numbers the earlier":          {[]*tableState{at(0, global2), unnumbered, at(0, global2)}, "", []string{global1}},
+		"a crash before a table had any":        {[]*tableState{at(1, global1), at(1, global1), nil}, "", nil},
+		"a stream that was added":               {[]*tableState{at(1, global1), at(1, global1), nil}, "c", []string{global1}},
+		"a table that was dropped":              {[]*tableState{at(1, global1), nil, at(1, global1)}, "b", nil},
+		"LEGACY says nothing of what was added": {[]*tableState{at(1, legacy), at(1, legacy), nil}, "c", nil},
+		"LEGACY":                                {[]*tableState{at(1, legacy), at(1, legacy), at(1, legacy)}, "", []string{legacy}},
+		"no list of streams, all tables":        {[]*tableState{at(3, bare), at(3, bare), at(3, bare)}, "", []string{bare}},
 		"the source changed the kind": {
-			[]*checkpoint.Checkpoint{at(4, streamA), at(3, bare), at(3, bare)}, "", []string{streamA},
+			[]*tableState{at(4, streamA), at(3, bare), at(3, bare)}, "", []string{streamA},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -57,13 +61,9 @@ func TestContinueFrom(t *testing.T) {
 				ls.all = append(ls.all, &lane{id: protocol.StreamID{Name: name}})
 				exists = append(exists, name != tt.missing)
 			}
-			states, err := ls.continueFrom(tt.copies, exists)
-			if err != nil {
-				t.Fatal(err)
-			}
 			var got []string
-			for _, s := range states {
-				got = append(got, string(s))
+			for _, s := range ls.continueFrom(tt.copies, exists) {
+				got = append(got, string(s.State))
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("states (-want +got):\n%s", diff)

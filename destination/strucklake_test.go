@@ -189,7 +189,11 @@ func (l *struckLake) look() look {
 		l.t.Fatal(err)
 	}
 	for _, s := range states {
-		found.position = position(l.t, s)
+		raw, err := s.raw(ctx)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		found.position = position(l.t, raw)
 	}
 	cat, err := catalogs.OpenExisting(ctx, l.read.Catalog, l.read.Warehouse)
 	if errors.Is(err, catalogs.ErrNone) {

@@ -88,26 +88,10 @@ func (f *Files) Keep(c Checkpoint, metadata []string) (Checkpoint, error) {
 	return c, nil
 }
 
-// Reader reads states from files, each once.
-type Reader struct{ read map[string]json.RawMessage }
-
-// State is the state of a checkpoint, wherever it is.
-func (r *Reader) State(files iceio.IO, c Checkpoint) (json.RawMessage, error) {
-	if c.File == "" {
-		return c.State, nil
-	}
-	if state, ok := r.read[c.File]; ok {
-		return state, nil
-	}
-	of, err := read(files, c.File)
-	if err != nil {
-		return nil, err
-	}
-	if r.read == nil {
-		r.read = map[string]json.RawMessage{}
-	}
-	r.read[c.File] = of.State
-	return of.State, nil
+// Read reads the state in a file.
+func Read(files iceio.IO, location string) (json.RawMessage, error) {
+	of, err := read(files, location)
+	return of.State, err
 }
 
 func read(files iceio.IO, location string) (content, error) {

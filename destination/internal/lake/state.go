@@ -233,8 +233,8 @@ func explainState(tbl *table.Table, err error) error {
 		return err
 	}
 	return &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: fmt.Sprintf(
-		"The snapshots of table %s that say which state its rows are of were expired by another program. If the table was not rolled back since, it is the state in its property %s: give that to the source with --state. Else read the stream from its beginning.",
-		strings.Join(tbl.Identifier(), "."), stateKey)}
+		"Another program expired the snapshots of table %s that say which state its rows are of, so it is unknown where the source may continue. Read the stream from its beginning: leave its state away, or reset it in your orchestrator.",
+		strings.Join(tbl.Identifier(), "."))}
 }
 
 // States are all states that the table's metadata names, in no order: of
