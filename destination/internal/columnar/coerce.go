@@ -55,6 +55,9 @@ func (d *Decoder) coerce(c *column, i int) int {
 		var v float64
 		if v, f = parseDouble(text); f == fits {
 			c.addWord(int64(math.Float64bits(v)))
+			if c.cursor && !roundTrips(v, text) { // and may be equal to another one
+				f = rounded
+			}
 		}
 	case kindKeyDouble:
 		var v float64

@@ -42,6 +42,39 @@ func TestAKeyOfDoublesIsNotRounded(t *testing.T) {
 	}
 }
 
+// A cursor in a column of doubles is rounded, and may be equal to another then: its row says so.
+func TestACursorOfDoublesThatIsRoundedIsTold(t *testing.T) {
+	s := stream(properties(`"id":` + integerType + `,"c":` + numberType))
+	s.DestinationSyncMode, s.PrimaryKey, s.CursorField = protocol.AppendDedup, [][]string{{"id"}}, []string{"c"}
+	plan, err := NewPlan(s, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := plan.Schema.Fields()
+	for i := range fields {
+		if fields[i].Name == "c" {
+			fields[i].Type = iceberg.PrimitiveTypes.Float64
+		}
+	}
+	layout, err := plan.Bind(iceberg.NewSchema(0, fields...), ownIDs(plan))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		`9007199254740992`: "", `9007199254740993`: "c:TRUNCATED:DESTINATION_FIELD_SIZE_LIMITATION", `1767225600.123`: "", `"0.1"`: "",
+		`0.123456789012345678`: "c:TRUNCATED:DESTINATION_FIELD_SIZE_LIMITATION",
+	} {
+		b := NewBatch(layout, RowMeta{})
+		var d Decoder
+		if err := d.Decode([]byte(recordLine(`{"id":1,"c":`+text+`}`)), 1, 0, to(b)); err != nil {
+			t.Fatal(err)
+		}
+		if got := changesOf(t, b, 0); got != want {
+			t.Errorf("%s: reports %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestTellingKeysOfDoublesApartAllocatesNothing(t *testing.T) {
 	text := []byte("1234.5678901")
 	if n := testing.AllocsPerRun(100, func() {
