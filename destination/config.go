@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -148,6 +150,20 @@ const memoryPerWorker = 64 // MiB
 // parallel is how many workers run at the same time: one on each core, as far as
 // the memory goes.
 func (c Config) parallel(cores int) int { return max(1, min(cores, c.Memory/memoryPerWorker)) }
+
+// threads is how many threads run Go code at the same time: two for each worker,
+// as others read, commit and collect garbage. With many more the collector gets
+// its turn late, where there are fewer cores or they are busy, and the heap
+// outgrows its limit meanwhile.
+func (c Config) threads(cores int) int { return min(cores, 2*c.parallel(cores)) }
+
+// limitMemory keeps the process within its memory.
+func (c Config) limitMemory() {
+	debug.SetMemoryLimit(int64(c.Memory) << 20 * 3 / 4)
+	if cores := runtime.GOMAXPROCS(0); c.threads(cores) < cores {
+		runtime.GOMAXPROCS(c.threads(cores))
+	}
+}
 
 // columnBudget is how many bytes of columns each of the workers holds before it
 // writes a row group. More than 16 MiB makes nothing faster; an eighth of the

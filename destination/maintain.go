@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -131,7 +130,7 @@ type maintained struct {
 // maintainTables does all there is to do for every table of the catalog, by
 // name. One that fails does not keep the others from their turn.
 func maintainTables(ctx context.Context, config Config, u lake.Upkeep) ([]maintained, error) {
-	debug.SetMemoryLimit(int64(config.Memory) << 20 * 3 / 4)
+	config.limitMemory()
 	cat, err := catalogs.OpenExisting(ctx, config.Catalog, config.Warehouse)
 	if err != nil {
 		return nil, err

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
-	"runtime/debug"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -31,7 +30,7 @@ func (d destination) Write(ctx context.Context, job protocol.WriteJob, out *prot
 	if err != nil {
 		return err
 	}
-	debug.SetMemoryLimit(int64(config.Memory) << 20 * 3 / 4)
+	config.limitMemory()
 	streams, err := planLanes(job.Catalog, config)
 	if err != nil {
 		return err
