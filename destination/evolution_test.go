@@ -80,6 +80,8 @@ type evolution struct {
 	events  []string // what happened, for people
 	token   int      // the last one
 	model   model
+
+	unreadable bool // by the library, which ends the history
 }
 
 func evolve(t *testing.T, dir string, choices []byte) *evolution {
@@ -92,7 +94,7 @@ func evolve(t *testing.T, dir string, choices []byte) *evolution {
 	})
 	for range 1 + e.choices.of(12) {
 		e.sync()
-		if t.Failed() {
+		if t.Failed() || e.unreadable {
 			break
 		}
 		for range e.choices.of(3) {
@@ -191,6 +193,11 @@ func (e *evolution) sync() {
 		e.t.Fatal("there is no table")
 	}
 	seen, err := e.reader(tbl)
+	if err != nil && strings.Contains(err.Error(), "in expected partner_struct type") {
+		// The library does not read files that have none of an object's present fields.
+		e.events, e.unreadable = append(e.events, "  unreadable"), true
+		return
+	}
 	if err == nil {
 		err = e.model.compare(s, tbl.Schema(), seen)
 	}
