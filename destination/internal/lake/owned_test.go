@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +109,33 @@ func TestMetadataFilesStayForReaders(t *testing.T) {
 		}
 		if _, err := os.Stat(begun); (err == nil) != want || told[begun] == want {
 			t.Errorf("%s: error %v, removed %v", reader, err, told)
+		}
+	}
+}
+
+// A table may be registered in another catalog too, and go a way of its own there: what its metadata files name stays.
+func TestUpkeepLeavesWhatAnotherCatalogNeeds(t *testing.T) {
+	tbl := impatient(openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{}))
+	want := []string{appendOne(t, tbl, 1), appendOne(t, tbl, 2)}
+	shared := named(t, load(t, tbl))
+	dir := t.TempDir()
+	second := register(t, openCatalog(t, dir), dir, load(t, tbl).MetadataLocation())
+	want = append(want, appendOne(t, second, 3))
+	appendOne(t, tbl, 4)
+	all := named(t, load(t, tbl))
+	if err := tbl.Replace(t.Context(), []*Staged{stage(t, tbl, 0, map[string]any{"id": 5, "v": "x"})}, nil); err != nil {
+		t.Fatal(err)
+	}
+	ageFiles(t, tbl)
+	did := maintain(t, tbl, everything)
+	if did.ExpiredSnapshots != 3 || did.RemovedFiles == 0 {
+		t.Errorf("did %+v", did)
+	}
+	expectRows(t, tbl, `{"id":5,"v":"x"}`)
+	expectRows(t, second, want...)
+	for _, uri := range all {
+		if _, err := os.Stat(pathOf(t, uri)); err == nil && !slices.Contains(shared, uri) {
+			t.Errorf("%s stays, which no other catalog knows", uri)
 		}
 	}
 }
