@@ -203,7 +203,7 @@ func (l *struckLake) strike(f *faults) {
 			if !strings.Contains(told, aPanic) || !strings.Contains(errs[0].StackTrace, "goroutine") {
 				l.t.Errorf("the TRACE does not tell where the panic came from: %+v", errs[0])
 			}
-		} else if f.calls[f.at] != "OpenCatalog" && !strings.Contains(told, "items") && !strings.Contains(told, "answer") {
+		} else if !strings.HasSuffix(f.calls[f.at], "Catalog") && !strings.Contains(told, "items") && !strings.Contains(told, "answer") {
 			l.t.Errorf("the TRACE says nothing of what failed: %s", told)
 		}
 	}
@@ -292,12 +292,44 @@ func (l *struckLake) wantWhole(once bool) {
 	}
 }
 
-// A file system that hangs cannot be interrupted; a run that is told to stop ends all the same.
+// Files that hang cannot be interrupted, nor can the closing of a catalog or what a check removes at its end; a run that is
+// told to stop ends all the same.
 func TestToldToStopWhileFilesHang(t *testing.T) {
 	l := newStruckLake(t, workload{mode: protocol.Append})
-	r := l.write(&faults{kind: hangs, at: 12}, l.input(0, l.last(), fedComplete))
-	errs := r.Errors()
-	if r.Code == 0 || len(errs) != 1 || errs[0].FailureType != protocol.TransientError || !strings.HasPrefix(errs[0].Message, "The run was told to stop, and waited for 2m0s") {
-		t.Errorf("exit code %d, %+v", r.Code, errs)
+	for name, tc := range map[string]struct {
+		verb string
+		at   int
+		only string
+	}{
+		"a write":              {"write", 12, ""},
+		"a write, closing":     {"write", 0, "CloseCatalog"},
+		"a check":              {"check", 0, "Create"},
+		"a check, cleaning up": {"check", 0, "DropTable"},
+		"a check, closing":     {"check", 0, "CloseCatalog"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l.t = t
+			l.copy(l.dir, l.saved)
+			args, input := []string{tc.verb, "--config", l.config}, []byte(nil)
+			if tc.verb == "write" {
+				args, input = append(args, "--catalog", l.catalog), l.input(0, l.last(), fedComplete)
+			}
+			var told []string
+			r := l.run(&faults{kind: hangs, at: tc.at, only: tc.only}, input, args...)
+			for _, m := range r.Messages {
+				if s := m.ConnectionStatus; s != nil && s.Status == "FAILED" {
+					told = append(told, s.Message)
+				}
+			}
+			for _, e := range r.Errors() {
+				told = append(told, e.Message)
+				if e.FailureType != protocol.TransientError {
+					t.Errorf("%s: %s", e.FailureType, e.Message)
+				}
+			}
+			if tc.verb == "write" && r.Code == 0 || len(told) != 1 || !strings.HasPrefix(told[0], "The run was told to stop, and waited for 2m0s") {
+				t.Errorf("exit code %d, %q", r.Code, told)
+			}
+		})
 	}
 }

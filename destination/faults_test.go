@@ -32,12 +32,16 @@ const (
 	diskFull    fault = "finds the disk full, as do all after it"
 	breaksDown  fault = "fails, as do all after it"
 	panics      fault = "panics"
+	interrupts  fault = "comes when the run is told to stop"
 )
 
 // faults counts the calls of one run, and strikes one of them.
 type faults struct {
 	kind fault
-	at   int // the call that is struck, from 0
+	at   int    // the call that is struck, from 0
+	only string // if not empty: the first call of this name, instead
+
+	interrupt func() // tells the run to stop
 
 	mu    sync.Mutex
 	calls []string
@@ -83,12 +87,21 @@ func (f *faults) next(name string) (striking, error) {
 	defer f.mu.Unlock()
 	n := len(f.calls)
 	f.calls = append(f.calls, name)
+	if f.only != "" {
+		if name != f.only {
+			return spared, nil
+		}
+		f.at, f.only = n, ""
+	}
+	if n == f.at && f.kind == interrupts {
+		f.interrupt()
+	}
 	if n == f.at && f.kind == panics {
 		panic(aPanic)
 	}
 	failure := errLost
 	switch later := n > f.at; {
-	case n < f.at, later && f.kind != diskFull && f.kind != breaksDown:
+	case n < f.at, f.kind == interrupts, later && f.kind != diskFull && f.kind != breaksDown:
 		return spared, nil
 	case f.kind == diskFull:
 		if !slices.Contains(faultsOf(name, n), diskFull) {
@@ -212,6 +225,23 @@ func (c faultyCatalog) ListTables(ctx context.Context, namespace table.Identifie
 		}
 		c.Catalog.ListTables(ctx, namespace)(yield)
 	}
+}
+
+func (c faultyCatalog) DropTable(ctx context.Context, id table.Identifier) error {
+	return c.faults.call(ctx, "DropTable", func() error { return c.Catalog.DropTable(ctx, id) })
+}
+
+// faultyCloser strikes the closing of a catalog, which nothing interrupts.
+type faultyCloser struct {
+	catalog.Closer
+	faults *faults
+}
+
+// Close closes the catalog also when it fails.
+func (c faultyCloser) Close() error {
+	sound := sync.OnceValue(c.Closer.Close)
+	defer func() { _ = sound() }()
+	return c.faults.call(context.Background(), "CloseCatalog", sound)
 }
 
 // localFiles is what catalogs gives the library for local files.
@@ -359,7 +389,7 @@ func struckBy(f *faults) destination {
 			}
 			return nil, err
 		}
-		cat.Catalog = faultyCatalog{cat.Catalog, f}
+		cat.Catalog, cat.Closer = faultyCatalog{cat.Catalog, f}, faultyCloser{cat.Closer, f}
 		strikes.Store(warehouse.Path, f)
 		return cat, nil
 	}

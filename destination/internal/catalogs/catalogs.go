@@ -149,8 +149,8 @@ func (c Config) parse(warehouse string) (*url.URL, error) {
 // Catalog is an open catalog. Tables loaded from it commit through it.
 type Catalog struct {
 	catalog.Catalog
+	catalog.Closer
 	classify func(error) error
-	close    func() error
 	known    known
 }
 
@@ -277,9 +277,6 @@ func (c *Catalog) CheckNamespaceExists(ctx context.Context, id table.Identifier)
 	})
 	return there, err
 }
-
-// Close releases the catalog's connections.
-func (c *Catalog) Close() error { return c.close() }
 
 // makeUsersDir makes a directory of the user's choice.
 func makeUsersDir(dir string) error {

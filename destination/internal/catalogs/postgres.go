@@ -54,11 +54,8 @@ func openPostgres(ctx context.Context, cfg Config, warehouse *url.URL, create bo
 		return nil, err
 	}
 	opened = true
-	return &Catalog{
-		Catalog:  sqlCatalog{cat, db, dollar, server.classify},
-		classify: server.classify,
-		close:    func() error { return errors.Join(cat.Close(), db.Close()) },
-	}, nil
+	tables := sqlCatalog{cat, db, dollar, server.classify}
+	return &Catalog{Catalog: tables, Closer: tables, classify: server.classify}, nil
 }
 
 // parsePostgres reads a connection URI. Its errors show nothing of it: where

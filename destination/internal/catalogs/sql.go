@@ -27,6 +27,9 @@ type sqlCatalog struct {
 	classify    func(error) error
 }
 
+// Close releases the catalog's connections.
+func (c sqlCatalog) Close() error { return errors.Join(c.Catalog.Close(), c.db.Close()) }
+
 func questionMark(int) string { return "?" }
 
 func dollar(n int) string { return "$" + strconv.Itoa(n) }

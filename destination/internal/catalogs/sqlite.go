@@ -71,11 +71,8 @@ func openSQLite(ctx context.Context, cfg Config, warehouse *url.URL, create bool
 		return nil, classify(err)
 	}
 	opened = true
-	return &Catalog{
-		Catalog:  sqlCatalog{cat, db, questionMark, classify},
-		classify: classify,
-		close:    func() error { return errors.Join(cat.Close(), db.Close()) },
-	}, nil
+	tables := sqlCatalog{cat, db, questionMark, classify}
+	return &Catalog{Catalog: tables, Closer: tables, classify: classify}, nil
 }
 
 // filesystemOf is networkFilesystem, but for tests, which have no network.
