@@ -1,13 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -184,22 +184,25 @@ func (ls lanes) continueFrom(copies []*tableState, exists []bool) []*tableState 
 
 // printStates prints a JSON array, and has one state after another in memory.
 func printStates(ctx context.Context, env protocol.Env, states []*tableState) error {
-	out := bufio.NewWriter(env.Stdout)
-	out.WriteByte('[')
-	for i, s := range states {
+	separator := "["
+	for _, s := range states {
 		raw, err := s.raw(ctx)
 		if err != nil {
 			return err
 		}
-		var text bytes.Buffer
-		if err := json.Compact(&text, raw); err != nil {
+		text := bytes.NewBufferString(separator)
+		if err := json.Compact(text, raw); err != nil {
 			return err
 		}
-		if i > 0 {
-			out.WriteByte(',')
+		if _, err := text.WriteTo(env.Stdout); err != nil {
+			return err
 		}
-		out.Write(text.Bytes())
+		separator = ","
 	}
-	out.WriteString("]\n")
-	return out.Flush() // with the first error of all these
+	end := "]\n"
+	if len(states) == 0 {
+		end = "[]\n"
+	}
+	_, err := io.WriteString(env.Stdout, end)
+	return err
 }

@@ -87,10 +87,10 @@ type attempts struct {
 	files []*stagedFile
 	state json.RawMessage
 	token string
-	// What else is part of it, and what to know the snapshot's state by if that
-	// of its parent is not the one; both may be nil.
-	also     func(base *table.Table) ([]table.Requirement, []table.Update)
-	absorbed func(ctx context.Context, base *table.Table) (json.RawMessage, error)
+	// What else is part of it, and which state is the table's, when the commit
+	// brings none, instead of the one that it has; both may be nil.
+	also    func(base *table.Table) ([]table.Requirement, []table.Update)
+	instead func(ctx context.Context, base *table.Table) (json.RawMessage, error)
 
 	refusal     error // the last one
 	unreachable error // why the table could not be loaded, the last time
@@ -131,7 +131,7 @@ func (a *attempts) attempt(ctx context.Context, retry *retry, stage func(context
 	if err := t.mustBeTheSame(base, a.files); err != nil {
 		return false, err
 	}
-	if a.doubt != nil && a.landed(base) {
+	if a.doubt != nil && a.landed(context.WithoutCancel(ctx), base) {
 		return true, nil
 	}
 	if err := t.mustBeThere(a.files); err != nil {
@@ -221,10 +221,7 @@ func (a *attempts) prepare(ctx context.Context, base *table.Table, c *change) ([
 		tip = snapshot
 		updates = append(updates, table.NewAddSnapshotUpdate(snapshot), moveTo(meta, branch, snapshot.SnapshotID))
 	}
-	switch {
-	case string(state) == noState:
-		updates = append(updates, removeState(meta, branch)...)
-	case state != nil:
+	if state != nil {
 		updates = append(updates, setState(branch, tip, state))
 	}
 	if a.also != nil {
@@ -234,11 +231,17 @@ func (a *attempts) prepare(ctx context.Context, base *table.Table, c *change) ([
 	return reqs, updates, nil
 }
 
+// rowsAreGone says of a table whose rows are replaced that it has no state: that
+// of the rows before would have the source pass over what they held.
+func rowsAreGone(context.Context, *table.Table) (json.RawMessage, error) {
+	return json.RawMessage(noState), nil
+}
+
 // carried is the state of a snapshot without one of its own: that of its parent,
 // so that it is known when the parent has expired.
 func (a *attempts) carried(ctx context.Context, base *table.Table, parent *table.Snapshot) (json.RawMessage, error) {
-	if a.absorbed != nil {
-		if state, err := a.absorbed(ctx, base); state != nil || err != nil {
+	if a.instead != nil {
+		if state, err := a.instead(ctx, base); state != nil || err != nil {
 			return state, err
 		}
 	}
@@ -275,18 +278,15 @@ func moveTo(meta table.Metadata, branch string, id int64) table.Update {
 }
 
 // landed looks for this commit in a table.
-func (a *attempts) landed(base *table.Table) bool {
+func (a *attempts) landed(ctx context.Context, base *table.Table) bool {
 	if a.stateOnly && base.Properties()[stateKey+suffixOf(a.t.target())] == string(a.state) {
 		return true
 	}
-	for s := a.t.tip(base); s != nil; {
+	past := &earlier{table: base}
+	for s := a.t.tip(base); s != nil; s, _ = past.parent(ctx, s) {
 		if s.Summary != nil && s.Summary.Properties[tokenKey] == a.token {
 			return true
 		}
-		if s.ParentSnapshotID == nil {
-			break
-		}
-		s = base.SnapshotByID(*s.ParentSnapshotID)
 	}
 	return false
 }
@@ -298,7 +298,7 @@ func (a *attempts) giveUp(ctx context.Context, cause error) error {
 		return errors.Join(cause, a.t.discard(a.files))
 	}
 	base, err := a.t.cat.LoadTable(context.WithoutCancel(ctx), a.t.id)
-	if err == nil && a.landed(base) {
+	if err == nil && a.landed(context.WithoutCancel(ctx), base) {
 		return nil
 	}
 	return &protocol.Error{

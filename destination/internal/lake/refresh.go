@@ -119,7 +119,7 @@ func (t *Table) absorb(ctx context.Context, branch string, minimum int64, state 
 		also: func(base *table.Table) ([]table.Requirement, []table.Update) {
 			return []table.Requirement{table.AssertRefSnapshotID(branch, idOf(base.SnapshotByName(branch)))}, removeBranch(base.Metadata(), branch)
 		},
-		absorbed: func(ctx context.Context, base *table.Table) (json.RawMessage, error) {
+		instead: func(ctx context.Context, base *table.Table) (json.RawMessage, error) {
 			last, err := stateAt(ctx, base, branch, base.SnapshotByName(branch))
 			switch {
 			case err != nil && !errors.Is(err, ErrStateUnknown):

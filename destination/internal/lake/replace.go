@@ -3,6 +3,7 @@ package lake
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strconv"
 
 	"github.com/apache/iceberg-go/table"
@@ -17,7 +18,7 @@ func (t *Table) Replace(ctx context.Context, staged []*Staged, state json.RawMes
 	files := stagedFiles(staged)
 	u := newUpsert(t, files, indexesOf(staged)) // rows of one key can be staged here too
 	defer u.close()
-	a := &attempts{t: t, files: files, state: state, token: uuid.NewString(), also: func(base *table.Table) (reqs []table.Requirement, updates []table.Update) {
+	a := &attempts{t: t, files: files, state: state, token: uuid.NewString(), instead: rowsAreGone, also: func(base *table.Table) (reqs []table.Requirement, updates []table.Update) {
 		for _, n := range generationsOf(base.Metadata()) {
 			updates = append(updates, removeBranch(base.Metadata(), branchPrefix+strconv.FormatInt(n, 10))...)
 		}
@@ -25,6 +26,8 @@ func (t *Table) Replace(ctx context.Context, staged []*Staged, state json.RawMes
 	}}
 	return t.explain(a.run(ctx, func(ctx context.Context, base *table.Table) (*change, error) {
 		c := &change{operation: table.OpOverwrite}
+		// A state of rows that are gone goes, too, if there are none by now.
+		c.forced = state == nil && !slices.Contains([]string{"", noState}, base.Properties()[stateKey])
 		set, err := t.live(base, u.manifests)
 		if err != nil {
 			return c, err

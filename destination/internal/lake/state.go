@@ -43,8 +43,8 @@ const (
 	stateSnapshotKey = checkpoint.Key + "-snapshot"
 	// noSnapshot is its value while there is none.
 	noSnapshot = "none"
-	// noState is the entry of a snapshot whose rows are of no state, though
-	// those of its parent were.
+	// noState is what is there instead of a state when the rows are of none,
+	// though those of the parent were.
 	noState = "null"
 )
 
@@ -111,30 +111,31 @@ func findState(ctx context.Context, tbl *table.Table, branch string, tip *table.
 	}
 	past := &earlier{table: tbl}
 	for s := tip; s != nil; {
-		if state, ok := tied[s.SnapshotID]; ok {
+		state, ok := tied[s.SnapshotID]
+		if !ok && s.Summary != nil {
+			state = json.RawMessage(s.Summary.Properties[stateKey])
+		}
+		switch string(state) {
+		case "":
+		case noState:
+			return foundState{in: s}, nil
+		default:
 			return foundState{state: state, in: s}, nil
 		}
-		if s.Summary != nil && s.Summary.Properties[stateKey] == noState {
-			return foundState{in: s}, nil
-		}
-		if s.Summary != nil && s.Summary.Properties[stateKey] != "" {
-			return foundState{state: json.RawMessage(s.Summary.Properties[stateKey]), in: s}, nil
-		}
-		if s.ParentSnapshotID == nil {
-			break
-		}
-		id := *s.ParentSnapshotID
-		if s = past.snapshot(ctx, id); s != nil {
+		parent, id := past.parent(ctx, s)
+		if parent != nil {
+			s = parent
 			continue
 		}
-		// Another program expired it.
-		if state, ok := tied[id]; ok {
-			return foundState{state: state}, nil
-		}
-		if only := alone(); only.state != nil || len(tied) == 0 {
+		only := alone()
+		if id == 0 && isFirst(s) || only.state != nil || len(tied) == 0 {
 			return only, nil
 		}
-		return foundState{}, fmt.Errorf("looking for snapshot %d: %w", id, ErrStateUnknown)
+		// Another program expired it.
+		if state, ok := tied[id]; ok && string(state) != noState {
+			return foundState{state: state}, nil
+		}
+		return foundState{}, fmt.Errorf("looking for what came before snapshot %d: %w", s.SnapshotID, ErrStateUnknown)
 	}
 	return alone(), nil
 }
@@ -187,8 +188,37 @@ type earlier struct {
 	meta  []table.Metadata
 }
 
-// snapshot returns a snapshot of the table, nil when nothing tells of it.
-func (e *earlier) snapshot(ctx context.Context, id int64) *table.Snapshot {
+// isFirst reports whether a snapshot without a parent never had one. PyIceberg
+// takes it from the child of a snapshot that it expires.
+func isFirst(s *table.Snapshot) bool {
+	return s.SequenceNumber <= 1 || s.Summary != nil && s.Summary.Properties[tokenKey] != "" // ours has the state, if there was one before it
+}
+
+// parent returns the parent of a snapshot, nil when nothing tells of it, and the
+// parent's id, 0 when there is none.
+func (e *earlier) parent(ctx context.Context, s *table.Snapshot) (*table.Snapshot, int64) {
+	if s.ParentSnapshotID != nil {
+		return e.snapshot(ctx, *s.ParentSnapshotID, nil), *s.ParentSnapshotID
+	}
+	if isFirst(s) {
+		return nil, 0
+	}
+	before := e.snapshot(ctx, s.SnapshotID, func(s *table.Snapshot) bool { return s.ParentSnapshotID != nil })
+	if before == nil {
+		return nil, 0
+	}
+	return e.snapshot(ctx, *before.ParentSnapshotID, nil), *before.ParentSnapshotID
+}
+
+// snapshot returns a snapshot of the table, as the newest metadata has it that
+// suits; nil when none does.
+func (e *earlier) snapshot(ctx context.Context, id int64, suits func(*table.Snapshot) bool) *table.Snapshot {
+	in := func(meta table.Metadata) *table.Snapshot {
+		if s := meta.SnapshotByID(id); s != nil && (suits == nil || suits(s)) {
+			return s
+		}
+		return nil
+	}
 	if e.meta == nil {
 		e.meta = append(e.meta, e.table.Metadata())
 		for entry := range e.table.Metadata().PreviousFiles() {
@@ -196,7 +226,7 @@ func (e *earlier) snapshot(ctx context.Context, id int64) *table.Snapshot {
 		}
 	}
 	for _, meta := range e.meta {
-		if s := meta.SnapshotByID(id); s != nil {
+		if s := in(meta); s != nil {
 			return s
 		}
 	}
@@ -213,7 +243,7 @@ func (e *earlier) snapshot(ctx context.Context, id int64) *table.Snapshot {
 			continue
 		}
 		e.meta = append(e.meta, meta)
-		if s := meta.SnapshotByID(id); s != nil {
+		if s := in(meta); s != nil {
 			return s
 		}
 	}
@@ -244,7 +274,7 @@ func (t *Table) States() []json.RawMessage { return statesOf(t.opened.Metadata()
 func statesOf(meta table.Metadata) []json.RawMessage {
 	var all []json.RawMessage
 	for key, state := range meta.Properties() {
-		if key == stateKey || strings.HasPrefix(key, stateKey+".") {
+		if (key == stateKey || strings.HasPrefix(key, stateKey+".")) && state != noState {
 			all = append(all, json.RawMessage(state))
 		}
 	}

@@ -192,8 +192,8 @@ func (h *stateHistory) commit() bool {
 
 func (h *stateHistory) stateAlone() bool {
 	tbl := h.on(h.refresh > 0 && h.random.IntN(2) == 0)
-	if tbl.branch != "" && tbl.tip(load(h.t, tbl)) == nil {
-		return false // it makes a snapshot then
+	if tip := tbl.tip(load(h.t, tbl)); tbl.branch != "" && (tip == nil || h.moved[tip.SnapshotID]) {
+		return false // it makes a snapshot, or is the main branch's progress, too
 	}
 	state := h.newState()
 	commit(h.t, tbl, state)
@@ -213,7 +213,11 @@ func (h *stateHistory) replace() bool {
 	tbl := h.on(false)
 	staged := h.row(tbl)
 	state := h.newState()
-	if err := tbl.Replace(h.t.Context(), []*Staged{staged}, json.RawMessage(state)); err != nil {
+	raw := json.RawMessage(state)
+	if h.random.IntN(2) == 0 { // that of the rows before is not that of these
+		state, raw = "", nil
+	}
+	if err := tbl.Replace(h.t.Context(), []*Staged{staged}, raw); err != nil {
 		h.t.Fatal(err)
 	}
 	h.note(tbl, state)
@@ -342,6 +346,9 @@ func (h *stateHistory) foreignExpiry() bool {
 		return false
 	}
 	h.change(table.NewRemoveSnapshotsUpdate(gone, false))
+	if h.random.IntN(2) == 0 {
+		h.orphan(keep)
+	}
 	if h.random.IntN(3) == 0 { // with all metadata files of before
 		for entry := range load(h.t, h.tbl).Metadata().PreviousFiles() {
 			if err := os.Remove(pathOf(h.t, entry.MetadataFile)); err != nil && !os.IsNotExist(err) {
@@ -351,6 +358,27 @@ func (h *stateHistory) foreignExpiry() bool {
 	}
 	h.expired = true
 	return true
+}
+
+// orphan takes from the snapshots that are kept the parents that are not, as PyIceberg does.
+func (h *stateHistory) orphan(keep map[int64]bool) {
+	loaded := load(h.t, h.tbl)
+	text, err := json.Marshal(loaded.Metadata())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for id := range keep {
+		s := loaded.SnapshotByID(id)
+		if s.ParentSnapshotID != nil && !keep[*s.ParentSnapshotID] {
+			text = bytes.ReplaceAll(text, fmt.Appendf(nil, `"parent-snapshot-id":%d,`, *s.ParentSnapshotID), nil)
+		}
+	}
+	if _, err := table.ParseMetadataBytes(text); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := os.WriteFile(pathOf(h.t, loaded.MetadataLocation()), text, 0o600); err != nil {
+		h.t.Fatal(err)
+	}
 }
 
 func (h *stateHistory) change(updates ...table.Update) {
