@@ -194,8 +194,7 @@ func (in *Input) control(line []byte, number int64) (item Item, ok bool, err err
 		return Item{}, false, nil
 	}
 	if line[0] != '{' {
-		in.pass("passing over a line that is no message", number, line)
-		return Item{}, false, nil
+		return Item{}, false, in.foreignLine(line, number)
 	}
 	var m incoming
 	if err := json.Unmarshal(line, &m); err != nil {
@@ -203,8 +202,7 @@ func (in *Input) control(line []byte, number int64) (item Item, ok bool, err err
 		if errors.As(err, &syntax) && beginsAsMessage(line) {
 			return Item{}, false, brokenMessage(SystemError, number, err)
 		}
-		in.pass("passing over a line that is no message", number, line)
-		return Item{}, false, nil
+		return Item{}, false, in.foreignLine(line, number)
 	}
 	switch m.Type {
 	case "RECORD": // its "type" was written with escapes
@@ -252,6 +250,26 @@ func (in *Input) trace(raw json.RawMessage, number int64) Item {
 		return Item{Failure: f}
 	}
 	return Item{}
+}
+
+// foreignLine passes over a line that is no message, unless it ends with one that
+// must not be lost: another writer has written in front of it.
+func (in *Input) foreignLine(line []byte, number int64) error {
+	rest := line[1:]
+	for range 10 { // braces of the other text
+		at := bytes.IndexByte(rest, '{')
+		if at < 0 {
+			break
+		}
+		var m incoming
+		if err := json.Unmarshal(rest[at:], &m); err == nil && (m.Type == "RECORD" || m.Type == "STATE") {
+			return &Error{Kind: SystemError, Message: fmt.Sprintf(
+				"Line %d of the input has other text in front of a %s message, which would be lost. The source must write each message on a line of its own, and all else to standard error.", number, m.Type)}
+		}
+		rest = rest[at+1:]
+	}
+	in.pass("passing over a line that is no message", number, line)
+	return nil
 }
 
 // pass passes over a line that is no message.

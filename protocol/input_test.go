@@ -132,6 +132,9 @@ func TestInput(t *testing.T) {
 		{name: "UTF-16 of the other order", input: "\xfe\xff\x00{\x00\"\x00\n", warns: 1, err: "encoded in UTF-16 (big-endian)"},
 		{name: "UTF-32", input: "\x00\x00\x00{\x00\x00\x00\"\n", warns: 1, err: "UTF-16 or UTF-32"},
 		{name: "gzip", input: "\x1f\x8b\x08\x00\x00\n", warns: 1, err: "compressed with gzip"},
+		{name: "text in front of a record", input: recordLine + "\nFetching {page} 2..." + recordLine + "\n", want: []string{"1 " + recordLine + "\n"}, err: "Line 2 of the input has other text in front of a RECORD message, which would be lost."},
+		{name: "a byte-order mark in the middle", input: recordLine + "\n" + byteOrderMark + stateLine + "\n", want: []string{"1 " + recordLine + "\n"}, err: "Line 2 of the input has other text in front of a STATE message"},
+		{name: "text that quotes a record", input: recordLine + "\nsent " + recordLine + " twice\n", want: []string{"1 " + recordLine + "\n"}, warns: 1},
 		{name: "free text alone", input: "Traceback (most recent call last):\n  File\n", warns: 2, err: "The input holds no message of the Airbyte protocol. Run the command before the pipe by itself"},
 		{name: "one message is enough", input: "starting\n" + `{"type":"LOG"}` + "\n", warns: 1},
 		{

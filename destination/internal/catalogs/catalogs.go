@@ -135,7 +135,7 @@ func (c Config) parse(warehouse string) (*url.URL, error) {
 		return nil, configError(nil, `The configuration's "catalog.path" is %q. It must be an absolute path.`, c.Path)
 	}
 	u, err := url.Parse(warehouse)
-	if err != nil || u.Scheme != "file" || u.Host != "" || u.RawQuery != "" || u.Fragment != "" || !filepath.IsAbs(u.Path) || filepath.Clean(u.Path) == "/" {
+	if err != nil || u.Scheme != "file" || u.Host != "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || !filepath.IsAbs(u.Path) || filepath.Clean(u.Path) == "/" {
 		return nil, configError(err, `The configuration's "warehouse" is %q. It must be file:/// and the absolute path of a directory, as in "file:///local/lake".`, warehouse)
 	}
 	// The library writes the locations of files as URLs, and other engines

@@ -110,6 +110,7 @@ func TestWhatCannotBeOpenedNamesTheRemedy(t *testing.T) {
 		"no kind":             {Config{}, "file://" + dir, `"catalog.type" is ""`},
 		"relative path":       {Config{Type: "sqlite", Path: "x.db"}, "file://" + dir, `"catalog.path" is "x.db". It must be an absolute path.`},
 		"other storage":       {Config{Type: "sqlite"}, "s3://bucket/lake", `"warehouse" is "s3://bucket/lake". It must be file:/// and the absolute path of a directory`},
+		"a user in it":        {Config{Type: "sqlite"}, "file://u:p@/lake", `It must be file:/// and the absolute path of a directory`},
 		"URI for a path":      {Config{Type: "sqlite", Path: "postgres://h/db"}, "file://" + dir, `"catalog.path" is "postgres://h/db". It must be an absolute path.`},
 		"URI without a type":  {Config{Type: "sqlite", URI: "postgres://u:secret@h/db"}, "file://" + dir, `has a "catalog.uri", and its "catalog.type" is "sqlite"`},
 		"path for PostgreSQL": {Config{Type: "postgres", Path: "/x.db"}, "file://" + dir, `has a "catalog.path", and its "catalog.type" is "postgres"`},
