@@ -146,6 +146,14 @@ func (c *sandboxFlags) member() (sandbox.Config, error) {
 // writeConfig returns the configuration of a source that reads the member, and
 // writes the files that were asked for.
 func (c *sandboxFlags) writeConfig(url string, member sandbox.Config, t sandbox.Tokens) ([]byte, error) {
+	for _, path := range []string{c.config, c.tokenFile} {
+		if path == "" {
+			continue
+		}
+		if err := replaceable(path); err != nil {
+			return nil, err
+		}
+	}
 	pair := tokens.Credentials{
 		ClientID: member.ClientID, ClientSecret: member.ClientSecret,
 		AccessToken: t.AccessToken, RefreshToken: t.RefreshToken,
@@ -171,22 +179,26 @@ func (c *sandboxFlags) writeConfig(url string, member sandbox.Config, t sandbox.
 	return json.MarshalIndent(config, "", "  ")
 }
 
-// writeJSON writes a file, in the place of another only if that is of a sandbox:
-// a real one may hold the only refresh token that works.
 func writeJSON(path string, value any) error {
-	switch was, err := os.ReadFile(path); {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return fmt.Errorf("writing %s: %w", path, err)
-	case !ofASandbox(was):
-		return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf("%s exists and was not written by a sandbox. Name another file, or remove it first.", path)}
-	}
 	data, err := json.MarshalIndent(value, "", "  ")
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	if err := tokens.WriteFile(path, append(data, '\n')); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return nil
+}
+
+// replaceable is an error when there is a file that is not of a sandbox: a real
+// one may hold the only refresh token that works.
+func replaceable(path string) error {
+	switch was, err := os.ReadFile(path); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return fmt.Errorf("writing %s: %w", path, err)
+	case !ofASandbox(was):
+		return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf("%s exists and was not written by a sandbox. Name another file, or remove it first.", path)}
 	}
 	return nil
 }
