@@ -76,3 +76,25 @@ func TestARollbackByAnotherEngineTakesTheStateBack(t *testing.T) {
 		})
 	}
 }
+
+// PyIceberg takes the parent from the child of a snapshot that it expires: the table does not begin there.
+func TestAnExpiryByAnotherEngineLeavesTheState(t *testing.T) {
+	l := newLake(t, t.TempDir(), nil)
+	catalog := l.configure("s", `{"type":"object","properties":{"id":{"type":"integer"}}}`, nil, "id")
+	l.write(catalog, messages("s", `{"id":1}`, `{"id":2}`, `{"id":3}`))
+	_, want := l.state(catalog)
+	if len(want) != 1 {
+		t.Fatalf("states %s", want)
+	}
+	if _, err := script(t.Context(), "pyiceberg_expire.py", filepath.Join(l.dir, "catalog.db"), "file://"+l.dir, "whoop.s", "id", "2"); err != nil {
+		t.Fatal(err)
+	}
+	_, got := l.state(catalog)
+	if diff := cmp.Diff(want, got); diff != "" || len(l.preview("s")) != 2 {
+		t.Errorf("%d rows, states (-before +after):\n%s", len(l.preview("s")), diff)
+	}
+	l.write(catalog, messages("s", `{"id":4}`))
+	if _, states := l.state(catalog); len(states) != 1 || len(l.preview("s")) != 3 {
+		t.Errorf("afterwards there are %d rows, states %s", len(l.preview("s")), states)
+	}
+}
