@@ -189,9 +189,10 @@ type earlier struct {
 }
 
 // isFirst reports whether a snapshot without a parent never had one. PyIceberg
-// takes it from the child of a snapshot that it expires.
+// takes it from the child of a snapshot that it expires. Tables of format version
+// 1 have no sequence numbers, so of them only our own snapshots tell.
 func isFirst(s *table.Snapshot) bool {
-	return s.SequenceNumber <= 1 || s.Summary != nil && s.Summary.Properties[tokenKey] != "" // ours has the state, if there was one before it
+	return s.SequenceNumber == 1 || s.Summary != nil && s.Summary.Properties[tokenKey] != "" // ours has the state, if there was one before it
 }
 
 // parent returns the parent of a snapshot, nil when nothing tells of it, and the

@@ -20,6 +20,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 )
@@ -69,7 +70,7 @@ func newStateHistory(t *testing.T, seed uint64) *stateHistory {
 	p := plain("s")
 	return &stateHistory{
 		t: t, random: rand.New(rand.NewPCG(seed, 5)), p: p, states: map[int64][]string{}, shown: map[string]string{}, moved: map[int64]bool{},
-		tbl: openTable(t, openCatalog(t, t.TempDir()), p, Options{}),
+		tbl: openTable(t, openCatalog(t, t.TempDir()), p, Options{FormatVersion: 1 + int(seed%3)}),
 	}
 }
 
@@ -376,7 +377,12 @@ func (h *stateHistory) orphan(keep map[int64]bool) {
 	if _, err := table.ParseMetadataBytes(text); err != nil {
 		h.t.Fatal(err)
 	}
-	if err := os.WriteFile(pathOf(h.t, loaded.MetadataLocation()), text, 0o600); err != nil {
+	before := loaded.MetadataLocation()
+	after := strings.TrimSuffix(before, ".metadata.json") + "-x.metadata.json"
+	if err := os.WriteFile(pathOf(h.t, after), text, 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := h.tbl.cat.(*catalogs.Catalog).SetMetadataLocation(h.t.Context(), h.tbl.id, before, after); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -385,6 +391,26 @@ func (h *stateHistory) change(updates ...table.Update) {
 	h.t.Helper()
 	if _, _, err := h.tbl.cat.CommitTable(h.t.Context(), h.tbl.id, nil, updates); err != nil {
 		h.t.Fatal(err)
+	}
+}
+
+// A snapshot whose parent was taken from it is not the first of its table, in any format version.
+func TestASnapshotWithoutItsParentIsNotTheFirst(t *testing.T) {
+	for version := range uint64(3) {
+		h := newStateHistory(t, version)
+		h.commit()
+		want := string(lastState(t, load(t, h.tbl)))
+		h.foreignSnapshot()
+		last := load(t, h.tbl).CurrentSnapshot()
+		h.change(table.NewRemoveSnapshotsUpdate([]int64{*last.ParentSnapshotID}, false))
+		h.orphan(map[int64]bool{last.SnapshotID: true})
+		loaded := load(t, h.tbl)
+		if loaded.CurrentSnapshot().ParentSnapshotID != nil || len(loaded.Metadata().Snapshots()) != 1 {
+			t.Fatalf("version %d: the snapshot has its parent", loaded.Metadata().Version())
+		}
+		if got := string(lastState(t, loaded)); got != want || want == "" {
+			t.Errorf("version %d: the state is %q, want %q", loaded.Metadata().Version(), got, want)
+		}
 	}
 }
 
