@@ -82,10 +82,7 @@ const tablesAtOnce = 4
 // also when others failed: what is durable may be acknowledged.
 func (w *writer) commit(ctx context.Context, c *commit) error {
 	w.number++
-	states, err := w.checkpoints(c)
-	if err != nil {
-		return err
-	}
+	states := w.checkpoints(c)
 	atOnce := make(chan struct{}, tablesAtOnce)
 	ended := make([]<-chan error, len(c.lanes))
 	for i, lc := range c.lanes {
@@ -103,7 +100,7 @@ func (w *writer) commit(ctx context.Context, c *commit) error {
 		}
 		done[lc.lane] = errs[i] == nil
 	}
-	err = errors.Join(errs...)
+	err := errors.Join(errs...)
 	for _, e := range c.echoes {
 		if !all(e.lanes, done) {
 			continue
@@ -132,40 +129,43 @@ func all(ls []*lane, done map[*lane]bool) bool {
 	return true
 }
 
-// checkpoints are the states of a commit as its tables keep them, by the segment
-// that each ends. A long one is in a file, once for all its tables, which is
-// durable before any of them names it.
-func (w *writer) checkpoints(c *commit) (map[int64]json.RawMessage, error) {
+// checkpoints make the states of a commit as its tables keep them, by the segment
+// that each ends, each once: when the first of its tables asks. A long one is in a
+// file then, which is durable before any of them names it.
+func (w *writer) checkpoints(c *commit) map[int64]func() (json.RawMessage, error) {
 	tables := map[int64][]string{}
-	for _, lc := range c.lanes {
-		if lc.state.segment > 0 {
-			tables[lc.state.segment] = append(tables[lc.state.segment], lc.lane.table.MetadataDir())
-		}
-	}
-	kept := map[int64]json.RawMessage{}
-	now := time.Now().UTC()
+	made := map[int64]func() (json.RawMessage, error){}
+	number, now := w.number, time.Now().UTC()
 	for _, lc := range c.lanes {
 		segment := lc.state.segment
-		if segment == 0 || kept[segment] != nil {
+		if segment == 0 {
 			continue
 		}
-		state, err := w.held.whole(lc.state.state)
-		if err != nil {
-			return nil, err
-		}
-		c, err := w.states.Keep(checkpoint.Checkpoint{Number: w.number, Committed: now, State: state.Raw}, tables[segment])
-		if err == nil {
-			kept[segment], err = c.Encode()
-		}
-		if err != nil {
-			return nil, err
-		}
+		tables[segment] = append(tables[segment], lc.lane.table.MetadataDir())
+		made[segment] = sync.OnceValues(func() (json.RawMessage, error) {
+			state, err := w.held.whole(lc.state.state)
+			if err != nil {
+				return nil, err
+			}
+			kept, err := w.states.Keep(checkpoint.Checkpoint{Number: number, Committed: now, State: state.Raw}, tables[segment])
+			if err != nil {
+				return nil, err
+			}
+			return kept.Encode()
+		})
 	}
-	return kept, nil
+	return made
 }
 
 // commit commits the lane's part, with the state that covers it; nil: none does.
-func (c *laneCommit) commit(ctx context.Context, state json.RawMessage) error {
+func (c *laneCommit) commit(ctx context.Context, covers func() (json.RawMessage, error)) error {
+	var state json.RawMessage
+	if covers != nil {
+		var err error
+		if state, err = covers(); err != nil {
+			return errors.Join(c.lane.table.Explain(err), lake.Discard(c.lane.table, c.staged))
+		}
+	}
 	switch {
 	case c.replace:
 		return c.lane.table.Replace(ctx, c.staged, state)

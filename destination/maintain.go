@@ -78,12 +78,15 @@ func (w *writer) maintain(ctx context.Context) {
 	if !orphans { // which is once a day
 		return
 	}
-	removed, _, err := w.states.Remove(limited, lake.StateFiles(w.catalog), false)
+	removed, left, err := w.states.Remove(limited, lake.StateFiles(w.catalog), false)
 	if err != nil && limited.Err() == nil {
 		w.log.Warn("old state files could not be removed; that is tried again another day, and the maintain command does it on demand", "error", err.Error())
 	}
 	for _, file := range removed {
 		w.log.Debug("upkeep removed a state file", "file", file)
+	}
+	for _, why := range left {
+		w.log.Info("upkeep: " + why)
 	}
 }
 

@@ -104,7 +104,7 @@ func read(files iceio.IO, location string) (content, error) {
 	if err = errors.Join(err, in.Close()); err == nil {
 		err = json.Unmarshal(text, &of)
 	}
-	if err == nil && of.State == nil {
+	if err == nil && (of.State == nil || string(of.State) == "null") {
 		err = errors.New("it holds no state")
 	}
 	if err != nil {
@@ -163,7 +163,8 @@ func (f *Files) Remove(ctx context.Context, namers Namers, dryRun bool) (removed
 			continue
 		}
 		of, err := read(f.files, file)
-		if err != nil {
+		cutOff := errors.As(err, new(*json.SyntaxError)) // by the end of its writer, so that no table can name it
+		if err != nil && !cutOff {
 			left = append(left, fmt.Sprintf("%v; remove it by hand if no table needs it", err))
 			continue
 		}

@@ -98,10 +98,10 @@ func TestStateFilesGoWhenNothingNamesThem(t *testing.T) {
 	}
 	named := map[string]string{
 		"by the catalog": keep(inside), "by a metadata file": keep(inside), "by one elsewhere": keep(inside, outside),
-		"by nobody": keep(inside, outside), "by nobody, young": keep(inside), "perhaps": keep("/broken"), "broken": keep(inside),
+		"by nobody": keep(inside, outside), "by nobody, young": keep(inside), "perhaps": keep("/broken"), "broken": keep(inside), "cut off": keep(inside),
 		"no mark": filepath.Join(filepath.Dir(keep()), "mine.json"),
 	}
-	for name, text := range map[string]string{"broken": `{`, "no mark": `{"state":{}}`} {
+	for name, text := range map[string]string{"broken": `{"state":null}`, "cut off": `{"state":{"n"`, "no mark": `{"state":{}}`} {
 		if err := os.WriteFile(named[name], []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -133,7 +133,7 @@ func TestStateFilesGoWhenNothingNamesThem(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff([]string{named["by nobody"]}, removed); diff != "" {
+		if diff := cmp.Diff([]string{named["by nobody"], named["cut off"]}, removed); diff != "" {
 			t.Errorf("removed (-want +got):\n%s", diff)
 		}
 		if text := strings.Join(left, "\n"); len(left) != 2 || !strings.Contains(text, filepath.Base(named["perhaps"])) || !strings.Contains(text, filepath.Base(named["broken"])) {
@@ -141,7 +141,7 @@ func TestStateFilesGoWhenNothingNamesThem(t *testing.T) {
 		}
 	}
 	for name, file := range named {
-		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) != (name == "by nobody") {
+		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) != (name == "by nobody" || name == "cut off") {
 			t.Errorf("named %s: %v", name, err)
 		}
 	}

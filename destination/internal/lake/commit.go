@@ -78,7 +78,7 @@ func indexesOf(staged []*Staged) []*keyIndex {
 // stage returns a change even when it fails, so that what it wrote is removed.
 func (t *Table) transact(ctx context.Context, files []*stagedFile, state json.RawMessage, stage func(context.Context, *table.Table) (*change, error)) error {
 	a := &attempts{t: t, files: files, state: state, token: uuid.NewString()}
-	return t.explain(a.run(ctx, stage))
+	return t.Explain(a.run(ctx, stage))
 }
 
 // attempts is what the attempts at one commit share.

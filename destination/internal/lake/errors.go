@@ -14,9 +14,9 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// explain finds the remedy for an error of the storage or the catalog; an error that carries
+// Explain finds the remedy for an error of the storage or the catalog; an error that carries
 // one already, or for which there is none, is returned as it is.
-func (t *Table) explain(err error) error {
+func (t *Table) Explain(err error) error {
 	var told *protocol.Error
 	if err == nil || errors.As(err, &told) {
 		return err

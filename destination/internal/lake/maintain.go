@@ -91,7 +91,7 @@ func (t *Table) Maintain(ctx context.Context, u Upkeep) (Maintained, error) {
 		return did, nil
 	}
 	if err != nil {
-		return did, t.explain(fmt.Errorf("loading table %s: %w", t, err))
+		return did, t.Explain(fmt.Errorf("loading table %s: %w", t, err))
 	}
 	var errs []error
 	for _, step := range []struct {
@@ -108,7 +108,7 @@ func (t *Table) Maintain(ctx context.Context, u Upkeep) (Maintained, error) {
 			return did, errors.Join(errs...)
 		}
 		if err = errors.Join(err, ctx.Err()); err != nil {
-			errs = append(errs, t.explain(fmt.Errorf("%s table %s: %w", step.doing, t, err)))
+			errs = append(errs, t.Explain(fmt.Errorf("%s table %s: %w", step.doing, t, err)))
 		}
 		if ctx.Err() != nil {
 			break

@@ -131,7 +131,7 @@ func (t *Table) absorb(ctx context.Context, branch string, minimum int64, state 
 		},
 	}
 	cache := manifestCache{}
-	return t.explain(a.run(ctx, func(ctx context.Context, base *table.Table) (*change, error) {
+	return t.Explain(a.run(ctx, func(ctx context.Context, base *table.Table) (*change, error) {
 		c := &change{operation: table.OpOverwrite, forced: true}
 		main, err := t.liveAt(base.CurrentSnapshot(), cache)
 		if err != nil {

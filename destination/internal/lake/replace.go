@@ -24,7 +24,7 @@ func (t *Table) Replace(ctx context.Context, staged []*Staged, state json.RawMes
 		}
 		return nil, updates
 	}}
-	return t.explain(a.run(ctx, func(ctx context.Context, base *table.Table) (*change, error) {
+	return t.Explain(a.run(ctx, func(ctx context.Context, base *table.Table) (*change, error) {
 		c := &change{operation: table.OpOverwrite}
 		// A state of rows that are gone goes, too, if there are none by now.
 		c.forced = state == nil && !slices.Contains([]string{"", noState}, base.Properties()[stateKey])

@@ -124,10 +124,10 @@ func open(ctx context.Context, cat catalog.Catalog, p *columnar.Plan, o Options)
 		loaded, err = t.create(ctx)
 	}
 	if err != nil {
-		return nil, t.explain(fmt.Errorf("opening table %s: %w", t, err))
+		return nil, t.Explain(fmt.Errorf("opening table %s: %w", t, err))
 	}
 	if loaded, err = t.evolve(ctx, loaded); err != nil {
-		return nil, t.explain(err)
+		return nil, t.Explain(err)
 	}
 	if err := t.use(ctx, loaded); err != nil {
 		return nil, err

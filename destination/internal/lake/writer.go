@@ -80,7 +80,7 @@ func (w *Writer) Write(ctx context.Context, rec arrow.RecordBatch, order []uint6
 	if err := w.admit(ctx, rec, order); err != nil {
 		return err
 	}
-	return w.t.explain(w.add(ctx, rec, order))
+	return w.t.Explain(w.add(ctx, rec, order))
 }
 
 func (w *Writer) add(ctx context.Context, rec arrow.RecordBatch, order []uint64) error {
@@ -284,13 +284,13 @@ func (w *Writer) Close(ctx context.Context, last arrow.RecordBatch, order []uint
 			return nil, err
 		}
 	}
-	if err := w.t.explain(w.finish(ctx, last, order, keep)); err != nil {
+	if err := w.t.Explain(w.finish(ctx, last, order, keep)); err != nil {
 		return nil, err
 	}
 	staged := &Staged{files: w.staged, index: w.index}
 	w.staged, w.index, w.rows = nil, nil, 0
 	if len(staged.files) == 0 {
-		return nil, w.t.explain(staged.index.close())
+		return nil, w.t.Explain(staged.index.close())
 	}
 	return staged, nil
 }
