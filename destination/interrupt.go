@@ -9,13 +9,13 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// farewell is how long an interrupted run waits for the warehouse and the
+// interruptTimeout is how long an interrupted run waits for the warehouse and the
 // catalog.
-const farewell = 2 * time.Minute
+const interruptTimeout = 2 * time.Minute
 
-// unhung does work, which ends soon after ctx does, unless something hangs that
+// interruptible does work, which ends soon after ctx does, unless something hangs that
 // cannot be interrupted, as a file system can: then the work is left behind.
-func unhung(ctx context.Context, work func() error) error {
+func interruptible(ctx context.Context, work func() error) error {
 	ended := protocol.Go(work)
 	select {
 	case err := <-ended:
@@ -25,9 +25,9 @@ func unhung(ctx context.Context, work func() error) error {
 	select {
 	case err := <-ended:
 		return err
-	case <-time.After(farewell):
+	case <-time.After(interruptTimeout):
 		return &protocol.Error{Kind: protocol.TransientError, Message: fmt.Sprintf(
-			"The run was told to stop, and waited for %s for the warehouse or the catalog, which do not answer. What it acknowledged is safe; start it again when they do.", farewell)}
+			"The run was told to stop, and waited for %s for the warehouse or the catalog, which do not answer. What it acknowledged is safe; start it again when they do.", interruptTimeout)}
 	}
 }
 

@@ -35,7 +35,7 @@ func (d destination) Write(ctx context.Context, job protocol.WriteJob, out *prot
 	if err != nil {
 		return err
 	}
-	return unhung(ctx, func() error {
+	return interruptible(ctx, func() error {
 		catalog, err := d.openCatalog(ctx, config)
 		if err != nil {
 			return err
