@@ -157,9 +157,14 @@ func (c Config) parallel(cores int) int { return max(1, min(cores, c.Memory/memo
 // outgrows its limit meanwhile.
 func (c Config) threads(cores int) int { return min(cores, 2*c.parallel(cores)) }
 
+// outsideHeap is what the process takes beside Go's heap, whatever its memory:
+// the program itself, of which the pages in use count, and what the heap outgrows
+// its limit by while the collector runs.
+const outsideHeap = 80 // MiB
+
 // limitMemory keeps the process within its memory.
 func (c Config) limitMemory() {
-	debug.SetMemoryLimit(int64(c.Memory) << 20 * 3 / 4)
+	debug.SetMemoryLimit(int64(min(c.Memory*3/4, c.Memory-outsideHeap)) << 20)
 	if cores := runtime.GOMAXPROCS(0); c.threads(cores) < cores {
 		runtime.GOMAXPROCS(c.threads(cores))
 	}

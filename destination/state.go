@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -89,7 +88,7 @@ func (s *tableState) look(ctx context.Context) error {
 // carry. Where nothing has been written yet there are none: that is a first
 // sync, not an error.
 func committedStates(ctx context.Context, config Config, configured protocol.ConfiguredCatalog) ([]*tableState, error) {
-	debug.SetMemoryLimit(int64(config.Memory) << 20 * 3 / 4)
+	config.limitMemory()
 	streams, err := planLanes(configured, config)
 	if err != nil {
 		return nil, err
