@@ -11,6 +11,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/iceberg-go"
+	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
 	"github.com/apache/iceberg-go/table/dv"
 
@@ -54,7 +55,7 @@ func (t *Table) deleted(ctx context.Context, f *liveFile, shared []deleteFile) (
 		if d.sequence < f.sequence {
 			continue
 		}
-		if err := t.readDeletes(ctx, d, f.data.FilePath(), rows); err != nil {
+		if err := readDeletes(ctx, t.files, t.opts.Memory, d.data, f.data.FilePath(), rows); err != nil {
 			return nil, err
 		}
 	}
@@ -62,11 +63,11 @@ func (t *Table) deleted(ctx context.Context, f *liveFile, shared []deleteFile) (
 }
 
 // readDeletes adds the rows of one data file that a delete file names.
-func (t *Table) readDeletes(ctx context.Context, d deleteFile, path string, into positions) error {
-	fail := func(err error) error { return fmt.Errorf("reading delete file %s: %w", d.data.FilePath(), err) }
+func readDeletes(ctx context.Context, files iceio.IO, pieces *Memory, d iceberg.DataFile, path string, into positions) error {
+	fail := func(err error) error { return fmt.Errorf("reading delete file %s: %w", d.FilePath(), err) }
 	limit := int64(len(into)) * 64
-	if table.IsDeletionVector(d.data) {
-		vector, err := dv.ReadDV(t.files, d.data)
+	if table.IsDeletionVector(d) {
+		vector, err := dv.ReadDV(files, d)
 		if err != nil {
 			return fail(err)
 		}
@@ -78,7 +79,7 @@ func (t *Table) readDeletes(ctx context.Context, d deleteFile, path string, into
 		}
 		return nil
 	}
-	r, err := t.openParquet(d.data)
+	r, err := openDataFile(files, d, pieces)
 	if err != nil {
 		return err
 	}

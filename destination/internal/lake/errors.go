@@ -24,7 +24,10 @@ func (t *Table) Explain(err error) error {
 	tell := func(kind protocol.Kind, format string, args ...any) error {
 		return &protocol.Error{Kind: kind, Stream: &t.plan.Stream, Message: fmt.Sprintf(format, args...), Err: err}
 	}
+	var other notParquet
 	switch {
+	case errors.As(err, &other):
+		return tell(protocol.ConfigError, "Table %s has a file that is not Parquet, %s. Rewrite the table with the program that made it.", t, string(other))
 	case errors.Is(err, catalog.ErrNoSuchTable):
 		return tell(protocol.TransientError, "Table %s was dropped or renamed by another program during this sync. Start the sync again.", t)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):

@@ -25,16 +25,26 @@ type parquetReader struct {
 	memory *Memory                 // that pieces of long rows are read in one at a time; may be nil
 }
 
+// notParquet is the path of a file in another format.
+type notParquet string
+
+func (path notParquet) Error() string { return "not a Parquet file: " + string(path) }
+
 func (t *Table) openParquet(f iceberg.DataFile) (*parquetReader, error) {
-	path := f.FilePath()
+	return openDataFile(t.files, f, t.opts.Memory)
+}
+
+// openDataFile opens a data or delete file. Pieces of long rows wait for memory
+// if that is not nil.
+func openDataFile(files iceio.IO, f iceberg.DataFile, pieces *Memory) (*parquetReader, error) {
 	if f.FileFormat() != iceberg.ParquetFile {
-		return nil, t.configError(nil, "Table %s has a file that is not Parquet, %s. Rewrite the table with the program that made it.", t, path)
+		return nil, notParquet(f.FilePath())
 	}
-	r, err := openParquet(t.files, path)
+	r, err := openParquet(files, f.FilePath())
 	if err != nil {
 		return nil, err
 	}
-	r.memory = t.opts.Memory
+	r.memory = pieces
 	return r, nil
 }
 
