@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -34,25 +35,38 @@ func TestHistories(t *testing.T) {
 			seeds = append(seeds, seed)
 		}
 	}
+	// One history after another on each core: of subtests that are all parallel,
+	// thousands would wait as goroutines, which the collector looks at each time.
+	next := make(chan uint64, len(seeds))
 	for _, seed := range seeds {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+		next <- seed
+	}
+	close(next)
+	for core := range runtime.GOMAXPROCS(0) {
+		t.Run(fmt.Sprint("core ", core), func(t *testing.T) {
 			t.Parallel()
-			choices := make([]byte, 2000)
-			for i, rnd := 0, rand.New(rand.NewPCG(seed, 0)); i < len(choices); i++ {
-				choices[i] = byte(rnd.Uint32())
-			}
-			dir := t.TempDir()
-			if *lakes != "" {
-				dir = filepath.Join(*lakes, fmt.Sprint(seed))
-				if err := os.MkdirAll(dir, 0o755); err != nil {
-					t.Fatal(err)
-				}
-			}
-			e := evolve(t, dir, choices)
-			if err := os.WriteFile(filepath.Join(dir, "history.txt"), []byte(strings.Join(e.events, "\n")), 0o600); err != nil {
-				t.Fatal(err)
+			for seed := range next {
+				t.Run(fmt.Sprint(seed), func(t *testing.T) { evolveFrom(t, seed) })
 			}
 		})
+	}
+}
+
+func evolveFrom(t *testing.T, seed uint64) {
+	choices := make([]byte, 2000)
+	for i, rnd := 0, rand.New(rand.NewPCG(seed, 0)); i < len(choices); i++ {
+		choices[i] = byte(rnd.Uint32())
+	}
+	dir := t.TempDir()
+	if *lakes != "" {
+		dir = filepath.Join(*lakes, fmt.Sprint(seed))
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := evolve(t, dir, choices)
+	if err := os.WriteFile(filepath.Join(dir, "history.txt"), []byte(strings.Join(e.events, "\n")), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 
