@@ -4,11 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/invopop/jsonschema"
 
@@ -16,36 +13,28 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/syncer"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // Config is what the user says of the lake. Everything but the warehouse has
 // a default.
 type Config struct {
-	Warehouse  string           `json:"warehouse" jsonschema:"required,title=Warehouse,pattern=^file:///.+,example=file:///local/lake" jsonschema_description:"Where the tables live: file:///absolute/path." jsonschema_extras:"order=0,pattern_descriptor=file:///absolute/path"`
-	Namespace  string           `json:"namespace,omitempty" jsonschema:"title=Namespace,default=airbyte" jsonschema_description:"Iceberg namespace of the streams that carry none." jsonschema_extras:"order=1"`
-	Catalog    catalogs.Config  `json:"catalog,omitempty" jsonschema:"title=Catalog" jsonschema_description:"Which catalog knows the tables." jsonschema_extras:"order=2"`
-	Storage    Storage          `json:"storage,omitempty" jsonschema:"title=Storage" jsonschema_description:"How the warehouse is reached." jsonschema_extras:"order=3"`
-	Upsert     lake.Upsert      `json:"upsert,omitempty" jsonschema:"title=Upsert,enum=auto,enum=copy_on_write,enum=merge_on_read,default=auto" jsonschema_description:"How append_dedup replaces rows. copy_on_write rewrites the data files that hold them; merge_on_read writes position deletes beside them; auto rewrites while that is little work. No choice writes equality deletes, which Snowflake and others cannot read." jsonschema_extras:"order=4"`
-	Nested     columnar.Nested  `json:"nested,omitempty" jsonschema:"title=Nested objects,enum=struct,enum=json,default=struct" jsonschema_description:"Objects whose properties are declared become structs, or strings that hold JSON." jsonschema_extras:"order=5"`
-	Numbers    columnar.Numbers `json:"numbers,omitempty" jsonschema:"title=Numbers,enum=double,enum=decimal,default=double" jsonschema_description:"Numbers that are not integers become doubles, or exact decimals (38 digits, 9 of them behind the point)." jsonschema_extras:"order=6"`
-	Names      columns.Names    `json:"names,omitempty" jsonschema:"title=Names,enum=lowercase,enum=preserve,default=lowercase" jsonschema_description:"Tables and columns are named in a-z, 0-9 and _ only, or as the source names them." jsonschema_extras:"order=7"`
-	Completion Completion       `json:"completion,omitempty" jsonschema:"title=Completion,enum=strict,enum=state_hint,enum=eof,default=state_hint" jsonschema_description:"What proves that a source has sent all of a stream, before an overwrite replaces what was there. strict: its COMPLETE status; state_hint: where a runner sends no statuses at all, a STATE as the stream's last message; eof: where it sends none, the end of the input." jsonschema_extras:"order=8"`
-	Commit     Commit           `json:"commit,omitempty" jsonschema:"title=Commit" jsonschema_description:"When rows become visible: at the first STATE after any of these." jsonschema_extras:"order=9"`
-	Memory     int              `json:"memory_mebibytes,omitempty" jsonschema:"title=Memory (MiB),default=512,minimum=256,maximum=1048576" jsonschema_description:"The memory the process may use." jsonschema_extras:"order=10"`
+	Warehouse  string              `json:"warehouse" jsonschema:"required,title=Warehouse,pattern=^file:///.+,example=file:///local/lake" jsonschema_description:"Where the tables live: file:///absolute/path." jsonschema_extras:"order=0,pattern_descriptor=file:///absolute/path"`
+	Namespace  string              `json:"namespace,omitempty" jsonschema:"title=Namespace,default=airbyte" jsonschema_description:"Iceberg namespace of the streams that carry none." jsonschema_extras:"order=1"`
+	Catalog    catalogs.Config     `json:"catalog,omitempty" jsonschema:"title=Catalog" jsonschema_description:"Which catalog knows the tables." jsonschema_extras:"order=2"`
+	Storage    Storage             `json:"storage,omitempty" jsonschema:"title=Storage" jsonschema_description:"How the warehouse is reached." jsonschema_extras:"order=3"`
+	Upsert     lake.Upsert         `json:"upsert,omitempty" jsonschema:"title=Upsert,enum=auto,enum=copy_on_write,enum=merge_on_read,default=auto" jsonschema_description:"How append_dedup replaces rows. copy_on_write rewrites the data files that hold them; merge_on_read writes position deletes beside them; auto rewrites while that is little work. No choice writes equality deletes, which Snowflake and others cannot read." jsonschema_extras:"order=4"`
+	Nested     columnar.Nested     `json:"nested,omitempty" jsonschema:"title=Nested objects,enum=struct,enum=json,default=struct" jsonschema_description:"Objects whose properties are declared become structs, or strings that hold JSON." jsonschema_extras:"order=5"`
+	Numbers    columnar.Numbers    `json:"numbers,omitempty" jsonschema:"title=Numbers,enum=double,enum=decimal,default=double" jsonschema_description:"Numbers that are not integers become doubles, or exact decimals (38 digits, 9 of them behind the point)." jsonschema_extras:"order=6"`
+	Names      columns.Names       `json:"names,omitempty" jsonschema:"title=Names,enum=lowercase,enum=preserve,default=lowercase" jsonschema_description:"Tables and columns are named in a-z, 0-9 and _ only, or as the source names them." jsonschema_extras:"order=7"`
+	Completion syncer.Completion   `json:"completion,omitempty" jsonschema:"title=Completion,enum=strict,enum=state_hint,enum=eof,default=state_hint" jsonschema_description:"What proves that a source has sent all of a stream, before an overwrite replaces what was there. strict: its COMPLETE status; state_hint: where a runner sends no statuses at all, a STATE as the stream's last message; eof: where it sends none, the end of the input." jsonschema_extras:"order=8"`
+	Commit     syncer.CommitLimits `json:"commit,omitempty" jsonschema:"title=Commit" jsonschema_description:"When rows become visible: at the first STATE after any of these." jsonschema_extras:"order=9"`
+	Memory     syncer.Memory       `json:"memory_mebibytes,omitempty" jsonschema:"title=Memory (MiB),default=512,minimum=256,maximum=1048576" jsonschema_description:"The memory the process may use." jsonschema_extras:"order=10"`
 
 	Streams     []StreamConfig `json:"streams,omitempty" jsonschema:"title=Streams" jsonschema_description:"How the tables of single streams are partitioned and sorted." jsonschema_extras:"order=12"`
 	Maintenance Maintenance    `json:"maintenance,omitempty" jsonschema:"title=Maintenance" jsonschema_description:"How tables are kept in shape: small files compacted, deletes folded in, old snapshots and files that nothing names removed." jsonschema_extras:"order=11"`
 }
-
-// Commit says when a commit is due.
-type Commit struct {
-	MaxRows      int64 `json:"max_rows,omitempty" jsonschema:"title=Rows,default=1000000,minimum=1,maximum=1000000000" jsonschema_description:"Rows since the last commit." jsonschema_extras:"order=0"`
-	MaxMebibytes int64 `json:"max_mebibytes,omitempty" jsonschema:"title=Input (MiB),default=256,minimum=1,maximum=1048576" jsonschema_description:"Mebibytes of input since the last commit." jsonschema_extras:"order=1"`
-	MaxSeconds   int64 `json:"max_seconds,omitempty" jsonschema:"title=Seconds,default=300,minimum=1,maximum=86400" jsonschema_description:"Seconds since the first row that is not committed." jsonschema_extras:"order=2"`
-}
-
-func (c Commit) maxAge() time.Duration { return time.Duration(c.MaxSeconds) * time.Second }
 
 // Storage says how files of the warehouse are reached.
 type Storage struct {
@@ -75,8 +64,8 @@ func parseConfig(raw json.RawMessage) (Config, error) {
 		Nested:     columnar.Struct,
 		Numbers:    columnar.Double,
 		Names:      columns.Lowercase,
-		Completion: stateHint,
-		Commit:     Commit{MaxRows: 1_000_000, MaxMebibytes: 256, MaxSeconds: 300},
+		Completion: syncer.StateHint,
+		Commit:     syncer.CommitLimits{MaxRows: 1_000_000, MaxMebibytes: 256, MaxSeconds: 300},
 		Memory:     512,
 
 		Maintenance: Maintenance{OnWrite: true, ExpireAfterDays: 7, KeepSnapshots: 10, ReaderMinutes: 60, BudgetSeconds: 60},
@@ -112,7 +101,7 @@ func (c Config) faults() []error {
 		{"nested", string(c.Nested), []string{string(columnar.Struct), string(columnar.JSON)}},
 		{"numbers", string(c.Numbers), []string{string(columnar.Double), string(columnar.Decimal)}},
 		{"names", string(c.Names), []string{string(columns.Lowercase), string(columns.Preserve)}},
-		{"completion", string(c.Completion), []string{string(strict), string(stateHint), string(endOfInput)}},
+		{"completion", string(c.Completion), []string{string(syncer.Strict), string(syncer.StateHint), string(syncer.EndOfInput)}},
 	} {
 		if !slices.Contains(choice.allowed, choice.value) {
 			add(configError("The configuration's %q is %q. It must be one of %s.", choice.key, choice.value, strings.Join(choice.allowed, ", ")))
@@ -140,43 +129,6 @@ func (c Config) faults() []error {
 		add(configError(`The configuration's "namespace" is %q, which not every engine can read. Write %q, or leave it away for "airbyte".`, c.Namespace, legal))
 	}
 	return faults
-}
-
-// memoryPerWorker is how much of the memory each of the workers has for what it
-// holds: rows, blocks of input, Parquet pages, and what the collector has not
-// freed yet.
-const memoryPerWorker = 64 // MiB
-
-// parallel is how many workers run at the same time: one on each core, as far as
-// the memory goes.
-func (c Config) parallel(cores int) int { return max(1, min(cores, c.Memory/memoryPerWorker)) }
-
-// threads is how many threads run Go code at the same time: two for each worker,
-// as others read, commit and collect garbage. With many more the collector gets
-// its turn late, where there are fewer cores or they are busy, and the heap
-// outgrows its limit meanwhile.
-func (c Config) threads(cores int) int { return min(cores, 2*c.parallel(cores)) }
-
-// outsideHeap is what the process takes beside Go's heap, whatever its memory:
-// the program itself, of which the pages in use count, and what the heap outgrows
-// its limit by while the collector runs.
-const outsideHeap = 80 // MiB
-
-// limitMemory keeps the process within its memory.
-func (c Config) limitMemory() {
-	debug.SetMemoryLimit(int64(min(c.Memory*3/4, c.Memory-outsideHeap)) << 20)
-	if cores := runtime.GOMAXPROCS(0); c.threads(cores) < cores {
-		runtime.GOMAXPROCS(c.threads(cores))
-	}
-}
-
-// columnBudget is how many bytes of columns each of the workers holds before it
-// writes a row group. More than 16 MiB makes nothing faster; an eighth of the
-// memory for all of them, and a sixteenth for one, leaves room for blocks of
-// input, Parquet pages and what the collector has not freed yet.
-func (c Config) columnBudget(workers int) int {
-	const enough = 16 << 20
-	return min(enough, c.Memory<<20/max(16, 8*workers))
 }
 
 // ownWarehouse is the directory that all tables of this program lie in; "" when

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/syncer"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -20,7 +21,7 @@ func newDestination() destination {
 		openCatalog: func(ctx context.Context, c Config) (*catalogs.Catalog, error) {
 			return catalogs.Open(ctx, c.Catalog, c.Warehouse)
 		},
-		signalDelay: signalDelay,
+		signalDelay: syncer.SignalDelay,
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/syncer"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -39,54 +41,54 @@ func (m Maintenance) upkeep(thorough bool) lake.Upkeep {
 	}
 }
 
-// maintain keeps the tables in shape after a write, whose rows and states are
+// maintainAfterWrite keeps the tables in shape after a write, whose rows and states are
 // safe by then: nothing that goes wrong here fails it. The tables take their
 // turns at random, so that when the time is not enough for all of them it is
 // not always the same ones that go without.
-func (w *writer) maintain(ctx context.Context) {
-	m := w.config.Maintenance
+func maintainAfterWrite(ctx context.Context, m Maintenance, streams syncer.Streams, states *checkpoint.Files, catalog *catalogs.Catalog, log *slog.Logger) {
 	if !m.OnWrite || ctx.Err() != nil {
 		return
 	}
 	limited, cancel := context.WithTimeout(ctx, time.Duration(m.BudgetSeconds)*time.Second)
 	defer cancel()
 	orphans := false
-	for _, i := range rand.Perm(len(w.lanes.all)) {
-		l := w.lanes.all[i]
+	all := streams.All()
+	for _, i := range rand.Perm(len(all)) {
+		l := all[i]
 		var did lake.Maintained
 		err := protocol.Recovered(func() (err error) {
-			did, err = l.table.Maintain(limited, m.upkeep(false))
+			did, err = l.Table.Maintain(limited, m.upkeep(false))
 			return err
 		})()
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			w.log.Warn("upkeep of the table failed; its rows and states are safe. It is tried again after the next write, and the maintain command does it on demand", "stream", l.id.String(), "table", l.table.String(), "error", err.Error())
+			log.Warn("upkeep of the table failed; its rows and states are safe. It is tried again after the next write, and the maintain command does it on demand", "stream", l.ID.String(), "table", l.Table.String(), "error", err.Error())
 		case limited.Err() != nil:
-			w.log.Info("the time for upkeep is over; it goes on after the next write, or with the maintain command", "table", l.table.String())
+			log.Info("the time for upkeep is over; it goes on after the next write, or with the maintain command", "table", l.Table.String())
 			return
 		}
 		if text := summary(did); text != "" {
-			w.log.Info("upkeep: "+text, "table", l.table.String())
+			log.Info("upkeep: "+text, "table", l.Table.String())
 		}
 		for _, file := range did.Removed {
-			w.log.Debug("upkeep removed a file", "table", l.table.String(), "file", file)
+			log.Debug("upkeep removed a file", "table", l.Table.String(), "file", file)
 		}
 		orphans = orphans || did.LookedForOrphans
 	}
 	if !orphans { // which is once a day
 		return
 	}
-	removed, left, err := w.states.Remove(limited, lake.StateFiles(w.catalog), false)
+	removed, left, err := states.Remove(limited, lake.StateFiles(catalog), false)
 	if err != nil && limited.Err() == nil {
-		w.log.Warn("old state files could not be removed; that is tried again another day, and the maintain command does it on demand", "error", err.Error())
+		log.Warn("old state files could not be removed; that is tried again another day, and the maintain command does it on demand", "error", err.Error())
 	}
 	for _, file := range removed {
-		w.log.Debug("upkeep removed a state file", "file", file)
+		log.Debug("upkeep removed a state file", "file", file)
 	}
 	for _, why := range left {
-		w.log.Info("upkeep: " + why)
+		log.Info("upkeep: " + why)
 	}
 }
 
@@ -133,7 +135,7 @@ type maintained struct {
 // maintainTables does all there is to do for every table of the catalog, by
 // name. One that fails does not keep the others from their turn.
 func maintainTables(ctx context.Context, config Config, u lake.Upkeep) ([]maintained, error) {
-	config.limitMemory()
+	config.Memory.LimitProcess()
 	cat, err := catalogs.OpenExisting(ctx, config.Catalog, config.Warehouse)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/syncer"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
@@ -31,12 +32,12 @@ func TestASignalNearTheEndOfTheInput(t *testing.T) {
 		"a record, then": fmt.Sprintf(record+state+record, 7, 7, 8) + fedComplete,
 	}
 	for _, mode := range []protocol.DestinationSyncMode{protocol.Append, protocol.Overwrite} {
-		for _, completion := range []Completion{strict, stateHint, endOfInput} {
+		for _, completion := range []syncer.Completion{syncer.Strict, syncer.StateHint, syncer.EndOfInput} {
 			for name, input := range inputs {
 				for _, after := range []time.Duration{-50, -1, 1, 249, 400} {
 					proven := strings.HasSuffix(input, fedComplete)
 					last := strings.HasPrefix(name, "a record") // after the last state
-					assumed := after > 250 && !proven && (completion == endOfInput || completion == stateHint && (name == "a state last" || mode == protocol.Append && !last))
+					assumed := after > 250 && !proven && (completion == syncer.EndOfInput || completion == syncer.StateHint && (name == "a state last" || mode == protocol.Append && !last))
 					t.Run(fmt.Sprintf("%s/%s/%s/%d ms", mode, completion, name, after), func(t *testing.T) {
 						dir := t.TempDir()
 						config := protocoltest.File(t, fmt.Sprintf(`{"warehouse":"file://%s","completion":%q,"maintenance":{"on_write":false}}`, dir, completion))

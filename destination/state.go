@@ -88,8 +88,8 @@ func (s *tableState) look(ctx context.Context) error {
 // carry. Where nothing has been written yet there are none: that is a first
 // sync, not an error.
 func committedStates(ctx context.Context, config Config, configured protocol.ConfiguredCatalog) ([]*tableState, error) {
-	config.limitMemory()
-	streams, err := planLanes(configured, config)
+	config.Memory.LimitProcess()
+	streams, err := config.planStreams(configured)
 	if err != nil {
 		return nil, err
 	}
@@ -101,28 +101,30 @@ func committedStates(ctx context.Context, config Config, configured protocol.Con
 		return nil, err
 	}
 	defer cat.Close()
-	if err := streams.resolve(ctx, cat); err != nil {
+	if err := streams.Resolve(ctx, cat); err != nil {
 		return nil, err
 	}
-	copies := make([]*tableState, len(streams.all))
+	var ids []protocol.StreamID
+	copies := make([]*tableState, len(streams.All()))
 	seen := map[string]*tableState{} // by file
-	exists := make([]bool, len(streams.all))
-	for i, l := range streams.all {
-		loaded, err := cat.LoadTable(ctx, lake.Identifier(l.plan))
+	exists := make([]bool, len(streams.All()))
+	for i, l := range streams.All() {
+		ids = append(ids, l.ID)
+		loaded, err := cat.LoadTable(ctx, lake.Identifier(l.Plan))
 		if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("loading the table of stream %s: %w", l.id, err)
+			return nil, fmt.Errorf("loading the table of stream %s: %w", l.ID, err)
 		}
 		exists[i] = true
-		generation := l.generation()
-		if l.replaces() {
+		generation := l.Generation()
+		if l.Replaces() {
 			generation = nil // it is done with them in a way of its own
 		}
-		raw, err := lake.CommittedState(ctx, loaded, l.plan, generation)
+		raw, err := lake.CommittedState(ctx, loaded, l.Plan, generation)
 		if err != nil {
-			return nil, fmt.Errorf("reading the state of stream %s: %w", l.id, err)
+			return nil, fmt.Errorf("reading the state of stream %s: %w", l.ID, err)
 		}
 		if raw == nil {
 			continue
@@ -138,17 +140,17 @@ func committedStates(ctx context.Context, config Config, configured protocol.Con
 			seen[s.File] = s
 		}
 		if err != nil {
-			return nil, fmt.Errorf("reading the state of stream %s: %w", l.id, err)
+			return nil, fmt.Errorf("reading the state of stream %s: %w", l.ID, err)
 		}
 		copies[i] = s
 	}
-	return streams.continueFrom(copies, exists), nil
+	return continueFrom(ids, copies, exists), nil
 }
 
 // continueFrom chooses the states from which a source goes on such that nothing
-// is missed. copies holds what the lanes' tables say, exists which of the tables
-// there are.
-func (ls lanes) continueFrom(copies []*tableState, exists []bool) []*tableState {
+// is missed. copies holds what the tables of the streams say, exists which of the
+// tables there are.
+func continueFrom(ids []protocol.StreamID, copies []*tableState, exists []bool) []*tableState {
 	var ofStreams []*tableState
 	var shared *tableState // the oldest copy of a state that covers all tables
 	holds := make([]bool, len(copies))
@@ -172,8 +174,8 @@ func (ls lanes) continueFrom(copies []*tableState, exists []bool) []*tableState 
 	// even the oldest copy is covered. Only a stream that was added since needs
 	// none: it has no table, as those are made before the first commit, and the
 	// state does not name it.
-	for i, l := range ls.all {
-		added := !exists[i] && shared.kind == protocol.GlobalState && !slices.Contains(shared.streams, l.id)
+	for i, id := range ids {
+		added := !exists[i] && shared.kind == protocol.GlobalState && !slices.Contains(shared.streams, id)
 		if !holds[i] && !added {
 			return ofStreams
 		}

@@ -59,14 +59,14 @@ func TestContinueFrom(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var ls lanes
+			var ids []protocol.StreamID
 			var exists []bool
 			for _, name := range []string{"a", "b", "c"} {
-				ls.all = append(ls.all, &lane{id: protocol.StreamID{Name: name}})
+				ids = append(ids, protocol.StreamID{Name: name})
 				exists = append(exists, name != tt.missing)
 			}
 			var got []string
-			for _, s := range ls.continueFrom(tt.copies, exists) {
+			for _, s := range continueFrom(ids, tt.copies, exists) {
 				got = append(got, string(s.State))
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/invopop/jsonschema"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -120,4 +121,9 @@ func (c Config) tableOptions(id protocol.StreamID) lake.Options {
 	}
 	o.Upsert, o.ReaderTime, o.Warehouse = c.Upsert, c.Maintenance.readerTime(), c.ownWarehouse()
 	return o
+}
+
+// plan says how a stream becomes a table under this configuration.
+func (c Config) plan(s protocol.ConfiguredStream) (*columnar.Plan, error) {
+	return columnar.NewPlan(s, columnar.Options{Namespace: c.Namespace, Names: c.Names, Nested: c.Nested, Numbers: c.Numbers})
 }

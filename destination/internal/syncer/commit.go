@@ -1,4 +1,4 @@
-package main
+package syncer
 
 import (
 	"context"
@@ -22,7 +22,7 @@ type commit struct {
 
 // laneCommit is one table's part: one snapshot with the state in it.
 type laneCommit struct {
-	lane    *lane
+	lane    *Stream
 	upTo    int64 // the last segment whose rows it holds
 	rows    int64
 	state   stateMark // the last one covered; zero: none
@@ -46,7 +46,7 @@ func (c *laneCommit) add(s *lake.Staged) {
 func (c *commit) discard() error {
 	var errs []error
 	for _, lc := range c.lanes {
-		errs = append(errs, lake.Discard(lc.lane.table, lc.staged))
+		errs = append(errs, lake.Discard(lc.lane.Table, lc.staged))
 	}
 	return errors.Join(errs...)
 }
@@ -54,19 +54,19 @@ func (c *commit) discard() error {
 // An echo is a state to repeat once the tables of its lanes are committed.
 type echo struct {
 	state   heldState
-	lanes   []*lane
+	lanes   []*Stream
 	written int64
 }
 
 // lastNumber is the highest number among the checkpoints that the lanes' tables
 // have and had.
-func (ls lanes) lastNumber() (int64, error) {
+func (ls Streams) lastNumber() (int64, error) {
 	var last int64
 	for _, l := range ls.all {
-		for _, raw := range l.table.States() {
+		for _, raw := range l.Table.States() {
 			c, err := checkpoint.Parse(raw)
 			if err != nil {
-				return 0, fmt.Errorf("stream %s: %w", l.id, err)
+				return 0, fmt.Errorf("stream %s: %w", l.ID, err)
 			}
 			last = max(last, c.Number)
 		}
@@ -93,10 +93,10 @@ func (w *writer) commit(ctx context.Context, c *commit) error {
 		})
 	}
 	errs := make([]error, len(c.lanes))
-	done := map[*lane]bool{}
+	done := map[*Stream]bool{}
 	for i, lc := range c.lanes {
 		if errs[i] = <-ended[i]; errs[i] != nil {
-			errs[i] = fmt.Errorf("committing stream %s: %w", lc.lane.id, errs[i])
+			errs[i] = fmt.Errorf("committing stream %s: %w", lc.lane.ID, errs[i])
 		}
 		done[lc.lane] = errs[i] == nil
 	}
@@ -120,7 +120,7 @@ func (w *writer) echo(e echo) error {
 	return errors.Join(w.out.Echo(state, e.written, 0), w.held.release(e.state))
 }
 
-func all(ls []*lane, done map[*lane]bool) bool {
+func all(ls []*Stream, done map[*Stream]bool) bool {
 	for _, l := range ls {
 		if !done[l] {
 			return false
@@ -141,7 +141,7 @@ func (w *writer) checkpoints(c *commit) map[int64]func() (json.RawMessage, error
 		if segment == 0 {
 			continue
 		}
-		tables[segment] = append(tables[segment], lc.lane.table.MetadataDir())
+		tables[segment] = append(tables[segment], lc.lane.Table.MetadataDir())
 		made[segment] = sync.OnceValues(func() (json.RawMessage, error) {
 			state, err := w.held.whole(lc.state.state)
 			if err != nil {
@@ -163,19 +163,19 @@ func (c *laneCommit) commit(ctx context.Context, covers func() (json.RawMessage,
 	if covers != nil {
 		var err error
 		if state, err = covers(); err != nil {
-			return errors.Join(c.lane.table.Explain(err), lake.Discard(c.lane.table, c.staged))
+			return errors.Join(c.lane.Table.Explain(err), lake.Discard(c.lane.Table, c.staged))
 		}
 	}
 	switch {
 	case c.replace:
-		return c.lane.table.Replace(ctx, c.staged, state)
+		return c.lane.Table.Replace(ctx, c.staged, state)
 	case len(c.staged) > 0 || state != nil:
-		if err := c.lane.table.Commit(ctx, c.staged, state); err != nil {
+		if err := c.lane.Table.Commit(ctx, c.staged, state); err != nil {
 			return err
 		}
 	}
 	if c.finish {
-		return c.lane.table.Finish(ctx, state)
+		return c.lane.Table.Finish(ctx, state)
 	}
 	return nil
 }

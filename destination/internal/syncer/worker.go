@@ -1,4 +1,4 @@
-package main
+package syncer
 
 import (
 	"cmp"
@@ -17,7 +17,7 @@ import (
 // from a parser to a writer, as the two halves are never equally long.
 type worker struct {
 	decoder columnar.Decoder
-	lanes   lanes
+	lanes   Streams
 	budget  int // bytes of columns held before a row group is written
 	tasks   chan func(context.Context) error
 	jobs    <-chan decodeJob
@@ -40,7 +40,7 @@ type decodeJob struct {
 
 // An intake is a worker's part of a lane.
 type intake struct {
-	lane    *lane
+	lane    *Stream
 	batch   *columnar.Batch
 	writer  *lake.Writer
 	bytes   int   // of the batch, as counted in the worker's held
@@ -98,7 +98,7 @@ func (b *breakage) first() (segment int64, err error) {
 	return b.job.segment, b.err
 }
 
-func newWorker(ls lanes, budget int, broken *breakage, long *longMessages) *worker {
+func newWorker(ls Streams, budget int, broken *breakage, long *longMessages) *worker {
 	return &worker{lanes: ls, budget: budget, broken: broken, long: long, tasks: make(chan func(context.Context) error), intakes: map[string]map[string]*intake{}}
 }
 
@@ -199,7 +199,7 @@ func (w *worker) newIntake(namespace, name string) (*intake, error) {
 	if !ok {
 		return nil, unknownStream(id, "RECORD")
 	}
-	in := &intake{lane: l, batch: columnar.NewBatch(l.table.Layout(), l.rowMeta()), writer: l.table.NewWriter()}
+	in := &intake{lane: l, batch: columnar.NewBatch(l.Table.Layout(), l.rowMeta()), writer: l.Table.NewWriter()}
 	if w.intakes[namespace] == nil {
 		w.intakes[namespace] = map[string]*intake{}
 	}
@@ -254,14 +254,14 @@ func (w *worker) empty(in *intake) {
 		w.count(in, 0, in.batch.Capacity())
 		return
 	}
-	in.batch = columnar.NewBatch(in.lane.table.Layout(), in.lane.rowMeta())
+	in.batch = columnar.NewBatch(in.lane.Table.Layout(), in.lane.rowMeta())
 	w.count(in, 0, 0)
 }
 
 // close hands over a lane's files with the rows of segments up to the given
 // one, and forgets the rows after it. It returns nil when there are none.
-func (w *worker) close(ctx context.Context, l *lane, upTo int64) (*lake.Staged, error) {
-	in, ok := w.intakes[l.id.Namespace][l.id.Name]
+func (w *worker) close(ctx context.Context, l *Stream, upTo int64) (*lake.Staged, error) {
+	in, ok := w.intakes[l.ID.Namespace][l.ID.Name]
 	if !ok {
 		return nil, nil
 	}

@@ -1,4 +1,4 @@
-package main
+package syncer
 
 import (
 	"bytes"
@@ -9,6 +9,15 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
+// CommitLimits say when a commit is due.
+type CommitLimits struct {
+	MaxRows      int64 `json:"max_rows,omitempty" jsonschema:"title=Rows,default=1000000,minimum=1,maximum=1000000000" jsonschema_description:"Rows since the last commit." jsonschema_extras:"order=0"`
+	MaxMebibytes int64 `json:"max_mebibytes,omitempty" jsonschema:"title=Input (MiB),default=256,minimum=1,maximum=1048576" jsonschema_description:"Mebibytes of input since the last commit." jsonschema_extras:"order=1"`
+	MaxSeconds   int64 `json:"max_seconds,omitempty" jsonschema:"title=Seconds,default=300,minimum=1,maximum=86400" jsonschema_description:"Seconds since the first row that is not committed." jsonschema_extras:"order=2"`
+}
+
+func (c CommitLimits) maxAge() time.Duration { return time.Duration(c.MaxSeconds) * time.Second }
+
 // The ledger keeps what has been received and is not committed. States cut the
 // input into segments, numbered from 1; the rows of each stream are counted by
 // segment, which tells how many of them a state covers and how many none does.
@@ -16,7 +25,7 @@ import (
 // Only the goroutine that follows the input uses it, but for the row counts,
 // which workers add to.
 type ledger struct {
-	lanes lanes
+	lanes Streams
 	now   func() time.Time
 
 	proofs  *proofs            // of the streams' completeness
@@ -34,17 +43,17 @@ type ledger struct {
 // A stateMark is a state and the segment it ends.
 type stateMark struct {
 	state   heldState
-	lane    *lane // of a STREAM state; nil: the state covers all lanes
+	lane    *Stream // of a STREAM state; nil: the state covers all lanes
 	segment int64
 }
 
 // covers tells whether the state speaks of the lane's rows.
-func (m stateMark) covers(l *lane) bool { return m.lane == nil || m.lane == l }
+func (m stateMark) covers(l *Stream) bool { return m.lane == nil || m.lane == l }
 
-func newLedger(ls lanes, held *heldStates) *ledger {
+func newLedger(ls Streams, held *heldStates) *ledger {
 	ids := make([]protocol.StreamID, len(ls.all))
 	for i, l := range ls.all {
-		ids[i] = l.id
+		ids[i] = l.ID
 	}
 	return &ledger{lanes: ls, now: time.Now, proofs: newProofs(ids), segment: 1, held: held}
 }
@@ -81,7 +90,7 @@ func (g *ledger) state(s protocol.State) error {
 			return unknownStream(s.Stream, "STATE")
 		}
 		mark.lane = l
-		covered = []*lane{l}
+		covered = []*Stream{l}
 	}
 	size := len(s.Raw)
 	var err error
@@ -125,7 +134,7 @@ func unknownStream(id protocol.StreamID, what string) error {
 
 // due tells whether the next state should be committed. Rows that wait do not
 // count: each state of another stream would be a commit of its own.
-func (g *ledger) due(c Commit) bool {
+func (g *ledger) due(c CommitLimits) bool {
 	return g.rows-g.waiting >= c.MaxRows || g.bytes >= c.MaxMebibytes<<20 || !g.since.IsZero() && g.now().Sub(g.since) >= c.maxAge()
 }
 
@@ -153,23 +162,25 @@ func (g *ledger) cut() *commit {
 // or before the end. Streams that replace their table stay, as nothing of them
 // may become visible before their end; and where a state covers such a stream
 // together with others, all of them stay.
-func (g *ledger) waits(l *lane) bool {
-	return l.lastState <= l.committed || l.replaces() || g.scope != protocol.StreamState && g.replacesAny()
+func (g *ledger) waits(l *Stream) bool {
+	return l.lastState <= l.committed || l.Replaces() || g.scope != protocol.StreamState && g.replacesAny()
 }
 
 // assumes reports whether the end of the input would be taken for the end of a
 // stream of which nothing proves it.
 func (g *ledger) assumes() bool {
-	return slices.ContainsFunc(g.lanes.all, func(l *lane) bool { return !g.proofs.of(l.id).complete() })
+	return slices.ContainsFunc(g.lanes.all, func(l *Stream) bool { return !g.proofs.of(l.ID).complete() })
 }
 
 // heard reports whether the source has said anything of any stream.
 func (g *ledger) heard() bool {
-	return g.proofs.statuses || slices.ContainsFunc(g.lanes.all, func(l *lane) bool { return l.lastState > 0 || g.hasRecords(l) })
+	return g.proofs.statuses || slices.ContainsFunc(g.lanes.all, func(l *Stream) bool { return l.lastState > 0 || g.hasRecords(l) })
 }
 
 // hasRecords reports whether a record of the stream has come.
-func (g *ledger) hasRecords(l *lane) bool { return l.committed > 0 || l.rows.between(0, g.segment) > 0 }
+func (g *ledger) hasRecords(l *Stream) bool {
+	return l.committed > 0 || l.rows.between(0, g.segment) > 0
+}
 
 // finish takes out what is left when no more is read, as far as completion lets
 // it, and tells what was decided on each stream.
@@ -177,10 +188,10 @@ func (g *ledger) finish(completion Completion, end inputEnd) (*commit, []streamD
 	c := &commit{}
 	var decisions []streamDecision
 	heard := g.heard()
-	swap := map[*lane]bool{}
+	swap := map[*Stream]bool{}
 	for _, l := range g.lanes.all {
-		d := completion.decide(l.id, streamEnd{
-			proof:        g.proofs.of(l.id),
+		d := completion.decide(l.ID, streamEnd{
+			proof:        g.proofs.of(l.ID),
 			input:        end,
 			heard:        heard,
 			statuses:     g.proofs.statuses,
@@ -188,7 +199,7 @@ func (g *ledger) finish(completion Completion, end inputEnd) (*commit, []streamD
 			states:       l.lastState > 0,
 			records:      g.hasRecords(l),
 			uncovered:    l.rows.between(l.lastState, g.segment),
-			replacesRows: l.replaces(),
+			replacesRows: l.Replaces(),
 			refreshes:    l.refreshes,
 		})
 		decisions = append(decisions, streamDecision{l, d})
@@ -197,11 +208,11 @@ func (g *ledger) finish(completion Completion, end inputEnd) (*commit, []streamD
 	for _, d := range decisions {
 		l := d.lane
 		switch {
-		case d.keep == everything && l.replaces():
+		case d.keep == everything && l.Replaces():
 			lc := g.take(l, g.segment)
 			lc.replace = true
 			c.lanes = append(c.lanes, lc)
-		case l.replaces():
+		case l.Replaces():
 			// What is staged of it goes; its rows come again.
 		case g.scope != "" && g.scope != protocol.StreamState && g.blocked(swap):
 			// The states cover a stream that is not swapped in, so they are
@@ -219,22 +230,22 @@ func (g *ledger) finish(completion Completion, end inputEnd) (*commit, []streamD
 }
 
 type streamDecision struct {
-	lane *lane
+	lane *Stream
 	decision
 }
 
 func (g *ledger) replacesAny() bool {
 	for _, l := range g.lanes.all {
-		if l.replaces() {
+		if l.Replaces() {
 			return true
 		}
 	}
 	return false
 }
 
-func (g *ledger) blocked(swap map[*lane]bool) bool {
+func (g *ledger) blocked(swap map[*Stream]bool) bool {
 	for _, l := range g.lanes.all {
-		if l.replaces() && !swap[l] {
+		if l.Replaces() && !swap[l] {
 			return true
 		}
 	}
@@ -242,7 +253,7 @@ func (g *ledger) blocked(swap map[*lane]bool) bool {
 }
 
 // take makes the lane's part of a commit, of the rows up to a segment.
-func (g *ledger) take(l *lane, upTo int64) *laneCommit {
+func (g *ledger) take(l *Stream, upTo int64) *laneCommit {
 	lc := &laneCommit{lane: l, upTo: upTo, rows: l.rows.between(0, upTo)}
 	for _, m := range g.pending {
 		if m.covers(l) {
@@ -255,16 +266,16 @@ func (g *ledger) take(l *lane, upTo int64) *laneCommit {
 // settle moves the states that the commit covers from the ledger into it, with
 // the number of rows of each, and forgets what is committed.
 func (g *ledger) settle(c *commit) {
-	in := map[*lane]*laneCommit{}
+	in := map[*Stream]*laneCommit{}
 	for _, lc := range c.lanes {
 		in[lc.lane] = lc
 	}
 	var stay []stateMark
-	since := map[*lane]int64{}
+	since := map[*Stream]int64{}
 	for _, m := range g.pending {
 		covered, ready := g.lanes.all, true
 		if m.lane != nil {
-			covered = []*lane{m.lane}
+			covered = []*Stream{m.lane}
 		}
 		for _, l := range covered {
 			ready = ready && in[l] != nil

@@ -1,4 +1,4 @@
-package main
+package syncer
 
 import (
 	"encoding/json"
@@ -57,33 +57,33 @@ type account struct {
 	ledger *ledger
 	global bool // states are GLOBAL
 
-	rows      map[*lane]int64 // received
-	committed map[*lane]int64 // given out to be committed
+	rows      map[*Stream]int64 // received
+	committed map[*Stream]int64 // given out to be committed
 	states    []accountedState
 }
 
 type accountedState struct {
-	lanes  []*lane
-	before map[*lane]int64 // rows of its lanes received before it
+	lanes  []*Stream
+	before map[*Stream]int64 // rows of its lanes received before it
 	echoed bool
 }
 
 // newAccount sets up what a byte says: 1 to 3 streams, those that overwrite or
 // are refreshed, and the kind of states.
 func newAccount(t *testing.T, setup byte) *account {
-	ls := lanes{byID: map[protocol.StreamID]*lane{}}
+	ls := Streams{byID: map[protocol.StreamID]*Stream{}}
 	for i := range int(setup&3)%3 + 1 {
 		mode := protocol.Append
 		chosen, refreshes := setup>>2&(1<<i) != 0, setup&64 != 0
 		if chosen && !refreshes {
 			mode = protocol.Overwrite
 		}
-		l := &lane{id: protocol.StreamID{Name: string(rune('a' + i))}, stream: protocol.ConfiguredStream{DestinationSyncMode: mode}, refreshes: chosen && refreshes}
+		l := &Stream{ID: protocol.StreamID{Name: string(rune('a' + i))}, stream: protocol.ConfiguredStream{DestinationSyncMode: mode}, refreshes: chosen && refreshes}
 		if l.refreshes {
 			l.stream.GenerationID = new(int64)
 		}
 		ls.all = append(ls.all, l)
-		ls.byID[l.id] = l
+		ls.byID[l.ID] = l
 	}
 	held := &heldStates{limit: 64} // few of them are in memory
 	t.Cleanup(func() {
@@ -91,7 +91,7 @@ func newAccount(t *testing.T, setup byte) *account {
 			t.Error(err)
 		}
 	})
-	return &account{T: t, ledger: newLedger(ls, held), global: setup&32 != 0, rows: map[*lane]int64{}, committed: map[*lane]int64{}}
+	return &account{T: t, ledger: newLedger(ls, held), global: setup&32 != 0, rows: map[*Stream]int64{}, committed: map[*Stream]int64{}}
 }
 
 func (a *account) step(b byte) {
@@ -105,35 +105,35 @@ func (a *account) step(b byte) {
 	case 2, 3:
 		a.state(l)
 	case 4:
-		a.ledger.proofs.status(protocol.StatusMessage{Stream: l.id, Status: protocol.Complete})
+		a.ledger.proofs.status(protocol.StatusMessage{Stream: l.ID, Status: protocol.Complete})
 	case 5:
-		a.ledger.proofs.status(protocol.StatusMessage{Stream: l.id, Status: protocol.Running})
+		a.ledger.proofs.status(protocol.StatusMessage{Stream: l.ID, Status: protocol.Running})
 	case 6:
-		a.ledger.proofs.status(protocol.StatusMessage{Stream: l.id, Status: protocol.Incomplete})
+		a.ledger.proofs.status(protocol.StatusMessage{Stream: l.ID, Status: protocol.Incomplete})
 	case 7:
 		if !a.ledger.atState { // when nobody cuts
 			return
 		}
 		c := a.ledger.cut()
 		for _, lc := range c.lanes {
-			if lc.replace || lc.finish || lc.lane.replaces() {
-				a.Errorf("stream %s is replaced before its end", lc.lane.id)
+			if lc.replace || lc.finish || lc.lane.Replaces() {
+				a.Errorf("stream %s is replaced before its end", lc.lane.ID)
 			}
 			if got, want := a.committed[lc.lane]+lc.rows, a.covered(lc.lane); got != want {
-				a.Errorf("stream %s: %d rows are committed, its states cover %d", lc.lane.id, got, want)
+				a.Errorf("stream %s: %d rows are committed, its states cover %d", lc.lane.ID, got, want)
 			}
 		}
 		a.take(c)
 	}
 }
 
-func (a *account) state(l *lane) {
-	s := protocol.State{Type: protocol.StreamState, Stream: l.id, Raw: fmt.Appendf(nil, `{"n":%d}`, len(a.states))}
-	of := []*lane{l}
+func (a *account) state(l *Stream) {
+	s := protocol.State{Type: protocol.StreamState, Stream: l.ID, Raw: fmt.Appendf(nil, `{"n":%d}`, len(a.states))}
+	of := []*Stream{l}
 	if a.global {
 		s.Type, s.Stream, of = protocol.GlobalState, protocol.StreamID{}, a.ledger.lanes.all
 	}
-	before := map[*lane]int64{}
+	before := map[*Stream]int64{}
 	for _, l := range of {
 		before[l] = a.rows[l]
 	}
@@ -144,7 +144,7 @@ func (a *account) state(l *lane) {
 }
 
 // covered counts the rows of a stream that its last state covers.
-func (a *account) covered(l *lane) (rows int64) {
+func (a *account) covered(l *Stream) (rows int64) {
 	for _, s := range a.states {
 		if slices.Contains(s.lanes, l) {
 			rows = s.before[l]
@@ -158,7 +158,7 @@ func (a *account) take(c *commit) {
 	for _, lc := range c.lanes {
 		a.committed[lc.lane] += lc.rows
 		if a.committed[lc.lane] > a.rows[lc.lane] {
-			a.Errorf("stream %s: %d rows are committed, %d came", lc.lane.id, a.committed[lc.lane], a.rows[lc.lane])
+			a.Errorf("stream %s: %d rows are committed, %d came", lc.lane.ID, a.committed[lc.lane], a.rows[lc.lane])
 		}
 		// The table keeps the last state of its rows.
 		last := -1
@@ -172,7 +172,7 @@ func (a *account) take(c *commit) {
 			kept = a.number(lc.state.state)
 		}
 		if kept != last || last >= 0 && a.states[last].before[lc.lane] > a.committed[lc.lane] {
-			a.Errorf("stream %s: its table keeps state %d, want %d", lc.lane.id, kept, last)
+			a.Errorf("stream %s: its table keeps state %d, want %d", lc.lane.ID, kept, last)
 		}
 	}
 	for _, e := range c.echoes {
@@ -195,18 +195,18 @@ func (a *account) echo(e echo) {
 	written := int64(0)
 	for _, l := range s.lanes {
 		if a.committed[l] < s.before[l] {
-			a.Errorf("state %d comes back after %d rows of stream %s, it covers %d", n, a.committed[l], l.id, s.before[l])
+			a.Errorf("state %d comes back after %d rows of stream %s, it covers %d", n, a.committed[l], l.ID, s.before[l])
 		}
 		previous := int64(0)
 		for i, other := range a.states {
 			switch {
 			case i == n || !slices.Contains(other.lanes, l):
 			case i < n && !other.echoed:
-				a.Errorf("state %d of stream %s comes back before state %d", n, l.id, i)
+				a.Errorf("state %d of stream %s comes back before state %d", n, l.ID, i)
 			case i < n:
 				previous = other.before[l]
 			case other.echoed:
-				a.Errorf("state %d of stream %s comes back after state %d", n, l.id, i)
+				a.Errorf("state %d of stream %s comes back after state %d", n, l.ID, i)
 			}
 		}
 		written += s.before[l] - previous
@@ -231,44 +231,44 @@ func (a *account) end(interrupted bool) {
 	if interrupted {
 		end = stoppedAt
 	}
-	c, decisions := a.ledger.finish(stateHint, end)
-	keep := map[*lane]keepRows{}
+	c, decisions := a.ledger.finish(StateHint, end)
+	keep := map[*Stream]keepRows{}
 	for _, v := range decisions {
 		keep[v.lane] = v.keep
-		if a.ledger.proofs.of(v.lane.id).complete() && v.keep != everything {
-			a.Errorf("stream %s is COMPLETE and not kept", v.lane.id)
+		if a.ledger.proofs.of(v.lane.ID).complete() && v.keep != everything {
+			a.Errorf("stream %s is COMPLETE and not kept", v.lane.ID)
 		}
 	}
 	for _, lc := range c.lanes {
-		if lc.replace != lc.lane.replaces() || lc.replace && keep[lc.lane] != everything {
-			a.Errorf("stream %s: replaced %t, its decision %d", lc.lane.id, lc.replace, keep[lc.lane])
+		if lc.replace != lc.lane.Replaces() || lc.replace && keep[lc.lane] != everything {
+			a.Errorf("stream %s: replaced %t, its decision %d", lc.lane.ID, lc.replace, keep[lc.lane])
 		}
 		if lc.finish != (lc.lane.refreshes && keep[lc.lane] == everything) {
-			a.Errorf("stream %s: its refresh finished %t, its decision %d", lc.lane.id, lc.finish, keep[lc.lane])
+			a.Errorf("stream %s: its refresh finished %t, its decision %d", lc.lane.ID, lc.finish, keep[lc.lane])
 		}
 	}
 	for _, l := range a.ledger.lanes.all {
-		if l.refreshes && keep[l] == everything && !a.ledger.proofs.of(l.id).complete() {
-			a.Errorf("the refresh of stream %s is taken for complete without its status", l.id)
+		if l.refreshes && keep[l] == everything && !a.ledger.proofs.of(l.ID).complete() {
+			a.Errorf("the refresh of stream %s is taken for complete without its status", l.ID)
 		}
 	}
 	a.take(c)
 	// States of all streams stand and fall with the streams that are replaced.
 	blocked := false
 	for _, l := range a.ledger.lanes.all {
-		blocked = blocked || a.global && len(a.states) > 0 && l.replaces() && keep[l] != everything
+		blocked = blocked || a.global && len(a.states) > 0 && l.Replaces() && keep[l] != everything
 	}
 	for _, l := range a.ledger.lanes.all {
 		want := map[keepRows]int64{nothing: 0, toState: a.covered(l), everything: a.rows[l]}[keep[l]]
-		if blocked && !(l.replaces() && keep[l] == everything) {
+		if blocked && !(l.Replaces() && keep[l] == everything) {
 			want = 0
 		}
 		if a.committed[l] != want {
-			a.Errorf("stream %s: %d of %d rows are committed, want %d (%s)", l.id, a.committed[l], a.rows[l], want, a)
+			a.Errorf("stream %s: %d of %d rows are committed, want %d (%s)", l.ID, a.committed[l], a.rows[l], want, a)
 		}
 	}
 	for n, s := range a.states {
-		lost := slices.ContainsFunc(s.lanes, func(l *lane) bool { return keep[l] == nothing })
+		lost := slices.ContainsFunc(s.lanes, func(l *Stream) bool { return keep[l] == nothing })
 		if s.echoed == lost {
 			a.Errorf("state %d: came back %t (%s)", n, s.echoed, a)
 		}
@@ -278,7 +278,7 @@ func (a *account) end(interrupted bool) {
 func (a *account) String() string {
 	text := fmt.Sprintf("GLOBAL %t", a.global)
 	for _, l := range a.ledger.lanes.all {
-		text += fmt.Sprintf("; %s %s %s, refreshed %t", l.id, l.stream.DestinationSyncMode, a.ledger.proofs.of(l.id).status, l.refreshes)
+		text += fmt.Sprintf("; %s %s %s, refreshed %t", l.ID, l.stream.DestinationSyncMode, a.ledger.proofs.of(l.ID).status, l.refreshes)
 	}
 	return text
 }

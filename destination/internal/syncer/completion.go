@@ -1,4 +1,4 @@
-package main
+package syncer
 
 import (
 	"fmt"
@@ -12,9 +12,9 @@ import (
 type Completion string
 
 const (
-	strict     Completion = "strict"
-	stateHint  Completion = "state_hint"
-	endOfInput Completion = "eof"
+	Strict     Completion = "strict"
+	StateHint  Completion = "state_hint"
+	EndOfInput Completion = "eof"
 )
 
 // proofs is what the input has said of its completeness. It learns from every
@@ -144,15 +144,15 @@ func (c Completion) decide(id protocol.StreamID, e streamEnd) decision {
 		return e.partly(nil)
 	case e.statuses:
 		return e.unproven(id, noProof)
-	case !e.replaces() && e.uncovered == 0 && c != strict:
+	case !e.replaces() && e.uncovered == 0 && c != Strict:
 		return decision{keep: everything}
-	case c == endOfInput && e.heard:
+	case c == EndOfInput && e.heard:
 		return decision{keep: everything}
-	case c == endOfInput:
+	case c == EndOfInput:
 		return e.unproven(id, "the input holds no record, state or status of any stream, as when the source died before its first")
-	case c == stateHint && !e.replaces() && !e.states:
+	case c == StateHint && !e.replaces() && !e.states:
 		return decision{keep: everything, warning: "the input carries neither states nor statuses: taking its end for the end of the stream"}
-	case c == stateHint && e.replaces() && !e.generations && e.states && e.uncovered == 0:
+	case c == StateHint && e.replaces() && !e.generations && e.states && e.uncovered == 0:
 		return decision{keep: everything, warning: "the input carries no statuses: taking the STATE at the stream's end as proof that it is complete"}
 	case e.uncovered > 0 && e.states:
 		return e.unproven(id, fmt.Sprintf("of its records, %d came after its last STATE, and no COMPLETE status", e.uncovered))

@@ -1,4 +1,4 @@
-package main
+package syncer
 
 import (
 	"encoding/json"
@@ -19,15 +19,15 @@ type script struct {
 }
 
 func newScript(modes map[string]protocol.DestinationSyncMode) script {
-	ls := lanes{byID: map[protocol.StreamID]*lane{}}
+	ls := Streams{byID: map[protocol.StreamID]*Stream{}}
 	for _, name := range []string{"a", "b"} {
 		mode := modes[name]
 		if mode == "" {
 			mode = protocol.Append
 		}
-		l := &lane{id: protocol.StreamID{Name: name}, stream: protocol.ConfiguredStream{DestinationSyncMode: mode}}
+		l := &Stream{ID: protocol.StreamID{Name: name}, stream: protocol.ConfiguredStream{DestinationSyncMode: mode}}
 		ls.all = append(ls.all, l)
-		ls.byID[l.id] = l
+		ls.byID[l.ID] = l
 	}
 	return script{newLedger(ls, &heldStates{limit: 1 << 20})}
 }
@@ -64,7 +64,7 @@ func describe(c *commit) []string {
 		if lc.finish {
 			verb = "finish"
 		}
-		out = append(out, fmt.Sprintf("%s %s rows=%d state=%t", verb, lc.lane.id, lc.rows, lc.state.segment > 0))
+		out = append(out, fmt.Sprintf("%s %s rows=%d state=%t", verb, lc.lane.ID, lc.rows, lc.state.segment > 0))
 	}
 	for _, e := range c.echoes {
 		out = append(out, fmt.Sprintf("echo %s %s written=%d", e.state.Type, e.state.Stream, e.written))
@@ -90,7 +90,7 @@ func TestWhatComesAfterABrokenRecordIsNotCommitted(t *testing.T) {
 			s := newScript(nil)
 			s.play(t, tt.steps...)
 			s.cutOff(tt.segment)
-			c, _ := s.finish(stateHint, broken)
+			c, _ := s.finish(StateHint, broken)
 			if diff := cmp.Diff(tt.want, describe(c)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -102,7 +102,7 @@ func TestWhatComesAfterABrokenRecordIsNotCommitted(t *testing.T) {
 	s.cut()
 	s.play(t, "a2", "A")
 	s.cutOff(2)
-	if c, _ := s.finish(stateHint, broken); len(c.lanes) > 0 || len(c.echoes) > 0 {
+	if c, _ := s.finish(StateHint, broken); len(c.lanes) > 0 || len(c.echoes) > 0 {
 		t.Errorf("after the commit: %v", describe(c))
 	}
 }
@@ -145,7 +145,7 @@ func TestARefreshIsFinishedWhenItIsComplete(t *testing.T) {
 			for _, name := range tt.complete {
 				s.proofs.status(protocol.StatusMessage{Stream: protocol.StreamID{Name: name}, Status: protocol.Complete})
 			}
-			c, _ := s.finish(stateHint, ended)
+			c, _ := s.finish(StateHint, ended)
 			if diff := cmp.Diff(tt.atEnd, describe(c)); diff != "" {
 				t.Errorf("at the end (-want +got):\n%s", diff)
 			}
@@ -294,7 +294,7 @@ func TestFinishCommitsWhatIsProven(t *testing.T) {
 			s := newScript(tt.modes)
 			s.play(t, tt.steps...)
 			complete(s, tt.complete...)
-			c, decisions := s.finish(stateHint, tt.end)
+			c, decisions := s.finish(StateHint, tt.end)
 			if diff := cmp.Diff(tt.want, describe(c)); diff != "" {
 				t.Error(diff)
 			}
@@ -359,7 +359,7 @@ func TestCutCountsFromTheLastCommit(t *testing.T) {
 }
 
 func TestCommitIsDue(t *testing.T) {
-	limits := Commit{MaxRows: 10, MaxMebibytes: 1, MaxSeconds: 60}
+	limits := CommitLimits{MaxRows: 10, MaxMebibytes: 1, MaxSeconds: 60}
 	overwriting := func(play func(t *testing.T, s script)) func(t *testing.T, s script) {
 		return func(t *testing.T, s script) {
 			s.lanes.all[1].stream.DestinationSyncMode = protocol.Overwrite // b

@@ -1,4 +1,4 @@
-package main
+package syncer
 
 import (
 	"strings"
@@ -91,7 +91,7 @@ func TestCompletion(t *testing.T) {
 								if !heard && (states || uncovered > 0 || p.statuses) {
 									continue
 								}
-								for _, c := range []Completion{strict, stateHint, endOfInput} {
+								for _, c := range []Completion{Strict, StateHint, EndOfInput} {
 									e := streamEnd{
 										proof: p.of(sleepStream), input: input, heard: heard, statuses: p.statuses, generations: generations,
 										states: states, records: heard, uncovered: uncovered,
@@ -132,11 +132,11 @@ func expected(w told, e streamEnd, kind string, c Completion) (keep keepRows, fa
 		return part, true, false
 	case e.input == interrupted, e.input == stoppedAt: // the run fails as interrupted
 		return part, false, false
-	case w.statuses, c == strict:
+	case w.statuses, c == Strict:
 		return part, true, false
 	case kind == "append" && e.uncovered == 0:
 		return everything, false, false
-	case c == endOfInput:
+	case c == EndOfInput:
 		if !e.heard {
 			return part, true, false
 		}
@@ -165,7 +165,7 @@ func TestTheEndAsProofIsAdvisedToThoseItHelps(t *testing.T) {
 		"a failure":             {streamEnd{records: true, replacesRows: true, proof: proof{failure: "no"}}, false},
 		"statuses":              {streamEnd{records: true, replacesRows: true, statuses: true}, false},
 	} {
-		err := strict.decide(sleepStream, tt.end).err
+		err := Strict.decide(sleepStream, tt.end).err
 		if err == nil || strings.Contains(err.Error(), `"completion":"eof"`) != tt.want {
 			t.Errorf("%s: %v", name, err)
 		}

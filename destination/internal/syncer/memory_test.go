@@ -1,4 +1,4 @@
-package main
+package syncer
 
 import "testing"
 
@@ -14,12 +14,12 @@ func TestCoresShareTheMemory(t *testing.T) {
 		{64, 512, 8, 16, 8},
 		{64, 16_384, 64, 64, 16},
 	} {
-		config := Config{Memory: c.memory}
-		workers := config.parallel(c.cores)
-		if budget := config.columnBudget(workers) >> 20; workers != c.workers || budget != c.mebibytes {
+		memory := Memory(c.memory)
+		workers := memory.parallel(c.cores)
+		if budget := memory.columnBudget(workers) >> 20; workers != c.workers || budget != c.mebibytes {
 			t.Errorf("%d cores with %d MiB: %d workers with %d MiB of columns, want %d with %d", c.cores, c.memory, workers, budget, c.workers, c.mebibytes)
 		}
-		if threads := config.threads(c.cores); threads != c.threads {
+		if threads := memory.threads(c.cores); threads != c.threads {
 			t.Errorf("%d cores with %d MiB: %d threads, want %d", c.cores, c.memory, threads, c.threads)
 		}
 	}

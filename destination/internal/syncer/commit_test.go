@@ -1,0 +1,113 @@
+package syncer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/apache/iceberg-go/catalog"
+	"github.com/apache/iceberg-go/table"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// lostCatalog is one that cannot be reached.
+type lostCatalog struct{ catalog.Catalog }
+
+var errLost = errors.New("connection lost")
+
+func (lostCatalog) LoadTable(context.Context, table.Identifier) (*table.Table, error) {
+	return nil, errLost
+}
+
+func (lostCatalog) CommitTable(context.Context, table.Identifier, []table.Requirement, []table.Update) (table.Metadata, string, error) {
+	return nil, "", errLost
+}
+
+// newLostWriter makes a writer of two streams, a and b, whose catalog cannot be reached any more.
+func newLostWriter(t *testing.T) *writer {
+	t.Helper()
+	configured, err := protocol.ParseConfiguredCatalog([]byte(`{"streams":[
+		{"stream":{"name":"a","json_schema":{"properties":{"id":{"type":"integer"}}}},"sync_mode":"incremental","destination_sync_mode":"append"},
+		{"stream":{"name":"b","json_schema":{"properties":{"id":{"type":"integer"}}}},"sync_mode":"incremental","destination_sync_mode":"append"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	streams, err := PlanStreams(configured,
+		func(s protocol.ConfiguredStream) (*columnar.Plan, error) {
+			return columnar.NewPlan(s, columnar.Options{Namespace: "airbyte", Names: columns.Lowercase, Nested: columnar.Struct, Numbers: columnar.Double})
+		},
+		func(protocol.StreamID) lake.Options { return lake.Options{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	warehouse := "file://" + t.TempDir()
+	cat, err := catalogs.Open(t.Context(), catalogs.Config{Type: "sqlite"}, warehouse)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cat.Close() })
+	if err := streams.Open(t.Context(), cat, 512, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	cat.Catalog = lostCatalog{cat.Catalog}
+	states, err := checkpoint.NewFiles(t.Context(), warehouse)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &writer{held: &heldStates{}, states: states, lanes: streams, out: protocol.NewEmitter(io.Discard), group: &errgroup.Group{}}
+}
+
+// oneState is a commit of a state of each stream.
+func (w *writer) oneState() *commit {
+	c := &commit{}
+	for _, l := range w.lanes.all {
+		c.lanes = append(c.lanes, &laneCommit{lane: l, state: stateMark{state: heldState{State: protocol.State{Raw: json.RawMessage(`{}`)}}, segment: 1}})
+	}
+	return c
+}
+
+// Tables commit at once, and what goes wrong with each of them is told.
+func TestEveryTableThatFailsInACommitIsNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // there are attempts for five minutes
+		w := newLostWriter(t)
+		err := w.commit(t.Context(), w.oneState())
+		for _, l := range w.lanes.all {
+			name := l.ID.Name
+			if err == nil || !strings.Contains(err.Error(), "committing stream "+name+": Table airbyte."+name) || !strings.Contains(err.Error(), "loading table airbyte."+name) {
+				t.Errorf("stream %s is not named: %v", l.ID, err)
+			}
+		}
+	})
+}
+
+// The state of the next commit covers the rows of this one, too. That the run ends with the error comes too late
+// to keep it back.
+func TestNoCommitComesAfterOneThatFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newLostWriter(t)
+		if err := w.start(t.Context(), w.oneState()); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.start(t.Context(), w.oneState()); err == nil {
+			t.Error("another commit was begun")
+		}
+		if w.number != 1 {
+			t.Errorf("%d commits were made", w.number)
+		}
+		if err := w.group.Wait(); err == nil {
+			t.Error("the first commit has not failed")
+		}
+	})
+}
