@@ -17,6 +17,8 @@ import (
 // holds the defaults. An explicit null counts as absent, also for defaults that
 // are slices, maps and pointers. Its error is a [ConfigError] that names the
 // key.
+//
+// It compares types only; [CheckConfig] compares values with the schema.
 func DecodeConfig(raw json.RawMessage, config any) error {
 	given, err := withoutNulls(raw)
 	if err == nil {
@@ -128,63 +130,61 @@ func jsonType(t reflect.Type) string {
 	}
 }
 
-// unknownKeys returns the keys of config that schema does not declare, as
-// paths. Keys with a leading underscore belong to orchestrators and are passed
-// over.
-func unknownKeys(schema *jsonschema.Schema, config json.RawMessage) []string {
-	value, err := decodeAny(config)
-	if err != nil {
-		return nil
-	}
-	var unknown []string
-	var walk func(options []*jsonschema.Schema, v any, path string)
-	walk = func(options []*jsonschema.Schema, v any, path string) {
-		switch v := v.(type) {
-		case map[string]any:
-			declared := map[string][]*jsonschema.Schema{}
-			free := true // an object without declared members takes any
-			for _, s := range options {
-				if s.Properties == nil || s.PropertyNames != nil { // names are the user's
-					continue
-				}
-				for p := s.Properties.Oldest(); p != nil; p = p.Next() {
-					declared[p.Key] = append(declared[p.Key], variants(p.Value)...)
-					free = false
-				}
-			}
-			if free {
-				return
-			}
-			for _, key := range slices.Sorted(maps.Keys(v)) {
-				if strings.HasPrefix(key, "_") {
-					continue
-				}
-				known := false
-				for name, s := range declared {
-					if strings.EqualFold(name, key) { // as encoding/json matches them
-						known = true
-						walk(s, v[key], path+key+".")
-					}
-				}
-				if !known {
-					unknown = append(unknown, path+key)
-				}
-			}
-		case []any:
-			for i, item := range v {
-				for _, s := range options {
-					if s.Items != nil {
-						walk(variants(s.Items), item, fmt.Sprintf("%s%d.", path, i))
-					}
-				}
+// CheckConfig returns a [ConfigError] for each value in raw that the schema of
+// config does not allow: one below its minimum, above its maximum, or not in its
+// enum. The tags of config are the only place where these limits are written.
+func CheckConfig(raw json.RawMessage, config any) []error {
+	var errs []error
+	for s := range settings(Reflect(config, ""), raw) {
+		for _, schema := range s.schemas {
+			if rule := brokenRule(schema, s.value); rule != "" {
+				errs = append(errs, &Error{Kind: ConfigError, Message: fmt.Sprintf("The configuration's %q is %s. It must be %s.", s.path, s.text(), rule)})
+				break
 			}
 		}
 	}
-	walk(variants(schema), value, "")
-	return unknown
+	return errs
 }
 
-// variants returns a schema and the alternatives of its oneOf.
-func variants(s *jsonschema.Schema) []*jsonschema.Schema {
-	return append([]*jsonschema.Schema{s}, s.OneOf...)
+// text is the value as the configuration has it.
+func (s setting) text() string {
+	text, _ := json.Marshal(s.value) // it was decoded from JSON
+	return string(text)
+}
+
+// brokenRule returns what a value must be, or "" when the schema allows it.
+func brokenRule(schema *jsonschema.Schema, value any) string {
+	switch v := value.(type) {
+	case string:
+		if len(schema.Enum) > 0 && !slices.Contains(schema.Enum, any(v)) {
+			return "one of " + strings.ReplaceAll(strings.Trim(fmt.Sprintf("%v", schema.Enum), "[]"), " ", ", ")
+		}
+	case json.Number:
+		n, err := v.Float64()
+		low, noLow := schema.Minimum.Float64()
+		high, noHigh := schema.Maximum.Float64()
+		switch {
+		case noLow != nil && noHigh != nil, err == nil && (noLow != nil || n >= low) && (noHigh != nil || n <= high):
+		case noHigh != nil:
+			return "at least " + schema.Minimum.String()
+		case noLow != nil:
+			return "at most " + schema.Maximum.String()
+		default:
+			return fmt.Sprintf("from %s to %s", schema.Minimum, schema.Maximum)
+		}
+	}
+	return ""
+}
+
+// unknownKeys returns the keys of config that schema does not declare, as
+// paths. Keys with a leading underscore belong to orchestrators and are left
+// out.
+func unknownKeys(schema *jsonschema.Schema, config json.RawMessage) []string {
+	var unknown []string
+	for s := range settings(schema, config) {
+		if !s.known && !strings.HasPrefix(s.key, "_") {
+			unknown = append(unknown, s.path)
+		}
+	}
+	return unknown
 }

@@ -101,3 +101,56 @@ func TestReflect(t *testing.T) {
 		t.Errorf("schema (-want +got):\n%s", diff)
 	}
 }
+
+type limitedConfig struct {
+	Days  int      `json:"days" jsonschema:"title=Days,default=7,minimum=0,maximum=365"`
+	Rate  float64  `json:"rate" jsonschema:"minimum=0.5"`
+	Level int      `json:"level" jsonschema:"maximum=9"`
+	Mode  string   `json:"mode" jsonschema:"enum=fast,enum=safe"`
+	Free  string   `json:"free"`
+	Inner []nested `json:"inner"`
+}
+
+type nested struct {
+	Mode string `json:"mode" jsonschema:"enum=on,enum=off"`
+}
+
+func (limitedConfig) Descriptions() map[string]string {
+	return map[string]string{"days": "How many days, in a sentence with a comma."}
+}
+
+func TestCheckConfig(t *testing.T) {
+	for raw, want := range map[string][]string{
+		`{"days":0,"rate":0.5,"level":9,"mode":"safe","free":"x"}`: nil,
+		`{"days":365,"rate":1e9,"level":-5,"mode":null}`:           nil,
+		`{"days":-1}`:                    {`The configuration's "days" is -1. It must be from 0 to 365.`},
+		`{"DAYS":366}`:                   {`The configuration's "DAYS" is 366. It must be from 0 to 365.`},
+		`{"rate":1e-12,"level":10}`:      {`The configuration's "level" is 10. It must be at most 9.`, `The configuration's "rate" is 1e-12. It must be at least 0.5.`},
+		`{"mode":"quick"}`:               {`The configuration's "mode" is "quick". It must be one of fast, safe.`},
+		`{"mode":""}`:                    {`The configuration's "mode" is "". It must be one of fast, safe.`},
+		`{"inner":[{"mode":"?"}]}`:       {`The configuration's "inner.0.mode" is "?". It must be one of on, off.`},
+		`{"inner":[{"mode":"on"}]} junk`: nil,
+	} {
+		var got []string
+		for _, err := range protocol.CheckConfig(json.RawMessage(raw), limitedConfig{}) {
+			var e *protocol.Error
+			if !errors.As(err, &e) || e.Kind != protocol.ConfigError {
+				t.Fatalf("%s: %v", raw, err)
+			}
+			got = append(got, e.Message)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", raw, diff)
+		}
+	}
+}
+
+func TestDescriptionsAreAMethodOfTheStruct(t *testing.T) {
+	s := protocol.Reflect(limitedConfig{}, "Test")
+	if p, _ := s.Properties.Get("days"); p.Description != "How many days, in a sentence with a comma." {
+		t.Errorf("description %q", p.Description)
+	}
+	if p, _ := s.Properties.Get("mode"); p.Description != "" {
+		t.Errorf("description %q", p.Description)
+	}
+}

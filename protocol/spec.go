@@ -2,7 +2,11 @@ package protocol
 
 import (
 	"encoding/json"
+	"fmt"
+	"iter"
+	"maps"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,10 +25,15 @@ type Spec struct {
 	ProtocolVersion               string                `json:"protocol_version"`
 }
 
-// Reflect makes the specification of a configuration from its struct: no
-// references and no identifiers, since Airbyte's forms resolve none; additional
-// properties allowed, since orchestrators put keys of their own (beginning
-// with an underscore) into a configuration.
+// Reflect makes the specification of a configuration from its struct. It has no
+// references and no identifiers, because Airbyte's forms resolve none. It allows
+// additional properties, because orchestrators add keys of their own (beginning
+// with an underscore) to a configuration. Forms show the properties in the order
+// of the fields.
+//
+// A property is described by its jsonschema_description tag or, where sentences
+// do not fit into a tag, by the method Descriptions() map[string]string of the
+// struct that has the field. The map's keys are the JSON names.
 func Reflect(config any, title string) *jsonschema.Schema {
 	r := jsonschema.Reflector{
 		Anonymous:                  true,
@@ -33,13 +42,25 @@ func Reflect(config any, title string) *jsonschema.Schema {
 		AllowAdditionalProperties:  true,
 		RequiredFromJSONSchemaTags: true,
 		// Two structs of one name in different packages are two types.
-		Namer: func(t reflect.Type) string { return t.PkgPath() + "." + t.Name() },
+		Namer:         func(t reflect.Type) string { return t.PkgPath() + "." + t.Name() },
+		LookupComment: description,
 	}
 	s := r.Reflect(config)
 	s.Version = "http://json-schema.org/draft-07/schema#"
 	s.Title = title
 	conform(s)
 	return s
+}
+
+// description returns what the struct t says about one of its fields.
+func description(t reflect.Type, field string) string {
+	described, ok := reflect.Zero(t).Interface().(interface{ Descriptions() map[string]string })
+	if !ok || field == "" { // "" asks about the type
+		return ""
+	}
+	f, _ := t.FieldByName(field)
+	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	return described.Descriptions()[name]
 }
 
 // conform lets a schema and those in it say what tags cannot: that more
@@ -67,50 +88,96 @@ func conform(s *jsonschema.Schema) {
 	conform(s.Items)
 }
 
-// secretValues returns the strings and numbers that stand in config where
-// schema says airbyte_secret, or below such a place, and what any other string
-// there has of credentials: it may have been put into the wrong place.
+// secretValues returns the strings and numbers of config that the schema marks
+// as airbyte_secret, and those below such a place. From other strings it returns
+// what looks like a credential, which may have been put into the wrong place.
 func secretValues(schema *jsonschema.Schema, config json.RawMessage) []string {
-	value, err := decodeAny(config)
-	if err != nil {
-		return nil
-	}
 	var found []string
-	var walk func(s *jsonschema.Schema, v any, secret bool)
-	walk = func(s *jsonschema.Schema, v any, secret bool) {
-		if s == nil {
-			s = &jsonschema.Schema{}
-		}
-		if marked, _ := s.Extras["airbyte_secret"].(bool); marked {
-			secret = true
-		}
-		switch v := v.(type) {
+	for s := range settings(schema, config) {
+		found = append(found, credentialsIn(s.key)...)
+		switch v := s.value.(type) {
 		case string:
-			if secret {
+			if s.secret {
 				found = append(found, v)
 			} else {
 				found = append(found, credentialsIn(v)...)
 			}
 		case json.Number:
-			if secret {
+			if s.secret {
 				found = append(found, v.String())
-			}
-		case map[string]any:
-			for key, member := range v {
-				found = append(found, credentialsIn(key)...)
-				walk(property(s, key), member, secret)
-			}
-			for _, option := range s.OneOf {
-				walk(option, v, secret)
-			}
-		case []any:
-			for _, item := range v {
-				walk(s.Items, item, secret)
 			}
 		}
 	}
-	walk(schema, value, false)
 	return found
+}
+
+// A setting is one value in a configuration, with what the schema says about it.
+type setting struct {
+	path, key string // "catalog.type", "type"; both "" for the whole
+	value     any
+	schemas   []*jsonschema.Schema // all that may apply: those of the alternatives of a oneOf too
+	known     bool                 // the schema declares the key, or the object takes any
+	secret    bool                 // it is, or is below, an airbyte_secret
+}
+
+// settings yields every value of a configuration, objects and arrays before what
+// is in them. It yields nothing if config is not JSON.
+func settings(schema *jsonschema.Schema, config json.RawMessage) iter.Seq[setting] {
+	value, err := decodeAny(config)
+	return func(yield func(setting) bool) {
+		if err == nil {
+			root := setting{value: value, known: true}
+			if schema != nil {
+				root.schemas = variants(schema)
+			}
+			root.walk(yield)
+		}
+	}
+}
+
+func (s setting) walk(yield func(setting) bool) bool {
+	s.secret = s.secret || slices.ContainsFunc(s.schemas, func(o *jsonschema.Schema) bool { return o.Extras["airbyte_secret"] == true })
+	if !yield(s) {
+		return false
+	}
+	switch v := s.value.(type) {
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			member := setting{path: s.path + key, key: key, value: v[key], secret: s.secret, known: true}
+			if s.path != "" {
+				member.path = s.path + "." + key
+			}
+			for _, o := range s.schemas {
+				if p := property(o, key); p != nil {
+					member.schemas = append(member.schemas, variants(p)...)
+				}
+				// Where the names are the user's, each is as good as another.
+				member.known = member.known && (o.Properties == nil || o.Properties.Len() == 0 || o.PropertyNames != nil)
+			}
+			member.known = member.known || len(member.schemas) > 0
+			if !member.walk(yield) {
+				return false
+			}
+		}
+	case []any:
+		for i, item := range v {
+			element := setting{path: fmt.Sprintf("%s.%d", s.path, i), value: item, secret: s.secret, known: true}
+			for _, o := range s.schemas {
+				if o.Items != nil {
+					element.schemas = append(element.schemas, variants(o.Items)...)
+				}
+			}
+			if !element.walk(yield) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// variants returns a schema and the alternatives of its oneOf.
+func variants(s *jsonschema.Schema) []*jsonschema.Schema {
+	return append([]*jsonschema.Schema{s}, s.OneOf...)
 }
 
 // property returns the schema of a member, nil if there is none. Names are
