@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/iblt"
 )
 
 // What a stream keeps between syncs, and why that is enough.
@@ -40,10 +42,10 @@ type state struct {
 	// Oldest is when the oldest row began, where a full walk finds the first one.
 	Oldest time.Time `json:"oldest,omitzero"`
 	// Walked is when the last full walk began.
-	Walked      time.Time `json:"walked"`
-	WindowStart time.Time `json:"window_start"`
-	Recent      []entry   `json:"recent"`
-	Older       sketch    `json:"older"`
+	Walked      time.Time  `json:"walked"`
+	WindowStart time.Time  `json:"window_start"`
+	Recent      []entry    `json:"recent"`
+	Older       iblt.Table `json:"older"`
 	// Anew asks for a full walk that emits every row.
 	Anew bool `json:"anew,omitzero"`
 }

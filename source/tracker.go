@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/iblt"
 )
 
 // A tracker finds out what changed in a stream since its state, from the rows
@@ -25,8 +27,8 @@ type tracker struct {
 	since time.Time       // when the stream began so far: what is older is new to it
 	anew  bool            // every row is emitted
 	begun json.RawMessage // the state to go back to if it is interrupted
-	left  sketch          // the old rows that have not come yet
-	fresh sketch          // the old rows that have come
+	left  iblt.Table      // the old rows that have not come yet
+	fresh iblt.Table      // the old rows that have come
 }
 
 // newTracker starts from a state, or afresh when the state is zero. Full means
@@ -71,11 +73,11 @@ func (t *tracker) consider(r record) bool {
 		if !t.full {
 			return false
 		}
-		t.fresh.add(r.element())
+		t.fresh.Insert(r.pair())
 		if r.time.Before(t.since) {
 			return true
 		}
-		t.left.remove(r.element())
+		t.left.Delete(r.pair())
 		return t.anew
 	default:
 		t.note(r)
@@ -116,7 +118,7 @@ func (t *tracker) advance(to time.Time) {
 	t.state.WindowStart = start
 	for key, e := range t.recent {
 		if e.seen && !e.open && e.time.Before(start) {
-			t.state.Older.add(e.element())
+			t.state.Older.Insert(e.pair())
 			t.passed[key] = e.hash
 			delete(t.recent, key)
 		}
@@ -159,7 +161,7 @@ func (t *tracker) findings() (list []finding, more, lost bool) {
 
 // oldFindings compares the rows from before the window with the sketch.
 func (t *tracker) oldFindings() (list []finding, complete bool) {
-	gone, came, complete := t.left.keys()
+	gone, came, complete := t.left.ListKeys()
 	for _, k := range gone {
 		key := unpackKey(k)
 		_, isRecent := t.recent[key]
@@ -176,13 +178,13 @@ func (t *tracker) oldFindings() (list []finding, complete bool) {
 	if !complete {
 		return list, false
 	}
-	var rows []element
+	var rows []iblt.Pair
 	for key, hash := range t.passed {
 		if !isNew[key] {
-			rows = append(rows, elementOf(key, hash))
+			rows = append(rows, pairOf(key, hash))
 		}
 	}
-	for _, k := range t.left.different(rows, slices.Concat(gone, came)) {
+	for _, k := range t.left.Changed(rows, slices.Concat(gone, came)) {
 		list = append(list, finding{unpackKey(k), true})
 	}
 	return list, true
@@ -203,12 +205,12 @@ func (t *tracker) resolve(f finding, r *record) (emit bool, updated time.Time) {
 	}
 	hash, came := t.passed[f.key]
 	if came {
-		t.fresh.remove(elementOf(f.key, hash))
+		t.fresh.Delete(pairOf(f.key, hash))
 	}
 	if r == nil {
 		return false, updated
 	}
-	t.fresh.add(r.element())
+	t.fresh.Insert(r.pair())
 	t.passed[f.key] = r.hash
 	return true, updated
 }
@@ -216,7 +218,7 @@ func (t *tracker) resolve(f finding, r *record) (emit bool, updated time.Time) {
 // forget stops tracking the row of a finding.
 func (t *tracker) forget(f finding) {
 	if hash, came := t.passed[f.key]; came && f.old {
-		t.fresh.remove(elementOf(f.key, hash))
+		t.fresh.Delete(pairOf(f.key, hash))
 	}
 	delete(t.recent, f.key)
 }
@@ -251,13 +253,13 @@ func (t *tracker) checkpoint() (json.RawMessage, error) {
 	return raw, nil
 }
 
-func (r record) element() element { return elementOf(r.key, r.hash) }
-func (e entry) element() element  { return elementOf(e.key, e.hash) }
+func (r record) pair() iblt.Pair { return pairOf(r.key, r.hash) }
+func (e entry) pair() iblt.Pair  { return pairOf(e.key, e.hash) }
 
-func elementOf(key string, hash uint64) element { return element{mustPack(key), hash} }
+func pairOf(key string, hash uint64) iblt.Pair { return iblt.Pair{Key: mustPack(key), Value: hash} }
 
 // mustPack is for keys that packKey has accepted before.
-func mustPack(key string) packedKey {
+func mustPack(key string) iblt.Key {
 	packed, err := packKey(key)
 	if err != nil {
 		panic(err)

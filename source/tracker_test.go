@@ -1,103 +1,16 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/iblt"
 )
-
-// Of a set of rows some vanish, some are new and some change; the sketch tells
-// all of them apart as long as few come and go.
-func TestSketchTellsTheDifference(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2))
-	const rounds = 50
-	for _, c := range []struct{ keys, changed, complete, exact int }{
-		{0, 0, rounds, rounds},
-		{0, 1, rounds, rounds},
-		{0, 10, rounds, rounds - 1},
-		{0, 30, rounds, rounds - 5},
-		{1, 1, rounds, rounds},
-		{10, 5, rounds - 1, rounds - 2},
-		{20, 0, rounds - 2, rounds - 2},
-		{30, 10, rounds - 3, rounds - 10},
-		{0, 300, rounds, 0},
-		{200, 0, 0, 0},
-	} {
-		complete, exact := 0, 0
-		for range rounds {
-			var s sketch
-			var rows []element
-			var gone, came, changed []packedKey
-			for i := range 1500 + c.keys + c.changed {
-				e := element{Hash: r.Uint64()}
-				for j := range e.Key {
-					e.Key[j] = byte(r.Uint32())
-				}
-				switch {
-				case i < c.keys && i%2 == 0:
-					s.add(e)
-					gone = append(gone, e.Key)
-					continue
-				case i < c.keys:
-					came = append(came, e.Key)
-				case i < c.keys+c.changed:
-					s.add(element{e.Key, r.Uint64()})
-					changed = append(changed, e.Key)
-					rows = append(rows, e)
-				default:
-					s.add(e)
-					rows = append(rows, e)
-				}
-				s.remove(e)
-			}
-			added, removed, ok := s.keys()
-			if !ok {
-				continue
-			}
-			complete++
-			wantEqual(t, "gone", sorted(added), sorted(gone))
-			wantEqual(t, "came", sorted(removed), sorted(came))
-			told := s.different(rows, slices.Concat(added, removed))
-			if len(told) == len(changed) {
-				exact++
-			}
-			for _, k := range changed {
-				if !slices.Contains(told, k) {
-					t.Errorf("of %+v, a row that changed is not told", c)
-				}
-			}
-		}
-		if complete < c.complete || exact < c.exact || c.keys == 200 && complete > 0 {
-			t.Errorf("%+v: %d complete and %d exact rounds of %d", c, complete, exact, rounds)
-		}
-	}
-}
-
-func sorted(list []packedKey) []packedKey {
-	return slices.SortedFunc(slices.Values(list), func(a, b packedKey) int { return bytes.Compare(a[:], b[:]) })
-}
-
-func TestSketchSurvivesItsText(t *testing.T) {
-	var s sketch
-	for i := range uint64(500) {
-		s.add(element{Hash: i * 7919})
-	}
-	text, err := s.MarshalText()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var back sketch
-	if err := back.UnmarshalText(text); err != nil || back != s {
-		t.Errorf("another sketch came back (%v)", err)
-	}
-}
 
 func TestKeysPackAndUnpack(t *testing.T) {
 	for _, key := range []string{`1`, `93845`, `9223372036854775807`, `"ecfc6a15-4661-442f-a9a4-f160dd7afae8"`} {
@@ -118,7 +31,7 @@ func FuzzParseState(f *testing.F) {
 		Version: 1, Until: opening, Walked: opening, WindowStart: opening.Add(-14 * day),
 		Recent: []entry{{key: `5`, time: opening, hash: 7}, {key: `"ecfc6a15-4661-442f-a9a4-f160dd7afae8"`, time: opening, hash: 1 << 63}},
 	}
-	s.Older.add(element{Hash: 3})
+	s.Older.Insert(iblt.Pair{Value: 3})
 	raw, err := json.Marshal(s)
 	if err != nil {
 		f.Fatal(err)
@@ -159,7 +72,7 @@ func FuzzParseRecord(f *testing.F) {
 			if r.untracked != "" {
 				continue
 			}
-			if r.element().Hash != r.hash || r.time.IsZero() && !strings.Contains(string(raw), "0001") {
+			if r.pair().Value != r.hash || r.time.IsZero() && !strings.Contains(string(raw), "0001") {
 				t.Errorf("%s: %+v", raw, r)
 			}
 			if !json.Valid(tombstone(field, r.key, r.updated, r.time)) {
@@ -331,7 +244,7 @@ func TestOpenRowIsFollowedForAsLongAsItLasts(t *testing.T) {
 		t.Error("its end is not emitted")
 	}
 	tr.finish(opening.Add(100*day), false)
-	if s := checkpointed(t, tr); len(s.Recent) > 0 || s.Older == (sketch{}) {
+	if s := checkpointed(t, tr); len(s.Recent) > 0 || s.Older == (iblt.Table{}) {
 		t.Errorf("the state is %+v", s)
 	}
 }
