@@ -15,6 +15,7 @@ import (
 
 	"github.com/apache/iceberg-go/table"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
@@ -151,7 +152,7 @@ func maintainTables(ctx context.Context, config Config, u lake.Upkeep) ([]mainta
 		m := maintained{Table: strings.Join(id, ".")}
 		var behind []string
 		t, err := lake.Attach(ctx, cat, id, lake.Options{
-			ReaderTime: config.Maintenance.readerTime(), Warehouse: config.ownWarehouse(), Memory: lake.NewMemory(int64(config.Memory) << 20),
+			ReaderTime: config.Maintenance.readerTime(), Warehouse: config.ownWarehouse(), Memory: budget.NewMemory(int64(config.Memory) << 20),
 			Removed: func(file string) { behind = append(behind, file) },
 		})
 		if err == nil {

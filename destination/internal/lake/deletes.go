@@ -15,6 +15,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"github.com/apache/iceberg-go/table/dv"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 )
 
@@ -63,7 +64,7 @@ func (t *Table) deleted(ctx context.Context, f *liveFile, shared []deleteFile) (
 }
 
 // readDeletes adds the rows of one data file that a delete file names.
-func readDeletes(ctx context.Context, files iceio.IO, pieces *Memory, d iceberg.DataFile, path string, into positions) error {
+func readDeletes(ctx context.Context, files iceio.IO, pieces *budget.Memory, d iceberg.DataFile, path string, into positions) error {
 	fail := func(err error) error { return fmt.Errorf("reading delete file %s: %w", d.FilePath(), err) }
 	limit := int64(len(into)) * 64
 	if table.IsDeletionVector(d) {

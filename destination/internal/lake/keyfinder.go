@@ -53,8 +53,12 @@ func newKeyFinder(u *upsert, schema *iceberg.Schema) (*keyFinder, error) {
 	return f, nil
 }
 
-// scanRows is about how many rows of a data file one goroutine looks through.
-const scanRows = 500_000
+const (
+	// scanRows is about how many rows of a data file one goroutine looks through.
+	scanRows = 500_000
+	// scanBytes is the memory that it takes for that.
+	scanBytes = 2 * pieceBytes
+)
 
 // all returns the rows of the table whose keys are staged, without those that
 // are deleted already.
@@ -121,7 +125,7 @@ func (f *keyFinder) scan(ctx context.Context, files []*liveFile) error {
 		parts := int(max(1, file.data.Count()/scanRows))
 		for part := range parts {
 			scan.Go(protocol.Recovered(func() error {
-				end, err := f.u.t.opts.Memory.begin(sctx, scanBytes)
+				end, err := f.u.t.opts.Memory.Begin(sctx, scanBytes)
 				if err != nil {
 					return err
 				}

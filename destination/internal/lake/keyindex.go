@@ -68,7 +68,7 @@ func (x *keyIndex) add(f *fileKeys, b *keyBlock) error {
 	x.rows += int64(len(b.hashes))
 	bytes := b.memory()
 	x.held += bytes
-	if x.t.opts.Memory.holdKeys(bytes) {
+	if x.t.opts.Memory.HoldKeys(bytes) {
 		return x.spill()
 	}
 	return nil
@@ -135,7 +135,7 @@ func (x *keyIndex) spill() error {
 
 // release counts out what is no longer in memory.
 func (x *keyIndex) release() {
-	x.t.opts.Memory.holdKeys(-x.held)
+	x.t.opts.Memory.HoldKeys(-x.held)
 	x.held = 0
 }
 

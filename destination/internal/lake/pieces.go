@@ -12,6 +12,8 @@ import (
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 )
 
 const (
@@ -60,7 +62,7 @@ func (r *parquetReader) piecesOf(wanted func(group int) bool, columns []int) ite
 			if most > pieceBytes {
 				n = max(1, int64(float64(rows)*pieceBytes/most))
 			}
-			long := rows > 0 && most/float64(rows) > longRow
+			long := rows > 0 && most/float64(rows) > budget.LongRow
 			for offset := int64(0); offset < rows; offset += n {
 				p := piece{group: group, offset: offset, first: first + offset, rows: min(n, rows-offset)}
 				p.whole = p.rows == rows
@@ -77,7 +79,7 @@ func (r *parquetReader) piecesOf(wanted func(group int) bool, columns []int) ite
 // those of the piece are.
 func (r *parquetReader) alone(long bool, do func() bool) bool {
 	if long && r.memory != nil {
-		defer r.memory.beginLong()()
+		defer r.memory.BeginLong()()
 	}
 	return do()
 }

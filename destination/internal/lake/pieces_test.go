@@ -12,6 +12,8 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 )
 
 // addFile adds a data file of one row group that another program wrote: for each id the text that v says.
@@ -104,7 +106,7 @@ func TestAFileThatStandsForMuchMoreIsReadInPieces(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if bytes := memoryOf(got); bytes > 2*pieceBytes {
+				if bytes := budget.SizeOf(got); bytes > 2*pieceBytes {
 					t.Fatalf("a piece takes %d MiB", bytes>>20)
 				}
 				if p.first != next || got.NumRows() != p.rows {

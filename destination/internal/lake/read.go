@@ -14,6 +14,8 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 	"github.com/apache/iceberg-go"
 	iceio "github.com/apache/iceberg-go/io"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 )
 
 // parquetReader reads a data or delete file piece by piece.
@@ -22,7 +24,7 @@ type parquetReader struct {
 	in     *file.Reader
 	arrow  *pqarrow.FileReader
 	partly map[string]*groupReader // by the columns that they read
-	memory *Memory                 // that pieces of long rows are read in one at a time; may be nil
+	memory *budget.Memory          // that pieces of long rows are read in one at a time; may be nil
 }
 
 // notParquet is the path of a file in another format.
@@ -36,7 +38,7 @@ func (t *Table) openParquet(f iceberg.DataFile) (*parquetReader, error) {
 
 // openDataFile opens a data or delete file. Pieces of long rows wait for memory
 // if that is not nil.
-func openDataFile(files iceio.IO, f iceberg.DataFile, pieces *Memory) (*parquetReader, error) {
+func openDataFile(files iceio.IO, f iceberg.DataFile, pieces *budget.Memory) (*parquetReader, error) {
 	if f.FileFormat() != iceberg.ParquetFile {
 		return nil, notParquet(f.FilePath())
 	}

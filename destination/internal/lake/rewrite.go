@@ -15,12 +15,19 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 )
 
-// rewriteBatchBytes is how many bytes of rows a rewriter gathers into a row
-// group, so that many small files become few large row groups. In memory they
-// may be twice as many.
-const rewriteBatchBytes = 16 << 20
+const (
+	// rewriteBatchBytes is how many bytes of rows a rewriter gathers into a row
+	// group, so that many small files become few large row groups. In memory
+	// they may be twice as many.
+	rewriteBatchBytes = 16 << 20
+	// rewriteBytes is the memory that rewriting takes: a piece, and a row group
+	// before and after it is joined.
+	rewriteBytes = 4 * pieceBytes
+)
 
 // rewriter copies data files into new ones, without some of their rows. Rows
 // keep the schema their file was written with: Iceberg reads columns by field
@@ -97,7 +104,7 @@ func (r *rewriter) copy(ctx context.Context, data iceberg.DataFile, gone positio
 			}
 		}
 		group := in.in.MetaData().RowGroups[p.group]
-		size := max(group.TotalByteSize*kept/group.NumRows, memoryOf(rows)/2)
+		size := max(group.TotalByteSize*kept/group.NumRows, budget.SizeOf(rows)/2)
 		if err := r.add(ctx, rows, size); err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	iceio "github.com/apache/iceberg-go/io"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 )
 
@@ -27,6 +28,8 @@ const (
 	// how much of them is in memory, unless two pieces are more.
 	mergedRuns  = 16
 	mergedBytes = 32 << 20
+	// mergeBytes is the memory that merging takes.
+	mergeBytes = 2 * mergedBytes
 )
 
 // scratchFiles is storage that can save itself the trouble of making a file last
@@ -110,7 +113,7 @@ func (w *runWriter) batchBytes() int64 { return runBatchBytes }
 func (w *runWriter) divides() bool { return false }
 
 func (w *runWriter) write(_ context.Context, tagged arrow.RecordBatch) error {
-	w.run.largest = max(w.run.largest, memoryOf(tagged))
+	w.run.largest = max(w.run.largest, budget.SizeOf(tagged))
 	w.run.count += tagged.NumRows()
 	if err := w.ipc.Write(tagged); err != nil {
 		return fmt.Errorf("writing %s: %w", w.run.path, err)

@@ -12,6 +12,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 )
 
 // A sorter brings rows into the order of their keys, however many there are: a
@@ -27,7 +29,7 @@ type sorter struct {
 	runs   []*run        // in the order in which their rows arrived
 	count  int64         // rows of the runs
 	bytes  int64         // of them in memory, about
-	long   bool          // there are rows of more than longRow
+	long   bool          // there are rows of more than budget.LongRow
 }
 
 // Tags are columns behind those of the rows, from the sorter's way in to its
@@ -61,15 +63,15 @@ func (s *sorter) add(ctx context.Context, rec arrow.RecordBatch, order []uint64)
 	if err != nil {
 		return err
 	}
-	s.long = s.long || batch.rowSize > longRow
-	w, err := s.t.createRun(s.tagged, batch.rowSize > longRow)
+	s.long = s.long || batch.rowSize > budget.LongRow
+	w, err := s.t.createRun(s.tagged, batch.rowSize > budget.LongRow)
 	if err != nil {
 		return err
 	}
 	s.runs = append(s.runs, w.run)
 	w.run.first, w.run.keep = s.count, rec.NumRows()
 	s.count += rec.NumRows()
-	s.bytes += memoryOf(rec)
+	s.bytes += budget.SizeOf(rec)
 	return errors.Join(s.merge(ctx, []rowSource{&once{batch}}, w), w.close())
 }
 
@@ -86,11 +88,11 @@ func (s *sorter) finish(ctx context.Context, last arrow.RecordBatch, order []uin
 		if err != nil {
 			return err
 		}
-		s.long = s.long || batch.rowSize > longRow
+		s.long = s.long || batch.rowSize > budget.LongRow
 		tail = append(tail, &once{batch})
 	}
 	if s.long && s.by.orders() {
-		defer s.t.opts.Memory.beginLong()()
+		defer s.t.opts.Memory.BeginLong()()
 	}
 	for s.by.orders() {
 		groups := mergeable(s.runs)
@@ -150,16 +152,8 @@ type sortedBatch struct {
 
 func (s *sorter) sorted(tagged arrow.RecordBatch, order []uint32) *sortedBatch {
 	b := &sortedBatch{rec: tagged, keys: tagged.Column(s.rows.NumFields() + keyTag).(*array.Binary), order: order}
-	b.rowSize = memoryOf(tagged)/max(1, tagged.NumRows()) + 1
+	b.rowSize = budget.SizeOf(tagged)/max(1, tagged.NumRows()) + 1
 	return b
-}
-
-// memoryOf is about how many bytes rows take.
-func memoryOf(rec arrow.RecordBatch) (bytes int64) {
-	for _, c := range rec.Columns() {
-		bytes += int64(c.Data().SizeInBytes())
-	}
-	return bytes
 }
 
 func (b *sortedBatch) rows() int { return int(b.rec.NumRows()) }

@@ -95,8 +95,8 @@ func TestKeysBeyondTheirMemoryAreSpilled(t *testing.T) {
 			if spills := files.made > 0; spills != tc.spills {
 				t.Errorf("%d scratch files were made", files.made)
 			}
-			if held := tc.o.Memory.heldKeys.Load(); held != 0 {
-				t.Errorf("%d bytes of keys are still counted", held)
+			if tc.o.Memory.HoldKeys(tc.keys) {
+				t.Error("bytes of keys are still counted")
 			}
 		})
 	}
@@ -129,8 +129,8 @@ func TestKeysOfRowsThatAreCutOffDoNotCount(t *testing.T) {
 			commit(t, tbl, `{}`, staged)
 			expectRows(t, tbl, want.rows()...)
 			expectFiles(t, tbl, false)
-			if held := tbl.opts.Memory.heldKeys.Load(); held != 0 {
-				t.Errorf("%d bytes of keys are still counted", held)
+			if tbl.opts.Memory.HoldKeys(keys) {
+				t.Error("bytes of keys are still counted")
 			}
 		}
 	}

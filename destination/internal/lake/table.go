@@ -19,6 +19,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/uuid"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -53,7 +54,7 @@ type Options struct {
 
 	// Memory limits what all tables that share it take; nil: this one has 512
 	// MiB.
-	Memory *Memory
+	Memory *budget.Memory
 
 	// Removed is told of each file that a commit left behind and that was
 	// removed; it may be nil. What upkeep removes besides is in [Maintained].
@@ -149,7 +150,7 @@ func newTable(cat catalog.Catalog, p *columnar.Plan, o Options) *Table {
 		o.ReaderTime = time.Hour
 	}
 	if o.Memory == nil {
-		o.Memory = NewMemory(512 << 20)
+		o.Memory = budget.NewMemory(512 << 20)
 	}
 	if o.Removed == nil {
 		o.Removed = func(string) {}

@@ -48,7 +48,7 @@ func (t *Table) head(ctx context.Context, f *stagedFile, rows int64) (*stagedFil
 	for i := rows; i < f.data.Count(); i++ {
 		gone.add(i)
 	}
-	end, err := t.opts.Memory.begin(ctx, rewriteBytes)
+	end, err := t.opts.Memory.Begin(ctx, rewriteBytes)
 	if err != nil {
 		return nil, err
 	}

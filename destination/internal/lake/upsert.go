@@ -248,7 +248,7 @@ func (u *upsert) apply(ctx context.Context, c *change, base *table.Table, outdat
 		return true
 	})
 	if u.copies(version, rewrite, fresh) && len(partials)+len(outdated) > 0 {
-		end, err := u.t.opts.Memory.begin(ctx, rewriteBytes)
+		end, err := u.t.opts.Memory.Begin(ctx, rewriteBytes)
 		if err != nil {
 			return err
 		}

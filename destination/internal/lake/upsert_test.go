@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/apache/iceberg-go"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 )
 
 // version is one version of a record, and what the model keeps of a key.
@@ -47,12 +49,8 @@ func stamp(seconds int64) string { return time.Unix(seconds, 0).UTC().Format(tim
 // plenty is memory for all keys of a test.
 const plenty = 1 << 30
 
-// memoryForKeys is memory with so many bytes for keys.
-func memoryForKeys(bytes int64) *Memory {
-	m := NewMemory(512 << 20)
-	m.keys = bytes
-	return m
-}
+// memoryForKeys is memory with so many bytes for keys, a quarter of all.
+func memoryForKeys(bytes int64) *budget.Memory { return budget.NewMemory(4 * bytes) }
 
 // model is the contract of append_dedup, written down as plainly as can be.
 type model map[int64]version

@@ -12,6 +12,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -98,7 +99,7 @@ func (w *Writer) add(ctx context.Context, rec arrow.RecordBatch, order []uint64)
 
 // few tells whether rows are too few for a row group of their own.
 func (w *Writer) few(rec arrow.RecordBatch) bool {
-	return memoryOf(rec) < min(w.t.few, w.t.opts.TargetFileBytes) && len(hugeColumns(rec)) == 0
+	return budget.SizeOf(rec) < min(w.t.few, w.t.opts.TargetFileBytes) && len(hugeColumns(rec)) == 0
 }
 
 // regroup writes the first rows of those that were put aside, keep of them, and
@@ -106,7 +107,7 @@ func (w *Writer) few(rec arrow.RecordBatch) bool {
 func (w *Writer) regroup(ctx context.Context, last arrow.RecordBatch, order []uint64, keep int64) error {
 	alone := last != nil && !w.by.orders() && (w.sorter.count == 0 || !w.few(last))
 	if w.by.orders() {
-		end, err := w.t.opts.Memory.begin(ctx, mergeBytes)
+		end, err := w.t.opts.Memory.Begin(ctx, mergeBytes)
 		if err != nil {
 			return err
 		}

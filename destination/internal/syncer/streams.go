@@ -7,6 +7,7 @@ import (
 
 	"github.com/apache/iceberg-go/catalog"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -109,7 +110,7 @@ func (ls Streams) Open(ctx context.Context, cat catalog.Catalog, memory Memory, 
 	if err := ls.Resolve(ctx, cat); err != nil {
 		return err
 	}
-	shared := lake.NewMemory(memory.bytes())
+	shared := budget.NewMemory(memory.bytes())
 	for _, l := range ls.all {
 		if len(l.Plan.Wanted.Properties) == 0 {
 			log.Warn("the stream's schema in the catalog declares no properties, so its rows will hold none", "stream", l.ID.String())

@@ -1,4 +1,4 @@
-package lake
+package budget
 
 import (
 	"context"
@@ -9,24 +9,25 @@ import (
 
 func TestTasksWaitForMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := NewMemory(4 * scanBytes) // half of it is for tasks
-		first, err := m.begin(t.Context(), scanBytes)
+		const taskBytes = 64 << 20
+		m := NewMemory(4 * taskBytes) // half of it is for tasks
+		first, err := m.Begin(t.Context(), taskBytes)
 		if err != nil {
 			t.Fatal(err)
 		}
-		second, err := m.begin(t.Context(), scanBytes)
+		second, err := m.Begin(t.Context(), taskBytes)
 		if err != nil {
 			t.Fatal(err)
 		}
 		began := make(chan func())
 		begin := func(bytes int64) {
-			end, err := m.begin(t.Context(), bytes)
+			end, err := m.Begin(t.Context(), bytes)
 			if err != nil {
 				t.Error(err)
 			}
 			began <- end
 		}
-		go begin(100 * scanBytes) // it needs more than there is, and takes all
+		go begin(100 * taskBytes) // it needs more than there is, and takes all
 		waits := func(why string) {
 			t.Helper()
 			synctest.Wait()
@@ -43,11 +44,11 @@ func TestTasksWaitForMemory(t *testing.T) {
 		third := <-began
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := m.begin(ctx, 1); !errors.Is(err, context.Canceled) {
+		if _, err := m.Begin(ctx, 1); !errors.Is(err, context.Canceled) {
 			t.Errorf("a task that is no longer wanted: %v", err)
 		}
 		third()
-		go begin(scanBytes)
+		go begin(taskBytes)
 		(<-began)()
 	})
 }
