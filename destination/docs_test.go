@@ -16,7 +16,7 @@ func TestDocsNameTestsThatExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	var pages strings.Builder
-	for _, path := range append(paths, "../README.md") {
+	for _, path := range append(paths, "../README.md", "../CONTRIBUTING.md") {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
