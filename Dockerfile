@@ -3,7 +3,7 @@
 #   docker build --target source      -t source-whoop .
 #   docker build --target destination -t destination-iceberg .
 #
-# Both bases are arguments, so that the same file builds where no registry is reachable (acceptance/images).
+# Both bases are arguments, so the same file builds where no registry is reachable (acceptance/images).
 ARG GO_IMAGE=docker.io/library/golang:1.26-alpine
 ARG BASE_IMAGE=docker.io/library/alpine:3.22
 
@@ -20,7 +20,7 @@ RUN --mount=type=cache,target=/go/pkg/mod \
       -o /out/ ./source ./destination
 
 # Airbyte's launcher starts connectors with `sh -c` and calls sleep, mv, touch and [: the base holds a shell.
-# The user is numeric, which is what Kubernetes' runAsNonRoot can check; nothing outside /tmp is written.
+# The user is numeric, because Kubernetes' runAsNonRoot can check that. Nothing outside /tmp is written.
 FROM ${BASE_IMAGE} AS runtime
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 ENV HOME=/tmp

@@ -1,4 +1,4 @@
-# Go, git and make are enough for build, demo and test; a target that needs more says so.
+# build, demo and test need only Go, git and make. Targets that need more say so.
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 30s
 FUZZ     ?= ^Fuzz
@@ -11,12 +11,12 @@ GOLANGCI         := bin/tools/golangci-lint-$(GOLANGCI_VERSION)
 build:
 	go build -o bin/ ./source ./destination
 
-# One sandboxed WHOOP member into Iceberg tables in ./lake, then the changes of one more day.
+# Reads a sandboxed WHOOP member into Iceberg tables in ./lake, then the changes of one more day.
 demo: build
 	acceptance/demo.sh
 
-# The race detector is C code: without a C compiler the tests run without it.
-# Their heaps are small, and would be collected all the time.
+# The race detector needs a C compiler; without one the tests run without it.
+# GOGC is high because the heaps of tests are small: they would be collected all the time.
 test: export GOGC = 400
 test:
 	go vet ./...
@@ -38,8 +38,8 @@ $(GOLANGCI):
 	GOBIN=$(CURDIR)/bin/tools/new go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv bin/tools/new/golangci-lint $@
 
-# Every fuzz target that FUZZ matches for FUZZTIME; go test takes one at a time.
-# With HISTORIES=10000, so many random histories of a stream and its table as well.
+# Runs every fuzz target that FUZZ matches for FUZZTIME; go test runs one at a time.
+# HISTORIES=10000 also compares that many random histories of a stream with a model.
 HISTORIES ?= 0
 
 fuzz:
@@ -53,10 +53,10 @@ fuzz:
 	  go test -run '^TestHistories$$' -count=1 -timeout 5h ./destination -histories $(HISTORIES); \
 	fi
 
-# Two virtual years of one member, synced every 15 minutes while everything that
-# can go wrong does. About a quarter of an hour; SOAK_DAYS and SOAK_SEED change it.
-# Then 10,000 syncs of one table, for what it grows to, and 10,000 for how long
-# the last ones take: a quarter of an hour each.
+# Syncs one member every 15 minutes for two virtual years, with every fault there is:
+# about a quarter of an hour; SOAK_DAYS and SOAK_SEED change it. Then runs 10,000
+# syncs of one table to see what it grows to, and 10,000 to see how long the last
+# ones take: a quarter of an hour each.
 SOAK_DAYS ?= 730
 SOAK_SEED ?= 1
 SOAK_SYNCS ?= 10000
@@ -66,30 +66,30 @@ soak:
 	go test -run '^TestATableStaysSmallForYears$$' -count=1 -timeout 3h -v ./destination/internal/lake -syncs $(SOAK_SYNCS)
 	go test -run '^TestASyncIsAsFastAfterYears$$' -count=1 -timeout 3h -v ./destination -syncs $(SOAK_SYNCS) -timed 50
 
-# 200 processes killed at random points, every call of the catalog and of the
-# file system failing in every way, eight processes that write one table at
-# once, and upkeep in 400 surroundings: an hour. Needs Python 3.11 and PostgreSQL.
+# Kills 200 processes at random points, makes every call of the catalog and the file
+# system fail in every way, runs eight processes that write one table at once, and
+# runs maintenance in 400 surroundings: an hour. Needs Python 3.11 and PostgreSQL.
 crashes: engines
 	ACCEPTANCE_KILLS=200 go test -run 'Killed|Terminated|Signals|FullDisk|MayNotGrow' -count=1 -timeout 2h -tags acceptance -v ./acceptance
 	go test -run '^TestAnyCallMayFail$$' -count=1 -timeout 3h -v ./destination -faults 0
 	ACCEPTANCE_COMMITS=100 go test -run '^TestEightWritersOfOneTable$$' -count=1 -timeout 1h -tags acceptance -v ./acceptance
 	go test -run '^TestUpkeepInAnySurroundings$$' -count=1 -timeout 1h ./destination/internal/lake -surroundings 400
 
-# What a sync of the source costs; then rows per second and peak memory of the
-# destination beside DuckDB's COPY of the same file. Needs Python 3.11.
+# Measures the requests of a sync of the source, the peak memory of the destination,
+# and its rows per second beside DuckDB's COPY of the same file. Needs Python 3.11.
 bench: build engines
 	go run ./acceptance/bench/source
 	go run ./acceptance/bench/memory
 	go run ./acceptance/bench
 
-# Whole-system tests: the pipe, crashes, containers, other engines. Needs Python 3.11 and podman or docker.
+# Runs the whole-system tests: the pipe, crashes, containers, other engines. Needs Python 3.11, and podman or docker.
 accept: build engines images
 	CONTAINER_ENGINE=$$(acceptance/images/engine.sh) go test -count=1 -timeout 45m -tags acceptance ./acceptance/...
 
 engines:
 	acceptance/engines/install.sh
 
-# source-whoop and destination-iceberg, by podman or docker.
+# Builds source-whoop and destination-iceberg with podman or docker.
 images:
 	acceptance/images/build.sh $(VERSION)
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the virtual environments .cache/engines, .cache/moto, .cache/cdk and .cache/pyairbyte, once for each version of their requirements.
+# Creates the virtual environments .cache/engines, .cache/moto, .cache/cdk and .cache/pyairbyte, once per version of their requirements.
 set -eu
 
 here=$(dirname "$0")
@@ -11,7 +11,7 @@ install() {
     return
   fi
   if ! python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-    echo "what judges our programs from outside needs Python 3.11 or later with venv; on Debian: apt-get install python3-venv" >&2
+    echo "the engines and clients need Python 3.11 or later with venv; on Debian: apt-get install python3-venv" >&2
     exit 1
   fi
   rm -rf "${cache:?}/$1"
@@ -21,6 +21,6 @@ install() {
 }
 
 install engines requirements.txt
-install moto moto.txt # apart: it wants an older python-dateutil
-install cdk cdk.txt   # apart: it wants that too, and an older xmltodict than moto
-install pyairbyte pyairbyte.txt # apart: it wants an older PyArrow and DuckDB
+install moto moto.txt # separate: it needs an older python-dateutil
+install cdk cdk.txt   # separate: it needs that, too, and an older xmltodict than moto
+install pyairbyte pyairbyte.txt # separate: it needs an older PyArrow and DuckDB
