@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
 )
@@ -75,7 +76,7 @@ func BenchmarkEmit(b *testing.B) {
 	emitted := 0
 	for b.Loop() {
 		var err error
-		if rd.tracker, err = newTracker(state{}, 14*day, false, time.Time{}); err != nil {
+		if rd.tracker, err = changes.New(changes.State{}, 14*day, false, time.Time{}); err != nil {
 			b.Fatal(err)
 		}
 		records, err := w.fetch(b.Context(), slice{opening.Add(-sliceLength), opening})

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
 )
@@ -109,11 +110,11 @@ func (w *world) wantTruthSince(first time.Time) {
 		}
 		want := map[string]string{}
 		for key, raw := range w.server.Oracle().Records(s.name, w.clock.Now()) {
-			r := parseRecord(raw, s.key)
-			if r.untracked != "" {
-				w.t.Fatal(r.untracked)
+			r := changes.ParseRecord(raw, s.key)
+			if r.Untracked != "" {
+				w.t.Fatal(r.Untracked)
 			}
-			if !r.time.Before(first) {
+			if !r.Time.Before(first) {
 				want[key] = string(raw)
 			}
 		}
@@ -195,7 +196,7 @@ func TestCycleShowsOneOfItsSleeps(t *testing.T) {
 				w.wantTruth("sleep_for_cycle")
 				mains := 0
 				for _, raw := range w.server.Oracle().Records("sleep", w.clock.Now()) {
-					if !parseRecord(raw, "id").nap {
+					if !changes.ParseRecord(raw, "id").Nap {
 						mains++
 					}
 				}
@@ -422,7 +423,7 @@ func TestStreamsOfACollectionAreWalkedTogether(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				kept, _ := parseState(s.StreamState())
+				kept, _ := changes.ParseState(s.StreamState())
 				if !kept.Walked.Equal(w.clock.Now()) {
 					t.Errorf("%s was walked at %v, not now", s.Stream, kept.Walked)
 				}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
 )
 
@@ -86,7 +87,7 @@ func TestAMainSleepWithoutItsCycleArrivesAndStays(t *testing.T) {
 	}}
 	mains := 0
 	for _, raw := range w.server.Oracle().Records("sleep", w.clock.Now()) {
-		if !parseRecord(raw, "id").nap {
+		if !changes.ParseRecord(raw, "id").Nap {
 			mains++
 		}
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
 )
@@ -79,7 +80,7 @@ func TestAFullWalkComesAfterSoManyDays(t *testing.T) {
 	} {
 		for days, full := range want {
 			end := opening.Add(time.Duration(days) * day)
-			raw, err := json.Marshal(state{Version: stateVersion, Until: opening, Walked: opening, WindowStart: opening})
+			raw, err := json.Marshal(changes.State{Version: changes.StateVersion, Until: opening, Walked: opening, WindowStart: opening})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -177,14 +178,14 @@ func TestLookbackAndFullWalkTogetherFindEverything(t *testing.T) {
 	})
 }
 
-func (w *world) state(stream string) state {
+func (w *world) state(stream string) changes.State {
 	for _, raw := range w.states {
 		if s, err := protocol.ParseState(raw); err == nil && s.Stream.Name == stream {
-			st, _ := parseState(s.StreamState())
+			st, _ := changes.ParseState(s.StreamState())
 			return st
 		}
 	}
-	return state{}
+	return changes.State{}
 }
 
 func (w *world) walked(stream string) time.Time { return w.state(stream).Walked }
@@ -350,8 +351,8 @@ func TestStartDateLimitsAndAnEarlierOneStartsOver(t *testing.T) {
 		}
 	}
 	for _, row := range w.tables["cycles"] {
-		if r := parseRecord(row, "id"); r.time.Before(opening.Add(-30 * day)) {
-			t.Errorf("%v: from before the start date", r.time)
+		if r := changes.ParseRecord(row, "id"); r.Time.Before(opening.Add(-30 * day)) {
+			t.Errorf("%v: from before the start date", r.Time)
 		}
 	}
 	w.config["start_date"] = opening.Add(-60 * day).Format(time.RFC3339)
@@ -725,13 +726,13 @@ func TestARecordThatCannotBeTrackedArrives(t *testing.T) {
 
 // When a page shifts a record comes twice, and may have changed in between.
 func TestOfTwoRecordsWithOneKeyTheNewerCounts(t *testing.T) {
-	version := func(updated string) record {
-		return parseRecord(json.RawMessage(fmt.Sprintf(`{"id":7,"start":"2026-01-01T00:00:00Z","updated_at":%q}`, updated)), "id")
+	version := func(updated string) changes.Record {
+		return changes.ParseRecord(json.RawMessage(fmt.Sprintf(`{"id":7,"start":"2026-01-01T00:00:00Z","updated_at":%q}`, updated)), "id")
 	}
-	older, newer, other := version("2026-01-02T00:00:00Z"), version("2026-01-03T00:00:00Z"), rec(8, opening, 1)
-	for _, order := range [][]record{{older, other, newer}, {newer, other, older}, {older, newer, other, newer}} {
+	older, newer, other := version("2026-01-02T00:00:00Z"), version("2026-01-03T00:00:00Z"), changes.ParseRecord(json.RawMessage(`{"id":8,"start":"2026-01-01T00:00:00Z"}`), "id")
+	for _, order := range [][]changes.Record{{older, other, newer}, {newer, other, older}, {older, newer, other, newer}} {
 		kept := newest(slices.Clone(order))
-		if len(kept) != 2 || !slices.ContainsFunc(kept, func(r record) bool { return r.key == "7" && r.hash == newer.hash }) {
+		if len(kept) != 2 || !slices.ContainsFunc(kept, func(r changes.Record) bool { return r.Key == "7" && r.Fingerprint == newer.Fingerprint }) {
 			t.Errorf("%d records are kept: %+v", len(kept), kept)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
 )
 
 // A reader reads one configured stream.
@@ -15,11 +16,11 @@ type reader struct {
 	*run
 	stream
 	mode    protocol.SyncMode
-	first   time.Time // what began earlier is not part of the stream; zero: all history is
-	from    time.Time // what began earlier need not be read
-	kept    state     // of an incremental stream, as it was kept
-	full    bool      // the stream is to be read from its beginning
-	tracker *tracker  // of an incremental stream; nil: everything is emitted
+	first   time.Time        // what began earlier is not part of the stream; zero: all history is
+	from    time.Time        // what began earlier need not be read
+	kept    changes.State    // of an incremental stream, as it was kept
+	full    bool             // the stream is to be read from its beginning
+	tracker *changes.Tracker // of an incremental stream; nil: everything is emitted
 	emitted map[string]bool
 	asked   map[string]bool // parents whose row was asked for
 	odd     map[uint64]bool // records that cannot be tracked and were emitted, by fingerprint
@@ -51,12 +52,12 @@ func (rd *reader) begin(states []protocol.State) (due bool, err error) {
 			raw = s.StreamState()
 		}
 	}
-	st, known := parseState(raw)
+	st, known := changes.ParseState(raw)
 	if !known {
 		if saysSomething(raw) {
 			rd.out.Logger().Warn("the stream's state is of another connector or of a later version and cannot be used: the stream is read from its start", "stream", rd.name)
 		}
-		st = state{Start: rd.start, WindowStart: rd.start, Walked: rd.end}
+		st = changes.State{Start: rd.start, WindowStart: rd.start, Walked: rd.end}
 	}
 	if ahead := st.Until.Sub(rd.end); ahead > clockSlack { // nothing is newer
 		rd.out.Logger().Warn("the state is of the future: nothing is read before its time comes. If WHOOP's clock was wrong once, clear the stream's state",
@@ -68,7 +69,7 @@ func (rd *reader) begin(states []protocol.State) (due bool, err error) {
 	}
 	walkedDaysAgo := int(rd.end.Sub(st.Walked) / (24 * time.Hour))
 	rd.kept = st
-	rd.full = known && (rd.start.Before(st.Start) || st.Anew || rd.ReconcileEveryDays > 0 && walkedDaysAgo >= rd.ReconcileEveryDays)
+	rd.full = known && (rd.start.Before(st.Start) || st.EmitAll || rd.ReconcileEveryDays > 0 && walkedDaysAgo >= rd.ReconcileEveryDays)
 	return true, nil
 }
 
@@ -83,7 +84,7 @@ func (rd *reader) track() (err error) {
 	if known && !rd.full {
 		rd.from = rd.kept.WindowStart
 	}
-	rd.tracker, err = newTracker(rd.kept, time.Duration(rd.LookbackDays)*24*time.Hour, rd.full, rd.first)
+	rd.tracker, err = changes.New(rd.kept, time.Duration(rd.LookbackDays)*24*time.Hour, rd.full, rd.first)
 	return err
 }
 
@@ -102,23 +103,23 @@ func (rd *reader) walked() string {
 }
 
 func (rd *reader) requests() bool {
-	return rd.parent != "" && rd.Drilldowns == request && (rd.tracker == nil || !rd.tracker.full)
+	return rd.parent != "" && rd.Drilldowns == request && (rd.tracker == nil || !rd.full)
 }
 
 // readSlice reads the rows out of a slice of the walked collection, and
 // checkpoints.
-func (rd *reader) readSlice(ctx context.Context, records []record, to time.Time) error {
+func (rd *reader) readSlice(ctx context.Context, records []changes.Record, to time.Time) error {
 	if err := rd.readRows(ctx, records); err != nil {
 		return err
 	}
 	if rd.tracker == nil || !to.Before(rd.end) { // the last state waits for finish
 		return nil
 	}
-	rd.tracker.advance(to)
+	rd.tracker.Advance(to)
 	return rd.checkpoint()
 }
 
-func (rd *reader) readRows(ctx context.Context, records []record) error {
+func (rd *reader) readRows(ctx context.Context, records []changes.Record) error {
 	if rd.requests() {
 		return rd.drill(ctx, records)
 	}
@@ -132,47 +133,47 @@ func (rd *reader) readRows(ctx context.Context, records []record) error {
 		if !rd.consider(r) {
 			continue
 		}
-		if err := rd.emit(r.raw); err != nil {
+		if err := rd.emit(r.Raw); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// drill asks for the row of each parent record, or, where the parent is the
+// drill asks for the row of each parent changes.Record, or, where the parent is the
 // same record and tells, of each that has changed.
-func (rd *reader) drill(ctx context.Context, parents []record) error {
+func (rd *reader) drill(ctx context.Context, parents []changes.Record) error {
 	told := rd.parent == rd.collection
-	parents = slices.DeleteFunc(slices.Clone(parents), func(r record) bool {
+	parents = slices.DeleteFunc(slices.Clone(parents), func(r changes.Record) bool {
 		if told {
 			return !rd.consider(r)
 		}
-		if r.key == "" {
+		if r.Key == "" {
 			rd.considerOdd(r) // which names it
 			return true
 		}
-		if rd.asked[r.key] { // it lies across two slices
+		if rd.asked[r.Key] { // it lies across two slices
 			return true
 		}
-		rd.asked[r.key] = true
-		return r.untracked == "" && !r.open && r.end.Before(rd.from) // another stream walks from further back
+		rd.asked[r.Key] = true
+		return r.Untracked == "" && !r.Open && r.End.Before(rd.from) // another stream walks from further back
 	})
-	get := func(ctx context.Context, parent record) (*record, error) {
-		if parent.key == "" {
+	get := func(ctx context.Context, parent changes.Record) (*changes.Record, error) {
+		if parent.Key == "" {
 			return &parent, nil // there is nothing to ask for, and it is the row
 		}
-		return rd.row(ctx, rd.stream, rd.child, parent.key)
+		return rd.row(ctx, rd.stream, rd.child, parent.Key)
 	}
-	return inOrder(ctx, rd.client.Width, parents, get, func(_ record, row *record, err error) error {
+	return inOrder(ctx, rd.client.Width, parents, get, func(_ changes.Record, row *changes.Record, err error) error {
 		switch {
 		case err != nil || row == nil:
 			return err
 		case !told && !rd.consider(*row):
 			return nil
-		case told && rd.tracker != nil && row.untracked == "":
-			rd.tracker.note(*row) // it may be newer than the one that told
+		case told && rd.tracker != nil && row.Untracked == "":
+			rd.tracker.Remember(*row) // it may be newer than the one that told
 		}
-		return rd.emit(row.raw)
+		return rd.emit(row.Raw)
 	})
 }
 
@@ -180,31 +181,31 @@ func (rd *reader) drill(ctx context.Context, parents []record) error {
 // more than one of them, as when a nap became a sleep, WHOOP shows one and does
 // not say by which rule, so it is asked. A record that does not say to which
 // cycle it belongs is a row.
-func (rd *reader) choose(ctx context.Context, records []record) ([]record, error) {
+func (rd *reader) choose(ctx context.Context, records []changes.Record) ([]changes.Record, error) {
 	of := map[string]int{}
 	for _, r := range records {
 		if rd.some(r) {
-			of[r.cycle]++
+			of[r.Cycle]++
 		}
 	}
 	shown := map[string]string{} // cycle to key
-	var rows []record
+	var rows []changes.Record
 	for _, r := range records {
-		if !rd.some(r) || r.untracked == "" && r.time.Before(rd.from) {
+		if !rd.some(r) || r.Untracked == "" && r.Time.Before(rd.from) {
 			continue
 		}
-		if r.cycle != "" && of[r.cycle] > 1 {
-			if _, asked := shown[r.cycle]; !asked {
-				row, err := rd.row(ctx, rd.stream, rd.child, r.cycle)
+		if r.Cycle != "" && of[r.Cycle] > 1 {
+			if _, asked := shown[r.Cycle]; !asked {
+				row, err := rd.row(ctx, rd.stream, rd.child, r.Cycle)
 				if err != nil {
 					return nil, err
 				}
-				shown[r.cycle] = ""
+				shown[r.Cycle] = ""
 				if row != nil {
-					shown[r.cycle] = row.key
+					shown[r.Cycle] = row.Key
 				}
 			}
-			if shown[r.cycle] != r.key {
+			if shown[r.Cycle] != r.Key {
 				continue
 			}
 		}
@@ -214,35 +215,35 @@ func (rd *reader) choose(ctx context.Context, records []record) ([]record, error
 }
 
 // consider tells whether a row is to be emitted.
-func (rd *reader) consider(r record) bool {
-	if r.untracked != "" {
+func (rd *reader) consider(r changes.Record) bool {
+	if r.Untracked != "" {
 		return rd.considerOdd(r)
 	}
-	if r.time.Before(rd.first) { // WHOOP also gives what lasted until then
+	if r.Time.Before(rd.first) { // WHOOP also gives what lasted until then
 		return false
 	}
 	if rd.tracker != nil {
-		return rd.tracker.consider(r)
+		return rd.tracker.Observe(r)
 	}
-	if rd.emitted[r.key] {
+	if rd.emitted[r.Key] {
 		return false
 	}
-	rd.emitted[r.key] = true
+	rd.emitted[r.Key] = true
 	return true
 }
 
 // considerOdd tells whether a row that cannot be tracked is to be emitted: once a
 // sync, as nobody can say whether it is the one of the last.
-func (rd *reader) considerOdd(r record) bool {
+func (rd *reader) considerOdd(r changes.Record) bool {
 	if len(rd.odd) == 0 {
 		rd.out.Logger().Warn("a record cannot be tracked: it is read by every sync that meets it, and not missed when it vanishes. The first of the stream is named here",
-			"stream", rd.name, "record", r.key, "why", r.untracked)
+			"stream", rd.name, "record", r.Key, "why", r.Untracked)
 		rd.odd = map[uint64]bool{}
 	}
-	if rd.odd[r.hash] {
+	if rd.odd[r.Fingerprint] {
 		return false
 	}
-	rd.odd[r.hash] = true
+	rd.odd[r.Fingerprint] = true
 	return true
 }
 
@@ -251,7 +252,7 @@ func (rd *reader) finish(ctx context.Context) error {
 	if rd.tracker == nil {
 		return rd.complete(json.RawMessage(fullRefreshDone))
 	}
-	findings, more, lost := rd.tracker.findings()
+	findings, more, lost := rd.tracker.Unresolved()
 	for _, f := range findings {
 		if err := rd.resolve(ctx, f); err != nil {
 			return err
@@ -264,8 +265,8 @@ func (rd *reader) finish(ctx context.Context) error {
 		rd.out.Logger().Warn("more rows from before the lookback came or vanished than can be told apart. "+
 			"Refresh the stream to be rid of rows that vanished", "stream", rd.name)
 	}
-	rd.tracker.finish(rd.end, more)
-	raw, err := rd.tracker.checkpoint()
+	rd.tracker.Finish(rd.end, more)
+	raw, err := rd.tracker.Checkpoint()
 	if err != nil {
 		return err
 	}
@@ -275,43 +276,43 @@ func (rd *reader) finish(ctx context.Context) error {
 // resolve asks WHOOP for a row that did not come or may be different. Pages can
 // miss a row when others appear or vanish while they are read, so only WHOOP
 // itself can say that one is gone.
-func (rd *reader) resolve(ctx context.Context, f finding) error {
-	r, err := rd.item(ctx, f.key)
+func (rd *reader) resolve(ctx context.Context, f changes.Unresolved) error {
+	r, err := rd.item(ctx, f.Key)
 	if err != nil {
 		return err
 	}
-	if r != nil && r.untracked != "" { // it could be when it was met the last time
-		rd.tracker.forget(f)
+	if r != nil && r.Untracked != "" { // it could be when it was met the last time
+		rd.tracker.Forget(f)
 		if !rd.considerOdd(*r) {
 			return nil
 		}
-		return rd.emit(r.raw)
+		return rd.emit(r.Raw)
 	}
-	if r != nil && r.time.Before(rd.first) {
+	if r != nil && r.Time.Before(rd.first) {
 		r = nil // it moved out of the stream
 	}
-	emit, updated := rd.tracker.resolve(f, r)
+	emit, updated := rd.tracker.Resolve(f, r)
 	switch {
 	case emit:
-		return rd.emit(r.raw)
+		return rd.emit(r.Raw)
 	case r == nil:
 		now := rd.client.Now()
 		if updated.Before(now) { // a run that was killed may have emitted a newer version than the state knows
 			updated = now
 		}
-		return rd.emit(tombstone(rd.key, f.key, updated, now))
+		return rd.emit(tombstone(rd.key, f.Key, updated, now))
 	}
 	return nil
 }
 
 // item reads one row by its key; nil if there is none.
-func (rd *reader) item(ctx context.Context, key string) (*record, error) {
+func (rd *reader) item(ctx context.Context, key string) (*changes.Record, error) {
 	r, err := rd.row(ctx, rd.stream, rd.stream.item, key)
-	if err != nil || r == nil || rd.some == nil || r.cycle == "" {
+	if err != nil || r == nil || rd.some == nil || r.Cycle == "" {
 		return r, err
 	}
-	shown, err := rd.row(ctx, rd.stream, rd.child, r.cycle)
-	if err != nil || shown == nil || shown.key != key {
+	shown, err := rd.row(ctx, rd.stream, rd.child, r.Cycle)
+	if err != nil || shown == nil || shown.Key != key {
 		return nil, err
 	}
 	return shown, nil
@@ -349,7 +350,7 @@ func (rd *reader) emit(raw json.RawMessage) error {
 }
 
 func (rd *reader) checkpoint() error {
-	raw, err := rd.tracker.checkpoint()
+	raw, err := rd.tracker.Checkpoint()
 	if err != nil {
 		return err
 	}

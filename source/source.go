@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
 )
@@ -125,7 +126,7 @@ func (s *session) connect(ctx context.Context) error {
 // row reads one row by its key; nil if WHOOP has none. It may come from another
 // stream's path, so it is checked to be a row of this one. An answer that holds
 // no record, or another one than was asked for, does not say that there is none.
-func (s *session) row(ctx context.Context, st stream, path, key string) (*record, error) {
+func (s *session) row(ctx context.Context, st stream, path, key string) (*changes.Record, error) {
 	raw, err := s.client.Get(ctx, at(path, key))
 	var status *whoop.StatusError
 	switch {
@@ -134,12 +135,12 @@ func (s *session) row(ctx context.Context, st stream, path, key string) (*record
 	case err != nil:
 		return nil, err
 	}
-	r := parseRecord(raw, st.key)
+	r := changes.ParseRecord(raw, st.key)
 	switch {
-	case r.key == "":
+	case r.Key == "":
 		return nil, &whoop.UnavailableError{Path: at(path, key), Err: fmt.Errorf("the answer has no %s", st.key)}
-	case path == st.item && !sameID(r.key, key):
-		return nil, &whoop.UnavailableError{Path: at(path, key), Err: fmt.Errorf("the answer has the %s %s", st.key, r.key)}
+	case path == st.item && !sameID(r.Key, key):
+		return nil, &whoop.UnavailableError{Path: at(path, key), Err: fmt.Errorf("the answer has the %s %s", st.key, r.Key)}
 	}
 	if st.some != nil && !st.some(r) {
 		return nil, nil

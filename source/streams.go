@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/schemas"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
 )
 
 // A stream is one row of the table below. Paths are those of WHOOP's API; {}
@@ -21,7 +22,7 @@ type stream struct {
 	// item is the path of one row by its key.
 	item string
 	// some tells which records of the collection are rows; nil: all.
-	some func(record) bool
+	some func(changes.Record) bool
 
 	// parent is the collection that a drill-down stream follows: each of its
 	// records, by its key, gives the row at path child. Where a drill-down's
@@ -71,7 +72,7 @@ var streams = []stream{
 }
 
 // mainSleep leaves naps out: a cycle has many of them and one main sleep.
-func mainSleep(r record) bool { return !r.nap }
+func mainSleep(r changes.Record) bool { return !r.Nap }
 
 // incremental tells whether the stream has a cursor.
 func (s stream) incremental() bool { return s.collection != "" }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
 )
 
@@ -104,13 +105,13 @@ func (r *run) walk(ctx context.Context, walks []*walk) error {
 			parts = append(parts, part{w, s, i == len(w.slices)-1})
 		}
 	}
-	fetch := func(ctx context.Context, p part) ([]record, error) {
+	fetch := func(ctx context.Context, p part) ([]changes.Record, error) {
 		if p.failed.Load() || len(p.slices) == 0 {
 			return nil, nil
 		}
 		return p.fetch(ctx, p.slice)
 	}
-	return inOrder(ctx, r.client.Width, parts, fetch, func(p part, records []record, err error) error {
+	return inOrder(ctx, r.client.Width, parts, fetch, func(p part, records []changes.Record, err error) error {
 		if p.failed.Load() {
 			return nil
 		}
@@ -123,7 +124,7 @@ func (r *run) walk(ctx context.Context, walks []*walk) error {
 }
 
 // read gives a slice's records to the walk's readers.
-func (p part) read(ctx context.Context, records []record) error {
+func (p part) read(ctx context.Context, records []changes.Record) error {
 	for _, rd := range p.readers {
 		if rd.over {
 			continue
@@ -159,7 +160,7 @@ func (r *run) tryAll(readers []*reader, err error) error {
 // compares all keys; and a row that it knows and misses is asked for by its
 // key. Where nobody looks again, slices of several pages are read until two
 // readings in a row have the same records.
-func (w *walk) fetch(ctx context.Context, s slice) ([]record, error) {
+func (w *walk) fetch(ctx context.Context, s slice) ([]changes.Record, error) {
 	var before map[string]bool
 	for range readings {
 		records, pages, err := w.pages(ctx, s)
@@ -200,16 +201,16 @@ func (s slice) halves() (older, newer slice, ok bool) {
 	return slice{s.from, middle}, slice{middle, s.to}, length > shortestSlice
 }
 
-func keysIn(records []record) map[string]bool {
+func keysIn(records []changes.Record) map[string]bool {
 	keys := make(map[string]bool, len(records))
 	for _, r := range records {
-		keys[r.key] = true
+		keys[r.Key] = true
 	}
 	return keys
 }
 
 // pages reads a slice once.
-func (w *walk) pages(ctx context.Context, s slice) (records []record, pages int, err error) {
+func (w *walk) pages(ctx context.Context, s slice) (records []changes.Record, pages int, err error) {
 	key := keyOf(w.collection)
 	for page, err := range w.client.Pages(ctx, w.collection, s.from, s.to) {
 		if err != nil {
@@ -217,7 +218,7 @@ func (w *walk) pages(ctx context.Context, s slice) (records []record, pages int,
 		}
 		pages++
 		for _, raw := range page.Records {
-			records = append(records, parseRecord(raw, key))
+			records = append(records, changes.ParseRecord(raw, key))
 		}
 	}
 	slices.Reverse(records)
@@ -226,17 +227,17 @@ func (w *walk) pages(ctx context.Context, s slice) (records []record, pages int,
 
 // newest leaves of the records with one key, which come when pages shift while
 // they are read, the one that was updated last.
-func newest(records []record) []record {
+func newest(records []changes.Record) []changes.Record {
 	at := map[string]int{}
 	kept := records[:0]
 	for _, r := range records {
-		if i, twice := at[r.key]; twice && r.key != "" {
-			if r.updated.After(kept[i].updated) {
+		if i, twice := at[r.Key]; twice && r.Key != "" {
+			if r.Updated.After(kept[i].Updated) {
 				kept[i] = r
 			}
 			continue
 		}
-		at[r.key] = len(kept)
+		at[r.Key] = len(kept)
 		kept = append(kept, r)
 	}
 	return kept
@@ -254,8 +255,8 @@ func keyOf(collection string) string {
 func (r *run) findOldest(ctx context.Context, collection string, readers []*reader) (time.Time, error) {
 	var oldest time.Time
 	for _, rd := range readers {
-		if rd.tracker != nil && !rd.tracker.state.Oldest.IsZero() && (oldest.IsZero() || rd.tracker.state.Oldest.Before(oldest)) {
-			oldest = rd.tracker.state.Oldest
+		if rd.tracker != nil && !rd.tracker.Oldest().IsZero() && (oldest.IsZero() || rd.tracker.Oldest().Before(oldest)) {
+			oldest = rd.tracker.Oldest()
 		}
 	}
 	if oldest.IsZero() {

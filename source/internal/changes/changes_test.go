@@ -1,4 +1,4 @@
-package main
+package changes
 
 import (
 	"encoding/json"
@@ -11,6 +11,18 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/iblt"
 )
+
+const day = 24 * time.Hour
+
+// opening is the end of the first sync.
+var opening = time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC)
+
+func wantEqual(t *testing.T, what string, got, want any, options ...cmp.Option) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, options...); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
 
 func TestKeysPackAndUnpack(t *testing.T) {
 	for _, key := range []string{`1`, `93845`, `9223372036854775807`, `"ecfc6a15-4661-442f-a9a4-f160dd7afae8"`} {
@@ -27,9 +39,9 @@ func TestKeysPackAndUnpack(t *testing.T) {
 }
 
 func FuzzParseState(f *testing.F) {
-	s := state{
+	s := State{
 		Version: 1, Until: opening, Walked: opening, WindowStart: opening.Add(-14 * day),
-		Recent: []entry{{key: `5`, time: opening, hash: 7}, {key: `"ecfc6a15-4661-442f-a9a4-f160dd7afae8"`, time: opening, hash: 1 << 63}},
+		Recent: []entry{{key: `5`, time: opening, fingerprint: 7}, {key: `"ecfc6a15-4661-442f-a9a4-f160dd7afae8"`, time: opening, fingerprint: 1 << 63}},
 	}
 	s.Older.Insert(iblt.Pair{Value: 3})
 	raw, err := json.Marshal(s)
@@ -40,20 +52,20 @@ func FuzzParseState(f *testing.F) {
 	f.Add([]byte(`{"version":1,"until":"2026-01-01T00:00:00Z","recent":[[1,2,"zz"]]}`))
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		s, ok := parseState(raw)
+		s, ok := ParseState(raw)
 		if !ok {
 			return
 		}
-		tr, err := newTracker(s, 14*day, false, s.Start)
+		tr, err := New(s, 14*day, false, s.Start)
 		if err != nil {
 			return // a year beyond what JSON can say
 		}
-		tr.advance(s.Until.Add(day))
-		out, err := tr.checkpoint()
+		tr.Advance(s.Until.Add(day))
+		out, err := tr.Checkpoint()
 		if err != nil {
 			return
 		}
-		if _, ok := parseState(out); !ok {
+		if _, ok := ParseState(out); !ok {
 			t.Errorf("%s became %s", raw, out)
 		}
 	})
@@ -68,46 +80,43 @@ func FuzzParseRecord(f *testing.F) {
 			return // the client has let none pass
 		}
 		for _, field := range []string{"id", "cycle_id"} {
-			r := parseRecord(raw, field)
-			if r.untracked != "" {
+			r := ParseRecord(raw, field)
+			if r.Untracked != "" {
 				continue
 			}
-			if r.pair().Value != r.hash || r.time.IsZero() && !strings.Contains(string(raw), "0001") {
+			if r.pair().Value != r.Fingerprint || r.Time.IsZero() && !strings.Contains(string(raw), "0001") {
 				t.Errorf("%s: %+v", raw, r)
-			}
-			if !json.Valid(tombstone(field, r.key, r.updated, r.time)) {
-				t.Errorf("the tombstone of %s is no JSON", raw)
 			}
 		}
 	})
 }
 
 // rec is a record with a version.
-func rec(id int, began time.Time, version int) record {
+func rec(id int, began time.Time, version int) Record {
 	raw := fmt.Sprintf(`{"id":%d,"start":%q,"end":%q,"score_state":"SCORED","version":%d}`, id, began.Format(time.RFC3339), began.Add(time.Hour).Format(time.RFC3339), version)
-	return parseRecord(json.RawMessage(raw), "id")
+	return ParseRecord(json.RawMessage(raw), "id")
 }
 
 // tracked is a tracker that has read some records up to the opening.
-func tracked(t *testing.T, lookback time.Duration, records ...record) *tracker {
+func tracked(t *testing.T, lookback time.Duration, records ...Record) *Tracker {
 	t.Helper()
-	tr, err := newTracker(state{}, lookback, false, time.Time{})
+	tr, err := New(State{}, lookback, false, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range records {
-		if !tr.consider(r) {
-			t.Fatalf("record %s is not new", r.key)
+		if !tr.Observe(r) {
+			t.Fatalf("record %s is not new", r.Key)
 		}
 	}
-	tr.finish(opening, false)
+	tr.Finish(opening, false)
 	return tr
 }
 
 // again is the next sync from a tracker's state, a full walk or not.
-func again(t *testing.T, tr *tracker, full bool) *tracker {
+func again(t *testing.T, tr *Tracker, full bool) *Tracker {
 	t.Helper()
-	next, err := newTracker(checkpointed(t, tr), tr.lookback, full, time.Time{})
+	next, err := New(checkpointed(t, tr), tr.lookback, full, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,50 +126,50 @@ func again(t *testing.T, tr *tracker, full bool) *tracker {
 // When everything old is different, as when WHOOP adds a field, what vanished is
 // still told at once, and the next sync emits all the rest.
 func TestManyOldChangesAreEmittedAnewAndDeletionsStillTold(t *testing.T) {
-	var before []record
+	var before []Record
 	for i := range 400 {
 		before = append(before, rec(i, opening.Add(-time.Duration(i)*day), 1))
 	}
 	walk := again(t, tracked(t, 14*day, before...), true)
 	for i := range 399 {
-		walk.consider(rec(i, opening.Add(-time.Duration(i)*day), 2))
+		walk.Observe(rec(i, opening.Add(-time.Duration(i)*day), 2))
 	}
-	list, more, lost := walk.findings()
-	wantEqual(t, "findings", list, []finding{{"399", true}}, cmp.AllowUnexported(finding{}))
+	list, more, lost := walk.Unresolved()
+	wantEqual(t, "findings", list, []Unresolved{{"399", true}}, cmp.AllowUnexported(Unresolved{}))
 	if !more || lost {
 		t.Fatalf("more %v, lost %v", more, lost)
 	}
-	if emit, _ := walk.resolve(list[0], nil); emit {
+	if emit, _ := walk.Resolve(list[0], nil); emit {
 		t.Error("what is gone is emitted")
 	}
-	walk.finish(opening, more)
+	walk.Finish(opening, more)
 
-	anew := again(t, walk, true)
+	all := again(t, walk, true)
 	for i := range 399 {
-		if !anew.consider(rec(i, opening.Add(-time.Duration(i)*day), 2)) {
+		if !all.Observe(rec(i, opening.Add(-time.Duration(i)*day), 2)) {
 			t.Errorf("row %d is not emitted anew", i)
 		}
 	}
-	list, more, lost = anew.findings()
+	list, more, lost = all.Unresolved()
 	if len(list) > 0 || more || lost {
 		t.Errorf("then there are findings %v, more %v, lost %v", list, more, lost)
 	}
-	anew.finish(opening, more)
-	if checkpointed(t, anew).Anew {
+	all.Finish(opening, more)
+	if checkpointed(t, all).EmitAll {
 		t.Error("there is no end to it")
 	}
 }
 
 func TestManyDeletionsAreSaidToBeLost(t *testing.T) {
-	var before []record
+	var before []Record
 	for i := range 400 {
 		before = append(before, rec(i, opening.Add(-time.Duration(i)*day), 1))
 	}
 	walk := again(t, tracked(t, 14*day, before...), true)
 	for i := range 200 {
-		walk.consider(rec(i, opening.Add(-time.Duration(i)*day), 1))
+		walk.Observe(rec(i, opening.Add(-time.Duration(i)*day), 1))
 	}
-	if _, more, lost := walk.findings(); !more || !lost {
+	if _, more, lost := walk.Unresolved(); !more || !lost {
 		t.Errorf("more %v, lost %v of 200 rows that are gone", more, lost)
 	}
 }
@@ -171,21 +180,21 @@ func TestOlderStateVersionsAreAccepted(t *testing.T) {
 	recent := rec(1, opening.Add(-day), 1)
 	raw := fmt.Sprintf(`{"version":1,"until":%q,"walked":%q,"window_start":%q,"recent":[[1,%d,"%016x"],[2,%d,"00000000000000aa"]],"older":"AAAA%s"}`,
 		opening.Format(time.RFC3339), opening.Format(time.RFC3339), opening.Add(-14*day).Format(time.RFC3339),
-		recent.time.Unix(), recent.hash, recent.time.Unix(), strings.Repeat("A", 3408)+"AA==")
-	s, known := parseState(json.RawMessage(raw))
-	if !known || !s.Anew || s.Version != stateVersion {
+		recent.Time.Unix(), recent.Fingerprint, recent.Time.Unix(), strings.Repeat("A", 3408)+"AA==")
+	s, known := ParseState(json.RawMessage(raw))
+	if !known || !s.EmitAll || s.Version != StateVersion {
 		t.Fatalf("%v, %+v", known, s)
 	}
-	walk, err := newTracker(s, 14*day, true, s.Start)
+	walk, err := New(s, 14*day, true, s.Start)
 	if err != nil {
 		t.Fatal(err)
 	}
 	old := rec(3, opening.Add(-100*day), 1)
-	if !walk.consider(old) || !walk.consider(recent) {
+	if !walk.Observe(old) || !walk.Observe(recent) {
 		t.Error("not everything is emitted")
 	}
-	list, more, _ := walk.findings()
-	wantEqual(t, "findings", list, []finding{{"2", false}}, cmp.AllowUnexported(finding{}))
+	list, more, _ := walk.Unresolved()
+	wantEqual(t, "findings", list, []Unresolved{{"2", false}}, cmp.AllowUnexported(Unresolved{}))
 	if more {
 		t.Error("the walk is to be repeated")
 	}
@@ -196,27 +205,27 @@ func TestRowsThatMoveInTime(t *testing.T) {
 	oldMoved, recentMoved := rec(1, opening.Add(-2*day), 2), rec(2, opening.Add(-60*day), 2)
 
 	tr := again(t, tracked(t, 14*day, old, recent), false)
-	if !tr.consider(oldMoved) {
+	if !tr.Observe(oldMoved) {
 		t.Error("a row that moved into the window is not emitted")
 	}
-	list, _, _ := tr.findings()
-	wantEqual(t, "findings", list, []finding{{"2", false}}, cmp.AllowUnexported(finding{})) // it did not come
-	if emit, _ := tr.resolve(list[0], &recentMoved); !emit {
+	list, _, _ := tr.Unresolved()
+	wantEqual(t, "findings", list, []Unresolved{{"2", false}}, cmp.AllowUnexported(Unresolved{})) // it did not come
+	if emit, _ := tr.Resolve(list[0], &recentMoved); !emit {
 		t.Error("a row that moved out of the window is not emitted")
 	}
-	tr.finish(opening, false)
+	tr.Finish(opening, false)
 
 	for _, later := range []time.Duration{0, 30 * day} { // while the moved row is in the window, and after
 		if later > 0 {
 			tr = again(t, tr, false)
-			tr.consider(oldMoved)
-			tr.finish(opening.Add(later), false)
+			tr.Observe(oldMoved)
+			tr.Finish(opening.Add(later), false)
 		}
 		walk := again(t, tr, true)
-		if walk.consider(oldMoved) || walk.consider(recentMoved) {
+		if walk.Observe(oldMoved) || walk.Observe(recentMoved) {
 			t.Error("a row is emitted though it has not changed")
 		}
-		if list, more, lost := walk.findings(); len(list) > 0 || more || lost {
+		if list, more, lost := walk.Unresolved(); len(list) > 0 || more || lost {
 			t.Errorf("%v later: findings %v, more %v, lost %v", later, list, more, lost)
 		}
 	}
@@ -225,25 +234,25 @@ func TestRowsThatMoveInTime(t *testing.T) {
 // An open cycle comes with every window, however long ago it began.
 func TestOpenRowIsFollowedForAsLongAsItLasts(t *testing.T) {
 	open := rec(1, opening.Add(-10*day), 1)
-	open.open, open.unsettled, open.end = true, true, time.Time{}
+	open.Open, open.Unsettled, open.End = true, true, time.Time{}
 	tr := tracked(t, 3*day, open)
 	for i := range 10 {
 		tr = again(t, tr, false)
-		if tr.consider(open) {
+		if tr.Observe(open) {
 			t.Error("it is emitted though it has not changed")
 		}
-		tr.finish(opening.Add(time.Duration(i)*10*day), false)
+		tr.Finish(opening.Add(time.Duration(i)*10*day), false)
 		if s := checkpointed(t, tr); s.Until.Sub(s.WindowStart) > 3*day || len(s.Recent) != 1 {
 			t.Fatalf("the state is %+v", s)
 		}
 	}
 	closed := open
-	closed.open, closed.unsettled, closed.hash, closed.end = false, false, 5, opening.Add(90*day)
+	closed.Open, closed.Unsettled, closed.Fingerprint, closed.End = false, false, 5, opening.Add(90*day)
 	tr = again(t, tr, false)
-	if !tr.consider(closed) {
+	if !tr.Observe(closed) {
 		t.Error("its end is not emitted")
 	}
-	tr.finish(opening.Add(100*day), false)
+	tr.Finish(opening.Add(100*day), false)
 	if s := checkpointed(t, tr); len(s.Recent) > 0 || s.Older == (iblt.Table{}) {
 		t.Errorf("the state is %+v", s)
 	}
@@ -253,14 +262,14 @@ func TestOpenRowIsFollowedForAsLongAsItLasts(t *testing.T) {
 // be older than the row, and the row wins if it returns as it was.
 func TestTombstoneKnowsTheVersionThatItDeletes(t *testing.T) {
 	r := rec(1, opening.Add(-day), 1)
-	r.updated = opening.Add(-time.Hour)
+	r.Updated = opening.Add(-time.Hour)
 	tr := again(t, tracked(t, 14*day, r), false)
-	list, _, _ := tr.findings()
-	emit, updated := tr.resolve(list[0], nil)
-	if emit || !updated.Equal(r.updated) {
-		t.Errorf("%v, a tombstone of %v for a row of %v", emit, updated, r.updated)
+	list, _, _ := tr.Unresolved()
+	emit, updated := tr.Resolve(list[0], nil)
+	if emit || !updated.Equal(r.Updated) {
+		t.Errorf("%v, a tombstone of %v for a row of %v", emit, updated, r.Updated)
 	}
-	if !tr.consider(r) {
+	if !tr.Observe(r) {
 		t.Error("it returns and is not emitted")
 	}
 }
@@ -273,17 +282,17 @@ func TestWindowStretchesForUnsettledRowsAndNoFurther(t *testing.T) {
 		"too far back": {40 * day, 14 * day},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tr, err := newTracker(state{}, 14*day, false, time.Time{})
+			tr, err := New(State{}, 14*day, false, time.Time{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			tr.consider(rec(1, opening.Add(-100*day), 1))
+			tr.Observe(rec(1, opening.Add(-100*day), 1))
 			if c.age > 0 {
 				r := rec(2, opening.Add(-c.age), 1)
-				r.unsettled = true
-				tr.consider(r)
+				r.Unsettled = true
+				tr.Observe(r)
 			}
-			tr.finish(opening, false)
+			tr.Finish(opening, false)
 			if got := opening.Sub(checkpointed(t, tr).WindowStart); got != c.want {
 				t.Errorf("the window begins %v back, want %v", got, c.want)
 			}
@@ -291,13 +300,13 @@ func TestWindowStretchesForUnsettledRowsAndNoFurther(t *testing.T) {
 	}
 }
 
-func checkpointed(t *testing.T, tr *tracker) state {
+func checkpointed(t *testing.T, tr *Tracker) State {
 	t.Helper()
-	raw, err := tr.checkpoint()
+	raw, err := tr.Checkpoint()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, ok := parseState(raw)
+	s, ok := ParseState(raw)
 	if !ok {
 		t.Fatalf("not a state: %s", raw)
 	}

@@ -1,4 +1,4 @@
-package main
+package changes
 
 import (
 	"encoding/binary"
@@ -9,8 +9,8 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/iblt"
 )
 
-// packKey makes 16 bytes of a key, which is JSON. WHOOP's are integers and
-// UUIDs; this is where one of another kind is refused.
+// packKey makes 16 bytes of a key, which is JSON text. WHOOP's keys are integers
+// and UUIDs; others are an error.
 func packKey(key string) (packed iblt.Key, err error) {
 	if !strings.HasPrefix(key, `"`) {
 		n, err := strconv.ParseUint(key, 10, 63)
@@ -45,4 +45,15 @@ func unpackKey(p iblt.Key) string {
 		return strconv.FormatUint(n, 10)
 	}
 	return fmt.Sprintf(`"%x-%x-%x-%x-%x"`, p[:4], p[4:6], p[6:8], p[8:10], p[10:])
+}
+
+func (r Record) pair() iblt.Pair { return pairOf(r.Key, r.Fingerprint) }
+func (e entry) pair() iblt.Pair  { return pairOf(e.key, e.fingerprint) }
+
+func pairOf(key string, fingerprint uint64) iblt.Pair {
+	packed, err := packKey(key)
+	if err != nil {
+		panic(err) // packKey has accepted every tracked key before
+	}
+	return iblt.Pair{Key: packed, Value: fingerprint}
 }

@@ -1,0 +1,277 @@
+// Package changes finds out which rows of a stream changed since the last sync.
+// WHOOP has no feed of changes, so a sync reads rows again and compares them with
+// what the state remembers; see [State] for why that is enough.
+//
+// Glossary:
+//   - window: the recent part of a stream, of which the state remembers every row.
+//   - sketch: the state's memory of all older rows, an invertible Bloom lookup table.
+//   - full walk: a sync that reads the stream from its beginning and compares the sketch too.
+//   - unsettled: a record that is open or waits for its score, so it will change.
+package changes
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/iblt"
+)
+
+// A Tracker compares the rows that a sync reads with the state of the stream. It
+// does no input or output.
+type Tracker struct {
+	lookback          time.Duration
+	state             State             // without Recent
+	recent            map[string]*entry // rows in the window
+	seenOutsideWindow map[string]uint64 // fingerprints of other rows that this sync has read
+
+	// windowStart is where the window began when the sync did. An older row that
+	// is not in recent is in the sketch: whether it changed, only a full walk can tell.
+	windowStart time.Time
+
+	// The rest is for a full walk.
+	full          bool
+	knownFrom     time.Time       // the stream began here so far; what is older is new to it
+	emitAll       bool            // every row is emitted
+	before        json.RawMessage // the state to keep until the walk is complete
+	sketchNotSeen iblt.Table      // the old rows that this sync has not read yet
+	sketchSeen    iblt.Table      // the old rows that it has read
+}
+
+// New starts from a state; a stream without one has the zero State. A full walk
+// reads the stream from start, which may be earlier than the state's.
+func New(s State, lookback time.Duration, full bool, start time.Time) (*Tracker, error) {
+	t := &Tracker{
+		lookback: lookback, state: s, recent: map[string]*entry{}, seenOutsideWindow: map[string]uint64{},
+		windowStart: s.WindowStart, full: full, knownFrom: s.Start, emitAll: full && s.EmitAll,
+	}
+	t.state.Start = start
+	for _, e := range s.Recent {
+		t.recent[e.key] = &e
+	}
+	if full {
+		t.sketchNotSeen = s.Older
+		var err error
+		if t.before, err = json.Marshal(s); err != nil {
+			return nil, fmt.Errorf("keeping a state: %w", err)
+		}
+	}
+	t.state.Version, t.state.Recent = StateVersion, nil
+	return t, nil
+}
+
+// Oldest is when the oldest row known began; zero if there is none.
+func (t *Tracker) Oldest() time.Time { return t.state.Oldest }
+
+// Observe takes a row that the sync has read and reports whether to emit it:
+// whether it is new or has changed, and was not observed before.
+func (t *Tracker) Observe(r Record) (emit bool) {
+	if e, ok := t.recent[r.Key]; ok {
+		if e.seen {
+			return false
+		}
+		changed := e.fingerprint != r.Fingerprint
+		t.Remember(r)
+		return changed || t.emitAll
+	}
+	_, seen := t.seenOutsideWindow[r.Key]
+	switch {
+	case seen:
+		return false
+	case r.Time.Before(t.windowStart):
+		t.seenOutsideWindow[r.Key] = r.Fingerprint
+		if !t.full {
+			return false
+		}
+		t.sketchSeen.Insert(r.pair())
+		if r.Time.Before(t.knownFrom) {
+			return true
+		}
+		t.sketchNotSeen.Delete(r.pair())
+		return t.emitAll
+	default:
+		t.Remember(r)
+		return true
+	}
+}
+
+// Remember keeps this version of a row as the one that was emitted.
+func (t *Tracker) Remember(r Record) {
+	t.recent[r.Key] = &entry{
+		key: r.Key, time: r.Time, fingerprint: r.Fingerprint, updated: r.Updated,
+		open: r.Open, unsettled: r.Unsettled, seen: true,
+	}
+	if t.state.Oldest.IsZero() || r.Time.Before(t.state.Oldest) {
+		t.state.Oldest = r.Time
+	}
+}
+
+// Advance records that everything before an instant has been read, and moves the
+// window up to it. In a full walk both wait for Finish.
+func (t *Tracker) Advance(to time.Time) {
+	if t.full {
+		return
+	}
+	if to.After(t.state.Until) {
+		t.state.Until = to
+	}
+	start := t.nextWindowStart()
+	t.state.WindowStart = start
+	for key, e := range t.recent {
+		if e.seen && !e.open && e.time.Before(start) {
+			t.state.Older.Insert(e.pair())
+			t.seenOutsideWindow[key] = e.fingerprint
+			delete(t.recent, key)
+		}
+	}
+}
+
+// nextWindowStart is a lookback before the end, and further back for rows that
+// must stay in the window. It never moves backwards.
+func (t *Tracker) nextWindowStart() time.Time {
+	start := t.state.Until.Add(-t.lookback)
+	earliest := t.state.Until.Add(-max(t.lookback, maxStretch))
+	for _, e := range t.recent {
+		// A row that has not been read yet can only be missed while it is in
+		// recent. An open one needs no stretch: it is read with every window.
+		if e.time.Before(start) && !e.open && (!e.seen || e.unsettled && !e.time.Before(earliest)) {
+			start = e.time
+		}
+	}
+	if start.Before(t.state.WindowStart) {
+		return t.state.WindowStart
+	}
+	return start
+}
+
+// An Unresolved row must be read by its key, because it did not come with its
+// collection, or is an old one that may be new or different.
+type Unresolved struct {
+	Key string
+	old bool // it began before the window
+}
+
+// maxUnresolved old rows are worth a request each. Beyond that, reading all pages
+// again costs less.
+const maxUnresolved = 100
+
+// Unresolved lists the rows to read by key once everything else has been read.
+// TooMany means that a full walk found more than maxUnresolved, so the next sync
+// must emit the whole stream. Lost means that it cannot even tell which rows are
+// gone.
+func (t *Tracker) Unresolved() (rows []Unresolved, tooMany, lost bool) {
+	for key, e := range t.recent {
+		if !e.seen {
+			rows = append(rows, Unresolved{Key: key})
+		}
+	}
+	if t.full {
+		old, complete := t.unresolvedOld()
+		tooMany = !t.emitAll && (!complete || len(old) > maxUnresolved)
+		lost = !complete
+		for _, u := range old {
+			// A row that came and is emitted anyway need not be read by key.
+			if _, came := t.seenOutsideWindow[u.Key]; !came || !t.emitAll && !tooMany {
+				rows = append(rows, u)
+			}
+		}
+	}
+	slices.SortFunc(rows, func(a, b Unresolved) int { return cmp.Compare(a.Key, b.Key) })
+	return rows, tooMany, lost
+}
+
+// unresolvedOld compares the rows from before the window with the sketch.
+func (t *Tracker) unresolvedOld() (rows []Unresolved, complete bool) {
+	gone, came, complete := t.sketchNotSeen.ListKeys()
+	for _, k := range gone {
+		key := unpackKey(k)
+		_, isRecent := t.recent[key]
+		if _, isOld := t.seenOutsideWindow[key]; !isRecent && !isOld {
+			rows = append(rows, Unresolved{key, true})
+		}
+	}
+	isNew := map[string]bool{}
+	for _, k := range came {
+		key := unpackKey(k)
+		isNew[key] = true
+		rows = append(rows, Unresolved{key, true})
+	}
+	if !complete {
+		return rows, false
+	}
+	var known []iblt.Pair
+	for key, fingerprint := range t.seenOutsideWindow {
+		if !isNew[key] {
+			known = append(known, pairOf(key, fingerprint))
+		}
+	}
+	for _, k := range t.sketchNotSeen.Changed(known, slices.Concat(gone, came)) {
+		rows = append(rows, Unresolved{unpackKey(k), true})
+	}
+	return rows, true
+}
+
+// Resolve takes what WHOOP has under the key of an unresolved row, nil if there
+// is none, and reports whether to emit it. For a row that is gone it returns when
+// the version in the state was updated, if that is known.
+func (t *Tracker) Resolve(u Unresolved, r *Record) (emit bool, updated time.Time) {
+	if !u.old {
+		e := t.recent[u.Key]
+		if r == nil {
+			delete(t.recent, u.Key)
+			return false, e.updated
+		}
+		t.Remember(*r)
+		return e.fingerprint != r.Fingerprint, updated
+	}
+	fingerprint, came := t.seenOutsideWindow[u.Key]
+	if came {
+		t.sketchSeen.Delete(pairOf(u.Key, fingerprint))
+	}
+	if r == nil {
+		return false, updated
+	}
+	t.sketchSeen.Insert(r.pair())
+	t.seenOutsideWindow[u.Key] = r.Fingerprint
+	return true, updated
+}
+
+// Forget stops tracking an unresolved row.
+func (t *Tracker) Forget(u Unresolved) {
+	if fingerprint, came := t.seenOutsideWindow[u.Key]; came && u.old {
+		t.sketchSeen.Delete(pairOf(u.Key, fingerprint))
+	}
+	delete(t.recent, u.Key)
+}
+
+// Finish ends a sync that has read everything up to an instant. EmitAll makes the
+// next one a full walk that emits every row.
+func (t *Tracker) Finish(end time.Time, emitAll bool) {
+	if t.full {
+		t.state.Older, t.state.Walked, t.state.EmitAll = t.sketchSeen, end, emitAll
+		t.full = false
+	}
+	t.Advance(end)
+}
+
+// Checkpoint returns the state to emit now.
+func (t *Tracker) Checkpoint() (json.RawMessage, error) {
+	if t.full {
+		return t.before, nil
+	}
+	s := t.state
+	s.Recent = make([]entry, 0, len(t.recent))
+	for _, e := range t.recent {
+		s.Recent = append(s.Recent, *e)
+	}
+	slices.SortFunc(s.Recent, func(a, b entry) int {
+		return cmp.Or(a.time.Compare(b.time), cmp.Compare(a.key, b.key))
+	})
+	raw, err := json.Marshal(&s)
+	if err != nil {
+		return nil, fmt.Errorf("making a state: %w", err)
+	}
+	return raw, nil
+}

@@ -1,0 +1,135 @@
+package changes
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/iblt"
+)
+
+// A State is what a stream keeps between syncs.
+//
+// WHOOP lists records by the time of the event and has no feed of changes. The
+// only way to know what changed is to read again and compare. So a stream
+// remembers of the rows that it has emitted:
+//
+//   - recent: key, time and fingerprint of each row that began at or after
+//     window_start, and of an open one however old. An incremental sync reads
+//     from window_start on: a row with another fingerprint has changed, and a row
+//     that is not in recent is new. A row that is in recent and does not come is
+//     gone, once WHOOP confirms that it does not know the key.
+//   - older: a sketch of all rows before that. A full walk compares it with what
+//     it reads and gets the keys of the rows that changed or vanished. If more
+//     have changed than are worth a request each, for example when WHOOP adds a
+//     field to everything, the next sync emits the whole stream.
+//
+// The window moves on with time and drops rows into the sketch as they leave it,
+// so recent covers as many days as the lookback. An unsettled row stretches it, by
+// maxStretch at most. The sketch does not grow. The state of a member with two
+// sleeps a day and the default lookback has about 6 KB.
+//
+// The same state serves both ways of reading drill-downs, because it holds rows
+// and not requests.
+type State struct {
+	Version int `json:"version"`
+	// Until is the end of what has been read completely.
+	Until time.Time `json:"until"`
+	// Start is the start_date that the stream began with; zero: all history.
+	Start time.Time `json:"start_date,omitzero"`
+	// Oldest is when the oldest row began. A full walk starts there.
+	Oldest time.Time `json:"oldest,omitzero"`
+	// Walked is when the last full walk began.
+	Walked      time.Time  `json:"walked"`
+	WindowStart time.Time  `json:"window_start"`
+	Recent      []entry    `json:"recent"`
+	Older       iblt.Table `json:"older"`
+	// EmitAll asks for a full walk that emits every row.
+	EmitAll bool `json:"anew,omitzero"`
+}
+
+// StateVersion is the version of states that are written. Version 1 had another
+// sketch, and entries without updated_at.
+const StateVersion = 2
+
+// maxStretch is how far back the window reaches at most for an unsettled row.
+// Only full walks find the changes of older ones.
+const maxStretch = 30 * 24 * time.Hour
+
+// An entry is a row in the window: [key, seconds since 1970, fingerprint,
+// updated_at in microseconds since 1970].
+type entry struct {
+	key         string
+	time        time.Time
+	fingerprint uint64
+	updated     time.Time // zero: not known
+
+	// The rest is not kept. It is known for rows that this sync has read.
+	open      bool
+	unsettled bool
+	seen      bool
+}
+
+func (e entry) MarshalJSON() ([]byte, error) {
+	micros := int64(0)
+	if !e.updated.IsZero() {
+		micros = e.updated.UnixMicro()
+	}
+	return fmt.Appendf(nil, `[%s,%d,"%016x",%d]`, e.key, e.time.Unix(), e.fingerprint, micros), nil
+}
+
+func (e *entry) UnmarshalJSON(data []byte) error {
+	var parts []json.RawMessage
+	if err := json.Unmarshal(data, &parts); err != nil {
+		return err
+	}
+	if len(parts) != 3 && len(parts) != 4 {
+		return errors.New("an entry without key, time and fingerprint")
+	}
+	var seconds, micros int64
+	var fingerprint string
+	if err := json.Unmarshal(parts[1], &seconds); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(parts[2], &fingerprint); err != nil {
+		return err
+	}
+	*e = entry{key: string(parts[0]), time: time.Unix(seconds, 0).UTC()}
+	if len(parts) == 4 { // not in version 1
+		if err := json.Unmarshal(parts[3], &micros); err != nil {
+			return err
+		}
+		if micros != 0 {
+			e.updated = time.UnixMicro(micros).UTC()
+		}
+	}
+	if _, err := packKey(e.key); err != nil {
+		return err
+	}
+	_, err := fmt.Sscanf(fingerprint, "%016x", &e.fingerprint)
+	return err
+}
+
+// ParseState reads a stream's state. It returns false for one that this version
+// does not know: no state at all, the state of a full refresh, of a later version
+// or of another connector. The stream then starts over. The sketch of version 1
+// cannot be used, so all rows are emitted once more.
+func ParseState(raw json.RawMessage) (State, bool) {
+	var first struct {
+		State
+		Older json.RawMessage `json:"older"`
+	}
+	if len(raw) == 0 || json.Unmarshal(raw, &first) != nil || first.Until.IsZero() {
+		return State{}, false
+	}
+	s := first.State
+	switch s.Version {
+	case StateVersion:
+		return s, len(first.Older) == 0 || json.Unmarshal(first.Older, &s.Older) == nil
+	case 1:
+		s.Version, s.EmitAll = StateVersion, true
+		return s, true
+	}
+	return State{}, false
+}
