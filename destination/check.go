@@ -30,7 +30,7 @@ func (d destination) Check(ctx context.Context, raw json.RawMessage, _ *protocol
 	if err != nil {
 		return err
 	}
-	return interruptible(ctx, func() error {
+	return withShutdownTimeout(ctx, func() error {
 		cat, err := d.openCatalog(ctx, config)
 		if err != nil {
 			return err

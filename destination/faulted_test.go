@@ -327,7 +327,7 @@ func TestToldToStopWhileFilesHang(t *testing.T) {
 					t.Errorf("%s: %s", e.FailureType, e.Message)
 				}
 			}
-			if tc.verb == "write" && r.Code == 0 || len(told) != 1 || !strings.HasPrefix(told[0], "The run was told to stop, and waited for 2m0s") {
+			if tc.verb == "write" && r.Code == 0 || len(told) != 1 || !strings.HasPrefix(told[0], "The run was told to stop. It waited 2m0s") {
 				t.Errorf("exit code %d, %q", r.Code, told)
 			}
 		})

@@ -161,7 +161,7 @@ func (l *struckLake) run(f *faults, input []byte, args ...string) *protocoltest.
 		defer time.AfterFunc(time.Hour, cancel).Stop() // as SIGTERM does
 		var stdout, stderr bytes.Buffer
 		r.Code = d.run(ctx, protocol.Env{Args: r.Args, Stdin: bytes.NewReader(input), Stdout: &stdout, Stderr: &stderr})
-		if took := time.Since(start); took > time.Hour+interruptTimeout {
+		if took := time.Since(start); took > time.Hour+shutdownTimeout {
 			t.Errorf("the run took %v", took)
 		}
 		if f != nil {

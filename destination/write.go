@@ -24,7 +24,7 @@ func (d destination) Write(ctx context.Context, job protocol.WriteJob, out *prot
 	if err != nil {
 		return err
 	}
-	return interruptible(ctx, func() error {
+	return withShutdownTimeout(ctx, func() error {
 		catalog, err := d.openCatalog(ctx, config)
 		if err != nil {
 			return err

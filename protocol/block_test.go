@@ -53,7 +53,10 @@ func TestInputKeepsLinesOfAllLengths(t *testing.T) {
 			if item.Records.Line != line {
 				t.Fatalf("run begins at line %d, want %d", item.Records.Line, line)
 			}
-			line += int64(bytes.Count(item.Records.Data, []byte("\n")))
+			if count := int64(bytes.Count(item.Records.Data, []byte("\n"))); item.Records.Count != count {
+				t.Fatalf("the run at line %d has a count of %d, and %d lines", line, item.Records.Count, count)
+			}
+			line += item.Records.Count
 			got.Write(item.Records.Data)
 			item.Records.Release()
 		}

@@ -1,7 +1,6 @@
 package protocol_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -65,7 +64,7 @@ func (destination) Write(_ context.Context, job protocol.WriteJob, out *protocol
 		case err != nil:
 			return err
 		case item.Records != nil:
-			records += int64(bytes.Count(item.Records.Data, []byte("\n")))
+			records += item.Records.Count
 			item.Records.Release()
 		case item.State != nil:
 			if err := out.Echo(*item.State, records, 0); err != nil {

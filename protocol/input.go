@@ -76,6 +76,7 @@ type StatusMessage struct {
 type Records struct {
 	Data  []byte
 	Line  int64 // number of the first line in the input, from 1
+	Count int64 // of lines
 	block *block
 }
 
@@ -113,7 +114,7 @@ func (in *Input) Next() (Item, error) {
 		case err != nil:
 			return Item{}, in.end(err)
 		case ok && item.Records != nil:
-			item.Records = in.records(line, in.line-1)
+			item.Records = in.records(line, in.line-1, 1)
 			return item, nil
 		case ok:
 			return item, nil
@@ -138,12 +139,12 @@ func (in *Input) recordRun() *Records {
 		return nil
 	}
 	in.messages = true
-	return in.records(data[start:in.pos], first)
+	return in.records(data[start:in.pos], first, in.line-first)
 }
 
-func (in *Input) records(data []byte, line int64) *Records {
+func (in *Input) records(data []byte, line, count int64) *Records {
 	in.block.refs.Add(1)
-	run := &Records{Data: data[:len(data):len(data)], Line: line, block: in.block}
+	run := &Records{Data: data[:len(data):len(data)], Line: line, Count: count, block: in.block}
 	if in.block.grown() {
 		in.move()
 	}

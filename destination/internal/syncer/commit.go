@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,169 +14,241 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// A commit makes rows visible and their states durable, then echoes the
-// states.
-type commit struct {
-	lanes  []*laneCommit
+// A commitPlan says which rows become visible, and which states are echoed once
+// they are.
+type commitPlan struct {
+	tables []*tableCommit
 	echoes []echo // in the order of the input
 }
 
-// laneCommit is one table's part: one snapshot with the state in it.
-type laneCommit struct {
-	lane    *Stream
-	upTo    int64 // the last segment whose rows it holds
-	rows    int64
-	state   stateMark // the last one covered; zero: none
-	replace bool      // the table holds only these rows afterwards
-	finish  bool      // the refresh is complete: older generations go
+// A tableCommit is one table's part of a plan. It becomes one snapshot, with the
+// state in it.
+type tableCommit struct {
+	stream        *Stream
+	upTo          int64 // the last segment whose rows it holds
+	rows          int64
+	state         pendingState // the last one that covers its rows; zero: none does
+	replace       bool         // the rows replace all others of the table
+	finishRefresh bool         // the refresh is complete: rows of older generations go
 
 	mu     sync.Mutex
 	staged []*lake.Staged
 }
 
-func (c *laneCommit) add(s *lake.Staged) {
-	if s == nil {
+// addFiles adds the files of one worker; nil: it has none.
+func (t *tableCommit) addFiles(staged *lake.Staged) {
+	if staged == nil {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.staged = append(c.staged, s)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.staged = append(t.staged, staged)
 }
 
-// discard deletes the files of a commit that is not made.
-func (c *commit) discard() error {
+// discardFiles deletes the files of a plan that is not committed.
+func (p *commitPlan) discardFiles() error {
 	var errs []error
-	for _, lc := range c.lanes {
-		errs = append(errs, lake.Discard(lc.lane.Table, lc.staged))
+	for _, t := range p.tables {
+		errs = append(errs, lake.Discard(t.stream.Table, t.staged))
 	}
 	return errors.Join(errs...)
 }
 
-// An echo is a state to repeat once the tables of its lanes are committed.
+// An echo is a state to send back once the tables of its streams are committed.
 type echo struct {
 	state   heldState
-	lanes   []*Stream
-	written int64
+	streams []*Stream
+	written int64 // rows
 }
 
-// lastNumber is the highest number among the checkpoints that the lanes' tables
-// have and had.
-func (ls Streams) lastNumber() (int64, error) {
-	var last int64
-	for _, l := range ls.all {
-		for _, raw := range l.Table.States() {
-			c, err := checkpoint.Parse(raw)
-			if err != nil {
-				return 0, fmt.Errorf("stream %s: %w", l.ID, err)
-			}
-			last = max(last, c.Number)
-		}
+// commitIfDue commits if the last message was a state and a commit is due. A
+// source of many streams sends their states one after another; the caller waits
+// for the last of them, so that all of those streams are part of the commit.
+func (r *run) commitIfDue(ctx context.Context) error {
+	if !r.checkpoints.atState || !r.checkpoints.commitDue(r.config.Commit) {
+		return nil
 	}
-	return last, nil
+	return r.commitCovered(ctx)
 }
 
-// tablesAtOnce is how many tables commit at the same time; a commit waits for
-// storage and catalog most of its time.
+// commitCovered starts a commit of the streams whose rows are all covered by
+// their states.
+func (r *run) commitCovered(ctx context.Context) error {
+	if err := r.workers.each(ctx, (*worker).drain); err != nil {
+		return err
+	}
+	if r.bad.reported() {
+		return nil // readInput makes the final commit next
+	}
+	plan := r.checkpoints.takeCovered()
+	if len(plan.tables) == 0 {
+		return nil
+	}
+	if err := r.closeFiles(ctx, plan); err != nil {
+		return err
+	}
+	return r.startCommit(ctx, plan)
+}
+
+// closeFiles closes the files with the plan's rows, on all workers.
+func (r *run) closeFiles(ctx context.Context, plan *commitPlan) error {
+	r.closed = plan
+	return r.workers.each(ctx, func(w *worker, ctx context.Context) error {
+		for _, t := range plan.tables {
+			staged, err := w.closeFiles(ctx, t.stream, t.upTo)
+			if err != nil {
+				return err
+			}
+			t.addFiles(staged)
+		}
+		return nil
+	})
+}
+
+// startCommit commits the plan while more input is read. Only one commit is in
+// flight at a time.
+func (r *run) startCommit(ctx context.Context, plan *commitPlan) error {
+	if err := r.waitForCommit(ctx); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	r.committing, r.closed = done, nil
+	r.spawn(func() error {
+		err := r.commitTables(ctx, plan)
+		done <- err
+		return err
+	})
+	return nil
+}
+
+// waitForCommit waits for the commit in flight and returns its error. The error
+// also ends ctx, but that may happen a moment later, and no other commit may
+// start in between: its state covers the rows of the failed one, too.
+func (r *run) waitForCommit(ctx context.Context) error {
+	if r.committing == nil {
+		return nil
+	}
+	select {
+	case err := <-r.committing:
+		r.committing = nil
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// tablesAtOnce is how many tables are committed at the same time. A commit spends
+// most of its time waiting for storage and catalog.
 const tablesAtOnce = 4
 
-// commit commits every lane and echoes the states whose lanes have landed,
-// also when others failed: what is durable may be acknowledged.
-func (w *writer) commit(ctx context.Context, c *commit) error {
-	w.number++
-	states := w.checkpoints(c)
+// commitTables commits all tables of a plan and echoes the states whose tables are
+// committed, also when other tables failed: what is durable may be acknowledged.
+func (r *run) commitTables(ctx context.Context, plan *commitPlan) error {
+	r.commitNumber++
+	states := r.storedStates(plan)
 	atOnce := make(chan struct{}, tablesAtOnce)
-	ended := make([]<-chan error, len(c.lanes))
-	for i, lc := range c.lanes {
+	ended := make([]<-chan error, len(plan.tables))
+	for i, t := range plan.tables {
 		ended[i] = protocol.Go(func() error {
 			atOnce <- struct{}{}
 			defer func() { <-atOnce }()
-			return lc.commit(ctx, states[lc.state.segment])
+			return t.commit(ctx, states[t.state.segment])
 		})
 	}
-	errs := make([]error, len(c.lanes))
-	done := map[*Stream]bool{}
-	for i, lc := range c.lanes {
+	errs := make([]error, len(plan.tables))
+	failed := map[*Stream]bool{}
+	for i, t := range plan.tables {
 		if errs[i] = <-ended[i]; errs[i] != nil {
-			errs[i] = fmt.Errorf("committing stream %s: %w", lc.lane.ID, errs[i])
+			errs[i] = fmt.Errorf("committing stream %s: %w", t.stream.ID, errs[i])
+			failed[t.stream] = true
 		}
-		done[lc.lane] = errs[i] == nil
 	}
 	err := errors.Join(errs...)
-	for _, e := range c.echoes {
-		if !all(e.lanes, done) {
+	for _, e := range plan.echoes {
+		if slices.ContainsFunc(e.streams, func(s *Stream) bool { return failed[s] }) {
 			continue
 		}
-		if echoErr := w.echo(e); echoErr != nil && err == nil {
+		if echoErr := r.echoState(e); echoErr != nil && err == nil {
 			err = echoErr
 		}
 	}
 	return err
 }
 
-func (w *writer) echo(e echo) error {
-	state, err := w.held.whole(e.state)
+func (r *run) echoState(e echo) error {
+	state, err := r.held.load(e.state)
 	if err != nil {
 		return err
 	}
-	return errors.Join(w.out.Echo(state, e.written, 0), w.held.release(e.state))
+	return errors.Join(r.out.Echo(state, e.written, 0), r.held.release(e.state))
 }
 
-func all(ls []*Stream, done map[*Stream]bool) bool {
-	for _, l := range ls {
-		if !done[l] {
-			return false
+// commit commits the table's part of a plan, with the state that covers it; nil:
+// none does.
+func (t *tableCommit) commit(ctx context.Context, stored func() (json.RawMessage, error)) error {
+	table := t.stream.Table
+	var state json.RawMessage
+	if stored != nil {
+		var err error
+		if state, err = stored(); err != nil {
+			return errors.Join(table.Explain(err), lake.Discard(table, t.staged))
 		}
 	}
-	return true
+	switch {
+	case t.replace:
+		return table.Replace(ctx, t.staged, state)
+	case len(t.staged) > 0 || state != nil:
+		if err := table.Commit(ctx, t.staged, state); err != nil {
+			return err
+		}
+	}
+	if t.finishRefresh {
+		return table.Finish(ctx, state)
+	}
+	return nil
 }
 
-// checkpoints make the states of a commit as its tables keep them, by the segment
-// that each ends, each once: when the first of its tables asks. A long one is in a
-// file then, which is durable before any of them names it.
-func (w *writer) checkpoints(c *commit) map[int64]func() (json.RawMessage, error) {
+// storedStates returns, by the segment that a state of the plan ends, what makes
+// the state as tables keep it. A state is made once, when the first of its tables
+// asks. A long one is written to a file, which is durable before a table refers to
+// it.
+func (r *run) storedStates(plan *commitPlan) map[int64]func() (json.RawMessage, error) {
 	tables := map[int64][]string{}
-	made := map[int64]func() (json.RawMessage, error){}
-	number, now := w.number, time.Now().UTC()
-	for _, lc := range c.lanes {
-		segment := lc.state.segment
+	stored := map[int64]func() (json.RawMessage, error){}
+	number, now := r.commitNumber, time.Now().UTC()
+	for _, t := range plan.tables {
+		segment := t.state.segment
 		if segment == 0 {
 			continue
 		}
-		tables[segment] = append(tables[segment], lc.lane.Table.MetadataDir())
-		made[segment] = sync.OnceValues(func() (json.RawMessage, error) {
-			state, err := w.held.whole(lc.state.state)
+		tables[segment] = append(tables[segment], t.stream.Table.MetadataDir())
+		stored[segment] = sync.OnceValues(func() (json.RawMessage, error) {
+			state, err := r.held.load(t.state.state)
 			if err != nil {
 				return nil, err
 			}
-			kept, err := w.states.Keep(checkpoint.Checkpoint{Number: number, Committed: now, State: state.Raw}, tables[segment])
+			kept, err := r.states.Keep(checkpoint.Checkpoint{Number: number, Committed: now, State: state.Raw}, tables[segment])
 			if err != nil {
 				return nil, err
 			}
 			return kept.Encode()
 		})
 	}
-	return made
+	return stored
 }
 
-// commit commits the lane's part, with the state that covers it; nil: none does.
-func (c *laneCommit) commit(ctx context.Context, covers func() (json.RawMessage, error)) error {
-	var state json.RawMessage
-	if covers != nil {
-		var err error
-		if state, err = covers(); err != nil {
-			return errors.Join(c.lane.Table.Explain(err), lake.Discard(c.lane.Table, c.staged))
+// lastCommitNumber is the highest number among the checkpoints that the tables
+// have and had.
+func (s Streams) lastCommitNumber() (int64, error) {
+	var last int64
+	for _, stream := range s.all {
+		for _, raw := range stream.Table.States() {
+			stored, err := checkpoint.Parse(raw)
+			if err != nil {
+				return 0, fmt.Errorf("stream %s: %w", stream.ID, err)
+			}
+			last = max(last, stored.Number)
 		}
 	}
-	switch {
-	case c.replace:
-		return c.lane.Table.Replace(ctx, c.staged, state)
-	case len(c.staged) > 0 || state != nil:
-		if err := c.lane.Table.Commit(ctx, c.staged, state); err != nil {
-			return err
-		}
-	}
-	if c.finish {
-		return c.lane.Table.Finish(ctx, state)
-	}
-	return nil
+	return last, nil
 }

@@ -36,7 +36,7 @@ func (lostCatalog) CommitTable(context.Context, table.Identifier, []table.Requir
 }
 
 // newLostWriter makes a writer of two streams, a and b, whose catalog cannot be reached any more.
-func newLostWriter(t *testing.T) *writer {
+func newLostRun(t *testing.T) *run {
 	t.Helper()
 	configured, err := protocol.ParseConfiguredCatalog([]byte(`{"streams":[
 		{"stream":{"name":"a","json_schema":{"properties":{"id":{"type":"integer"}}}},"sync_mode":"incremental","destination_sync_mode":"append"},
@@ -66,27 +66,27 @@ func newLostWriter(t *testing.T) *writer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &writer{held: &heldStates{}, states: states, lanes: streams, out: protocol.NewEmitter(io.Discard), group: &errgroup.Group{}}
+	return &run{held: &heldStates{}, states: states, streams: streams, out: protocol.NewEmitter(io.Discard), group: &errgroup.Group{}}
 }
 
 // oneState is a commit of a state of each stream.
-func (w *writer) oneState() *commit {
-	c := &commit{}
-	for _, l := range w.lanes.all {
-		c.lanes = append(c.lanes, &laneCommit{lane: l, state: stateMark{state: heldState{State: protocol.State{Raw: json.RawMessage(`{}`)}}, segment: 1}})
+func (r *run) oneState() *commitPlan {
+	plan := &commitPlan{}
+	for _, stream := range r.streams.all {
+		plan.tables = append(plan.tables, &tableCommit{stream: stream, state: pendingState{state: heldState{State: protocol.State{Raw: json.RawMessage(`{}`)}}, segment: 1}})
 	}
-	return c
+	return plan
 }
 
-// Tables commit at once, and what goes wrong with each of them is told.
+// Tables commit at once, and the error names each one that fails.
 func TestEveryTableThatFailsInACommitIsNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // there are attempts for five minutes
-		w := newLostWriter(t)
-		err := w.commit(t.Context(), w.oneState())
-		for _, l := range w.lanes.all {
-			name := l.ID.Name
+		r := newLostRun(t)
+		err := r.commitTables(t.Context(), r.oneState())
+		for _, stream := range r.streams.all {
+			name := stream.ID.Name
 			if err == nil || !strings.Contains(err.Error(), "committing stream "+name+": Table airbyte."+name) || !strings.Contains(err.Error(), "loading table airbyte."+name) {
-				t.Errorf("stream %s is not named: %v", l.ID, err)
+				t.Errorf("stream %s is not named: %v", stream.ID, err)
 			}
 		}
 	})
@@ -96,17 +96,17 @@ func TestEveryTableThatFailsInACommitIsNamed(t *testing.T) {
 // to keep it back.
 func TestNoCommitComesAfterOneThatFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newLostWriter(t)
-		if err := w.start(t.Context(), w.oneState()); err != nil {
+		r := newLostRun(t)
+		if err := r.startCommit(t.Context(), r.oneState()); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.start(t.Context(), w.oneState()); err == nil {
+		if err := r.startCommit(t.Context(), r.oneState()); err == nil {
 			t.Error("another commit was begun")
 		}
-		if w.number != 1 {
-			t.Errorf("%d commits were made", w.number)
+		if r.commitNumber != 1 {
+			t.Errorf("%d commits were made", r.commitNumber)
 		}
-		if err := w.group.Wait(); err == nil {
+		if err := r.group.Wait(); err == nil {
 			t.Error("the first commit has not failed")
 		}
 	})

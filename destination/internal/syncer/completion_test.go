@@ -12,39 +12,41 @@ var sleepStream = protocol.StreamID{Name: "sleep"}
 // An event is something that the input says of its completeness.
 type event struct {
 	name string
-	tell func(*proofs)
+	add  func(*proofs)
 }
 
 var events = []event{
-	{"STARTED", func(p *proofs) { p.status(protocol.StatusMessage{Stream: sleepStream, Status: protocol.Started}) }},
-	{"COMPLETE", func(p *proofs) { p.status(protocol.StatusMessage{Stream: sleepStream, Status: protocol.Complete}) }},
-	{"INCOMPLETE", func(p *proofs) { p.status(protocol.StatusMessage{Stream: sleepStream, Status: protocol.Incomplete}) }},
+	{"STARTED", func(p *proofs) { p.addStatus(protocol.StatusMessage{Stream: sleepStream, Status: protocol.Started}) }},
+	{"COMPLETE", func(p *proofs) { p.addStatus(protocol.StatusMessage{Stream: sleepStream, Status: protocol.Complete}) }},
+	{"INCOMPLETE", func(p *proofs) {
+		p.addStatus(protocol.StatusMessage{Stream: sleepStream, Status: protocol.Incomplete})
+	}},
 	{"a status of another stream", func(p *proofs) {
-		p.status(protocol.StatusMessage{Stream: protocol.StreamID{Name: "workout"}, Status: protocol.Complete})
+		p.addStatus(protocol.StatusMessage{Stream: protocol.StreamID{Name: "workout"}, Status: protocol.Complete})
 	}},
 	{"a status of a stream that the catalog does not have", func(p *proofs) {
-		p.status(protocol.StatusMessage{Stream: protocol.StreamID{Name: "nap"}, Status: protocol.Complete})
+		p.addStatus(protocol.StatusMessage{Stream: protocol.StreamID{Name: "nap"}, Status: protocol.Complete})
 	}},
-	{"an ERROR of the stream", func(p *proofs) { p.fail(protocol.SourceFailure{Stream: &sleepStream, Message: "of the stream"}) }},
+	{"an ERROR of the stream", func(p *proofs) { p.addFailure(protocol.SourceFailure{Stream: &sleepStream, Message: "of the stream"}) }},
 	{"an ERROR of another stream", func(p *proofs) {
-		p.fail(protocol.SourceFailure{Stream: &protocol.StreamID{Name: "workout"}, Message: "of another"})
+		p.addFailure(protocol.SourceFailure{Stream: &protocol.StreamID{Name: "workout"}, Message: "of another"})
 	}},
 	{"an ERROR of a stream that the catalog does not have", func(p *proofs) {
-		p.fail(protocol.SourceFailure{Stream: &protocol.StreamID{Name: "nap"}, Message: "of nobody's"})
+		p.addFailure(protocol.SourceFailure{Stream: &protocol.StreamID{Name: "nap"}, Message: "of nobody's"})
 	}},
-	{"an ERROR of no stream", func(p *proofs) { p.fail(protocol.SourceFailure{Message: "of all"}) }},
+	{"an ERROR of no stream", func(p *proofs) { p.addFailure(protocol.SourceFailure{Message: "of all"}) }},
 }
 
-// told is what the events amount to, put plainly: in any order but that of the terminal statuses, of which
-// the last counts.
-type told struct{ statuses, complete, incomplete, failed bool }
+// outcome is what a sequence of events means. Their order does not matter, but the last terminal status
+// counts.
+type outcome struct{ statuses, complete, incomplete, failed bool }
 
-func tell(sequence []event) (*proofs, told) {
+func play(sequence []event) (*proofs, outcome) {
 	p := newProofs([]protocol.StreamID{sleepStream, {Name: "workout"}})
-	var w told
+	var w outcome
 	sourceFailed := false
 	for _, e := range sequence {
-		e.tell(p)
+		e.add(p)
 		w.statuses = w.statuses || !strings.Contains(e.name, "ERROR")
 		switch e.name {
 		case "COMPLETE":
@@ -81,8 +83,8 @@ func TestCompletion(t *testing.T) {
 	combinations := 0
 	bools := []bool{false, true}
 	for _, sequence := range sequences() {
-		p, w := tell(sequence)
-		for _, input := range []inputEnd{ended, stoppedAt, interrupted, broken} {
+		p, w := play(sequence)
+		for _, input := range []inputEnd{inputEnded, stoppedAtEnd, stoppedEarly, unreadable} {
 			for _, kind := range []string{"append", "refresh", "overwrite"} {
 				for _, generations := range bools {
 					for _, states := range bools {
@@ -94,8 +96,8 @@ func TestCompletion(t *testing.T) {
 								for _, c := range []Completion{Strict, StateHint, EndOfInput} {
 									e := streamEnd{
 										proof: p.of(sleepStream), input: input, heard: heard, statuses: p.statuses, generations: generations,
-										states: states, records: heard, uncovered: uncovered,
-										replacesRows: kind == "overwrite", refreshes: kind == "refresh",
+										hasStates: states, hasRecords: heard, uncovered: uncovered,
+										replacesRows: kind == "overwrite", refreshing: kind == "refresh",
 									}
 									combinations++
 									got := c.decide(sleepStream, e)
@@ -116,33 +118,33 @@ func TestCompletion(t *testing.T) {
 }
 
 // expected is what docs/destination.md says.
-func expected(w told, e streamEnd, kind string, c Completion) (keep keepRows, fails, assumes bool) {
-	part := toState
+func expected(w outcome, e streamEnd, kind string, c Completion) (keep keepRows, fails, assumes bool) {
+	part := keepCovered
 	if kind == "overwrite" {
-		part = nothing
+		part = keepNothing
 	}
 	switch {
-	case e.input == broken: // the run fails with what is broken
+	case e.input == unreadable: // the run fails with what is broken
 		return part, false, false
-	case w.complete && e.input == interrupted && kind != "overwrite" && e.uncovered > 0: // the run fails as interrupted
+	case w.complete && e.input == stoppedEarly && kind != "overwrite" && e.uncovered > 0: // the run fails as interrupted
 		return part, false, false
 	case w.complete:
-		return everything, false, false
+		return keepAll, false, false
 	case w.failed, w.incomplete:
 		return part, true, false
-	case e.input == interrupted, e.input == stoppedAt: // the run fails as interrupted
+	case e.input == stoppedEarly, e.input == stoppedAtEnd: // the run fails as interrupted
 		return part, false, false
 	case w.statuses, c == Strict:
 		return part, true, false
 	case kind == "append" && e.uncovered == 0:
-		return everything, false, false
+		return keepAll, false, false
 	case c == EndOfInput:
 		if !e.heard {
 			return part, true, false
 		}
-		return everything, false, false
-	case kind == "append" && !e.states, kind != "append" && e.states && e.uncovered == 0 && !e.generations:
-		return everything, false, true
+		return keepAll, false, false
+	case kind == "append" && !e.hasStates, kind != "append" && e.hasStates && e.uncovered == 0 && !e.generations:
+		return keepAll, false, true
 	}
 	return part, true, false
 }
@@ -160,10 +162,10 @@ func TestTheEndAsProofIsAdvisedToThoseItHelps(t *testing.T) {
 		end  streamEnd
 		want bool
 	}{
-		"records and no status": {streamEnd{records: true, replacesRows: true}, true},
+		"records and no status": {streamEnd{hasRecords: true, replacesRows: true}, true},
 		"no records":            {streamEnd{replacesRows: true}, false},
-		"a failure":             {streamEnd{records: true, replacesRows: true, proof: proof{failure: "no"}}, false},
-		"statuses":              {streamEnd{records: true, replacesRows: true, statuses: true}, false},
+		"a failure":             {streamEnd{hasRecords: true, replacesRows: true, proof: proof{failure: "no"}}, false},
+		"statuses":              {streamEnd{hasRecords: true, replacesRows: true, statuses: true}, false},
 	} {
 		err := Strict.decide(sleepStream, tt.end).err
 		if err == nil || strings.Contains(err.Error(), `"completion":"eof"`) != tt.want {

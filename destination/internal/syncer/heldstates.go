@@ -10,27 +10,27 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// heldStates keeps the states that wait for their commit, each to be echoed byte
-// for byte: in memory, or, once they take more than a limit, in a file. Those of
-// a stream that replaces its table wait until the end of the input. It may be
-// used from several goroutines.
+// heldStates keeps the messages of pending states, to echo them byte for byte: in
+// memory, and above a limit in a temporary file. States of a stream in overwrite
+// mode wait until the end of the input, so there may be many. It may be used from
+// several goroutines.
 type heldStates struct {
 	limit int64 // bytes in memory
 
 	mu       sync.Mutex
 	inMemory int64
-	inFile   int   // states
+	inFile   int   // number of states
 	size     int64 // of the file
 	file     *os.File
 }
 
-// A heldState is one of them. Of one in the file only the address is in memory.
+// A heldState is one of them, or its place in the file.
 type heldState struct {
 	protocol.State
-	at, size int64 // of its message in the file; a size of 0: it is in memory
+	offset, size int64 // of its message in the file; size 0: it is in memory
 }
 
-// hold takes a state.
+// hold adds a state.
 func (h *heldStates) hold(s protocol.State) (heldState, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -43,7 +43,7 @@ func (h *heldStates) hold(s protocol.State) (heldState, error) {
 	if h.file == nil {
 		file, err := os.CreateTemp("", "states-*")
 		if err == nil {
-			// Without a name it goes with the process, however that ends.
+			// A file without a name goes away with the process, however it ends.
 			err = os.Remove(file.Name())
 		}
 		if err != nil {
@@ -51,8 +51,8 @@ func (h *heldStates) hold(s protocol.State) (heldState, error) {
 		}
 		h.file = file
 	}
-	held := heldState{State: protocol.State{Type: s.Type, Stream: s.Stream}, at: h.size, size: int64(len(message))}
-	if _, err := h.file.WriteAt(message, held.at); err != nil {
+	held := heldState{State: protocol.State{Type: s.Type, Stream: s.Stream}, offset: h.size, size: int64(len(message))}
+	if _, err := h.file.WriteAt(message, held.offset); err != nil {
 		return heldState{}, scratchError(err)
 	}
 	h.size += held.size
@@ -60,19 +60,19 @@ func (h *heldStates) hold(s protocol.State) (heldState, error) {
 	return held, nil
 }
 
-// whole returns a state as it came.
-func (h *heldStates) whole(of heldState) (protocol.State, error) {
+// load returns a state as it came.
+func (h *heldStates) load(of heldState) (protocol.State, error) {
 	if of.size == 0 {
 		return of.State, nil
 	}
 	message := make([]byte, of.size)
-	if _, err := io.ReadFull(io.NewSectionReader(h.file, of.at, of.size), message); err != nil {
-		return protocol.State{}, fmt.Errorf("reading a state that waits for its commit: %w", err)
+	if _, err := io.ReadFull(io.NewSectionReader(h.file, of.offset, of.size), message); err != nil {
+		return protocol.State{}, fmt.Errorf("reading a held state: %w", err)
 	}
 	return protocol.ParseStateMessage(message)
 }
 
-// release forgets a state.
+// release drops a state.
 func (h *heldStates) release(of heldState) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -103,5 +103,5 @@ func scratchError(err error) error {
 		kind = protocol.ConfigError
 	}
 	return &protocol.Error{Kind: kind, Err: err, Message: fmt.Sprintf(
-		"States that wait for their commit do not fit into the memory and cannot be put aside in %s: %v. Make room there, name another directory with TMPDIR, or raise memory_mebibytes.", os.TempDir(), err)}
+		"States that wait for their commit do not fit into memory and cannot be written to %s: %v. Free space there, set TMPDIR to another directory, or raise memory_mebibytes.", os.TempDir(), err)}
 }

@@ -35,7 +35,7 @@ func TestHeldStatesComeBackAsTheyCame(t *testing.T) {
 			t.Errorf("round %d: %d bytes are in memory, %d states in the file", round, held.inMemory, held.inFile)
 		}
 		for n, h := range states {
-			s, err := held.whole(h)
+			s, err := held.load(h)
 			if err != nil {
 				t.Fatal(err)
 			}

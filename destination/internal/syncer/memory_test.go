@@ -16,7 +16,7 @@ func TestCoresShareTheMemory(t *testing.T) {
 	} {
 		memory := Memory(c.memory)
 		workers := memory.parallel(c.cores)
-		if budget := memory.columnBudget(workers) >> 20; workers != c.workers || budget != c.mebibytes {
+		if budget := memory.columnBytes(workers) >> 20; workers != c.workers || budget != c.mebibytes {
 			t.Errorf("%d cores with %d MiB: %d workers with %d MiB of columns, want %d with %d", c.cores, c.memory, workers, budget, c.workers, c.mebibytes)
 		}
 		if threads := memory.threads(c.cores); threads != c.threads {

@@ -13,128 +13,134 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// A lane is one stream on its way into one table.
+// A Stream is one stream of the catalog on its way into its table.
 type Stream struct {
-	ID      protocol.StreamID
-	stream  protocol.ConfiguredStream
-	Plan    *columnar.Plan
-	options lake.Options
-	Table   *lake.Table
+	ID    protocol.StreamID
+	Plan  *columnar.Plan
+	Table *lake.Table // nil before [Streams.Open]
 
-	// The ledger's, see there.
-	rows      laneRows
-	refreshes bool  // older generations go when it is complete; see lake.Table.Begin
-	lastState int64 // the segment that the last state ended; 0: none came
-	committed int64 // the last segment whose rows are committed
-	waiting   int64 // rows that the last cut found waiting
+	configured protocol.ConfiguredStream
+	options    lake.Options
+	refreshing bool // rows of older generations go when it is complete; see lake.Table.Begin
+
+	// These belong to checkpoints.
+	uncommitted rowsBySegment
+	lastState   int64 // the segment that its last state ends; 0: no state came
+	committed   int64 // the last segment whose rows are committed
+	waitingRows int64 // rows that could not be part of the last commit
 }
 
-// Replaces tells whether the stream's rows take the place of what the table
-// held, at the end and all at once.
-func (l *Stream) Replaces() bool { return l.stream.DestinationSyncMode == protocol.Overwrite }
+// Replaces reports whether the stream's rows replace those of the table, at the end
+// and all at once.
+func (s *Stream) Replaces() bool { return s.configured.DestinationSyncMode == protocol.Overwrite }
 
-// Generation is what the catalog says of generations; nil: nothing.
-func (l *Stream) Generation() *lake.Generation {
-	if l.stream.GenerationID == nil {
+// Generation returns the generations that the catalog names; nil: it names none.
+func (s *Stream) Generation() *lake.Generation {
+	if s.configured.GenerationID == nil {
 		return nil
 	}
-	g := &lake.Generation{ID: *l.stream.GenerationID}
-	if l.stream.MinimumGenerationID != nil {
-		g.Minimum = *l.stream.MinimumGenerationID
+	g := &lake.Generation{ID: *s.configured.GenerationID}
+	if s.configured.MinimumGenerationID != nil {
+		g.Minimum = *s.configured.MinimumGenerationID
 	}
 	return g
 }
 
-func (l *Stream) rowMeta() columnar.RowMeta {
-	return columnar.RowMeta{SyncID: l.stream.SyncID, GenerationID: l.stream.GenerationID}
+func (s *Stream) rowMeta() columnar.RowMeta {
+	return columnar.RowMeta{SyncID: s.configured.SyncID, GenerationID: s.configured.GenerationID}
 }
 
-// lanes are the streams of the catalog, in its order.
+// Streams are the streams of the catalog, in its order.
 type Streams struct {
 	all  []*Stream
 	byID map[protocol.StreamID]*Stream
 }
 
-// PlanStreams checks the whole catalog before anything is written.
-func PlanStreams(catalog protocol.ConfiguredCatalog, planned func(protocol.ConfiguredStream) (*columnar.Plan, error), options func(protocol.StreamID) lake.Options) (Streams, error) {
-	ls := Streams{byID: map[protocol.StreamID]*Stream{}}
-	for _, s := range catalog.Streams {
-		switch s.DestinationSyncMode {
+// PlanStreams checks the whole catalog before anything is written. planOf and
+// optionsOf give what the configuration says of a stream's table.
+func PlanStreams(
+	catalog protocol.ConfiguredCatalog,
+	planOf func(protocol.ConfiguredStream) (*columnar.Plan, error),
+	optionsOf func(protocol.StreamID) lake.Options,
+) (Streams, error) {
+	streams := Streams{byID: map[protocol.StreamID]*Stream{}}
+	for _, configured := range catalog.Streams {
+		switch configured.DestinationSyncMode {
 		case protocol.Append, protocol.Overwrite, protocol.AppendDedup:
 		default:
-			id := s.ID()
-			return ls, &protocol.Error{Kind: protocol.ConfigError, Stream: &id, Message: fmt.Sprintf(
-				"Stream %s is configured with the destination sync mode %q. This destination knows append, overwrite and append_dedup.", id, s.DestinationSyncMode)}
+			id := configured.ID()
+			return streams, &protocol.Error{Kind: protocol.ConfigError, Stream: &id, Message: fmt.Sprintf(
+				"Stream %s is configured with the destination sync mode %q. This destination knows append, overwrite and append_dedup.", id, configured.DestinationSyncMode)}
 		}
 	}
-	for _, s := range catalog.Streams {
-		plan, err := planned(s)
+	for _, configured := range catalog.Streams {
+		plan, err := planOf(configured)
 		if err != nil {
-			return ls, err
+			return streams, err
 		}
-		l := &Stream{ID: plan.Stream, stream: s, Plan: plan}
-		if least := s.MinimumGenerationID; least != nil && *least != 0 && (s.GenerationID == nil || *s.GenerationID != *least) {
-			return ls, &protocol.Error{Kind: protocol.ConfigError, Stream: &l.ID, Message: fmt.Sprintf(
-				"Stream %s has a minimum_generation_id of %d in the catalog. It must be 0, which keeps all generations, or the generation_id, which keeps that one alone.", l.ID, *least)}
+		stream := &Stream{ID: plan.Stream, configured: configured, Plan: plan}
+		if least := configured.MinimumGenerationID; least != nil && *least != 0 && (configured.GenerationID == nil || *configured.GenerationID != *least) {
+			return streams, &protocol.Error{Kind: protocol.ConfigError, Stream: &stream.ID, Message: fmt.Sprintf(
+				"Stream %s has a minimum_generation_id of %d in the catalog. It must be 0, which keeps all generations, or the generation_id, which keeps that one alone.", stream.ID, *least)}
 		}
-		l.options = options(l.ID)
-		if err := l.options.Check(plan); err != nil {
-			return ls, err
+		stream.options = optionsOf(stream.ID)
+		if err := stream.options.Check(plan); err != nil {
+			return streams, err
 		}
-		ls.all = append(ls.all, l)
-		ls.byID[l.ID] = l
+		streams.all = append(streams.all, stream)
+		streams.byID[stream.ID] = stream
 	}
-	return ls, nil
+	return streams, nil
 }
 
 // All returns the streams in the order of the catalog.
-func (ls Streams) All() []*Stream { return ls.all }
+func (s Streams) All() []*Stream { return s.all }
 
 // Has reports whether a stream is one of them.
-func (ls Streams) Has(id protocol.StreamID) bool {
-	_, ok := ls.byID[id]
+func (s Streams) Has(id protocol.StreamID) bool {
+	_, ok := s.byID[id]
 	return ok
 }
 
-// Resolve settles which table each stream is written to.
-func (ls Streams) Resolve(ctx context.Context, cat catalog.Catalog) error {
-	plans := make([]*columnar.Plan, len(ls.all))
-	for i, l := range ls.all {
-		plans[i] = l.Plan
+// Resolve finds out which table each stream is written to.
+func (s Streams) Resolve(ctx context.Context, cat catalog.Catalog) error {
+	plans := make([]*columnar.Plan, len(s.all))
+	for i, stream := range s.all {
+		plans[i] = stream.Plan
 	}
 	return lake.Resolve(ctx, cat, plans)
 }
 
-// Open makes the tables ready to be written.
-func (ls Streams) Open(ctx context.Context, cat catalog.Catalog, memory Memory, log *slog.Logger) error {
-	if err := ls.Resolve(ctx, cat); err != nil {
+// Open opens the tables for writing.
+func (s Streams) Open(ctx context.Context, cat catalog.Catalog, memory Memory, log *slog.Logger) error {
+	if err := s.Resolve(ctx, cat); err != nil {
 		return err
 	}
 	shared := budget.NewMemory(memory.bytes())
-	for _, l := range ls.all {
-		if len(l.Plan.Wanted.Properties) == 0 {
-			log.Warn("the stream's schema in the catalog declares no properties, so its rows will hold none", "stream", l.ID.String())
+	for _, stream := range s.all {
+		if len(stream.Plan.Wanted.Properties) == 0 {
+			log.Warn("the stream's schema in the catalog declares no properties, so its rows will hold none", "stream", stream.ID.String())
 		}
-		l.options.Memory = shared
-		l.options.Removed = func(file string) {
-			log.Debug("a file that a commit left behind was removed", "stream", l.ID.String(), "file", file)
+		stream.options.Memory = shared
+		stream.options.Removed = func(file string) {
+			log.Debug("a file that a commit left behind was removed", "stream", stream.ID.String(), "file", file)
 		}
 		var err error
-		if l.Table, err = lake.Open(ctx, cat, l.Plan, l.options); err != nil {
-			return fmt.Errorf("opening the table of stream %s: %w", l.ID, err)
+		if stream.Table, err = lake.Open(ctx, cat, stream.Plan, stream.options); err != nil {
+			return fmt.Errorf("opening the table of stream %s: %w", stream.ID, err)
 		}
-		if !l.Replaces() {
-			retained, err := l.Table.Begin(ctx, l.Generation())
+		if !stream.Replaces() {
+			retained, err := stream.Table.Begin(ctx, stream.Generation())
 			if err != nil {
-				return fmt.Errorf("opening the table of stream %s: %w", l.ID, err)
+				return fmt.Errorf("opening the table of stream %s: %w", stream.ID, err)
 			}
 			for _, n := range retained {
-				log.Warn(fmt.Sprintf("the refresh to generation %d was given up, as this sync keeps all generations: everything was retained", n), "stream", l.ID.String())
+				log.Warn(fmt.Sprintf("the refresh to generation %d was given up, as this sync keeps all generations: everything was retained", n), "stream", stream.ID.String())
 			}
-			l.refreshes = l.Table.Refreshing()
+			stream.refreshing = stream.Table.Refreshing()
 		}
-		for _, m := range l.Table.TypeChanges() {
-			log.Warn(fmt.Sprintf("column %s of table %s holds %s, and the source sends %s: its values go to column %s", m.Column, l.Table, m.Holds, m.Sends, m.To), "stream", l.ID.String())
+		for _, m := range stream.Table.TypeChanges() {
+			log.Warn(fmt.Sprintf("column %s of table %s holds %s, and the source sends %s: its values go to column %s", m.Column, stream.Table, m.Holds, m.Sends, m.To), "stream", stream.ID.String())
 		}
 	}
 	return nil

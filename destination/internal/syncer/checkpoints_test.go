@@ -11,25 +11,24 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// script drives a ledger with steps such as "a3" (three records of stream a),
-// "A" (a state of stream a), "G" (a GLOBAL state), and tells what a cut or the
-// end would commit.
+// script plays steps such as "a3" (three records of stream a), "A" (a state of
+// stream a) and "G" (a GLOBAL state).
 type script struct {
-	*ledger
+	*checkpoints
 }
 
 func newScript(modes map[string]protocol.DestinationSyncMode) script {
-	ls := Streams{byID: map[protocol.StreamID]*Stream{}}
+	streams := Streams{byID: map[protocol.StreamID]*Stream{}}
 	for _, name := range []string{"a", "b"} {
 		mode := modes[name]
 		if mode == "" {
 			mode = protocol.Append
 		}
-		l := &Stream{ID: protocol.StreamID{Name: name}, stream: protocol.ConfiguredStream{DestinationSyncMode: mode}}
-		ls.all = append(ls.all, l)
-		ls.byID[l.ID] = l
+		stream := &Stream{ID: protocol.StreamID{Name: name}, configured: protocol.ConfiguredStream{DestinationSyncMode: mode}}
+		streams.all = append(streams.all, stream)
+		streams.byID[stream.ID] = stream
 	}
-	return script{newLedger(ls, &heldStates{limit: 1 << 20})}
+	return script{newCheckpoints(streams, &heldStates{limit: 1 << 20})}
 }
 
 func (s script) play(t *testing.T, steps ...string) {
@@ -37,36 +36,35 @@ func (s script) play(t *testing.T, steps ...string) {
 	for _, step := range steps {
 		switch {
 		case step == "G":
-			if err := s.state(protocol.State{Type: protocol.GlobalState, Raw: json.RawMessage(`{}`)}); err != nil {
+			if err := s.addState(protocol.State{Type: protocol.GlobalState, Raw: json.RawMessage(`{}`)}); err != nil {
 				t.Fatal(err)
 			}
 		case len(step) == 1:
 			id := protocol.StreamID{Name: string(step[0] + 'a' - 'A')}
-			if err := s.state(protocol.State{Type: protocol.StreamState, Stream: id, Raw: json.RawMessage(`{}`)}); err != nil {
+			if err := s.addState(protocol.State{Type: protocol.StreamState, Stream: id, Raw: json.RawMessage(`{}`)}); err != nil {
 				t.Fatal(err)
 			}
 		default:
 			rows := int64(step[1] - '0')
-			segment := s.records(&protocol.Records{Data: []byte("\n")})
-			s.lanes.byID[protocol.StreamID{Name: step[:1]}].rows.add(segment, rows)
-			s.ledger.rows += rows - 1
+			segment := s.addRecords(&protocol.Records{Data: []byte("\n"), Count: rows})
+			s.streams.byID[protocol.StreamID{Name: step[:1]}].uncommitted.addRows(segment, rows)
 		}
 	}
 }
 
-func describe(c *commit) []string {
+func describe(plan *commitPlan) []string {
 	var out []string
-	for _, lc := range c.lanes {
+	for _, t := range plan.tables {
 		verb := "commit"
-		if lc.replace {
+		if t.replace {
 			verb = "replace"
 		}
-		if lc.finish {
+		if t.finishRefresh {
 			verb = "finish"
 		}
-		out = append(out, fmt.Sprintf("%s %s rows=%d state=%t", verb, lc.lane.ID, lc.rows, lc.state.segment > 0))
+		out = append(out, fmt.Sprintf("%s %s rows=%d state=%t", verb, t.stream.ID, t.rows, t.state.segment > 0))
 	}
-	for _, e := range c.echoes {
+	for _, e := range plan.echoes {
 		out = append(out, fmt.Sprintf("echo %s %s written=%d", e.state.Type, e.state.Stream, e.written))
 	}
 	return out
@@ -89,9 +87,9 @@ func TestWhatComesAfterABrokenRecordIsNotCommitted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newScript(nil)
 			s.play(t, tt.steps...)
-			s.cutOff(tt.segment)
-			c, _ := s.finish(StateHint, broken)
-			if diff := cmp.Diff(tt.want, describe(c)); diff != "" {
+			s.dropStatesFrom(tt.segment)
+			plan, _ := s.takeFinal(StateHint, unreadable)
+			if diff := cmp.Diff(tt.want, describe(plan)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -99,11 +97,11 @@ func TestWhatComesAfterABrokenRecordIsNotCommitted(t *testing.T) {
 	// What is committed stays so.
 	s := newScript(nil)
 	s.play(t, "a1", "A")
-	s.cut()
+	s.takeCovered()
 	s.play(t, "a2", "A")
-	s.cutOff(2)
-	if c, _ := s.finish(StateHint, broken); len(c.lanes) > 0 || len(c.echoes) > 0 {
-		t.Errorf("after the commit: %v", describe(c))
+	s.dropStatesFrom(2)
+	if plan, _ := s.takeFinal(StateHint, unreadable); len(plan.tables) > 0 || len(plan.echoes) > 0 {
+		t.Errorf("after the commit: %v", describe(plan))
 	}
 }
 
@@ -113,7 +111,7 @@ func TestARefreshIsFinishedWhenItIsComplete(t *testing.T) {
 	for name, tt := range map[string]struct {
 		complete []string
 		steps    []string
-		atCut    []string
+		atState  []string
 		atEnd    []string
 	}{
 		"complete": {
@@ -137,23 +135,23 @@ func TestARefreshIsFinishedWhenItIsComplete(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScript(nil)
-			s.lanes.all[0].refreshes = true
+			s.streams.all[0].refreshing = true
 			s.play(t, tt.steps...)
-			if diff := cmp.Diff(tt.atCut, describe(s.cut())); diff != "" {
-				t.Errorf("at the cut (-want +got):\n%s", diff)
+			if diff := cmp.Diff(tt.atState, describe(s.takeCovered())); diff != "" {
+				t.Errorf("at the state (-want +got):\n%s", diff)
 			}
 			for _, name := range tt.complete {
-				s.proofs.status(protocol.StatusMessage{Stream: protocol.StreamID{Name: name}, Status: protocol.Complete})
+				s.proofs.addStatus(protocol.StatusMessage{Stream: protocol.StreamID{Name: name}, Status: protocol.Complete})
 			}
-			c, _ := s.finish(StateHint, ended)
-			if diff := cmp.Diff(tt.atEnd, describe(c)); diff != "" {
+			plan, _ := s.takeFinal(StateHint, inputEnded)
+			if diff := cmp.Diff(tt.atEnd, describe(plan)); diff != "" {
 				t.Errorf("at the end (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-func TestCutCommitsOnlyStreamsThatStandAtAState(t *testing.T) {
+func TestOnlyStreamsAtAStateAreCommitted(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		modes map[string]protocol.DestinationSyncMode
@@ -198,20 +196,20 @@ func TestCutCommitsOnlyStreamsThatStandAtAState(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newScript(tt.modes)
 			s.play(t, tt.steps...)
-			if diff := cmp.Diff(tt.want, describe(s.cut())); diff != "" {
+			if diff := cmp.Diff(tt.want, describe(s.takeCovered())); diff != "" {
 				t.Error(diff)
 			}
-			if got := describe(s.cut()); got != nil {
-				t.Errorf("a second cut commits again: %q", got)
+			if got := describe(s.takeCovered()); got != nil {
+				t.Errorf("a second call commits again: %q", got)
 			}
 		})
 	}
 }
 
-func TestFinishCommitsWhatIsProven(t *testing.T) {
+func TestTheFinalCommitHasWhatIsProven(t *testing.T) {
 	complete := func(s script, names ...string) {
 		for _, n := range names {
-			s.proofs.status(protocol.StatusMessage{Stream: protocol.StreamID{Name: n}, Status: protocol.Complete})
+			s.proofs.addStatus(protocol.StatusMessage{Stream: protocol.StreamID{Name: n}, Status: protocol.Complete})
 		}
 	}
 	for _, tt := range []struct {
@@ -227,7 +225,7 @@ func TestFinishCommitsWhatIsProven(t *testing.T) {
 			"rows after the last state go with COMPLETE", nil,
 			[]string{"a3", "A", "a1"},
 			[]string{"a", "b"},
-			ended,
+			inputEnded,
 			[]string{"commit a rows=4 state=true", "commit b rows=0 state=false", "echo STREAM a written=3"},
 			0,
 		},
@@ -235,14 +233,14 @@ func TestFinishCommitsWhatIsProven(t *testing.T) {
 			"and stay without", nil,
 			[]string{"a3", "A", "a1"},
 			[]string{"b"},
-			ended,
+			inputEnded,
 			[]string{"commit a rows=3 state=true", "commit b rows=0 state=false", "echo STREAM a written=3"},
 			1,
 		},
 		{
 			"an interruption keeps what states cover", nil,
 			[]string{"a3", "A", "a1", "b2"},
-			nil, interrupted,
+			nil, stoppedEarly,
 			[]string{"commit a rows=3 state=true", "echo STREAM a written=3"},
 			0,
 		},
@@ -251,7 +249,7 @@ func TestFinishCommitsWhatIsProven(t *testing.T) {
 			map[string]protocol.DestinationSyncMode{"a": protocol.Overwrite},
 			[]string{"a2", "A", "a1", "A"},
 			[]string{"a", "b"},
-			ended,
+			inputEnded,
 			[]string{"replace a rows=3 state=true", "commit b rows=0 state=false", "echo STREAM a written=2", "echo STREAM a written=1"},
 			0,
 		},
@@ -260,7 +258,7 @@ func TestFinishCommitsWhatIsProven(t *testing.T) {
 			map[string]protocol.DestinationSyncMode{"a": protocol.Overwrite},
 			nil,
 			[]string{"a", "b"},
-			ended,
+			inputEnded,
 			[]string{"replace a rows=0 state=false", "commit b rows=0 state=false"},
 			0,
 		},
@@ -269,7 +267,7 @@ func TestFinishCommitsWhatIsProven(t *testing.T) {
 			map[string]protocol.DestinationSyncMode{"a": protocol.Overwrite},
 			[]string{"a2", "A", "b1"},
 			[]string{"a"},
-			interrupted,
+			stoppedEarly,
 			[]string{"replace a rows=2 state=true", "echo STREAM a written=2"},
 			0,
 		},
@@ -278,7 +276,7 @@ func TestFinishCommitsWhatIsProven(t *testing.T) {
 			map[string]protocol.DestinationSyncMode{"a": protocol.Overwrite},
 			[]string{"a2", "A", "b1", "B"},
 			[]string{"b"},
-			ended,
+			inputEnded,
 			[]string{"commit b rows=1 state=true", "echo STREAM b written=1"},
 			1,
 		},
@@ -287,15 +285,15 @@ func TestFinishCommitsWhatIsProven(t *testing.T) {
 			map[string]protocol.DestinationSyncMode{"a": protocol.Overwrite},
 			[]string{"a2", "b1", "G"},
 			[]string{"b"},
-			ended, nil, 1,
+			inputEnded, nil, 1,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newScript(tt.modes)
 			s.play(t, tt.steps...)
 			complete(s, tt.complete...)
-			c, decisions := s.finish(StateHint, tt.end)
-			if diff := cmp.Diff(tt.want, describe(c)); diff != "" {
+			plan, decisions := s.takeFinal(StateHint, tt.end)
+			if diff := cmp.Diff(tt.want, describe(plan)); diff != "" {
 				t.Error(diff)
 			}
 			failures := 0
@@ -312,48 +310,30 @@ func TestFinishCommitsWhatIsProven(t *testing.T) {
 }
 
 // A commit's time must not grow with the square of its states.
-func TestCutCountsTheRowsOfVeryManyStates(t *testing.T) {
+func TestRowsOfVeryManyStatesAreCounted(t *testing.T) {
 	const states = 100_000
 	s := newScript(nil)
 	for range states {
 		s.play(t, "a1", "A")
 	}
-	c := s.cut()
-	if len(c.echoes) != states || c.lanes[0].rows != states {
-		t.Fatalf("%d echoes, %d rows", len(c.echoes), c.lanes[0].rows)
+	plan := s.takeCovered()
+	if len(plan.echoes) != states || plan.tables[0].rows != states {
+		t.Fatalf("%d echoes, %d rows", len(plan.echoes), plan.tables[0].rows)
 	}
-	for i, e := range c.echoes {
+	for i, e := range plan.echoes {
 		if e.written != 1 {
 			t.Fatalf("echo %d: %d rows", i, e.written)
 		}
 	}
 }
 
-func TestRowsAreCountedInAnyOrder(t *testing.T) {
-	var r laneRows
-	for _, segment := range []int64{3, 1, 7, 3, 2} {
-		r.add(segment, segment)
-	}
-	for _, tt := range []struct{ after, upTo, want int64 }{
-		{0, 9, 16}, {0, 0, 0}, {0, 1, 1}, {1, 3, 8}, {3, 6, 0}, {3, 7, 7}, {7, 9, 0},
-	} {
-		if got := r.between(tt.after, tt.upTo); got != tt.want {
-			t.Errorf("%d rows after %d to %d, want %d", got, tt.after, tt.upTo, tt.want)
-		}
-	}
-	r.forget(2)
-	if got := r.between(0, 9); got != 13 {
-		t.Errorf("%d rows are left", got)
-	}
-}
-
-func TestCutCountsFromTheLastCommit(t *testing.T) {
+func TestRowsAreCountedFromTheLastCommit(t *testing.T) {
 	s := newScript(nil)
 	s.play(t, "a3", "A")
-	s.cut()
+	s.takeCovered()
 	s.play(t, "a2", "A")
 	want := []string{"commit a rows=2 state=true", "echo STREAM a written=2"}
-	if diff := cmp.Diff(want, describe(s.cut())); diff != "" {
+	if diff := cmp.Diff(want, describe(s.takeCovered())); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -362,7 +342,7 @@ func TestCommitIsDue(t *testing.T) {
 	limits := CommitLimits{MaxRows: 10, MaxMebibytes: 1, MaxSeconds: 60}
 	overwriting := func(play func(t *testing.T, s script)) func(t *testing.T, s script) {
 		return func(t *testing.T, s script) {
-			s.lanes.all[1].stream.DestinationSyncMode = protocol.Overwrite // b
+			s.streams.all[1].configured.DestinationSyncMode = protocol.Overwrite // b
 			play(t, s)
 		}
 	}
@@ -374,35 +354,35 @@ func TestCommitIsDue(t *testing.T) {
 		{"not for nothing, however long", func(t *testing.T, s script) { s.now = func() time.Time { return time.Unix(1e9, 0) } }, false},
 		{"after the rows", func(t *testing.T, s script) { s.play(t, "a9", "a1", "A") }, true},
 		{"not before", func(t *testing.T, s script) { s.play(t, "a9", "A") }, false},
-		{"after the bytes", func(t *testing.T, s script) { s.records(&protocol.Records{Data: make([]byte, 1<<20)}) }, true},
+		{"after the bytes", func(t *testing.T, s script) { s.addRecords(&protocol.Records{Data: make([]byte, 1<<20)}) }, true},
 		{"after the time, for a state alone too", func(t *testing.T, s script) {
 			s.play(t, "A")
 			s.now = func() time.Time { return time.Now().Add(time.Hour) }
 		}, true},
-		{"counts anew after a commit", func(t *testing.T, s script) { s.play(t, "a9", "a9", "A"); s.cut() }, false},
-		{"counts on what a commit left", func(t *testing.T, s script) { s.play(t, "b1", "B", "b9", "b5", "a1", "A"); s.cut() }, true},
-		{"not for rows that wait for a state of their stream", func(t *testing.T, s script) { s.play(t, "b9", "b5", "a1", "A"); s.cut(); s.play(t, "a9", "A") }, false},
-		{"when that state comes", func(t *testing.T, s script) { s.play(t, "b9", "b5", "a1", "A"); s.cut(); s.play(t, "B") }, true},
+		{"counts anew after a commit", func(t *testing.T, s script) { s.play(t, "a9", "a9", "A"); s.takeCovered() }, false},
+		{"counts on what a commit left", func(t *testing.T, s script) { s.play(t, "b1", "B", "b9", "b5", "a1", "A"); s.takeCovered() }, true},
+		{"not for rows that wait for a state of their stream", func(t *testing.T, s script) { s.play(t, "b9", "b5", "a1", "A"); s.takeCovered(); s.play(t, "a9", "A") }, false},
+		{"when that state comes", func(t *testing.T, s script) { s.play(t, "b9", "b5", "a1", "A"); s.takeCovered(); s.play(t, "B") }, true},
 		{"not for rows that wait for their stream's end", overwriting(func(t *testing.T, s script) {
 			s.play(t, "b9", "b5", "a1", "A")
-			s.cut()
+			s.takeCovered()
 			s.play(t, "a9", "B")
 		}), false},
 		{"after the rows beside those", overwriting(func(t *testing.T, s script) {
 			s.play(t, "b9", "b5", "a1", "A")
-			s.cut()
+			s.takeCovered()
 			s.play(t, "a9", "A", "a1", "A")
 		}), true},
 		{"not for rows that wait for another stream's end", overwriting(func(t *testing.T, s script) {
 			s.play(t, "b1", "a9", "a5", "G")
-			s.cut()
+			s.takeCovered()
 			s.play(t, "a9", "G")
 		}), false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newScript(nil)
 			tt.play(t, s)
-			if got := s.due(limits); got != tt.want {
+			if got := s.commitDue(limits); got != tt.want {
 				t.Errorf("due = %t", got)
 			}
 		})

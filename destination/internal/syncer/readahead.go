@@ -7,11 +7,11 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// pump reads the input in a goroutine of its own: a read of standard input
-// cannot be interrupted, and an interrupted run must not wait for one. The
-// input's last error, io.EOF at its end, comes on ended after all items were
-// received. While long messages are worked on, it does not read on.
-func pump(ctx context.Context, in *protocol.Input, long *longMessages) (items <-chan protocol.Item, ended <-chan error) {
+// readAhead reads the input in a goroutine of its own, since a read of standard
+// input cannot be interrupted. After the last item, ended receives the input's
+// error: io.EOF at its end. Nothing is read while too many bytes of long messages
+// are being decoded.
+func readAhead(ctx context.Context, in *protocol.Input, long *longMessages) (items <-chan protocol.Item, ended <-chan error) {
 	received := make(chan protocol.Item)
 	ended = protocol.Go(func() error {
 		for {
@@ -35,33 +35,33 @@ func pump(ctx context.Context, in *protocol.Input, long *longMessages) (items <-
 	return received, ended
 }
 
-// longMessages counts the bytes of the long messages that are being decoded and
-// written. Each is in memory some four times then, so there must not be many.
+// longMessages counts the bytes of long messages that are being decoded and written.
+// Each of them is in memory about four times, so there must not be many.
 type longMessages struct {
 	mu    sync.Mutex
 	bytes int
-	fewer chan struct{} // when some are done
+	fewer chan struct{} // receives when one is done
 }
 
 const (
-	longMessage = 1 << 20  // bytes; shorter ones share a block of the input
-	mostLong    = 16 << 20 // bytes; as long as there are as many, nothing is read
+	longMessageBytes = 1 << 20  // shorter messages share a block of the input
+	maxLongBytes     = 16 << 20 // nothing more is read while there are as many
 )
 
 func newLongMessages() *longMessages { return &longMessages{fewer: make(chan struct{}, 1)} }
 
-// begin counts a message in, if it is long.
+// begin adds a message, if it is long.
 func (l *longMessages) begin(size int) {
-	if size > longMessage {
+	if size > longMessageBytes {
 		l.mu.Lock()
 		l.bytes += size
 		l.mu.Unlock()
 	}
 }
 
-// done counts out a message that begin has counted in.
+// done removes a message that begin has added.
 func (l *longMessages) done(size int) {
-	if size > longMessage {
+	if size > longMessageBytes {
 		l.mu.Lock()
 		l.bytes -= size
 		l.mu.Unlock()
@@ -72,11 +72,11 @@ func (l *longMessages) done(size int) {
 	}
 }
 
-// wait returns when another message may be read. It is for one goroutine.
+// wait returns when another message may be read. Only one goroutine may call it.
 func (l *longMessages) wait(ctx context.Context) error {
 	for {
 		l.mu.Lock()
-		full := l.bytes >= mostLong
+		full := l.bytes >= maxLongBytes
 		l.mu.Unlock()
 		if !full {
 			return nil

@@ -21,9 +21,9 @@ func TestLongMessagesAreReadOneAtATime(t *testing.T) {
 		size  int
 		first int // messages that are read before any is done
 	}{
-		"short ones":            {longMessage / 2, 6},
-		"long ones":             {mostLong / 3, 3},
-		"one that is very long": {mostLong, 1},
+		"short ones":            {longMessageBytes / 2, 6},
+		"long ones":             {maxLongBytes / 3, 3},
+		"one that is very long": {maxLongBytes, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -32,7 +32,7 @@ func TestLongMessagesAreReadOneAtATime(t *testing.T) {
 					input = io.MultiReader(input, strings.NewReader(record(tt.size)))
 				}
 				long := newLongMessages()
-				items, ended := pump(t.Context(), protocol.NewInput(input, slog.New(slog.DiscardHandler)), long)
+				items, ended := readAhead(t.Context(), protocol.NewInput(input, slog.New(slog.DiscardHandler)), long)
 				var working [][]byte
 				receive := func() {
 					for {

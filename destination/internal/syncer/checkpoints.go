@@ -1,0 +1,200 @@
+package syncer
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// checkpoints knows what was received and is not committed. Each state ends a
+// segment of the input; the rows of each stream are counted by segment, so it is
+// known how many of them a state covers, and how many no state covers.
+//
+// It belongs to the goroutine that reads the input, except for the row counts, to
+// which workers add.
+type checkpoints struct {
+	streams Streams
+	now     func() time.Time
+
+	proofs      *proofs            // of completeness
+	stateType   protocol.StateType // of all states; "" before the first
+	segment     int64              // number of the open segment
+	atState     bool               // the last message was a state
+	pending     []pendingState     // in order
+	held        *heldStates        // the messages of pending
+	rows        int64              // received and not committed, of all streams
+	waitingRows int64              // of these, rows of streams that must wait
+	bytes       int64              // received since the last commit
+	since       time.Time          // when the first of them came; zero: none did
+}
+
+// A pendingState is a state that is not committed, and the segment it ends.
+type pendingState struct {
+	state   heldState
+	stream  *Stream // of a STREAM state; nil: the state covers all streams
+	segment int64
+}
+
+// covers reports whether the state covers rows of the stream.
+func (p pendingState) covers(s *Stream) bool { return p.stream == nil || p.stream == s }
+
+func newCheckpoints(streams Streams, held *heldStates) *checkpoints {
+	ids := make([]protocol.StreamID, len(streams.all))
+	for i, s := range streams.all {
+		ids[i] = s.ID
+	}
+	return &checkpoints{streams: streams, now: time.Now, proofs: newProofs(ids), segment: 1, held: held}
+}
+
+// addRecords counts a run of records and returns the segment it belongs to.
+func (c *checkpoints) addRecords(r *protocol.Records) (segment int64) {
+	c.rows += r.Count
+	c.addBytes(len(r.Data))
+	c.atState = false
+	return c.segment
+}
+
+func (c *checkpoints) addBytes(size int) {
+	if c.since.IsZero() {
+		c.since = c.now()
+	}
+	c.bytes += int64(size)
+}
+
+// addState adds a state, which ends the open segment.
+func (c *checkpoints) addState(state protocol.State) error {
+	if c.stateType == "" {
+		c.stateType = state.Type
+	}
+	if state.Type != c.stateType {
+		return &protocol.Error{Kind: protocol.SystemError, Message: fmt.Sprintf(
+			"The input mixes %s and %s states. A source must keep to one kind in a sync.", c.stateType, state.Type)}
+	}
+	pending := pendingState{segment: c.segment}
+	covered := c.streams.all
+	if state.Type == protocol.StreamState {
+		stream, ok := c.streams.byID[state.Stream]
+		if !ok {
+			return unknownStream(state.Stream, "STATE")
+		}
+		pending.stream = stream
+		covered = []*Stream{stream}
+	}
+	size := len(state.Raw)
+	var err error
+	if pending.state, err = c.held.hold(state); err != nil {
+		return err
+	}
+	for _, s := range covered {
+		if s.lastState = c.segment; s.waitingRows > 0 && !c.mustWait(s) {
+			c.waitingRows -= s.waitingRows
+			s.waitingRows = 0
+		}
+	}
+	c.pending = append(c.pending, pending)
+	c.addBytes(size)
+	c.segment++
+	c.atState = true
+	return nil
+}
+
+func unknownStream(id protocol.StreamID, what string) error {
+	return &protocol.Error{Kind: protocol.ConfigError, Stream: &id, Message: fmt.Sprintf(
+		"The input holds a %s of stream %s, which is not in the catalog. Give the destination the catalog the source was given.", what, id)}
+}
+
+// commitDue reports whether the next state should be committed. Waiting rows do
+// not count, or each state of another stream would make a commit of its own.
+func (c *checkpoints) commitDue(limits CommitLimits) bool {
+	return c.rows-c.waitingRows >= limits.MaxRows ||
+		c.bytes >= limits.MaxMebibytes<<20 ||
+		!c.since.IsZero() && c.now().Sub(c.since) >= limits.maxAge()
+}
+
+// takeCovered takes out, as a commit plan, every stream whose rows are all covered
+// by its states. The workers must have decoded all records before.
+func (c *checkpoints) takeCovered() *commitPlan {
+	plan := &commitPlan{}
+	for _, s := range c.streams.all {
+		if !c.mustWait(s) && s.uncommitted.between(s.lastState, c.segment) == 0 {
+			plan.tables = append(plan.tables, c.takeStream(s, s.lastState))
+		}
+	}
+	c.moveTo(plan)
+	c.waitingRows = 0
+	for _, s := range c.streams.all {
+		if s.waitingRows = 0; c.mustWait(s) {
+			s.waitingRows = s.uncommitted.between(s.committed, c.segment)
+		}
+		c.waitingRows += s.waitingRows
+	}
+	return plan
+}
+
+// mustWait reports whether a stream cannot be committed before its next state, or
+// before the end of the input. A stream that replaces its table's rows must wait
+// for the end, as none of them may be visible before; and where states cover all
+// streams, all streams wait with it.
+func (c *checkpoints) mustWait(s *Stream) bool {
+	return s.lastState <= s.committed || s.Replaces() || c.statesAreShared() && c.anyReplaces()
+}
+
+func (c *checkpoints) anyReplaces() bool {
+	return slices.ContainsFunc(c.streams.all, (*Stream).Replaces)
+}
+
+// statesAreShared reports whether the states of the input cover all streams.
+func (c *checkpoints) statesAreShared() bool {
+	return c.stateType != "" && c.stateType != protocol.StreamState
+}
+
+// takeStream makes the part of a commit plan that is one stream's: its rows up to
+// a segment.
+func (c *checkpoints) takeStream(s *Stream, upTo int64) *tableCommit {
+	t := &tableCommit{stream: s, upTo: upTo, rows: s.uncommitted.between(0, upTo)}
+	for _, p := range c.pending {
+		if p.covers(s) {
+			t.state = p
+		}
+	}
+	return t
+}
+
+// moveTo moves the states whose streams are all part of the plan into the plan,
+// each with its number of rows, and subtracts the plan's rows.
+func (c *checkpoints) moveTo(plan *commitPlan) {
+	in := map[*Stream]bool{}
+	for _, t := range plan.tables {
+		in[t.stream] = true
+	}
+	var stay []pendingState
+	counted := map[*Stream]int64{} // the segment up to which rows were counted
+	for _, p := range c.pending {
+		covered := c.streams.all
+		if p.stream != nil {
+			covered = []*Stream{p.stream}
+		}
+		if slices.ContainsFunc(covered, func(s *Stream) bool { return !in[s] }) {
+			stay = append(stay, p)
+			continue
+		}
+		var written int64
+		for _, s := range covered {
+			written += s.uncommitted.between(max(counted[s], s.committed), p.segment)
+			counted[s] = p.segment
+		}
+		plan.echoes = append(plan.echoes, echo{state: p.state, streams: covered, written: written})
+	}
+	c.pending = stay
+	for _, t := range plan.tables {
+		t.stream.uncommitted.dropUpTo(t.upTo)
+		t.stream.committed = t.upTo
+		c.rows -= t.rows
+	}
+	c.bytes, c.since = 0, time.Time{}
+	if c.rows > 0 || len(c.pending) > 0 {
+		c.since = c.now()
+	}
+}

@@ -1,0 +1,284 @@
+package syncer
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// FuzzLedger plays any interleaving of records, states, statuses and commits of
+// up to three streams, and its end, and holds what checkpoints gives out against
+// a plain account of what came in.
+func FuzzCheckpoints(f *testing.F) {
+	f.Add([]byte{0, 1, 9, 17, 1, 25, 33})
+	f.Add([]byte{2, 1, 2, 3, 9, 10, 11, 33, 1, 9, 41})
+	f.Add([]byte{6, 1, 9, 25, 33, 1, 9, 2, 10, 17, 18, 19})
+	f.Add([]byte{18, 1, 2, 9, 33, 3, 9, 33, 17, 18, 19})
+	f.Add([]byte{162, 1, 2, 9, 33, 3, 9, 33, 17, 18})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) == 0 {
+			return
+		}
+		checkBalance(t, data)
+	})
+}
+
+// Random sequences show without a fuzzer what it would find first.
+func TestCheckpointsBalance(t *testing.T) {
+	random := rand.NewChaCha8([32]byte{})
+	for range 5000 {
+		data := make([]byte, 1+random.Uint64()%30)
+		if _, err := random.Read(data); err != nil {
+			t.Fatal(err)
+		}
+		if checkBalance(t, data); t.Failed() {
+			t.Fatalf("after %d", data)
+		}
+	}
+}
+
+// balance plays what the bytes say.
+func checkBalance(t *testing.T, data []byte) {
+	a := newAccount(t, data[0])
+	for _, b := range data[1:] {
+		a.play(b)
+	}
+	a.checkEnd(data[0]&128 != 0)
+}
+
+// account is what checkpoints was given and what it has given out.
+type account struct {
+	*testing.T
+	checkpoints *checkpoints
+	global      bool // states are GLOBAL
+
+	rows      map[*Stream]int64 // received
+	committed map[*Stream]int64 // given out to be committed
+	states    []accountedState
+}
+
+type accountedState struct {
+	streams []*Stream
+	before  map[*Stream]int64 // rows of its streams received before it
+	echoed  bool
+}
+
+// newAccount sets up what a byte says: 1 to 3 streams, those that overwrite or
+// are refreshed, and the kind of states.
+func newAccount(t *testing.T, setup byte) *account {
+	streams := Streams{byID: map[protocol.StreamID]*Stream{}}
+	for i := range int(setup&3)%3 + 1 {
+		mode := protocol.Append
+		chosen, refreshes := setup>>2&(1<<i) != 0, setup&64 != 0
+		if chosen && !refreshes {
+			mode = protocol.Overwrite
+		}
+		stream := &Stream{ID: protocol.StreamID{Name: string(rune('a' + i))}, configured: protocol.ConfiguredStream{DestinationSyncMode: mode}, refreshing: chosen && refreshes}
+		if stream.refreshing {
+			stream.configured.GenerationID = new(int64)
+		}
+		streams.all = append(streams.all, stream)
+		streams.byID[stream.ID] = stream
+	}
+	held := &heldStates{limit: 64} // few of them are in memory
+	t.Cleanup(func() {
+		if err := held.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &account{T: t, checkpoints: newCheckpoints(streams, held), global: setup&32 != 0, rows: map[*Stream]int64{}, committed: map[*Stream]int64{}}
+}
+
+func (a *account) play(b byte) {
+	stream := a.checkpoints.streams.all[int(b&7)%len(a.checkpoints.streams.all)]
+	switch b >> 3 & 7 {
+	case 0, 1: // records, decoded by two workers
+		segment := a.checkpoints.addRecords(&protocol.Records{Data: []byte("1\n2\n3\n"), Count: 3})
+		stream.uncommitted.addRows(segment, 1)
+		stream.uncommitted.addRows(segment, 2)
+		a.rows[stream] += 3
+	case 2, 3:
+		a.state(stream)
+	case 4:
+		a.checkpoints.proofs.addStatus(protocol.StatusMessage{Stream: stream.ID, Status: protocol.Complete})
+	case 5:
+		a.checkpoints.proofs.addStatus(protocol.StatusMessage{Stream: stream.ID, Status: protocol.Running})
+	case 6:
+		a.checkpoints.proofs.addStatus(protocol.StatusMessage{Stream: stream.ID, Status: protocol.Incomplete})
+	case 7:
+		if !a.checkpoints.atState { // when nobody cuts
+			return
+		}
+		plan := a.checkpoints.takeCovered()
+		for _, t := range plan.tables {
+			if t.replace || t.finishRefresh || t.stream.Replaces() {
+				a.Errorf("stream %s is replaced before its end", t.stream.ID)
+			}
+			if got, want := a.committed[t.stream]+t.rows, a.covered(t.stream); got != want {
+				a.Errorf("stream %s: %d rows are committed, its states cover %d", t.stream.ID, got, want)
+			}
+		}
+		a.checkPlan(plan)
+	}
+}
+
+func (a *account) state(stream *Stream) {
+	s := protocol.State{Type: protocol.StreamState, Stream: stream.ID, Raw: fmt.Appendf(nil, `{"n":%d}`, len(a.states))}
+	of := []*Stream{stream}
+	if a.global {
+		s.Type, s.Stream, of = protocol.GlobalState, protocol.StreamID{}, a.checkpoints.streams.all
+	}
+	before := map[*Stream]int64{}
+	for _, stream := range of {
+		before[stream] = a.rows[stream]
+	}
+	a.states = append(a.states, accountedState{streams: of, before: before})
+	if err := a.checkpoints.addState(s); err != nil {
+		a.Fatal(err)
+	}
+}
+
+// covered counts the rows of a stream that its last state covers.
+func (a *account) covered(stream *Stream) (rows int64) {
+	for _, s := range a.states {
+		if slices.Contains(s.streams, stream) {
+			rows = s.before[stream]
+		}
+	}
+	return rows
+}
+
+// take checks what must be true of every commit.
+func (a *account) checkPlan(plan *commitPlan) {
+	for _, t := range plan.tables {
+		a.committed[t.stream] += t.rows
+		if a.committed[t.stream] > a.rows[t.stream] {
+			a.Errorf("stream %s: %d rows are committed, %d came", t.stream.ID, a.committed[t.stream], a.rows[t.stream])
+		}
+		// The table keeps the last state of its rows.
+		last := -1
+		for n, s := range a.states {
+			if slices.Contains(s.streams, t.stream) && !s.echoed {
+				last = n
+			}
+		}
+		kept := -1
+		if t.state.segment > 0 {
+			kept = a.numberOf(t.state.state)
+		}
+		if kept != last || last >= 0 && a.states[last].before[t.stream] > a.committed[t.stream] {
+			a.Errorf("stream %s: its table keeps state %d, want %d", t.stream.ID, kept, last)
+		}
+	}
+	for _, e := range plan.echoes {
+		a.checkEcho(e)
+		if err := a.checkpoints.held.release(e.state); err != nil {
+			a.Fatal(err)
+		}
+	}
+}
+
+// echo checks a state that comes back: once, in order, after its rows, with
+// their number.
+func (a *account) checkEcho(e echo) {
+	n := a.numberOf(e.state)
+	s := &a.states[n]
+	if s.echoed {
+		a.Errorf("state %d comes back twice", n)
+	}
+	s.echoed = true
+	written := int64(0)
+	for _, stream := range s.streams {
+		if a.committed[stream] < s.before[stream] {
+			a.Errorf("state %d comes back after %d rows of stream %s, it covers %d", n, a.committed[stream], stream.ID, s.before[stream])
+		}
+		previous := int64(0)
+		for i, other := range a.states {
+			switch {
+			case i == n || !slices.Contains(other.streams, stream):
+			case i < n && !other.echoed:
+				a.Errorf("state %d of stream %s comes back before state %d", n, stream.ID, i)
+			case i < n:
+				previous = other.before[stream]
+			case other.echoed:
+				a.Errorf("state %d of stream %s comes back after state %d", n, stream.ID, i)
+			}
+		}
+		written += s.before[stream] - previous
+	}
+	if e.written != written {
+		a.Errorf("state %d counts %d rows, it covers %d", n, e.written, written)
+	}
+}
+
+func (a *account) numberOf(s heldState) int {
+	whole, err := a.checkpoints.held.load(s)
+	var of struct{ N int }
+	if err = errors.Join(err, json.Unmarshal(whole.Raw, &of)); err != nil {
+		a.Fatal(err)
+	}
+	return of.N
+}
+
+// end ends the input, or interrupts it, and checks the balance.
+func (a *account) checkEnd(interrupted bool) {
+	end := inputEnded
+	if interrupted {
+		end = stoppedAtEnd
+	}
+	plan, decisions := a.checkpoints.takeFinal(StateHint, end)
+	keep := map[*Stream]keepRows{}
+	for _, v := range decisions {
+		keep[v.stream] = v.keep
+		if a.checkpoints.proofs.of(v.stream.ID).complete() && v.keep != keepAll {
+			a.Errorf("stream %s is COMPLETE and not kept", v.stream.ID)
+		}
+	}
+	for _, t := range plan.tables {
+		if t.replace != t.stream.Replaces() || t.replace && keep[t.stream] != keepAll {
+			a.Errorf("stream %s: replaced %t, its decision %d", t.stream.ID, t.replace, keep[t.stream])
+		}
+		if t.finishRefresh != (t.stream.refreshing && keep[t.stream] == keepAll) {
+			a.Errorf("stream %s: its refresh finished %t, its decision %d", t.stream.ID, t.finishRefresh, keep[t.stream])
+		}
+	}
+	for _, stream := range a.checkpoints.streams.all {
+		if stream.refreshing && keep[stream] == keepAll && !a.checkpoints.proofs.of(stream.ID).complete() {
+			a.Errorf("the refresh of stream %s is taken for complete without its status", stream.ID)
+		}
+	}
+	a.checkPlan(plan)
+	// States of all streams stand and fall with the streams that are replaced.
+	waits := false
+	for _, stream := range a.checkpoints.streams.all {
+		waits = waits || a.global && len(a.states) > 0 && stream.Replaces() && keep[stream] != keepAll
+	}
+	for _, stream := range a.checkpoints.streams.all {
+		want := map[keepRows]int64{keepNothing: 0, keepCovered: a.covered(stream), keepAll: a.rows[stream]}[keep[stream]]
+		if waits && !(stream.Replaces() && keep[stream] == keepAll) {
+			want = 0
+		}
+		if a.committed[stream] != want {
+			a.Errorf("stream %s: %d of %d rows are committed, want %d (%s)", stream.ID, a.committed[stream], a.rows[stream], want, a)
+		}
+	}
+	for n, s := range a.states {
+		lost := slices.ContainsFunc(s.streams, func(stream *Stream) bool { return keep[stream] == keepNothing })
+		if s.echoed == lost {
+			a.Errorf("state %d: came back %t (%s)", n, s.echoed, a)
+		}
+	}
+}
+
+func (a *account) String() string {
+	text := fmt.Sprintf("GLOBAL %t", a.global)
+	for _, stream := range a.checkpoints.streams.all {
+		text += fmt.Sprintf("; %s %s %s, refreshed %t", stream.ID, stream.configured.DestinationSyncMode, a.checkpoints.proofs.of(stream.ID).status, stream.refreshing)
+	}
+	return text
+}

@@ -1,0 +1,20 @@
+package syncer
+
+import "time"
+
+// Config is the part of the user's configuration that a sync needs.
+type Config struct {
+	Commit      CommitLimits
+	Completion  Completion
+	Memory      Memory
+	SignalDelay time.Duration // see [SignalDelay]
+}
+
+// CommitLimits say when a commit is due: at the first STATE after any of these.
+type CommitLimits struct {
+	MaxRows      int64 `json:"max_rows,omitempty" jsonschema:"title=Rows,default=1000000,minimum=1,maximum=1000000000" jsonschema_description:"Rows since the last commit." jsonschema_extras:"order=0"`
+	MaxMebibytes int64 `json:"max_mebibytes,omitempty" jsonschema:"title=Input (MiB),default=256,minimum=1,maximum=1048576" jsonschema_description:"Mebibytes of input since the last commit." jsonschema_extras:"order=1"`
+	MaxSeconds   int64 `json:"max_seconds,omitempty" jsonschema:"title=Seconds,default=300,minimum=1,maximum=86400" jsonschema_description:"Seconds since the first row that is not committed." jsonschema_extras:"order=2"`
+}
+
+func (l CommitLimits) maxAge() time.Duration { return time.Duration(l.MaxSeconds) * time.Second }

@@ -1,0 +1,55 @@
+// Package syncer runs a sync: it reads the messages of a source, writes the
+// records of each stream into the stream's table, commits them together with the
+// state that covers them, and repeats each state once it is durable.
+//
+//	input ─┬─ records ──────────► workers: JSON to columns to Parquet files
+//	       │                         │ a commit is due: close the files
+//	       └─ states, statuses ─► checkpoints: which rows does a state cover?
+//	                                 │ commit plan
+//	                                 ▼
+//	                              commit: a snapshot per table, with its state
+//	                                 │ all tables of a state are committed
+//	                                 ▼
+//	                              echo the state
+//
+// One goroutine reads the input in order. It commits a stream only at one of the
+// stream's states, so a snapshot holds exactly the rows that its state covers.
+//
+// # Segments, states and commits
+//
+// Each state ends a segment of the input. Here are two streams, a and b, with
+// records in lower case and states in upper case:
+//
+//	input     a  a  A │ b  a  B │
+//	segment   1  1    │ 2  2    │ 3
+//
+// State A covers the rows of stream a in segment 1, state B those of stream b up
+// to segment 2. What is committed depends on when a commit is due:
+//
+//   - At A: two rows go to table a, with state A. A is echoed with a count of 2.
+//     At B, one row goes to table b, and B is echoed with a count of 1. The last
+//     row of a has no state yet and waits for one.
+//   - At B, and not before: one row goes to table b, and B is echoed. Stream a
+//     must wait, since its open file holds a row that A does not cover.
+//   - Neither: at the end of the input, after a COMPLETE status, all three rows of
+//     a are committed with state A. If nothing proves that a is complete, only the
+//     two that A covers are; the source sends the third again.
+//
+// A GLOBAL or LEGACY state covers all streams: it is echoed when all their tables
+// are committed. A stream in overwrite mode is committed at the end alone.
+//
+// # Glossary
+//
+//   - segment: the messages between two states, numbered from 1.
+//   - covered: a row in or before a segment that a state of its stream ends.
+//   - pending state: one whose tables are not all committed.
+//   - commit plan: which rows and states become durable together.
+//   - echo: the state sent back to the platform, which acknowledges its rows.
+//   - proof: what the input says of a stream's completeness.
+//   - decision: what is kept of a stream at the end, and whether it failed.
+//   - stream buffer: rows of one stream that one worker holds.
+//   - held state: a pending state, in memory or in a temporary file.
+//
+// The package is not called sync, because it uses the standard library's package
+// of that name, nor engine, because here engines are what queries tables.
+package syncer

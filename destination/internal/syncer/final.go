@@ -1,0 +1,165 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// SignalDelay is how long after the end of the input a signal may arrive that
+// caused it. Ctrl-C stops both programs of a pipe, and the source may be the
+// quicker one.
+const SignalDelay = 250 * time.Millisecond
+
+// commitAtEOF makes the final commit at the end of the input. If the end would
+// have to prove that a stream is complete, it first waits for a signal: the source
+// may not have ended by itself.
+func (r *run) commitAtEOF(stop, ctx context.Context) error {
+	if !r.checkpoints.anyUnproven() {
+		return r.commitFinal(ctx, inputEnded)
+	}
+	select {
+	case <-stop.Done():
+		return errors.Join(r.commitFinal(ctx, stoppedAtEnd), context.Cause(stop))
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(r.config.SignalDelay):
+		return r.commitFinal(ctx, inputEnded)
+	}
+}
+
+// commitFinal makes the last commit of a sync: it commits the rest of each stream
+// as far as its completeness is proven, and reports the streams that were not
+// received completely.
+func (r *run) commitFinal(ctx context.Context, end inputEnd) error {
+	if err := r.workers.each(ctx, (*worker).drain); err != nil {
+		return err
+	}
+	segment, bad := r.bad.first()
+	if bad != nil {
+		r.checkpoints.dropStatesFrom(segment)
+		end = unreadable
+	}
+	plan, decisions := r.checkpoints.takeFinal(r.config.Completion, end)
+	if err := r.closeFiles(ctx, plan); err != nil {
+		return err
+	}
+	if err := r.waitForCommit(ctx); err != nil {
+		return err
+	}
+	r.closed = nil
+	if err := errors.Join(bad, r.commitTables(ctx, plan)); err != nil {
+		return err
+	}
+	failed := false
+	for _, d := range decisions {
+		if d.warning != "" {
+			r.log.Warn(d.warning, "stream", d.stream.ID.String())
+		}
+		if d.err != nil {
+			failed = true
+			if err := r.out.Fail(d.stream.ID, d.err); err != nil {
+				return err
+			}
+		}
+	}
+	if failed {
+		return protocol.ErrStreamsFailed
+	}
+	return nil
+}
+
+// A streamDecision is the decision on one stream.
+type streamDecision struct {
+	stream *Stream
+	decision
+}
+
+// takeFinal takes out what is left when no more is read, as far as the decision on
+// each stream allows.
+func (c *checkpoints) takeFinal(completion Completion, end inputEnd) (*commitPlan, []streamDecision) {
+	plan := &commitPlan{}
+	var decisions []streamDecision
+	heard := c.heardFromSource()
+	proven := map[*Stream]bool{}
+	for _, stream := range c.streams.all {
+		d := completion.decide(stream.ID, streamEnd{
+			proof:        c.proofs.of(stream.ID),
+			input:        end,
+			heard:        heard,
+			statuses:     c.proofs.statuses,
+			generations:  stream.configured.GenerationID != nil,
+			hasStates:    stream.lastState > 0,
+			hasRecords:   c.hasRecords(stream),
+			uncovered:    stream.uncommitted.between(stream.lastState, c.segment),
+			replacesRows: stream.Replaces(),
+			refreshing:   stream.refreshing,
+		})
+		decisions = append(decisions, streamDecision{stream, d})
+		proven[stream] = d.keep == keepAll
+	}
+	for _, d := range decisions {
+		stream := d.stream
+		switch {
+		case d.keep == keepAll && stream.Replaces():
+			t := c.takeStream(stream, c.segment)
+			t.replace = true
+			plan.tables = append(plan.tables, t)
+		case stream.Replaces():
+			// Its files are deleted; the source sends its rows again.
+		case c.statesAreShared() && c.anyReplacementUnproven(proven):
+			// The states also cover a stream that is not replaced. They are not
+			// echoed, so the source sends the rows of all their streams again.
+		case d.keep == keepAll:
+			t := c.takeStream(stream, c.segment)
+			t.finishRefresh = stream.refreshing
+			plan.tables = append(plan.tables, t)
+		case stream.lastState > stream.committed:
+			plan.tables = append(plan.tables, c.takeStream(stream, stream.lastState))
+		}
+	}
+	c.moveTo(plan)
+	return plan, decisions
+}
+
+// dropStatesFrom drops the states that end a segment or a later one, because a
+// record in that segment could not be read.
+func (c *checkpoints) dropStatesFrom(segment int64) {
+	c.pending = slices.DeleteFunc(c.pending, func(p pendingState) bool { return p.segment >= segment })
+	for _, stream := range c.streams.all {
+		if stream.lastState < segment {
+			continue
+		}
+		stream.lastState = stream.committed
+		for _, p := range c.pending {
+			if p.covers(stream) {
+				stream.lastState = p.segment
+			}
+		}
+	}
+}
+
+// anyUnproven reports whether a stream has no proof that it is complete.
+func (c *checkpoints) anyUnproven() bool {
+	return slices.ContainsFunc(c.streams.all, func(s *Stream) bool { return !c.proofs.of(s.ID).complete() })
+}
+
+// anyReplacementUnproven reports whether a stream that replaces its table's rows is
+// not among the proven ones.
+func (c *checkpoints) anyReplacementUnproven(proven map[*Stream]bool) bool {
+	return slices.ContainsFunc(c.streams.all, func(s *Stream) bool { return s.Replaces() && !proven[s] })
+}
+
+// heardFromSource reports whether the input had a record, a state or a status of
+// any stream.
+func (c *checkpoints) heardFromSource() bool {
+	return c.proofs.statuses || slices.ContainsFunc(c.streams.all, func(s *Stream) bool { return s.lastState > 0 || c.hasRecords(s) })
+}
+
+// hasRecords reports whether the input had a record of the stream.
+func (c *checkpoints) hasRecords(s *Stream) bool {
+	return s.committed > 0 || s.uncommitted.between(0, c.segment) > 0
+}
