@@ -130,20 +130,23 @@ func jsonType(t reflect.Type) string {
 	}
 }
 
-// CheckConfig returns a [ConfigError] for each value in raw that the schema of
-// config does not allow: one below its minimum, above its maximum, or not in its
-// enum. The tags of config are the only place where these limits are written.
-func CheckConfig(raw json.RawMessage, config any) []error {
-	var errs []error
+// CheckConfig compares the values in raw with the schema of config. Its error is a
+// [ConfigError] that names every value below its minimum, above its maximum, or
+// not in its enum. The tags of config are the only place where these are written.
+func CheckConfig(raw json.RawMessage, config any) error {
+	var broken []string
 	for s := range settings(Reflect(config, ""), raw) {
 		for _, schema := range s.schemas {
 			if rule := brokenRule(schema, s.value); rule != "" {
-				errs = append(errs, &Error{Kind: ConfigError, Message: fmt.Sprintf("The configuration's %q is %s. It must be %s.", s.path, s.text(), rule)})
+				broken = append(broken, fmt.Sprintf("The configuration's %q is %s. It must be %s.", s.path, s.text(), rule))
 				break
 			}
 		}
 	}
-	return errs
+	if len(broken) == 0 {
+		return nil
+	}
+	return &Error{Kind: ConfigError, Message: strings.Join(broken, " ")}
 }
 
 // text is the value as the configuration has it.

@@ -63,5 +63,5 @@ func Example() {
 	}
 	run(context.Background(), protocol.Env{Args: []string{"spec"}, Stdout: os.Stdout, Stderr: os.Stderr})
 	// Output:
-	// {"type":"SPEC","spec":{"connectionSpecification":{"$schema":"http://json-schema.org/draft-07/schema#","properties":{"name":{"type":"string","title":"Name"}},"additionalProperties":true,"type":"object","required":["name"],"title":"Greeter"},"supportsIncremental":false,"protocol_version":"0.18.0"}}
+	// {"type":"SPEC","spec":{"connectionSpecification":{"$schema":"http://json-schema.org/draft-07/schema#","properties":{"name":{"type":"string","title":"Name","order":0}},"additionalProperties":true,"type":"object","required":["name"],"title":"Greeter"},"supportsIncremental":false,"protocol_version":"0.18.0"}}
 }

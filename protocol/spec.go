@@ -63,8 +63,8 @@ func description(t reflect.Type, field string) string {
 	return described.Descriptions()[name]
 }
 
-// conform lets a schema and those in it say what tags cannot: that more
-// properties are allowed, and that an order is a number.
+// conform completes a schema and those in it: objects allow more properties, and
+// each property has an order, that of its tag or else its position.
 func conform(s *jsonschema.Schema) {
 	if s == nil {
 		return
@@ -72,13 +72,19 @@ func conform(s *jsonschema.Schema) {
 	if s.Type == "object" {
 		s.AdditionalProperties = jsonschema.TrueSchema
 	}
-	if text, ok := s.Extras["order"].(string); ok {
-		if order, err := strconv.Atoi(text); err == nil {
-			s.Extras["order"] = order
-		}
-	}
 	if s.Properties != nil {
+		position := 0
 		for p := s.Properties.Oldest(); p != nil; p = p.Next() {
+			if p.Value.Extras == nil {
+				p.Value.Extras = map[string]any{}
+			}
+			tag, _ := p.Value.Extras["order"].(string)
+			order, err := strconv.Atoi(tag)
+			if err != nil {
+				order = position
+			}
+			p.Value.Extras["order"] = order
+			position++
 			conform(p.Value)
 		}
 	}
