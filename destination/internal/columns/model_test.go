@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/apache/iceberg-go"
+
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
 // A model knows of every column which properties have had it and what they sent.
@@ -248,8 +250,8 @@ func histories(t *testing.T, seed uint64) {
 }
 
 func TestRandomHistoriesKeepColumns(t *testing.T) {
-	for seed := range uint64(200) {
-		histories(t, seed)
+	for seed := range testsize.Of(40, 1000) {
+		histories(t, uint64(seed))
 	}
 }
 

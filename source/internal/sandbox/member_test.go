@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
 // seeds give members with different homes.
@@ -24,7 +26,7 @@ func items(t *testing.T, m *member, k kind, at time.Time) []item {
 }
 
 func TestMemberIsCoherentAtEveryInstant(t *testing.T) {
-	for _, seed := range seeds {
+	for _, seed := range seeds[:testsize.Of(3, len(seeds))] {
 		m := newMember(seed, noon.AddDate(-1, 0, 0).Truncate(day))
 		instants := []time.Time{noon}
 		for n := range 3 {
@@ -132,7 +134,7 @@ func TestSleepScoresAddUp(t *testing.T) {
 // Everything that makes a real member difficult happens within four years, most
 // of it within months.
 func TestEveryKindOfTroubleOccurs(t *testing.T) {
-	for _, seed := range seeds[:2] {
+	for _, seed := range seeds[:testsize.Of(1, 2)] {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			seen := troubles(t, newMember(seed, noon.AddDate(-4, 0, 0).Truncate(day)))
 			for _, want := range []string{
