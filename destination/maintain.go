@@ -65,16 +65,16 @@ func maintainAfterWrite(ctx context.Context, m Maintenance, streams syncer.Strea
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			log.Warn("upkeep of the table failed; its rows and states are safe. It is tried again after the next write, and the maintain command does it on demand", "stream", l.ID.String(), "table", l.Table.String(), "error", err.Error())
+			log.Warn("maintenance of the table failed; its rows and states are safe. It runs again after the next write, or when you run maintain", "stream", l.ID.String(), "table", l.Table.String(), "error", err.Error())
 		case limited.Err() != nil:
-			log.Info("the time for upkeep is over; it goes on after the next write, or with the maintain command", "table", l.Table.String())
+			log.Info("maintenance has used its time; it continues after the next write, or when you run maintain", "table", l.Table.String())
 			return
 		}
 		if text := summary(did); text != "" {
-			log.Info("upkeep: "+text, "table", l.Table.String())
+			log.Info("maintenance: "+text, "table", l.Table.String())
 		}
 		for _, file := range did.Removed {
-			log.Debug("upkeep removed a file", "table", l.Table.String(), "file", file)
+			log.Debug("maintenance removed a file", "table", l.Table.String(), "file", file)
 		}
 		orphans = orphans || did.LookedForOrphans
 	}
@@ -83,13 +83,13 @@ func maintainAfterWrite(ctx context.Context, m Maintenance, streams syncer.Strea
 	}
 	removed, left, err := states.Remove(limited, lake.StateFiles(catalog), false)
 	if err != nil && limited.Err() == nil {
-		log.Warn("old state files could not be removed; that is tried again another day, and the maintain command does it on demand", "error", err.Error())
+		log.Warn("old state files could not be removed; maintenance tries again another day, or when you run maintain", "error", err.Error())
 	}
 	for _, file := range removed {
-		log.Debug("upkeep removed a state file", "file", file)
+		log.Debug("maintenance removed a state file", "file", file)
 	}
 	for _, why := range left {
-		log.Info("upkeep: " + why)
+		log.Info("maintenance: " + why)
 	}
 }
 
@@ -99,8 +99,8 @@ var maintainCommand = protocol.Command{
 	Config:  true,
 	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
 		asJSON := flags.Bool("json", false, "print a JSON array, with every file that was removed")
-		orphans := flags.String("orphans", "own", "which files that no table names to remove: own, those whose names say that this program made them; or all below the tables' locations")
-		dryRun := flags.Bool("dry-run", false, "change nothing, and list what would be removed")
+		orphans := flags.String("orphans", "own", "which files that no table names to remove: own (those that this program created, as their names show) or all (any below the table locations)")
+		dryRun := flags.Bool("dry-run", false, "change nothing; list what would be removed")
 		return func(ctx context.Context, env protocol.Env) error {
 			if len(env.Args) > 0 || *orphans != "own" && *orphans != "all" {
 				return configError("Usage: maintain --config FILE [--json] [--orphans own|all] [--dry-run]")

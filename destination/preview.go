@@ -24,9 +24,9 @@ var previewCommand = protocol.Command{
 	Summary: "prints rows of a stream's table as a reader sees them",
 	Config:  true,
 	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
-		namespace := flags.String("namespace", "", "the stream's namespace, if it carries one")
-		limit := flags.Int("limit", 10, "how many rows at most; 0: all")
-		asJSON := flags.Bool("json", false, "print one JSON object a line")
+		namespace := flags.String("namespace", "", "the stream's namespace, if it has one")
+		limit := flags.Int("limit", 10, "maximum number of rows; 0: all")
+		asJSON := flags.Bool("json", false, "print one JSON object per line")
 		return func(ctx context.Context, env protocol.Env) error {
 			switch {
 			case len(env.Args) != 1:
@@ -62,7 +62,7 @@ func preview(ctx context.Context, config Config, id protocol.StreamID, limit int
 	name := lake.Identifier(plan)
 	table, err := cat.LoadTable(ctx, name)
 	if errors.Is(err, catalog.ErrNoSuchTable) {
-		return configError("Stream %s has no table: there is no %s in the catalog. The tables command lists those there are.", id, strings.Join(name, "."))
+		return configError("Stream %s has no table: the catalog has no %s. Run tables to list its tables.", id, strings.Join(name, "."))
 	}
 	if err != nil {
 		return fmt.Errorf("loading table %s: %w", strings.Join(name, "."), err)

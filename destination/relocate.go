@@ -21,11 +21,11 @@ import (
 
 var relocateCommand = protocol.Command{
 	Name:    "relocate",
-	Summary: "makes the tables of a lake that was copied or moved name their files where they are now",
+	Summary: "updates the tables of a copied or moved warehouse to name their files in the new place",
 	Config:  true,
 	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
-		from := flags.String("from", "", "the directory where the lake was, for tables of other programs too; without it, where each of this program's tables says")
-		dryRun := flags.Bool("dry-run", false, "change nothing, and say what would be done")
+		from := flags.String("from", "", "the directory where the warehouse was, to include tables of other programs; by default the place that each of this program's tables records")
+		dryRun := flags.Bool("dry-run", false, "change nothing; print what would be done")
 		return func(ctx context.Context, env protocol.Env) error {
 			if len(env.Args) > 0 {
 				return configError("Usage: relocate --config FILE [--from DIRECTORY] [--dry-run]")
@@ -35,7 +35,7 @@ var relocateCommand = protocol.Command{
 				return err
 			}
 			if *from == "" && config.ownWarehouse() == "" {
-				return configError("The catalog lies outside of the warehouse, so it may know tables in other places, too: name the one that they shall leave with --from DIRECTORY.")
+				return configError("The catalog is outside the warehouse, so its tables may be in several places. Name the directory to relocate from with --from DIRECTORY.")
 			}
 			if *from != "" && !filepath.IsAbs(filenames.Plain(*from)) {
 				return configError("The directory after --from is %q. It must be absolute, as in /local/lake.", *from)
@@ -103,7 +103,7 @@ func (r relocator) table(ctx context.Context, id table.Identifier) (did string, 
 		return "", err
 	}
 	if filenames.Within(filenames.Real(before), filenames.Real(r.to)) {
-		return "is in its place", nil
+		return "is already in the warehouse", nil
 	}
 	move := relocation.Move{From: r.from, To: r.to}
 	if move.From == "" {
@@ -116,7 +116,7 @@ func (r relocator) table(ctx context.Context, id table.Identifier) (did string, 
 	}
 	defer func() {
 		if errors.Is(err, fs.ErrNotExist) {
-			err = configError("A file of the table was not copied: %v. Copy the whole lake to %s, then run relocate again.", err, r.to)
+			err = configError("A file of the table was not copied: %v. Copy the whole warehouse to %s, then run relocate again.", err, r.to)
 		}
 	}()
 	loaded, err := move.Load(ctx, r.files, id, before)
@@ -124,7 +124,7 @@ func (r relocator) table(ctx context.Context, id table.Identifier) (did string, 
 		return "", err
 	}
 	if _, ours, err := lake.Owner(loaded); err != nil || !ours && r.from == "" {
-		return "stays where it is: another program made it. Name the directory to leave with --from, if its files were copied, too", err
+		return "was not relocated: another program created it. If its files were copied, too, name their old directory with --from", err
 	}
 	if r.dryRun {
 		return fmt.Sprintf("would be relocated from %s to %s", move.From, move.To), nil
@@ -146,7 +146,7 @@ func formerWarehouse(id table.Identifier, metadata string) (string, error) {
 	tail := fmt.Sprintf("/%s.db/%s/metadata", strings.Join(namespace, "."), name)
 	dir, ok := strings.CutSuffix(filepath.Dir(filenames.Plain(metadata)), tail)
 	if !ok {
-		return "", configError("The metadata of table %s is at %s, which does not say where its lake was. Name that directory with --from.", strings.Join(id, "."), metadata)
+		return "", configError("The metadata of table %s is at %s, which does not show where its warehouse was. Name that directory with --from.", strings.Join(id, "."), metadata)
 	}
 	return dir, nil
 }

@@ -25,7 +25,7 @@ var stateCommand = protocol.Command{
 	Summary: "prints the last committed states, ready for source read --state",
 	Config:  true,
 	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
-		catalogPath := flags.String("catalog", "", "path of the configured catalog whose streams to look for")
+		catalogPath := flags.String("catalog", "", "path of the configured catalog; prints the states of its streams")
 		return func(ctx context.Context, env protocol.Env) error {
 			if len(env.Args) > 0 || *catalogPath == "" {
 				return configError("Usage: state --config FILE --catalog FILE")
@@ -68,7 +68,7 @@ func (s *tableState) raw(ctx context.Context) (json.RawMessage, error) {
 	state, err := checkpoint.Read(files, s.File)
 	if err != nil {
 		return nil, &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: fmt.Sprintf(
-			"The state of table %s cannot be read: %v. Bring the file back from a copy of the lake. Without it the source must start from the beginning, or from a state that you give it with --state.", strings.Join(s.table.Identifier(), "."), err)}
+			"The state of table %s cannot be read: %v. Restore the file from a copy of the warehouse. Without it, start the source from the beginning, or from a state that you pass with --state.", strings.Join(s.table.Identifier(), "."), err)}
 	}
 	return state, nil
 }

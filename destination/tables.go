@@ -104,15 +104,15 @@ func explainTable(id table.Identifier, err error) string {
 	if known := (*protocol.Error)(nil); errors.As(lake.ExplainLoss(id, err), &known) {
 		return known.Message
 	}
-	return fmt.Sprintf("%v. If files of the table are broken, restore them from a copy, or run drop %s to forget it.", err, strings.Join(id, "."))
+	return fmt.Sprintf("%v. If files of the table are broken, restore them from a copy. To remove the table from the catalog, run drop %s.", err, strings.Join(id, "."))
 }
 
 var dropCommand = protocol.Command{
 	Name:    "drop",
-	Summary: "removes a table from the catalog and leaves its files, also when they are gone",
+	Summary: "removes a table from the catalog and leaves its files; works even if they are gone",
 	Config:  true,
 	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
-		dryRun := flags.Bool("dry-run", false, "change nothing, and say what would be done")
+		dryRun := flags.Bool("dry-run", false, "change nothing; print what would be done")
 		return func(ctx context.Context, env protocol.Env) error {
 			if len(env.Args) != 1 {
 				return configError("Usage: drop NAMESPACE.TABLE --config FILE [--dry-run]")
@@ -132,7 +132,7 @@ var dropCommand = protocol.Command{
 				return err
 			}
 			if !slices.ContainsFunc(ids, func(other table.Identifier) bool { return slices.Equal(id, other) }) {
-				return configError("There is no table %s in the catalog. The tables command lists those there are.", env.Args[0])
+				return configError("The catalog has no table %s. Run tables to list its tables.", env.Args[0])
 			}
 			files := "Its files could not be found."
 			if d, err := describeTable(ctx, cat, id); err == nil {

@@ -303,7 +303,7 @@ func (a *attempts) giveUp(ctx context.Context, cause error) error {
 	}
 	return &protocol.Error{
 		Kind: protocol.TransientError, Stream: &a.t.plan.Stream, Err: errors.Join(cause, a.doubt, err),
-		Message: strings.TrimSpace(fmt.Sprintf("The catalog did not say whether it took a commit of table %s. Start again from the table's own state, which the state command prints. %s", a.t, told(a.doubt))),
+		Message: strings.TrimSpace(fmt.Sprintf("The catalog did not say whether it accepted a commit of table %s. Start again from the table's own state, which the state command prints. %s", a.t, told(a.doubt))),
 	}
 }
 

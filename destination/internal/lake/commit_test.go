@@ -74,7 +74,7 @@ func TestWhatTheCatalogSaysOfACommitIsToldOn(t *testing.T) {
 		want string
 	}{
 		{table.ErrCommitFailed, "Table ns.s could not be committed within 1ms. The disk is full."},
-		{errConnection, "The catalog did not say whether it took a commit of table ns.s. Start again from the table's own state, which the state command prints. The disk is full."},
+		{errConnection, "The catalog did not say whether it accepted a commit of table ns.s. Start again from the table's own state, which the state command prints. The disk is full."},
 	} {
 		real := openCatalog(t, t.TempDir())
 		tbl := openTable(t, real, plain("s"), Options{})

@@ -60,7 +60,7 @@ func (t *Table) compact(ctx context.Context, base *table.Table, u Upkeep, did *M
 		return err
 	}
 	if set.equality > 0 {
-		did.leave("equality deletes, which another program wrote, are not compacted: use that program")
+		did.leave("equality deletes of another program are not compacted: use that program")
 		return nil
 	}
 	bundles, err := t.bundles(set, u)
@@ -72,7 +72,7 @@ func (t *Table) compact(ctx context.Context, base *table.Table, u Upkeep, did *M
 		return err
 	}
 	if left := len(bundles) - len(done); left > 0 {
-		did.leave("the time for upkeep was over before the last %d of %d merges of files", left, len(bundles))
+		did.leave("the time limit was reached before the last %d of %d merges of files", left, len(bundles))
 	}
 	if len(done) == 0 {
 		return nil

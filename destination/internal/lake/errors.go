@@ -51,10 +51,10 @@ func ExplainLoss(id table.Identifier, err error) error {
 	case errors.As(err, &known):
 	case errors.Is(err, fs.ErrNotExist):
 		return &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: fmt.Sprintf(
-			"A file of table %s is gone: %v. Restore it from a copy; run relocate if the lake was moved; or run drop %[1]s to forget the table.", name, err)}
+			"A file of table %s is missing: %v. Restore it from a copy. If the warehouse was moved, run relocate. To remove the table from the catalog, run drop %[1]s.", name, err)}
 	case errors.Is(err, table.ErrInvalidMetadata), errors.Is(err, table.ErrInvalidMetadataFormatVersion), errors.As(err, &syntax), errors.As(err, &kind):
 		return &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: fmt.Sprintf(
-			"The metadata of table %s cannot be read: %v. It is broken, or of a format version that is not known here. Restore it from a copy, or run drop %[1]s to forget the table.", name, err)}
+			"The metadata of table %s cannot be read: %v. It is broken or has an unknown format version. Restore it from a copy. To remove the table from the catalog, run drop %[1]s.", name, err)}
 	}
 	return err
 }

@@ -43,7 +43,7 @@ func (t *Table) expire(ctx context.Context, base *table.Table, u Upkeep, did *Ma
 			return nil, nil, nil
 		}
 		if !collects(meta) {
-			did.leave("%d snapshots are not expired, because the table's property %s forbids it", len(ids), table.GCEnabledKey)
+			did.leave("%d snapshots are not expired, because the table property %s forbids it", len(ids), table.GCEnabledKey)
 			return nil, nil, nil
 		}
 		var reqs []table.Requirement
@@ -80,7 +80,7 @@ func (t *Table) removable(ctx context.Context, files []string, did *Maintained) 
 	all := len(files)
 	files = slices.DeleteFunc(files, func(file string) bool { return !filenames.Ours(file) || !own.contain(file) })
 	if others := all - len(files); others > 0 {
-		did.leave("%d files that only expired snapshots named stay, as their names say that other programs made them, or they lie elsewhere; maintain --orphans=all removes those below the table's location", others)
+		did.leave("%d files that only expired snapshots named stay, because other programs created them or they are outside the table location; maintain --orphans=all removes those below it", others)
 	}
 	lister, ok := t.files.(iceio.ListableIO)
 	if len(files) == 0 || !ok {

@@ -188,7 +188,7 @@ func TestATableMadeAnewTakesNoRowsOfTheOldOne(t *testing.T) {
 	}
 	other := openTable(t, cat, planOf("s", optional("v", aLong), optional("id", aString)), Options{})
 	err := tbl.Commit(t.Context(), []*Staged{staged}, nil)
-	if err == nil || !strings.Contains(err.Error(), "was dropped and made anew") {
+	if err == nil || !strings.Contains(err.Error(), "was dropped and created again") {
 		t.Errorf("error %v", err)
 	}
 	expectRows(t, other)

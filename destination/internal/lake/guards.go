@@ -21,7 +21,7 @@ func (t *Table) mustBeTheSame(base *table.Table, files []*stagedFile) error {
 		return &protocol.Error{Kind: protocol.TransientError, Stream: &t.plan.Stream, Message: fmt.Sprintf(format, args...)}
 	}
 	if base.Metadata().TableUUID() != t.uuid {
-		return refuse("Table %s was dropped and made anew by another program during this sync. Start the sync again.", t)
+		return refuse("Table %s was dropped and created again by another program during this sync. Start the sync again.", t)
 	}
 	if len(files) == 0 || base.Schema().ID == t.schema.ID {
 		return nil
@@ -29,7 +29,7 @@ func (t *Table) mustBeTheSame(base *table.Table, files []*stagedFile) error {
 	for _, id := range slices.Sorted(maps.Values(t.columns.IDs)) {
 		if _, there := base.Schema().FindFieldByID(id); !there {
 			name, _ := t.schema.FindColumnName(id)
-			return refuse("Column %s of table %s was dropped by another program during this sync. Start the sync again, with a catalog that does not have it if it shall be gone.", name, t)
+			return refuse("Column %s of table %s was dropped by another program during this sync. Start the sync again. To keep the column dropped, remove its property from the catalog first.", name, t)
 		}
 	}
 	return nil
@@ -47,7 +47,7 @@ func (t *Table) mustBeThere(files []*stagedFile) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return &protocol.Error{
 				Kind: protocol.TransientError, Stream: &t.plan.Stream, Err: err,
-				Message: fmt.Sprintf("A file of table %s that this sync wrote more than a day ago and had not committed was removed as an orphan. Start the sync again, and let no upkeep of the table run beside it.", t),
+				Message: fmt.Sprintf("A file of table %s that this sync wrote more than a day ago and had not committed was removed as an orphan. Start the sync again, and do not run maintenance of the table beside it.", t),
 			}
 		}
 		if err != nil {

@@ -71,7 +71,7 @@ func arrangement(meta table.Metadata) (partitionBy, sortBy []string) {
 	named := func(source int, t iceberg.Transform) string {
 		name, ok := schema.FindColumnName(source)
 		if !ok {
-			name = fmt.Sprint("column ", source, ", which is gone")
+			name = fmt.Sprint("column ", source, ", which no longer exists")
 		}
 		return PartitionBy{Transform: t, Column: name}.String()
 	}

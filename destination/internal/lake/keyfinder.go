@@ -43,7 +43,7 @@ func newKeyFinder(u *upsert, schema *iceberg.Schema) (*keyFinder, error) {
 		field, ok := schema.FindFieldByID(id)
 		if !ok {
 			name, _ := u.t.schema.FindColumnName(id)
-			return nil, u.t.configError(nil, "Column %q of table %s is gone. It is needed to tell rows apart; add it back, or write the stream to another namespace.", name, u.t)
+			return nil, u.t.configError(nil, "Column %q of table %s is missing. It identifies rows: add it back, or write the stream to another namespace.", name, u.t)
 		}
 		f.ids, f.names, f.types = append(f.ids, id), append(f.names, field.Name), append(f.types, field.Type)
 	}

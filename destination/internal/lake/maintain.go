@@ -87,7 +87,7 @@ func (t *Table) Maintain(ctx context.Context, u Upkeep) (Maintained, error) {
 	var did Maintained
 	base, err := t.cat.LoadTable(ctx, t.id)
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		did.leave("the time for upkeep was over before it began")
+		did.leave("the time limit was reached before maintenance began")
 		return did, nil
 	}
 	if err != nil {
@@ -104,7 +104,7 @@ func (t *Table) Maintain(ctx context.Context, u Upkeep) (Maintained, error) {
 	} {
 		err := step.do(ctx, base, u, &did)
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			did.leave("the time for upkeep was over while %s the table", step.doing)
+			did.leave("the time limit was reached while %s the table", step.doing)
 			return did, errors.Join(errs...)
 		}
 		if err = errors.Join(err, ctx.Err()); err != nil {

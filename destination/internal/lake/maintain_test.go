@@ -407,7 +407,7 @@ func TestUpkeepEndsWithItsBudget(t *testing.T) {
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 	defer cancel()
 	did, err := tbl.Maintain(ctx, everything)
-	if err != nil || did.CompactedFiles != 0 || len(did.Left) != 1 || !strings.Contains(did.Left[0], "time for upkeep was over") {
+	if err != nil || did.CompactedFiles != 0 || len(did.Left) != 1 || !strings.Contains(did.Left[0], "time limit was reached") {
 		t.Errorf("%+v, %v", did, err)
 	}
 	expectRows(t, tbl, want...)

@@ -39,7 +39,7 @@ func (t *Table) removeOrphans(ctx context.Context, base *table.Table, u Upkeep, 
 		return nil
 	}
 	if !collects(base.Metadata()) {
-		did.leave("orphans are not removed, because the table's property %s forbids it", table.GCEnabledKey)
+		did.leave("orphans are not removed, because the table property %s forbids it", table.GCEnabledKey)
 		return nil
 	}
 	lister, ok := t.files.(iceio.ListableIO)

@@ -53,8 +53,8 @@ func (t *Table) checkPlace(loaded *table.Table) error {
 	if filenames.Within(place, warehouse) {
 		return nil
 	}
-	return t.configError(nil, "Table %s lies at %s, outside of the warehouse %s that its catalog lies in: the lake was copied or moved. "+
-		"Its tables name their files where they were, so writing here would change that lake. Run relocate, after which they name those that lie here.", t, loaded.Location(), t.opts.Warehouse)
+	return t.configError(nil, "Table %s is at %s, outside the warehouse %s that contains its catalog: the warehouse was copied or moved. "+
+		"Its tables still name the files in the old place, so writing here would change those. Run relocate; then the tables name the files here.", t, loaded.Location(), t.opts.Warehouse)
 }
 
 func isMetadata(location string) bool {
@@ -121,7 +121,7 @@ func (t *Table) readMetadata(ctx context.Context, location string, named map[str
 		return fmt.Sprintf("%s looks like the metadata of a table and cannot be read (%v)", location, err), nil
 	}
 	if of.UUID == "" {
-		return fmt.Sprintf("%s looks like the metadata of a table and does not say of which", location), nil
+		return fmt.Sprintf("%s looks like table metadata, but does not name its table", location), nil
 	}
 	if of.UUID != t.uuid.String() {
 		return fmt.Sprintf("%s is the metadata of another table, whose files they may be; remove it, and what belongs to it, by hand if that table is no more", location), nil

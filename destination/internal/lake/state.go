@@ -264,7 +264,7 @@ func explainState(tbl *table.Table, err error) error {
 		return err
 	}
 	return &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: fmt.Sprintf(
-		"Another program expired the snapshots of table %s that say which state its rows are of, so it is unknown where the source may continue. Read the stream from its beginning: leave its state away, or reset it in your orchestrator.",
+		"Another program expired the snapshots of table %s that hold its state, so it is unknown where the source can continue. Read the stream from its beginning: remove its state, or reset it in your orchestrator.",
 		strings.Join(tbl.Identifier(), "."))}
 }
 

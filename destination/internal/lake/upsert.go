@@ -98,7 +98,7 @@ func (u *upsert) stage(ctx context.Context, base *table.Table) (*change, error) 
 
 func (t *Table) equalityDeletes() error {
 	return t.configError(nil,
-		"Table %s has equality deletes, which another program wrote and rows cannot be replaced beside. Compact the table with that program first.", t)
+		"Table %s has equality deletes, which another program wrote. This program cannot replace rows in such a table. Compact it with that program first.", t)
 }
 
 // outdatedFile is a data file of the table with rows that go.
