@@ -25,11 +25,22 @@ import (
 
 // Maintenance says how tables are kept in shape.
 type Maintenance struct {
-	OnWrite         bool  `json:"on_write,omitempty" jsonschema:"title=After writes,default=true" jsonschema_description:"Keep the tables in shape at the end of every write, when its states are acknowledged. If not, the maintain command is for somebody to run." jsonschema_extras:"order=0"`
-	ExpireAfterDays int64 `json:"expire_after_days,omitempty" jsonschema:"title=Days snapshots are kept,default=7,minimum=1,maximum=3650" jsonschema_description:"Snapshots that were superseded before this expire, and so do the oldest of more than 100." jsonschema_extras:"order=1"`
-	KeepSnapshots   int64 `json:"keep_snapshots,omitempty" jsonschema:"title=Snapshots kept,default=10,minimum=1,maximum=100000" jsonschema_description:"This many of the newest snapshots stay, whatever their age and number." jsonschema_extras:"order=2"`
-	ReaderMinutes   int64 `json:"reader_minutes,omitempty" jsonschema:"title=Minutes for readers,default=60,minimum=1,maximum=10080" jsonschema_description:"Snapshots and metadata files stay at least this long after they were superseded, for queries that began before." jsonschema_extras:"order=3"`
-	BudgetSeconds   int64 `json:"budget_seconds,omitempty" jsonschema:"title=Seconds,default=60,minimum=1,maximum=86400" jsonschema_description:"How long upkeep may take at the end of a write." jsonschema_extras:"order=4"`
+	OnWrite         bool  `json:"on_write,omitempty" jsonschema:"title=After writes,default=true"`
+	ExpireAfterDays int64 `json:"expire_after_days,omitempty" jsonschema:"title=Days snapshots are kept,default=7,minimum=1,maximum=3650"`
+	KeepSnapshots   int64 `json:"keep_snapshots,omitempty" jsonschema:"title=Snapshots kept,default=10,minimum=1,maximum=100000"`
+	ReaderMinutes   int64 `json:"reader_minutes,omitempty" jsonschema:"title=Minutes for readers,default=60,minimum=1,maximum=10080"`
+	BudgetSeconds   int64 `json:"budget_seconds,omitempty" jsonschema:"title=Seconds,default=60,minimum=1,maximum=86400"`
+}
+
+// Descriptions describes the keys in the specification.
+func (Maintenance) Descriptions() map[string]string {
+	return map[string]string{
+		"on_write":          "Maintain the tables at the end of every write, after its states are acknowledged. Otherwise somebody must run the maintain command.",
+		"expire_after_days": "A snapshot expires when it was superseded this long ago. If there are more than 100 snapshots, the oldest expire, too.",
+		"keep_snapshots":    "This many of the newest snapshots are kept, whatever their age and number.",
+		"reader_minutes":    "Snapshots and metadata files are kept at least this long after they were superseded, for queries that started before.",
+		"budget_seconds":    "How long maintenance may take at the end of a write.",
+	}
 }
 
 func (m Maintenance) readerTime() time.Duration { return time.Duration(m.ReaderMinutes) * time.Minute }

@@ -13,27 +13,38 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// StreamConfig is what the user says of one stream's table. What is left away
-// stays as the table has it; an empty list takes away what it has.
+// StreamConfig is the user's configuration of one stream's table. What is left out
+// stays as the table has it; an empty list removes what the table has.
 type StreamConfig struct {
-	Name        string          `json:"name" jsonschema:"required,title=Stream,example=sleep" jsonschema_description:"The stream's name, as the source has it." jsonschema_extras:"order=0"`
-	Namespace   string          `json:"namespace,omitempty" jsonschema:"title=Namespace" jsonschema_description:"The stream's namespace, if it carries one." jsonschema_extras:"order=1"`
-	PartitionBy []string        `json:"partition_by,omitempty" jsonschema:"title=Partition by,example=month(start)" jsonschema_description:"What divides the table's files: properties of the stream, each alone or as year(p), month(p), day(p), hour(p), bucket(N, p) or truncate(W, p). Files that are there stay as they are." jsonschema_extras:"order=2"`
-	SortBy      []string        `json:"sort_by,omitempty" jsonschema:"title=Sort by,example=start desc" jsonschema_description:"The order of the rows in each file: properties of the stream, each ascending, or descending with \"desc\" after it. Nulls are the lowest." jsonschema_extras:"order=3"`
-	Properties  TableProperties `json:"properties,omitempty" jsonschema:"title=Table properties" jsonschema_description:"Iceberg table properties to set, as text. None is ever taken away." jsonschema_extras:"order=4"`
+	Name        string          `json:"name" jsonschema:"required,title=Stream,example=sleep"`
+	Namespace   string          `json:"namespace,omitempty" jsonschema:"title=Namespace"`
+	PartitionBy []string        `json:"partition_by,omitempty" jsonschema:"title=Partition by,example=month(start)"`
+	SortBy      []string        `json:"sort_by,omitempty" jsonschema:"title=Sort by,example=start desc"`
+	Properties  TableProperties `json:"properties,omitempty" jsonschema:"title=Table properties"`
 }
 
-// TableProperties are Iceberg's, by their names.
+// Descriptions describes the keys in the specification.
+func (StreamConfig) Descriptions() map[string]string {
+	return map[string]string{
+		"name":      "The stream's name, as the source has it.",
+		"namespace": "The stream's namespace, if it has one.",
+		"partition_by": "What the table's files are partitioned by: properties of the stream, each alone or as year(p), month(p), day(p), hour(p), " +
+			"bucket(N, p) or truncate(W, p). Existing files stay as they are.",
+		"sort_by":    `The order of the rows in each file: properties of the stream, each ascending, or descending with "desc" after it. Nulls come first in ascending order.`,
+		"properties": "Iceberg table properties to set, as text. Properties that are not listed stay as they are.",
+	}
+}
+
+// TableProperties are Iceberg table properties by name.
 type TableProperties map[string]string
 
-// JSONSchema shows some of the properties there are, since forms have no way to
-// ask for names.
+// JSONSchema lists some of the properties, since forms cannot ask for names.
 func (TableProperties) JSONSchema() *jsonschema.Schema {
 	shown := jsonschema.NewProperties()
 	for i, p := range []struct{ name, title, description string }{
 		{"comment", "Comment", "What the table is for."},
-		{"write.target-file-size-bytes", "File size", "Bytes at which a data file is closed."},
-		{"gc.enabled", "Garbage collection", "With false no snapshot of the table expires and no file of it is removed."},
+		{"write.target-file-size-bytes", "File size", "Size in bytes at which a data file is closed."},
+		{"gc.enabled", "Garbage collection", "If false, no snapshot of the table expires and no file is removed."},
 	} {
 		shown.Set(p.name, &jsonschema.Schema{Type: "string", Title: p.title, Description: p.description, Extras: map[string]any{"order": i}})
 	}
@@ -44,8 +55,8 @@ func (s StreamConfig) id() protocol.StreamID {
 	return protocol.StreamID{Namespace: s.Namespace, Name: s.Name}
 }
 
-// options says how the stream's table shall be, and what is wrong with that:
-// Config errors that name the stream and the remedy.
+// options returns the settings of the stream's table, and what is wrong with them:
+// config_errors that name the stream and the remedy.
 func (s StreamConfig) options() (lake.Options, []error) {
 	o := lake.Options{Properties: s.Properties}
 	if s.Name == "" {
@@ -67,9 +78,9 @@ func (s StreamConfig) options() (lake.Options, []error) {
 		}
 		o.PartitionBy = append(o.PartitionBy, by)
 	}
-	sameName := func(a, b string) bool { return a == b } // what columns they are, only the catalog tells
+	sameName := func(a, b string) bool { return a == b } // only the catalog tells which columns they are
 	if earlier, by, found := lake.Repeated(o.PartitionBy, sameName); found {
-		refuse("partition_by", by.String(), fmt.Errorf("it says nothing that %q does not; leave one away", earlier))
+		refuse("partition_by", by.String(), fmt.Errorf("it adds nothing to %q; leave one out", earlier))
 	}
 	if s.SortBy != nil {
 		o.SortBy = []lake.SortBy{}
@@ -81,7 +92,7 @@ func (s StreamConfig) options() (lake.Options, []error) {
 			continue
 		}
 		if slices.ContainsFunc(o.SortBy, func(earlier lake.SortBy) bool { return earlier.Column == by.Column }) {
-			refuse("sort_by", field, errors.New("the column is there twice; leave one away"))
+			refuse("sort_by", field, errors.New("the column is listed twice; leave one out"))
 		}
 		o.SortBy = append(o.SortBy, by)
 	}
@@ -93,7 +104,7 @@ func (s StreamConfig) options() (lake.Options, []error) {
 	return o, faults
 }
 
-// streamFaults are what is wrong with the entries, whatever the catalog.
+// streamFaults returns what is wrong with the entries, whatever the catalog has.
 func streamFaults(streams []StreamConfig) []error {
 	var faults []error
 	seen := map[protocol.StreamID]bool{}
@@ -110,8 +121,8 @@ func streamFaults(streams []StreamConfig) []error {
 	return faults
 }
 
-// tableOptions says how a stream's table shall be under a configuration without
-// faults.
+// tableOptions returns the settings of a stream's table. The configuration must have
+// no faults.
 func (c Config) tableOptions(id protocol.StreamID) lake.Options {
 	o := lake.Options{}
 	for _, s := range c.Streams {
@@ -123,7 +134,7 @@ func (c Config) tableOptions(id protocol.StreamID) lake.Options {
 	return o
 }
 
-// plan says how a stream becomes a table under this configuration.
+// plan returns the plan of a stream's table under this configuration.
 func (c Config) plan(s protocol.ConfiguredStream) (*columnar.Plan, error) {
 	return columnar.NewPlan(s, columnar.Options{Namespace: c.Namespace, Names: c.Names, Nested: c.Nested, Numbers: c.Numbers})
 }

@@ -12,9 +12,18 @@ type Config struct {
 
 // CommitLimits say when a commit is due: at the first STATE after any of these.
 type CommitLimits struct {
-	MaxRows      int64 `json:"max_rows,omitempty" jsonschema:"title=Rows,default=1000000,minimum=1,maximum=1000000000" jsonschema_description:"Rows since the last commit." jsonschema_extras:"order=0"`
-	MaxMebibytes int64 `json:"max_mebibytes,omitempty" jsonschema:"title=Input (MiB),default=256,minimum=1,maximum=1048576" jsonschema_description:"Mebibytes of input since the last commit." jsonschema_extras:"order=1"`
-	MaxSeconds   int64 `json:"max_seconds,omitempty" jsonschema:"title=Seconds,default=300,minimum=1,maximum=86400" jsonschema_description:"Seconds since the first row that is not committed." jsonschema_extras:"order=2"`
+	MaxRows      int64 `json:"max_rows,omitempty" jsonschema:"title=Rows,default=1000000,minimum=1,maximum=1000000000"`
+	MaxMebibytes int64 `json:"max_mebibytes,omitempty" jsonschema:"title=Input (MiB),default=256,minimum=1,maximum=1048576"`
+	MaxSeconds   int64 `json:"max_seconds,omitempty" jsonschema:"title=Seconds,default=300,minimum=1,maximum=86400"`
+}
+
+// Descriptions describes the keys in the specification.
+func (CommitLimits) Descriptions() map[string]string {
+	return map[string]string{
+		"max_rows":      "Rows since the last commit.",
+		"max_mebibytes": "Mebibytes of input since the last commit.",
+		"max_seconds":   "Seconds since the first row that is not committed.",
+	}
 }
 
 func (l CommitLimits) maxAge() time.Duration { return time.Duration(l.MaxSeconds) * time.Second }
