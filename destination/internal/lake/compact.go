@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -12,6 +11,8 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 )
 
 // Compaction merges data files of one partition that are neighbours in the order
@@ -147,7 +148,7 @@ func (t *Table) bundles(set *liveSet, u Upkeep) ([]*bundle, error) {
 // table of so many columns that it would have too many chunks, its row groups
 // being a fourth of their size in memory.
 func (t *Table) mergedBytes() int64 {
-	return min(t.opts.TargetFileBytes, int64(max(1, manyChunks/len(t.schema.FieldIDs())))*rewriteBatchBytes/4)
+	return min(t.opts.TargetFileBytes, int64(max(1, parquetfile.MaxChunks/len(t.schema.FieldIDs())))*rewriteBatchBytes/4)
 }
 
 // partitions divides files by the partition they are of, keeping their order.
@@ -255,14 +256,14 @@ func (t *Table) alike(files []*liveFile) ([][]*liveFile, error) {
 	var last *arrow.Schema
 	start := 0
 	for i, f := range files {
-		in, err := t.openParquet(f.data)
+		in, err := parquetfile.Open(t.files, f.data, t.opts.Memory)
 		if err != nil {
 			return nil, err
 		}
-		schema, err := in.arrow.Schema()
-		in.close()
+		schema, err := in.Schema()
+		in.Close()
 		if err != nil {
-			return nil, fmt.Errorf("reading the columns of %s: %w", f.data.FilePath(), err)
+			return nil, err
 		}
 		if i > 0 && !schema.Equal(last) {
 			all = append(all, files[start:i:i])
@@ -314,7 +315,7 @@ func (t *Table) rewrite(ctx context.Context, meta table.Metadata, bundles []*bun
 // combine copies the rows of files that are not deleted into a new one, in the
 // table's order if it has one.
 func (t *Table) combine(ctx context.Context, meta table.Metadata, files []*liveFile, shared []deleteFile) ([]*stagedFile, error) {
-	r := &rewriter{t: t, meta: meta, order: meta.SortOrder(), c: &change{}, target: math.MaxInt64}
+	r := t.newRewriter(meta, &change{}, parquetfile.OneFile, meta.SortOrder())
 	err := func() error {
 		for _, f := range files {
 			if err := ctx.Err(); err != nil {

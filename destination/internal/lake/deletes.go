@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
-	"math/bits"
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -17,40 +15,12 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 )
 
-// positions is a set of rows of one data file.
-type positions []uint64
-
-func newPositions(rows int64) positions { return make(positions, (rows+63)/64) }
-
-func (p positions) add(row int64)      { p[row/64] |= 1 << (row % 64) }
-func (p positions) has(row int64) bool { return p != nil && p[row/64]&(1<<(row%64)) != 0 }
-
-func (p positions) count() int64 {
-	n := 0
-	for _, word := range p {
-		n += bits.OnesCount64(word)
-	}
-	return int64(n)
-}
-
-// all yields the rows in ascending order.
-func (p positions) all() iter.Seq[int64] {
-	return func(yield func(int64) bool) {
-		for i, word := range p {
-			for ; word != 0; word &= word - 1 {
-				if !yield(int64(i)*64 + int64(bits.TrailingZeros64(word))) {
-					return
-				}
-			}
-		}
-	}
-}
-
 // deleted returns the rows of a data file that are deleted already.
-func (t *Table) deleted(ctx context.Context, f *liveFile, shared []deleteFile) (positions, error) {
-	rows := newPositions(f.data.Count())
+func (t *Table) deleted(ctx context.Context, f *liveFile, shared []deleteFile) (parquetfile.Positions, error) {
+	rows := parquetfile.NewPositions(f.data.Count())
 	copy(rows, f.older)
 	for _, d := range slices.Concat(f.deletes, shared) {
 		if d.sequence < f.sequence {
@@ -64,7 +34,7 @@ func (t *Table) deleted(ctx context.Context, f *liveFile, shared []deleteFile) (
 }
 
 // readDeletes adds the rows of one data file that a delete file names.
-func readDeletes(ctx context.Context, files iceio.IO, pieces *budget.Memory, d iceberg.DataFile, path string, into positions) error {
+func readDeletes(ctx context.Context, files iceio.IO, pieces *budget.Memory, d iceberg.DataFile, path string, into parquetfile.Positions) error {
 	fail := func(err error) error { return fmt.Errorf("reading delete file %s: %w", d.FilePath(), err) }
 	limit := int64(len(into)) * 64
 	if table.IsDeletionVector(d) {
@@ -76,24 +46,24 @@ func readDeletes(ctx context.Context, files iceio.IO, pieces *budget.Memory, d i
 			if int64(pos) >= limit {
 				return fail(fmt.Errorf("row %d is beyond the end of %s", pos, path))
 			}
-			into.add(int64(pos))
+			into.Add(int64(pos))
 		}
 		return nil
 	}
-	r, err := openDataFile(files, d, pieces)
+	r, err := parquetfile.Open(files, d, pieces)
 	if err != nil {
 		return err
 	}
-	defer r.close()
-	columns, missing := r.leaves([]int{deletePathField.ID, deletePosField.ID}, []string{deletePathField.Name, deletePosField.Name})
+	defer r.Close()
+	columns, missing := r.Columns([]int{deletePathField.ID, deletePosField.ID}, []string{deletePathField.Name, deletePosField.Name})
 	if missing {
 		return fail(fmt.Errorf("it has no columns %s and %s", deletePathField.Name, deletePosField.Name))
 	}
-	for p, err := range r.pieces(columns) {
+	for p, err := range r.Pieces(columns) {
 		if err != nil {
 			return err
 		}
-		got, err := r.read(ctx, p, columns)
+		got, err := r.Read(ctx, p, columns)
 		if err != nil {
 			return err
 		}
@@ -109,7 +79,7 @@ func readDeletes(ctx context.Context, files iceio.IO, pieces *budget.Memory, d i
 			if rows.Value(i) < 0 || rows.Value(i) >= limit {
 				return fail(fmt.Errorf("row %d is beyond the end of %s", rows.Value(i), path))
 			}
-			into.add(rows.Value(i))
+			into.Add(rows.Value(i))
 		}
 	}
 	return nil
@@ -125,7 +95,7 @@ const deleteRows = 1 << 18
 
 // writeDeletes writes the delete file of one data file, into the file's own
 // partition: position deletes, or from format version 3 on a deletion vector.
-func (t *Table) writeDeletes(c *change, meta table.Metadata, of iceberg.DataFile, rows positions) error {
+func (t *Table) writeDeletes(c *change, meta table.Metadata, of iceberg.DataFile, rows parquetfile.Positions) error {
 	spec, err := specOf(meta, of)
 	if err != nil {
 		return err
@@ -134,7 +104,7 @@ func (t *Table) writeDeletes(c *change, meta table.Metadata, of iceberg.DataFile
 		return t.writeVector(c, spec, of, rows)
 	}
 	path := of.FilePath()
-	file, err := t.createParquet(table.PositionalDeleteArrowSchema, deleteEncoding())
+	file, err := parquetfile.Create(t.files, t.newDataPath(), table.PositionalDeleteArrowSchema, parquetfile.PositionDeleteEncoding())
 	if err != nil {
 		return err
 	}
@@ -143,10 +113,10 @@ func (t *Table) writeDeletes(c *change, meta table.Metadata, of iceberg.DataFile
 	flush := func() error {
 		rec := b.NewRecordBatch()
 		defer rec.Release()
-		return file.write(rec)
+		return file.Write(rec)
 	}
 	n := 0
-	for row := range rows.all() {
+	for row := range rows.All() {
 		b.Field(0).(*array.StringBuilder).Append(path)
 		b.Field(1).(*array.Int64Builder).Append(row)
 		if n++; n%deleteRows == 0 {
@@ -159,9 +129,9 @@ func (t *Table) writeDeletes(c *change, meta table.Metadata, of iceberg.DataFile
 		err = flush()
 	}
 	if err != nil {
-		return errors.Join(err, file.abort())
+		return errors.Join(err, file.Abort())
 	}
-	data, err := file.close(table.DataFileArgs{
+	data, err := file.Close(table.DataFileArgs{
 		Schema: iceberg.PositionalDeleteSchema, Spec: spec, PartitionValues: of.Partition(), FormatVersion: meta.Version(),
 		Content: iceberg.EntryContentPosDeletes, ReferencedDataFile: &path,
 	})
@@ -173,11 +143,11 @@ func (t *Table) writeDeletes(c *change, meta table.Metadata, of iceberg.DataFile
 	return nil
 }
 
-func (t *Table) writeVector(c *change, spec iceberg.PartitionSpec, of iceberg.DataFile, rows positions) error {
+func (t *Table) writeVector(c *change, spec iceberg.PartitionSpec, of iceberg.DataFile, rows parquetfile.Positions) error {
 	path := of.FilePath()
 	w := dv.NewDVWriter(t.files, func(int32) *iceberg.PartitionSpec { return &spec })
 	var all []int64
-	for row := range rows.all() {
+	for row := range rows.All() {
 		all = append(all, row)
 	}
 	if err := w.Add(path, all, of.SpecID(), of.Partition()); err != nil {

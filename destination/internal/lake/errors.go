@@ -11,6 +11,7 @@ import (
 	"github.com/apache/iceberg-go/catalog"
 	"github.com/apache/iceberg-go/table"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -24,7 +25,7 @@ func (t *Table) Explain(err error) error {
 	tell := func(kind protocol.Kind, format string, args ...any) error {
 		return &protocol.Error{Kind: kind, Stream: &t.plan.Stream, Message: fmt.Sprintf(format, args...), Err: err}
 	}
-	var other notParquet
+	var other parquetfile.NotParquetError
 	switch {
 	case errors.As(err, &other):
 		return tell(protocol.ConfigError, "Table %s has a file that is not Parquet, %s. Rewrite the table with the program that made it.", t, string(other))

@@ -14,6 +14,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"github.com/apache/iceberg-go/table/dv"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -103,14 +104,14 @@ func sharedDeletes(t *testing.T, tbl *Table, files []*liveFile) []iceberg.DataFi
 		b.Field(0).(*array.StringBuilder).Append(f.data.FilePath())
 		b.Field(1).(*array.Int64Builder).Append(0)
 	}
-	file, err := tbl.createParquet(table.PositionalDeleteArrowSchema, deleteEncoding())
+	file, err := parquetfile.Create(tbl.files, tbl.newDataPath(), table.PositionalDeleteArrowSchema, parquetfile.PositionDeleteEncoding())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := file.write(b.NewRecordBatch()); err != nil {
+	if err := file.Write(b.NewRecordBatch()); err != nil {
 		t.Fatal(err)
 	}
-	data, err := file.close(table.DataFileArgs{
+	data, err := file.Close(table.DataFileArgs{
 		Schema: iceberg.PositionalDeleteSchema, Spec: tbl.spec, FormatVersion: 2, Content: iceberg.EntryContentPosDeletes,
 	})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 )
 
 const generationColumn = "_airbyte_generation_id"
@@ -80,7 +81,7 @@ func (t *Table) dropOlder(ctx context.Context, c *change, base *table.Table, set
 		switch {
 		case err != nil:
 			return err
-		case older != nil && older.count() == f.data.Count():
+		case older != nil && older.Count() == f.data.Count():
 			c.drop(f.data, f.manifest)
 			for _, d := range f.deletes {
 				c.drop(d.data, d.manifest)
@@ -98,14 +99,14 @@ func (t *Table) dropOlder(ctx context.Context, c *change, base *table.Table, set
 // minimum, nil if there are none. A row without a generation is of generation 0
 // if the table's generations have ever been counted, and else of none: it was
 // written by a sync that had no ids, or the constant ones.
-func (t *Table) older(ctx context.Context, base *table.Table, f *liveFile, minimum int64) (positions, error) {
+func (t *Table) older(ctx context.Context, base *table.Table, f *liveFile, minimum int64) (parquetfile.Positions, error) {
 	_, nullsOlder := base.Properties()[generationsKey]
 	field, ok := base.Schema().FindFieldByName(generationColumn)
 	rows := f.data.Count()
-	every := func() positions {
-		all := newPositions(rows)
+	every := func() parquetfile.Positions {
+		all := parquetfile.NewPositions(rows)
 		for row := range rows {
-			all.add(row)
+			all.Add(row)
 		}
 		return all
 	}
@@ -121,24 +122,24 @@ func (t *Table) older(ctx context.Context, base *table.Table, f *liveFile, minim
 	case known && high < minimum && (nulls == 0 || nullsOlder):
 		return every(), nil
 	}
-	r, err := t.openParquet(f.data)
+	r, err := parquetfile.Open(t.files, f.data, t.opts.Memory)
 	if err != nil {
 		return nil, err
 	}
-	defer r.close()
-	columns, missing := r.leaves([]int{field.ID}, []string{generationColumn})
+	defer r.Close()
+	columns, missing := r.Columns([]int{field.ID}, []string{generationColumn})
 	if missing {
 		if nullsOlder && rows > 0 {
 			return every(), nil
 		}
 		return nil, nil
 	}
-	var found positions
-	for p, err := range r.pieces(columns) {
+	var found parquetfile.Positions
+	for p, err := range r.Pieces(columns) {
 		if err != nil {
 			return nil, err
 		}
-		got, err := r.read(ctx, p, columns)
+		got, err := r.Read(ctx, p, columns)
 		if err != nil {
 			return nil, err
 		}
@@ -149,9 +150,9 @@ func (t *Table) older(ctx context.Context, base *table.Table, f *liveFile, minim
 		for i := range ids.Len() {
 			if ids.IsNull(i) && nullsOlder || ids.IsValid(i) && ids.Value(i) < minimum {
 				if found == nil {
-					found = newPositions(rows)
+					found = parquetfile.NewPositions(rows)
 				}
-				found.add(p.first + int64(i))
+				found.Add(p.First + int64(i))
 			}
 		}
 	}
@@ -204,25 +205,25 @@ func (t *Table) restage(ctx context.Context, schema *iceberg.Schema, set *liveSe
 // index indexes all rows of a data file, tombstones too, those that are deleted
 // as losers.
 func (f *keyFinder) index(ctx context.Context, schema *iceberg.Schema, live *liveFile, into *fileKeys, index *keyIndex) error {
-	r, err := f.u.t.openParquet(live.data)
+	r, err := parquetfile.Open(f.u.t.files, live.data, f.u.t.opts.Memory)
 	if err != nil {
 		return err
 	}
-	defer r.close()
-	keys, missing := r.leaves(f.ids[:f.keys], f.names)
+	defer r.Close()
+	keys, missing := r.Columns(f.ids[:f.keys], f.names)
 	if missing {
 		return nil // the key is null in every row of the file
 	}
-	cursor, noCursor := r.leaves(f.ids[f.keys:], f.names[f.keys:])
+	cursor, noCursor := r.Columns(f.ids[f.keys:], f.names[f.keys:])
 	var deleted []int // columns: one or none
 	if field, ok := schema.FindFieldByID(f.u.t.keys.deleted); ok {
-		deleted, _ = r.leaves([]int{field.ID}, []string{field.Name}) // a file may be older than the column
+		deleted, _ = r.Columns([]int{field.ID}, []string{field.Name}) // a file may be older than the column
 	}
-	for p, err := range r.pieces(slices.Concat(keys, cursor, deleted)) {
+	for p, err := range r.Pieces(slices.Concat(keys, cursor, deleted)) {
 		if err != nil {
 			return err
 		}
-		got, err := r.read(ctx, p, keys)
+		got, err := r.Read(ctx, p, keys)
 		if err != nil {
 			return err
 		}
@@ -233,7 +234,7 @@ func (f *keyFinder) index(ctx context.Context, schema *iceberg.Schema, live *liv
 		}
 		got = append(got, nil)
 		if !noCursor && len(cursor) > 0 {
-			read, err := r.read(ctx, p, cursor)
+			read, err := r.Read(ctx, p, cursor)
 			if err != nil {
 				return err
 			}
@@ -243,7 +244,7 @@ func (f *keyFinder) index(ctx context.Context, schema *iceberg.Schema, live *liv
 			return err
 		}
 		if len(deleted) > 0 {
-			read, err := r.read(ctx, p, deleted)
+			read, err := r.Read(ctx, p, deleted)
 			if err != nil {
 				return err
 			}
@@ -254,7 +255,7 @@ func (f *keyFinder) index(ctx context.Context, schema *iceberg.Schema, live *liv
 			}
 		}
 		for i := range b.flags {
-			if into.deleted.has(p.first + int64(i)) {
+			if into.deleted.Has(p.First + int64(i)) {
 				b.flags[i] |= loser
 			}
 		}

@@ -11,15 +11,16 @@ import (
 	"github.com/zeebo/xxh3"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // keyHits is rows of one data file whose keys are staged.
 type keyHits struct {
 	file    *liveFile
-	block   *keyBlock // the rows
-	slots   []uint32  // of the key table, one for each row; nil when keys are in runs
-	deleted positions // rows of the file that are deleted; nil if it has no deletes
+	block   *keyBlock             // the rows
+	slots   []uint32              // of the key table, one for each row; nil when keys are in runs
+	deleted parquetfile.Positions // rows of the file that are deleted; nil if it has no deletes
 }
 
 // keyFinder looks for staged keys in data files.
@@ -57,7 +58,7 @@ const (
 	// scanRows is about how many rows of a data file one goroutine looks through.
 	scanRows = 500_000
 	// scanBytes is the memory that it takes for that.
-	scanBytes = 2 * pieceBytes
+	scanBytes = 2 * parquetfile.PieceBytes
 )
 
 // all returns the rows of the table whose keys are staged, without those that
@@ -73,7 +74,7 @@ func (f *keyFinder) all(ctx context.Context, set *liveSet) ([]*keyHits, error) {
 		if len(hits) == 0 {
 			continue
 		}
-		var deleted positions
+		var deleted parquetfile.Positions
 		if len(file.deletes)+len(set.shared)+len(file.older) > 0 {
 			var err error
 			if deleted, err = f.u.t.deleted(ctx, file, set.shared); err != nil {
@@ -146,23 +147,22 @@ func (f *keyFinder) scan(ctx context.Context, files []*liveFile) error {
 
 // find looks through one part of a data file.
 func (f *keyFinder) find(ctx context.Context, live *liveFile, part, parts int, take func(*keyHits) error) error {
-	r, err := f.u.t.openParquet(live.data)
+	r, err := parquetfile.Open(f.u.t.files, live.data, f.u.t.opts.Memory)
 	if err != nil {
 		return err
 	}
-	defer r.close()
-	columns, missing := r.leaves(f.ids[:f.keys], f.names)
+	defer r.Close()
+	columns, missing := r.Columns(f.ids[:f.keys], f.names)
 	if missing {
 		return nil // the key is null in every row of the file
 	}
-	cursor, noCursor := r.leaves(f.ids[f.keys:], f.names[f.keys:])
+	cursor, noCursor := r.Columns(f.ids[f.keys:], f.names[f.keys:])
 	var hashes []xxh3.Uint128
-	ours := func(group int) bool { return group*parts/r.in.NumRowGroups() == part }
-	for p, err := range r.piecesOf(ours, slices.Concat(columns, cursor)) {
+	for p, err := range r.PiecesOfPart(part, parts, slices.Concat(columns, cursor)) {
 		if err != nil {
 			return err
 		}
-		keys, err := r.read(ctx, p, columns)
+		keys, err := r.Read(ctx, p, columns)
 		if err != nil {
 			return err
 		}
@@ -176,11 +176,11 @@ func (f *keyFinder) find(ctx context.Context, live *liveFile, part, parts int, t
 			continue
 		}
 		for _, i := range hits {
-			h.block.rows = append(h.block.rows, p.first+int64(i))
+			h.block.rows = append(h.block.rows, p.First+int64(i))
 		}
 		var cursors arrow.Array
 		if !noCursor && len(cursor) > 0 {
-			got, err := r.read(ctx, p, cursor)
+			got, err := r.Read(ctx, p, cursor)
 			if err != nil {
 				return err
 			}
@@ -214,14 +214,14 @@ func (u *upsert) staged(keys []xxh3.Uint128, h *keyHits) (hits []int) {
 }
 
 // live returns the hits on rows that are not deleted.
-func (h *keyHits) live(file *liveFile, deleted positions) *keyHits {
+func (h *keyHits) live(file *liveFile, deleted parquetfile.Positions) *keyHits {
 	l := &keyHits{file: file, slots: h.slots, block: h.block, deleted: deleted}
 	if deleted == nil {
 		return l
 	}
 	l.slots, l.block = nil, &keyBlock{texts: h.block.texts}
 	for i, row := range h.block.rows {
-		if deleted.has(row) {
+		if deleted.Has(row) {
 			continue
 		}
 		l.slots, l.block.rows = append(l.slots, h.slots[i]), append(l.block.rows, row)

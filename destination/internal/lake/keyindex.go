@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/zeebo/xxh3"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 )
 
 // fileKeys is the keys of rows of one data file, as far as they are in memory,
@@ -16,9 +18,9 @@ type fileKeys struct {
 	spilled int64 // rows of the file before those of the blocks
 	rows    int64 // of the file; those after them do not count
 
-	sequence int64     // of the file in the table
-	deleted  positions // rows that do not count
-	gone     positions // rows that lose
+	sequence int64                 // of the file in the table
+	deleted  parquetfile.Positions // rows that do not count
+	gone     parquetfile.Positions // rows that lose
 }
 
 func (f *fileKeys) add(b *keyBlock) {
@@ -44,9 +46,9 @@ func (f *fileKeys) truncate(rows int64) {
 
 func (f *fileKeys) lose(row int64) {
 	if f.gone == nil {
-		f.gone = newPositions(f.rows)
+		f.gone = parquetfile.NewPositions(f.rows)
 	}
-	f.gone.add(row)
+	f.gone.Add(row)
 }
 
 // A keyIndex is the keys of rows of several files: in memory, and in runs when

@@ -74,7 +74,7 @@ type spilledKey struct {
 }
 
 // counts reports whether the row is one of the commit.
-func (k *spilledKey) counts() bool { return k.row < k.file.rows && !k.file.deleted.has(k.row) }
+func (k *spilledKey) counts() bool { return k.row < k.file.rows && !k.file.deleted.Has(k.row) }
 
 func (k *spilledKey) lose() { k.file.lose(k.row) }
 

@@ -7,6 +7,8 @@ import (
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 )
 
 // liveFile is a data file of a snapshot with the delete files that apply to it
@@ -16,7 +18,7 @@ type liveFile struct {
 	sequence int64  // its data sequence number
 	manifest string // that names it
 	deletes  []deleteFile
-	older    positions // rows that count as deleted, as they are of an older generation
+	older    parquetfile.Positions // rows that count as deleted, as they are of an older generation
 }
 
 // deleteFile is a delete file of a snapshot.

@@ -118,38 +118,6 @@ func TestFilesAreClosedAtTheTargetSize(t *testing.T) {
 	}
 }
 
-func TestDictionariesAreForFewValuesOnly(t *testing.T) {
-	schema := planOf("s",
-		optional("few", aString), optional("many", aString), optional("few_numbers", aLong), optional("many_numbers", aDouble),
-		optional("o", structOf(100, optional("few", iceberg.PrimitiveTypes.Date), optional("list", listOf(110, aString)))),
-	).Schema
-	row := func(i int, text string) map[string]any {
-		return map[string]any{
-			"few": fmt.Sprint(i % 5), "many": text + fmt.Sprint(i), "few_numbers": i % 3, "many_numbers": float64(i) / 7,
-			"o": map[string]any{"few": "2026-11-23", "list": []any{"a", "b"}}, "_airbyte_raw_id": fmt.Sprint(i),
-		}
-	}
-	var short, long []map[string]any
-	for i := range 100 {
-		short, long = append(short, row(i, "")), append(long, row(i, strings.Repeat("text ", 100)))
-	}
-	e := newEncoding(batch(t, schema, short...)).properties()
-	for path, want := range map[string]bool{
-		"few": true, "many": false, "few_numbers": true, "many_numbers": false, "o.few": true, "o.list.list.element": true,
-		"_airbyte_raw_id": false, "_airbyte_generation_id": true, "_airbyte_meta.sync_id": true,
-	} {
-		if got := e.DictionaryEnabledFor(path); got != want {
-			t.Errorf("dictionary for %s: %v", path, got)
-		}
-	}
-	if level := e.CompressionLevel(); level != 1 {
-		t.Errorf("numbers are compressed at level %d", level)
-	}
-	if level := newEncoding(batch(t, schema, long...)).properties().CompressionLevel(); level != 3 {
-		t.Errorf("text is compressed at level %d", level)
-	}
-}
-
 // Huge values go to a file without statistics of their column, which the
 // library would keep several times over.
 func TestHugeValuesHaveNoStatistics(t *testing.T) {
@@ -158,6 +126,7 @@ func TestHugeValuesHaveNoStatistics(t *testing.T) {
 	row := func(large string) map[string]any {
 		return map[string]any{"small": "s", "large": large, "_airbyte_raw_id": "i"}
 	}
+	const hugeValue = 256 << 10 // bytes
 	huge := strings.Repeat("x", hugeValue)
 	for _, large := range []string{"a", huge[1:], huge, "b", huge + "y"} {
 		if err := w.Write(t.Context(), batch(t, tbl.schema, row(large)), nil); err != nil {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 )
 
 func by(t testing.TB, fields ...string) []PartitionBy {
@@ -92,17 +94,17 @@ func checkRows(t testing.TB, tbl *Table, meta table.Metadata, spec iceberg.Parti
 	if id := f.SortOrderID(); id != nil {
 		order = meta.SortOrders()[slices.IndexFunc(meta.SortOrders(), func(o table.SortOrder) bool { return o.OrderID() == *id })]
 	}
-	in, err := tbl.openParquet(f)
+	in, err := parquetfile.Open(tbl.files, f, tbl.opts.Memory)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer in.close()
+	defer in.Close()
 	var last []byte
-	for p, err := range in.pieces(in.all()) {
+	for p, err := range in.Pieces(in.AllColumns()) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rec, err := in.batch(t.Context(), p)
+		rec, err := in.Batch(t.Context(), p)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 )
 
 // addFile adds a data file of one row group that another program wrote: for each id the text that v says.
@@ -92,34 +93,34 @@ func TestAFileThatStandsForMuchMoreIsReadInPieces(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, err := tbl.openParquet(set.files[0].data)
+			r, err := parquetfile.Open(tbl.files, set.files[0].data, tbl.opts.Memory)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer r.close()
+			defer r.Close()
 			next, pieces := int64(0), 0
-			for p, err := range r.pieces(r.all()) {
+			for p, err := range r.Pieces(r.AllColumns()) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				got, err := r.batch(t.Context(), p)
+				got, err := r.Batch(t.Context(), p)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if bytes := budget.SizeOf(got); bytes > 2*pieceBytes {
+				if bytes := budget.SizeOf(got); bytes > 2*parquetfile.PieceBytes {
 					t.Fatalf("a piece takes %d MiB", bytes>>20)
 				}
-				if p.first != next || got.NumRows() != p.rows {
-					t.Fatalf("a piece of %d rows from %d, want %d from %d", got.NumRows(), p.first, p.rows, next)
+				if p.First != next || got.NumRows() != p.Rows {
+					t.Fatalf("a piece of %d rows from %d, want %d from %d", got.NumRows(), p.First, p.Rows, next)
 				}
 				at := got.Schema().FieldIndices("v")[0]
 				for i := range int(got.NumRows()) {
-					row := p.first + int64(i)
+					row := p.First + int64(i)
 					if id := got.Column(0).(*array.Int64).Value(i); id != row || len(got.Column(at).(*array.String).Value(i)) != len(text)-int(row%3) {
 						t.Fatalf("row %d has the id %d", row, id)
 					}
 				}
-				next += p.rows
+				next += p.Rows
 				pieces++
 			}
 			if next != rows || pieces < 4 {

@@ -17,6 +17,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 )
 
 const (
@@ -26,7 +27,7 @@ const (
 	rewriteBatchBytes = 16 << 20
 	// rewriteBytes is the memory that rewriting takes: a piece, and a row group
 	// before and after it is joined.
-	rewriteBytes = 4 * pieceBytes
+	rewriteBytes = 4 * parquetfile.PieceBytes
 )
 
 // rewriter copies data files into new ones, without some of their rows. Rows
@@ -34,11 +35,11 @@ const (
 // id, whatever they were called or how wide they were. They also keep their
 // partition and the spec that it is of.
 type rewriter struct {
-	t      *Table
-	meta   table.Metadata
-	c      *change
-	target int64           // size at which a file is closed
-	order  table.SortOrder // that the rows are brought into; unsorted: they stay as they are
+	t     *Table
+	meta  table.Metadata
+	c     *change
+	files *parquetfile.RollingWriter
+	order table.SortOrder // that the rows are brought into; unsorted: they stay as they are
 
 	of      iceberg.DataFile // what was copied last
 	sortID  int              // of the order that the rows copied are in, 0: of none
@@ -46,19 +47,26 @@ type rewriter struct {
 	schema  *arrow.Schema
 	pending []arrow.RecordBatch
 	bytes   int64
-	file    *parquetFile
+}
+
+// newRewriter returns a rewriter that adds to c the files that it makes of the
+// target size, their rows in an order if it is one.
+func (t *Table) newRewriter(meta table.Metadata, c *change, target int64, order table.SortOrder) *rewriter {
+	r := &rewriter{t: t, meta: meta, c: c, order: order}
+	r.files = parquetfile.NewRollingWriter(t.files, t.newDataPath, target, r.complete)
+	return r
 }
 
 // copy copies the rows of a data file that are not gone.
-func (r *rewriter) copy(ctx context.Context, data iceberg.DataFile, gone positions) error {
-	in, err := r.t.openParquet(data)
+func (r *rewriter) copy(ctx context.Context, data iceberg.DataFile, gone parquetfile.Positions) error {
+	in, err := parquetfile.Open(r.t.files, data, r.t.opts.Memory)
 	if err != nil {
 		return err
 	}
-	defer in.close()
-	schema, err := in.arrow.Schema()
+	defer in.Close()
+	schema, err := in.Schema()
 	if err != nil {
-		return fmt.Errorf("reading the columns of %s: %w", data.FilePath(), err)
+		return err
 	}
 	if r.of != nil && (!r.schema.Equal(schema) || partitionOf(r.of) != partitionOf(data)) {
 		if err := r.close(ctx); err != nil {
@@ -76,11 +84,11 @@ func (r *rewriter) copy(ctx context.Context, data iceberg.DataFile, gone positio
 	}
 	r.of, r.schema = data, schema
 	var copied int64
-	for p, err := range in.pieces(in.all()) {
+	for p, err := range in.Pieces(in.AllColumns()) {
 		if err != nil {
 			return err
 		}
-		rows, err := in.batch(ctx, p)
+		rows, err := in.Batch(ctx, p)
 		if err != nil {
 			return err
 		}
@@ -88,7 +96,7 @@ func (r *rewriter) copy(ctx context.Context, data iceberg.DataFile, gone positio
 		mask := array.NewBooleanBuilder(memory.DefaultAllocator)
 		var kept int64
 		for i := range all {
-			keep := !gone.has(p.first + i)
+			keep := !gone.Has(p.First + i)
 			mask.Append(keep)
 			if keep {
 				kept++
@@ -103,13 +111,12 @@ func (r *rewriter) copy(ctx context.Context, data iceberg.DataFile, gone positio
 				return fmt.Errorf("copying rows of %s: %w", data.FilePath(), err)
 			}
 		}
-		group := in.in.MetaData().RowGroups[p.group]
-		size := max(group.TotalByteSize*kept/group.NumRows, budget.SizeOf(rows)/2)
+		size := max(in.StoredBytes(p, kept), budget.SizeOf(rows)/2)
 		if err := r.add(ctx, rows, size); err != nil {
 			return err
 		}
 	}
-	if want := data.Count() - gone.count(); copied != want {
+	if want := data.Count() - gone.Count(); copied != want {
 		return fmt.Errorf("copying rows of %s: it should have %d rows to keep and has %d", data.FilePath(), want, copied)
 	}
 	return nil
@@ -146,29 +153,18 @@ func (r *rewriter) gathered() (arrow.RecordBatch, error) {
 
 // group writes rows as one row group.
 func (r *rewriter) group(batch arrow.RecordBatch) error {
-	huge := hugeColumns(batch)
-	if r.file != nil && !r.file.as.spares(huge) {
-		if err := r.finish(); err != nil {
-			return err
-		}
-	}
-	if r.file == nil {
-		var err error
-		if r.file, err = r.t.createParquet(r.schema, r.t.encodingFor(batch).sparing(huge)); err != nil {
-			return err
-		}
-		r.c.made = append(r.c.made, r.file.path)
-	}
-	if err := r.file.write(batch); err != nil {
+	created, err := r.files.Open(batch, r.t.encodingFor(batch))
+	if err != nil {
 		return err
 	}
-	if r.file.size() >= r.target {
-		return r.finish()
+	if created != "" {
+		r.c.made = append(r.c.made, created)
 	}
-	return nil
+	return r.files.Write(batch)
 }
 
-func (r *rewriter) finish() error {
+// complete completes a file.
+func (r *rewriter) complete(file *parquetfile.Writer) error {
 	schema, err := table.ArrowSchemaToIceberg(r.schema, false, nil)
 	if err != nil {
 		return fmt.Errorf("rewriting rows of table %s: %w", r.t, err)
@@ -177,9 +173,7 @@ func (r *rewriter) finish() error {
 	if err != nil {
 		return err
 	}
-	file := r.file
-	r.file = nil
-	data, err := file.close(table.DataFileArgs{
+	data, err := file.Close(table.DataFileArgs{
 		Schema: schema, Spec: spec, PartitionValues: r.of.Partition(), SortOrderID: r.sortID,
 		Content: iceberg.EntryContentData, FormatVersion: r.t.version,
 	})
@@ -206,10 +200,8 @@ func (r *rewriter) close(ctx context.Context) error {
 			return err
 		}
 	}
-	if r.file != nil {
-		if err := r.finish(); err != nil {
-			return err
-		}
+	if err := r.files.Roll(); err != nil {
+		return err
 	}
 	r.of, r.sorter = nil, nil
 	return nil
@@ -217,10 +209,7 @@ func (r *rewriter) close(ctx context.Context) error {
 
 // abort removes all that was written.
 func (r *rewriter) abort() error {
-	var errs []error
-	if r.file != nil {
-		errs = append(errs, r.file.abort())
-	}
+	errs := []error{r.files.Abort()}
 	if r.sorter != nil {
 		errs = append(errs, r.sorter.abort())
 	}

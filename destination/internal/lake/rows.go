@@ -16,6 +16,7 @@ import (
 	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -93,18 +94,18 @@ func fileRows(ctx context.Context, tbl *table.Table, scan *table.Scan, task tabl
 			return
 		}
 		var (
-			in      *parquetReader
+			in      *parquetfile.Reader
 			columns []cellReader
-			gone    positions
+			gone    parquetfile.Positions
 		)
 		err = protocol.Recovered(func() (err error) {
-			if in, err = openDataFile(files, task.File, nil); err != nil {
+			if in, err = parquetfile.Open(files, task.File, nil); err != nil {
 				return err
 			}
-			if columns, err = in.cellReaders(tbl.Schema().Fields()); err != nil || columns == nil {
+			if columns, err = fileCellReaders(in, tbl.Schema().Fields()); err != nil || columns == nil {
 				return err
 			}
-			gone = newPositions(in.in.NumRows())
+			gone = parquetfile.NewPositions(in.NumRows())
 			for _, d := range slices.Concat(task.DeleteFiles, task.DeletionVectorFiles) {
 				if err := readDeletes(ctx, files, nil, d, task.File.FilePath(), gone); err != nil {
 					return err
@@ -113,7 +114,7 @@ func fileRows(ctx context.Context, tbl *table.Table, scan *table.Scan, task tabl
 			return nil
 		})()
 		if in != nil {
-			defer in.close()
+			defer in.Close()
 		}
 		if err == nil && (columns == nil || len(task.EqualityDeleteFiles) > 0) {
 			if err = readAll(ctx, files, slices.Concat([]iceberg.DataFile{task.File}, task.DeleteFiles, task.EqualityDeleteFiles)); err == nil {
@@ -125,9 +126,9 @@ func fileRows(ctx context.Context, tbl *table.Table, scan *table.Scan, task tabl
 			yield(nil, err)
 			return
 		}
-		for p, batch := range in.batches(ctx, &err) {
+		for p, batch := range batches(ctx, in, &err) {
 			for i := range int(batch.NumRows()) {
-				if !gone.has(p.first+int64(i)) && !yield(rowOf(columns, batch.Columns(), i), nil) {
+				if !gone.Has(p.First+int64(i)) && !yield(rowOf(columns, batch.Columns(), i), nil) {
 					return
 				}
 			}
@@ -140,19 +141,19 @@ func fileRows(ctx context.Context, tbl *table.Table, scan *table.Scan, task tabl
 
 // batches yields the rows of a file piece by piece. It stops at an error or a
 // panic, which becomes one.
-func (r *parquetReader) batches(ctx context.Context, err *error) iter.Seq2[piece, arrow.RecordBatch] {
-	return func(yield func(piece, arrow.RecordBatch) bool) {
-		next, stop := iter.Pull2(r.pieces(r.all()))
+func batches(ctx context.Context, r *parquetfile.Reader, err *error) iter.Seq2[parquetfile.Piece, arrow.RecordBatch] {
+	return func(yield func(parquetfile.Piece, arrow.RecordBatch) bool) {
+		next, stop := iter.Pull2(r.Pieces(r.AllColumns()))
 		defer stop()
 		for {
 			var (
-				p     piece
+				p     parquetfile.Piece
 				batch arrow.RecordBatch
 				more  bool
 			)
 			*err = protocol.Recovered(func() (err error) {
 				if p, err, more = next(); more && err == nil {
-					batch, err = r.batch(ctx, p)
+					batch, err = r.Batch(ctx, p)
 				}
 				return err
 			})()
@@ -167,12 +168,12 @@ func (r *parquetReader) batches(ctx context.Context, err *error) iter.Seq2[piece
 func readAll(ctx context.Context, files iceio.IO, all []iceberg.DataFile) error {
 	for _, f := range all {
 		err := protocol.Recovered(func() error {
-			in, err := openDataFile(files, f, nil)
+			in, err := parquetfile.Open(files, f, nil)
 			if err != nil {
 				return err
 			}
-			defer in.close()
-			for range in.batches(ctx, &err) { //nolint:revive // reading is all there is to do
+			defer in.Close()
+			for range batches(ctx, in, &err) { //nolint:revive // reading is all there is to do
 			}
 			return err
 		})()
@@ -215,17 +216,12 @@ type cellReader struct {
 	element *cellReader  // of a list; the entry of a map
 }
 
-// cellReaders finds columns in a file by field id. There are none if that does
+// fileCellReaders finds columns in a file by field id. There are none if that does
 // not find them: the file has no ids, or a column that it lacks has a default.
-func (r *parquetReader) cellReaders(columns []iceberg.NestedField) ([]cellReader, error) {
-	schema, err := r.arrow.Schema()
-	if err != nil {
-		return nil, fmt.Errorf("reading the columns of %s: %w", r.path, err)
-	}
-	for _, c := range r.all() {
-		if r.in.MetaData().Schema.Column(c).SchemaNode().FieldID() < 0 {
-			return nil, nil
-		}
+func fileCellReaders(r *parquetfile.Reader, columns []iceberg.NestedField) ([]cellReader, error) {
+	schema, err := r.Schema()
+	if err != nil || !r.HasFieldIDs() {
+		return nil, err
 	}
 	found := cellReaders(columns, schema.Fields(), byFieldID)
 	if slices.ContainsFunc(found, cellReader.defaults) {

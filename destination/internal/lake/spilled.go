@@ -8,6 +8,8 @@ import (
 
 	"github.com/apache/iceberg-go"
 	"github.com/zeebo/xxh3"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 )
 
 // spilledTable does for keys in runs what a key table does for those in memory:
@@ -36,7 +38,7 @@ func (s *spilledTable) add(path string, rows *keyBlock) error {
 var errManyHits = errors.New("the table has many rows of a key")
 
 // supersededBySpilled is superseded for keys in runs.
-func (u *upsert) supersededBySpilled(ctx context.Context, schema *iceberg.Schema, set *liveSet) (map[*liveFile]positions, error) {
+func (u *upsert) supersededBySpilled(ctx context.Context, schema *iceberg.Schema, set *liveSet) (map[*liveFile]parquetfile.Positions, error) {
 	staged, err := u.spillAll(ctx)
 	if err != nil {
 		return nil, err
@@ -72,11 +74,11 @@ func (u *upsert) supersededBySpilled(ctx context.Context, schema *iceberg.Schema
 	if err := u.merge(ctx, staged, s.hits.runs); err != nil {
 		return nil, fmt.Errorf("merging keys of table %s: %w", u.t, err)
 	}
-	gone := map[*liveFile]positions{}
+	gone := map[*liveFile]parquetfile.Positions{}
 	for _, f := range set.files {
 		if keys := s.found[f.data.FilePath()]; keys != nil && keys.gone != nil {
-			for row := range keys.deleted.all() {
-				keys.gone.add(row)
+			for row := range keys.deleted.All() {
+				keys.gone.Add(row)
 			}
 			gone[f] = keys.gone
 		}

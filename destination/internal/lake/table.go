@@ -22,6 +22,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -97,7 +98,7 @@ type Table struct {
 	files     iceio.WriteFileIO
 
 	mu       sync.Mutex
-	encoding *encoding // of every data file; chosen by the first rows
+	encoding *parquetfile.Encoding // of every data file; chosen by the first rows
 }
 
 // Identifier is the name of a plan's table in a catalog.

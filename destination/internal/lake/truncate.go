@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
+
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 )
 
 // truncate keeps the first rows of what is staged, in the order they were
@@ -44,16 +47,16 @@ func (w *Writer) truncate(ctx context.Context, rows int64) error {
 
 // head copies the first rows of a staged file into a new one.
 func (t *Table) head(ctx context.Context, f *stagedFile, rows int64) (*stagedFile, error) {
-	gone := newPositions(f.data.Count())
+	gone := parquetfile.NewPositions(f.data.Count())
 	for i := rows; i < f.data.Count(); i++ {
-		gone.add(i)
+		gone.Add(i)
 	}
 	end, err := t.opts.Memory.Begin(ctx, rewriteBytes)
 	if err != nil {
 		return nil, err
 	}
 	defer end()
-	r := rewriter{t: t, meta: t.opened.Metadata(), c: &change{}, target: math.MaxInt64}
+	r := t.newRewriter(t.opened.Metadata(), &change{}, parquetfile.OneFile, table.UnsortedSortOrder)
 	if err := errors.Join(r.copy(ctx, f.data, gone), r.close(ctx)); err != nil {
 		return nil, errors.Join(err, t.removeAll(r.c.made))
 	}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 )
 
 // rewriteLimit is how many bytes of data files Auto rewrites in one commit
@@ -104,7 +106,7 @@ func (t *Table) equalityDeletes() error {
 // outdatedFile is a data file of the table with rows that go.
 type outdatedFile struct {
 	*liveFile
-	gone positions // deleted already, or now
+	gone parquetfile.Positions // deleted already, or now
 }
 
 // outdated finds the rows of the table that staged rows replace or delete,
@@ -131,7 +133,7 @@ func (u *upsert) outdated(ctx context.Context, schema *iceberg.Schema, set *live
 
 // superseded finds the rows of the table that go, with those of their files that
 // have gone already.
-func (u *upsert) superseded(ctx context.Context, schema *iceberg.Schema, set *liveSet) (map[*liveFile]positions, error) {
+func (u *upsert) superseded(ctx context.Context, schema *iceberg.Schema, set *liveSet) (map[*liveFile]parquetfile.Positions, error) {
 	if u.spilled == nil {
 		gone, err := u.supersededInMemory(ctx, schema, set)
 		if !errors.Is(err, errManyHits) {
@@ -142,7 +144,7 @@ func (u *upsert) superseded(ctx context.Context, schema *iceberg.Schema, set *li
 	return u.supersededBySpilled(ctx, schema, set)
 }
 
-func (u *upsert) supersededInMemory(ctx context.Context, schema *iceberg.Schema, set *liveSet) (map[*liveFile]positions, error) {
+func (u *upsert) supersededInMemory(ctx context.Context, schema *iceberg.Schema, set *liveSet) (map[*liveFile]parquetfile.Positions, error) {
 	for _, b := range u.win.blocks {
 		for i := range b.flags {
 			b.flags[i] &^= beaten
@@ -196,7 +198,7 @@ func (u *upsert) supersededInMemory(ctx context.Context, schema *iceberg.Schema,
 			}
 		}
 	}
-	gone := map[*liveFile]positions{}
+	gone := map[*liveFile]parquetfile.Positions{}
 	for f, h := range found {
 		for i, slot := range h.slots {
 			if b, ok := best[slot]; ok && b == (row{f, i}) {
@@ -204,10 +206,10 @@ func (u *upsert) supersededInMemory(ctx context.Context, schema *iceberg.Schema,
 			}
 			if gone[h.file] == nil {
 				if gone[h.file] = h.deleted; h.deleted == nil {
-					gone[h.file] = newPositions(h.file.data.Count())
+					gone[h.file] = parquetfile.NewPositions(h.file.data.Count())
 				}
 			}
-			gone[h.file].add(h.block.rows[i])
+			gone[h.file].Add(h.block.rows[i])
 		}
 	}
 	return gone, nil
@@ -219,7 +221,7 @@ func (u *upsert) apply(ctx context.Context, c *change, base *table.Table, outdat
 	version := base.Metadata().Version()
 	type partial struct {
 		staged *stagedFile
-		gone   positions
+		gone   parquetfile.Positions
 	}
 	var partials []partial
 	var rewrite, fresh int64
@@ -229,7 +231,7 @@ func (u *upsert) apply(ctx context.Context, c *change, base *table.Table, outdat
 		switch {
 		case gone == nil:
 			c.add = append(c.add, f.data)
-		case gone.count() == f.data.Count():
+		case gone.Count() == f.data.Count():
 			c.unused = append(c.unused, f.data.FilePath())
 		default:
 			partials = append(partials, partial{f, gone})
@@ -237,7 +239,7 @@ func (u *upsert) apply(ctx context.Context, c *change, base *table.Table, outdat
 		}
 	}
 	outdated = slices.DeleteFunc(outdated, func(o *outdatedFile) bool {
-		if o.gone.count() < o.data.Count() {
+		if o.gone.Count() < o.data.Count() {
 			rewrite += o.data.FileSizeBytes()
 			return false
 		}
@@ -253,7 +255,7 @@ func (u *upsert) apply(ctx context.Context, c *change, base *table.Table, outdat
 			return err
 		}
 		defer end()
-		r := &rewriter{t: u.t, meta: base.Metadata(), c: c, target: u.t.opts.TargetFileBytes}
+		r := u.t.newRewriter(base.Metadata(), c, u.t.opts.TargetFileBytes, table.UnsortedSortOrder)
 		inPartitions(partials, func(p partial) iceberg.DataFile { return p.staged.data })
 		inPartitions(outdated, func(o *outdatedFile) iceberg.DataFile { return o.data })
 		for _, p := range partials {
@@ -305,16 +307,16 @@ func (u *upsert) copies(version int, rewrite, fresh int64) bool {
 
 // losers is the rows of the file that are not to be seen, nil if there are
 // none.
-func (f *stagedFile) losers() positions {
+func (f *stagedFile) losers() parquetfile.Positions {
 	gone := slices.Clone(f.gone)
 	if f.keys == nil {
 		return gone
 	}
 	lose := func(row int64) {
 		if gone == nil {
-			gone = newPositions(f.data.Count())
+			gone = parquetfile.NewPositions(f.data.Count())
 		}
-		gone.add(row)
+		gone.Add(row)
 	}
 	row := f.keys.spilled
 	for _, b := range f.keys.blocks {
@@ -325,7 +327,7 @@ func (f *stagedFile) losers() positions {
 			row++
 		}
 	}
-	for row := range f.keys.gone.all() {
+	for row := range f.keys.gone.All() {
 		lose(row)
 	}
 	return gone

@@ -13,6 +13,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -33,8 +35,8 @@ func (s *Staged) Rows() int64 {
 
 type stagedFile struct {
 	data iceberg.DataFile
-	keys *fileKeys // of its rows; nil unless dedup
-	gone positions // rows that are deleted already, as in files that were on another branch
+	keys *fileKeys             // of its rows; nil unless dedup
+	gone parquetfile.Positions // rows that are deleted already, as in files that were on another branch
 }
 
 // Writer writes rows into data files. In a table that is partitioned or sorted
@@ -47,7 +49,7 @@ type Writer struct {
 	by      *ordering   // nil until there are rows
 	sorter  *sorter     // of the rows put aside
 	columns *keyColumns // nil unless dedup
-	file    *parquetFile
+	files   *parquetfile.RollingWriter
 	of      map[int]any // the partition of the open file
 	keys    *fileKeys   // of the open file; nil unless dedup
 	index   *keyIndex   // of all rows since the last Close; nil unless dedup
@@ -69,7 +71,11 @@ const (
 )
 
 // NewWriter returns a writer that has written nothing yet.
-func (t *Table) NewWriter() *Writer { return &Writer{t: t} }
+func (t *Table) NewWriter() *Writer {
+	w := &Writer{t: t}
+	w.files = parquetfile.NewRollingWriter(t.files, t.newDataPath, t.opts.TargetFileBytes, w.complete)
+	return w
+}
 
 // Write adds rows, laid out as the table's layout says. order is the
 // arrival of each row, needed only for dedup streams. It does not keep rec.
@@ -99,7 +105,7 @@ func (w *Writer) add(ctx context.Context, rec arrow.RecordBatch, order []uint64)
 
 // few tells whether rows are too few for a row group of their own.
 func (w *Writer) few(rec arrow.RecordBatch) bool {
-	return budget.SizeOf(rec) < min(w.t.few, w.t.opts.TargetFileBytes) && len(hugeColumns(rec)) == 0
+	return budget.SizeOf(rec) < min(w.t.few, w.t.opts.TargetFileBytes) && !parquetfile.HasHugeValues(rec)
 }
 
 // regroup writes the first rows of those that were put aside, keep of them, and
@@ -145,31 +151,19 @@ func (w *Writer) admit(ctx context.Context, rec arrow.RecordBatch, order []uint6
 
 // group writes rows as one row group.
 func (w *Writer) group(rec arrow.RecordBatch, order []uint64) error {
-	huge := hugeColumns(rec)
-	if w.file != nil && !w.file.as.spares(huge) {
-		if err := w.roll(); err != nil {
-			return err
+	created, err := w.files.Open(rec, w.t.encodingFor(rec))
+	if err != nil {
+		return err
+	}
+	if created != "" {
+		if w.of, err = w.by.values(rec, 0); err != nil {
+			return fmt.Errorf("partitioning rows of table %s: %w", w.t, err)
 		}
 	}
 	if err := w.indexRows(rec, order); err != nil {
 		return err
 	}
-	if w.file == nil {
-		var err error
-		if w.of, err = w.by.values(rec, 0); err != nil {
-			return fmt.Errorf("partitioning rows of table %s: %w", w.t, err)
-		}
-		if w.file, err = w.t.createParquet(rec.Schema(), w.t.encodingFor(rec).sparing(huge)); err != nil {
-			return err
-		}
-	}
-	if err := w.file.write(rec); err != nil {
-		return err
-	}
-	if w.file.size() >= w.t.opts.TargetFileBytes || w.file.chunks >= manyChunks {
-		return w.roll()
-	}
-	return nil
+	return w.files.Write(rec)
 }
 
 // regrouped is a writer that takes rows from its sorter.
@@ -192,7 +186,7 @@ func (w regrouped) end() error {
 	if !w.divides() {
 		return nil
 	}
-	return w.roll()
+	return w.files.Roll()
 }
 
 // refuseNulls guards the required columns: the Parquet writer would store a
@@ -211,8 +205,7 @@ func (w *Writer) refuseNulls(rec arrow.RecordBatch) error {
 	return nil
 }
 
-// indexRows adds rows of the open file, or the one that is opened for them, to
-// the index.
+// indexRows adds rows of the open file to the index.
 func (w *Writer) indexRows(rec arrow.RecordBatch, order []uint64) error {
 	if !w.t.plan.Dedup {
 		return nil
@@ -236,24 +229,21 @@ func (w *Writer) indexRows(rec arrow.RecordBatch, order []uint64) error {
 	return w.index.add(w.keys, block)
 }
 
-// roll completes the open file, if there is one.
-func (w *Writer) roll() error {
-	if w.file == nil {
-		return nil
-	}
-	file, args := w.file, table.DataFileArgs{
+// complete completes a file, in the background.
+func (w *Writer) complete(file *parquetfile.Writer) error {
+	args := table.DataFileArgs{
 		Schema: w.t.schema, Spec: w.t.spec, PartitionValues: w.of, SortOrderID: w.by.sortID,
 		Content: iceberg.EntryContentData, FormatVersion: w.t.version,
 	}
 	staged := &stagedFile{keys: w.keys}
 	w.staged = append(w.staged, staged)
-	w.file, w.keys = nil, nil
+	w.keys = nil
 	if w.ending == nil {
 		w.ending = &errgroup.Group{}
 		w.ending.SetLimit(endings)
 	}
 	w.ending.Go(protocol.Recovered(func() (err error) {
-		staged.data, err = file.close(args)
+		staged.data, err = file.Close(args)
 		return err
 	}))
 	return nil
@@ -308,7 +298,7 @@ func (w *Writer) finish(ctx context.Context, last arrow.RecordBatch, order []uin
 			return err
 		}
 	}
-	if err := errors.Join(w.roll(), w.settle()); err != nil {
+	if err := errors.Join(w.files.Roll(), w.settle()); err != nil {
 		return err
 	}
 	return w.truncate(ctx, keep)
@@ -316,11 +306,7 @@ func (w *Writer) finish(ctx context.Context, last arrow.RecordBatch, order []uin
 
 // Abort deletes everything that was written and not handed over.
 func (w *Writer) Abort() error {
-	var errs []error
-	if w.file != nil {
-		errs = append(errs, w.file.abort())
-		w.file = nil
-	}
+	errs := []error{w.files.Abort()}
 	if w.sorter != nil {
 		errs = append(errs, w.sorter.abort())
 	}
@@ -340,13 +326,16 @@ func Discard(t *Table, staged []*Staged) error {
 	return errors.Join(errs...)
 }
 
+// newDataPath is where a data file that is yet to be made will be.
+func (t *Table) newDataPath() string { return t.locations.NewDataLocation(filenames.New(".parquet")) }
+
 // encodingFor is the encoding of all the table's files; the first rows that
 // are written choose it.
-func (t *Table) encodingFor(rec arrow.RecordBatch) *encoding {
+func (t *Table) encodingFor(rec arrow.RecordBatch) *parquetfile.Encoding {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.encoding == nil {
-		t.encoding = newEncoding(rec)
+		t.encoding = parquetfile.NewEncoding(rec)
 	}
 	return t.encoding
 }

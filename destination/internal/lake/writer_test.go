@@ -10,6 +10,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/iceberg-go"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 )
 
 // Batches of a few rows become large row groups, in the order of arrival, cut off where Close says,
@@ -71,12 +73,12 @@ func TestFewRowsBecomeLargeRowGroups(t *testing.T) {
 			}
 			groups := 0
 			for _, f := range staged.files {
-				in, err := tbl.openParquet(f.data)
+				in, err := parquetfile.Open(tbl.files, f.data, tbl.opts.Memory)
 				if err != nil {
 					t.Fatal(err)
 				}
-				groups += in.in.NumRowGroups()
-				in.close()
+				groups += in.NumRowGroups()
+				in.Close()
 			}
 			if groups != tc.groups {
 				t.Errorf("%d row groups, not %d", groups, tc.groups)
@@ -136,7 +138,7 @@ func TestFewRowsKeepTheirOrderOfArrival(t *testing.T) {
 // memory, and is not merged into one that is too large for that.
 func TestFilesOfManyColumnsHaveFewRowGroups(t *testing.T) {
 	t.Parallel()
-	const columns = manyChunks / 4
+	const columns = parquetfile.MaxChunks / 4
 	var fields []iceberg.NestedField
 	for i := range columns {
 		fields = append(fields, optional(fmt.Sprint("c", i), aLong))

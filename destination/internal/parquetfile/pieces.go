@@ -1,4 +1,4 @@
-package lake
+package parquetfile
 
 import (
 	"context"
@@ -17,36 +17,38 @@ import (
 )
 
 const (
-	// pieceBytes is how much of a row group is in memory at once at most, unless
+	// PieceBytes is how much of a row group is in memory at once at most, unless
 	// one row is more.
-	pieceBytes = 32 << 20
+	PieceBytes = 32 << 20
 	// hugeRowBytes is how much of one row may be.
 	hugeRowBytes = 1 << 30
 )
 
-// A piece is rows of a row group that are read at once: all of them, unless
+// A Piece is rows of a row group that are read at once: all of them, unless
 // they might be too many. A few bytes of a file that another program wrote can
 // stand for gigabytes, as values that repeat are stored once.
-type piece struct {
+type Piece struct {
+	First int64 // row, in the file
+	Rows  int64
+
 	group  int
 	offset int64 // of the first row in the group
-	first  int64 // and in the file
-	rows   int64
-	whole  bool
+	all    bool  // the rows of the group
 }
 
-// pieces divides the row groups of a file for reading some of its columns.
-func (r *parquetReader) pieces(columns []int) iter.Seq2[piece, error] {
-	return r.piecesOf(func(int) bool { return true }, columns)
+// Pieces divides the row groups of a file for reading some of its columns.
+func (r *Reader) Pieces(columns []int) iter.Seq2[Piece, error] {
+	return r.PiecesOfPart(0, 1, columns)
 }
 
-// piecesOf divides some of the row groups.
-func (r *parquetReader) piecesOf(wanted func(group int) bool, columns []int) iter.Seq2[piece, error] {
-	return func(yield func(piece, error) bool) {
+// PiecesOfPart divides the row groups of one part of a file, for several readers
+// that read a part each.
+func (r *Reader) PiecesOfPart(part, parts int, columns []int) iter.Seq2[Piece, error] {
+	return func(yield func(Piece, error) bool) {
 		var first int64
 		for group := range r.in.NumRowGroups() {
 			rows := r.in.MetaData().RowGroups[group].NumRows
-			if !wanted(group) {
+			if group*parts/r.in.NumRowGroups() != part {
 				first += rows
 				continue
 			}
@@ -55,17 +57,17 @@ func (r *parquetReader) piecesOf(wanted func(group int) bool, columns []int) ite
 				err = fmt.Errorf("reading %s: a row may take %d MiB of memory; rewrite the file with the program that made it", r.path, int64(most/float64(rows))>>20)
 			}
 			if err != nil {
-				yield(piece{}, err)
+				yield(Piece{}, err)
 				return
 			}
 			n := rows
-			if most > pieceBytes {
-				n = max(1, int64(float64(rows)*pieceBytes/most))
+			if most > PieceBytes {
+				n = max(1, int64(float64(rows)*PieceBytes/most))
 			}
 			long := rows > 0 && most/float64(rows) > budget.LongRow
 			for offset := int64(0); offset < rows; offset += n {
-				p := piece{group: group, offset: offset, first: first + offset, rows: min(n, rows-offset)}
-				p.whole = p.rows == rows
+				p := Piece{First: first + offset, Rows: min(n, rows-offset), group: group, offset: offset}
+				p.all = p.Rows == rows
 				if !r.alone(long, func() bool { return yield(p, nil) }) {
 					return
 				}
@@ -77,23 +79,30 @@ func (r *parquetReader) piecesOf(wanted func(group int) bool, columns []int) ite
 
 // alone does something with a piece, while nothing else has long rows in hand if
 // those of the piece are.
-func (r *parquetReader) alone(long bool, do func() bool) bool {
+func (r *Reader) alone(long bool, do func() bool) bool {
 	if long && r.memory != nil {
 		defer r.memory.BeginLong()()
 	}
 	return do()
 }
 
+// StoredBytes is about how many bytes some of the rows of a piece take in the
+// file before compression.
+func (r *Reader) StoredBytes(p Piece, rows int64) int64 {
+	group := r.in.MetaData().RowGroups[p.group]
+	return group.TotalByteSize * rows / group.NumRows
+}
+
 // decodedBytes is how much memory columns of a row group can take at most. It
 // is a float because a file may claim more than an integer holds.
-func (r *parquetReader) decodedBytes(group int, columns []int) (bytes float64, err error) {
+func (r *Reader) decodedBytes(group int, columns []int) (bytes float64, err error) {
 	for _, c := range columns {
 		chunk := r.in.MetaData().RowGroups[group].Columns[c].MetaData
 		values, stored := float64(chunk.NumValues), float64(chunk.TotalUncompressedSize)
 		switch column := r.in.MetaData().Schema.Column(c); column.PhysicalType() {
 		case parquet.Types.ByteArray:
 			longest := stored
-			if values*longest > pieceBytes/8 {
+			if values*longest > PieceBytes/8 {
 				if longest, err = r.longest(group, c, stored); err != nil {
 					return 0, err
 				}
@@ -109,7 +118,7 @@ func (r *parquetReader) decodedBytes(group int, columns []int) (bytes float64, e
 
 // longest is how long a value can be that is stored once and stands for many: 0
 // if there are none. stored is the size of all of them.
-func (r *parquetReader) longest(group, column int, stored float64) (float64, error) {
+func (r *Reader) longest(group, column int, stored float64) (float64, error) {
 	chunk, err := r.in.RowGroup(group).MetaData().ColumnChunk(column)
 	if err != nil {
 		return 0, fmt.Errorf("reading %s: %w", r.path, err)
@@ -143,8 +152,8 @@ func (r *parquetReader) longest(group, column int, stored float64) (float64, err
 }
 
 // table decodes columns of a piece.
-func (r *parquetReader) table(ctx context.Context, p piece, columns []int) (arrow.Table, error) {
-	if p.whole {
+func (r *Reader) table(ctx context.Context, p Piece, columns []int) (arrow.Table, error) {
+	if p.all {
 		t, err := r.arrow.RowGroup(p.group).ReadTable(ctx, columns)
 		if err != nil {
 			return nil, fmt.Errorf("reading %s: %w", r.path, err)
@@ -157,14 +166,14 @@ func (r *parquetReader) table(ctx context.Context, p piece, columns []int) (arro
 	}
 	read := make([]arrow.Column, len(from.readers))
 	for i, in := range from.readers {
-		values, err := in.NextBatch(p.rows)
+		values, err := in.NextBatch(p.Rows)
 		if err != nil {
 			return nil, fmt.Errorf("reading %s: %w", r.path, err)
 		}
 		read[i] = *arrow.NewColumn(from.schema.Field(i), values)
 	}
-	from.offset += p.rows
-	return array.NewTable(from.schema, read, p.rows), nil
+	from.offset += p.Rows
+	return array.NewTable(from.schema, read, p.Rows), nil
 }
 
 // groupReader is at a row of a row group, in some columns.
@@ -177,7 +186,7 @@ type groupReader struct {
 
 // at is a reader at the first row of a piece: one that has come there, as
 // pieces are read one after the other, or a new one.
-func (r *parquetReader) at(ctx context.Context, p piece, columns []int) (*groupReader, error) {
+func (r *Reader) at(ctx context.Context, p Piece, columns []int) (*groupReader, error) {
 	name := fmt.Sprint(columns)
 	if from := r.partly[name]; from != nil && from.group == p.group && from.offset == p.offset {
 		return from, nil

@@ -1,10 +1,11 @@
-package lake
+package parquetfile
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -18,8 +19,8 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 )
 
-// parquetReader reads a data or delete file piece by piece.
-type parquetReader struct {
+// A Reader reads a data or delete file piece by piece.
+type Reader struct {
 	path   string
 	in     *file.Reader
 	arrow  *pqarrow.FileReader
@@ -27,50 +28,49 @@ type parquetReader struct {
 	memory *budget.Memory          // that pieces of long rows are read in one at a time; may be nil
 }
 
-// notParquet is the path of a file in another format.
-type notParquet string
+// NotParquetError is the path of a file in another format.
+type NotParquetError string
 
-func (path notParquet) Error() string { return "not a Parquet file: " + string(path) }
+func (path NotParquetError) Error() string { return "not a Parquet file: " + string(path) }
 
-func (t *Table) openParquet(f iceberg.DataFile) (*parquetReader, error) {
-	return openDataFile(t.files, f, t.opts.Memory)
-}
-
-// openDataFile opens a data or delete file. Pieces of long rows wait for memory
-// if that is not nil.
-func openDataFile(files iceio.IO, f iceberg.DataFile, pieces *budget.Memory) (*parquetReader, error) {
+// Open opens a data or delete file. Pieces of long rows wait for memory if that
+// is not nil.
+func Open(files iceio.IO, f iceberg.DataFile, memory *budget.Memory) (*Reader, error) {
 	if f.FileFormat() != iceberg.ParquetFile {
-		return nil, notParquet(f.FilePath())
+		return nil, NotParquetError(f.FilePath())
 	}
-	r, err := openParquet(files, f.FilePath())
+	r, err := open(files, f.FilePath())
 	if err != nil {
 		return nil, err
 	}
-	r.memory = pieces
+	r.memory = memory
 	return r, nil
 }
 
-func openParquet(files iceio.IO, path string) (*parquetReader, error) {
+func open(files iceio.IO, path string) (*Reader, error) {
 	opened, err := files.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
+	fail := func(err error, closer io.Closer) error {
+		return errors.Join(fmt.Errorf("opening %s: %w", path, err), closer.Close())
+	}
 	size, err := opened.Seek(0, io.SeekEnd)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), opened.Close())
+		return nil, fail(err, opened)
 	}
 	in, err := file.NewParquetReader(opened, file.WithReadProps(readProperties()))
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), opened.Close())
+		return nil, fail(err, opened)
 	}
 	if err := checkChunks(in, size); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), in.Close())
+		return nil, fail(err, in)
 	}
 	r, err := pqarrow.NewFileReader(in, pqarrow.ArrowReadProperties{}, memory.DefaultAllocator)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), in.Close())
+		return nil, fail(err, in)
 	}
-	return &parquetReader{path: path, in: in, arrow: r}, nil
+	return &Reader{path: path, in: in, arrow: r}, nil
 }
 
 // readProperties are the library's, but for pages, which may hold a value as long
@@ -103,12 +103,32 @@ func checkChunks(in *file.Reader, size int64) error {
 	return nil
 }
 
-// close releases the file; there is nothing to lose in a file that was read.
-func (r *parquetReader) close() { _ = r.in.Close() }
+// Close releases the file; there is nothing to lose in a file that was read.
+func (r *Reader) Close() { _ = r.in.Close() }
 
-// leaves finds columns of primitive type by field id, or by name in files that
+// Schema is the columns of the file as Arrow has them.
+func (r *Reader) Schema() (*arrow.Schema, error) {
+	schema, err := r.arrow.Schema()
+	if err != nil {
+		return nil, fmt.Errorf("reading the columns of %s: %w", r.path, err)
+	}
+	return schema, nil
+}
+
+// NumRows is the number of rows in the file.
+func (r *Reader) NumRows() int64 { return r.in.NumRows() }
+
+// NumRowGroups is the number of row groups in the file.
+func (r *Reader) NumRowGroups() int { return r.in.NumRowGroups() }
+
+// HasFieldIDs reports whether every column carries a field id.
+func (r *Reader) HasFieldIDs() bool {
+	return !slices.ContainsFunc(r.AllColumns(), func(c int) bool { return r.in.MetaData().Schema.Column(c).SchemaNode().FieldID() < 0 })
+}
+
+// Columns finds columns of primitive type by field id, or by name in files that
 // carry no ids.
-func (r *parquetReader) leaves(ids []int, names []string) (columns []int, missing bool) {
+func (r *Reader) Columns(ids []int, names []string) (columns []int, missing bool) {
 	schema := r.in.MetaData().Schema
 	for i, id := range ids {
 		found := -1
@@ -127,8 +147,8 @@ func (r *parquetReader) leaves(ids []int, names []string) (columns []int, missin
 	return columns, false
 }
 
-// read returns columns of a piece, one array each.
-func (r *parquetReader) read(ctx context.Context, p piece, columns []int) ([]arrow.Array, error) {
+// Read returns columns of a piece, one array each.
+func (r *Reader) Read(ctx context.Context, p Piece, columns []int) ([]arrow.Array, error) {
 	t, err := r.table(ctx, p, columns)
 	if err != nil {
 		return nil, err
@@ -136,7 +156,7 @@ func (r *parquetReader) read(ctx context.Context, p piece, columns []int) ([]arr
 	defer t.Release()
 	byName := make([]arrow.Array, t.NumCols())
 	for i := range byName {
-		if byName[i], err = whole(t.Column(i).Data()); err != nil {
+		if byName[i], err = concatChunks(t.Column(i).Data()); err != nil {
 			return nil, fmt.Errorf("reading %s: %w", r.path, err)
 		}
 	}
@@ -152,8 +172,8 @@ func (r *parquetReader) read(ctx context.Context, p piece, columns []int) ([]arr
 	return arrays, nil
 }
 
-// all are the columns of a file.
-func (r *parquetReader) all() []int {
+// AllColumns are the columns of the file.
+func (r *Reader) AllColumns() []int {
 	columns := make([]int, r.in.MetaData().Schema.NumColumns())
 	for i := range columns {
 		columns[i] = i
@@ -161,23 +181,23 @@ func (r *parquetReader) all() []int {
 	return columns
 }
 
-// batch returns all columns of a piece.
-func (r *parquetReader) batch(ctx context.Context, p piece) (arrow.RecordBatch, error) {
-	t, err := r.table(ctx, p, r.all())
+// Batch returns all columns of a piece.
+func (r *Reader) Batch(ctx context.Context, p Piece) (arrow.RecordBatch, error) {
+	t, err := r.table(ctx, p, r.AllColumns())
 	if err != nil {
 		return nil, err
 	}
 	defer t.Release()
 	columns := make([]arrow.Array, t.NumCols())
 	for i := range columns {
-		if columns[i], err = whole(t.Column(i).Data()); err != nil {
+		if columns[i], err = concatChunks(t.Column(i).Data()); err != nil {
 			return nil, fmt.Errorf("reading %s: %w", r.path, err)
 		}
 	}
 	return array.NewRecordBatch(t.Schema(), columns, t.NumRows()), nil
 }
 
-func whole(c *arrow.Chunked) (arrow.Array, error) {
+func concatChunks(c *arrow.Chunked) (arrow.Array, error) {
 	switch chunks := c.Chunks(); len(chunks) {
 	case 0:
 		return array.MakeArrayOfNull(memory.DefaultAllocator, c.DataType(), 0), nil

@@ -1,13 +1,13 @@
-package lake
+package parquetfile
 
 import (
 	"github.com/apache/arrow-go/v18/parquet/compress"
 )
 
-// sparingZstd is the library's zstd, with less memory for long pages: the library
+// frugalZstd is the library's zstd, with less memory for long pages: the library
 // reserves as much for what a page is compressed to as for the page, and writes
 // all of it. A page is long only when a value is.
-type sparingZstd struct{ zstdCodec }
+type frugalZstd struct{ zstdCodec }
 
 type zstdCodec interface {
 	compress.ErrorCodec
@@ -19,13 +19,13 @@ func init() {
 	if err != nil {
 		panic(err) // it is part of the library
 	}
-	compress.RegisterCodec(compress.Codecs.Zstd, sparingZstd{codec.(zstdCodec)})
+	compress.RegisterCodec(compress.Codecs.Zstd, frugalZstd{codec.(zstdCodec)})
 }
 
 const longPage = 8 << 20
 
 // CompressBound returns what to reserve for a page; nothing for a long one.
-func (c sparingZstd) CompressBound(size int64) int64 {
+func (c frugalZstd) CompressBound(size int64) int64 {
 	if size >= longPage {
 		return 0
 	}
@@ -33,7 +33,7 @@ func (c sparingZstd) CompressBound(size int64) int64 {
 }
 
 // EncodeLevel reserves for a long page what its beginning lets expect.
-func (c sparingZstd) EncodeLevel(dst, page []byte, level int) []byte {
+func (c frugalZstd) EncodeLevel(dst, page []byte, level int) []byte {
 	if len(page) >= longPage {
 		const part = 16
 		beginning := c.zstdCodec.EncodeLevel(nil, page[:len(page)/part], level)

@@ -1,4 +1,4 @@
-package lake
+package parquetfile
 
 import (
 	"slices"
@@ -8,10 +8,11 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/compress"
+	"github.com/apache/iceberg-go"
 )
 
-// encoding is how the columns of a table's data files are encoded.
-type encoding struct {
+// An Encoding is how the columns of a table's data files are encoded.
+type Encoding struct {
 	level                    int      // of zstd
 	dictionaries, unmeasured []string // Parquet paths of the columns that get one, and of those without statistics
 }
@@ -22,8 +23,8 @@ type encoding struct {
 // column only to throw the work away.
 const probeRows = 4096
 
-// newEncoding chooses an encoding by a table's first rows.
-func newEncoding(rec arrow.RecordBatch) *encoding {
+// NewEncoding chooses an encoding by a table's first rows.
+func NewEncoding(rec arrow.RecordBatch) *Encoding {
 	var p probe
 	for i, field := range rec.Schema().Fields() {
 		p.column(field.Name, rec.Column(i))
@@ -34,13 +35,17 @@ func newEncoding(rec arrow.RecordBatch) *encoding {
 	if p.text*3 > p.bytes*2 {
 		level = 3
 	}
-	return &encoding{level: level, dictionaries: p.dictionaries}
+	return &Encoding{level: level, dictionaries: p.dictionaries}
 }
 
 // hugeValue is from how many bytes on a value is not worth its statistics: the
 // library keeps the least and the greatest of a column several times over, and
 // writes none that is so long.
 const hugeValue = 256 << 10
+
+// HasHugeValues reports whether rows need a file without statistics of some
+// column.
+func HasHugeValues(rec arrow.RecordBatch) bool { return len(hugeColumns(rec)) > 0 }
 
 // hugeColumns are the Parquet paths of the columns that hold huge values.
 func hugeColumns(rec arrow.RecordBatch) (paths []string) {
@@ -71,23 +76,24 @@ func hugeColumns(rec arrow.RecordBatch) (paths []string) {
 	return paths
 }
 
-// sparing is the encoding for a file that holds huge values in some columns.
-func (e *encoding) sparing(huge []string) *encoding {
-	return &encoding{level: e.level, dictionaries: e.dictionaries, unmeasured: huge}
+// withoutStatistics is the encoding for a file that holds huge values in some
+// columns.
+func (e *Encoding) withoutStatistics(huge []string) *Encoding {
+	return &Encoding{level: e.level, dictionaries: e.dictionaries, unmeasured: huge}
 }
 
-// spares tells whether huge values in these columns may be written.
-func (e *encoding) spares(huge []string) bool {
+// allowsHuge reports whether huge values in these columns may be written.
+func (e *Encoding) allowsHuge(huge []string) bool {
 	return !slices.ContainsFunc(huge, func(path string) bool { return !slices.Contains(e.unmeasured, path) })
 }
 
-// deleteEncoding is that of position delete files, which name one data file in
-// every row.
-func deleteEncoding() *encoding {
-	return &encoding{level: 1, dictionaries: []string{deletePathField.Name}}
+// PositionDeleteEncoding is that of position delete files, which name one data
+// file in every row.
+func PositionDeleteEncoding() *Encoding {
+	return &Encoding{level: 1, dictionaries: []string{iceberg.PositionalDeleteSchema.Field(0).Name}}
 }
 
-func (e *encoding) properties() *parquet.WriterProperties {
+func (e *Encoding) properties() *parquet.WriterProperties {
 	properties := []parquet.WriterProperty{
 		parquet.WithVersion(parquet.V2_LATEST),
 		parquet.WithDataPageVersion(parquet.DataPageV1), // readers of version 2 are fewer

@@ -1,4 +1,4 @@
-package lake
+package parquetfile
 
 import (
 	"bytes"
@@ -66,16 +66,16 @@ func TestLongPagesAreReadBack(t *testing.T) {
 	if err := errors.Join(w.Write(array.NewRecordBatch(schema, []arrow.Array{b.NewArray()}, 1)), w.Close()); err != nil {
 		t.Fatal(err)
 	}
-	r, err := openParquet(iceio.LocalFS{}, path)
+	r, err := open(iceio.LocalFS{}, path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.close()
-	for p, err := range r.pieces(r.all()) {
+	defer r.Close()
+	for p, err := range r.Pieces(r.AllColumns()) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rec, err := r.batch(t.Context(), p)
+		rec, err := r.Batch(t.Context(), p)
 		if err != nil {
 			t.Fatal(err)
 		}
