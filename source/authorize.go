@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 )
 
 // offline is the scope without which WHOOP gives no refresh token.
@@ -69,7 +70,7 @@ func (a *authorization) register(flags *flag.FlagSet) {
 	flags.BoolVar(&a.paste, "paste", false, "receive nothing: ask for the address that the browser ends at (for machines without a browser)")
 	flags.StringVar(&a.scopes, "scopes", strings.Join(append(allScopes(), offline), " "), "what to ask for; offline is always asked for")
 	flags.DurationVar(&a.timeout, "timeout", 5*time.Minute, "how long to wait for the consent")
-	flags.StringVar(&a.apiURL, "api-url", "", "address of WHOOP or a sandbox (default that of the configuration, "+defaults().APIURL+")")
+	flags.StringVar(&a.apiURL, "api-url", "", "address of WHOOP or a sandbox (default that of the configuration, "+config.Default().APIURL+")")
 	flags.BoolVar(&a.printTokens, "print-tokens", false, "print a configuration with the tokens in it")
 }
 
@@ -186,12 +187,12 @@ func (a *authorization) report(stdout io.Writer, c consent, to *target) error {
 	}
 	printed := *to
 	printed.store = nil // so that the tokens are in it
-	config, err := printed.configuration(c.pair)
+	document, err := printed.configuration(c.pair)
 	if err != nil {
 		return err
 	}
 	out := json.NewEncoder(stdout)
 	out.SetEscapeHTML(false)
 	out.SetIndent("", "  ")
-	return out.Encode(config)
+	return out.Encode(document)
 }

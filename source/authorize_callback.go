@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 )
 
 // A reply is WHOOP's answer as the browser brings it, and the way to tell the
@@ -120,7 +121,7 @@ func (a *authorization) awaitPaste(ctx context.Context) (reply, error) {
 // else would receive the code.
 func parseRedirect(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil || !hasGoodPort(u) {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil || !config.HasValidPort(u) {
 		return nil, fmt.Errorf("--redirect %q is not an address such as http://127.0.0.1:8321/callback", text)
 	}
 	if ip := net.ParseIP(u.Hostname()); u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {

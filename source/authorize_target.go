@@ -18,6 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
 )
 
@@ -25,8 +26,8 @@ import (
 // one says that they are.
 type target struct {
 	path        string                     // of the configuration; empty: there is none
-	config      map[string]json.RawMessage // as it is, or will be
-	credentials credentials
+	document    map[string]json.RawMessage // the configuration as it is, or will be
+	credentials config.Credentials
 	apiURL      string
 	store       tokens.Store       // nil: the configuration itself
 	client      tokens.Credentials // the client that is there already
@@ -43,34 +44,34 @@ func (a *authorization) openTarget(ctx context.Context) (*target, error) {
 	case a.area != "" && a.secret == "":
 		return nil, errors.New("--region is that of a secret: --secret-id is missing")
 	}
-	t := &target{path: a.config, config: map[string]json.RawMessage{}}
+	t := &target{path: a.config, document: map[string]json.RawMessage{}}
 	if err := t.readConfig(); err != nil {
 		return nil, err
 	}
 	if a.apiURL != "" {
 		t.apiURL = a.apiURL
 	}
-	if !isOrigin(t.apiURL) {
-		return nil, fmt.Errorf("the address of WHOOP, %q, must be a scheme and a host, such as %s", t.apiURL, defaults().APIURL)
+	if !config.IsOrigin(t.apiURL) {
+		return nil, fmt.Errorf("the address of WHOOP, %q, must be a scheme and a host, such as %s", t.apiURL, config.Default().APIURL)
 	}
-	if !confidential(t.apiURL) {
+	if !config.IsConfidential(t.apiURL) {
 		return nil, fmt.Errorf("the address of WHOOP, %s, begins with http://, which would show the tokens to whoever is on the way: give https://", t.apiURL)
 	}
 	t.apiURL = strings.TrimRight(t.apiURL, "/")
 	switch {
 	case a.tokenFile != "":
-		t.credentials = credentials{AuthType: authFile, fileCredentials: fileCredentials{Path: a.tokenFile}}
+		t.credentials = config.Credentials{AuthType: config.File, FileCredentials: config.FileCredentials{Path: a.tokenFile}}
 	case a.secret != "":
-		t.credentials = credentials{AuthType: authSecret, secretCredentials: secretCredentials{SecretID: a.secret, Region: a.area}}
+		t.credentials = config.Credentials{AuthType: config.Secret, SecretCredentials: config.SecretCredentials{SecretID: a.secret, Region: a.area}}
 	case t.credentials.AuthType == "":
-		t.credentials.AuthType = authOAuth
+		t.credentials.AuthType = config.OAuth
 	}
 	return t, t.openStore(ctx)
 }
 
 // readConfig reads the configuration, if there is one yet.
 func (t *target) readConfig() error {
-	c := defaults()
+	c := config.Default()
 	if t.path != "" {
 		raw, err := os.ReadFile(t.path)
 		switch {
@@ -80,7 +81,7 @@ func (t *target) readConfig() error {
 			return fmt.Errorf("reading the configuration: %w", err)
 		}
 		raw = bytes.TrimPrefix(raw, []byte("\ufeff"))
-		if err := json.Unmarshal(raw, &t.config); err != nil || t.config == nil {
+		if err := json.Unmarshal(raw, &t.document); err != nil || t.document == nil {
 			return fmt.Errorf("the configuration %s is not a JSON object", t.path)
 		}
 		if err := protocol.DecodeConfig(raw, &c); err != nil {
@@ -99,17 +100,17 @@ func (t *target) openStore(ctx context.Context) error {
 		}
 	}
 	c := t.credentials
-	if c.AuthType == authFile && t.path != "" && samePath(c.Path, t.path) {
+	if c.AuthType == config.File && t.path != "" && samePath(c.Path, t.path) {
 		return fmt.Errorf("the tokens and the configuration need a file each, and %s is given for both", t.path)
 	}
-	if t.store = c.store(); t.store == nil {
-		if c.AuthType != authOAuth {
-			return c.validate()
+	if t.store = c.Store(); t.store == nil {
+		if c.AuthType != config.OAuth {
+			return c.Validate()
 		}
 		return nil
 	}
-	if c.AuthType != authFile || c.Path == "" { // the file need not be there yet
-		if err := c.validate(); err != nil {
+	if c.AuthType != config.File || c.Path == "" { // the file need not be there yet
+		if err := c.Validate(); err != nil {
 			return err
 		}
 	}
@@ -120,7 +121,7 @@ func (t *target) openStore(ctx context.Context) error {
 		return tokens.TryClaim(ctx, t.store, stored)
 	case !errors.Is(err, tokens.ErrNotStored):
 		return err
-	case c.AuthType == authFile:
+	case c.AuthType == config.File:
 		if err := tokens.CheckWritable(c.Path); err != nil {
 			return fmt.Errorf("the token file %s cannot be written: %w", c.Path, err)
 		}
@@ -151,11 +152,11 @@ func (t *target) save(ctx context.Context, c tokens.Credentials) error {
 	if t.path == "" {
 		return nil
 	}
-	config, err := t.configuration(c)
+	document, err := t.configuration(c)
 	if err != nil {
 		return err
 	}
-	return writeJSON(t.path, config)
+	return config.Write(t.path, document)
 }
 
 // places names what was written, for a person.
@@ -163,7 +164,7 @@ func (t *target) places() []string {
 	var places []string
 	switch {
 	case t.store == nil:
-	case t.credentials.AuthType == authFile:
+	case t.credentials.AuthType == config.File:
 		places = append(places, "the tokens in "+t.credentials.Path)
 	default:
 		places = append(places, "the tokens in the secret "+t.credentials.SecretID)
@@ -185,7 +186,7 @@ func (t *target) configuration(c tokens.Credentials) (map[string]json.RawMessage
 		return t.with(oauthConfig(c))
 	}
 	credentials := map[string]any{"auth_type": t.credentials.AuthType}
-	if t.credentials.AuthType == authFile {
+	if t.credentials.AuthType == config.File {
 		credentials["path"] = t.credentials.Path
 	} else {
 		for key, value := range map[string]string{
@@ -203,7 +204,7 @@ func (t *target) configuration(c tokens.Credentials) (map[string]json.RawMessage
 // oauthConfig are credentials that hold the tokens themselves.
 func oauthConfig(c tokens.Credentials) map[string]any {
 	credentials := map[string]any{
-		"auth_type": authOAuth, "client_id": c.ClientID, "client_secret": c.ClientSecret,
+		"auth_type": config.OAuth, "client_id": c.ClientID, "client_secret": c.ClientSecret,
 		"access_token": c.AccessToken, "refresh_token": c.RefreshToken,
 	}
 	if !c.ExpiresAt.IsZero() {
@@ -214,17 +215,17 @@ func oauthConfig(c tokens.Credentials) map[string]any {
 
 // with returns the configuration with these credentials.
 func (t *target) with(credentials map[string]any) (map[string]json.RawMessage, error) {
-	config := maps.Clone(t.config)
-	if err := setMember(config, "credentials", credentials); err != nil {
+	document := maps.Clone(t.document)
+	if err := config.SetMember(document, "credentials", credentials); err != nil {
 		return nil, err
 	}
 	isURL := func(key string) bool { return strings.EqualFold(key, "api_url") }
-	if t.apiURL != defaults().APIURL || slices.ContainsFunc(slices.Collect(maps.Keys(config)), isURL) {
-		if err := setMember(config, "api_url", t.apiURL); err != nil {
+	if t.apiURL != config.Default().APIURL || slices.ContainsFunc(slices.Collect(maps.Keys(document)), isURL) {
+		if err := config.SetMember(document, "api_url", t.apiURL); err != nil {
 			return nil, err
 		}
 	}
-	return config, nil
+	return document, nil
 }
 
 // client finds the app's id and secret: in a flag, beside the tokens that there

@@ -20,6 +20,7 @@ import (
 	"testing/synctest"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens/secretstest"
 )
@@ -101,7 +102,7 @@ func TestConsentKeepsTheRestOfAConfiguration(t *testing.T) {
 	c.env = nil
 	path := protocoltest.File(t, map[string]any{
 		"lookback_days": 3, "api_url": c.url, "_by_orchestrator": "kept",
-		"credentials": map[string]any{"auth_type": authOAuth, "client_id": "sandbox-client", "client_secret": "sandbox-secret", "refresh_token": "dead"},
+		"credentials": map[string]any{"auth_type": config.OAuth, "client_id": "sandbox-client", "client_secret": "sandbox-secret", "refresh_token": "dead"},
 	})
 	if err := c.authorize("--config", path); err != nil {
 		t.Fatal(err)
@@ -159,7 +160,7 @@ func TestTokensGoWhereTheyAreTold(t *testing.T) {
 		defer server.Close()
 		c := newConsenting(t, "http", sandbox.Profile{})
 		config := protocoltest.File(t, map[string]any{"credentials": map[string]any{
-			"auth_type": authSecret, "secret_id": "whoop", "region": "eu-central-1", "endpoint": server.URL,
+			"auth_type": config.Secret, "secret_id": "whoop", "region": "eu-central-1", "endpoint": server.URL,
 		}})
 		if err := c.authorize("--config", config); err != nil {
 			t.Fatal(err)

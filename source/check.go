@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
 )
 
@@ -26,7 +27,7 @@ func (s *source) Check(ctx context.Context, raw json.RawMessage, out *protocol.E
 	}
 	// Each claim adds versions to a secret, of which AWS keeps about a hundred a
 	// day, and an orchestrator checks before each sync.
-	if ses.Credentials.AuthType == authFile {
+	if ses.Credentials.AuthType == config.File {
 		if err := ses.keeper.CheckStore(ctx); err != nil {
 			return explain(&whoop.TokenError{Err: err}, nil)
 		}

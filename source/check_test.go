@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
 )
 
@@ -118,7 +119,7 @@ func TestAHostThatCannotBeReachedIsExplained(t *testing.T) {
 						return nil, test.err
 					})}
 					r := protocoltest.Source(t, s, "check", "--config", protocoltest.File(t, map[string]any{"credentials": map[string]any{
-						"auth_type": authOAuth, "client_id": "id-1234", "client_secret": "secret-1234", "access_token": token, "refresh_token": "refresh-1234",
+						"auth_type": config.OAuth, "client_id": "id-1234", "client_secret": "secret-1234", "access_token": token, "refresh_token": "refresh-1234",
 					}}))
 					var message string
 					for _, m := range r.Messages {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
 )
@@ -61,7 +62,7 @@ func explain(err error, scopes []string) error {
 		return say(protocol.ConfigError, "WHOOP refuses %s with a token that it has just accepted or issued: the member's consent does not include %s. %s",
 			status.Path, strings.Join(scopes, " or "), consentAgain)
 	case errors.As(err, &status) && (status.NotFound() || status.Status/100 == 3):
-		return say(protocol.ConfigError, "What is at api_url is not WHOOP's API, or not all of it (%v). Compare api_url; its default is %s.", err, defaults().APIURL)
+		return say(protocol.ConfigError, "What is at api_url is not WHOOP's API, or not all of it (%v). Compare api_url; its default is %s.", err, config.Default().APIURL)
 	case errors.As(err, &status):
 		return say(protocol.SystemError, "WHOOP refused a request of this connector (%v).", err)
 	}

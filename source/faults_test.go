@@ -17,6 +17,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
 )
@@ -29,9 +30,9 @@ func TestNoScenarioLosesAnything(t *testing.T) {
 		}
 		t.Run(sc.Name, func(t *testing.T) {
 			t.Parallel()
-			mode := derive
+			mode := config.Derive
 			if i%4 == 0 {
-				mode = request
+				mode = config.Request
 			}
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, sandbox.Config{Seed: 4, Years: 1}, map[string]any{"drilldowns": mode, "start_date": opening.Add(-20 * day).Format(time.RFC3339)})
@@ -177,7 +178,7 @@ func TestPagesThatLeadNowhereAreNotNeeded(t *testing.T) {
 
 // A nap that becomes a sleep gives its cycle a second one; WHOOP shows one.
 func TestCycleShowsOneOfItsSleeps(t *testing.T) {
-	for _, mode := range []string{request, derive} {
+	for _, mode := range []string{config.Request, config.Derive} {
 		t.Run(mode, func(t *testing.T) {
 			w := young(t, 4, 60, map[string]any{"drilldowns": mode})
 			chosen := catalog(t, protocol.Incremental, "sleep_for_cycle")
@@ -347,7 +348,7 @@ func TestKilledProcessesLoseNothing(t *testing.T) {
 		}
 	}
 	consent()
-	w.config["credentials"] = map[string]any{"auth_type": authFile, "path": path}
+	w.config["credentials"] = map[string]any{"auth_type": config.File, "path": path}
 	w.config["api_url"] = server.URL
 	all := catalog(t, protocol.Incremental)
 	rng := rand.New(rand.NewPCG(6, 6))
@@ -408,7 +409,7 @@ func TestKilledProcessesLoseNothing(t *testing.T) {
 // A run that is interrupted between two streams of a collection leaves one with
 // a full walk and one without. The next one is made for both.
 func TestStreamsOfACollectionAreWalkedTogether(t *testing.T) {
-	for _, mode := range []string{derive, request} {
+	for _, mode := range []string{config.Derive, config.Request} {
 		t.Run(mode, func(t *testing.T) {
 			w := young(t, 3, 90, map[string]any{"drilldowns": mode})
 			both := catalog(t, protocol.Incremental, "sleep", "sleep_by_id")

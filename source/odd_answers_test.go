@@ -12,6 +12,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
 )
 
@@ -36,7 +37,7 @@ func TestAnAnswerWithoutARecordIsNoRow(t *testing.T) {
 			cycles + "/",
 			[]string{`null`, `[]`, `{}`, `{"records":[]}`},
 			[]string{"cycle_by_id", "recovery_for_cycle", "sleep_for_cycle"},
-			map[string]any{"drilldowns": request},
+			map[string]any{"drilldowns": config.Request},
 		},
 		"a profile":          {"/developer/v2/user/profile", []string{`null`, `[]`, `{}`, `{"user_id":null}`}, []string{"profile", "body_measurement"}, nil},
 		"a body measurement": {"/developer/v2/user/measurement", []string{`null`, `[]`, `"a"`}, []string{"body_measurement"}, nil},
@@ -105,7 +106,7 @@ func TestAMainSleepWithoutItsCycleArrivesAndStays(t *testing.T) {
 
 // A parent without a key is not asked for its child; where it is the child itself, it is the row.
 func TestAParentWithoutItsKeyIsNotAskedFor(t *testing.T) {
-	w := young(t, 1, 40, map[string]any{"drilldowns": request})
+	w := young(t, 1, 40, map[string]any{"drilldowns": config.Request})
 	id := regexp.MustCompile(`"id":[0-9]+,`)
 	api := rewriting{w.source.http, func(path string, body []byte) []byte {
 		if path == "/developer/v2/cycle" {

@@ -21,6 +21,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
 )
@@ -28,7 +29,7 @@ import (
 const day = 24 * time.Hour
 
 func TestFullRefreshReadsWhatIsTrue(t *testing.T) {
-	for _, mode := range []string{request, derive} {
+	for _, mode := range []string{config.Request, config.Derive} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			w := young(t, 7, 100, map[string]any{"drilldowns": mode})
@@ -84,7 +85,7 @@ func TestAFullWalkComesAfterSoManyDays(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			rd := &reader{stream: streams[2], mode: protocol.Incremental, run: &run{end: end, session: &session{settings: settings{config: config{ReconcileEveryDays: every}}}}}
+			rd := &reader{stream: streams[2], mode: protocol.Incremental, run: &run{end: end, session: &session{Settings: config.Settings{Config: config.Config{ReconcileEveryDays: every}}}}}
 			if _, err := rd.begin([]protocol.State{protocol.NewStreamState(rd.id(), raw)}); err != nil || rd.full != full {
 				t.Errorf("every %d days, after %d: %t, %v", every, days, rd.full, err)
 			}
@@ -96,7 +97,7 @@ func TestAFullWalkComesAfterSoManyDays(t *testing.T) {
 // differs since the one before.
 func TestIncrementalEmitsExactlyTheChanges(t *testing.T) {
 	seed := deleter(t, opening.Add(50*day), opening.Add(60*day))
-	for _, mode := range []string{request, derive} {
+	for _, mode := range []string{config.Request, config.Derive} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			w := young(t, seed, 50, map[string]any{"drilldowns": mode, "reconcile_every_days": 1})
@@ -191,7 +192,7 @@ func (w *world) state(stream string) changes.State {
 func (w *world) walked(stream string) time.Time { return w.state(stream).Walked }
 
 func TestSecondSyncOfAnUnchangedMemberIsEmptyAndCheap(t *testing.T) {
-	for mode, most := range map[string]int{request: 80, derive: 12} {
+	for mode, most := range map[string]int{config.Request: 80, config.Derive: 12} {
 		t.Run(mode, func(t *testing.T) {
 			w := young(t, 3, 60, map[string]any{"drilldowns": mode})
 			w.sync(catalog(t, protocol.Incremental))
@@ -287,7 +288,7 @@ func TestResumesFromEveryState(t *testing.T) {
 func TestDrilldownModesShareTheirState(t *testing.T) {
 	w := young(t, 9, 60, nil)
 	w.sync(catalog(t, protocol.Incremental))
-	w.config["drilldowns"] = request
+	w.config["drilldowns"] = config.Request
 	r := w.sync(catalog(t, protocol.Incremental))
 	wantEqual(t, "records", count(r.Messages), map[string]int{"profile": 1, "body_measurement": 1})
 }
@@ -479,7 +480,7 @@ func TestRenewedTokensAreHandedOutBeforeTheirFirstUse(t *testing.T) {
 	if a := w.server.Audit(); a.Refreshes != 3 || a.SpentReplays != 0 {
 		t.Errorf("%d refreshes and %d replays, want 3 and 0", a.Refreshes, a.SpentReplays)
 	}
-	if w.config["drilldowns"] != derive {
+	if w.config["drilldowns"] != config.Derive {
 		t.Errorf("the rotated configuration is not whole: %v", w.config)
 	}
 }
@@ -489,7 +490,7 @@ func wantTokensOnlyInControl(t *testing.T, r *protocoltest.Run) {
 	var secrets []string
 	for _, m := range r.Messages {
 		if m.Control != nil {
-			var c config
+			var c config.Config
 			if err := json.Unmarshal(m.Control.ConnectorConfig.Config, &c); err != nil {
 				t.Fatal(err)
 			}
@@ -513,7 +514,7 @@ func TestTokensOfAFileStayInIt(t *testing.T) {
 	issued := w.server.Issue()
 	pair := tokens.Credentials{ClientID: "sandbox-client", ClientSecret: "sandbox-secret", AccessToken: issued.AccessToken, RefreshToken: issued.RefreshToken}
 	path := protocoltest.File(t, pair)
-	w.config["credentials"] = map[string]any{"auth_type": authFile, "path": path}
+	w.config["credentials"] = map[string]any{"auth_type": config.File, "path": path}
 	for _, end := range []func(){func() {}, func() { w.clock.Advance(2 * time.Hour) }, func() { w.server.Revoke() }} {
 		end()
 		r := w.read(catalog(t, protocol.Incremental))
@@ -547,7 +548,7 @@ func TestATokenFileThatOthersCanReadIsToldOf(t *testing.T) {
 	w := young(t, 1, 10, nil)
 	issued := w.server.Issue()
 	path := protocoltest.File(t, tokens.Credentials{ClientID: "sandbox-client", ClientSecret: "sandbox-secret", AccessToken: issued.AccessToken, RefreshToken: issued.RefreshToken})
-	w.config["credentials"] = map[string]any{"auth_type": authFile, "path": path}
+	w.config["credentials"] = map[string]any{"auth_type": config.File, "path": path}
 	for mode, want := range map[os.FileMode]bool{0o600: false, 0o640: true, 0o604: true} {
 		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
@@ -741,7 +742,7 @@ func TestOfTwoRecordsWithOneKeyTheNewerCounts(t *testing.T) {
 // A cycle that lies across two slices is in both.
 func TestAParentIsAskedForItsChildOnce(t *testing.T) {
 	for _, mode := range []protocol.SyncMode{protocol.FullRefresh, protocol.Incremental} {
-		w := young(t, 1, 100, map[string]any{"drilldowns": request})
+		w := young(t, 1, 100, map[string]any{"drilldowns": config.Request})
 		if r := w.read(catalog(t, mode, "sleep_for_cycle")); r.Code != 0 {
 			t.Fatalf("exit code %d, errors %+v", r.Code, r.Errors())
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 )
 
 // A reader reads one configured stream.
@@ -41,7 +42,7 @@ func saysSomething(raw json.RawMessage) bool {
 
 // begin finds out where to start, and whether there is anything to read.
 func (rd *reader) begin(states []protocol.State) (due bool, err error) {
-	rd.first, rd.from = rd.start, rd.start
+	rd.first, rd.from = rd.Start, rd.Start
 	if rd.mode == protocol.FullRefresh {
 		rd.emitted = map[string]bool{}
 		return true, nil
@@ -57,7 +58,7 @@ func (rd *reader) begin(states []protocol.State) (due bool, err error) {
 		if saysSomething(raw) {
 			rd.out.Logger().Warn("the stream's state is of another connector or of a later version and cannot be used: the stream is read from its start", "stream", rd.name)
 		}
-		st = changes.State{Start: rd.start, WindowStart: rd.start, Walked: rd.end}
+		st = changes.State{Start: rd.Start, WindowStart: rd.Start, Walked: rd.end}
 	}
 	if ahead := st.Until.Sub(rd.end); ahead > clockSlack { // nothing is newer
 		rd.out.Logger().Warn("the state is of the future: nothing is read before its time comes. If WHOOP's clock was wrong once, clear the stream's state",
@@ -69,17 +70,17 @@ func (rd *reader) begin(states []protocol.State) (due bool, err error) {
 	}
 	walkedDaysAgo := int(rd.end.Sub(st.Walked) / (24 * time.Hour))
 	rd.kept = st
-	rd.full = known && (rd.start.Before(st.Start) || st.EmitAll || rd.ReconcileEveryDays > 0 && walkedDaysAgo >= rd.ReconcileEveryDays)
+	rd.full = known && (rd.Start.Before(st.Start) || st.EmitAll || rd.ReconcileEveryDays > 0 && walkedDaysAgo >= rd.ReconcileEveryDays)
 	return true, nil
 }
 
 // track makes ready to find out what changed in an incremental stream.
 func (rd *reader) track() (err error) {
-	known, earlier := !rd.kept.Until.IsZero(), rd.start.Before(rd.kept.Start)
+	known, earlier := !rd.kept.Until.IsZero(), rd.Start.Before(rd.kept.Start)
 	rd.first, rd.from = rd.kept.Start, rd.kept.Start
 	if earlier {
 		rd.out.Logger().Info("start_date was set earlier: the stream is read from there", "stream", rd.name)
-		rd.first, rd.from = rd.start, rd.start
+		rd.first, rd.from = rd.Start, rd.Start
 	}
 	if known && !rd.full {
 		rd.from = rd.kept.WindowStart
@@ -103,7 +104,7 @@ func (rd *reader) walked() string {
 }
 
 func (rd *reader) requests() bool {
-	return rd.parent != "" && rd.Drilldowns == request && (rd.tracker == nil || !rd.full)
+	return rd.parent != "" && rd.Drilldowns == config.Request && (rd.tracker == nil || !rd.full)
 }
 
 // readSlice reads the rows out of a slice of the walked collection, and

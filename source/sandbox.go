@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
 )
@@ -102,7 +103,7 @@ func (c *sandboxFlags) serve(ctx context.Context, env protocol.Env) error {
 	}
 	url := "http://" + listener.Addr().String()
 	handler := sandbox.New(member)
-	config, err := c.writeConfig(url, member, handler.Issue())
+	document, err := c.writeConfig(url, member, handler.Issue())
 	if err != nil {
 		return err
 	}
@@ -111,7 +112,7 @@ func (c *sandboxFlags) serve(ctx context.Context, env protocol.Env) error {
 	ready := env.Stderr
 	if c.config != "" {
 		ready = env.Stdout
-	} else if _, err := fmt.Fprintf(env.Stdout, "%s\n", config); err != nil {
+	} else if _, err := fmt.Fprintf(env.Stdout, "%s\n", document); err != nil {
 		return err
 	}
 	if _, err := fmt.Fprintf(ready, "listening on %s\n", url); err != nil {
@@ -159,35 +160,24 @@ func (c *sandboxFlags) writeConfig(url string, member sandbox.Config, t sandbox.
 		AccessToken: t.AccessToken, RefreshToken: t.RefreshToken,
 	}
 	credentials := map[string]string{
-		"auth_type": authOAuth,
+		"auth_type": config.OAuth,
 		"client_id": pair.ClientID, "client_secret": pair.ClientSecret,
 		"access_token": pair.AccessToken, "refresh_token": pair.RefreshToken,
 	}
 	if c.tokenFile != "" {
-		credentials = map[string]string{"auth_type": authFile, "path": c.tokenFile}
-		if err := writeJSON(c.tokenFile, pair); err != nil {
+		credentials = map[string]string{"auth_type": config.File, "path": c.tokenFile}
+		if err := config.Write(c.tokenFile, pair); err != nil {
 			return nil, err
 		}
 	}
 	// A sandbox needs no pace, and a request for every record would take hours under WHOOP's limits.
-	config := map[string]any{"credentials": credentials, "api_url": url, "requests_per_second": 1000, "drilldowns": derive}
+	document := map[string]any{"credentials": credentials, "api_url": url, "requests_per_second": 1000, "drilldowns": config.Derive}
 	if c.config != "" {
-		if err := writeJSON(c.config, config); err != nil {
+		if err := config.Write(c.config, document); err != nil {
 			return nil, err
 		}
 	}
-	return json.MarshalIndent(config, "", "  ")
-}
-
-func writeJSON(path string, value any) error {
-	data, err := json.MarshalIndent(value, "", "  ")
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	if err := tokens.WriteFile(path, append(data, '\n')); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	return nil
+	return json.MarshalIndent(document, "", "  ")
 }
 
 // replaceable is an error when there is a file that is not of a sandbox: a real

@@ -14,6 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 )
 
 func TestMain(m *testing.M) {
@@ -64,7 +65,7 @@ func set(ts *testscript.TestScript, _ bool, args []string) {
 
 // post CONFIG PATH asks something of the sandbox that a configuration points to.
 func post(ts *testscript.TestScript, _ bool, args []string) {
-	var c config
+	var c config.Config
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &c))
 	resp, err := http.Post(c.APIURL+args[1], "", nil)
 	ts.Check(err)
@@ -77,7 +78,7 @@ func post(ts *testscript.TestScript, _ bool, args []string) {
 // advance CONFIG DURATION moves the clock of the sandbox that a configuration
 // points to, with the sandbox's own client.
 func advance(ts *testscript.TestScript, _ bool, args []string) {
-	var c config
+	var c config.Config
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &c))
 	ts.Check(ts.Exec("source", "sandbox", "--addr", c.APIURL, "--advance", args[1]))
 	if !strings.HasPrefix(ts.ReadFile("stdout"), "it is now 2026-") {

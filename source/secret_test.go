@@ -8,6 +8,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens/secretstest"
 )
 
@@ -24,7 +25,7 @@ func (w *world) inSecret(aws *secretstest.Server) {
 		w.t.Fatal(err)
 	}
 	aws.Put("whoop", string(document))
-	w.config["credentials"] = map[string]any{"auth_type": authSecret, "secret_id": "whoop", "endpoint": server.URL}
+	w.config["credentials"] = map[string]any{"auth_type": config.Secret, "secret_id": "whoop", "endpoint": server.URL}
 }
 
 func TestSecretIsTheOnlyPlaceOfItsTokens(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
 )
 
@@ -287,9 +288,9 @@ func (s *soak) run(c protocol.ConfiguredCatalog, fate *death) {
 	}
 	m.end = cancel
 	if s.rng.IntN(20) == 0 {
-		s.config["drilldowns"] = request
+		s.config["drilldowns"] = config.Request
 	} else {
-		s.config["drilldowns"] = derive
+		s.config["drilldowns"] = config.Derive
 	}
 	r := &protocoltest.Run{Args: []string{
 		"read", "--config", s.file("config", s.config), "--catalog", s.file("catalog", c), "--state", s.file("state", append([]json.RawMessage{}, slices.Collect(maps.Values(s.last))...)),

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
 )
@@ -26,14 +27,14 @@ const documentation = "https://github.com/ingest-connectors/whoop-iceberg/blob/m
 func (*source) Spec() protocol.Spec {
 	return protocol.Spec{
 		DocumentationURL:        documentation,
-		ConnectionSpecification: protocol.Reflect(config{}, "WHOOP"),
+		ConnectionSpecification: protocol.Reflect(config.Config{}, "WHOOP"),
 		SupportsIncremental:     true,
 	}
 }
 
 func (*source) Discover(_ context.Context, raw json.RawMessage, _ *protocol.Emitter) (protocol.Catalog, error) {
 	var c protocol.Catalog
-	if _, err := parseConfig(raw); err != nil {
+	if _, err := config.Parse(raw); err != nil {
 		return c, err
 	}
 	for _, s := range streams {
@@ -48,7 +49,7 @@ func (*source) Discover(_ context.Context, raw json.RawMessage, _ *protocol.Emit
 
 // A session is one run against WHOOP with one configuration.
 type session struct {
-	settings
+	config.Settings
 	out    *protocol.Emitter
 	keeper *tokens.Keeper
 	client *whoop.Client
@@ -77,7 +78,7 @@ type answer struct {
 }
 
 func (s *source) open(raw json.RawMessage, out *protocol.Emitter) (*session, error) {
-	settings, err := parseConfig(raw)
+	settings, err := config.Parse(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -86,9 +87,9 @@ func (s *source) open(raw json.RawMessage, out *protocol.Emitter) (*session, err
 			out.Logger().Warn("other users of this machine can read the token file; chmod 600 keeps it to its owner", "path", path, "mode", info.Mode().Perm().String())
 		}
 	}
-	ses := &session{settings: settings, out: out, waiting: func(time.Time) {}}
+	ses := &session{Settings: settings, out: out, waiting: func(time.Time) {}}
 	ses.keeper = tokens.New(tokens.Config{
-		Store:    settings.store(out.Control),
+		Store:    settings.Store(out.Control),
 		TokenURL: settings.APIURL + "/oauth/oauth2/token",
 		HTTP:     named{s.http},
 		Seen:     func(c tokens.Credentials) { out.Redact(c.Secrets()...) },
@@ -117,8 +118,8 @@ func (s *session) connect(ctx context.Context) error {
 	if fatal(err) {
 		return explain(err, nil)
 	}
-	if now := s.client.Now(); s.start.After(now) {
-		s.out.Logger().Warn("start_date is in the future: nothing that began before it is read", "start_date", s.start, "now", now)
+	if now := s.client.Now(); s.Start.After(now) {
+		s.out.Logger().Warn("start_date is in the future: nothing that began before it is read", "start_date", s.Start, "now", now)
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
 )
 
@@ -38,7 +39,7 @@ type tables map[string]map[string]json.RawMessage
 
 var opening = time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC)
 
-func newWorld(t *testing.T, member sandbox.Config, config map[string]any) *world {
+func newWorld(t *testing.T, member sandbox.Config, changes map[string]any) *world {
 	t.Helper()
 	w := &world{t: t, clock: sandbox.NewClock(opening), tables: tables{}}
 	member.Clock = w.clock
@@ -51,9 +52,9 @@ func newWorld(t *testing.T, member sandbox.Config, config map[string]any) *world
 		"credentials":         credentialsOf(w.server.Issue()),
 		"api_url":             "https://whoop.invalid",
 		"requests_per_second": 1000,
-		"drilldowns":          derive,
+		"drilldowns":          config.Derive,
 	}
-	maps.Copy(w.config, config)
+	maps.Copy(w.config, changes)
 	return w
 }
 
@@ -68,7 +69,7 @@ func young(t *testing.T, seed int64, days int, config map[string]any) *world {
 
 func credentialsOf(t sandbox.Tokens) map[string]any {
 	return map[string]any{
-		"auth_type": authOAuth, "client_id": "sandbox-client", "client_secret": "sandbox-secret",
+		"auth_type": config.OAuth, "client_id": "sandbox-client", "client_secret": "sandbox-secret",
 		"access_token": t.AccessToken, "refresh_token": t.RefreshToken,
 	}
 }
@@ -147,7 +148,7 @@ func (w *world) wantNoToken(r *protocoltest.Run) {
 		w.tokens = append(w.tokens, w.twin.Issue())
 	}
 	said := slices.Clone(r.Stderr)
-	if c := w.config["credentials"].(map[string]any); c["auth_type"] == authOAuth &&
+	if c := w.config["credentials"].(map[string]any); c["auth_type"] == config.OAuth &&
 		!slices.ContainsFunc(w.tokens, func(t sandbox.Tokens) bool { return t.AccessToken == c["access_token"] }) {
 		w.t.Error("the token in use is not one of those that are looked for")
 	}
