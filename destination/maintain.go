@@ -110,7 +110,7 @@ var maintainCommand = protocol.Command{
 	Config:  true,
 	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
 		asJSON := flags.Bool("json", false, "print a JSON array, with every file that was removed")
-		orphans := flags.String("orphans", "own", "which files that no table names to remove: own (those that this program created, as their names show) or all (any below the table locations)")
+		orphans := flags.String("orphans", "own", "which orphans to remove, `own|all`: own are those that this program created, as their names show; all are any below the table locations")
 		dryRun := flags.Bool("dry-run", false, "change nothing; list what would be removed")
 		return func(ctx context.Context, env protocol.Env) error {
 			if len(env.Args) > 0 || *orphans != "own" && *orphans != "all" {

@@ -24,7 +24,7 @@ var previewCommand = protocol.Command{
 	Summary: "prints rows of a stream's table as a reader sees them",
 	Config:  true,
 	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
-		namespace := flags.String("namespace", "", "the stream's namespace, if it has one")
+		namespace := flags.String("namespace", "", "the stream's `NAMESPACE`, if it has one")
 		limit := flags.Int("limit", 10, "maximum number of rows; 0: all")
 		asJSON := flags.Bool("json", false, "print one JSON object per line")
 		return func(ctx context.Context, env protocol.Env) error {

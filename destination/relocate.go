@@ -24,7 +24,7 @@ var relocateCommand = protocol.Command{
 	Summary: "updates the tables of a copied or moved warehouse to name their files in the new place",
 	Config:  true,
 	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
-		from := flags.String("from", "", "the directory where the warehouse was, to include tables of other programs; by default the place that each of this program's tables records")
+		from := flags.String("from", "", "the `DIRECTORY` where the warehouse was, to include tables of other programs; by default the place that each of this program's tables records")
 		dryRun := flags.Bool("dry-run", false, "change nothing; print what would be done")
 		return func(ctx context.Context, env protocol.Env) error {
 			if len(env.Args) > 0 {

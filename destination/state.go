@@ -25,7 +25,7 @@ var stateCommand = protocol.Command{
 	Summary: "prints the last committed states, ready for source read --state",
 	Config:  true,
 	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
-		catalogPath := flags.String("catalog", "", "path of the configured catalog; prints the states of its streams")
+		catalogPath := flags.String("catalog", "", "path of the configured catalog `FILE`, whose streams' states are printed")
 		return func(ctx context.Context, env protocol.Env) error {
 			if len(env.Args) > 0 || *catalogPath == "" {
 				return configError("Usage: state --config FILE --catalog FILE")
