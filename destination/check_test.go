@@ -16,7 +16,7 @@ import (
 // Whichever call of a check fails, and in whichever way, and whenever it is told to stop, the catalog holds nothing of it
 // afterwards.
 func TestACheckThatFailsRemovesItsProbe(t *testing.T) {
-	if err := strikeFiles(); err != nil {
+	if err := useFaultyFiles(); err != nil {
 		t.Fatal(err)
 	}
 	check := func(f *faults) (left []string, err error) {
@@ -35,9 +35,9 @@ func TestACheckThatFailsRemovesItsProbe(t *testing.T) {
 		defer cat.Close()
 		sound := cat.Catalog
 		cat.Catalog = faultyCatalog{sound, f}
-		strikes.Store(dir, f)
+		faultsByWarehouse.Store(dir, f)
 		err = protocol.Recovered(func() error { return checkTable(ctx, config, cat) })()
-		strikes.Delete(dir)
+		faultsByWarehouse.Delete(dir)
 		cat.Catalog = sound
 		namespaces, listErr := sound.ListNamespaces(t.Context(), nil)
 		if listErr != nil {

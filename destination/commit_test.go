@@ -35,7 +35,7 @@ func (c refusing) CommitTable(ctx context.Context, id table.Identifier, reqs []t
 
 // When a commit fails, the next one may have its files already, and is not made.
 func TestFilesOfACommitThatIsNotMadeAreRemoved(t *testing.T) {
-	l := newStruckLake(t, workload{mode: protocol.AppendDedup})
+	l := newTestLake(t, workload{mode: protocol.AppendDedup})
 	synctest.Test(t, func(t *testing.T) {
 		failing := make(chan struct{})
 		d := newDestination()

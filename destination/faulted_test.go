@@ -15,9 +15,9 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-var faultShare = flag.Int("faults", 3, "how many faults befall each workload of TestAnyCallMayFail; 0: all there are, also while upkeep has work")
+var faultShare = flag.Int("faults", 3, "how many faults TestAnyCallMayFail injects into each workload; 0: all of them, also while maintenance has work")
 
-// A workload is a table and a run that writes it, whose calls are struck.
+// A workload is a table and a run that writes it, into whose calls faults are injected.
 type workload struct {
 	name    string
 	mode    protocol.DestinationSyncMode
@@ -136,7 +136,7 @@ func position(t *testing.T, state json.RawMessage) int {
 	return s.Stream.State.N
 }
 
-type strikeAt struct {
+type faultAt struct {
 	kind fault
 	at   int
 }
@@ -151,21 +151,21 @@ func TestAnyCallMayFail(t *testing.T) {
 			if *faultShare > 0 {
 				w.base = min(w.base, 4) // a table with work for upkeep takes seconds to make
 			}
-			l := newStruckLake(t, w)
-			if got := l.look(); !cmp.Equal(got.main, w.before()) && w.base > 0 {
+			l := newTestLake(t, w)
+			if got := l.observe(); !cmp.Equal(got.main, w.before()) && w.base > 0 {
 				t.Fatalf("at first the table holds %v", got)
 			}
 			whole := &faults{at: math.MaxInt}
 			if r := l.write(whole, w.input(w.first(), w.last(), fedComplete)); r.Code != 0 {
 				t.Fatalf("without a fault: exit code %d\n%s", r.Code, r.Stdout)
 			}
-			l.wantWhole(true)
+			l.wantComplete(true)
 			counts := map[string]int{}
-			var all []strikeAt
+			var all []faultAt
 			for n, name := range whole.calls {
 				counts[name]++
 				for _, kind := range faultsOf(name, n) {
-					all = append(all, strikeAt{kind, n})
+					all = append(all, faultAt{kind, n})
 				}
 			}
 			t.Logf("%d calls, %d faults: %v", len(whole.calls), len(all), counts)
@@ -177,15 +177,16 @@ func TestAnyCallMayFail(t *testing.T) {
 				f := all[i]
 				t.Run(fmt.Sprintf("%s %d %s", whole.calls[f.at], f.at, f.kind), func(t *testing.T) {
 					l.t = t
-					l.strike(&faults{kind: f.kind, at: f.at})
+					l.runWithFault(&faults{kind: f.kind, at: f.at})
 				})
 			}
 		})
 	}
 }
 
-// strike runs the workload with a fault, and goes on from what it left in both ways.
-func (l *struckLake) strike(f *faults) {
+// runWithFault runs the workload with a fault. From what that left it continues in two ways: from the table's state,
+// and from the last state that was echoed.
+func (l *testLake) runWithFault(f *faults) {
 	l.copy(l.dir, l.saved)
 	r := l.write(f, l.input(l.first(), l.last(), fedComplete))
 	echoed := -1
@@ -200,7 +201,7 @@ func (l *struckLake) strike(f *faults) {
 	case r.Code != 0:
 		l.t.Logf("%s: %s", errs[0].FailureType, errs[0].Message)
 		if told := errs[0].Message; f.kind == panics {
-			if !strings.Contains(told, aPanic) || !strings.Contains(errs[0].StackTrace, "goroutine") {
+			if !strings.Contains(told, panicMessage) || !strings.Contains(errs[0].StackTrace, "goroutine") {
 				l.t.Errorf("the TRACE does not tell where the panic came from: %+v", errs[0])
 			}
 		} else if !strings.HasSuffix(f.calls[f.at], "Catalog") && !strings.Contains(told, "items") && !strings.Contains(told, "answer") {
@@ -212,7 +213,7 @@ func (l *struckLake) strike(f *faults) {
 			l.t.Logf("WARN %s", m.Log.Message)
 		}
 	}
-	at := l.wantRight(echoed)
+	at := l.wantConsistent(echoed)
 	left := l.dir + ".left"
 	l.copy(left, l.dir)
 	from := max(at.position, l.first())
@@ -222,7 +223,7 @@ func (l *struckLake) strike(f *faults) {
 	if r := l.write(nil, l.input(from, l.last(), fedComplete)); r.Code != 0 {
 		l.t.Fatalf("resumed from its state: exit code %d\n%s", r.Code, r.Stdout)
 	}
-	l.wantWhole(true)
+	l.wantComplete(true)
 
 	l.copy(l.dir, left)
 	from = max(echoed, l.first())
@@ -232,13 +233,13 @@ func (l *struckLake) strike(f *faults) {
 	if r := l.write(nil, l.input(from, l.last(), fedComplete)); r.Code != 0 {
 		l.t.Fatalf("resumed from the echoes: exit code %d\n%s", r.Code, r.Stdout)
 	}
-	l.wantWhole(l.mode != protocol.Append)
+	l.wantComplete(l.mode != protocol.Append)
 }
 
-// wantRight checks that the table holds what its state says, no less than was echoed, and nothing else.
-func (l *struckLake) wantRight(echoed int) look {
+// wantConsistent checks that the table holds what its state says, no less than was echoed, and nothing else.
+func (l *testLake) wantConsistent(echoed int) observed {
 	l.t.Helper()
-	got := l.look()
+	got := l.observe()
 	same := func(what string, got, want []string) {
 		l.t.Helper()
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -274,10 +275,10 @@ func (l *struckLake) wantRight(echoed int) look {
 	return got
 }
 
-// wantWhole checks that the table holds all of the feed.
-func (l *struckLake) wantWhole(once bool) {
+// wantComplete checks that the table holds all of the feed.
+func (l *testLake) wantComplete(once bool) {
 	l.t.Helper()
-	got := l.look()
+	got := l.observe()
 	if !once {
 		got.main = slices.Compact(got.main)
 	}
@@ -295,7 +296,7 @@ func (l *struckLake) wantWhole(once bool) {
 // Files that hang cannot be interrupted, nor can the closing of a catalog or what a check removes at its end; a run that is
 // told to stop ends all the same.
 func TestToldToStopWhileFilesHang(t *testing.T) {
-	l := newStruckLake(t, workload{mode: protocol.Append})
+	l := newTestLake(t, workload{mode: protocol.Append})
 	for name, tc := range map[string]struct {
 		verb string
 		at   int

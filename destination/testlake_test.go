@@ -25,8 +25,8 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
 
-// A struckLake is a workload's warehouse, which is set back to what it was before each run.
-type struckLake struct {
+// A testLake is a workload's warehouse, which is set back to what it was before each run.
+type testLake struct {
 	t *testing.T
 	workload
 	dir        string
@@ -37,13 +37,13 @@ type struckLake struct {
 	configured protocol.ConfiguredCatalog
 }
 
-func newStruckLake(t *testing.T, w workload) *struckLake {
+func newTestLake(t *testing.T, w workload) *testLake {
 	t.Helper()
-	if err := errors.Join(useOneZstd(), strikeFiles()); err != nil {
+	if err := errors.Join(shareZstdEncoder(), useFaultyFiles()); err != nil {
 		t.Fatal(err)
 	}
 	root := t.TempDir()
-	l := &struckLake{t: t, workload: w, dir: filepath.Join(root, "lake")}
+	l := &testLake{t: t, workload: w, dir: filepath.Join(root, "lake")}
 	config := l.configuration(fedEvery, map[string]any{"keep_snapshots": 1})
 	catalog := w.streams(w.mode, 4, 4)
 	l.config, l.catalog = protocoltest.File(t, config), protocoltest.File(t, catalog)
@@ -64,7 +64,7 @@ func newStruckLake(t *testing.T, w workload) *struckLake {
 	return l
 }
 
-func (l *struckLake) configuration(rows int, maintenance map[string]any) []byte {
+func (l *testLake) configuration(rows int, maintenance map[string]any) []byte {
 	l.t.Helper()
 	config := map[string]any{
 		"warehouse": "file://" + l.dir, "namespace": "whoop", "upsert": cmp.Or(l.upsert, string(lake.Auto)),
@@ -93,7 +93,7 @@ func (w workload) streams(mode protocol.DestinationSyncMode, generation, minimum
 
 // fill makes the table that is there before the run: many small commits, an orphan, and what is left of an
 // earlier attempt at a refresh.
-func (l *struckLake) fill() {
+func (l *testLake) fill() {
 	l.t.Helper()
 	quiet := protocoltest.File(l.t, l.configuration(1, map[string]any{"on_write": false}))
 	var base bytes.Buffer
@@ -119,7 +119,7 @@ func (l *struckLake) fill() {
 	}
 }
 
-func (l *struckLake) copy(to, from string) {
+func (l *testLake) copy(to, from string) {
 	l.t.Helper()
 	if err := errors.Join(os.RemoveAll(to), os.CopyFS(to, os.DirFS(from))); err != nil {
 		l.t.Fatal(err)
@@ -127,7 +127,7 @@ func (l *struckLake) copy(to, from string) {
 }
 
 // addOrphan puts a file among the table's that nothing names.
-func (l *struckLake) addOrphan() {
+func (l *testLake) addOrphan() {
 	l.t.Helper()
 	path := filepath.Join(l.dir, "whoop.db", "items", "data", "orphan.parquet")
 	old := time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC) // a bubble of time begins in 2000
@@ -137,18 +137,18 @@ func (l *struckLake) addOrphan() {
 }
 
 // write runs the destination on an input, a month after the table was made.
-func (l *struckLake) write(f *faults, input []byte) *protocoltest.Run {
+func (l *testLake) write(f *faults, input []byte) *protocoltest.Run {
 	l.t.Helper()
 	return l.run(f, input, "write", "--config", l.config, "--catalog", l.catalog)
 }
 
 // run runs the destination in a bubble of time, in which what hangs takes none.
-func (l *struckLake) run(f *faults, input []byte, args ...string) *protocoltest.Run {
+func (l *testLake) run(f *faults, input []byte, args ...string) *protocoltest.Run {
 	l.t.Helper()
 	d := newDestination()
 	if f != nil {
-		d = struckBy(f)
-		defer strikes.Delete(l.dir)
+		d = faultyDestination(f)
+		defer faultsByWarehouse.Delete(l.dir)
 	}
 	r := &protocoltest.Run{Args: args, Input: input}
 	synctest.Test(l.t, func(t *testing.T) {
@@ -165,7 +165,7 @@ func (l *struckLake) run(f *faults, input []byte, args ...string) *protocoltest.
 			t.Errorf("the run took %v", took)
 		}
 		if f != nil {
-			f.end()
+			f.release()
 		}
 		synctest.Wait()
 		r.Stdout, r.Stderr = stdout.Bytes(), stderr.Bytes()
@@ -174,16 +174,16 @@ func (l *struckLake) run(f *faults, input []byte, args ...string) *protocoltest.
 	return r
 }
 
-// look is what a reader finds.
-type look struct {
+// observed is what a reader finds.
+type observed struct {
 	main, branch []string // rows; branch is nil when there is no refresh under way
 	position     int      // what the state command says
 }
 
-func (l *struckLake) look() look {
+func (l *testLake) observe() observed {
 	l.t.Helper()
 	ctx := l.t.Context()
-	found := look{position: -1}
+	found := observed{position: -1}
 	states, err := committedStates(ctx, l.read, l.configured)
 	if err != nil {
 		l.t.Fatal(err)
@@ -216,11 +216,11 @@ func (l *struckLake) look() look {
 			found.branch = l.rowsOf(tbl, table.WithSnapshotID(ref.SnapshotID))
 		}
 	}
-	l.allThere(tbl)
+	l.checkFilesExist(tbl)
 	return found
 }
 
-func (l *struckLake) rowsOf(tbl *table.Table, options ...table.ScanOption) []string {
+func (l *testLake) rowsOf(tbl *table.Table, options ...table.ScanOption) []string {
 	l.t.Helper()
 	rows := []string{}
 	// The branch of a refresh keeps tombstones.
@@ -241,8 +241,8 @@ func (l *struckLake) rowsOf(tbl *table.Table, options ...table.ScanOption) []str
 	return rows
 }
 
-// allThere checks that every file that a snapshot names is there.
-func (l *struckLake) allThere(tbl *table.Table) {
+// checkFilesExist checks that every file that a snapshot names is there.
+func (l *testLake) checkFilesExist(tbl *table.Table) {
 	l.t.Helper()
 	files, err := tbl.FS(l.t.Context())
 	if err != nil {
