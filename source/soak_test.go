@@ -21,6 +21,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
@@ -28,7 +29,7 @@ import (
 )
 
 var (
-	soakDays = flag.Int("soak.days", 3, "virtual days of the soak")
+	soakDays = flag.Int("soak.days", testsize.Of(1, 10), "virtual days of the soak")
 	soakSeed = flag.Uint64("soak.seed", 1, "what happens in it")
 )
 
@@ -125,11 +126,11 @@ func (s *soak) live(span time.Duration) {
 	// In the end everything is right, at the latest after the next full walk.
 	s.play(sandbox.Scenario{})
 	clear(s.checked)
-	for range 9 * 24 {
+	for range 9 * 8 {
 		if s.t.Failed() || len(s.checked) == incrementalStreams() {
 			return
 		}
-		s.pass(time.Hour)
+		s.pass(3 * time.Hour)
 		s.run(all, nil)
 	}
 	s.t.Errorf("in nine days without disturbance only %v were walked and compared", slices.Sorted(maps.Keys(s.checked)))
