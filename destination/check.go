@@ -19,6 +19,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -62,7 +63,7 @@ func checkPlaces(ctx context.Context, config Config, cat *catalogs.Catalog) erro
 			return locationErr
 		}
 		if !filenames.Within(filenames.Real(at), filenames.Real(config.Warehouse)) {
-			return lake.ExplainLoss(id, err)
+			return tabledef.ExplainLoss(id, err)
 		}
 	}
 	return nil
@@ -73,7 +74,7 @@ func checkTable(ctx context.Context, config Config, cat *catalogs.Catalog) (err 
 	if p.plan, err = config.plan(p.stream()); err != nil {
 		return err
 	}
-	namespace := lake.Identifier(p.plan)[:len(lake.Identifier(p.plan))-1]
+	namespace := p.plan.Identifier()[:len(p.plan.Identifier())-1]
 	if p.namespaceThere, err = cat.CheckNamespaceExists(ctx, namespace); err != nil {
 		return probeError("looking for the namespace", err)
 	}
@@ -148,7 +149,7 @@ func (p *probe) write(ctx context.Context) error {
 }
 
 func (p *probe) read(ctx context.Context) error {
-	loaded, err := p.cat.LoadTable(ctx, lake.Identifier(p.plan))
+	loaded, err := p.cat.LoadTable(ctx, p.plan.Identifier())
 	if err != nil {
 		return err
 	}
@@ -168,7 +169,7 @@ func (p *probe) read(ctx context.Context) error {
 // remove removes what there is of the probe, whichever step it came to: the
 // table, its files, and a namespace that was made for it.
 func (p *probe) remove(ctx context.Context) error {
-	id := lake.Identifier(p.plan)
+	id := p.plan.Identifier()
 	namespace := id[:len(id)-1]
 	// Where the catalog puts a table, for when it has none but its first file.
 	location := fmt.Sprintf("%s/%s.db/%s", p.warehouse, strings.Join(namespace, "."), p.plan.Table)

@@ -16,6 +16,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -56,10 +57,10 @@ func preview(ctx context.Context, config Config, id protocol.StreamID, limit int
 		return err
 	}
 	defer cat.Close()
-	if err := lake.Resolve(ctx, cat, []*columnar.Plan{plan}); err != nil {
+	if err := tabledef.Resolve(ctx, cat, []*columnar.Plan{plan}); err != nil {
 		return err
 	}
-	name := lake.Identifier(plan)
+	name := plan.Identifier()
 	table, err := cat.LoadTable(ctx, name)
 	if errors.Is(err, catalog.ErrNoSuchTable) {
 		return configError("Stream %s has no table: the catalog has no %s. Run tables to list its tables.", id, strings.Join(name, "."))

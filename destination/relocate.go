@@ -14,8 +14,8 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/relocation"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -123,7 +123,7 @@ func (r relocator) table(ctx context.Context, id table.Identifier) (did string, 
 	if err != nil {
 		return "", err
 	}
-	if _, ours, err := lake.Owner(loaded); err != nil || !ours && r.from == "" {
+	if _, ours, err := tabledef.Owner(loaded); err != nil || !ours && r.from == "" {
 		return "was not relocated: another program created it. If its files were copied, too, name their old directory with --from", err
 	}
 	if r.dryRun {

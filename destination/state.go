@@ -110,7 +110,7 @@ func committedStates(ctx context.Context, config Config, configured protocol.Con
 	exists := make([]bool, len(streams.All()))
 	for i, l := range streams.All() {
 		ids = append(ids, l.ID)
-		loaded, err := cat.LoadTable(ctx, lake.Identifier(l.Plan))
+		loaded, err := cat.LoadTable(ctx, l.Plan.Identifier())
 		if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
 			continue
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -58,7 +59,7 @@ func (s StreamConfig) id() protocol.StreamID {
 // options returns the settings of the stream's table, and what is wrong with them:
 // config_errors that name the stream and the remedy.
 func (s StreamConfig) options() (lake.Options, []error) {
-	o := lake.Options{Properties: s.Properties}
+	o := lake.Options{Settings: tabledef.Settings{Properties: s.Properties}}
 	if s.Name == "" {
 		return o, []error{configError(`An entry of the configuration's "streams" has no "name". Give the name of the stream it is for.`)}
 	}
@@ -68,10 +69,10 @@ func (s StreamConfig) options() (lake.Options, []error) {
 		faults = append(faults, &protocol.Error{Kind: protocol.ConfigError, Stream: &id, Message: fmt.Sprintf("The configuration of stream %s has %q in %q: %v.", id, field, key, err)})
 	}
 	if s.PartitionBy != nil {
-		o.PartitionBy = []lake.PartitionBy{}
+		o.PartitionBy = []tabledef.PartitionBy{}
 	}
 	for _, field := range s.PartitionBy {
-		by, err := lake.ParsePartitionBy(field)
+		by, err := tabledef.ParsePartitionBy(field)
 		if err != nil {
 			refuse("partition_by", field, err)
 			continue
@@ -79,25 +80,25 @@ func (s StreamConfig) options() (lake.Options, []error) {
 		o.PartitionBy = append(o.PartitionBy, by)
 	}
 	sameName := func(a, b string) bool { return a == b } // only the catalog tells which columns they are
-	if earlier, by, found := lake.Repeated(o.PartitionBy, sameName); found {
+	if earlier, by, found := tabledef.Redundant(o.PartitionBy, sameName); found {
 		refuse("partition_by", by.String(), fmt.Errorf("it adds nothing to %q; leave one out", earlier))
 	}
 	if s.SortBy != nil {
-		o.SortBy = []lake.SortBy{}
+		o.SortBy = []tabledef.SortBy{}
 	}
 	for _, field := range s.SortBy {
-		by, err := lake.ParseSortBy(field)
+		by, err := tabledef.ParseSortBy(field)
 		if err != nil {
 			refuse("sort_by", field, err)
 			continue
 		}
-		if slices.ContainsFunc(o.SortBy, func(earlier lake.SortBy) bool { return earlier.Column == by.Column }) {
+		if slices.ContainsFunc(o.SortBy, func(earlier tabledef.SortBy) bool { return earlier.Column == by.Column }) {
 			refuse("sort_by", field, errors.New("the column is listed twice; leave one out"))
 		}
 		o.SortBy = append(o.SortBy, by)
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
-		if err := lake.CheckProperty(name, s.Properties[name]); err != nil {
+		if err := tabledef.CheckProperty(name, s.Properties[name]); err != nil {
 			refuse("properties", name, err)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -90,7 +91,7 @@ func describeTable(ctx context.Context, cat *catalogs.Catalog, id table.Identifi
 		return d, err
 	}
 	d.Metadata = loaded.MetadataLocation()
-	stream, _, err := lake.Owner(loaded)
+	stream, _, err := tabledef.Owner(loaded)
 	if err != nil {
 		return d, err
 	}
@@ -101,7 +102,7 @@ func describeTable(ctx context.Context, cat *catalogs.Catalog, id table.Identifi
 
 // explainTable says what is wrong with a table, and the remedy.
 func explainTable(id table.Identifier, err error) string {
-	if known := (*protocol.Error)(nil); errors.As(lake.ExplainLoss(id, err), &known) {
+	if known := (*protocol.Error)(nil); errors.As(tabledef.ExplainLoss(id, err), &known) {
 		return known.Message
 	}
 	return fmt.Sprintf("%v. If files of the table are broken, restore them from a copy. To remove the table from the catalog, run drop %s.", err, strings.Join(id, "."))

@@ -38,6 +38,14 @@ type Options struct {
 // A Location is the legal names by which a catalog knows a table.
 type Location struct{ Namespace, Table string }
 
+// Identifier is the location as catalogs take it.
+func (l Location) Identifier() []string {
+	return append(strings.Split(l.Namespace, "."), l.Table)
+}
+
+// String is the table's full name, as in "whoop.sleep".
+func (l Location) String() string { return l.Namespace + "." + l.Table }
+
 // Plan says how the records of one stream become rows of one table.
 type Plan struct {
 	Stream    protocol.StreamID

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -189,7 +190,7 @@ func TestATypeOfAKeyThatChangesIsRefusedAndNothingChanged(t *testing.T) {
 		told.Message != `Column "id" of table ns.s is part of the primary key and holds long, and now string is to be written. Rename the table in the catalog or write the stream to another namespace, then sync it anew.` {
 		t.Errorf("error %v", err)
 	}
-	if got := load(t, tbl).Schema(); !sameColumns(got, tbl.schema) {
+	if got := load(t, tbl).Schema(); !tabledef.SameColumns(got, tbl.schema) {
 		t.Errorf("columns are %v", columnsOf(got))
 	}
 }
@@ -247,7 +248,7 @@ func changeColumns(t *testing.T, tbl *Table, edit func(*table.UpdateSchema)) {
 func TestAKeyThatAnotherProgramRenamedIsFollowed(t *testing.T) {
 	p := sending(t, `"id":{"type":"integer"},"at":{"type":"integer"},"o":{"type":"object","properties":{"a":{"type":"string"}}},"_ab_cdc_deleted_at":{"type":"string"}`, "id")
 	p.Cursor = "at"
-	o := Options{PartitionBy: by(t, "bucket(4, id)"), SortBy: []SortBy{{Column: "at"}}}
+	o := Options{Settings: tabledef.Settings{PartitionBy: by(t, "bucket(4, id)"), SortBy: []tabledef.SortBy{{Column: "at"}}}}
 	tbl, err := Open(t.Context(), openCatalog(t, t.TempDir()), p, o)
 	if err != nil {
 		t.Fatal(err)

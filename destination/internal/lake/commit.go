@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -339,10 +340,10 @@ func (t *Table) forgotten(before, after table.Metadata) (files []string) {
 	for entry := range after.PreviousFiles() {
 		listed[entry.MetadataFile] = true
 	}
-	own := pathsOf(before.Location(), before)
+	own := tabledef.PathsOf(before.Location(), before)
 	entries := slices.Collect(before.PreviousFiles())
 	for i, entry := range entries {
-		if !listed[entry.MetadataFile] && filenames.Within(filenames.Plain(entry.MetadataFile), own.metadata) && time.Since(supersededIn(entries, i, before)) >= t.reading {
+		if !listed[entry.MetadataFile] && filenames.Within(filenames.Plain(entry.MetadataFile), own.Metadata) && time.Since(supersededIn(entries, i, before)) >= t.reading {
 			files = append(files, entry.MetadataFile)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
 // deleted returns the rows of a data file that are deleted already.
@@ -96,7 +97,7 @@ const deleteRows = 1 << 18
 // writeDeletes writes the delete file of one data file, into the file's own
 // partition: position deletes, or from format version 3 on a deletion vector.
 func (t *Table) writeDeletes(c *change, meta table.Metadata, of iceberg.DataFile, rows parquetfile.Positions) error {
-	spec, err := specOf(meta, of)
+	spec, err := tabledef.SpecOf(meta, of)
 	if err != nil {
 		return err
 	}

@@ -1,15 +1,12 @@
 package lake
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 	"syscall"
 
 	"github.com/apache/iceberg-go/catalog"
-	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -37,25 +34,6 @@ func (t *Table) Explain(err error) error {
 		return tell(protocol.ConfigError, "A file of table %s may not grow as it has to. Raise this program's limit of file sizes (ulimit -f), or that of the file system.", t)
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return tell(protocol.ConfigError, "The files of table %s cannot be written. Make the warehouse writable for this program's user.", t)
-	}
-	return err
-}
-
-// ExplainLoss finds the remedy for an error of a table of which a file is gone,
-// or whose metadata is none; other errors are returned as they are.
-func ExplainLoss(id table.Identifier, err error) error {
-	name := strings.Join(id, ".")
-	known := (*protocol.Error)(nil)
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &known):
-	case errors.Is(err, fs.ErrNotExist):
-		return &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: fmt.Sprintf(
-			"A file of table %s is missing: %v. Restore it from a copy. If the warehouse was moved, run relocate. To remove the table from the catalog, run drop %[1]s.", name, err)}
-	case errors.Is(err, table.ErrInvalidMetadata), errors.Is(err, table.ErrInvalidMetadataFormatVersion), errors.As(err, &syntax), errors.As(err, &kind):
-		return &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: fmt.Sprintf(
-			"The metadata of table %s cannot be read: %v. It is broken or has an unknown format version. Restore it from a copy. To remove the table from the catalog, run drop %[1]s.", name, err)}
 	}
 	return err
 }

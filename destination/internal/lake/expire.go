@@ -13,6 +13,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
 const (
@@ -76,9 +77,9 @@ func (t *Table) expire(ctx context.Context, base *table.Table, u Upkeep, did *Ma
 // removable are those of the files that expired snapshots named which are this
 // program's and nobody else's: the others are for whoever made them.
 func (t *Table) removable(ctx context.Context, files []string, did *Maintained) ([]string, error) {
-	own := pathsOf(t.opened.Location(), t.opened.Metadata())
+	own := tabledef.PathsOf(t.opened.Location(), t.opened.Metadata())
 	all := len(files)
-	files = slices.DeleteFunc(files, func(file string) bool { return !filenames.Ours(file) || !own.contain(file) })
+	files = slices.DeleteFunc(files, func(file string) bool { return !filenames.Ours(file) || !own.Contain(file) })
 	if others := all - len(files); others > 0 {
 		did.leave("%d files that only expired snapshots named stay, because other programs created them or they are outside the table location; maintain --orphans=all removes those below it", others)
 	}
@@ -86,7 +87,7 @@ func (t *Table) removable(ctx context.Context, files []string, did *Maintained) 
 	if len(files) == 0 || !ok {
 		return files, nil
 	}
-	found, err := list(ctx, lister, own.metadata)
+	found, err := list(ctx, lister, own.Metadata)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 )
 
@@ -41,7 +42,7 @@ func CommittedState(ctx context.Context, tbl *table.Table, p *columnar.Plan, g *
 	if tbl.SnapshotByName(branchPrefix+strconv.FormatInt(g.ID, 10)) != nil {
 		return branchState(g.ID)
 	}
-	t := &Table{id: Identifier(p), plan: p}
+	t := &Table{id: p.Identifier(), columns: &columns.Evolution{}, plan: p}
 	if err := t.use(ctx, tbl); err != nil {
 		return nil, err
 	}

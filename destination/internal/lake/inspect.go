@@ -7,6 +7,8 @@ import (
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
 // Info is what a table consists of.
@@ -26,7 +28,7 @@ type Info struct {
 // position deletes at their word; equality deletes it cannot count.
 func Describe(ctx context.Context, tbl *table.Table) (Info, error) {
 	info := Info{Snapshots: len(tbl.Metadata().Snapshots())}
-	info.PartitionBy, info.SortBy = arrangement(tbl.Metadata())
+	info.PartitionBy, info.SortBy = tabledef.Clauses(tbl.Metadata())
 	snapshot := tbl.CurrentSnapshot()
 	if snapshot == nil {
 		return info, nil
@@ -63,28 +65,4 @@ func Describe(ctx context.Context, tbl *table.Table) (Info, error) {
 		}
 	}
 	return info, nil
-}
-
-// arrangement is how new files are divided and their rows ordered.
-func arrangement(meta table.Metadata) (partitionBy, sortBy []string) {
-	schema := meta.CurrentSchema()
-	named := func(source int, t iceberg.Transform) string {
-		name, ok := schema.FindColumnName(source)
-		if !ok {
-			name = fmt.Sprint("column ", source, ", which no longer exists")
-		}
-		return PartitionBy{Transform: t, Column: name}.String()
-	}
-	for f := range effective(meta.PartitionSpec()) {
-		partitionBy = append(partitionBy, named(f.SourceID(), f.Transform))
-	}
-	for _, f := range meta.SortOrder().Fields() {
-		by := SortBy{Column: named(f.SourceID(), f.Transform), Descending: f.Direction == table.SortDESC}
-		text := by.String()
-		if _, nulls := by.direction(); nulls != f.NullOrder {
-			text += ", " + string(f.NullOrder)
-		}
-		sortBy = append(sortBy, text)
-	}
-	return partitionBy, sortBy
 }

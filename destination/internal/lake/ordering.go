@@ -10,6 +10,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
 // An ordering says to which partition a row of some columns belongs, and where
@@ -35,7 +36,7 @@ type orderedField struct {
 // compute, or by a column that is gone, is left alone: rows need none.
 func newOrdering(spec iceberg.PartitionSpec, order table.SortOrder, rows *arrow.Schema) *ordering {
 	o := &ordering{}
-	for f := range effective(spec) {
+	for f := range tabledef.PartitionFields(spec) {
 		o.partition = append(o.partition, orderedField{transform: f.Transform, path: pathTo(rows.Fields(), f.SourceID())})
 		o.ids = append(o.ids, f.FieldID)
 	}

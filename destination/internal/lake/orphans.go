@@ -15,6 +15,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/relocation"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
 const (
@@ -81,7 +82,7 @@ func (t *Table) removeOrphans(ctx context.Context, base *table.Table, u Upkeep, 
 
 // orphans are the files to remove of those found.
 func (t *Table) orphans(ctx context.Context, base *table.Table, found []foundFile, u Upkeep, did *Maintained) ([]string, error) {
-	own := pathsOf(base.Location(), base.Metadata())
+	own := tabledef.PathsOf(base.Location(), base.Metadata())
 	history := t.history(base, found)
 	var old []string
 	for _, f := range found {
@@ -89,7 +90,7 @@ func (t *Table) orphans(ctx context.Context, base *table.Table, found []foundFil
 		switch {
 		case time.Since(f.modified) < orphanAge, isHistory && (superseded.IsZero() || time.Since(superseded) < t.reading):
 		case isHistory, u.AllOrphans && slices.ContainsFunc(orphanSuffixes, func(s string) bool { return strings.HasSuffix(f.path, s) }),
-			filenames.Ours(f.path) && own.contain(f.path):
+			filenames.Ours(f.path) && own.Contain(f.path):
 			old = append(old, f.path)
 		}
 	}
@@ -165,7 +166,7 @@ func (t *Table) beforeRelocation(base *table.Table, found []foundFile, history m
 	}
 	access := func(context.Context) (iceio.IO, error) { return t.files, nil }
 	for _, f := range found {
-		if _, known := history[filenames.Plain(f.path)]; known || !isMetadata(f.path) {
+		if _, known := history[filenames.Plain(f.path)]; known || !tabledef.IsMetadata(f.path) {
 			continue
 		}
 		copied, err := table.NewFromLocation(context.Background(), t.id, f.path, access, nil)

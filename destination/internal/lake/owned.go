@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"slices"
 	"strings"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
 // Upkeep removes files that nobody can bring back, in directories where other
@@ -24,43 +24,6 @@ import (
 // what it removes without being asked is only what has the mark, lies below the
 // table's own paths, and is named by no metadata file that lies there, whoever
 // wrote that.
-
-// tablePaths are where a table's files belong: nothing elsewhere is removed.
-type tablePaths struct{ data, metadata string }
-
-func pathsOf(location string, meta table.Metadata) tablePaths {
-	at := func(key, name string) string {
-		if set := meta.Properties()[key]; set != "" {
-			return filenames.Plain(set)
-		}
-		return filenames.Plain(location) + "/" + name
-	}
-	return tablePaths{at(table.WriteDataPathKey, "data"), at(table.WriteMetadataPathKey, "metadata")}
-}
-
-func (p tablePaths) contain(location string) bool {
-	plain := filenames.Plain(location)
-	return filenames.Within(plain, p.data) || filenames.Within(plain, p.metadata)
-}
-
-// checkPlace refuses a table that this program made and that does not lie where
-// its catalog does.
-func (t *Table) checkPlace(loaded *table.Table) error {
-	if t.opts.Warehouse == "" || loaded.Properties()[streamKey] == "" {
-		return nil
-	}
-	place, warehouse := filenames.Real(loaded.Location()), filenames.Real(t.opts.Warehouse)
-	if filenames.Within(place, warehouse) {
-		return nil
-	}
-	return t.configError(nil, "Table %s is at %s, outside the warehouse %s that contains its catalog: the warehouse was copied or moved. "+
-		"Its tables still name the files in the old place, so writing here would change those. Run relocate; then the tables name the files here.", t, loaded.Location(), t.opts.Warehouse)
-}
-
-func isMetadata(location string) bool {
-	name := path.Base(location)
-	return strings.HasSuffix(name, ".metadata.json") || strings.Contains(name, ".metadata.json.") || strings.HasSuffix(name, ".gz.metadata.json")
-}
 
 // surroundings are what the files below a table's location say of whose they
 // are.
@@ -79,7 +42,7 @@ func (t *Table) surroundingsOf(ctx context.Context, base *table.Table, found []f
 	seen := map[string]bool{}
 	for _, f := range found {
 		seen[filenames.Plain(f.path)] = true
-		if _, known := history[filenames.Plain(f.path)]; known || !isMetadata(f.path) {
+		if _, known := history[filenames.Plain(f.path)]; known || !tabledef.IsMetadata(f.path) {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
@@ -196,8 +159,8 @@ func (t *Table) sharedInCatalog(ctx context.Context, base *table.Table) (string,
 			if err != nil {
 				return fmt.Sprintf("table %s of the same catalog cannot be loaded, so nobody knows where its files are (%v)", strings.Join(id, "."), err), nil
 			}
-			p := pathsOf(other.Location(), other.Metadata())
-			for _, place := range []string{filenames.Plain(other.Location()), p.data, p.metadata} {
+			p := tabledef.PathsOf(other.Location(), other.Metadata())
+			for _, place := range []string{filenames.Plain(other.Location()), p.Data, p.Metadata} {
 				if own := filenames.Plain(base.Location()); filenames.Within(place, own) || filenames.Within(own, place) {
 					return fmt.Sprintf("table %s keeps files in %s, so that they may be its", strings.Join(id, "."), place), nil
 				}

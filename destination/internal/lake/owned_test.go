@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
 // What a snapshot names that expires is removed only if this program made it and it lies below the table's own paths.
@@ -66,7 +67,7 @@ func TestExpiryLeavesFilesOfOthersAndFilesElsewhere(t *testing.T) {
 // Metadata files that a table has had are removed only where its metadata belongs.
 func TestMetadataFilesElsewhereStay(t *testing.T) {
 	cat := openCatalog(t, t.TempDir())
-	tbl := openTable(t, cat, plain("s"), Options{Properties: map[string]string{table.MetadataPreviousVersionsMaxKey: "1"}})
+	tbl := openTable(t, cat, plain("s"), Options{Settings: tabledef.Settings{Properties: map[string]string{table.MetadataPreviousVersionsMaxKey: "1"}}})
 	tbl.reading = 0
 	elsewhere := t.TempDir()
 	amend := func(update table.Update) {
@@ -101,7 +102,7 @@ func TestMetadataFilesElsewhereStay(t *testing.T) {
 func TestMetadataFilesStayForReaders(t *testing.T) {
 	for reader, want := range map[time.Duration]bool{time.Hour: true, time.Nanosecond: false} {
 		told := map[string]bool{}
-		tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{ReaderTime: reader, Removed: func(file string) { told[pathOf(t, file)] = true }, Properties: map[string]string{table.MetadataPreviousVersionsMaxKey: "1"}})
+		tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{ReaderTime: reader, Removed: func(file string) { told[pathOf(t, file)] = true }, Settings: tabledef.Settings{Properties: map[string]string{table.MetadataPreviousVersionsMaxKey: "1"}}})
 		appendOne(t, tbl, 1)
 		begun := pathOf(t, load(t, tbl).MetadataLocation())
 		for id := range 3 {

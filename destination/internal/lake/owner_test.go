@@ -13,6 +13,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -69,7 +70,7 @@ func TestResolveKeepsEachStreamInItsTable(t *testing.T) {
 			cat := openCatalog(t, t.TempDir())
 			for i, r := range tc.runs {
 				plans := plansOf(t, tc.names, r.streams...)
-				if err := Resolve(t.Context(), cat, plans); err != nil {
+				if err := tabledef.Resolve(t.Context(), cat, plans); err != nil {
 					t.Fatal(err)
 				}
 				var tables []string
@@ -79,7 +80,7 @@ func TestResolveKeepsEachStreamInItsTable(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if stream, known, err := Owner(load(t, tbl)); err != nil || !known || stream != p.Stream {
+					if stream, known, err := tabledef.Owner(load(t, tbl)); err != nil || !known || stream != p.Stream {
 						t.Errorf("run %d: table %s is of %q (%t), %v", i, tbl, stream, known, err)
 					}
 				}
@@ -95,7 +96,7 @@ func TestTheTableOfAStreamIsTheSameWhenNamesAreSwitched(t *testing.T) {
 	cat := openCatalog(t, t.TempDir())
 	for i, names := range []columns.Names{columns.Preserve, columns.Lowercase, columns.Preserve} {
 		plans := plansOf(t, names, "My Ns/Sleep-2", "my_ns/sleep_2", "new"+strconv.Itoa(i))
-		if err := Resolve(t.Context(), cat, plans); err != nil {
+		if err := tabledef.Resolve(t.Context(), cat, plans); err != nil {
 			t.Fatal(err)
 		}
 		var tables []string
@@ -114,7 +115,7 @@ func TestTheTableOfAStreamIsTheSameWhenNamesAreSwitched(t *testing.T) {
 	// Nor when the plain name was another stream's.
 	for _, names := range []columns.Names{columns.Lowercase, columns.Preserve} {
 		plans := plansOf(t, names, "A b", "a_b")
-		if err := Resolve(t.Context(), cat, plans); err != nil {
+		if err := tabledef.Resolve(t.Context(), cat, plans); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := Open(t.Context(), cat, plans[0], Options{}); err != nil {
@@ -136,7 +137,7 @@ func TestATableOfAnotherStreamIsNotOpened(t *testing.T) {
 	}
 	_, err := Open(t.Context(), cat, plans[1], Options{})
 	var told *protocol.Error
-	if !errors.As(err, &told) || told.Kind != protocol.TransientError || !strings.Contains(told.Message, "by another program for stream My Sleep") {
+	if !errors.As(err, &told) || told.Kind != protocol.TransientError || !strings.Contains(told.Message, "for stream My Sleep") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -164,7 +165,7 @@ func TestNoStreamLeavesTheWarehouseByItsName(t *testing.T) {
 				}
 			}
 			plans = slices.CompactFunc(plans, func(a, b *columnar.Plan) bool { return a.Stream == b.Stream })
-			if err := Resolve(t.Context(), cat, plans); err != nil {
+			if err := tabledef.Resolve(t.Context(), cat, plans); err != nil {
 				t.Fatal(err)
 			}
 			for _, p := range plans {

@@ -13,13 +13,14 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
-func by(t testing.TB, fields ...string) []PartitionBy {
+func by(t testing.TB, fields ...string) []tabledef.PartitionBy {
 	t.Helper()
-	all := []PartitionBy{}
+	all := []tabledef.PartitionBy{}
 	for _, f := range fields {
-		p, err := ParsePartitionBy(f)
+		p, err := tabledef.ParsePartitionBy(f)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -28,11 +29,11 @@ func by(t testing.TB, fields ...string) []PartitionBy {
 	return all
 }
 
-func sortedBy(t testing.TB, fields ...string) []SortBy {
+func sortedBy(t testing.TB, fields ...string) []tabledef.SortBy {
 	t.Helper()
-	all := []SortBy{}
+	all := []tabledef.SortBy{}
 	for _, f := range fields {
-		s, err := ParseSortBy(f)
+		s, err := tabledef.ParseSortBy(f)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -227,7 +228,7 @@ func TestPartitionsAndOrderChangeNoRow(t *testing.T) {
 			for round := range 12 {
 				o := Options{Upsert: tc.mode, FormatVersion: tc.format}
 				if rng.IntN(3) > 0 && (tc.format > 1 || round == 0) {
-					o.PartitionBy = []PartitionBy{}
+					o.PartitionBy = []tabledef.PartitionBy{}
 					for _, i := range rng.Perm(len(fields))[:rng.IntN(3)] {
 						o.PartitionBy = append(o.PartitionBy, by(t, fields[i])...)
 					}
@@ -289,7 +290,7 @@ func TestPartitionsAndOrderChangeNoRow(t *testing.T) {
 					expectFiles(t, tbl, false)
 				}
 				if t.Failed() {
-					t.Fatalf("round %d, partitioned by %s, sorted by %s", round, clauses(o.PartitionBy), clauses(o.SortBy))
+					t.Fatalf("round %d, partitioned by %v, sorted by %v", round, o.PartitionBy, o.SortBy)
 				}
 			}
 			if len(specs) < 4 && tc.format > 1 {

@@ -19,6 +19,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/relocation"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
 // copyLake copies a directory as cp -a does, with a catalog of SQLite that is in use.
@@ -48,7 +49,7 @@ func copyLake(t *testing.T, from string) string {
 func relocate(t *testing.T, from, to string, files iceio.WriteFileIO, p *columnar.Plan, o Options) (*Table, *catalogs.Catalog, error) {
 	t.Helper()
 	cat := openCatalog(t, to)
-	id := Identifier(p)
+	id := p.Identifier()
 	before, err := cat.MetadataLocation(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +131,7 @@ func TestARelocatedTableHasEverySnapshot(t *testing.T) {
 		{"deletion vectors", Options{Upsert: MergeOnRead, FormatVersion: 3}, nil},
 		{"partitions", Options{Upsert: MergeOnRead}, []string{"bucket(3, id)", "month(updated_at)", "truncate(2, v)"}},
 		{"partitions of values", Options{Upsert: MergeOnRead}, []string{"updated_at", "v", "id"}},
-		{"gzip", Options{Upsert: MergeOnRead, Properties: map[string]string{table.MetadataCompressionKey: "gzip"}}, nil},
+		{"gzip", Options{Upsert: MergeOnRead, Settings: tabledef.Settings{Properties: map[string]string{table.MetadataCompressionKey: "gzip"}}}, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
 const (
@@ -169,7 +170,7 @@ func (r *rewriter) complete(file *parquetfile.Writer) error {
 	if err != nil {
 		return fmt.Errorf("rewriting rows of table %s: %w", r.t, err)
 	}
-	spec, err := specOf(r.meta, r.of)
+	spec, err := tabledef.SpecOf(r.meta, r.of)
 	if err != nil {
 		return err
 	}

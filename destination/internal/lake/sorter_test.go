@@ -15,6 +15,8 @@ import (
 	"github.com/apache/iceberg-go"
 
 	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
 // Bytes must order as the values do, and tell all of them apart.
@@ -89,9 +91,9 @@ func TestRowsComeOutOfRunsInOrder(t *testing.T) {
 			list(func() string { return some(`{"n":%s,"names":%s}`, some("%d", id), list(text)) }))
 	}
 	for name, o := range map[string]Options{
-		"partitioned":            {PartitionBy: by(t, "k")},
-		"sorted":                 {SortBy: sortedBy(t, "k")},
-		"partitioned and sorted": {PartitionBy: by(t, "bucket(3, k)"), SortBy: sortedBy(t, "k desc", "day")},
+		"partitioned":            {Settings: tabledef.Settings{PartitionBy: by(t, "k")}},
+		"sorted":                 {Settings: tabledef.Settings{SortBy: sortedBy(t, "k")}},
+		"partitioned and sorted": {Settings: tabledef.Settings{PartitionBy: by(t, "bucket(3, k)"), SortBy: sortedBy(t, "k desc", "day")}},
 	} {
 		for _, runs := range []int{0, 1, mergedRuns, 3 * mergedRuns} {
 			t.Run(fmt.Sprint(name, " from ", runs, " runs"), func(t *testing.T) {

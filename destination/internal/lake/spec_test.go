@@ -1,7 +1,6 @@
 package lake
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -15,7 +14,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
 // fieldsOfSpecs shows the specs of a table in order, with the ids of fields.
@@ -118,7 +117,7 @@ func TestASortOrderChanges(t *testing.T) {
 
 // Files that are merged are sorted together; one that is only copied stays as it is.
 func TestACompactedFileIsInOrder(t *testing.T) {
-	tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{SortBy: sortedBy(t, "v desc", "id"), PartitionBy: by(t, "bucket(2, id)")})
+	tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{Settings: tabledef.Settings{SortBy: sortedBy(t, "v desc", "id"), PartitionBy: by(t, "bucket(2, id)")}})
 	var want []string
 	for id := range 20 {
 		v := string(rune('a' + id*7%20))
@@ -144,7 +143,7 @@ func TestACompactedFileIsInOrder(t *testing.T) {
 
 func TestThePartitionFollowsAColumnThatMoves(t *testing.T) {
 	cat := openCatalog(t, t.TempDir())
-	o := Options{PartitionBy: by(t, "truncate(2, When)"), SortBy: sortedBy(t, "When")}
+	o := Options{Settings: tabledef.Settings{PartitionBy: by(t, "truncate(2, When)"), SortBy: sortedBy(t, "When")}}
 	when := func(kind string) *Table {
 		tbl, err := Open(t.Context(), cat, sending(t, `"id":{"type":"integer"},"When":{"type":"`+kind+`"}`), o)
 		if err != nil {
@@ -178,13 +177,13 @@ func TestAPartitionFieldGetsANameOfItsOwn(t *testing.T) {
 	cat := openCatalog(t, t.TempDir())
 	p := planOf("s", optional("id", aLong), optional("id_bucket_4", aLong), optional("id_bucket_4_partition", aLong))
 	for _, fields := range [][]string{{"bucket(4, id)"}, {}, {"bucket(4, id)", "id_bucket_4"}} {
-		tbl := openTable(t, cat, p, Options{PartitionBy: by(t, fields...)})
+		tbl := openTable(t, cat, p, Options{Settings: tabledef.Settings{PartitionBy: by(t, fields...)}})
 		commit(t, tbl, "", stage(t, tbl, 0, map[string]any{"id": 1, "id_bucket_4": 7}))
 		checkPartitions(t, tbl)
 	}
 	// Nor may a column that comes later.
 	cat = openCatalog(t, t.TempDir())
-	openTable(t, cat, planOf("s", optional("id", aLong)), Options{PartitionBy: by(t, "bucket(4, id)")})
+	openTable(t, cat, planOf("s", optional("id", aLong)), Options{Settings: tabledef.Settings{PartitionBy: by(t, "bucket(4, id)")}})
 	tbl := openTable(t, cat, p, Options{})
 	commit(t, tbl, "", stage(t, tbl, 0, map[string]any{"id": 1, "id_bucket_4": 7}))
 	expectRows(t, tbl, `{"id":1,"id_bucket_4":7,"id_bucket_4_partition":null}`)
@@ -237,25 +236,6 @@ func TestAnotherProgramsPartitionedTableIsWritten(t *testing.T) {
 	checkPartitions(t, tbl)
 }
 
-func TestASpecThatCannotBeComputedIsRefused(t *testing.T) {
-	tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{})
-	theirs, err := iceberg.ParseTransform("zorder")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for want, field := range map[string]iceberg.PartitionField{
-		"is partitioned by zorder, which this version cannot compute": {SourceIDs: []int{1}, FieldID: 1000, Name: "z", Transform: theirs},
-		"is partitioned by a column that it no longer has, as gone":   {SourceIDs: []int{77}, FieldID: 1000, Name: "gone", Transform: iceberg.IdentityTransform{}},
-	} {
-		tbl.spec = iceberg.NewPartitionSpec(field)
-		err := tbl.writable()
-		var told *protocol.Error
-		if !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, want) {
-			t.Errorf("error %v, want %s", err, want)
-		}
-	}
-}
-
 func TestAPartitionOfEveryType(t *testing.T) {
 	for _, tc := range []struct {
 		typ    iceberg.Type
@@ -273,7 +253,7 @@ func TestAPartitionOfEveryType(t *testing.T) {
 		for _, transform := range []string{"at", "bucket(3, at)", "truncate(3, at)", "year(at)", "month(at)", "day(at)", "hour(at)"} {
 			p := planOf("s", iceberg.NestedField{Name: "id", Type: aLong, Required: true}, optional("at", tc.typ), optional("v", aString))
 			p.Dedup, p.Key = true, []string{"id"}
-			o := Options{Upsert: CopyOnWrite, PartitionBy: by(t, transform)}
+			o := Options{Upsert: CopyOnWrite, Settings: tabledef.Settings{PartitionBy: by(t, transform)}}
 			if o.Check(p) != nil {
 				continue // not for this type
 			}
@@ -314,14 +294,14 @@ func TestARefreshIntoOtherPartitions(t *testing.T) {
 		cat := openCatalog(t, t.TempDir())
 		p := keyed("s")
 		version := func(key int64, v string) version { return version{key: key, cursor: key * 1e7, v: v} }
-		tbl := openTable(t, cat, p, Options{Upsert: mode, PartitionBy: by(t, "month(updated_at)")})
+		tbl := openTable(t, cat, p, Options{Upsert: mode, Settings: tabledef.Settings{PartitionBy: by(t, "month(updated_at)")}})
 		tbl = refreshing(t, tbl, p, Options{Upsert: mode}, &Generation{ID: 2})
 		commit(t, tbl, "", stage(t, tbl, 0, of(2, version(1, "a").row()), of(2, version(2, "a").row()), of(2, version(3, "a").row())))
 
 		g := &Generation{ID: 3, Minimum: 3}
-		tbl = refreshing(t, tbl, p, Options{Upsert: mode, PartitionBy: by(t, "bucket(2, id)")}, g)
+		tbl = refreshing(t, tbl, p, Options{Upsert: mode, Settings: tabledef.Settings{PartitionBy: by(t, "bucket(2, id)")}}, g)
 		commit(t, tbl, "", stage(t, tbl, 0, of(3, version(1, "b").row()), of(3, version(4, "b").row())))
-		tbl = refreshing(t, tbl, p, Options{Upsert: mode, PartitionBy: by(t, "truncate(2, id)"), SortBy: sortedBy(t, "v")}, g)
+		tbl = refreshing(t, tbl, p, Options{Upsert: mode, Settings: tabledef.Settings{PartitionBy: by(t, "truncate(2, id)"), SortBy: sortedBy(t, "v")}}, g)
 		commit(t, tbl, "", stage(t, tbl, 10, of(3, version(4, "c").row()), of(3, version(5, "c").row())))
 		expectRows(t, openTable(t, cat, p, Options{}), version(1, "a").json(), version(2, "a").json(), version(3, "a").json())
 		if err := tbl.Finish(t.Context(), nil); err != nil {
@@ -341,7 +321,7 @@ func TestARefreshIntoOtherPartitions(t *testing.T) {
 
 // What a killed writer leaves of its runs goes with the orphans.
 func TestRunsOfAKilledWriterAreRemoved(t *testing.T) {
-	tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{SortBy: sortedBy(t, "v")})
+	tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{Settings: tabledef.Settings{SortBy: sortedBy(t, "v")}})
 	w := tbl.NewWriter()
 	for range 3 {
 		if err := w.Write(t.Context(), batch(t, tbl.schema, map[string]any{"id": 1, "v": "x"}), nil); err != nil {

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	iceio "github.com/apache/iceberg-go/io"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
 // scratchCounter counts the runs of keys that are made.
@@ -45,8 +47,8 @@ func TestKeysBeyondTheirMemoryAreSpilled(t *testing.T) {
 		"some spilled":                   {keys: 40_000, o: Options{Upsert: MergeOnRead}, spills: true},
 		"spilled, files are rewritten":   {keys: 40_000, o: Options{Upsert: CopyOnWrite}, spills: true},
 		"spilled, auto":                  {keys: 40_000, o: Options{Upsert: Auto}, spills: true},
-		"spilled, many partitions":       {keys: 40_000, o: Options{Upsert: MergeOnRead, PartitionBy: by(t, "bucket(5, id)")}, spills: true},
-		"spilled, rows change partition": {keys: 40_000, o: Options{Upsert: MergeOnRead, PartitionBy: by(t, "day(updated_at)")}, spills: true},
+		"spilled, many partitions":       {keys: 40_000, o: Options{Upsert: MergeOnRead, Settings: tabledef.Settings{PartitionBy: by(t, "bucket(5, id)")}}, spills: true},
+		"spilled, rows change partition": {keys: 40_000, o: Options{Upsert: MergeOnRead, Settings: tabledef.Settings{PartitionBy: by(t, "day(updated_at)")}}, spills: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -20,6 +20,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -292,7 +293,7 @@ func statesOf(meta table.Metadata) []json.RawMessage {
 
 // MetadataDir is where the table's metadata files are.
 func (t *Table) MetadataDir() string {
-	return pathsOf(t.opened.Location(), t.opened.Metadata()).metadata
+	return tabledef.PathsOf(t.opened.Location(), t.opened.Metadata()).Metadata
 }
 
 // StateFiles finds the state files that tables name, for their removal.
@@ -345,7 +346,7 @@ func stateFilesIn(ctx context.Context, files iceio.ListableIO, dir string) (map[
 		return nil, err
 	}
 	for _, f := range found {
-		if !isMetadata(f.path) {
+		if !tabledef.IsMetadata(f.path) {
 			continue
 		}
 		text, err := readMetadataText(files, f.path)

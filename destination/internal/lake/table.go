@@ -23,6 +23,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -61,11 +62,7 @@ type Options struct {
 	// removed; it may be nil. What upkeep removes besides is in [Maintained].
 	Removed func(file string)
 
-	// How the table is arranged; nil leaves it as it is. Its older files stay
-	// as they are.
-	PartitionBy []PartitionBy
-	SortBy      []SortBy
-	Properties  map[string]string
+	tabledef.Settings
 }
 
 // Table is the table of one stream. Its methods may be called from several
@@ -101,11 +98,6 @@ type Table struct {
 	encoding *parquetfile.Encoding // of every data file; chosen by the first rows
 }
 
-// Identifier is the name of a plan's table in a catalog.
-func Identifier(p *columnar.Plan) table.Identifier {
-	return append(strings.Split(p.Namespace, "."), p.Table)
-}
-
 // Open makes the plan's table ready to be written: it is created, or brought
 // to the plan's columns. Several processes may open one table at once.
 func Open(ctx context.Context, cat catalog.Catalog, p *columnar.Plan, o Options) (*Table, error) {
@@ -134,7 +126,7 @@ func open(ctx context.Context, cat catalog.Catalog, p *columnar.Plan, o Options)
 	if err := t.use(ctx, loaded); err != nil {
 		return nil, err
 	}
-	return t, t.writable()
+	return t, t.definition().CheckSpec(t.spec, t.schema)
 }
 
 func newTable(cat catalog.Catalog, p *columnar.Plan, o Options) *Table {
@@ -157,7 +149,7 @@ func newTable(cat catalog.Catalog, p *columnar.Plan, o Options) *Table {
 		o.Removed = func(string) {}
 	}
 	return &Table{
-		cat: cat, id: Identifier(p), plan: p, columns: &columns.Evolution{}, keys: keyFields{cursor: noField, deleted: noField}, opts: o,
+		cat: cat, id: p.Identifier(), plan: p, columns: &columns.Evolution{}, keys: keyFields{cursor: noField, deleted: noField}, opts: o,
 		patience: time.Second, persistence: 5 * time.Minute, reading: o.ReaderTime, few: fewBytes,
 	}
 }
@@ -175,7 +167,8 @@ func (t *Table) use(ctx context.Context, loaded *table.Table) error {
 	if t.locations, err = loaded.LocationProvider(); err != nil {
 		return fmt.Errorf("locating the files of table %s: %w", t, err)
 	}
-	if err := errors.Join(t.checkProperties(loaded), t.checkPlace(loaded)); err != nil {
+	def := t.definition()
+	if err := errors.Join(def.CheckProperties(loaded), def.CheckLocation(loaded, t.opts.Warehouse)); err != nil {
 		return err
 	}
 	if t.plan.Dedup && loaded.Metadata().Version() < 2 && t.opts.Upsert == MergeOnRead {
@@ -210,22 +203,7 @@ func (t *Table) create(ctx context.Context) (*table.Table, error) {
 			return nil, fmt.Errorf("making namespace: %w", err)
 		}
 	}
-	stream, err := ownerOf(t.plan.Stream)
-	if err != nil {
-		return nil, err
-	}
-	if t.columns, err = columns.Create(t.plan.Keyed()); err != nil {
-		return nil, err
-	}
-	spec, err := t.newSpec()
-	if err != nil {
-		return nil, err
-	}
-	fields, err := t.sortFields(t.columns.Schema)
-	if err != nil {
-		return nil, err
-	}
-	order, err := newOrder(table.InitialSortOrderID, fields)
+	def, err := tabledef.Create(t.plan, t.opts.Settings)
 	if err != nil {
 		return nil, err
 	}
@@ -233,19 +211,22 @@ func (t *Table) create(ctx context.Context) (*table.Table, error) {
 		table.PropertyFormatVersion:       strconv.Itoa(t.opts.FormatVersion),
 		table.WriteTargetFileSizeBytesKey: strconv.FormatInt(t.opts.TargetFileBytes, 10),
 		table.ParquetCompressionKey:       "zstd",
-		streamKey:                         stream,
 		// Metadata files must not pile up: one is written by every commit.
 		table.MetadataDeleteAfterCommitEnabledKey: "true",
 		table.MetadataPreviousVersionsMaxKey:      "20",
 		orphansKey:                                time.Now().UTC().Format(time.RFC3339), // a new table has none
 	}
-	maps.Copy(props, t.opts.Properties)
-	created, err := t.cat.CreateTable(ctx, t.id, t.columns.Schema,
-		catalog.WithPartitionSpec(&spec), catalog.WithSortOrder(order), catalog.WithProperties(props))
+	maps.Copy(props, def.Properties)
+	created, err := t.cat.CreateTable(ctx, t.id, def.Schema,
+		catalog.WithPartitionSpec(&def.Spec), catalog.WithSortOrder(def.Order), catalog.WithProperties(props))
 	if errors.Is(err, catalog.ErrTableAlreadyExists) {
 		return t.cat.LoadTable(ctx, t.id)
 	}
 	return created, err
+}
+
+func (t *Table) definition() tabledef.Definition {
+	return tabledef.Definition{Plan: t.plan, Columns: t.columns, Settings: t.opts.Settings}
 }
 
 func (t *Table) configError(cause error, format string, args ...any) error {

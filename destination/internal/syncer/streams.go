@@ -10,6 +10,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -108,7 +109,7 @@ func (s Streams) Resolve(ctx context.Context, cat catalog.Catalog) error {
 	for i, stream := range s.all {
 		plans[i] = stream.Plan
 	}
-	return lake.Resolve(ctx, cat, plans)
+	return tabledef.Resolve(ctx, cat, plans)
 }
 
 // Open opens the tables for writing.

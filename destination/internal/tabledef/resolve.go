@@ -1,76 +1,32 @@
-package lake
+package tabledef
 
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/apache/iceberg-go/catalog"
-	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// streamKey is the table property that holds whose rows the table has: the
-// stream's name and namespace, as its source has them.
-const streamKey = "airbyte.stream"
-
-type owner struct {
-	Namespace string `json:"namespace,omitempty"`
-	Name      string `json:"name"`
-}
-
-func ownerOf(id protocol.StreamID) (string, error) {
-	data, err := json.Marshal(owner(id))
-	if err != nil {
-		return "", fmt.Errorf("naming stream %s: %w", id, err)
-	}
-	return string(data), nil
-}
-
-// Owner is the stream whose rows a table holds; false when the table does not
-// say, as those of other programs do not.
-func Owner(tbl *table.Table) (protocol.StreamID, bool, error) {
-	data, ok := tbl.Properties()[streamKey]
-	if !ok {
-		return protocol.StreamID{}, false, nil
-	}
-	var o owner
-	if err := json.Unmarshal([]byte(data), &o); err != nil {
-		return protocol.StreamID{}, false, fmt.Errorf("reading the property %s of table %s: %w", streamKey, strings.Join(tbl.Identifier(), "."), err)
-	}
-	return protocol.StreamID(o), true, nil
-}
-
-// ours is an error when a table is another stream's.
-func (t *Table) ours(loaded *table.Table) error {
-	stream, known, err := Owner(loaded)
-	if err != nil || !known || stream == t.plan.Stream {
-		return err
-	}
-	return &protocol.Error{Kind: protocol.TransientError, Stream: &t.plan.Stream, Message: fmt.Sprintf(
-		"Table %s has just been made by another program for stream %s. Start the sync again: stream %s then gets a table of its own.", t, stream, t.plan.Stream)}
-}
-
-// Resolve settles which table each plan is for. Names that differ at the
-// source may be one when they are made legal: the stream that has the table
-// keeps it, whatever else the catalog names, and the others get tables with a
-// suffix made from their own names. Where there is no table yet, it goes to
-// the stream whose name needed no change. Names that differ only in case count
-// as the same within one catalog, as they do for most engines. A table that was
-// made with the other choice of names stays the stream's.
+// Resolve decides which table each plan is for. Names that differ at the source
+// can become one name when they are made legal. Then the stream that has the
+// table keeps it, whatever else the catalog names, and the others get tables
+// with a suffix made from their own names. Where there is no table yet, it goes
+// to the stream whose name needed no change. Names that differ only in case
+// count as the same within one catalog, as they do for most engines. A table
+// that was created with the other choice of names stays the stream's.
 func Resolve(ctx context.Context, cat catalog.Catalog, plans []*columnar.Plan) error {
 	r := resolver{cat: cat, taken: map[string]struct{}{}}
 	var open []*columnar.Plan
 	for _, p := range plans {
 		claim, err := r.claim(ctx, p, p.Location)
 		if err == nil && claim != own && p.Otherwise != p.Location {
-			claim, err = r.otherwise(ctx, p)
+			claim, err = r.otherNames(ctx, p)
 		}
 		if err != nil {
 			return err
@@ -83,7 +39,7 @@ func Resolve(ctx context.Context, cat catalog.Catalog, plans []*columnar.Plan) e
 	}
 	slices.SortFunc(open, func(a, b *columnar.Plan) int {
 		return cmp.Or(
-			cmp.Compare(changes(a), changes(b)),
+			cmp.Compare(changedNames(a), changedNames(b)),
 			strings.Compare(a.Stream.Namespace, b.Stream.Namespace),
 			strings.Compare(a.Stream.Name, b.Stream.Name),
 		)
@@ -96,8 +52,8 @@ func Resolve(ctx context.Context, cat catalog.Catalog, plans []*columnar.Plan) e
 	return nil
 }
 
-// changes counts how many of a stream's names are not its table's.
-func changes(p *columnar.Plan) (n int) {
+// changedNames counts the names of a stream that differ from its table's.
+func changedNames(p *columnar.Plan) (n int) {
 	if p.Stream.Name != p.Table {
 		n++
 	}
@@ -109,11 +65,11 @@ func changes(p *columnar.Plan) (n int) {
 
 type resolver struct {
 	cat   catalog.Catalog
-	taken map[string]struct{} // tables of the plans settled, in lower case
+	taken map[string]struct{} // tables of the plans decided on, in lower case
 }
 
-// otherwise looks for a table that the stream got with the other choice of names.
-func (r *resolver) otherwise(ctx context.Context, p *columnar.Plan) (claim, error) {
+// otherNames looks for a table that the stream got with the other choice of names.
+func (r *resolver) otherNames(ctx context.Context, p *columnar.Plan) (claim, error) {
 	at := p.Otherwise
 	for _, table := range []string{at.Table, p.Alternative(at.Table, 0)} {
 		at.Table = table
@@ -160,7 +116,7 @@ func (r *resolver) choose(ctx context.Context, p *columnar.Plan) error {
 	}
 }
 
-// A claim is what a stream has to a table.
+// A claim is the right that a stream has to a table.
 type claim int
 
 const (
@@ -170,7 +126,7 @@ const (
 )
 
 func (r *resolver) claim(ctx context.Context, p *columnar.Plan, at columnar.Location) (claim, error) {
-	id := append(strings.Split(at.Namespace, "."), at.Table)
+	id := at.Identifier()
 	tbl, err := r.cat.LoadTable(ctx, id)
 	if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
 		return vacant, nil

@@ -1,4 +1,4 @@
-package lake
+package tabledef
 
 import (
 	"strings"

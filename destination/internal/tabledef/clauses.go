@@ -1,4 +1,4 @@
-package lake
+package tabledef
 
 import (
 	"fmt"
@@ -84,9 +84,10 @@ func (p PartitionBy) String() string {
 	}
 }
 
-// Repeated finds the first field that says nothing that an earlier one does not.
-// Same reports whether two names are of one column.
-func Repeated(fields []PartitionBy, same func(a, b string) bool) (earlier, field PartitionBy, found bool) {
+// Redundant finds the first field that an earlier one makes needless: the same
+// transform of the same column, or two of year, month, day and hour. same
+// reports whether two names are of one column.
+func Redundant(fields []PartitionBy, same func(a, b string) bool) (earlier, field PartitionBy, found bool) {
 	for i, f := range fields {
 		_, time := f.Transform.(iceberg.TimeTransform)
 		for _, e := range fields[:i] {
@@ -129,10 +130,35 @@ func (s SortBy) String() string {
 	return s.Column
 }
 
-// direction is the field's in a sort order.
+// direction is what a sort order has for the field.
 func (s SortBy) direction() (table.SortDirection, table.NullOrder) {
 	if s.Descending {
 		return table.SortDESC, table.NullsLast
 	}
 	return table.SortASC, table.NullsFirst
+}
+
+// Clauses says how a table's new files are partitioned and sorted, as the
+// configuration would.
+func Clauses(meta table.Metadata) (partitionBy, sortBy []string) {
+	schema := meta.CurrentSchema()
+	named := func(source int, t iceberg.Transform) string {
+		name, ok := schema.FindColumnName(source)
+		if !ok {
+			name = fmt.Sprint("column ", source, ", which no longer exists")
+		}
+		return PartitionBy{Transform: t, Column: name}.String()
+	}
+	for f := range PartitionFields(meta.PartitionSpec()) {
+		partitionBy = append(partitionBy, named(f.SourceID(), f.Transform))
+	}
+	for _, f := range meta.SortOrder().Fields() {
+		by := SortBy{Column: named(f.SourceID(), f.Transform), Descending: f.Direction == table.SortDESC}
+		text := by.String()
+		if _, nulls := by.direction(); nulls != f.NullOrder {
+			text += ", " + string(f.NullOrder)
+		}
+		sortBy = append(sortBy, text)
+	}
+	return partitionBy, sortBy
 }

@@ -1,4 +1,4 @@
-package lake
+package tabledef
 
 import (
 	"errors"
@@ -11,13 +11,13 @@ import (
 	"github.com/apache/iceberg-go/table"
 )
 
-// refusedProperties are those that this program sets itself, or that say where
-// files lie, which removing orphans depends on.
+// refusedProperties are those that this program sets itself, and those that say
+// where files lie, which removing orphans depends on.
 var refusedProperties = append([]string{
 	table.WriteDataPathKey, table.WriteMetadataPathKey, table.WriteMetadataLocationKey, table.ObjectStoreEnabledKey,
 }, table.ReservedProperties[:]...)
 
-// propertyValues are the values that Iceberg's own properties can have; a
+// propertyValues holds the values that Iceberg's own properties can have. A
 // property that is not here takes any text.
 // https://iceberg.apache.org/docs/latest/configuration/
 var propertyValues = map[string]propertyValue{
@@ -50,7 +50,7 @@ var propertyValues = map[string]propertyValue{
 	table.DefaultWriteMetricsModeKey:  matching(`none|counts|full|truncate\([1-9][0-9]*\)`, "none, counts, full or truncate(N)"),
 }
 
-// A propertyValue says what a value would have to be, "" when it is that.
+// A propertyValue says what a value must be, "" when it is valid.
 type propertyValue func(value string) string
 
 func positive(of string) propertyValue {
@@ -81,7 +81,8 @@ func matching(pattern, form string) propertyValue {
 	}
 }
 
-// CheckProperty says why a user may not set a table property, nil if they may.
+// CheckProperty returns the reason why a user may not set a table property, nil
+// if they may.
 func CheckProperty(key, value string) error {
 	switch {
 	case key == "":
@@ -103,13 +104,13 @@ func checkValue(key, value string) error {
 	return nil
 }
 
-// checkProperties refuses a table with a property, set by another program, on
-// which a commit would fail.
-func (t *Table) checkProperties(loaded *table.Table) error {
+// CheckProperties refuses a table with a property, set by another program, that
+// would make every commit fail.
+func (d Definition) CheckProperties(loaded *table.Table) error {
 	const key = table.MetadataCompressionKey
 	if value, set := loaded.Properties()[key]; set && value != table.MetadataCompressionCodecZstd {
 		if err := checkValue(key, value); err != nil {
-			return t.configError(err, "The property %s of table %s cannot be used: %v. Change it with the program that set it, or under \"properties\" of the configuration's \"streams\".", key, t, err)
+			return d.configError(err, "The property %s of table %s cannot be used: %v. Change it with the program that set it, or under \"properties\" of the configuration's \"streams\".", key, d, err)
 		}
 	}
 	return nil

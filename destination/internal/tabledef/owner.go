@@ -1,0 +1,54 @@
+package tabledef
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// streamKey is the table property that names the stream whose rows the table
+// holds, by its name and namespace at the source.
+const streamKey = "airbyte.stream"
+
+type owner struct {
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+}
+
+// ownerProperty is the value of the property streamKey.
+func ownerProperty(id protocol.StreamID) (string, error) {
+	data, err := json.Marshal(owner(id))
+	if err != nil {
+		return "", fmt.Errorf("naming stream %s: %w", id, err)
+	}
+	return string(data), nil
+}
+
+// Owner is the stream whose rows a table holds; false when the table does not
+// say, as tables of other programs do not.
+func Owner(tbl *table.Table) (protocol.StreamID, bool, error) {
+	data, ok := tbl.Properties()[streamKey]
+	if !ok {
+		return protocol.StreamID{}, false, nil
+	}
+	var o owner
+	if err := json.Unmarshal([]byte(data), &o); err != nil {
+		return protocol.StreamID{}, false, fmt.Errorf("reading the property %s of table %s: %w", streamKey, strings.Join(tbl.Identifier(), "."), err)
+	}
+	return protocol.StreamID(o), true, nil
+}
+
+// checkOwner refuses a table of another stream.
+func checkOwner(p *columnar.Plan, loaded *table.Table) error {
+	stream, known, err := Owner(loaded)
+	if err != nil || !known || stream == p.Stream {
+		return err
+	}
+	return &protocol.Error{Kind: protocol.TransientError, Stream: &p.Stream, Message: fmt.Sprintf(
+		"Another program has just created table %s for stream %s. Start the sync again: stream %s then gets a table of its own.", p.Location, stream, p.Stream)}
+}
