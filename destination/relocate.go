@@ -112,7 +112,7 @@ func (r relocator) table(ctx context.Context, id table.Identifier) (did string, 
 		}
 	}
 	if !filenames.Within(filenames.Plain(before), move.From) {
-		return fmt.Sprintf("stays at %s, outside of %s", before, move.From), nil
+		return fmt.Sprintf("stays at %s, outside %s", before, move.From), nil
 	}
 	defer func() {
 		if errors.Is(err, fs.ErrNotExist) {

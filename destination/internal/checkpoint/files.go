@@ -172,7 +172,7 @@ func (f *Files) Remove(ctx context.Context, namers Namers, dryRun bool) (removed
 		case ctx.Err() != nil:
 			return removed, left, ctx.Err()
 		case err != nil:
-			left = append(left, fmt.Sprintf("%s is not removed, as it is unknown who names it: %v", file, err))
+			left = append(left, fmt.Sprintf("%s is not removed, because it is unknown which tables name it: %v", file, err))
 			continue
 		case needed:
 			continue

@@ -172,7 +172,7 @@ func (d *Decoder) changesKey(batch *Batch) bool {
 // others.
 func (d *Decoder) unusableKey(batch *Batch) error {
 	plan := batch.layout.plan
-	message := fmt.Sprintf("Stream %s: a record has no value in its primary key (%s), so it cannot be told from others.",
+	message := fmt.Sprintf("Stream %s: a record has no value in its primary key (%s), so it cannot be identified.",
 		plan.Stream, strings.Join(plan.Key, ", "))
 	for _, ch := range d.changes {
 		if slices.Contains(batch.keys, ch.column) {
@@ -187,6 +187,6 @@ func (d *Decoder) unusableKey(batch *Batch) error {
 
 // keyFault says in what way a key does not fit that could be kept otherwise.
 var keyFault = map[fit]string{
-	rounded:    ": it is finer than microseconds or nine decimal places, so that two keys would become one",
-	unreadable: ": it has characters that are no Unicode, so that two keys could become one",
+	rounded:    ": it is finer than microseconds or nine decimal places, so two keys would become one",
+	unreadable: ": it has characters that are not valid Unicode, so two keys could become one",
 }

@@ -101,17 +101,17 @@ func (d *Decoder) failure(line int64) error {
 	}
 	e := &protocol.Error{Kind: protocol.SystemError}
 	if end := skip(d.text, d.line); end > 0 && d.text[space(d.text, end)] == '\n' {
-		e.Message = fmt.Sprintf("Line %d of the input is no usable RECORD message: %s. The source that wrote it must be fixed.", line, d.reason)
+		e.Message = fmt.Sprintf("Line %d of the input is not a valid RECORD message: %s. The source that wrote it must be fixed.", line, d.reason)
 		return e
 	}
 	text := d.text[d.line:]
 	text = text[:bytes.IndexByte(text, '\n')]
-	what := "it is no JSON"
+	what := "it is not JSON"
 	var syntax *json.SyntaxError
 	if errors.As(json.Unmarshal(text, new(json.RawMessage)), &syntax) {
 		what = fmt.Sprintf("%v at byte %d", syntax, syntax.Offset)
 	}
 	e.Message = fmt.Sprintf("Line %d of the input is a broken RECORD message: %s. "+
-		"If the source was cut off there, run the sync again: it continues from the last acknowledged state. Else the source writes no JSON, and must be fixed.", line, what)
+		"If the source was cut off there, run the sync again: it continues from the last acknowledged state. Otherwise the source does not write valid JSON, and must be fixed.", line, what)
 	return e
 }

@@ -294,7 +294,7 @@ func TestBrokenLinesAreNamed(t *testing.T) {
 		{"bare text after", strings.TrimSuffix(recordLine(`{"v":1}`), "\n") + "x\n", "invalid character 'x' after top-level value", protocol.SystemError},
 		{"control character in a string", recordLine("{\"w\":\"a\tb\"}"), `invalid character '\t' in string literal`, protocol.SystemError},
 		{"bad escape in what is skipped", recordLine(`{"other":["\q"]}`), `invalid character 'q' in string escape code`, protocol.SystemError},
-		{"deep, and no record", `{"type":"STATE","state":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + `}`, "Line 8 of the input is no usable RECORD message: its type is not RECORD.", protocol.SystemError},
+		{"deep, and no record", `{"type":"STATE","state":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + `}`, "Line 8 of the input is not a valid RECORD message: its type is not RECORD.", protocol.SystemError},
 		{"no object", `["RECORD"]`, "it is no object", protocol.SystemError},
 		{"very deep", recordLine(`{"other":` + strings.Repeat("[", 1_000_000)), "exceeded max depth", protocol.SystemError},
 		{"no stream", `{"type":"RECORD","record":{"data":{}}}`, "it names no stream", protocol.SystemError},

@@ -18,7 +18,7 @@ func checkDepth(properties []property, o Options) error {
 	for _, p := range properties {
 		if nestsDeeper(p.schema, o, maxLevels) {
 			return fmt.Errorf("the schema of property %q nests objects, arrays or alternatives more than %d levels deep, which other programs cannot read; "+
-				"deselect the property, or declare its inner part in the catalog without properties and items, so that it is kept as JSON", p.name, maxLevels)
+				"deselect the property, or declare its inner part in the catalog without properties and items, so that it is stored as JSON", p.name, maxLevels)
 		}
 	}
 	return nil

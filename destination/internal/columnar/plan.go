@@ -181,7 +181,7 @@ func (p *Plan) keyed(s protocol.ConfiguredStream) error {
 	case f == nil:
 		return fmt.Errorf("the cursor %q is not in the stream's schema; refresh the schema, or choose another cursor", path[0])
 	case f.kind == kindStruct || f.kind == kindList || f.kind == kindJSON:
-		return fmt.Errorf("the cursor %q has values of no single simple type, which have no order; choose another cursor", path[0])
+		return fmt.Errorf("the cursor %q has no single simple type, so its values have no order; choose another cursor", path[0])
 	}
 	p.Cursor = f.name
 	return nil

@@ -193,7 +193,7 @@ func TestUnusableKeysAndCursorsAreConfigErrors(t *testing.T) {
 		{name: "empty path", key: [][]string{{}}, want: "is inside an object"},
 		{name: "nested cursor", key: [][]string{{"v"}}, cursor: []string{"o", "a"}, want: `the cursor "o.a" is inside an object`},
 		{name: "cursor not in the schema", key: [][]string{{"v"}}, cursor: []string{"x"}, want: `the cursor "x" is not in the stream's schema`},
-		{name: "union as cursor", key: [][]string{{"v"}}, cursor: []string{"u"}, want: `the cursor "u" has values of no single simple type`},
+		{name: "union as cursor", key: [][]string{{"v"}}, cursor: []string{"u"}, want: `the cursor "u" has no single simple type`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

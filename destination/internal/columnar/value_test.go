@@ -240,8 +240,8 @@ func TestKeysThatAreNotKeptAsTheyAre(t *testing.T) {
 	for name, tt := range map[string]struct{ typ, in, want string }{
 		"finer than microseconds": {instantType, `"2024-01-01T00:00:00.1234567Z"`, "finer than microseconds"},
 		"ten decimal places":      {numberType, `0.1234567891`, "nine decimal places"},
-		"half a surrogate pair":   {stringType, `"a\ud800"`, "no Unicode"},
-		"bytes that are no text":  {stringType, "\"a\xff\"", "no Unicode"},
+		"half a surrogate pair":   {stringType, `"a\ud800"`, "not valid Unicode"},
+		"bytes that are no text":  {stringType, "\"a\xff\"", "not valid Unicode"},
 		"another type":            {integerType, `"x"`, "does not fit the type"},
 	} {
 		s := stream(properties(`"v":` + tt.typ))

@@ -161,7 +161,7 @@ func (c *chooser) choose(w iceberg.NestedField) (target, error) {
 // checkKey is an error when values of a property of the key are, or may be, in
 // other columns than the one that was chosen.
 func (c *chooser) checkKey(s target) error {
-	const remedy = "Keys that the table has would be written again. Rename the table in the catalog or write the stream to another namespace, then sync it anew."
+	const remedy = "Existing keys would be written again. Rename the table in the catalog, or write the stream to another namespace, then sync it from the beginning."
 	property := s.want.Name
 	if places := c.owned[property]; len(places) > 0 {
 		oldest := c.have[places[len(places)-1]]
@@ -171,19 +171,19 @@ func (c *chooser) checkKey(s target) error {
 		case c.evolver.fits(oldest.Type, oldest.ID, s.want.Type, s.want.ID) == unfit:
 			return c.evolver.typeConflict(oldest, s.want, "is part of the primary key", "")
 		}
-		return &Conflict{oldest.Name, fmt.Sprintf("has values of the primary key %q, as column %q has. ", property, c.have[s.at].Name) + remedy}
+		return &Conflict{oldest.Name, fmt.Sprintf("holds values of the primary key %q, and so does column %q. ", property, c.have[s.at].Name) + remedy}
 	}
 	for _, e := range c.evolver.mapping.within[c.level.in] {
 		if e.Property != property {
 			continue
 		}
 		if at, there := c.at[e.ID]; there {
-			return &Conflict{c.have[at].Name, fmt.Sprintf("has been that of the primary key %q, and was made for %q, which the source now sends too. ", property, c.evolver.mapping.tied[e.ID][0].Property) + remedy}
+			return &Conflict{c.have[at].Name, fmt.Sprintf("holds the primary key %q, but was created for %q, which the source now sends, too. ", property, c.evolver.mapping.tied[e.ID][0].Property) + remedy}
 		}
-		return &Conflict{property, "is part of the primary key, and another program has dropped it. Set the table back to a schema that has it. " + remedy}
+		return &Conflict{property, "is part of the primary key, and another program has dropped it. Restore a schema that has it. " + remedy}
 	}
 	if others := c.absentByFold[folded(property)]; len(others) > 0 {
-		return &Conflict{property, fmt.Sprintf("is part of the primary key, and the table has columns of %q, which differs from it in case only and may be the same. ", others) + remedy}
+		return &Conflict{property, fmt.Sprintf("is part of the primary key, and the table has columns of %q, which differs only in case and may be the same property. ", others) + remedy}
 	}
 	return nil
 }

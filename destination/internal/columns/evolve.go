@@ -277,6 +277,6 @@ func (ev *evolver) nextID() int {
 }
 
 func (ev *evolver) typeConflict(have, want iceberg.NestedField, what, path string) error {
-	return &Conflict{path + have.Name, fmt.Sprintf("%s and holds %s, and now %s is to be written. Rename the table in the catalog or write the stream to another namespace, then sync it anew.",
+	return &Conflict{path + have.Name, fmt.Sprintf("%s and holds %s, but now %s must be written. Rename the table in the catalog, or write the stream to another namespace, then sync it from the beginning.",
 		what, describe(have.Type, ev.mapping.holds[have.ID]), describe(want.Type, ev.holding(want.ID)))}
 }

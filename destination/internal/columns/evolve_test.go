@@ -73,12 +73,12 @@ func TestPropertiesKeepTheirColumns(t *testing.T) {
 		},
 		"two spellings come for a key": {
 			{send: "Id long", key: "Id", want: "Id=id"},
-			{send: "id long, ID long", key: "id", refused: "differs from it in case only"},
+			{send: "id long, ID long", key: "id", refused: "differs only in case"},
 		},
 		"a key's column is another spelling's": {
 			{send: "Id long", key: "Id", want: "Id=id"},
 			{send: "id long", key: "id", want: "id"},
-			{send: "id long, Id long", key: "id", refused: `was made for "Id"`},
+			{send: "id long, Id long", key: "id", refused: `was created for "Id"`},
 		},
 		"names are switched": {
 			{send: "Id long, o {aB text, cD text}", names: Preserve, want: "Id, o{aB, cD}"},
@@ -96,13 +96,13 @@ func TestPropertiesKeepTheirColumns(t *testing.T) {
 		},
 		"JSON text as a key": {
 			{send: "v text", key: "v", want: "v"},
-			{send: "v json", key: "v", refused: "is part of the primary key and holds string, and now JSON text is to be written"},
+			{send: "v json", key: "v", refused: "is part of the primary key and holds string, but now JSON text must be written"},
 			{send: "v text", key: "v", want: "v"},
 		},
 		"the type of a key changes in between": {
 			{send: "id long", want: "id"},
 			{send: "id text", want: "id=id_string"},
-			{send: "id text", key: "id", refused: "is part of the primary key and holds long, and now string is to be written"},
+			{send: "id text", key: "id", refused: "is part of the primary key and holds long, but now string must be written"},
 			{send: "id long", key: "id", want: "id"},
 		},
 		"a number is one type": {

@@ -187,7 +187,7 @@ func TestATypeOfAKeyThatChangesIsRefusedAndNothingChanged(t *testing.T) {
 	_, err = Open(t.Context(), cat, sending(t, `"id":{"type":"string"},"c":{"type":"integer"}`, "id"), Options{})
 	var told *protocol.Error
 	if !errors.As(err, &told) || told.Kind != protocol.ConfigError || told.Stream == nil ||
-		told.Message != `Column "id" of table ns.s is part of the primary key and holds long, and now string is to be written. Rename the table in the catalog or write the stream to another namespace, then sync it anew.` {
+		told.Message != `Column "id" of table ns.s is part of the primary key and holds long, but now string must be written. Rename the table in the catalog, or write the stream to another namespace, then sync it from the beginning.` {
 		t.Errorf("error %v", err)
 	}
 	if got := load(t, tbl).Schema(); !tabledef.SameColumns(got, tbl.schema) {
@@ -298,7 +298,7 @@ func TestAColumnThatAnotherProgramDropped(t *testing.T) {
 	_, err = Open(t.Context(), tbl.cat, p, Options{})
 	var told *protocol.Error
 	if !errors.As(err, &told) || told.Kind != protocol.ConfigError ||
-		told.Message != `Column "id" of table ns.s is part of the primary key, and another program has dropped it. Set the table back to a schema that has it. Keys that the table has would be written again. Rename the table in the catalog or write the stream to another namespace, then sync it anew.` {
+		told.Message != `Column "id" of table ns.s is part of the primary key, and another program has dropped it. Restore a schema that has it. Existing keys would be written again. Rename the table in the catalog, or write the stream to another namespace, then sync it from the beginning.` {
 		t.Errorf("error %v", err)
 	}
 	if load(t, tbl).MetadataLocation() != location {

@@ -96,7 +96,7 @@ func checkChunks(in *file.Reader, size int64) error {
 				start = min(start, *meta.DictionaryPageOffset)
 			}
 			if length := meta.TotalCompressedSize; start < 0 || length < 0 || start > size-length {
-				return fmt.Errorf("column %d of row group %d lies outside of the file: %d bytes from byte %d", c, g, length, start)
+				return fmt.Errorf("column %d of row group %d is outside the file: %d bytes from byte %d", c, g, length, start)
 			}
 		}
 	}

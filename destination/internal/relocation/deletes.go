@@ -30,7 +30,7 @@ func (w *writer) deletes(ctx context.Context, before, format string) (copied, er
 		case "PUFFIN":
 			return w.puffin(before)
 		}
-		return "", fmt.Errorf("position deletes in %s files cannot be relocated: rewrite the table with the program that made it", format)
+		return "", fmt.Errorf("position deletes in %s files cannot be relocated: rewrite the table with the program that created it", format)
 	})
 }
 

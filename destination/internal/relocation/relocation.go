@@ -122,7 +122,7 @@ func (m Move) Table(ctx context.Context, files iceio.WriteFileIO, loaded *table.
 func (m Move) place(doc map[string]any) error {
 	before := textOf(doc["location"])
 	if !filenames.Within(filenames.Plain(before), m.From) {
-		return fmt.Errorf("the table lies at %s, outside of %s", before, m.From)
+		return fmt.Errorf("the table is at %s, outside %s", before, m.From)
 	}
 	doc["location"] = m.Location(before)
 	props, _ := doc["properties"].(map[string]any)
