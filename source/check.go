@@ -63,7 +63,7 @@ func (s *source) Check(ctx context.Context, raw json.RawMessage, out *protocol.E
 			kind = known.Kind
 		}
 		findings = append(findings, known.Message)
-		if fatal(err) || unreachable(err) != "" { // the others would say the same
+		if fatal(err) || whoop.Unreachable(err) != "" { // the others would say the same
 			break
 		}
 	}
@@ -84,7 +84,7 @@ func (s *source) Check(ctx context.Context, raw json.RawMessage, out *protocol.E
 func (s *session) try(ctx context.Context, st stream) error {
 	var err error
 	switch {
-	case st.object == profilePath:
+	case st.object == whoop.ProfilePath:
 		err = s.profile.err
 	case st.object != "":
 		_, err = s.client.Get(ctx, st.object)

@@ -102,8 +102,8 @@ func TestAHostThatCannotBeReachedIsExplained(t *testing.T) {
 		err  error
 		want string
 	}{
-		"a name that is not known": {name, "the name whoop.invalid is not known (no such host); look at api_url and at this machine's network and DNS"},
-		"nobody there":             {&net.OpError{Op: "dial", Net: "tcp", Addr: address, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, "its address does not answer (dial tcp 192.0.2.1:443: connect: connection refused); look at api_url"},
+		"a name that is not known": {name, "the name whoop.invalid is not known (no such host); check api_url and at this machine's network and DNS"},
+		"nobody there":             {&net.OpError{Op: "dial", Net: "tcp", Addr: address, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, "its address does not answer (dial tcp 192.0.2.1:443: connect: connection refused); check api_url"},
 		"a proxy that is not known": {
 			&net.OpError{Op: "proxyconnect", Net: "tcp", Err: name},
 			"the proxy that the environment's HTTPS_PROXY or HTTP_PROXY names does not answer (dial tcp: lookup whoop.invalid",

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"syscall"
 	"time"
@@ -54,8 +52,8 @@ func explain(err error, scopes []string) error {
 		return explainToken(token, say)
 	case errors.As(err, &quota):
 		return say(protocol.TransientError, "WHOOP's quota of requests is spent. What was read is safe; start the sync again after %s.", quota.Until.UTC().Format(time.RFC3339))
-	case unreachable(err) != "":
-		return say(protocol.TransientError, "WHOOP cannot be reached: %s. What was read is safe; start the sync again later.", unreachable(err))
+	case whoop.Unreachable(err) != "":
+		return say(protocol.TransientError, "WHOOP cannot be reached: %s. What was read is safe; start the sync again later.", whoop.Unreachable(err))
 	case errors.As(err, &offline), errors.As(err, &paging): // before status, which they may hold
 		return say(protocol.TransientError, "WHOOP did not answer properly, however often it was asked (%v). What was read is safe; start the sync again later.", err)
 	case errors.As(err, &status) && status.Refused():
@@ -88,29 +86,8 @@ func explainToken(err error, say func(protocol.Kind, string, ...any) error) erro
 		return say(protocol.ConfigError, "The tokens cannot be read from or written to where they are kept: %v. That must be a JSON document with client_id, client_secret and refresh_token, "+
 			"such as source authorize makes, and it must be writable, a file's directory too: it is replaced whenever the tokens change.", store)
 	}
-	if cause := unreachable(err); cause != "" {
+	if cause := whoop.Unreachable(err); cause != "" {
 		return say(protocol.TransientError, "WHOOP's token endpoint cannot be reached: %s. Start again later.", cause)
 	}
 	return say(protocol.TransientError, "WHOOP's token endpoint did not answer properly (%v). Start again later.", err)
-}
-
-// unreachable returns why there was no connection to WHOOP, and what to look at;
-// empty if there was one.
-func unreachable(err error) string {
-	var (
-		dial        *net.OpError
-		name        *net.DNSError
-		certificate *tls.CertificateVerificationError
-	)
-	switch isDial := errors.As(err, &dial); {
-	case isDial && dial.Op == "proxyconnect":
-		return fmt.Sprintf("the proxy that the environment's HTTPS_PROXY or HTTP_PROXY names does not answer (%v)", dial.Err)
-	case errors.As(err, &name):
-		return fmt.Sprintf("the name %s is not known (%s); look at api_url and at this machine's network and DNS", name.Name, name.Err)
-	case isDial && dial.Op == "dial":
-		return fmt.Sprintf("its address does not answer (%v); look at api_url and at this machine's network", dial)
-	case errors.As(err, &certificate):
-		return fmt.Sprintf("its certificate is not trusted (%v); behind a proxy that opens encrypted connections, SSL_CERT_FILE must name a file with that proxy's", certificate.Err)
-	}
-	return ""
 }

@@ -5,10 +5,20 @@ import (
 	"context"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/consent"
 )
 
 func main() {
 	protocol.Main(func(ctx context.Context, env protocol.Env) int {
-		return protocol.RunSource(ctx, &source{}, env, authorizeCommand(), catalogCommand(), sandboxCommand())
+		return protocol.RunSource(ctx, &source{}, env, consent.Command(opened(), userAgent), catalogCommand(), sandboxCommand())
 	})
+}
+
+// opened lists the streams as a consent opens them.
+func opened() []consent.Stream {
+	var all []consent.Stream
+	for _, s := range streams {
+		all = append(all, consent.Stream{Name: s.name, Scopes: s.scopes})
+	}
+	return all
 }

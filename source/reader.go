@@ -10,6 +10,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
 )
 
 // A reader reads one configured stream.
@@ -326,7 +327,7 @@ func (rd *reader) readObject(ctx context.Context) error {
 	if err == nil {
 		member, err = userID(raw)
 	}
-	if err == nil && rd.object != profilePath {
+	if err == nil && rd.object != whoop.ProfilePath {
 		if raw, err = rd.client.Get(ctx, rd.object); missing(err) { // a member without a body measurement
 			return rd.complete(json.RawMessage(fullRefreshDone))
 		}

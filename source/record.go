@@ -55,7 +55,7 @@ func withMember(object json.RawMessage, userID json.RawMessage, now time.Time) (
 func userID(profile json.RawMessage) (json.RawMessage, error) {
 	id := changes.ParseRecord(profile, "user_id").Key
 	if id == "" {
-		return nil, &whoop.UnavailableError{Path: profilePath, Err: errors.New("the answer has no user_id")}
+		return nil, &whoop.UnavailableError{Path: whoop.ProfilePath, Err: errors.New("the answer has no user_id")}
 	}
 	return json.RawMessage(id), nil
 }

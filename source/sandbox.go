@@ -59,7 +59,7 @@ type sandboxFlags struct {
 
 func (c *sandboxFlags) run(ctx context.Context, env protocol.Env) error {
 	if len(env.Args) > 0 {
-		return fmt.Errorf("%q belongs to no flag; source sandbox --help lists them", env.Args[0])
+		return fmt.Errorf("%q is not a flag; source sandbox --help lists the flags", env.Args[0])
 	}
 	if c.advance != 0 || strings.HasPrefix(c.addr, "http://") {
 		return c.move(ctx, env)

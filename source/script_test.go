@@ -15,6 +15,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/consent/consenttest"
 )
 
 func TestMain(m *testing.M) {
@@ -115,8 +116,8 @@ func consentByHand(ts *testscript.TestScript, neg bool, args []string) {
 	cmd.Env = append(os.Environ(), "WHOOP_CLIENT_ID="+ts.Getenv("WHOOP_CLIENT_ID"), "WHOOP_CLIENT_SECRET="+ts.Getenv("WHOOP_CLIENT_SECRET"))
 	in, err := cmd.StdinPipe()
 	ts.Check(err)
-	say := &pasting{paste: func(address string) {
-		end, err := decide(address, args[0], false)
+	say := &consenttest.Terminal{Open: func(address string) {
+		end, err := consenttest.Decide(address, args[0], false)
 		if err != nil {
 			end = err.Error()
 		}
@@ -125,7 +126,7 @@ func consentByHand(ts *testscript.TestScript, neg bool, args []string) {
 	}}
 	cmd.Stderr = say
 	if err := cmd.Run(); (err != nil) != neg {
-		ts.Fatalf("%v\n%s", err, say.said.String())
+		ts.Fatalf("%v\n%s", err, say.String())
 	}
-	ts.Check(os.WriteFile(ts.MkAbs("consent.txt"), say.said.Bytes(), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs("consent.txt"), []byte(say.String()), 0o600))
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -58,19 +57,9 @@ type session struct {
 	profile answer                // read once however many need it
 }
 
-// userAgent is on every request: what stands before WHOOP refuses those of HTTP
-// libraries.
+// userAgent identifies this program. WHOOP's front end refuses the default agents
+// of HTTP libraries.
 var userAgent = "source-whoop/" + protocol.Version
-
-// named sends requests as this program's. The zero value uses the default
-// transport.
-type named struct{ http.RoundTripper }
-
-func (n named) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context()) // a RoundTripper does not change a request
-	r.Header.Set("User-Agent", userAgent)
-	return cmp.Or(n.RoundTripper, http.DefaultTransport).RoundTrip(r)
-}
 
 type answer struct {
 	raw json.RawMessage
@@ -89,12 +78,13 @@ func (s *source) open(raw json.RawMessage, out *protocol.Emitter) (*session, err
 	}
 	ses := &session{Settings: settings, out: out, waiting: func(time.Time) {}}
 	ses.keeper = tokens.New(tokens.Config{
-		Store:    settings.Store(out.Control),
-		TokenURL: settings.APIURL + "/oauth/oauth2/token",
-		HTTP:     named{s.http},
-		Seen:     func(c tokens.Credentials) { out.Redact(c.Secrets()...) },
-		Excerpt:  out.Excerpt,
-		Log:      out.Logger(),
+		Store:     settings.Store(out.Control),
+		TokenURL:  settings.APIURL + "/oauth/oauth2/token",
+		HTTP:      s.http,
+		UserAgent: userAgent,
+		Seen:      func(c tokens.Credentials) { out.Redact(c.Secrets()...) },
+		Excerpt:   out.Excerpt,
+		Log:       out.Logger(),
 	})
 	ses.client = whoop.New(whoop.Config{
 		URL:               settings.APIURL,
@@ -113,7 +103,7 @@ func (s *source) open(raw json.RawMessage, out *protocol.Emitter) (*session, err
 // time it is at WHOOP. Its error is one that ends the run: a profile that the
 // consent does not cover is the concern of the streams that need it.
 func (s *session) connect(ctx context.Context) error {
-	raw, err := s.client.Get(ctx, profilePath)
+	raw, err := s.client.Get(ctx, whoop.ProfilePath)
 	s.profile = answer{raw, err}
 	if fatal(err) {
 		return explain(err, nil)

@@ -4,6 +4,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/schemas"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
 )
 
 // A stream is one row of the table below. Paths are those of WHOOP's API; {}
@@ -36,13 +37,12 @@ const (
 	sleepCollection    = "/v2/activity/sleep"
 	workoutCollection  = "/v2/activity/workout"
 
-	profilePath = "/v2/user/profile/basic"
-	bodyPath    = "/v2/user/measurement/body"
+	bodyPath = "/v2/user/measurement/body"
 )
 
 // streams is the only place where a stream is described.
 var streams = []stream{
-	{name: "profile", schema: "profile", key: "user_id", scopes: []string{"read:profile"}, object: profilePath},
+	{name: "profile", schema: "profile", key: "user_id", scopes: []string{"read:profile"}, object: whoop.ProfilePath},
 	// The user_id in its key comes from the profile.
 	{name: "body_measurement", schema: "body_measurement", key: "user_id", scopes: []string{"read:body_measurement", "read:profile"}, object: bodyPath},
 	{name: "cycles", schema: "cycle", key: "id", scopes: []string{"read:cycles"}, collection: cycleCollection, item: "/v2/cycle/{}"},

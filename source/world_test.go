@@ -301,3 +301,7 @@ func wantEqual(t *testing.T, what string, got, want any, options ...cmp.Option) 
 		t.Errorf("%s (-want +got):\n%s", what, diff)
 	}
 }
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -31,6 +31,8 @@ var (
 type Endpoint struct {
 	URL  string
 	HTTP http.RoundTripper // nil: http.DefaultTransport
+	// UserAgent is that of every request.
+	UserAgent string
 	// Excerpt returns the beginning of a text, of most bytes at most and without
 	// secrets. Errors show of an answer what it returns; nil: nothing.
 	Excerpt func(text string, most int) string
@@ -107,6 +109,7 @@ func (e Endpoint) post(ctx context.Context, c Credentials, form url.Values) (Tok
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", e.UserAgent)
 	resp, err := cmp.Or(e.HTTP, http.DefaultTransport).RoundTrip(req)
 	if err != nil {
 		return TokenResponse{}, err

@@ -30,6 +30,8 @@ type Config struct {
 	Store    Store
 	TokenURL string            // absolute URL of the token endpoint
 	HTTP     http.RoundTripper // nil: http.DefaultTransport
+	// UserAgent is that of every request.
+	UserAgent string
 	// Seen is given all credentials as soon as they are known, before they can
 	// reach any output. It may be nil.
 	Seen func(Credentials)
@@ -61,7 +63,7 @@ func New(c Config) *Keeper {
 	}
 	return &Keeper{
 		store:    c.Store,
-		endpoint: Endpoint{URL: c.TokenURL, HTTP: c.HTTP, Excerpt: c.Excerpt},
+		endpoint: Endpoint{URL: c.TokenURL, HTTP: c.HTTP, UserAgent: c.UserAgent, Excerpt: c.Excerpt},
 		seen:     seen,
 		log:      cmp.Or(c.Log, slog.Default()),
 		spent:    map[string]bool{},

@@ -31,6 +31,9 @@ const (
 	errorBody      = 300 // bytes of an error's body worth showing
 )
 
+// ProfilePath is the path of the member's profile.
+const ProfilePath = "/v2/user/profile/basic"
+
 // Tokens give the access token. [Client] asks for it before every request, and
 // for another one when WHOOP refuses it.
 type Tokens interface {

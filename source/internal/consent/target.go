@@ -1,4 +1,4 @@
-package main
+package consent
 
 import (
 	"bytes"
@@ -22,27 +22,27 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
 )
 
-// A target is where the tokens of a consent go: into a configuration, or where
-// one says that they are.
+// A target is where the tokens go: into a configuration, or to the place that it
+// names.
 type target struct {
-	path        string                     // of the configuration; empty: there is none
+	path        string                     // of the configuration; "": there is none
 	document    map[string]json.RawMessage // the configuration as it is, or will be
 	credentials config.Credentials
 	apiURL      string
 	store       tokens.Store       // nil: the configuration itself
-	client      tokens.Credentials // the client that is there already
+	client      tokens.Credentials // the client stored there before
 }
 
-// openTarget finds out before the member is troubled whether the tokens can be
-// kept.
+// openTarget opens the target and checks that it is writable, before the member
+// is asked.
 func (a *authorization) openTarget(ctx context.Context) (*target, error) {
 	switch {
 	case a.config == "" && a.tokenFile == "" && a.secret == "" && !a.printTokens:
-		return nil, errors.New("say where the tokens go: --config FILE, --token-file FILE or --secret-id NAME, or --print-tokens to have them printed")
+		return nil, errors.New("choose where the tokens go: --config FILE, --token-file FILE or --secret-id NAME, or --print-tokens to print them")
 	case a.tokenFile != "" && a.secret != "":
 		return nil, errors.New("the tokens can go to one place only: --token-file or --secret-id")
-	case a.area != "" && a.secret == "":
-		return nil, errors.New("--region is that of a secret: --secret-id is missing")
+	case a.region != "" && a.secret == "":
+		return nil, errors.New("--region needs --secret-id")
 	}
 	t := &target{path: a.config, document: map[string]json.RawMessage{}}
 	if err := t.readConfig(); err != nil {
@@ -55,14 +55,14 @@ func (a *authorization) openTarget(ctx context.Context) (*target, error) {
 		return nil, fmt.Errorf("the address of WHOOP, %q, must be a scheme and a host, such as %s", t.apiURL, config.Default().APIURL)
 	}
 	if !config.IsConfidential(t.apiURL) {
-		return nil, fmt.Errorf("the address of WHOOP, %s, begins with http://, which would show the tokens to whoever is on the way: give https://", t.apiURL)
+		return nil, fmt.Errorf("the address of WHOOP, %s, begins with http://, which would show the tokens to others on the network; use https://", t.apiURL)
 	}
 	t.apiURL = strings.TrimRight(t.apiURL, "/")
 	switch {
 	case a.tokenFile != "":
 		t.credentials = config.Credentials{AuthType: config.File, FileCredentials: config.FileCredentials{Path: a.tokenFile}}
 	case a.secret != "":
-		t.credentials = config.Credentials{AuthType: config.Secret, SecretCredentials: config.SecretCredentials{SecretID: a.secret, Region: a.area}}
+		t.credentials = config.Credentials{AuthType: config.Secret, SecretCredentials: config.SecretCredentials{SecretID: a.secret, Region: a.region}}
 	case t.credentials.AuthType == "":
 		t.credentials.AuthType = config.OAuth
 	}
@@ -101,7 +101,7 @@ func (t *target) openStore(ctx context.Context) error {
 	}
 	c := t.credentials
 	if c.AuthType == config.File && t.path != "" && samePath(c.Path, t.path) {
-		return fmt.Errorf("the tokens and the configuration need a file each, and %s is given for both", t.path)
+		return fmt.Errorf("the tokens and the configuration need separate files, but both are %s", t.path)
 	}
 	if t.store = c.Store(); t.store == nil {
 		if c.AuthType != config.OAuth {
@@ -109,7 +109,7 @@ func (t *target) openStore(ctx context.Context) error {
 		}
 		return nil
 	}
-	if c.AuthType != config.File || c.Path == "" { // the file need not be there yet
+	if c.AuthType != config.File || c.Path == "" { // the file need not exist yet
 		if err := c.Validate(); err != nil {
 			return err
 		}
@@ -129,20 +129,19 @@ func (t *target) openStore(ctx context.Context) error {
 	return nil
 }
 
-// samePath reports whether two paths lead to one file, which need not be there.
+// samePath reports whether two paths lead to the same file. It need not exist.
 func samePath(a, b string) bool {
-	there, err := os.Stat(a)
-	other, oerr := os.Stat(b)
+	fileA, err := os.Stat(a)
+	fileB, oerr := os.Stat(b)
 	if err == nil && oerr == nil {
-		return os.SameFile(there, other)
+		return os.SameFile(fileA, fileB)
 	}
 	a, err = filepath.Abs(a)
 	b, oerr = filepath.Abs(b)
 	return err == nil && oerr == nil && a == b
 }
 
-// save puts a pair where it belongs, and a configuration beside it that finds it
-// there.
+// save stores the tokens, and a configuration with which the source finds them.
 func (t *target) save(ctx context.Context, c tokens.Credentials) error {
 	if t.store != nil {
 		if err := t.store.Save(ctx, c); err != nil {
@@ -159,7 +158,7 @@ func (t *target) save(ctx context.Context, c tokens.Credentials) error {
 	return config.Write(t.path, document)
 }
 
-// places names what was written, for a person.
+// places says what was written where.
 func (t *target) places() []string {
 	var places []string
 	switch {
@@ -179,8 +178,8 @@ func (t *target) places() []string {
 	return places
 }
 
-// configuration returns the configuration with which the source finds the
-// tokens: those that were there before, with other credentials.
+// configuration returns the configuration with which the source finds the tokens:
+// the one that was there before, with new credentials.
 func (t *target) configuration(c tokens.Credentials) (map[string]json.RawMessage, error) {
 	if t.store == nil {
 		return t.with(oauthConfig(c))
@@ -201,7 +200,7 @@ func (t *target) configuration(c tokens.Credentials) (map[string]json.RawMessage
 	return t.with(credentials)
 }
 
-// oauthConfig are credentials that hold the tokens themselves.
+// oauthConfig returns credentials that contain the tokens.
 func oauthConfig(c tokens.Credentials) map[string]any {
 	credentials := map[string]any{
 		"auth_type": config.OAuth, "client_id": c.ClientID, "client_secret": c.ClientSecret,
@@ -228,8 +227,8 @@ func (t *target) with(credentials map[string]any) (map[string]json.RawMessage, e
 	return document, nil
 }
 
-// client finds the app's id and secret: in a flag, beside the tokens that there
-// are, in the environment, or by asking.
+// client finds the app's id and secret: in a flag, with the stored tokens, in the
+// environment, or by asking.
 func (a *authorization) client(known tokens.Credentials) (tokens.Credentials, error) {
 	c := tokens.Credentials{
 		ClientID:     cmp.Or(a.clientID, known.ClientID, a.env("WHOOP_CLIENT_ID")),
@@ -237,12 +236,12 @@ func (a *authorization) client(known tokens.Credentials) (tokens.Credentials, er
 	}
 	var err error
 	if c.ClientID == "" {
-		if c.ClientID, err = a.ask("Client id", a.line); err != nil {
+		if c.ClientID, err = a.prompt("Client id", a.readLine); err != nil {
 			return c, err
 		}
 	}
 	if c.ClientSecret == "" {
-		if c.ClientSecret, err = a.ask("Client secret", a.hidden); err != nil {
+		if c.ClientSecret, err = a.prompt("Client secret", a.readHidden); err != nil {
 			return c, err
 		}
 	}
@@ -256,18 +255,18 @@ func (a *authorization) env(name string) string {
 	return a.getenv(name)
 }
 
-func (a *authorization) ask(what string, read func() (string, error)) (string, error) {
-	fmt.Fprintf(a.say, "%s of your app at developer.whoop.com: ", what)
+func (a *authorization) prompt(what string, read func() (string, error)) (string, error) {
+	fmt.Fprintf(a.terminal, "%s of your app at developer.whoop.com: ", what)
 	text, err := read()
 	if text = strings.TrimSpace(text); text == "" {
-		return "", errors.Join(fmt.Errorf("the %s is missing: give it when asked, in the environment as WHOOP_%s, or as --%s",
+		return "", errors.Join(fmt.Errorf("the %s is missing: type it when asked, or set WHOOP_%s or --%s",
 			strings.ToLower(what), strings.ToUpper(strings.ReplaceAll(what, " ", "_")), strings.ToLower(strings.ReplaceAll(what, " ", "-"))), err)
 	}
 	return text, nil
 }
 
-// line reads one line; the last need not end.
-func (a *authorization) line() (string, error) {
+// readLine reads one line. The last one need not end with a line feed.
+func (a *authorization) readLine() (string, error) {
 	text, err := a.in.ReadString('\n')
 	if errors.Is(err, io.EOF) {
 		err = nil
@@ -275,12 +274,12 @@ func (a *authorization) line() (string, error) {
 	return text, err
 }
 
-// hidden reads a line that a terminal does not show.
-func (a *authorization) hidden() (string, error) {
+// readHidden reads a line without showing it on the terminal.
+func (a *authorization) readHidden() (string, error) {
 	if f, ok := a.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		text, err := term.ReadPassword(int(f.Fd()))
-		fmt.Fprintln(a.say)
+		fmt.Fprintln(a.terminal)
 		return string(text), err
 	}
-	return a.line()
+	return a.readLine()
 }

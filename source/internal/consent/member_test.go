@@ -1,27 +1,41 @@
-package main
+package consent
 
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"flag"
 	"io"
 	"net"
-	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
-	"regexp"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
-	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/consent/consenttest"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
 )
+
+// streams are those of the source.
+var streams = []Stream{
+	{"profile", []string{"read:profile"}},
+	{"body_measurement", []string{"read:body_measurement", "read:profile"}},
+	{"cycles", []string{"read:cycles"}},
+	{"recovery", []string{"read:recovery"}},
+	{"sleep", []string{"read:sleep"}},
+	{"workout", []string{"read:workout"}},
+	{"cycle_by_id", []string{"read:cycles"}},
+	{"recovery_for_cycle", []string{"read:recovery", "read:cycles"}},
+	{"sleep_for_cycle", []string{"read:sleep", "read:cycles"}},
+	{"sleep_by_id", []string{"read:sleep"}},
+	{"workout_by_id", []string{"read:workout"}},
+}
 
 // A consenting is a member at a browser, a WHOOP to consent at, and a redirect
 // that nobody else uses.
@@ -51,9 +65,9 @@ func newConsenting(t *testing.T, scheme string, profile sandbox.Profile) *consen
 		env:  map[string]string{"WHOOP_CLIENT_ID": "sandbox-client", "WHOOP_CLIENT_SECRET": "sandbox-secret"},
 	}
 	c.server = sandbox.New(sandbox.Config{Seed: 1, RedirectURIs: []string{c.redirect}, Profile: profile})
-	whoop := httptest.NewServer(c.server)
-	t.Cleanup(whoop.Close)
-	c.url = whoop.URL
+	api := httptest.NewServer(c.server)
+	t.Cleanup(api.Close)
+	c.url = api.URL
 	return c
 }
 
@@ -64,7 +78,7 @@ func (c *consenting) authorize(args ...string) error {
 }
 
 func (c *consenting) run(ctx context.Context, stderr io.Writer, browse func(string) error, args ...string) error {
-	a := &authorization{browse: browse}
+	a := &authorization{browse: browse, streams: streams, userAgent: "test-agent"}
 	flags := flag.NewFlagSet("authorize", flag.ContinueOnError)
 	a.register(flags)
 	if err := flags.Parse(append([]string{"--api-url", c.url, "--redirect", c.redirect, "--timeout", "20s"}, args...)); err != nil {
@@ -83,44 +97,13 @@ func (c *consenting) browse(address string) error {
 		return nil
 	}
 	go func() {
-		page, err := decide(address, c.decision, true)
+		page, err := consenttest.Decide(address, c.decision, true)
 		if err != nil {
 			page = err.Error()
 		}
 		c.page <- page
 	}()
 	return nil
-}
-
-// decide presses a button of the consent page at an address. It returns the page
-// that the browser ends at, or, if it does not follow there, its address.
-func decide(address, decision string, follow bool) (string, error) {
-	browser := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, Timeout: 30 * time.Second}
-	if !follow {
-		browser.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	}
-	u, err := url.Parse(address)
-	if err != nil {
-		return "", err
-	}
-	asked, err := browser.Get(address)
-	if err != nil {
-		return "", err
-	}
-	asked.Body.Close()
-	form := u.Query()
-	form.Set("decision", decision)
-	u.RawQuery = ""
-	resp, err := browser.PostForm(u.String(), form)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	if !follow {
-		return resp.Header.Get("Location"), nil
-	}
-	page, err := io.ReadAll(resp.Body)
-	return string(page), err
 }
 
 // quiet checks that no secret was shown, whatever happened.
@@ -148,37 +131,32 @@ func readTokens(t *testing.T, path string) tokens.Credentials {
 	return c
 }
 
-// checked runs check with a configuration, in a hurry.
+// checked reads the profile with a configuration, as the source would.
 func checked(t *testing.T, path string) {
 	t.Helper()
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := map[string]any{}
-	if err := json.Unmarshal(raw, &config); err != nil {
+	settings, err := config.Parse(raw)
+	if err != nil {
 		t.Fatal(err)
 	}
-	config["requests_per_second"] = 1000
-	r := protocoltest.Source(t, &source{}, "check", "--config", protocoltest.File(t, config))
-	if last := r.Messages[len(r.Messages)-1]; last.ConnectionStatus == nil || last.ConnectionStatus.Status != "SUCCEEDED" {
-		t.Errorf("check: %s", r.Stdout)
+	client := whoop.New(whoop.Config{
+		URL: settings.APIURL, RequestsPerSecond: 1000, UserAgent: "test-agent",
+		Tokens: tokens.New(tokens.Config{
+			Store:    settings.Store(func(json.RawMessage) error { t.Error("the new tokens were spent at once"); return nil }),
+			TokenURL: settings.APIURL + "/oauth/oauth2/token",
+		}),
+	})
+	if _, err := client.Get(t.Context(), whoop.ProfilePath); err != nil {
+		t.Errorf("the stored tokens do not work: %v", err)
 	}
 }
 
-// A pasting is a person who copies the address by hand: it writes into standard
-// input when the address to open was printed.
-type pasting struct {
-	paste func(address string)
-	said  bytes.Buffer // no embedded one: its ReadFrom would go past Write
-	done  bool
-}
-
-func (p *pasting) Write(text []byte) (int, error) {
-	n, err := p.said.Write(text)
-	if address := regexp.MustCompile(`http\S+state=\S+`).FindString(p.said.String()); address != "" && !p.done {
-		p.done = true
-		go p.paste(address)
+func wantEqual(t *testing.T, what string, got, want any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
 	}
-	return n, err
 }

@@ -1,4 +1,4 @@
-package main
+package consent
 
 import (
 	"bytes"
@@ -21,6 +21,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/consent/consenttest"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens/secretstest"
 )
@@ -207,7 +208,7 @@ func TestConsentThatIsNone(t *testing.T) {
 			want: "No consent came within 2s", page: "This is not the answer to this consent",
 		},
 		"nobody there": {
-			args: []string{"--timeout", "50ms"}, want: "No consent came within 50ms. If WHOOP showed an error instead of asking: the app must have registered exactly the redirect URL http",
+			args: []string{"--timeout", "50ms"}, want: "No consent came within 50ms. If WHOOP showed an error instead of a question: the app must have registered exactly the redirect URL http",
 		},
 		"no offline": {
 			profile: sandbox.Profile{WithheldScopes: []string{"offline"}}, decision: "authorize",
@@ -266,7 +267,7 @@ func TestTokensThatCannotBeTriedAreKept(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				a := &authorization{say: io.Discard, http: roundTrip(func(r *http.Request) (*http.Response, error) {
+				a := &authorization{terminal: io.Discard, http: roundTrip(func(r *http.Request) (*http.Response, error) {
 					if test.status == 0 {
 						return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
 					}
@@ -275,7 +276,7 @@ func TestTokensThatCannotBeTriedAreKept(t *testing.T) {
 					w.WriteHeader(test.status)
 					return w.Result(), nil
 				})}
-				_, err := a.verify(t.Context(), "http://whoop.invalid", consent{scopes: allScopes()})
+				_, err := a.verify(t.Context(), "http://whoop.invalid", grant{scopes: []string{"read:profile"}})
 				if (err != nil) != test.refused {
 					t.Errorf("error %v", err)
 				}
@@ -352,7 +353,7 @@ func TestOnlyAnAnswerIsTakenForOne(t *testing.T) {
 func TestPageIsSafeWhateverWHOOPSays(t *testing.T) {
 	w := httptest.NewRecorder()
 	c := &callback{clean: strings.NewReplacer("hush", "****").Replace}
-	showPage(w, 400, c.describe(consent{}, checkAnswer(url.Values{
+	showPage(w, 400, c.describe(grant{}, checkResponse(url.Values{
 		"state": {"s"}, "error": {"access_denied"}, "error_description": {`<script>alert("hush")</script>`},
 	}, "s")))
 	page := w.Body.String()
@@ -384,8 +385,8 @@ func TestClientIsAskedForWhereItIsNotKnown(t *testing.T) {
 func TestAddressCanBePasted(t *testing.T) {
 	c := newConsenting(t, "http", sandbox.Profile{})
 	in, out := io.Pipe()
-	say := &pasting{paste: func(address string) {
-		end, err := decide(address, "authorize", false)
+	terminal := &consenttest.Terminal{Open: func(address string) {
+		end, err := consenttest.Decide(address, "authorize", false)
 		if err != nil {
 			t.Error(err)
 		}
@@ -394,12 +395,12 @@ func TestAddressCanBePasted(t *testing.T) {
 	}}
 	c.stdin = in
 	path := filepath.Join(t.TempDir(), "whoop.json")
-	if err := c.run(t.Context(), say, nil, "--paste", "--token-file", path); err != nil {
+	if err := c.run(t.Context(), terminal, nil, "--paste", "--token-file", path); err != nil {
 		t.Fatal(err)
 	}
 	readTokens(t, path)
-	if strings.Count(say.said.String(), "That is not it") != 2 {
-		t.Errorf("stderr %s", say.said.String())
+	if strings.Count(terminal.String(), "This is not the address") != 2 {
+		t.Errorf("stderr %s", terminal.String())
 	}
 }
 
@@ -431,8 +432,8 @@ func TestRedirectLeadsToThisMachine(t *testing.T) {
 
 func TestScopesOfTheStreams(t *testing.T) {
 	want := strings.Fields("read:body_measurement read:cycles read:profile read:recovery read:sleep read:workout")
-	if !slices.Equal(allScopes(), want) {
-		t.Errorf("%v", allScopes())
+	if got := (&authorization{streams: streams}).allScopes(); !slices.Equal(got, want) {
+		t.Errorf("%v", got)
 	}
 }
 
@@ -483,7 +484,7 @@ func TestTheCodeIsExchangedByThisProgramAndWithWHOOPAlone(t *testing.T) {
 			if elsewhere {
 				t.Error("the client secret went elsewhere")
 			}
-			if agent != userAgent {
+			if agent != "test-agent" {
 				t.Errorf("User-Agent %q", agent)
 			}
 		})

@@ -1,0 +1,19 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestStreamsNeedTheseScopes(t *testing.T) {
+	var scopes []string
+	for _, s := range opened() {
+		scopes = append(scopes, s.Scopes...)
+	}
+	slices.Sort(scopes)
+	want := strings.Fields("read:body_measurement read:cycles read:profile read:recovery read:sleep read:workout")
+	if got := slices.Compact(scopes); !slices.Equal(got, want) {
+		t.Errorf("%v", got)
+	}
+}
