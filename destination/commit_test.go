@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
-	"io/fs"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -16,6 +16,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -30,7 +31,7 @@ func (c refusing) CommitTable(ctx context.Context, id table.Identifier, reqs []t
 		return c.Catalog.CommitTable(ctx, id, reqs, updates)
 	}
 	<-c.after
-	return nil, "", &fs.PathError{Op: "write", Path: "metadata", Err: syscall.EIO}
+	return nil, "", fmt.Errorf("%w: %w", storage.ErrNotCommitted, syscall.EIO)
 }
 
 // When a commit fails, the next one may have its files already, and is not made.

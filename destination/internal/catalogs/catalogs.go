@@ -25,6 +25,7 @@ import (
 	"github.com/invopop/jsonschema"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -98,7 +99,7 @@ func open(ctx context.Context, cfg Config, warehouse string, create bool) (*Cata
 	if err != nil {
 		return nil, err
 	}
-	syncLocalFiles()
+	storage.RegisterLocal()
 	return kinds[cfg.Type](ctx, cfg, u, create)
 }
 
@@ -182,19 +183,14 @@ func (c *Catalog) call(ctx context.Context, do func(context.Context) error) erro
 
 // CommitTable applies updates to a table if requirements hold. An error that
 // is [table.ErrCommitFailed] says for certain that nothing was changed and
-// that a commit on the reloaded table may succeed; after any other error the
+// that a commit on the reloaded table may succeed; one that is
+// [storage.ErrNotCommitted], that nothing was changed. After any other error the
 // commit may or may not have landed.
 func (c *Catalog) CommitTable(ctx context.Context, id table.Identifier, reqs []table.Requirement, updates []table.Update) (table.Metadata, string, error) {
 	var meta table.Metadata
 	var location string
 	err := c.call(ctx, func(ctx context.Context) (err error) {
 		meta, location, err = c.Catalog.CommitTable(ctx, id, reqs, updates)
-		// The library checks requirements against the table it has just
-		// loaded, before it writes anything, and reports a stale parent
-		// without a type.
-		if err != nil && strings.Contains(strings.ToLower(err.Error()), "requirement failed") {
-			err = fmt.Errorf("%w: %w", table.ErrCommitFailed, err)
-		}
 		return err
 	})
 	if err != nil {
@@ -281,7 +277,7 @@ func (c *Catalog) CheckNamespaceExists(ctx context.Context, id table.Identifier)
 // makeUsersDir makes a directory of the user's choice.
 func makeUsersDir(dir string) error {
 	dir = filepath.FromSlash(dir)
-	if err := makeDirs(dir); err != nil {
+	if err := storage.MakeDirs(dir); err != nil {
 		return configError(err, "The directory %s cannot be made: %v. Make the one above it writable for this program's user (uid %d), or give another.", dir, err, os.Getuid())
 	}
 	return nil

@@ -16,6 +16,9 @@ import (
 	sqlcat "github.com/apache/iceberg-go/catalog/sql"
 	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 )
 
 // sqlCatalog is the library's catalog, but for what it leaves behind: of a
@@ -65,14 +68,12 @@ func (c sqlCatalog) IsCurrent(ctx context.Context, t *table.Table) (current bool
 }
 
 // CommitTable applies updates to a table. After an error that is
-// [table.ErrCommitFailed] there is nothing of the commit.
+// [table.ErrCommitFailed] or [storage.ErrNotCommitted] there is nothing of the
+// commit.
 func (c sqlCatalog) CommitTable(ctx context.Context, id table.Identifier, reqs []table.Requirement, updates []table.Update) (table.Metadata, string, error) {
 	base, err := c.LoadTable(ctx, id)
 	if err != nil {
-		return nil, "", err
-	}
-	if base.Properties()[table.MetadataCompressionKey] == table.MetadataCompressionCodecZstd { // as only the library writes
-		return c.Catalog.CommitTable(ctx, id, reqs, updates)
+		return nil, "", fmt.Errorf("%w: %w", table.ErrCommitFailed, err)
 	}
 	for _, r := range reqs {
 		if err := r.Validate(base.Metadata()); err != nil {
@@ -81,26 +82,14 @@ func (c sqlCatalog) CommitTable(ctx context.Context, id table.Identifier, reqs [
 	}
 	meta, err := table.UpdateTableMetadata(base.Metadata(), updates, base.MetadataLocation())
 	if err != nil {
-		return nil, "", err
+		return nil, "", fmt.Errorf("%w: %w", storage.ErrNotCommitted, err)
 	}
 	if meta.Equals(base.Metadata()) {
 		return base.Metadata(), base.MetadataLocation(), nil
 	}
-	location, err := nextMetadataLocation(base.MetadataLocation(), meta)
+	files, location, err := writeNext(ctx, base, meta)
 	if err != nil {
-		return nil, "", err
-	}
-	fs, err := base.FS(ctx)
-	if err != nil {
-		return nil, "", err
-	}
-	files, ok := fs.(iceio.WriteFileIO)
-	if !ok {
-		return nil, "", fmt.Errorf("writing %s: its storage cannot be written", location)
-	}
-	if err := writeMetadata(files, location, meta); err != nil {
-		_ = files.Remove(location) // what there is of it
-		return nil, "", err
+		return nil, "", fmt.Errorf("%w: %w", storage.ErrNotCommitted, err)
 	}
 	if err := c.replace(ctx, id, base.MetadataLocation(), location); err != nil {
 		if errors.Is(err, table.ErrCommitFailed) {
@@ -167,16 +156,46 @@ func nextMetadataLocation(last string, meta table.Metadata) (string, error) {
 	return provider.NewTableMetadataFileLocation(version + 1)
 }
 
-func writeMetadata(files iceio.WriteFileIO, location string, meta table.Metadata) error {
-	out, err := files.Create(location)
+// writeNext writes the metadata file after that of base, and leaves nothing when
+// it fails.
+func writeNext(ctx context.Context, base *table.Table, meta table.Metadata) (iceio.IO, string, error) {
+	location, err := nextMetadataLocation(base.MetadataLocation(), meta)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
-	var w io.Writer = out
-	end := func() error { return nil }
-	if meta.Properties().Get(table.MetadataCompressionKey, table.MetadataCompressionDefault) == table.MetadataCompressionCodecGzip {
-		z := gzip.NewWriter(out)
-		w, end = z, z.Close
+	fs, err := base.FS(ctx)
+	if err != nil {
+		return nil, "", err
 	}
-	return errors.Join(json.NewEncoder(w).Encode(meta), end(), out.Close())
+	files, ok := fs.(iceio.WriteFileIO)
+	if !ok {
+		return nil, "", fmt.Errorf("writing %s: its storage cannot be written", location)
+	}
+	out, err := files.Create(location)
+	if err == nil {
+		err = errors.Join(encodeMetadata(out, meta), out.Close())
+	}
+	if err != nil {
+		_ = files.Remove(location) // what there is of it
+		return nil, "", err
+	}
+	return files, location, nil
+}
+
+func encodeMetadata(out io.Writer, meta table.Metadata) error {
+	codec := meta.Properties().Get(table.MetadataCompressionKey, table.MetadataCompressionDefault)
+	var w io.WriteCloser
+	switch codec {
+	case table.MetadataCompressionCodecGzip:
+		w = gzip.NewWriter(out)
+	case table.MetadataCompressionCodecZstd:
+		z, err := zstd.NewWriter(out)
+		if err != nil {
+			return err
+		}
+		w = z
+	default:
+		return json.NewEncoder(out).Encode(meta)
+	}
+	return errors.Join(json.NewEncoder(w).Encode(meta), w.Close())
 }

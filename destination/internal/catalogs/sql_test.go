@@ -1,13 +1,20 @@
 package catalogs
 
 import (
+	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"net/url"
 	"path/filepath"
 	"testing"
 
 	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/catalog"
+	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 )
 
 // A table of the same name in another namespace may have the same metadata file, as when a table was registered twice. What becomes of one says nothing of the other.
@@ -70,5 +77,67 @@ func TestTheMetadataOfATableIsSetOnce(t *testing.T) {
 	}
 	if at, err := cat.MetadataLocation(t.Context(), id); err != nil || at != "file:///elsewhere/a.metadata.json" {
 		t.Errorf("it is at %s (error %v)", at, err)
+	}
+}
+
+// disk is local storage whose files break when they are closed.
+type disk struct {
+	iceio.LocalFS
+	broken bool
+}
+
+type brokenFile struct{ iceio.FileWriter }
+
+var errDisk = errors.New("the disk fails")
+
+func (f brokenFile) Close() error { return errors.Join(errDisk, f.FileWriter.Close()) }
+
+func (d *disk) Create(name string) (iceio.FileWriter, error) {
+	f, err := d.LocalFS.Create(name)
+	if err == nil && d.broken {
+		return brokenFile{f}, nil
+	}
+	return f, err
+}
+
+// The metadata file is written before the catalog is asked. When that fails, in
+// whichever codec, nothing was committed and no part of the file is left.
+func TestACommitWhoseMetadataCannotBeWrittenIsNotMade(t *testing.T) {
+	d := &disk{}
+	useFiles := func(files iceio.IO) {
+		iceio.Unregister("file")
+		iceio.Register("file", func(context.Context, *url.URL, map[string]string) (iceio.IO, error) { return files, nil })
+	}
+	for _, codec := range []string{"none", "gzip", "zstd"} {
+		t.Run(codec, func(t *testing.T) {
+			dir, id := t.TempDir(), table.Identifier{"ns", "t"}
+			cat, other := openWith(t, sqliteFile, "file://"+dir), openWith(t, sqliteFile, "file://"+dir)
+			sound, err := iceio.LoadFS(t.Context(), nil, "file://"+dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			useFiles(d)
+			t.Cleanup(func() { useFiles(sound) })
+			if err := cat.CreateNamespace(t.Context(), id[:1], nil); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := cat.CreateTable(t.Context(), id, schema, catalog.WithProperties(iceberg.Properties{table.MetadataCompressionKey: codec})); err != nil {
+				t.Fatal(err)
+			}
+			for _, broken := range []bool{false, true} {
+				d.broken = broken
+				_, _, err := cat.CommitTable(t.Context(), id, nil, []table.Update{table.NewSetPropertiesUpdate(iceberg.Properties{"broken": fmt.Sprint(broken)})})
+				if errors.Is(err, storage.ErrNotCommitted) != broken || errors.Is(err, errDisk) != broken || errors.Is(err, table.ErrCommitFailed) {
+					t.Errorf("broken %t: error %v", broken, err)
+				}
+				if now, err := other.LoadTable(t.Context(), id); err != nil || now.Properties()["broken"] != "false" {
+					t.Errorf("broken %t: the table is %v (error %v)", broken, now, err)
+				}
+				if files, err := filepath.Glob(filepath.Join(dir, "ns.db", "t", "metadata", "*")); err != nil || len(files) != 2 {
+					t.Errorf("broken %t: there are %q (error %v)", broken, files, err)
+				}
+			}
+			d.broken = false
+		})
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -162,9 +162,7 @@ func (a *attempts) attempt(ctx context.Context, retry *retry, stage func(context
 	case errors.Is(err, table.ErrCommitFailed):
 		a.refusal = err
 		return false, t.removeAll(c.made)
-	case errors.As(err, new(*fs.PathError)):
-		// The table's own metadata file could not be written, which comes
-		// before the catalog is asked.
+	case errors.Is(err, storage.ErrNotCommitted):
 		return false, errors.Join(err, t.removeAll(c.made))
 	}
 	a.doubt = fmt.Errorf("committing table %s: %w", t, err)
@@ -359,11 +357,5 @@ func (t *Table) discard(files []*stagedFile) error {
 }
 
 func (t *Table) removeAll(paths []string) error {
-	var errs []error
-	for _, path := range paths {
-		if err := t.files.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, fmt.Errorf("removing %s: %w", path, err))
-		}
-	}
-	return errors.Join(errs...)
+	return storage.RemoveAll(context.Background(), t.files, paths)
 }

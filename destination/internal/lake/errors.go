@@ -3,12 +3,11 @@ package lake
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"syscall"
 
 	"github.com/apache/iceberg-go/catalog"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -28,12 +27,10 @@ func (t *Table) Explain(err error) error {
 		return tell(protocol.ConfigError, "Table %s has a file that is not Parquet, %s. Rewrite the table with the program that made it.", t, string(other))
 	case errors.Is(err, catalog.ErrNoSuchTable):
 		return tell(protocol.TransientError, "Table %s was dropped or renamed by another program during this sync. Start the sync again.", t)
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return tell(protocol.TransientError, "There is no space left for table %s. Free some, then start again.", t)
-	case errors.Is(err, syscall.EFBIG):
-		return tell(protocol.ConfigError, "A file of table %s may not grow as it has to. Raise this program's limit of file sizes (ulimit -f), or that of the file system.", t)
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return tell(protocol.ConfigError, "The files of table %s cannot be written. Make the warehouse writable for this program's user.", t)
+	}
+	if e := storage.Explain(err, "table "+t.String()); e != nil {
+		e.Stream = &t.plan.Stream
+		return e
 	}
 	return err
 }

@@ -29,7 +29,7 @@ import (
 )
 
 // These tests are about what is written. That it is on disk when the catalog
-// names it is for package catalogs to show; waiting for the disk here would
+// names it is for package storage to show; waiting for the disk here would
 // only take time.
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "lake")

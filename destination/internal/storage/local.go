@@ -1,4 +1,4 @@
-package catalogs
+package storage
 
 import (
 	"context"
@@ -12,11 +12,10 @@ import (
 	iceio "github.com/apache/iceberg-go/io"
 )
 
-// syncLocalFiles puts localFiles in the place of the library's own access to
-// local files, from where every table loaded afterwards gets it. The library
-// offers no narrower way to reach the metadata file a SQL catalog writes
-// inside its commit.
-var syncLocalFiles = sync.OnceFunc(func() {
+// RegisterLocal puts localFiles in the place of the library's own access to local
+// files. Tables get theirs from the library, which offers no narrower way to reach
+// the metadata file that it writes when it creates one.
+var RegisterLocal = sync.OnceFunc(func() {
 	for _, scheme := range []string{"file", ""} {
 		iceio.Unregister(scheme)
 		iceio.Register(scheme, func(context.Context, *url.URL, map[string]string) (iceio.IO, error) {
@@ -52,10 +51,15 @@ func (l localFiles) CreateScratch(name string) (iceio.FileWriter, error) {
 
 func (localFiles) create(name string, mode fs.FileMode) (*os.File, error) {
 	path := localPath(name)
-	if err := makeDirs(filepath.Dir(path)); err != nil {
+	if err := MakeDirs(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
 	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+}
+
+// DeleteFiles removes files.
+func (l localFiles) DeleteFiles(_ context.Context, locations []string) (removed []string, err error) {
+	return removeEach(l, locations)
 }
 
 // WriteFile writes a new file.
@@ -77,8 +81,8 @@ func (f syncedFile) Close() error {
 	return syncDir(filepath.Dir(f.Name()))
 }
 
-// makeDirs is os.MkdirAll with every new entry on disk.
-func makeDirs(dir string) error {
+// MakeDirs is os.MkdirAll with every new entry on disk.
+func MakeDirs(dir string) error {
 	if info, err := os.Stat(dir); err == nil {
 		if !info.IsDir() {
 			return &fs.PathError{Op: "mkdir", Path: dir, Err: errors.New("not a directory")}
@@ -86,7 +90,7 @@ func makeDirs(dir string) error {
 		return nil
 	}
 	parent := filepath.Dir(dir)
-	if err := makeDirs(parent); err != nil {
+	if err := MakeDirs(parent); err != nil {
 		return err
 	}
 	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {

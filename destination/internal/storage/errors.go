@@ -1,0 +1,28 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// Explain finds the remedy for an error of a storage; what names the thing that
+// the files belong to, as in "table whoop.sleep". It returns nil for an error
+// that it has no remedy for.
+func Explain(err error, what string) *protocol.Error {
+	explained := func(kind protocol.Kind, format string) *protocol.Error {
+		return &protocol.Error{Kind: kind, Message: fmt.Sprintf(format, what), Err: err}
+	}
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return explained(protocol.TransientError, "There is no space left for %s. Free some, then start again.")
+	case errors.Is(err, syscall.EFBIG):
+		return explained(protocol.ConfigError, "A file of %s may not grow as it has to. Raise this program's limit of file sizes (ulimit -f), or that of the file system.")
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return explained(protocol.ConfigError, "The files of %s cannot be written. Make the warehouse writable for this program's user.")
+	}
+	return nil
+}
