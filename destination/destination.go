@@ -9,8 +9,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// destination implements protocol.Destination; write.go and check.go hold its
-// verbs. Tests put other things in the place of its parts.
+// destination implements [protocol.Destination]. Tests replace its fields.
 type destination struct {
 	openCatalog func(context.Context, Config) (*catalogs.Catalog, error)
 	signalDelay time.Duration

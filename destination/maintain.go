@@ -20,6 +20,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/syncer"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/terminal"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -53,10 +54,10 @@ func (m Maintenance) upkeep(thorough bool) lake.Upkeep {
 	}
 }
 
-// maintainAfterWrite keeps the tables in shape after a write, whose rows and states are
-// safe by then: nothing that goes wrong here fails it. The tables take their
-// turns at random, so that when the time is not enough for all of them it is
-// not always the same ones that go without.
+// maintainAfterWrite maintains the tables after a write. The rows and states are
+// safe by then, so no failure here makes the write fail. The tables are maintained
+// in random order: if the time is too short for all, it is not always the same ones
+// that are left.
 func maintainAfterWrite(ctx context.Context, m Maintenance, streams syncer.Streams, states *checkpoint.Files, catalog *catalogs.Catalog, log *slog.Logger) {
 	if !m.OnWrite || ctx.Err() != nil {
 		return
@@ -66,30 +67,30 @@ func maintainAfterWrite(ctx context.Context, m Maintenance, streams syncer.Strea
 	orphans := false
 	all := streams.All()
 	for _, i := range rand.Perm(len(all)) {
-		l := all[i]
+		stream := all[i]
 		var did lake.Maintained
 		err := protocol.Recovered(func() (err error) {
-			did, err = l.Table.Maintain(limited, m.upkeep(false))
+			did, err = stream.Table.Maintain(limited, m.upkeep(false))
 			return err
 		})()
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			log.Warn("maintenance of the table failed; its rows and states are safe. It runs again after the next write, or when you run maintain", "stream", l.ID.String(), "table", l.Table.String(), "error", err.Error())
+			log.Warn("maintenance of the table failed; its rows and states are safe. It runs again after the next write, or when you run maintain", "stream", stream.ID.String(), "table", stream.Table.String(), "error", err.Error())
 		case limited.Err() != nil:
-			log.Info("maintenance has used its time; it continues after the next write, or when you run maintain", "table", l.Table.String())
+			log.Info("maintenance has used its time; it continues after the next write, or when you run maintain", "table", stream.Table.String())
 			return
 		}
 		if text := summary(did); text != "" {
-			log.Info("maintenance: "+text, "table", l.Table.String())
+			log.Info("maintenance: "+text, "table", stream.Table.String())
 		}
 		for _, file := range did.Removed {
-			log.Debug("maintenance removed a file", "table", l.Table.String(), "file", file)
+			log.Debug("maintenance removed a file", "table", stream.Table.String(), "file", file)
 		}
 		orphans = orphans || did.LookedForOrphans
 	}
-	if !orphans { // which is once a day
+	if !orphans { // tables look for orphans once a day
 		return
 	}
 	removed, left, err := states.Remove(limited, lake.StateFiles(catalog), false)
@@ -137,15 +138,15 @@ var maintainCommand = protocol.Command{
 	},
 }
 
-// maintained is what was done to one table, or to the files of states.
+// maintained is what was done to one table, or to the state files.
 type maintained struct {
 	Table string `json:"table"`
 	lake.Maintained
 	Error string `json:"error,omitempty"`
 }
 
-// maintainTables does all there is to do for every table of the catalog, by
-// name. One that fails does not keep the others from their turn.
+// maintainTables does all maintenance that every table of the catalog needs, by
+// name, also if some fail.
 func maintainTables(ctx context.Context, config Config, u lake.Upkeep) ([]maintained, error) {
 	config.Memory.LimitProcess()
 	cat, err := catalogs.OpenExisting(ctx, config.Catalog, config.Warehouse)
@@ -161,14 +162,14 @@ func maintainTables(ctx context.Context, config Config, u lake.Upkeep) ([]mainta
 	failed := 0
 	for _, id := range ids {
 		m := maintained{Table: strings.Join(id, ".")}
-		var behind []string
+		var removed []string
 		t, err := lake.Attach(ctx, cat, id, lake.Options{
 			ReaderTime: config.Maintenance.readerTime(), Warehouse: config.ownWarehouse(), Memory: budget.NewMemory(int64(config.Memory) << 20),
-			Removed: func(file string) { behind = append(behind, file) },
+			Removed: func(file string) { removed = append(removed, file) },
 		})
 		if err == nil {
 			m.Maintained, err = t.Maintain(ctx, u)
-			m.Removed = append(m.Removed, behind...)
+			m.Removed = append(m.Removed, removed...)
 		}
 		switch {
 		case errors.Is(err, lake.ErrNotOurs):
@@ -189,7 +190,7 @@ func maintainTables(ctx context.Context, config Config, u lake.Upkeep) ([]mainta
 	return all, errors.Join(failedTables(failed), err)
 }
 
-// maintainStates removes the state files that no table names any more.
+// maintainStates removes the state files that no table refers to.
 func maintainStates(ctx context.Context, config Config, cat *catalogs.Catalog, u lake.Upkeep) (maintained, error) {
 	files, err := checkpoint.NewFiles(ctx, config.Warehouse)
 	if err != nil {
@@ -201,8 +202,8 @@ func maintainStates(ctx context.Context, config Config, cat *catalogs.Catalog, u
 	return m, err
 }
 
-// failedTables is the error of a verb that has named on each table's line what
-// was wrong with it.
+// failedTables returns the error of a verb that has printed on the line of each
+// table what is wrong with it.
 func failedTables(n int) error {
 	switch n {
 	case 0:
@@ -247,10 +248,10 @@ func printMaintained(out io.Writer, all []maintained, dryRun bool) error {
 		case text == "":
 			text = "nothing to do"
 		}
-		fmt.Fprintf(&b, "%s: %s\n", visible(m.Table), text)
+		fmt.Fprintf(&b, "%s: %s\n", terminal.Text(m.Table), text)
 		if dryRun {
 			for _, file := range m.Removed {
-				fmt.Fprintf(&b, "  %s\n", visible(file))
+				fmt.Fprintf(&b, "  %s\n", terminal.Text(file))
 			}
 		}
 	}
@@ -258,7 +259,7 @@ func printMaintained(out io.Writer, all []maintained, dryRun bool) error {
 	return err
 }
 
-// summary says what was done, "" when it was nothing.
+// summary returns what was done, or "" if nothing was.
 func summary(m lake.Maintained) string {
 	var parts []string
 	if m.CompactedFiles > 0 {

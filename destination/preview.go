@@ -1,15 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"strconv"
 	"strings"
-	"unicode"
 
 	"github.com/apache/iceberg-go/catalog"
 
@@ -17,6 +14,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/terminal"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -75,7 +73,7 @@ func preview(ctx context.Context, config Config, id protocol.StreamID, limit int
 		}
 		n++
 		if asJSON {
-			text, err := visibleJSON(row)
+			text, err := terminal.JSON(row)
 			if err != nil {
 				return err
 			}
@@ -94,13 +92,13 @@ func preview(ctx context.Context, config Config, id protocol.StreamID, limit int
 	return err
 }
 
-// printRow prints a row as a block of "column: value" lines; a table of
-// twenty columns fits no terminal.
+// printRow prints a row as a block of lines with a column and its value each, since
+// a row of twenty columns fits no terminal.
 func printRow(env protocol.Env, number int, row lake.Row) error {
 	width := 0
 	names := make([]string, len(row))
 	for i, c := range row {
-		names[i] = visible(c.Name)
+		names[i] = terminal.Text(c.Name)
 		width = max(width, len(names[i]))
 	}
 	var b strings.Builder
@@ -108,10 +106,10 @@ func printRow(env protocol.Env, number int, row lake.Row) error {
 	for i, c := range row {
 		text, plain := c.Value.(string)
 		if plain {
-			text = visible(text)
+			text = terminal.Text(text)
 		} else {
 			var err error
-			if text, err = visibleJSON(c.Value); err != nil {
+			if text, err = terminal.JSON(c.Value); err != nil {
 				return err
 			}
 		}
@@ -119,38 +117,4 @@ func printRow(env protocol.Env, number int, row lake.Row) error {
 	}
 	_, err := fmt.Fprint(env.Stdout, b.String())
 	return err
-}
-
-// deceives reports whether a character can make a value look like something
-// else at a terminal: move the cursor, change colours, end the line, turn the
-// direction of text.
-func deceives(r rune) bool {
-	return unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp)
-}
-
-// visible returns text as it is, or quoted as in Go where it could deceive.
-func visible(text string) string {
-	if strings.ContainsFunc(text, deceives) {
-		return strconv.Quote(text)
-	}
-	return text
-}
-
-// visibleJSON returns a value as JSON on one line, with such characters escaped.
-func visibleJSON(value any) (string, error) {
-	var b bytes.Buffer
-	out := json.NewEncoder(&b)
-	out.SetEscapeHTML(false)
-	if err := out.Encode(value); err != nil {
-		return "", err
-	}
-	var text strings.Builder
-	for _, r := range strings.TrimSuffix(b.String(), "\n") {
-		if deceives(r) { // none needs two units of UTF-16
-			fmt.Fprintf(&text, `\u%04x`, r)
-			continue
-		}
-		text.WriteRune(r)
-	}
-	return text.String(), nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/relocation"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/terminal"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -62,7 +63,7 @@ var relocateCommand = protocol.Command{
 	},
 }
 
-// relocator brings the tables of one catalog to a warehouse.
+// relocator makes the tables of a catalog refer to their files in a warehouse.
 type relocator struct {
 	cat    *catalogs.Catalog
 	files  iceio.WriteFileIO
@@ -71,8 +72,7 @@ type relocator struct {
 	dryRun bool
 }
 
-// all relocates the tables one by one. One that fails does not keep the others
-// from their turn.
+// all relocates the tables one by one, also if some fail.
 func (r relocator) all(ctx context.Context, env protocol.Env) error {
 	ids, err := tableIDs(ctx, r.cat)
 	if err != nil {
@@ -85,7 +85,7 @@ func (r relocator) all(ctx context.Context, env protocol.Env) error {
 			did = "failed: " + explainTable(id, err)
 			failed++
 		}
-		if _, err := fmt.Fprintf(env.Stdout, "%s: %s\n", visible(strings.Join(id, ".")), visible(did)); err != nil {
+		if _, err := fmt.Fprintf(env.Stdout, "%s: %s\n", terminal.Text(strings.Join(id, ".")), terminal.Text(did)); err != nil {
 			return err
 		}
 		if ctx.Err() != nil {
@@ -95,7 +95,7 @@ func (r relocator) all(ctx context.Context, env protocol.Env) error {
 	return failedTables(failed)
 }
 
-// table relocates a table, and says what it did.
+// table relocates a table, and returns what it did.
 func (r relocator) table(ctx context.Context, id table.Identifier) (did string, err error) {
 	defer protocol.Recover(&err)
 	before, err := r.cat.MetadataLocation(ctx, id)
@@ -139,8 +139,7 @@ func (r relocator) table(ctx context.Context, id table.Identifier) (did string, 
 	return fmt.Sprintf("was relocated from %s to %s", move.From, move.To), nil
 }
 
-// formerWarehouse is the directory that a catalog of this program's was in when
-// it made a table.
+// formerWarehouse returns the warehouse in which this program created a table.
 func formerWarehouse(id table.Identifier, metadata string) (string, error) {
 	namespace, name := id[:len(id)-1], id[len(id)-1]
 	tail := fmt.Sprintf("/%s.db/%s/metadata", strings.Join(namespace, "."), name)

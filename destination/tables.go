@@ -16,6 +16,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/terminal"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -48,8 +49,8 @@ var tablesCommand = protocol.Command{
 	},
 }
 
-// A description is a table's name, the stream it is of as the source names it,
-// and what it consists of, or why nobody knows.
+// A description says what a table consists of, and which stream it is of. If it
+// cannot be read, Error says why.
 type description struct {
 	Table     string `json:"table"`
 	Stream    string `json:"stream,omitempty"` // empty when another program made the table
@@ -59,8 +60,8 @@ type description struct {
 	Error    string `json:"error,omitempty"`
 }
 
-// describeTables describes every table of the catalog, by name. One that cannot
-// be read does not keep the others from being described.
+// describeTables describes every table of the catalog, by name, also if some cannot
+// be read.
 func describeTables(ctx context.Context, config Config) ([]description, error) {
 	cat, err := catalogs.OpenExisting(ctx, config.Catalog, config.Warehouse)
 	if err != nil {
@@ -100,7 +101,7 @@ func describeTable(ctx context.Context, cat *catalogs.Catalog, id table.Identifi
 	return d, err
 }
 
-// explainTable says what is wrong with a table, and the remedy.
+// explainTable returns what is wrong with a table, and the remedy.
 func explainTable(id table.Identifier, err error) string {
 	if known := (*protocol.Error)(nil); errors.As(tabledef.ExplainLoss(id, err), &known) {
 		return known.Message
@@ -140,13 +141,13 @@ var dropCommand = protocol.Command{
 				files = "Its files stay where they are; the last metadata file is " + d.Metadata + "."
 			}
 			if *dryRun {
-				_, err = fmt.Fprintf(env.Stdout, "%s would be removed from the catalog. %s\n", visible(env.Args[0]), files)
+				_, err = fmt.Fprintf(env.Stdout, "%s would be removed from the catalog. %s\n", terminal.Text(env.Args[0]), files)
 				return err
 			}
 			if err := cat.DropTable(ctx, id); err != nil {
 				return fmt.Errorf("removing table %s from the catalog: %w", env.Args[0], err)
 			}
-			_, err = fmt.Fprintf(env.Stdout, "%s was removed from the catalog. %s\n", visible(env.Args[0]), files)
+			_, err = fmt.Fprintf(env.Stdout, "%s was removed from the catalog. %s\n", terminal.Text(env.Args[0]), files)
 			return err
 		}
 	},
@@ -161,20 +162,20 @@ func printTables(env protocol.Env, found []description) error {
 	fmt.Fprintf(w, "%-*s\trows\tfiles\tdelete files\tbytes\tsnapshots\tlast commit\t\n", width, "table")
 	for _, i := range found {
 		if i.Error != "" {
-			continue // tabwriter would make its column as wide as the sentence
+			continue // the sentence would widen its column for all tables
 		}
 		committed := "never"
 		if !i.LastCommit.IsZero() {
 			committed = i.LastCommit.UTC().Format(time.RFC3339)
 		}
-		fmt.Fprintf(w, "%-*s\t%d\t%d\t%d\t%d\t%d\t%s\t\n", width, visible(i.Table), i.Rows, i.DataFiles, i.PositionDeletes+i.EqualityDeletes, i.Bytes, i.Snapshots, committed)
+		fmt.Fprintf(w, "%-*s\t%d\t%d\t%d\t%d\t%d\t%s\t\n", width, terminal.Text(i.Table), i.Rows, i.DataFiles, i.PositionDeletes+i.EqualityDeletes, i.Bytes, i.Snapshots, committed)
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
 	for _, i := range found {
 		if i.Error != "" {
-			if _, err := fmt.Fprintf(env.Stdout, "%s  failed: %s\n", visible(i.Table), visible(i.Error)); err != nil {
+			if _, err := fmt.Fprintf(env.Stdout, "%s  failed: %s\n", terminal.Text(i.Table), terminal.Text(i.Error)); err != nil {
 				return err
 			}
 		}

@@ -189,7 +189,7 @@ func (l *testLake) observe() observed {
 		l.t.Fatal(err)
 	}
 	for _, s := range states {
-		raw, err := s.raw(ctx)
+		raw, err := s.Read(ctx)
 		if err != nil {
 			l.t.Fatal(err)
 		}

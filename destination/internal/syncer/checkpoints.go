@@ -138,11 +138,11 @@ func (c *checkpoints) takeCovered() *commitPlan {
 // for the end, as none of them may be visible before; and where states cover all
 // streams, all streams wait with it.
 func (c *checkpoints) mustWait(s *Stream) bool {
-	return s.lastState <= s.committed || s.Replaces() || c.statesAreShared() && c.anyReplaces()
+	return s.lastState <= s.committed || s.replaces() || c.statesAreShared() && c.anyReplaces()
 }
 
 func (c *checkpoints) anyReplaces() bool {
-	return slices.ContainsFunc(c.streams.all, (*Stream).Replaces)
+	return slices.ContainsFunc(c.streams.all, (*Stream).replaces)
 }
 
 // statesAreShared reports whether the states of the input cover all streams.

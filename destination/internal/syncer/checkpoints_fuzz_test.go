@@ -116,7 +116,7 @@ func (a *account) play(b byte) {
 		}
 		plan := a.checkpoints.takeCovered()
 		for _, t := range plan.tables {
-			if t.replace || t.finishRefresh || t.stream.Replaces() {
+			if t.replace || t.finishRefresh || t.stream.replaces() {
 				a.Errorf("stream %s is replaced before its end", t.stream.ID)
 			}
 			if got, want := a.committed[t.stream]+t.rows, a.covered(t.stream); got != want {
@@ -240,7 +240,7 @@ func (a *account) checkEnd(interrupted bool) {
 		}
 	}
 	for _, t := range plan.tables {
-		if t.replace != t.stream.Replaces() || t.replace && keep[t.stream] != keepAll {
+		if t.replace != t.stream.replaces() || t.replace && keep[t.stream] != keepAll {
 			a.Errorf("stream %s: replaced %t, its decision %d", t.stream.ID, t.replace, keep[t.stream])
 		}
 		if t.finishRefresh != (t.stream.refreshing && keep[t.stream] == keepAll) {
@@ -256,11 +256,11 @@ func (a *account) checkEnd(interrupted bool) {
 	// States of all streams stand and fall with the streams that are replaced.
 	waits := false
 	for _, stream := range a.checkpoints.streams.all {
-		waits = waits || a.global && len(a.states) > 0 && stream.Replaces() && keep[stream] != keepAll
+		waits = waits || a.global && len(a.states) > 0 && stream.replaces() && keep[stream] != keepAll
 	}
 	for _, stream := range a.checkpoints.streams.all {
 		want := map[keepRows]int64{keepNothing: 0, keepCovered: a.covered(stream), keepAll: a.rows[stream]}[keep[stream]]
-		if waits && !(stream.Replaces() && keep[stream] == keepAll) {
+		if waits && !(stream.replaces() && keep[stream] == keepAll) {
 			want = 0
 		}
 		if a.committed[stream] != want {

@@ -95,7 +95,7 @@ func (c *checkpoints) takeFinal(completion Completion, end inputEnd) (*commitPla
 			hasStates:    stream.lastState > 0,
 			hasRecords:   c.hasRecords(stream),
 			uncovered:    stream.uncommitted.between(stream.lastState, c.segment),
-			replacesRows: stream.Replaces(),
+			replacesRows: stream.replaces(),
 			refreshing:   stream.refreshing,
 		})
 		decisions = append(decisions, streamDecision{stream, d})
@@ -104,11 +104,11 @@ func (c *checkpoints) takeFinal(completion Completion, end inputEnd) (*commitPla
 	for _, d := range decisions {
 		stream := d.stream
 		switch {
-		case d.keep == keepAll && stream.Replaces():
+		case d.keep == keepAll && stream.replaces():
 			t := c.takeStream(stream, c.segment)
 			t.replace = true
 			plan.tables = append(plan.tables, t)
-		case stream.Replaces():
+		case stream.replaces():
 			// Its files are deleted; the source sends its rows again.
 		case c.statesAreShared() && c.anyReplacementUnproven(proven):
 			// The states also cover a stream that is not replaced. They are not
@@ -150,7 +150,7 @@ func (c *checkpoints) anyUnproven() bool {
 // anyReplacementUnproven reports whether a stream that replaces its table's rows is
 // not among the proven ones.
 func (c *checkpoints) anyReplacementUnproven(proven map[*Stream]bool) bool {
-	return slices.ContainsFunc(c.streams.all, func(s *Stream) bool { return s.Replaces() && !proven[s] })
+	return slices.ContainsFunc(c.streams.all, func(s *Stream) bool { return s.replaces() && !proven[s] })
 }
 
 // heardFromSource reports whether the input had a record, a state or a status of

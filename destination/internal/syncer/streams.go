@@ -17,10 +17,10 @@ import (
 // A Stream is one stream of the catalog on its way into its table.
 type Stream struct {
 	ID    protocol.StreamID
-	Plan  *columnar.Plan
 	Table *lake.Table // nil before [Streams.Open]
 
 	configured protocol.ConfiguredStream
+	plan       *columnar.Plan
 	options    lake.Options
 	refreshing bool // rows of older generations go when it is complete; see lake.Table.Begin
 
@@ -31,12 +31,12 @@ type Stream struct {
 	waitingRows int64 // rows that could not be part of the last commit
 }
 
-// Replaces reports whether the stream's rows replace those of the table, at the end
+// replaces reports whether the stream's rows replace those of the table, at the end
 // and all at once.
-func (s *Stream) Replaces() bool { return s.configured.DestinationSyncMode == protocol.Overwrite }
+func (s *Stream) replaces() bool { return s.configured.DestinationSyncMode == protocol.Overwrite }
 
-// Generation returns the generations that the catalog names; nil: it names none.
-func (s *Stream) Generation() *lake.Generation {
+// generation returns the generations that the catalog names; nil: it names none.
+func (s *Stream) generation() *lake.Generation {
 	if s.configured.GenerationID == nil {
 		return nil
 	}
@@ -79,7 +79,7 @@ func PlanStreams(
 		if err != nil {
 			return streams, err
 		}
-		stream := &Stream{ID: plan.Stream, configured: configured, Plan: plan}
+		stream := &Stream{ID: plan.Stream, configured: configured, plan: plan}
 		if least := configured.MinimumGenerationID; least != nil && *least != 0 && (configured.GenerationID == nil || *configured.GenerationID != *least) {
 			return streams, &protocol.Error{Kind: protocol.ConfigError, Stream: &stream.ID, Message: fmt.Sprintf(
 				"Stream %s has a minimum_generation_id of %d in the catalog. It must be 0, which keeps all generations, or the generation_id, which keeps that one alone.", stream.ID, *least)}
@@ -103,23 +103,23 @@ func (s Streams) Has(id protocol.StreamID) bool {
 	return ok
 }
 
-// Resolve finds out which table each stream is written to.
-func (s Streams) Resolve(ctx context.Context, cat catalog.Catalog) error {
+// resolve finds out which table each stream is written to.
+func (s Streams) resolve(ctx context.Context, cat catalog.Catalog) error {
 	plans := make([]*columnar.Plan, len(s.all))
 	for i, stream := range s.all {
-		plans[i] = stream.Plan
+		plans[i] = stream.plan
 	}
 	return tabledef.Resolve(ctx, cat, plans)
 }
 
 // Open opens the tables for writing.
 func (s Streams) Open(ctx context.Context, cat catalog.Catalog, memory Memory, log *slog.Logger) error {
-	if err := s.Resolve(ctx, cat); err != nil {
+	if err := s.resolve(ctx, cat); err != nil {
 		return err
 	}
 	shared := budget.NewMemory(memory.bytes())
 	for _, stream := range s.all {
-		if len(stream.Plan.Wanted.Properties) == 0 {
+		if len(stream.plan.Wanted.Properties) == 0 {
 			log.Warn("the stream's schema in the catalog declares no properties, so its rows will hold none", "stream", stream.ID.String())
 		}
 		stream.options.Memory = shared
@@ -127,11 +127,11 @@ func (s Streams) Open(ctx context.Context, cat catalog.Catalog, memory Memory, l
 			log.Debug("a file that a commit left behind was removed", "stream", stream.ID.String(), "file", file)
 		}
 		var err error
-		if stream.Table, err = lake.Open(ctx, cat, stream.Plan, stream.options); err != nil {
+		if stream.Table, err = lake.Open(ctx, cat, stream.plan, stream.options); err != nil {
 			return fmt.Errorf("opening the table of stream %s: %w", stream.ID, err)
 		}
-		if !stream.Replaces() {
-			retained, err := stream.Table.Begin(ctx, stream.Generation())
+		if !stream.replaces() {
+			retained, err := stream.Table.Begin(ctx, stream.generation())
 			if err != nil {
 				return fmt.Errorf("opening the table of stream %s: %w", stream.ID, err)
 			}
