@@ -122,15 +122,15 @@ func (c Config) InWarehouse(warehouse string) bool {
 
 func (c Config) parse(warehouse string) (*url.URL, error) {
 	if _, ok := kinds[c.Type]; !ok {
-		return nil, configError(nil, `The configuration's "catalog.type" is %q. The catalogs there are: %s.`,
+		return nil, configError(nil, `The configuration's "catalog.type" is %q. The catalog types are: %s.`,
 			c.Type, strings.Join(slices.Sorted(maps.Keys(kinds)), ", "))
 	}
 	// The type has a default, so without it another catalog would be opened.
 	if c.Type == "sqlite" && c.URI != "" {
-		return nil, configError(nil, `The configuration has a "catalog.uri", and its "catalog.type" is "sqlite", as it is when left away. Write "postgres" there, or leave the URI away.`)
+		return nil, configError(nil, `The configuration has a "catalog.uri", and its "catalog.type" is "sqlite", which is also the default. Set it to "postgres", or remove the URI.`)
 	}
 	if c.Type == "postgres" && c.Path != "" {
-		return nil, configError(nil, `The configuration has a "catalog.path", and its "catalog.type" is "postgres". Write "sqlite" there, or leave the path away.`)
+		return nil, configError(nil, `The configuration has a "catalog.path", and its "catalog.type" is "postgres". Set it to "sqlite", or remove the path.`)
 	}
 	if c.Path != "" && !filepath.IsAbs(c.Path) {
 		return nil, configError(nil, `The configuration's "catalog.path" is %q. It must be an absolute path.`, c.Path)
@@ -142,7 +142,7 @@ func (c Config) parse(warehouse string) (*url.URL, error) {
 	// The library writes the locations of files as URLs, and other engines
 	// take the path in them as it stands.
 	if u.EscapedPath() != u.Path {
-		return nil, configError(nil, `The configuration's "warehouse" is %q. Not every engine would find files there: leave blanks, %% and letters other than a to z out of the path.`, warehouse)
+		return nil, configError(nil, `The configuration's "warehouse" is %q. Not every engine would find files there. Use a path without spaces, %% and non-ASCII letters.`, warehouse)
 	}
 	return u, nil
 }
@@ -278,7 +278,7 @@ func (c *Catalog) CheckNamespaceExists(ctx context.Context, id table.Identifier)
 func makeUsersDir(dir string) error {
 	dir = filepath.FromSlash(dir)
 	if err := storage.MakeDirs(dir); err != nil {
-		return configError(err, "The directory %s cannot be made: %v. Make the one above it writable for this program's user (uid %d), or give another.", dir, err, os.Getuid())
+		return configError(err, "The directory %s cannot be created: %v. Make its parent writable for this program's user (uid %d), or configure another directory.", dir, err, os.Getuid())
 	}
 	return nil
 }
@@ -287,7 +287,7 @@ func makeUsersDir(dir string) error {
 // catalog.
 func noLake(warehouse *url.URL, place, key string, cause error) error {
 	return configError(errors.Join(ErrNone, cause),
-		"There is no lake at %s yet: %s does not hold a catalog. Run write first, or correct the configuration's %q.", warehouse, place, key)
+		"Nothing has been written to %s yet: %s does not contain a catalog. Run write first, or correct the configuration's %q.", warehouse, place, key)
 }
 
 func transientError(cause error, format string, args ...any) error {

@@ -104,7 +104,7 @@ func TestWhatCannotBeOpenedNamesTheRemedy(t *testing.T) {
 		warehouse string
 		want      string
 	}{
-		"unknown kind":        {Config{Type: "nessie"}, "file://" + dir, `"catalog.type" is "nessie". The catalogs there are: postgres, sqlite.`},
+		"unknown kind":        {Config{Type: "nessie"}, "file://" + dir, `"catalog.type" is "nessie". The catalog types are: postgres, sqlite.`},
 		"no kind":             {Config{}, "file://" + dir, `"catalog.type" is ""`},
 		"relative path":       {Config{Type: "sqlite", Path: "x.db"}, "file://" + dir, `"catalog.path" is "x.db". It must be an absolute path.`},
 		"other storage":       {Config{Type: "sqlite"}, "s3://bucket/lake", `"warehouse" is "s3://bucket/lake". It must be file:/// and the absolute path of a directory`},
@@ -114,9 +114,9 @@ func TestWhatCannotBeOpenedNamesTheRemedy(t *testing.T) {
 		"path for PostgreSQL": {Config{Type: "postgres", Path: "/x.db"}, "file://" + dir, `has a "catalog.path", and its "catalog.type" is "postgres"`},
 		"relative warehouse":  {Config{Type: "sqlite"}, "lake", "It must be file:/// and the absolute path of a directory"},
 		"root":                {Config{Type: "sqlite"}, "file:///", "It must be file:/// and the absolute path of a directory"},
-		"warehouse is a file": {Config{Type: "sqlite"}, "file://" + file, "not a directory. Make the one above it writable"},
-		"below a file":        {Config{Type: "sqlite"}, "file://" + file + "/lake", "not a directory. Make the one above it writable"},
-		"not a database":      {Config{Type: "sqlite", Path: file}, "file://" + dir, "is not a sound SQLite database. Restore it"},
+		"warehouse is a file": {Config{Type: "sqlite"}, "file://" + file, "not a directory. Make its parent writable"},
+		"below a file":        {Config{Type: "sqlite"}, "file://" + file + "/lake", "not a directory. Make its parent writable"},
+		"not a database":      {Config{Type: "sqlite", Path: file}, "file://" + dir, "is not a valid SQLite database. Restore it"},
 		"a directory":         {Config{Type: "sqlite", Path: dir}, "file://" + dir, "cannot be opened for writing"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -227,7 +227,7 @@ func TestLookingMakesNothing(t *testing.T) {
 	for _, warehouse := range []string{dir, filepath.Join(dir, "nothing")} {
 		_, err := OpenExisting(t.Context(), Config{Type: "sqlite"}, "file://"+warehouse)
 		var told *protocol.Error
-		if !errors.Is(err, ErrNone) || !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, "There is no lake at file://"+warehouse+" yet") {
+		if !errors.Is(err, ErrNone) || !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, "Nothing has been written to file://"+warehouse+" yet") {
 			t.Errorf("error %v", err)
 		}
 	}

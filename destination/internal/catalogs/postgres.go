@@ -153,14 +153,14 @@ func (p postgres) classifyCode(code string, err error) error {
 	case "28P01", "28000": // invalid_password, invalid_authorization_specification
 		return configError(err, "The %s, which is the catalog, does not let user %s in. Correct user and password in the configuration's \"catalog.uri\", or the server's pg_hba.conf.", p, p.user)
 	case "3D000": // invalid_catalog_name
-		return configError(err, "The %s, which shall be the catalog, does not exist. Make it with CREATE DATABASE, or correct the configuration's \"catalog.uri\".", p)
+		return configError(err, "The %s, configured as the catalog, does not exist. Create it with CREATE DATABASE, or correct the configuration's \"catalog.uri\".", p)
 	case "42501", "3F000": // insufficient_privilege, invalid_schema_name
-		return configError(err, "User %s lacks rights in the %s, which is the catalog. GRANT SELECT, INSERT, UPDATE and DELETE on iceberg_tables and iceberg_namespace_properties, and CREATE and USAGE on the schema if they are to be made.", p.user, p)
+		return configError(err, "User %s lacks rights in the %s, which is the catalog. GRANT SELECT, INSERT, UPDATE and DELETE on iceberg_tables and iceberg_namespace_properties, and CREATE and USAGE on the schema if they do not exist yet.", p.user, p)
 	case "25006": // read_only_sql_transaction
 		return configError(err, "The %s, which is the catalog, is read-only. Give the primary server in the configuration's \"catalog.uri\", not a standby.", p)
 	case "40001", "40P01", "55P03": // serialization_failure, deadlock_detected, lock_not_available
 		// The transaction was rolled back.
-		return transientError(fmt.Errorf("%w: %w", table.ErrCommitFailed, err), "Others write in the %s, which is the catalog, all the time. Try again later.", p)
+		return transientError(fmt.Errorf("%w: %w", table.ErrCommitFailed, err), "Other programs keep writing to the %s, which is the catalog. Try again later.", p)
 	}
 	switch code[:min(2, len(code))] {
 	case "08", "53", "57", "58": // connection, resources, operator's intervention, system

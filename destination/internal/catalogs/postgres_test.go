@@ -85,7 +85,7 @@ func TestWhatPostgresSaysNamesTheRemedy(t *testing.T) {
 		refused bool
 	}{
 		"bad password":   {code("28P01"), protocol.ConfigError, "does not let user u in. Correct user and password", false},
-		"no database":    {code("3D000"), protocol.ConfigError, "does not exist. Make it with CREATE DATABASE", false},
+		"no database":    {code("3D000"), protocol.ConfigError, "does not exist. Create it with CREATE DATABASE", false},
 		"no rights":      {code("42501"), protocol.ConfigError, "User u lacks rights", false},
 		"a standby":      {code("25006"), protocol.ConfigError, "is read-only. Give the primary server", false},
 		"serialization":  {code("40001"), protocol.TransientError, "Try again later", true},

@@ -39,7 +39,7 @@ func openSQLite(ctx context.Context, cfg Config, warehouse *url.URL, create bool
 		return nil, err
 	}
 	if kind != "" {
-		return nil, configError(nil, `The catalog %s lies on a network file system (%s), where a SQLite database that several machines use is soon broken. Use a "postgres" catalog, or give a "catalog.path" on a disk of this machine.`, file, kind)
+		return nil, configError(nil, `The catalog %s is on a network file system (%s). A SQLite database that several machines use there is soon corrupted. Use a "postgres" catalog, or set "catalog.path" to a local disk.`, file, kind)
 	}
 	connector, err := sqlite.NewConnector(sqliteDSN(file, create))
 	if err != nil {
@@ -127,9 +127,9 @@ func sqliteError(file string, err error) error {
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		// The statement was not run, or its transaction was rolled back.
-		return transientError(fmt.Errorf("%w: %w", table.ErrCommitFailed, err), "The catalog %s is locked by another program. Try again when that one has finished.", file)
+		return transientError(fmt.Errorf("%w: %w", table.ErrCommitFailed, err), "The catalog %s is locked by another program. Try again when it has finished.", file)
 	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT:
-		return configError(err, "The catalog %s is not a sound SQLite database. Restore it from a copy, or move it away and start anew.", file)
+		return configError(err, "The catalog %s is not a valid SQLite database. Restore it from a copy, or move it away and start over.", file)
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
 		return configError(err, "The catalog %s cannot be opened for writing. Make it and its directory writable for this program's user (uid %d).", file, os.Getuid())
 	case sqlite3.SQLITE_FULL:

@@ -58,7 +58,7 @@ func ParsePartitionBy(text string) (PartitionBy, error) {
 				p.Transform = iceberg.TruncateTransform{Width: int(n)}
 			}
 		default:
-			return p, fmt.Errorf("there is no transform %q; there are year, month, day, hour, bucket, truncate and identity", name)
+			return p, fmt.Errorf("the transform %q does not exist; use year, month, day, hour, bucket, truncate or identity", name)
 		}
 	}
 	if p.Column == "" {
@@ -117,7 +117,7 @@ func ParseSortBy(text string) (SortBy, error) {
 	case s.Column == "":
 		return s, fmt.Errorf("it names no column")
 	case direction.MatchString(s.Column):
-		return s, fmt.Errorf(`a column is followed by nothing, or by "desc"`)
+		return s, fmt.Errorf(`only "desc" may follow the column`)
 	}
 	return s, nil
 }

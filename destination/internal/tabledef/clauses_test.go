@@ -32,7 +32,7 @@ func TestClausesThatSayNothingAreRefused(t *testing.T) {
 		"bucket(id)": "bucket takes a number and a column", "truncate(-1, id)": "truncate takes a number and a column", "bucket()": "bucket takes a number and a column",
 		"bucket(0, id)": "the number of bucket must be from 1 to 2147483647", "truncate(2147483648, id)": "the number of truncate must be from 1 to 2147483647",
 		"bucket(99999999999999999999, id)": "the number of bucket must be from 1 to 2147483647",
-		"Month(start)":                     `there is no transform "Month"`, "min(id)": `there is no transform "min"`,
+		"Month(start)":                     `the transform "Month" does not exist`, "min(id)": `the transform "min" does not exist`,
 		"bucket[16](id)": "a number goes before the column, as in bucket(16, id)", "truncate[0](id)": "a number goes before the column",
 	} {
 		if _, err := ParsePartitionBy(text); err == nil || !strings.Contains(err.Error(), want) {
@@ -40,7 +40,7 @@ func TestClausesThatSayNothingAreRefused(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		" ": "it names no column", "start DESC": `by nothing, or by "desc"`, "start asc": `by nothing, or by "desc"`, "start desc nulls last": `by nothing, or by "desc"`,
+		" ": "it names no column", "start DESC": `only "desc" may follow`, "start asc": `only "desc" may follow`, "start desc nulls last": `only "desc" may follow`,
 	} {
 		if _, err := ParseSortBy(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("sort by %q: %v", text, err)
