@@ -18,11 +18,12 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 var (
-	histories = flag.Int("histories", 20, "how many random histories of a stream TestHistories makes")
+	histories = flag.Int("histories", testsize.Of(2, 60), "how many random histories of a stream TestHistories makes")
 	lakes     = flag.String("lakes", "", "directory in which TestHistories leaves their tables, for other engines to read")
 )
 

@@ -12,10 +12,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-var faultShare = flag.Int("faults", 3, "how many faults TestAnyCallMayFail injects into each workload; 0: all of them, also while maintenance has work")
+var faultShare = flag.Int("faults", testsize.Of(1, 20), "how many faults TestAnyCallMayFail injects into each workload; 0: all of them, also while maintenance has work")
 
 // A workload is a table and a run that writes it, into whose calls faults are injected.
 type workload struct {
@@ -145,7 +146,7 @@ type faultAt struct {
 // reader cannot see, the table is whole, and a run without faults that goes on from there ends
 // with every row once.
 func TestAnyCallMayFail(t *testing.T) {
-	for _, w := range workloads {
+	for n, w := range workloads {
 		t.Run(w.name, func(t *testing.T) {
 			t.Parallel()
 			if *faultShare > 0 {
@@ -173,7 +174,7 @@ func TestAnyCallMayFail(t *testing.T) {
 			if *faultShare > 0 {
 				step = max(1, len(all) / *faultShare)
 			}
-			for i := step / 2; i < len(all); i += step {
+			for i := step * (2*n + 1) / (2 * len(workloads)); i < len(all); i += step { // of each workload others
 				f := all[i]
 				t.Run(fmt.Sprintf("%s %d %s", whole.calls[f.at], f.at, f.kind), func(t *testing.T) {
 					l.t = t

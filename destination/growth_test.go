@@ -18,12 +18,13 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
 
 var (
-	syncs = flag.Int("syncs", 20, "how many syncs TestASyncIsAsFastAfterYears makes of each table")
+	syncs = flag.Int("syncs", testsize.Of(12, 100), "how many syncs TestASyncIsAsFastAfterYears makes of each table")
 	timed = flag.Int("timed", 0, "how many of these are processes whose time is taken")
 )
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/parquet/file"
 
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
@@ -55,7 +56,7 @@ func TestPreviewOfABrokenFile(t *testing.T) {
 		}
 	}
 	failed := 0
-	for seed := range uint64(600) {
+	for seed := range uint64(testsize.Of(100, 600)) {
 		rnd := rand.New(rand.NewPCG(seed, 0))
 		broken := bytes.Clone(sound)
 		for range []int{1, 1, 3, 20}[seed%4] {
