@@ -20,6 +20,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
 )
 
@@ -134,16 +135,16 @@ func (w *world) wantTruthSince(first time.Time) {
 // A full refresh has no later sync that looks again: a record that vanishes
 // between two pages must not take another one with it.
 func TestFullRefreshReadsAgainWhatMovedUnderIt(t *testing.T) {
-	for name, e := range map[string]sandbox.Event{
-		"delete": {Do: sandbox.Delete, Stream: "workout", Age: sandbox.Duration(2 * day)},
-		"insert": {Do: sandbox.Insert, Stream: "workout", Age: sandbox.Duration(2 * day)},
-		"move":   {Do: sandbox.Edit, Stream: "workout", Age: sandbox.Duration(2 * day), Shift: sandbox.Duration(-90 * day)},
+	for name, e := range map[string]member.Event{
+		"delete": {Do: member.Delete, Stream: "workout", Age: member.Duration(2 * day)},
+		"insert": {Do: member.Insert, Stream: "workout", Age: member.Duration(2 * day)},
+		"move":   {Do: member.Edit, Stream: "workout", Age: member.Duration(2 * day), Shift: member.Duration(-90 * day)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, sandbox.Config{Seed: 4, Years: 1}, nil)
-				e.After = sandbox.Duration(45 * time.Second) // after some pages
-				if err := w.server.Play(sandbox.Scenario{Profile: sandbox.Profile{Tick: sandbox.Duration(5 * time.Second)}, Events: []sandbox.Event{e}}); err != nil {
+				e.After = member.Duration(45 * time.Second) // after some pages
+				if err := w.server.Play(sandbox.Scenario{Profile: sandbox.Profile{Tick: member.Duration(5 * time.Second)}, Events: []member.Event{e}}); err != nil {
 					t.Fatal(err)
 				}
 				before := w.server.Oracle().Records("workout", w.clock.Now())
@@ -168,7 +169,7 @@ func TestFullRefreshReadsAgainWhatMovedUnderIt(t *testing.T) {
 func TestPagesThatLeadNowhereAreNotNeeded(t *testing.T) {
 	for name, profile := range map[string]sandbox.Profile{
 		"repeated": {RepeatedToken: true},
-		"expired":  {PageTokenTTL: sandbox.Duration(time.Nanosecond)},
+		"expired":  {PageTokenTTL: member.Duration(time.Nanosecond)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -266,9 +267,9 @@ func TestTombstoneIsNewerThanWhatAKilledRunSaid(t *testing.T) {
 	w := young(t, 4, 60, nil)
 	workouts := catalog(t, protocol.Incremental, "workout")
 	w.sync(workouts)
-	happen := func(deed sandbox.Deed) json.RawMessage {
+	happen := func(deed member.EventType) json.RawMessage {
 		w.clock.Advance(time.Minute)
-		if err := w.server.Schedule(sandbox.Event{Do: deed, Stream: "workout", Age: sandbox.Duration(2 * day)}); err != nil {
+		if err := w.server.Schedule(member.Event{Do: deed, Stream: "workout", Age: member.Duration(2 * day)}); err != nil {
 			t.Fatal(err)
 		}
 		w.clock.Advance(time.Minute)
@@ -278,7 +279,7 @@ func TestTombstoneIsNewerThanWhatAKilledRunSaid(t *testing.T) {
 		}
 		return records[0]
 	}
-	said, tombstone := happen(sandbox.Rescore), happen(sandbox.Delete) // neither state is kept
+	said, tombstone := happen(member.Rescore), happen(member.Delete) // neither state is kept
 	var version, grave struct {
 		ID      string    `json:"id"`
 		Updated time.Time `json:"updated_at"`

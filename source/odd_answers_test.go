@@ -14,6 +14,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member"
 )
 
 // An answer that holds no record, where one was asked for, is no row and does not say that one is gone. Its streams fail,
@@ -48,7 +49,7 @@ func TestAnAnswerWithoutARecordIsNoRow(t *testing.T) {
 					w := young(t, 1, 12, tt.config)
 					all := catalog(t, protocol.Incremental)
 					w.sync(all)
-					if err := w.server.Schedule(sandbox.Event{Do: sandbox.Delete, Stream: "workout", Age: sandbox.Duration(2 * day)}); err != nil {
+					if err := w.server.Schedule(member.Event{Do: member.Delete, Stream: "workout", Age: member.Duration(2 * day)}); err != nil {
 						t.Fatal(err)
 					}
 					w.clock.Advance(day)

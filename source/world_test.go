@@ -18,6 +18,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member"
 )
 
 // A world is a member in a sandbox, a source that reads from it without a
@@ -262,7 +263,7 @@ func (w *world) wantTruth(chosen ...string) {
 
 // withoutInjected checks what the source adds to a body measurement, and takes
 // it away.
-func withoutInjected(t *testing.T, rows map[string]json.RawMessage, o *sandbox.Oracle) map[string]json.RawMessage {
+func withoutInjected(t *testing.T, rows map[string]json.RawMessage, o *member.Oracle) map[string]json.RawMessage {
 	t.Helper()
 	plain := map[string]json.RawMessage{}
 	for key, row := range rows {

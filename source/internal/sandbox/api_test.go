@@ -14,6 +14,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+const (
+	day     = 24 * time.Hour
+	scored  = "SCORED"
+	pending = "PENDING_SCORE"
+)
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+
 var noon = time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC)
 
 const redirectURI = "http://127.0.0.1:9999/callback"

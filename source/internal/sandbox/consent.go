@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member"
 )
 
 //go:embed consent.html
@@ -18,7 +20,7 @@ var consentPage = template.Must(template.New("consent").Parse(consentHTML))
 // A consentView is what the page shows: a request or the reason why there is none.
 type consentView struct {
 	Client  string
-	Members []profile
+	Members []member.Person
 	Scopes  []scopeView
 	Params  url.Values
 	Error   *oauthError
@@ -54,7 +56,7 @@ func (s *Server) askConsent(w http.ResponseWriter, r *http.Request) {
 	params.Del("member")
 	view := consentView{Client: s.grants.clientID, Params: params}
 	for _, m := range s.members {
-		view.Members = append(view.Members, m.profile())
+		view.Members = append(view.Members, m.Person())
 	}
 	for _, scope := range requested {
 		view.Scopes = append(view.Scopes, scopeView{scope, meanings[scope]})
@@ -94,7 +96,7 @@ func (s *Server) denyConsent(w http.ResponseWriter, r *http.Request, params url.
 	s.redirectError(w, r, params, &oauthError{Code: code, Description: "The resource owner or authorization server denied the request."})
 }
 
-func (s *Server) grantConsent(w http.ResponseWriter, r *http.Request, params url.Values, requested []string, m *member) {
+func (s *Server) grantConsent(w http.ResponseWriter, r *http.Request, params url.Values, requested []string, m *member.Member) {
 	withheld := s.Profile().WithheldScopes
 	granted := slices.DeleteFunc(slices.Clone(requested), func(scope string) bool { return slices.Contains(withheld, scope) })
 	code := s.grants.consent(consent{

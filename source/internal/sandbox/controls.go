@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member"
 )
 
 // controls is where the sandbox is steered from outside its process.
@@ -102,7 +104,7 @@ func (s *Server) playScenario(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) askOracle(w http.ResponseWriter, r *http.Request) {
 	stream := r.PathValue("stream")
-	if !slices.Contains(streams, stream) {
+	if !slices.Contains(member.Streams, stream) {
 		http.Error(w, fmt.Sprintf("no stream is called %q", stream), http.StatusNotFound)
 		return
 	}

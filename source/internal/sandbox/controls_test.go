@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member"
 )
 
 func (b *bench) control(t *testing.T, path, body string) reply {
@@ -116,7 +118,7 @@ func TestOracleAnswersOverHTTP(t *testing.T) {
 			t.Errorf("%s a month ago (-oracle +http):\n%s", stream, diff)
 		}
 		want := oracle.Changes(stream, before, noon)
-		changes := parse[Changes](t, b.request(t, "GET", "/sandbox/oracle/"+stream+"?since="+stamp(before), "").body)
+		changes := parse[member.Changes](t, b.request(t, "GET", "/sandbox/oracle/"+stream+"?since="+stamp(before), "").body)
 		if diff := cmp.Diff(texts(want.Upserted), texts(changes.Upserted)) + cmp.Diff(want.Deleted, changes.Deleted); diff != "" {
 			t.Errorf("%s since then (-oracle +http):\n%s", stream, diff)
 		}

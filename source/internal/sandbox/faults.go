@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member"
 )
 
 // An Action is what a fault does to an answer.
@@ -55,14 +57,14 @@ type Fault struct {
 // faultJSON is a Fault with its delay as text.
 type faultJSON struct {
 	plainFault
-	Delay Duration `json:"delay,omitzero"`
+	Delay member.Duration `json:"delay,omitzero"`
 }
 
 type plainFault Fault
 
 // MarshalJSON writes the delay as text.
 func (f Fault) MarshalJSON() ([]byte, error) {
-	return json.Marshal(faultJSON{plainFault(f), Duration(f.Delay)})
+	return json.Marshal(faultJSON{plainFault(f), member.Duration(f.Delay)})
 }
 
 // UnmarshalJSON refuses fields that a fault does not have.

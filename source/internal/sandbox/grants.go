@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member"
 )
 
 const (
@@ -33,7 +35,7 @@ type Tokens struct {
 
 // A grant is a member's consent; all pairs that descend from it are its family.
 type grant struct {
-	member  *member
+	member  *member.Member
 	scopes  []string
 	given   time.Time
 	revoked bool
@@ -73,7 +75,7 @@ type grants struct {
 	byAccess    map[string]*pair
 	byRefresh   map[string]*pair
 	families    map[*grant][]*pair
-	withdrawals map[*member][]time.Time // those to come when they were scripted
+	withdrawals map[*member.Member][]time.Time // those to come when they were scripted
 }
 
 func newGrants(cfg Config) *grants {
@@ -85,7 +87,7 @@ func newGrants(cfg Config) *grants {
 		byAccess:     map[string]*pair{},
 		byRefresh:    map[string]*pair{},
 		families:     map[*grant][]*pair{},
-		withdrawals:  map[*member][]time.Time{},
+		withdrawals:  map[*member.Member][]time.Time{},
 	}
 }
 
@@ -115,7 +117,7 @@ func (s *Server) Revoke() {
 
 // withdraw ends a member's consents at an instant, as the member can in the
 // WHOOP app.
-func (g *grants) withdraw(m *member, at, now time.Time) {
+func (g *grants) withdraw(m *member.Member, at, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if at.After(now) {
@@ -144,7 +146,7 @@ func (g *grants) opaque() string {
 }
 
 func (g *grants) issue(family *grant, now time.Time, profile Profile) Tokens {
-	ttl := time.Duration(cmp.Or(profile.AccessTokenTTL, Duration(time.Hour)))
+	ttl := time.Duration(cmp.Or(profile.AccessTokenTTL, member.Duration(time.Hour)))
 	p := &pair{grant: family, issued: now, expires: now.Add(ttl)}
 	if profile.RefreshTokenTTL > 0 {
 		p.refreshExpires = now.Add(time.Duration(profile.RefreshTokenTTL))

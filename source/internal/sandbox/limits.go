@@ -36,7 +36,7 @@ func newLimiter(cfg Config) *limiter {
 		perMinute: cmp.Or(cfg.RequestsPerMinute, 100),
 		perDay:    cmp.Or(cfg.RequestsPerDay, 10_000),
 		minute:    window{length: time.Minute},
-		day:       window{length: day},
+		day:       window{length: 24 * time.Hour},
 	}
 }
 

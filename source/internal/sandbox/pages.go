@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member"
 )
 
 // WHOOP documents a default of 10 records a page and never gives more than 25.
@@ -25,25 +27,25 @@ type query struct {
 // getCollection serves one page. A record belongs to the window if it ends at
 // or after its start and begins before its end; one that is still open ends
 // never. Both bounds may cut through a record.
-func (s *Server) getCollection(k kind) operation {
-	return func(w http.ResponseWriter, r *http.Request, m *member) {
+func (s *Server) getCollection(k member.Kind) operation {
+	return func(w http.ResponseWriter, r *http.Request, m *member.Member) {
 		now, profile := s.Now(), s.Profile()
 		q, err := parseQuery(r.URL, now, profile)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		window := m.list(k, now)
-		matched := make([]shown, 0, len(window))
+		window := m.List(k, now)
+		matched := make([]member.Listed, 0, len(window))
 		for _, v := range window {
-			if q.includes(v.version, profile) {
+			if q.includes(v.Version, profile) {
 				matched = append(matched, v)
 			}
 		}
 		page, next := q.cut(matched, profile)
 		answer := envelope{Records: make([]json.RawMessage, 0, len(page))}
 		for _, v := range page {
-			answer.Records = append(answer.Records, m.encoded(v.version, now))
+			answer.Records = append(answer.Records, m.EncodeVersion(v.Version, now))
 		}
 		answer.NextToken = lastToken(k, profile.LastToken)
 		if next != nil {
@@ -52,37 +54,37 @@ func (s *Server) getCollection(k kind) operation {
 			if profile.RepeatedToken && q.position != nil {
 				token = q.token
 			}
-			answer.NextToken = some(token)
+			answer.NextToken = encode(token)
 		}
-		writeJSON(w, profile.extend(encode(answer)))
+		writeJSON(w, profile.Extend(encode(answer)))
 	}
 }
 
 type envelope struct {
 	Records   []json.RawMessage `json:"records"`
-	NextToken optional[string]  `json:"next_token,omitzero"`
+	NextToken json.RawMessage   `json:"next_token,omitzero"`
 }
 
 // lastToken is the next_token of a page after which nothing comes.
-func lastToken(k kind, as LastToken) optional[string] {
+func lastToken(k member.Kind, as LastToken) json.RawMessage {
 	switch {
 	case as == LastTokenEmpty:
-		return some("")
-	case as == LastTokenNull, as == LastTokenVaries && (k == cycles || k == sleeps):
-		return optional[string]{null: true}
+		return json.RawMessage(`""`)
+	case as == LastTokenNull, as == LastTokenVaries && (k == member.Cycles || k == member.Sleeps):
+		return json.RawMessage("null")
 	}
-	return optional[string]{}
+	return nil
 }
 
-func (q query) includes(v *version, p Profile) bool {
-	begins := v.start.Before(q.end) || p.InclusiveEnd && v.start.Equal(q.end)
-	ends := v.end.IsZero() || v.end.After(q.start) || !p.ExclusiveStart && v.end.Equal(q.start)
+func (q query) includes(v *member.Version, p Profile) bool {
+	begins := v.Start.Before(q.end) || p.InclusiveEnd && v.Start.Equal(q.end)
+	ends := v.End.IsZero() || v.End.After(q.start) || !p.ExclusiveStart && v.End.Equal(q.start)
 	return begins && ends
 }
 
 // cut returns the page that was asked for and the position of the next one, nil
 // if this is the last.
-func (q query) cut(matched []shown, p Profile) (page []shown, next *position) {
+func (q query) cut(matched []member.Listed, p Profile) (page []member.Listed, next *position) {
 	from, empty := 0, p.EmptyPages && q.position != nil
 	if q.position != nil {
 		from = q.position.in(matched)
@@ -104,7 +106,7 @@ func (q query) cut(matched []shown, p Profile) (page []shown, next *position) {
 	}
 	if p.KeysetTokens {
 		last := page[len(page)-1]
-		return page, &position{Kind: keysetKind, Start: last.start.UnixMilli(), Key: last.key}
+		return page, &position{Kind: keysetKind, Start: last.Start.UnixMilli(), Key: last.Key}
 	}
 	return page, &position{Kind: offsetKind, Offset: to}
 }
@@ -145,7 +147,7 @@ func parseQuery(u *url.URL, now time.Time, p Profile) (query, error) {
 	if q.position, err = positionIn(u.Path, q.token); err != nil {
 		return q, err
 	}
-	ttl := time.Duration(cmp.Or(p.PageTokenTTL, Duration(1<<62)))
+	ttl := time.Duration(cmp.Or(p.PageTokenTTL, member.Duration(1<<62)))
 	switch {
 	case now.Sub(time.Unix(q.position.Issued, 0)) >= ttl:
 		return q, fmt.Errorf("nextToken %q has expired", q.token)

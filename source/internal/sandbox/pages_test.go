@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member"
 )
 
 func TestPageSizes(t *testing.T) {
@@ -217,7 +219,7 @@ func FuzzQuery(f *testing.F) {
 		if q.limit < 1 || q.limit > maxLimit || q.end.IsZero() {
 			t.Errorf("%q became %+v", raw, q)
 		}
-		records := []shown{{"1", &version{start: noon}}, {"0", &version{start: noon.Add(-day)}}}
+		records := []member.Listed{{Key: "1", Version: &member.Version{Start: noon}}, {Key: "0", Version: &member.Version{Start: noon.Add(-day)}}}
 		if page, next := q.cut(records, profile); len(page) > q.limit || len(page) == len(records) && next != nil {
 			t.Errorf("%q gave %d records and %+v", raw, len(page), next)
 		}

@@ -2,13 +2,14 @@ package sandbox
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member"
 )
 
 // A position is what a page token holds. WHOOP's own samples decode to
@@ -29,21 +30,16 @@ type position struct {
 const offsetKind, keysetKind = "o@1", "k@1"
 
 // in returns the index at which the position lies among records.
-func (p *position) in(matched []shown) int {
+func (p *position) in(matched []member.Listed) int {
 	if p.Kind == offsetKind {
 		return min(p.Offset, len(matched))
 	}
-	last := shown{p.Key, &version{start: time.UnixMilli(p.Start)}}
-	i, found := slices.BinarySearchFunc(matched, last, newestFirst)
+	last := member.Listed{Key: p.Key, Version: &member.Version{Start: time.UnixMilli(p.Start)}}
+	i, found := slices.BinarySearchFunc(matched, last, member.NewestFirst)
 	if found {
 		i++
 	}
 	return i
-}
-
-// newestFirst is the order of collections.
-func newestFirst(a, b shown) int {
-	return cmp.Or(b.start.Compare(a.start), cmp.Compare(b.key, a.key))
 }
 
 // windowOf stands for the start and end of a request; an end that was not given

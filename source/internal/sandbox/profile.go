@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member"
 )
 
 // A Profile says how the server behaves where WHOOP's behaviour is not
@@ -17,33 +19,33 @@ type Profile struct {
 	WithheldScopes    []string `json:"withheld_scopes,omitzero"`     // the member grants all scopes but these
 	ForgedState       bool     `json:"forged_state,omitzero"`        // the browser comes back with a state that nobody sent
 
-	AccessTokenTTL  Duration      `json:"access_token_ttl,omitzero"`  // 0: one hour
-	RefreshTokenTTL Duration      `json:"refresh_token_ttl,omitzero"` // 0: until it is used
-	Reuse           ReuseMode     `json:"reuse,omitzero"`
-	RefreshAnswer   RefreshAnswer `json:"refresh_answer,omitzero"`
-	ExpiresIn       ExpiresIn     `json:"expires_in,omitzero"`
+	AccessTokenTTL  member.Duration `json:"access_token_ttl,omitzero"`  // 0: one hour
+	RefreshTokenTTL member.Duration `json:"refresh_token_ttl,omitzero"` // 0: until it is used
+	Reuse           ReuseMode       `json:"reuse,omitzero"`
+	RefreshAnswer   RefreshAnswer   `json:"refresh_answer,omitzero"`
+	ExpiresIn       ExpiresIn       `json:"expires_in,omitzero"`
 
 	// Skew is how far the server's clock is ahead of Config.Clock, for a client
 	// that goes by the latter.
-	Skew Duration `json:"skew,omitzero"`
+	Skew member.Duration `json:"skew,omitzero"`
 	// Tick is how far each request to WHOOP moves Config.Clock before it is
 	// served, so that time passes and events happen between two pages.
-	Tick Duration `json:"tick,omitzero"`
+	Tick member.Duration `json:"tick,omitzero"`
 
-	KeysetTokens       bool      `json:"keyset_tokens,omitzero"` // page tokens name the last record, not its offset
-	LastToken          LastToken `json:"last_token,omitzero"`
-	TokenAfterFullPage bool      `json:"token_after_full_page,omitzero"` // though nothing follows: it leads to an empty page
-	EmptyPages         bool      `json:"empty_pages,omitzero"`           // every other page is empty, with a token that leads on
-	ShortPages         bool      `json:"short_pages,omitzero"`           // pages hold half of the limit and lead on
-	RepeatedToken      bool      `json:"repeated_token,omitzero"`        // the second page's token leads to the second page
-	PageTokenTTL       Duration  `json:"page_token_ttl,omitzero"`        // 0: forever; later the token is refused with 400
-	WindowBoundTokens  bool      `json:"window_bound_tokens,omitzero"`   // 400 for a token with another start or end; else the position is taken in the other window
-	LimitRefused       bool      `json:"limit_refused,omitzero"`         // 400 for a limit above 25; else it means 25
-	DatesIgnored       bool      `json:"dates_ignored,omitzero"`         // a malformed start or end counts as absent; else 400
-	ExclusiveStart     bool      `json:"exclusive_start,omitzero"`       // a record that ends at start itself is left out
-	InclusiveEnd       bool      `json:"inclusive_end,omitzero"`         // a record that begins at end itself is included
+	KeysetTokens       bool            `json:"keyset_tokens,omitzero"` // page tokens name the last record, not its offset
+	LastToken          LastToken       `json:"last_token,omitzero"`
+	TokenAfterFullPage bool            `json:"token_after_full_page,omitzero"` // though nothing follows: it leads to an empty page
+	EmptyPages         bool            `json:"empty_pages,omitzero"`           // every other page is empty, with a token that leads on
+	ShortPages         bool            `json:"short_pages,omitzero"`           // pages hold half of the limit and lead on
+	RepeatedToken      bool            `json:"repeated_token,omitzero"`        // the second page's token leads to the second page
+	PageTokenTTL       member.Duration `json:"page_token_ttl,omitzero"`        // 0: forever; later the token is refused with 400
+	WindowBoundTokens  bool            `json:"window_bound_tokens,omitzero"`   // 400 for a token with another start or end; else the position is taken in the other window
+	LimitRefused       bool            `json:"limit_refused,omitzero"`         // 400 for a limit above 25; else it means 25
+	DatesIgnored       bool            `json:"dates_ignored,omitzero"`         // a malformed start or end counts as absent; else 400
+	ExclusiveStart     bool            `json:"exclusive_start,omitzero"`       // a record that ends at start itself is left out
+	InclusiveEnd       bool            `json:"inclusive_end,omitzero"`         // a record that begins at end itself is included
 
-	Shape
+	member.Shape
 
 	RequestsPerMinute  int         `json:"requests_per_minute,omitzero"` // 0: as in Config; negative: unlimited
 	RequestsPerDay     int         `json:"requests_per_day,omitzero"`
@@ -168,7 +170,7 @@ func (s *Server) SetProfile(p Profile) error {
 	}
 	s.profile.Store(&p)
 	for _, m := range s.members {
-		m.reshape(s.Now(), p.Shape)
+		m.Reshape(s.Now(), p.Shape)
 	}
 	return nil
 }

@@ -1,35 +1,36 @@
-// Package sandbox is a stand-in for WHOOP: the OAuth server with its consent
-// page, the v2 developer API with its documented limits, and members whose
-// records appear, get scored, change and vanish as real ones do.
+// Package sandbox is a stand-in for WHOOP: the OAuth server with its consent page,
+// the v2 developer API with its documented limits, and the members of package
+// member, whose records appear, get scored, change and vanish as real ones do.
 //
-// A member is a function of a seed, of the years since joining, of the events
-// that were scripted and of the instant at which one looks. The instant comes
-// from a [Clock] that stands still until it is moved, so a test decides when a
-// score arrives. An [Oracle] tells what the API shows at any instant, without
-// the API.
+// The server's instant comes from a [Clock] that stands still until it is moved, so
+// a test decides when a score arrives. The oracle of a member returns what the API
+// shows at any instant, without the API.
 //
-// A [Profile] switches between the ways in which WHOOP behaves or may behave, a
-// [Fault] breaks answers, an [Event] happens to a member. Those that clients
-// should be tested with have names: see [Scenarios] and [Random].
+// Glossary:
+//   - profile: one of the ways in which WHOOP behaves or may behave.
+//   - fault: something that breaks answers.
+//   - scenario: a profile, faults and events that clients should be tested with; see [Scenarios] and [Random].
 //
-// Not here: webhooks, which a client that pulls does without, and over HTTP/2 a
-// GOAWAY that leaves a request unprocessed, which net/http cannot send (a
-// graceful one it can, see [Fault]). Another app of the same member is another
-// Server with the same seed.
+// Not included are webhooks, which a client that pulls does not need, and an HTTP/2
+// GOAWAY that leaves a request unprocessed, which net/http cannot send (it can send
+// a graceful one, see [Fault]). To simulate another app of the same member, open
+// another Server with the same seed.
 //
-// Nothing here is secret and nothing is kept: tokens are a function of the seed
+// Nothing here is secret and nothing is stored: tokens are a function of the seed
 // and of the order in which they were issued.
 //
-// Time: everything but the rate limits follows Config.Clock, also the lives of
-// tokens and codes. Advancing the clock by a day therefore ends every access
-// token. Rate limits follow Config.LimitClock, by default the wall clock, since
-// requests take real time while the member's clock may stand.
+// Everything but the rate limits follows Config.Clock, including the lives of tokens
+// and codes. Advancing the clock by a day therefore expires every access token. Rate
+// limits follow Config.LimitClock, by default the wall clock, because requests take
+// real time while the member's clock may stand still.
 package sandbox
 
 import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member"
 )
 
 // Config describes a sandbox. The zero value is a member who joined today, under
@@ -56,7 +57,7 @@ type Server struct {
 	clock   *Clock
 	base    Profile
 	profile atomic.Pointer[Profile]
-	members []*member
+	members []*member.Member
 	grants  *grants
 	limits  *limiter
 	script  script
@@ -94,12 +95,8 @@ func New(cfg Config) *Server {
 	}
 	s.profile.Store(&cfg.Profile)
 	for n := range max(cfg.Members, 1) {
-		m := newMember(cfg.Seed+int64(n), cfg.Clock.Now().AddDate(-cfg.Years, 0, 0).Truncate(day))
-		m.shapes[0].Shape = cfg.Profile.Shape
-		if cfg.LargeIDs {
-			m.ids = 1<<53 + 1
-		}
-		s.members = append(s.members, m)
+		joined := cfg.Clock.Now().AddDate(-cfg.Years, 0, 0).Truncate(24 * time.Hour)
+		s.members = append(s.members, member.New(cfg.Seed+int64(n), joined, member.Options{LargeIDs: cfg.LargeIDs, Shape: cfg.Profile.Shape}))
 	}
 	s.audit.Requests = map[string]int{}
 	s.serveAPI()

@@ -6,15 +6,17 @@ import (
 	"reflect"
 	"slices"
 	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member"
 )
 
 // A Scenario is something that a client must cope with.
 type Scenario struct {
-	Name    string  `json:"name,omitzero"`
-	About   string  `json:"about,omitzero"`
-	Profile Profile `json:"profile,omitzero"` // only what differs from Config.Profile
-	Faults  []Fault `json:"faults,omitzero"`
-	Events  []Event `json:"events,omitzero"`
+	Name    string         `json:"name,omitzero"`
+	About   string         `json:"about,omitzero"`
+	Profile Profile        `json:"profile,omitzero"` // only what differs from Config.Profile
+	Faults  []Fault        `json:"faults,omitzero"`
+	Events  []member.Event `json:"events,omitzero"`
 	// Ends is true if no client can keep the connection: only a new consent helps.
 	Ends bool `json:"ends,omitzero"`
 }
@@ -65,13 +67,13 @@ func Random(rng *rand.Rand, history time.Duration) Scenario {
 		scenario.Profile = ways[rng.IntN(len(ways))].Profile
 	}
 	if rng.IntN(3) == 0 {
-		var happenings []Event
+		var happenings []member.Event
 		for _, s := range recordScenarios {
 			happenings = append(happenings, s.Events...)
 		}
 		e := happenings[rng.IntN(len(happenings))]
-		e.Age = Duration(rng.Int64N(max(1, int64(history))))
-		scenario.Events = []Event{e}
+		e.Age = member.Duration(rng.Int64N(max(1, int64(history))))
+		scenario.Events = []member.Event{e}
 	}
 	return scenario
 }

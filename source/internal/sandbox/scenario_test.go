@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member"
 )
 
 // A demonstration shows over HTTP what a scenario does. It begins before the
@@ -43,7 +45,7 @@ func TestEveryScenarioDoesWhatItSays(t *testing.T) {
 			b := newBench(t, cfg)
 			b.pass(noon.Sub(b.Now()))
 			play := func() { b.play(t, fmt.Sprintf(`{"name":%q}`, s.Name)) }
-			if len(s.Events) == 0 && s.Profile.Shape == (Shape{}) {
+			if len(s.Events) == 0 && s.Profile.Shape == (member.Shape{}) {
 				show(t, b, play)
 				return
 			}
@@ -115,12 +117,12 @@ func TestScenariosAreRefusedWholeOrExplained(t *testing.T) {
 		`{"profile":{"tick":"long"}}`:                                 `invalid duration "long"`,
 		`{"faults":[{"action":"explode"}]}`:                           `fault 0: no action is called "explode"`,
 		`{"faults":[{"dely":"1s"}]}`:                                  `unknown field "dely"`,
-		`{"events":[{"do":"vanish"}]}`:                                `event 0: no deed is called "vanish"`,
+		`{"events":[{"do":"vanish"}]}`:                                `event 0: no event is called "vanish"`,
 		`{"events":[{"do":"insert","stream":"cycles"}]}`:              `event 0: insert is not for stream "cycles"`,
 		`{"events":[{"do":"revoke","stream":"sleep"}]}`:               `event 0: revoke is not for a stream`,
 		`{"events":[{"do":"state","stream":"sleep"}]}`:                `event 0: state needs a state`,
 		`{"events":[{"do":"revoke","member":1}]}`:                     `event 0: there is no member 1, only 1 of them`,
-		`{"events":[{"do":"revoke","at":"2026-01-15T11:00:00Z"}]}`:    `event 0: 2026-01-15T11:00:00.000Z is in the past`,
+		`{"events":[{"do":"revoke","at":"2026-01-15T11:00:00Z"}]}`:    `event 0: 2026-01-15T11:00:00Z is in the past`,
 		`{"events":[{"do":"delete","stream":"sleep","key":"x"}]}`:     `there is no record of sleep with key "x"`,
 		`{"events":[{"do":"delete","stream":"sleep","age":"9000h"}]}`: `age 9000h0m0s to delete`,
 		`{"events":[{"do":"insert","stream":"sleep","age":"9000h"}]}`: `no cycle yet`,
@@ -236,7 +238,7 @@ func TestMembersOfAnAppAreApartButShareItsQuota(t *testing.T) {
 		t.Errorf("oracle of no member: %d", got)
 	}
 	before := b.truth(noon)
-	if err := b.Schedule(Event{Member: 1, Do: Delete, Stream: "workout"}, Event{Member: 2, Do: Revoke}); err != nil {
+	if err := b.Schedule(member.Event{Member: 1, Do: member.Delete, Stream: "workout"}, member.Event{Member: 2, Do: member.Revoke}); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(before, b.truth(noon)); diff != "" {

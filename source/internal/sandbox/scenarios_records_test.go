@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member"
 )
 
 // aged returns the latest record of a stream that began at least some time before noon.
@@ -121,7 +123,7 @@ func looksLike(stream string, seen func(fields map[string]json.RawMessage) bool)
 
 var recordDemonstrations = map[string]demonstration{
 	"late-score":      settles("workout", 30*time.Hour, scored),
-	"late-unscorable": settles("sleep", 6*time.Hour, unscorable),
+	"late-unscorable": settles("sleep", 6*time.Hour, member.Unscorable),
 	"unknown-score-state": changes("sleep", 2*day, func(t *testing.T, _, after item) {
 		if after.ScoreState != "PROVISIONAL" || after.Score != nil {
 			t.Errorf("%s %s", after.ScoreState, after.scoreText())

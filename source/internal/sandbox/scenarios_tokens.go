@@ -1,6 +1,10 @@
 package sandbox
 
-import "time"
+import (
+	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member"
+)
 
 const (
 	tokenPath = "/oauth/oauth2/token"
@@ -8,10 +12,10 @@ const (
 )
 
 const (
-	seconds = Duration(time.Second)
-	minutes = Duration(time.Minute)
-	hours   = Duration(time.Hour)
-	days    = Duration(day)
+	seconds = member.Duration(time.Second)
+	minutes = member.Duration(time.Minute)
+	hours   = member.Duration(time.Hour)
+	days    = member.Duration(24 * time.Hour)
 )
 
 var consentScenarios = []Scenario{
@@ -120,7 +124,7 @@ var tokenScenarios = []Scenario{
 	},
 	{
 		Name: "consent-revoked", About: "The member withdraws every consent in an hour.",
-		Events: []Event{{Do: Revoke, After: hours}}, Ends: true,
+		Events: []member.Event{{Do: member.Revoke, After: hours}}, Ends: true,
 	},
 	{
 		Name: "good-token-refused", About: "A token that was fine one request ago is refused with 401, once.",

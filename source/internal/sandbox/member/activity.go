@@ -1,4 +1,4 @@
-package sandbox
+package member
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 const (
 	scored     = "SCORED"
 	pending    = "PENDING_SCORE"
-	unscorable = "UNSCORABLE"
+	Unscorable = "UNSCORABLE"
 )
 
 // An activity is a sleep, a nap or a workout, and all that becomes of it. A
@@ -89,7 +89,7 @@ func (a activity) state(t time.Time) string {
 	case t.Before(a.scored), a.isEdited(t) && t.Before(a.rescored):
 		return pending
 	case a.unscorable:
-		return unscorable
+		return Unscorable
 	}
 	return scored
 }

@@ -1,4 +1,4 @@
-package sandbox
+package member
 
 import (
 	"cmp"
@@ -9,14 +9,14 @@ import (
 )
 
 // insert adds a workout or a nap that nobody knew of until the event.
-func (m *member) insert(k kind, start time.Time, waiting time.Duration, e Event) error {
+func (m *Member) insert(k Kind, start time.Time, waiting time.Duration, e Event) error {
 	a := m.entry("workout", dayOf(start), e.At, waiting)
 	a.start, a.end = start, start.Add(time.Duration(cmp.Or(e.Length, Duration(45*time.Minute))))
-	a.unscorable = e.State == unscorable
+	a.unscorable = e.State == Unscorable
 	var r *record
-	if k == workouts {
+	if k == Workouts {
 		zone := m.offset(a.day)
-		r = m.addActivity(workouts, a, func(changed time.Time) any { return m.workout(a, zone, changed) })
+		r = m.addActivity(Workouts, a, func(changed time.Time) any { return m.workout(a, zone, changed) })
 	} else {
 		d, ok := m.cycleDay(start, e.At)
 		if !ok {
@@ -25,7 +25,7 @@ func (m *member) insert(k kind, start time.Time, waiting time.Duration, e Event)
 		a.kind, a.day = "nap", d
 		r = m.addSleep(a, m.night(d))
 	}
-	if e.State != "" && e.State != scored && e.State != unscorable {
+	if e.State != "" && e.State != scored && e.State != Unscorable {
 		r.revise(a.scored, 0, revision{state: e.State})
 	}
 	return nil
@@ -35,17 +35,17 @@ func (m *member) insert(k kind, start time.Time, waiting time.Duration, e Event)
 const byNature = 1 << 40
 
 // entry is an activity that comes from an event, with an id of its own.
-func (m *member) entry(kind string, d int, at time.Time, waiting time.Duration) activity {
+func (m *Member) entry(kind string, d int, at time.Time, waiting time.Duration) activity {
 	m.entered++
 	return activity{kind: kind, day: d, nth: m.entered * byNature, created: at, scored: at.Add(waiting)}
 }
 
 // cycleDay returns the day whose cycle an instant lies in, as known at another.
-func (m *member) cycleDay(instant, at time.Time) (d int, ok bool) {
+func (m *Member) cycleDay(instant, at time.Time) (d int, ok bool) {
 	var latest time.Time
-	for _, r := range m.collections[cycles].records {
-		if v := r.at(at); v != nil && !v.start.After(instant) && v.start.After(latest) {
-			latest = v.start
+	for _, r := range m.collections[Cycles].records {
+		if v := r.at(at); v != nil && !v.Start.After(instant) && v.Start.After(latest) {
+			latest = v.Start
 			d, ok = m.dayOfCycle(v.show(at).(cycle).ID), true
 		}
 	}
@@ -53,7 +53,7 @@ func (m *member) cycleDay(instant, at time.Time) (d int, ok bool) {
 }
 
 // move shifts the bounds of an activity. Cycles begin and end with main sleeps.
-func (m *member) move(r *record, was version, e Event, waiting time.Duration, by revision) {
+func (m *Member) move(r *record, was Version, e Event, waiting time.Duration, by revision) {
 	by.start, by.end = time.Duration(e.Shift), time.Duration(e.Shift)
 	r.revise(e.At, waiting, by)
 	s, ok := was.show(e.At).(sleep)
@@ -66,21 +66,21 @@ func (m *member) move(r *record, was version, e Event, waiting time.Duration, by
 	if e.Shift == 0 {
 		return
 	}
-	for _, c := range m.collections[cycles].records {
+	for _, c := range m.collections[Cycles].records {
 		v := c.at(e.At)
 		switch {
 		case v == nil:
 		case c.key == strconv.FormatInt(s.CycleID, 10):
 			c.revise(e.At, waiting, revision{updated: by.updated, start: by.start, again: true})
-		case v.end.Equal(was.start):
+		case v.End.Equal(was.Start):
 			c.revise(e.At, waiting, revision{updated: by.updated, end: by.end, again: true})
 		}
 	}
 }
 
 // recoveryOf returns the recovery that is shown for a main sleep, or nil.
-func (m *member) recoveryOf(s sleep, at time.Time) *record {
-	r := m.collections[recoveries].byKey[strconv.FormatInt(s.CycleID, 10)]
+func (m *Member) recoveryOf(s sleep, at time.Time) *record {
+	r := m.collections[Recoveries].byKey[strconv.FormatInt(s.CycleID, 10)]
 	if r == nil || s.Nap || r.at(at) == nil {
 		return nil
 	}
@@ -88,10 +88,10 @@ func (m *member) recoveryOf(s sleep, at time.Time) *record {
 }
 
 // remove deletes a record and what cannot be without it.
-func (m *member) remove(k kind, r *record, shown any, at time.Time) {
+func (m *Member) remove(k Kind, r *record, shown any, at time.Time) {
 	switch s := shown.(type) {
 	case cycle:
-		for _, other := range m.collections[sleeps].records {
+		for _, other := range m.collections[Sleeps].records {
 			if v := other.at(at); v != nil && v.show(at).(sleep).CycleID == s.ID {
 				other.end(at)
 			}
@@ -107,38 +107,38 @@ func (m *member) remove(k kind, r *record, shown any, at time.Time) {
 
 // removeSleep deletes the main sleep of a cycle, also one that was to be
 // entered again, and the recovery.
-func (m *member) removeSleep(cycle string, at time.Time) {
+func (m *Member) removeSleep(cycle string, at time.Time) {
 	for _, r := range m.sleepsOf[cycle] {
 		if v := r.at(at); v == nil || !v.show(at).(sleep).Nap {
 			r.end(at)
 		}
 	}
-	if r := m.collections[recoveries].byKey[cycle]; r != nil {
+	if r := m.collections[Recoveries].byKey[cycle]; r != nil {
 		r.end(at)
 	}
 }
 
 // recreate puts another main sleep in the place of one.
-func (m *member) recreate(s sleep, e Event, waiting time.Duration) {
+func (m *Member) recreate(s sleep, e Event, waiting time.Duration) {
 	cycle := strconv.FormatInt(s.CycleID, 10)
 	m.removeSleep(cycle, e.At)
 	d := m.dayOfCycle(s.CycleID)
 	a := m.entry("sleep again", d, e.At, waiting)
 	a.start, a.end = instant(s.Start), instant(s.End)
-	a.unscorable = e.State == unscorable
+	a.unscorable = e.State == Unscorable
 	n := m.night(d)
 	n.worn, n.sleeps = true, []activity{a}
 	m.sleepsOf[cycle] = append(m.sleepsOf[cycle], m.addSleep(a, n))
 	again := m.recoveryVersions(n)
-	if r := m.collections[recoveries].byKey[cycle]; r != nil {
+	if r := m.collections[Recoveries].byKey[cycle]; r != nil {
 		r.versions = append(r.versions[:len(r.versions)-1:len(r.versions)-1], again...)
 	} else {
-		m.add(recoveries, cycle, again)
+		m.add(Recoveries, cycle, again)
 	}
 }
 
 // flip makes a nap a main sleep of its cycle, or the reverse.
-func (m *member) flip(r *record, s sleep, at time.Time, by revision) {
+func (m *Member) flip(r *record, s sleep, at time.Time, by revision) {
 	cycle := strconv.FormatInt(s.CycleID, 10)
 	if s.Nap && !slices.Contains(m.sleepsOf[cycle], r) {
 		m.sleepsOf[cycle] = append(m.sleepsOf[cycle], r)

@@ -1,4 +1,4 @@
-package sandbox
+package member
 
 // A sport as WHOOP names it. The list of slugs is open: the last ones are in no
 // published table.

@@ -1,4 +1,4 @@
-package sandbox
+package member
 
 import (
 	"bytes"
@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// streams are those of the source, whose records the oracle knows.
-var streams = []string{
+// Streams are those of the source, whose records the oracle knows.
+var Streams = []string{
 	"profile", "body_measurement", "cycles", "recovery", "sleep", "workout",
 	"cycle_by_id", "recovery_for_cycle", "sleep_for_cycle", "sleep_by_id", "workout_by_id",
 }
@@ -18,16 +18,13 @@ var streams = []string{
 // An Oracle knows what is true of a member at every instant on the server's
 // clock, past and future, without a request, a token or a limit. The future is
 // the one in which no further event is scripted and no profile set.
-type Oracle struct{ member *member }
+type Oracle struct{ member *Member }
 
-// Oracle returns the oracle of the first member.
-func (s *Server) Oracle() *Oracle { return s.OracleOf(0) }
-
-// OracleOf returns the oracle of the nth member, from 0 on.
-func (s *Server) OracleOf(n int) *Oracle { return &Oracle{s.members[n]} }
+// Oracle returns the member's oracle.
+func (m *Member) Oracle() *Oracle { return &Oracle{m} }
 
 // Streams returns the names that Records and Changes accept.
-func (o *Oracle) Streams() []string { return slices.Clone(streams) }
+func (o *Oracle) Streams() []string { return slices.Clone(Streams) }
 
 // Records returns what the API shows in a stream at an instant: primary key as
 // text to the record's bytes. The body measurement has no key in the API; it is
@@ -37,27 +34,27 @@ func (o *Oracle) Records(stream string, at time.Time) map[string]json.RawMessage
 	user := strconv.FormatInt(m.userID(), 10)
 	switch stream {
 	case "profile":
-		return map[string]json.RawMessage{user: m.encode(m.profile(), at)}
+		return map[string]json.RawMessage{user: m.Encode(m.Person(), at)}
 	case "body_measurement":
 		records := map[string]json.RawMessage{}
-		if body, ok := m.bodyAt(at); ok {
-			records[user] = m.encode(body, at)
+		if body, ok := m.Body(at); ok {
+			records[user] = m.Encode(body, at)
 		}
 		return records
 	case "cycles", "cycle_by_id":
-		return o.all(cycles, at)
+		return o.all(Cycles, at)
 	case "recovery", "recovery_for_cycle":
-		return o.all(recoveries, at)
+		return o.all(Recoveries, at)
 	case "sleep", "sleep_by_id":
-		return o.all(sleeps, at)
+		return o.all(Sleeps, at)
 	case "workout", "workout_by_id":
-		return o.all(workouts, at)
+		return o.all(Workouts, at)
 	case "sleep_for_cycle":
 		records := map[string]json.RawMessage{}
-		for _, c := range m.list(cycles, at) {
-			if v := m.sleepFor(c.key, at); v != nil {
+		for _, c := range m.List(Cycles, at) {
+			if v := m.SleepFor(c.Key, at); v != nil {
 				s := v.show(at).(sleep)
-				records[s.ID] = m.encode(s, at)
+				records[s.ID] = m.Encode(s, at)
 			}
 		}
 		return records
@@ -65,10 +62,10 @@ func (o *Oracle) Records(stream string, at time.Time) map[string]json.RawMessage
 	panic(fmt.Sprintf("sandbox: no stream is called %q", stream))
 }
 
-func (o *Oracle) all(k kind, at time.Time) map[string]json.RawMessage {
+func (o *Oracle) all(k Kind, at time.Time) map[string]json.RawMessage {
 	records := map[string]json.RawMessage{}
-	for _, v := range o.member.list(k, at) {
-		records[v.key] = o.member.encoded(v.version, at)
+	for _, v := range o.member.List(k, at) {
+		records[v.Key] = o.member.EncodeVersion(v.Version, at)
 	}
 	return records
 }

@@ -1,4 +1,4 @@
-package sandbox
+package member
 
 import (
 	"slices"
@@ -7,7 +7,7 @@ import (
 
 // split lets a version begin at an instant, equal to the one in force then.
 func (r *record) split(at time.Time) {
-	i, found := slices.BinarySearchFunc(r.versions, at, func(v version, t time.Time) int { return v.from.Compare(t) })
+	i, found := slices.BinarySearchFunc(r.versions, at, func(v Version, t time.Time) int { return v.from.Compare(t) })
 	if found || i == 0 {
 		return
 	}
@@ -17,7 +17,7 @@ func (r *record) split(at time.Time) {
 }
 
 // amend changes the versions from an instant on. Readers keep those they hold.
-func (r *record) amend(at time.Time, change func(version) version) {
+func (r *record) amend(at time.Time, change func(Version) Version) {
 	r.split(at)
 	r.versions = slices.Clone(r.versions)
 	for i, v := range r.versions {
@@ -29,8 +29,8 @@ func (r *record) amend(at time.Time, change func(version) version) {
 
 // end deletes the record, whatever else was to become of it.
 func (r *record) end(at time.Time) {
-	i, _ := slices.BinarySearchFunc(r.versions, at, func(v version, t time.Time) int { return v.from.Compare(t) })
-	r.versions = append(slices.Clone(r.versions[:i]), version{from: at})
+	i, _ := slices.BinarySearchFunc(r.versions, at, func(v Version, t time.Time) int { return v.from.Compare(t) })
+	r.versions = append(slices.Clone(r.versions[:i]), Version{from: at})
 }
 
 // A revision is how an event changes a record.
@@ -48,7 +48,7 @@ type revision struct {
 func (r *record) revise(at time.Time, waiting time.Duration, change revision) {
 	scored := at.Add(waiting)
 	r.split(scored)
-	r.amend(at, func(v version) version {
+	r.amend(at, func(v Version) Version {
 		change := change
 		if v.from.Before(scored) {
 			change.state = pending
@@ -56,13 +56,13 @@ func (r *record) revise(at time.Time, waiting time.Duration, change revision) {
 			change.updated = stamp(scored)
 		}
 		show := v.show
-		if !v.start.IsZero() {
-			v.start = v.start.Add(change.start)
+		if !v.Start.IsZero() {
+			v.Start = v.Start.Add(change.start)
 		}
-		if !v.end.IsZero() {
-			v.end = v.end.Add(change.end)
+		if !v.End.IsZero() {
+			v.End = v.End.Add(change.end)
 		}
-		start, end := v.start, v.end
+		start, end := v.Start, v.End
 		v.show = func(at time.Time) any {
 			switch record := show(at).(type) {
 			case cycle:

@@ -1,4 +1,4 @@
-package sandbox
+package member
 
 import (
 	"slices"
@@ -7,10 +7,10 @@ import (
 
 // history makes a version of every change. See tells what a record is from an
 // instant on; a version without show says that it is gone.
-func history(changes []time.Time, see func(changed time.Time) version) []version {
+func history(changes []time.Time, see func(changed time.Time) Version) []Version {
 	slices.SortFunc(changes, time.Time.Compare)
 	changes = slices.Compact(changes)
-	versions := make([]version, 0, len(changes))
+	versions := make([]Version, 0, len(changes))
 	for _, t := range changes {
 		v := see(t)
 		v.from = t
@@ -20,13 +20,13 @@ func history(changes []time.Time, see func(changed time.Time) version) []version
 }
 
 // versionsOf is the history of an activity; show gives its record as of a change.
-func versionsOf(a activity, show func(changed time.Time) any) []version {
-	return history(a.changes(), func(changed time.Time) version {
+func versionsOf(a activity, show func(changed time.Time) any) []Version {
+	return history(a.changes(), func(changed time.Time) Version {
 		if !a.exists(changed) {
-			return version{}
+			return Version{}
 		}
 		start, end := a.bounds(changed)
-		return version{start: start, end: end, show: func(time.Time) any { return show(changed) }}
+		return Version{Start: start, End: end, show: func(time.Time) any { return show(changed) }}
 	})
 }
 
@@ -58,7 +58,7 @@ func (l life) dayOfCycle(id int64) int {
 	return firstCycleDay + int((id-l.ids-firstCycleID)/cycleIDsPerDay)
 }
 
-func (m *member) sleep(a activity, zone time.Duration, changed time.Time) sleep {
+func (m *Member) sleep(a activity, zone time.Duration, changed time.Time) sleep {
 	start, end := a.bounds(changed)
 	s := sleep{
 		ID:             m.id(a),
@@ -79,7 +79,7 @@ func (m *member) sleep(a activity, zone time.Duration, changed time.Time) sleep 
 	return s
 }
 
-func (m *member) workout(a activity, zone time.Duration, changed time.Time) workout {
+func (m *Member) workout(a activity, zone time.Duration, changed time.Time) workout {
 	start, end := a.bounds(changed)
 	sport := m.sport(a)
 	w := workout{
@@ -106,7 +106,7 @@ const recoveryLag = 2 * time.Minute
 
 // recoveryVersions is the history of a night's recovery. It lives and dies with
 // its sleep, and comes back when the member enters the sleep again.
-func (m *member) recoveryVersions(n night) []version {
+func (m *Member) recoveryVersions(n night) []Version {
 	if !n.worn || n.sleeps[0].unscorable && m.dice("no recovery", n.day).chance(0.5) {
 		return nil
 	}
@@ -120,17 +120,17 @@ func (m *member) recoveryVersions(n night) []version {
 		based = append(based, a)
 		changes = append(changes, a.changes()...)
 	}
-	return history(changes, func(changed time.Time) version {
+	return history(changes, func(changed time.Time) Version {
 		i := slices.IndexFunc(based, func(a activity) bool { return a.exists(changed) })
 		if i < 0 {
-			return version{}
+			return Version{}
 		}
 		start, end := based[i].bounds(changed)
-		return version{start: start, end: end, show: func(time.Time) any { return m.recovery(based[i], changed) }}
+		return Version{Start: start, End: end, show: func(time.Time) any { return m.recovery(based[i], changed) }}
 	})
 }
 
-func (m *member) recovery(a activity, changed time.Time) recovery {
+func (m *Member) recovery(a activity, changed time.Time) recovery {
 	r := recovery{
 		CycleID:    m.cycleID(a.day),
 		SleepID:    m.id(a),
@@ -152,7 +152,7 @@ func (m *member) recovery(a activity, changed time.Time) recovery {
 // cycleVersions is the history of the cycle that begins with a night and ends
 // with the next. It closes when WHOOP learns of the next night, and moves when
 // the member corrects one of the two sleeps.
-func (m *member) cycleVersions(n, next night) []version {
+func (m *Member) cycleVersions(n, next night) []Version {
 	r := m.dice("cycle", n.day)
 	closed := next.created
 	final := closed.Add(r.between(5*time.Minute, 40*time.Minute))
@@ -163,7 +163,7 @@ func (m *member) cycleVersions(n, next night) []version {
 			changes = append(changes, night.sleeps[0].edited)
 		}
 	}
-	return history(changes, func(changed time.Time) version {
+	return history(changes, func(changed time.Time) Version {
 		c := cycle{
 			ID:             m.cycleID(n.day),
 			UserID:         m.userID(),
@@ -172,24 +172,24 @@ func (m *member) cycleVersions(n, next night) []version {
 			TimezoneOffset: offsetText(n.zone),
 			ScoreState:     scored,
 		}
-		v := version{start: n.start(changed)}
+		v := Version{Start: n.start(changed)}
 		if changed.Before(closed) {
 			c.End.null = !m.dice("end absent", n.day).chance(0.2)
 		} else {
-			v.end = next.start(changed)
-			c.End = some(stamp(v.end))
+			v.End = next.start(changed)
+			c.End = some(stamp(v.End))
 		}
 		switch {
 		case never && !changed.Before(final):
-			c.ScoreState = unscorable
+			c.ScoreState = Unscorable
 		case never, changed.Before(n.scored), !changed.Before(closed) && changed.Before(final):
 			c.ScoreState = pending
 		}
 		v.show = func(at time.Time) any {
 			c, updated, share := c, changed, 1.0
-			if v.end.IsZero() && c.ScoreState == scored {
+			if v.End.IsZero() && c.ScoreState == scored {
 				updated = m.heard(changed, at)
-				passed := updated.Sub(v.start)
+				passed := updated.Sub(v.Start)
 				share = float64(passed) / float64(passed+6*time.Hour)
 			}
 			c.UpdatedAt = stamp(updated)

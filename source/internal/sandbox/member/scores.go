@@ -1,4 +1,4 @@
-package sandbox
+package member
 
 import (
 	"math"
@@ -150,9 +150,9 @@ func (l life) userID() int64 {
 	return l.ids + 10_000_000 + int64(l.dice("user id", 0).IntN(30_000_000))
 }
 
-func (l life) profile() profile {
+func (l life) Person() Person {
 	name := names[l.seed%uint64(len(names))]
-	return profile{UserID: l.userID(), Email: "member@example.com", FirstName: name[0], LastName: name[1]}
+	return Person{UserID: l.userID(), Email: "member@example.com", FirstName: name[0], LastName: name[1]}
 }
 
 // bodyMeasurement is what the member weighs on day d; it changes now and then.

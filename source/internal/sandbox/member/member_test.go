@@ -1,9 +1,10 @@
-package sandbox
+package member
 
 import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,22 +13,56 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
+var noon = time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC)
+
+func parse[T any](t *testing.T, text string) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatalf("parsing %s: %v", text, err)
+	}
+	return v
+}
+
+// An item is what the collections have in common.
+type item struct {
+	ID         json.RawMessage  `json:"id"`
+	CycleID    int64            `json:"cycle_id"`
+	SleepID    string           `json:"sleep_id"`
+	V1ID       int64            `json:"v1_id"`
+	Start      time.Time        `json:"start"`
+	End        *time.Time       `json:"end"`
+	Nap        bool             `json:"nap"`
+	Created    time.Time        `json:"created_at"`
+	Updated    time.Time        `json:"updated_at"`
+	Offset     string           `json:"timezone_offset"`
+	ScoreState string           `json:"score_state"`
+	Score      *json.RawMessage `json:"score"`
+}
+
+func (i item) key() string {
+	if i.ID == nil {
+		return fmt.Sprint(i.CycleID)
+	}
+	return strings.Trim(string(i.ID), `"`)
+}
+
 // seeds give members with different homes.
 var seeds = []int64{0, 1, 2, 3, 4, 12345, -9}
 
 // items parses what a member shows, newest first.
-func items(t *testing.T, m *member, k kind, at time.Time) []item {
+func items(t *testing.T, m *Member, k Kind, at time.Time) []item {
 	t.Helper()
 	var all []item
-	for _, v := range m.list(k, at) {
-		all = append(all, parse[item](t, string(m.encoded(v.version, at))))
+	for _, v := range m.List(k, at) {
+		all = append(all, parse[item](t, string(m.EncodeVersion(v.Version, at))))
 	}
 	return all
 }
 
 func TestMemberIsCoherentAtEveryInstant(t *testing.T) {
 	for _, seed := range seeds[:testsize.Of(3, len(seeds))] {
-		m := newMember(seed, noon.AddDate(-1, 0, 0).Truncate(day))
+		m := New(seed, noon.AddDate(-1, 0, 0).Truncate(day), Options{})
 		instants := []time.Time{noon}
 		for n := range 3 {
 			instants = append(instants, noon.Add(m.dice("instant", n).between(-350*day, 90*day)))
@@ -38,9 +73,9 @@ func TestMemberIsCoherentAtEveryInstant(t *testing.T) {
 	}
 }
 
-func checkCoherence(t *testing.T, m *member, at time.Time) {
+func checkCoherence(t *testing.T, m *Member, at time.Time) {
 	byCycle := map[string]item{}
-	for i, c := range items(t, m, cycles, at) {
+	for i, c := range items(t, m, Cycles, at) {
 		byCycle[c.key()] = c
 		checkRecord(t, c, at)
 		if i == 0 != (c.End == nil) {
@@ -50,7 +85,7 @@ func checkCoherence(t *testing.T, m *member, at time.Time) {
 			t.Errorf("cycle %s lasts %v", c.key(), c.End.Sub(c.Start))
 		}
 	}
-	inOrder := items(t, m, cycles, at)
+	inOrder := items(t, m, Cycles, at)
 	for i := 1; i < len(inOrder); i++ {
 		if later, earlier := inOrder[i-1], inOrder[i]; !earlier.End.Equal(later.Start) {
 			t.Errorf("cycle %s ends at %s, the next begins at %s", earlier.key(), earlier.End, later.Start)
@@ -58,7 +93,7 @@ func checkCoherence(t *testing.T, m *member, at time.Time) {
 	}
 
 	main, byID := map[int64]item{}, map[string]item{}
-	for _, s := range items(t, m, sleeps, at) {
+	for _, s := range items(t, m, Sleeps, at) {
 		checkRecord(t, s, at)
 		byID[s.key()] = s
 		c, ok := byCycle[fmt.Sprint(s.CycleID)]
@@ -78,7 +113,7 @@ func checkCoherence(t *testing.T, m *member, at time.Time) {
 		}
 	}
 
-	for _, r := range items(t, m, recoveries, at) {
+	for _, r := range items(t, m, Recoveries, at) {
 		checkRecord(t, r, at)
 		s, ok := main[r.CycleID]
 		if !ok || s.key() != r.SleepID {
@@ -89,7 +124,7 @@ func checkCoherence(t *testing.T, m *member, at time.Time) {
 		}
 	}
 
-	exercise := items(t, m, workouts, at)
+	exercise := items(t, m, Workouts, at)
 	for i, w := range exercise {
 		checkRecord(t, w, at)
 		if i > 0 && w.End.After(exercise[i-1].Start) {
@@ -106,14 +141,14 @@ func checkRecord(t *testing.T, i item, at time.Time) {
 	if i.End != nil && !i.End.After(i.Start) {
 		t.Errorf("%s: from %s to %s", i.key(), i.Start, i.End)
 	}
-	if !slices.Contains([]string{scored, pending, unscorable}, i.ScoreState) || (i.Score != nil) != (i.ScoreState == scored) {
+	if !slices.Contains([]string{scored, pending, Unscorable}, i.ScoreState) || (i.Score != nil) != (i.ScoreState == scored) {
 		t.Errorf("%s: state %s with score %v", i.key(), i.ScoreState, i.Score != nil)
 	}
 }
 
 func TestSleepScoresAddUp(t *testing.T) {
-	m := newMember(11, noon.AddDate(-1, 0, 0))
-	for _, v := range m.list(sleeps, noon) {
+	m := New(11, noon.AddDate(-1, 0, 0), Options{})
+	for _, v := range m.List(Sleeps, noon) {
 		s := v.show(noon).(sleep)
 		if s.Score.value == nil {
 			continue
@@ -136,7 +171,7 @@ func TestSleepScoresAddUp(t *testing.T) {
 func TestEveryKindOfTroubleOccurs(t *testing.T) {
 	for _, seed := range seeds[:testsize.Of(1, 2)] {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			seen := troubles(t, newMember(seed, noon.AddDate(-4, 0, 0).Truncate(day)))
+			seen := troubles(t, New(seed, noon.AddDate(-4, 0, 0).Truncate(day), Options{}))
 			for _, want := range []string{
 				"sleep pending, then scored", "sleep pending, then unscorable", "recovery pending, then scored",
 				"recovery unscorable", "workout pending, then scored", "workout unscorable", "cycle unscorable",
@@ -157,15 +192,15 @@ func TestEveryKindOfTroubleOccurs(t *testing.T) {
 	}
 }
 
-func troubles(t *testing.T, m *member) map[string]bool {
-	m.list(cycles, noon)
+func troubles(t *testing.T, m *Member) map[string]bool {
+	m.List(Cycles, noon)
 	seen := map[string]bool{}
 	for k, name := range []string{"cycle", "recovery", "sleep", "workout"} {
 		for _, r := range m.collections[k].records {
 			watch(t, m, name, r, seen)
 		}
 	}
-	for key := range m.collections[cycles].byKey {
+	for key := range m.collections[Cycles].byKey {
 		switch len(m.sleepsOf[key]) {
 		case 0:
 			seen["cycle without a sleep"] = true
@@ -177,7 +212,7 @@ func troubles(t *testing.T, m *member) map[string]bool {
 }
 
 // watch goes through a record's life and notes what it sees.
-func watch(t *testing.T, m *member, name string, r *record, seen map[string]bool) {
+func watch(t *testing.T, m *Member, name string, r *record, seen map[string]bool) {
 	var first, before item
 	for i, v := range r.versions {
 		if v.show == nil {
@@ -187,15 +222,15 @@ func watch(t *testing.T, m *member, name string, r *record, seen map[string]bool
 			}
 			continue
 		}
-		text := string(m.encoded(&v, v.from))
+		text := string(m.EncodeVersion(&v, v.from))
 		now := parse[item](t, text)
 		if i == 0 {
 			first = now
 		}
 		note := map[string]bool{
 			name + " pending, then scored":             before.ScoreState == pending && now.ScoreState == scored,
-			name + " pending, then unscorable":         before.ScoreState == pending && now.ScoreState == unscorable,
-			name + " unscorable":                       now.ScoreState == unscorable,
+			name + " pending, then unscorable":         before.ScoreState == pending && now.ScoreState == Unscorable,
+			name + " unscorable":                       now.ScoreState == Unscorable,
 			name + " edited":                           before.End != nil && now.End != nil && !before.End.Equal(*now.End),
 			name + " start moved":                      i > 0 && !before.Start.Equal(now.Start) && name != "recovery",
 			"recovery changed by an edit":              name == "recovery" && before.ScoreState == scored && now.ScoreState == pending,
@@ -243,8 +278,8 @@ func watch(t *testing.T, m *member, name string, r *record, seen map[string]bool
 }
 
 func TestUpdatedAtMovesWithEveryChange(t *testing.T) {
-	m := newMember(21, noon.AddDate(-2, 0, 0))
-	m.list(cycles, noon)
+	m := New(21, noon.AddDate(-2, 0, 0), Options{})
+	m.List(Cycles, noon)
 	for k := range m.collections {
 		for _, r := range m.collections[k].records {
 			var last time.Time
@@ -252,7 +287,7 @@ func TestUpdatedAtMovesWithEveryChange(t *testing.T) {
 				if v.show == nil {
 					continue
 				}
-				if updated := parse[item](t, string(m.encoded(&v, v.from))).Updated; !updated.After(last) {
+				if updated := parse[item](t, string(m.EncodeVersion(&v, v.from))).Updated; !updated.After(last) {
 					t.Errorf("%s: updated %s, then %s", r.key, last, updated)
 				} else {
 					last = updated
@@ -263,11 +298,11 @@ func TestUpdatedAtMovesWithEveryChange(t *testing.T) {
 }
 
 func TestOpenCycleGrowsWithTheClock(t *testing.T) {
-	m := newMember(2, noon.AddDate(0, -1, 0))
+	m := New(2, noon.AddDate(0, -1, 0), Options{})
 	at := noon.Add(-8 * time.Hour)
 	open := func() (string, cycle) {
-		v := m.list(cycles, at)[0]
-		return v.key, v.show(at).(cycle)
+		v := m.List(Cycles, at)[0]
+		return v.Key, v.show(at).(cycle)
 	}
 	key, before := open()
 	steps := 0
@@ -290,15 +325,15 @@ func TestOpenCycleGrowsWithTheClock(t *testing.T) {
 	if steps < 10 {
 		t.Errorf("it grew only %d times", steps)
 	}
-	closed := m.find(cycles, key, at.Add(day)).show(at.Add(day)).(cycle)
+	closed := m.Find(Cycles, key, at.Add(day)).show(at.Add(day)).(cycle)
 	if closed.End.value == nil || closed.Score.value.Kilojoule <= before.Score.value.Kilojoule {
 		t.Errorf("closed as %+v after %+v", closed, before.Score.value)
 	}
 }
 
 func TestDeletedSleepTakesItsRecoveryAlong(t *testing.T) {
-	m := newMember(2, noon.AddDate(-3, 0, 0))
-	m.list(sleeps, noon)
+	m := New(2, noon.AddDate(-3, 0, 0), Options{})
+	m.List(Sleeps, noon)
 	deleted := 0
 	for cycle, records := range m.sleepsOf {
 		gone := records[0].versions[len(records[0].versions)-1]
@@ -306,10 +341,10 @@ func TestDeletedSleepTakesItsRecoveryAlong(t *testing.T) {
 			continue
 		}
 		deleted++
-		if m.find(cycles, cycle, gone.from) == nil {
+		if m.Find(Cycles, cycle, gone.from) == nil {
 			t.Errorf("cycle %s went with its sleep", cycle)
 		}
-		if m.find(recoveries, cycle, gone.from) != nil {
+		if m.Find(Recoveries, cycle, gone.from) != nil {
 			t.Errorf("recovery of cycle %s outlived its sleep", cycle)
 		}
 	}
@@ -318,29 +353,34 @@ func TestDeletedSleepTakesItsRecoveryAlong(t *testing.T) {
 	}
 }
 
+// joinedAgo is the member whom a sandbox opened now has.
+func joinedAgo(seed int64, years int, now time.Time) *Member {
+	return New(seed, now.AddDate(-years, 0, 0).Truncate(day), Options{})
+}
+
 func TestMemberDependsOnSeedYearsAndInstantOnly(t *testing.T) {
-	show := func(s *Server, at time.Time) map[string]string {
+	show := func(m *Member, at time.Time) map[string]string {
 		all := map[string]string{}
-		for _, stream := range streams {
-			for key, record := range s.Oracle().Records(stream, at) {
+		for _, stream := range Streams {
+			for key, record := range m.Oracle().Records(stream, at) {
 				all[stream+" "+key] = string(record)
 			}
 		}
 		return all
 	}
 	later := noon.Add(40 * day)
-	jumped, stepped := New(Config{Seed: 9, Years: 1, Clock: NewClock(noon)}), New(Config{Seed: 9, Years: 1, Clock: NewClock(noon)})
+	jumped, stepped := joinedAgo(9, 1, noon), joinedAgo(9, 1, noon)
 	want := show(jumped, later)
 	for at := noon.Add(-400 * day); at.Before(later); at = at.Add(31 * time.Hour) {
-		stepped.members[0].list(kind(dayOf(at)%int(kinds)), at)
+		stepped.List(Kind(dayOf(at)%int(kinds)), at)
 	}
 	if diff := cmp.Diff(want, show(stepped, later)); diff != "" {
 		t.Errorf("the way to an instant matters (-jumped +stepped):\n%s", diff)
 	}
-	if now, past := show(stepped, noon), show(New(Config{Seed: 9, Years: 1, Clock: NewClock(noon)}), noon); !cmp.Equal(now, past) {
+	if now, past := show(stepped, noon), show(joinedAgo(9, 1, noon), noon); !cmp.Equal(now, past) {
 		t.Error("looking ahead changed the past")
 	}
-	if other := show(New(Config{Seed: 10, Years: 1, Clock: NewClock(noon)}), later); cmp.Equal(want, other) {
+	if other := show(joinedAgo(10, 1, noon), later); cmp.Equal(want, other) {
 		t.Error("two seeds, one member")
 	}
 }
@@ -348,8 +388,8 @@ func TestMemberDependsOnSeedYearsAndInstantOnly(t *testing.T) {
 // A sandbox that is opened again later shows the same life, so a state kept from
 // the first time stays meaningful.
 func TestReopenedLaterTheSameDaysAreShown(t *testing.T) {
-	first := New(Config{Seed: 4, Years: 2, Clock: NewClock(noon)})
-	again := New(Config{Seed: 4, Years: 2, Clock: NewClock(noon.Add(5 * day))})
+	first := joinedAgo(4, 2, noon)
+	again := joinedAgo(4, 2, noon.Add(5*day))
 	at := noon.Add(5 * day)
 	before, after := first.Oracle().Records("workout", at), again.Oracle().Records("workout", at)
 	same := 0
@@ -368,8 +408,8 @@ func TestReopenedLaterTheSameDaysAreShown(t *testing.T) {
 
 func BenchmarkFifteenYears(b *testing.B) {
 	for b.Loop() {
-		m := newMember(1, noon.AddDate(-15, 0, 0))
-		if n := len(m.list(sleeps, noon)); n < 4000 {
+		m := New(1, noon.AddDate(-15, 0, 0), Options{})
+		if n := len(m.List(Sleeps, noon)); n < 4000 {
 			b.Fatalf("only %d sleeps", n)
 		}
 	}

@@ -1,4 +1,4 @@
-package sandbox
+package member
 
 import (
 	"encoding/json"
@@ -127,7 +127,8 @@ type zoneDurations struct {
 	Five  int64 `json:"zone_five_milli"`
 }
 
-type profile struct {
+// A Person is the profile.
+type Person struct {
 	UserID    int64  `json:"user_id"`
 	Email     string `json:"email"`
 	FirstName string `json:"first_name"`

@@ -1,4 +1,4 @@
-package sandbox
+package member
 
 import (
 	"encoding/binary"

@@ -1,4 +1,4 @@
-package sandbox
+package member
 
 import (
 	"encoding/json"
@@ -28,8 +28,8 @@ type reshaping struct {
 	Shape
 }
 
-// reshape lets records look different from now on.
-func (m *member) reshape(now time.Time, s Shape) {
+// Reshape lets records look different from now on.
+func (m *Member) Reshape(now time.Time, s Shape) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if s != m.shapes[len(m.shapes)-1].Shape {
@@ -37,7 +37,7 @@ func (m *member) reshape(now time.Time, s Shape) {
 	}
 }
 
-func (m *member) shape(at time.Time) Shape {
+func (m *Member) shape(at time.Time) Shape {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i := len(m.shapes) - 1; i > 0; i-- {
@@ -48,11 +48,13 @@ func (m *member) shape(at time.Time) Shape {
 	return m.shapes[0].Shape
 }
 
-// encoded returns the JSON of a version at an instant of its life.
-func (m *member) encoded(v *version, at time.Time) json.RawMessage { return m.encode(v.show(at), at) }
+// EncodeVersion returns the JSON of a version at an instant of its life.
+func (m *Member) EncodeVersion(v *Version, at time.Time) json.RawMessage {
+	return m.Encode(v.show(at), at)
+}
 
-// encode writes a record in the shape of an instant.
-func (m *member) encode(record any, at time.Time) json.RawMessage {
+// Encode writes a record in the shape of an instant.
+func (m *Member) Encode(record any, at time.Time) json.RawMessage {
 	s := m.shape(at)
 	switch r := record.(type) {
 	case cycle:
@@ -74,11 +76,11 @@ func (m *member) encode(record any, at time.Time) json.RawMessage {
 		}
 		record = r
 	}
-	return s.extend(encode(record))
+	return s.Extend(encode(record))
 }
 
-// extend adds fields to an object.
-func (s Shape) extend(object json.RawMessage) json.RawMessage {
+// Extend adds fields to an object.
+func (s Shape) Extend(object json.RawMessage) json.RawMessage {
 	if !s.ExtraFields {
 		return object
 	}
