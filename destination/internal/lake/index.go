@@ -14,6 +14,8 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowsort"
 )
 
 // keyBlock says of consecutive rows what decides which of two rows of a key
@@ -56,11 +58,11 @@ type keyColumns struct {
 func newKeyColumns(f keyFields, s *arrow.Schema) (*keyColumns, error) {
 	k := &keyColumns{cursor: -1, deleted: -1}
 	find := func(id int) (int, error) {
-		path := pathTo(s.Fields(), id)
-		if len(path) != 1 {
+		i := parquetfile.IndexByID(s.Fields(), id)
+		if i < 0 {
 			return -1, fmt.Errorf("the rows have no column with id %d", id)
 		}
-		return path[0], nil
+		return i, nil
 	}
 	for _, id := range f.key {
 		i, err := find(id)
@@ -178,9 +180,9 @@ func cursorOf(a arrow.Array) (number func(int) uint64, text func(int) []byte, er
 	case *array.Timestamp:
 		return func(i int) uint64 { return signed(int64(a.Value(i))) }, nil, nil
 	case *array.Float32:
-		return func(i int) uint64 { return orderedFloat(float64(a.Value(i))) }, nil, nil
+		return func(i int) uint64 { return rowsort.OrderedFloat(float64(a.Value(i))) }, nil, nil
 	case *array.Float64:
-		return func(i int) uint64 { return orderedFloat(a.Value(i)) }, nil, nil
+		return func(i int) uint64 { return rowsort.OrderedFloat(a.Value(i)) }, nil, nil
 	case *array.Boolean:
 		return func(i int) uint64 {
 			if a.Value(i) {
@@ -202,15 +204,6 @@ func cursorOf(a arrow.Array) (number func(int) uint64, text func(int) []byte, er
 		return nil, func(i int) []byte { return []byte(a.Value(i)) }, nil
 	}
 	return nil, nil, fmt.Errorf("a cursor cannot be of type %s", a.DataType())
-}
-
-// orderedFloat maps floats to integers of the same order.
-func orderedFloat(f float64) uint64 {
-	bits := math.Float64bits(f + 0) // -0 is 0
-	if bits>>63 == 1 {
-		return ^bits
-	}
-	return bits | 1<<63
 }
 
 // text is the cursor of a row whose cursors are text.

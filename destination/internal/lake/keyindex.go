@@ -9,6 +9,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scratch"
 )
 
 // fileKeys is the keys of rows of one data file, as far as they are in memory,
@@ -113,7 +114,7 @@ func (x *keyIndex) spill() error {
 		x, y := blocks[a.block], blocks[b.block]
 		return compareKeys(x.hashes[a.row], x.flags[a.row], y.hashes[b.row], y.flags[b.row])
 	})
-	path, out, err := x.t.createScratch(keyRunSuffix)
+	path, out, err := x.t.scratch().Create(scratch.KeysSuffix)
 	if err != nil {
 		return err
 	}
@@ -149,7 +150,7 @@ func (x *keyIndex) close() error {
 	x.release()
 	runs := x.runs
 	x.files, x.runs = nil, nil
-	return x.t.removeAll(pathsOfRuns(runs))
+	return x.t.scratch().Remove(pathsOfRuns(runs))
 }
 
 // A keyFilter holds hashes of keys such that none is missed and few others are

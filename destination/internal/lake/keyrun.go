@@ -11,9 +11,6 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// keyRunSuffix is that of the names of runs of keys; see runSuffix.
-const keyRunSuffix = ".keys"
-
 // A keyRun is keys in a scratch file, ordered by their hashes, tombstones that
 // erase before other rows. Of each there is what decides whether its row wins, and
 // where that is.

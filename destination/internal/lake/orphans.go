@@ -15,6 +15,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/relocation"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scratch"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
@@ -29,7 +30,7 @@ const (
 
 // orphanSuffixes are the names of the files that Iceberg's writers make, and of
 // this program's runs.
-var orphanSuffixes = []string{".parquet", ".orc", ".avro", ".puffin", ".stats", ".metadata.json", runSuffix, keyRunSuffix}
+var orphanSuffixes = []string{".parquet", ".orc", ".avro", ".puffin", ".stats", ".metadata.json", scratch.RowsSuffix, scratch.KeysSuffix}
 
 // removeOrphans removes the files under the table's location that nothing
 // names: what killed writers have staged, and what upkeep that was cut off has

@@ -1,18 +1,21 @@
 package lake
 
 import (
-	"bytes"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowsort"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
@@ -100,7 +103,7 @@ func checkRows(t testing.TB, tbl *Table, meta table.Metadata, spec iceberg.Parti
 		t.Fatal(err)
 	}
 	defer in.Close()
-	var last []byte
+	var recs []arrow.RecordBatch
 	for p, err := range in.Pieces(in.AllColumns()) {
 		if err != nil {
 			t.Fatal(err)
@@ -109,31 +112,45 @@ func checkRows(t testing.TB, tbl *Table, meta table.Metadata, spec iceberg.Parti
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := newOrdering(spec, order, rec.Schema())
-		keys, err := o.keys(rec)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for row := range int(rec.NumRows()) {
-			if key := keys.key(row); last != nil && (bytes.Compare(key, last) < 0 || !bytes.Equal(partitionPart(key), partitionPart(last))) {
-				t.Errorf("%s: row %d is out of place", f.FilePath(), row)
-			} else {
-				last = key
+		recs = append(recs, rec)
+	}
+	if len(recs) == 0 {
+		return
+	}
+	rec, err := rowsort.Join(recs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := rowsort.NewOrder(spec, order, rec.Schema())
+	// Rows in order stay where they are when they are sorted.
+	partitions, next := 0, int64(0)
+	err = rowsort.NewSorter(tbl.scratch(), tbl.opts.Memory, o, rec.Schema(), false).Finish(t.Context(), rec, nil, math.MaxInt64,
+		func(sorted arrow.RecordBatch, _ []uint64) error {
+			if !array.RecordEqual(sorted, rec.NewSlice(next, next+sorted.NumRows())) {
+				t.Errorf("%s: rows from %d on are out of place", f.FilePath(), next)
 			}
+			next += sorted.NumRows()
+			return nil
+		},
+		func() error { partitions++; return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if partitions > 1 {
+		t.Errorf("%s: rows of %d partitions", f.FilePath(), partitions)
+	}
+	want, err := o.Partition(rec, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := f.Partition()
+	for _, field := range spec.Fields() {
+		w, g := want[field.FieldID], got[field.FieldID]
+		if d, ok := g.(iceberg.DecimalLiteral); ok {
+			g = d.Value()
 		}
-		want, err := o.values(rec, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := f.Partition()
-		for i, id := range o.ids {
-			w, g := want[id], got[id]
-			if d, ok := g.(iceberg.DecimalLiteral); ok {
-				g = d.Value()
-			}
-			if !reflect.DeepEqual(w, g) {
-				t.Errorf("%s: partition field %d is %v (%T), its rows have %v (%T)", f.FilePath(), i, g, g, w, w)
-			}
+		if !reflect.DeepEqual(w, g) {
+			t.Errorf("%s: partition field %s is %v (%T), its rows have %v (%T)", f.FilePath(), field.Name, g, g, w, w)
 		}
 	}
 }
@@ -154,7 +171,7 @@ func checkSummary(t testing.TB, m iceberg.ManifestFile, spec iceberg.PartitionSp
 			}
 			continue
 		}
-		bound := func(b *[]byte) []byte {
+		bound := func(b *[]byte) iceberg.Literal {
 			if b == nil {
 				t.Fatalf("manifest %s has no bounds for %s", m.FilePath(), field.Name)
 			}
@@ -162,24 +179,45 @@ func checkSummary(t testing.TB, m iceberg.ManifestFile, spec iceberg.PartitionSp
 			if err != nil {
 				t.Fatal(err)
 			}
-			ordered, err := appendOrdered(nil, lit)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return ordered
+			return lit
 		}
 		lit, ok := value.(iceberg.Literal)
 		if !ok {
 			lit = literal(t, value)
 		}
-		at, err := appendOrdered(nil, lit)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if bytes.Compare(at, bound(s.LowerBound)) < 0 || bytes.Compare(at, bound(s.UpperBound)) > 0 {
+		if compareLiterals(t, lit, bound(s.LowerBound)) < 0 || compareLiterals(t, lit, bound(s.UpperBound)) > 0 {
 			t.Errorf("manifest %s does not take in %v of %s", m.FilePath(), value, field.Name)
 		}
 	}
+}
+
+// compareLiterals orders two values of one type as Iceberg does.
+func compareLiterals(t testing.TB, a, b iceberg.Literal) int {
+	t.Helper()
+	switch a := a.(type) {
+	case iceberg.TypedLiteral[bool]:
+		return compareTyped(a, b)
+	case iceberg.TypedLiteral[int32]:
+		return compareTyped(a, b)
+	case iceberg.TypedLiteral[int64]:
+		return compareTyped(a, b)
+	case iceberg.TypedLiteral[float64]:
+		return compareTyped(a, b)
+	case iceberg.TypedLiteral[string]:
+		return compareTyped(a, b)
+	case iceberg.TypedLiteral[iceberg.Date]:
+		return compareTyped(a, b)
+	case iceberg.TypedLiteral[iceberg.Timestamp]:
+		return compareTyped(a, b)
+	case iceberg.TypedLiteral[iceberg.Decimal]:
+		return compareTyped(a, b)
+	}
+	t.Fatalf("a value of type %T", a)
+	return 0
+}
+
+func compareTyped[T iceberg.LiteralType](a iceberg.TypedLiteral[T], b iceberg.Literal) int {
+	return a.Comparator()(a.Value(), b.(iceberg.TypedLiteral[T]).Value())
 }
 
 func literal(t testing.TB, v any) iceberg.Literal {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowsort"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
@@ -43,8 +44,9 @@ type rewriter struct {
 	order table.SortOrder // that the rows are brought into; unsorted: they stay as they are
 
 	of      iceberg.DataFile // what was copied last
+	by      *rowsort.Order   // of the sorter
 	sortID  int              // of the order that the rows copied are in, 0: of none
-	sorter  *sorter          // nil: rows stay as they are
+	sorter  *rowsort.Sorter  // nil: rows stay as they are
 	schema  *arrow.Schema
 	pending []arrow.RecordBatch
 	bytes   int64
@@ -79,8 +81,8 @@ func (r *rewriter) copy(ctx context.Context, data iceberg.DataFile, gone parquet
 		r.sortID = *id // rows of two files would be in no order
 	}
 	if r.of == nil {
-		if by := newOrdering(iceberg.PartitionSpec{}, r.order, schema); len(by.sort) > 0 {
-			r.sorter = newSorter(r.t, by, schema, false)
+		if r.by = rowsort.NewOrder(iceberg.PartitionSpec{}, r.order, schema); r.by.Sorted() {
+			r.sorter = rowsort.NewSorter(r.t.scratch(), r.t.opts.Memory, r.by, schema, false)
 		}
 	}
 	r.of, r.schema = data, schema
@@ -134,9 +136,9 @@ func (r *rewriter) add(ctx context.Context, rows arrow.RecordBatch, size int64) 
 		return err
 	}
 	if r.sorter != nil {
-		return r.sorter.add(ctx, group, nil)
+		return r.sorter.Add(ctx, group, nil)
 	}
-	return r.group(group)
+	return r.group(group, nil)
 }
 
 // gathered takes what was gathered, nil if that is nothing.
@@ -144,7 +146,7 @@ func (r *rewriter) gathered() (arrow.RecordBatch, error) {
 	if len(r.pending) == 0 {
 		return nil, nil
 	}
-	group, err := joinRows(r.pending)
+	group, err := rowsort.Join(r.pending)
 	if err != nil {
 		return nil, fmt.Errorf("rewriting rows of table %s: %w", r.t, err)
 	}
@@ -153,7 +155,7 @@ func (r *rewriter) gathered() (arrow.RecordBatch, error) {
 }
 
 // group writes rows as one row group.
-func (r *rewriter) group(batch arrow.RecordBatch) error {
+func (r *rewriter) group(batch arrow.RecordBatch, _ []uint64) error {
 	created, err := r.files.Open(batch, r.t.encodingFor(batch))
 	if err != nil {
 		return err
@@ -192,12 +194,12 @@ func (r *rewriter) close(ctx context.Context) error {
 	case err != nil:
 		return err
 	case r.sorter != nil:
-		r.sortID = r.sorter.by.sortID
-		if err := r.sorter.finish(ctx, group, nil, math.MaxInt64, sortedCopy{r}); err != nil {
+		r.sortID = r.by.SortID()
+		if err := r.sorter.Finish(ctx, group, nil, math.MaxInt64, r.group, nil); err != nil {
 			return err
 		}
 	case group != nil:
-		if err := r.group(group); err != nil {
+		if err := r.group(group, nil); err != nil {
 			return err
 		}
 	}
@@ -212,24 +214,10 @@ func (r *rewriter) close(ctx context.Context) error {
 func (r *rewriter) abort() error {
 	errs := []error{r.files.Abort()}
 	if r.sorter != nil {
-		errs = append(errs, r.sorter.abort())
+		errs = append(errs, r.sorter.Abort())
 	}
 	return errors.Join(append(errs, r.t.removeAll(r.c.made))...)
 }
-
-// sortedCopy is a rewriter that takes rows from its sorter.
-type sortedCopy struct{ *rewriter }
-
-func (r sortedCopy) batchBytes() int64 { return groupBytes }
-
-func (r sortedCopy) divides() bool { return false }
-
-func (r sortedCopy) write(_ context.Context, tagged arrow.RecordBatch) error {
-	rows, _ := r.sorter.untag(tagged)
-	return r.group(rows)
-}
-
-func (r sortedCopy) end() error { return nil }
 
 // partitionOf tells partitions apart, of one spec and of different ones.
 func partitionOf(f iceberg.DataFile) string {

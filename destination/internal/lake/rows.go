@@ -237,10 +237,7 @@ func (c cellReader) defaults() bool {
 
 // byFieldID and byPosition find a column among those of a file.
 func byFieldID(in []arrow.Field, column iceberg.NestedField, _ int) int {
-	return slices.IndexFunc(in, func(f arrow.Field) bool {
-		id, ok := f.Metadata.GetValue("PARQUET:field_id")
-		return ok && id == strconv.Itoa(column.ID)
-	})
+	return parquetfile.IndexByID(in, column.ID)
 }
 
 func byPosition(_ []arrow.Field, _ iceberg.NestedField, i int) int { return i }

@@ -15,6 +15,8 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowsort"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scratch"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -46,9 +48,10 @@ type stagedFile struct {
 // remember of it. It is for one goroutine; a table may have several.
 type Writer struct {
 	t       *Table
-	by      *ordering   // nil until there are rows
-	sorter  *sorter     // of the rows put aside
-	columns *keyColumns // nil unless dedup
+	by      *rowsort.Order  // nil until there are rows
+	sorter  *rowsort.Sorter // of the rows put aside; nil in a table without order
+	spool   *rowsort.Spool  // of those of such a table; nil in others
+	columns *keyColumns     // nil unless dedup
 	files   *parquetfile.RollingWriter
 	of      map[int]any // the partition of the open file
 	keys    *fileKeys   // of the open file; nil unless dedup
@@ -62,13 +65,8 @@ type Writer struct {
 // them safe. Storage takes many files together in little more time than one.
 const endings = 16
 
-const (
-	// groupBytes is about the size in memory of a row group made of rows that
-	// were put aside.
-	groupBytes = 8 << 20
-	// fewBytes is how many bytes of rows are too few for a row group.
-	fewBytes = 2 << 20
-)
+// fewBytes is how many bytes of rows are too few for a row group.
+const fewBytes = 2 << 20
 
 // NewWriter returns a writer that has written nothing yet.
 func (t *Table) NewWriter() *Writer {
@@ -91,41 +89,60 @@ func (w *Writer) Write(ctx context.Context, rec arrow.RecordBatch, order []uint6
 }
 
 func (w *Writer) add(ctx context.Context, rec arrow.RecordBatch, order []uint64) error {
-	if !w.by.orders() && !w.few(rec) {
-		return w.regroup(ctx, rec, order, math.MaxInt64)
-	}
-	if err := w.sorter.add(ctx, rec, order); err != nil {
-		return err
-	}
-	if w.by.orders() || w.sorter.bytes < groupBytes {
+	switch {
+	case w.sorter != nil:
+		if err := w.sorter.Add(ctx, rec, order); err != nil {
+			return fmt.Errorf("putting rows of table %s aside: %w", w.t, err)
+		}
 		return nil
+	case w.few(rec):
+		if err := w.spool.Add(rec, order); err != nil {
+			return fmt.Errorf("putting rows of table %s aside: %w", w.t, err)
+		}
+		if !w.spool.Full() {
+			return nil
+		}
+		rec, order = nil, nil
 	}
-	return w.regroup(ctx, nil, nil, math.MaxInt64)
+	return w.unspool(rec, order, math.MaxInt64)
 }
 
-// few tells whether rows are too few for a row group of their own.
+// few reports whether rows are too few for a row group of their own.
 func (w *Writer) few(rec arrow.RecordBatch) bool {
 	return budget.SizeOf(rec) < min(w.t.few, w.t.opts.TargetFileBytes) && !parquetfile.HasHugeValues(rec)
 }
 
-// regroup writes the first rows of those that were put aside, keep of them, and
+// flush writes the first rows of those that were put aside, keep of them, and
 // forgets the others. last arrived after them and is kept; it may be nil.
-func (w *Writer) regroup(ctx context.Context, last arrow.RecordBatch, order []uint64, keep int64) error {
-	alone := last != nil && !w.by.orders() && (w.sorter.count == 0 || !w.few(last))
-	if w.by.orders() {
-		end, err := w.t.opts.Memory.Begin(ctx, mergeBytes)
-		if err != nil {
+func (w *Writer) flush(ctx context.Context, last arrow.RecordBatch, order []uint64, keep int64) error {
+	if w.sorter == nil {
+		return w.unspool(last, order, keep)
+	}
+	end, err := w.t.opts.Memory.Begin(ctx, rowsort.MergeBytes)
+	if err != nil {
+		return err
+	}
+	defer end()
+	return w.sorter.Finish(ctx, last, order, keep, w.group, w.files.Roll)
+}
+
+// unspool is flush in a table without order.
+func (w *Writer) unspool(last arrow.RecordBatch, order []uint64, keep int64) error {
+	var few arrow.RecordBatch
+	if last != nil && w.few(last) {
+		few, last = last, nil
+	}
+	rows, orders, err := w.spool.Take(keep, few, order)
+	if err != nil {
+		return fmt.Errorf("gathering rows of table %s: %w", w.t, err)
+	}
+	if rows != nil {
+		if err := w.group(rows, orders); err != nil {
 			return err
 		}
-		defer end()
 	}
-	if !alone {
-		return w.sorter.finish(ctx, last, order, keep, regrouped{w})
-	}
-	if w.sorter.count > 0 {
-		if err := w.sorter.finish(ctx, nil, nil, keep, regrouped{w}); err != nil {
-			return err
-		}
+	if last == nil {
+		return nil
 	}
 	return w.group(last, order)
 }
@@ -142,8 +159,12 @@ func (w *Writer) admit(ctx context.Context, rec arrow.RecordBatch, order []uint6
 		return fmt.Errorf("writing to table %s: %d rows with the order of %d", w.t, rec.NumRows(), len(order))
 	}
 	if w.by == nil {
-		w.by = newOrdering(w.t.spec, w.t.order, rec.Schema())
-		w.sorter = newSorter(w.t, w.by, rec.Schema(), w.t.plan.Dedup)
+		w.by = rowsort.NewOrder(w.t.spec, w.t.order, rec.Schema())
+		if w.by.Ordered() {
+			w.sorter = rowsort.NewSorter(w.t.scratch(), w.t.opts.Memory, w.by, rec.Schema(), w.t.plan.Dedup)
+		} else {
+			w.spool = rowsort.NewSpool(w.t.scratch(), rec.Schema(), w.t.plan.Dedup)
+		}
 	}
 	w.t.encodingFor(rec) // by the rows as they come: those of one partition are not like all
 	return nil
@@ -156,7 +177,7 @@ func (w *Writer) group(rec arrow.RecordBatch, order []uint64) error {
 		return err
 	}
 	if created != "" {
-		if w.of, err = w.by.values(rec, 0); err != nil {
+		if w.of, err = w.by.Partition(rec, 0); err != nil {
 			return fmt.Errorf("partitioning rows of table %s: %w", w.t, err)
 		}
 	}
@@ -164,29 +185,6 @@ func (w *Writer) group(rec arrow.RecordBatch, order []uint64) error {
 		return err
 	}
 	return w.files.Write(rec)
-}
-
-// regrouped is a writer that takes rows from its sorter.
-type regrouped struct{ *Writer }
-
-func (w regrouped) batchBytes() int64 {
-	if !w.by.orders() {
-		return 1 << 62 // there are not many more than make a row group
-	}
-	return groupBytes
-}
-
-func (w regrouped) divides() bool { return len(w.by.partition) > 0 }
-
-func (w regrouped) write(_ context.Context, tagged arrow.RecordBatch) error {
-	return w.group(w.sorter.untag(tagged))
-}
-
-func (w regrouped) end() error {
-	if !w.divides() {
-		return nil
-	}
-	return w.files.Roll()
 }
 
 // refuseNulls guards the required columns: the Parquet writer would store a
@@ -232,7 +230,7 @@ func (w *Writer) indexRows(rec arrow.RecordBatch, order []uint64) error {
 // complete completes a file, in the background.
 func (w *Writer) complete(file *parquetfile.Writer) error {
 	args := table.DataFileArgs{
-		Schema: w.t.schema, Spec: w.t.spec, PartitionValues: w.of, SortOrderID: w.by.sortID,
+		Schema: w.t.schema, Spec: w.t.spec, PartitionValues: w.of, SortOrderID: w.by.SortID(),
 		Content: iceberg.EntryContentData, FormatVersion: w.t.version,
 	}
 	staged := &stagedFile{keys: w.keys}
@@ -292,9 +290,9 @@ func (w *Writer) finish(ctx context.Context, last arrow.RecordBatch, order []uin
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if w.sorter != nil {
-		grouped := w.rows - w.sorter.count
-		if err := w.regroup(ctx, last, order, max(0, keep-grouped)); err != nil {
+	if w.by != nil {
+		written := w.rows - w.aside()
+		if err := w.flush(ctx, last, order, max(0, keep-written)); err != nil {
 			return err
 		}
 	}
@@ -304,11 +302,22 @@ func (w *Writer) finish(ctx context.Context, last arrow.RecordBatch, order []uin
 	return w.truncate(ctx, keep)
 }
 
+// aside is the number of rows that were put aside.
+func (w *Writer) aside() int64 {
+	if w.sorter != nil {
+		return w.sorter.Count()
+	}
+	return w.spool.Count()
+}
+
 // Abort deletes everything that was written and not handed over.
 func (w *Writer) Abort() error {
 	errs := []error{w.files.Abort()}
 	if w.sorter != nil {
-		errs = append(errs, w.sorter.abort())
+		errs = append(errs, w.sorter.Abort())
+	}
+	if w.spool != nil {
+		errs = append(errs, w.spool.Abort())
 	}
 	_ = w.settle() // a file that could not be completed is gone
 	errs = append(errs, w.t.discard(slices.DeleteFunc(w.staged, func(f *stagedFile) bool { return f.data == nil })))
@@ -326,8 +335,15 @@ func Discard(t *Table, staged []*Staged) error {
 	return errors.Join(errs...)
 }
 
-// newDataPath is where a data file that is yet to be made will be.
-func (t *Table) newDataPath() string { return t.locations.NewDataLocation(filenames.New(".parquet")) }
+// newDataPath is the path of a data file that is yet to be made.
+func (t *Table) newDataPath() string { return t.newPath(".parquet") }
+
+func (t *Table) newPath(suffix string) string {
+	return t.locations.NewDataLocation(filenames.New(suffix))
+}
+
+// scratch is where rows and keys are spilled.
+func (t *Table) scratch() scratch.Files { return scratch.Files{Storage: t.files, NewPath: t.newPath} }
 
 // encodingFor is the encoding of all the table's files; the first rows that
 // are written choose it.

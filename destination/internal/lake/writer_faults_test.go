@@ -101,7 +101,7 @@ func TestWritingMayFailAtAnyCall(t *testing.T) {
 		"as they come":               {o: Options{}, rows: 3, step: 1},
 		"with keys that are spilled": {o: Options{Memory: memoryForKeys(0)}, rows: 3, step: 1},
 		"partitioned and sorted, from runs of runs": {
-			o: Options{Settings: tabledef.Settings{PartitionBy: by(t, "bucket(2, id)"), SortBy: sortedBy(t, "v desc")}}, rows: mergedRuns + 2, step: 4, // of a run there are three
+			o: Options{Settings: tabledef.Settings{PartitionBy: by(t, "bucket(2, id)"), SortBy: sortedBy(t, "v desc")}}, rows: 18, step: 4, // of a run there are three
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

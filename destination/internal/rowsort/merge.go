@@ -1,4 +1,4 @@
-package lake
+package rowsort
 
 import (
 	"bytes"
@@ -17,40 +17,69 @@ type rowSource interface {
 }
 
 // A rowSink takes rows in order, with their tags.
-type rowSink interface {
-	batchBytes() int64 // about how much it wants at once
-	divides() bool     // it wants no two partitions at once, and to be told where one ends
-	write(ctx context.Context, tagged arrow.RecordBatch) error
-	end() error // of a partition
+type rowSink struct {
+	batchBytes   int64 // about how much it takes at once
+	write        func(tagged arrow.RecordBatch) error
+	endPartition func() error // nil: it takes rows of several partitions at once
 }
 
-// once is a source of one batch.
-type once struct{ batch *sortedBatch }
+// intoRun is the sink that a run is.
+func intoRun(w *runWriter) rowSink { return rowSink{batchBytes: runBatchBytes, write: w.write} }
 
-func (o *once) next(context.Context) (*sortedBatch, error) {
+// singleBatch is a source of one batch.
+type singleBatch struct{ batch *sortedBatch }
+
+func (o *singleBatch) next(context.Context) (*sortedBatch, error) {
 	b := o.batch
 	o.batch = nil
 	return b, nil
 }
 
-// mergeRuns merges runs, and sources whose rows arrived after theirs.
-func (s *sorter) mergeRuns(ctx context.Context, runs []*run, more []rowSource, out rowSink) error {
-	if !s.by.orders() {
-		in := &arrivals{s: s, runs: runs}
-		defer in.close()
-		return s.merge(ctx, append([]rowSource{in}, more...), out)
+// sortedRun is a source of the rows of a run that are kept.
+type sortedRun struct {
+	*runReader
+	s *Sorter
+}
+
+func (r sortedRun) next(ctx context.Context) (*sortedBatch, error) {
+	for {
+		tagged, err := r.runReader.next()
+		if tagged == nil || err != nil {
+			return nil, err
+		}
+		if r.run.keep < r.run.count {
+			if tagged, err = r.kept(ctx, tagged); err != nil {
+				return nil, fmt.Errorf("reading %s: %w", r.run.path, err)
+			}
+		}
+		if tagged.NumRows() > 0 {
+			return r.s.sorted(tagged, nil), nil
+		}
 	}
+}
+
+// kept leaves out the rows that were added after those that are kept.
+func (r sortedRun) kept(ctx context.Context, tagged arrow.RecordBatch) (arrow.RecordBatch, error) {
+	mask := array.NewBooleanBuilder(memory.DefaultAllocator)
+	for _, place := range tagged.Column(r.s.rows.NumFields() + placeTag).(*array.Uint32).Uint32Values() {
+		mask.Append(int64(place) < r.run.keep)
+	}
+	return compute.FilterRecordBatch(ctx, tagged, mask.NewArray(), compute.DefaultFilterOptions())
+}
+
+// mergeRuns merges runs, and sources whose rows were added after theirs.
+func (s *Sorter) mergeRuns(ctx context.Context, runs []*run, more []rowSource, out rowSink) error {
 	var sources []rowSource
 	for _, r := range runs {
 		if r.keep == 0 {
 			continue
 		}
-		in, err := s.openRun(r)
+		in, err := openRun(s.files, r, s.tagged)
 		if err != nil {
 			return err
 		}
 		defer in.close()
-		sources = append(sources, in)
+		sources = append(sources, sortedRun{in, s})
 	}
 	return s.merge(ctx, append(sources, more...), out)
 }
@@ -74,8 +103,8 @@ func (c *cursor) advance(ctx context.Context, to int) (more bool, err error) {
 	return c.batch != nil, err
 }
 
-// merge merges sources, of which one whose rows arrived earlier comes earlier.
-func (s *sorter) merge(ctx context.Context, sources []rowSource, out rowSink) error {
+// merge merges sources, of which one whose rows were added earlier comes earlier.
+func (s *Sorter) merge(ctx context.Context, sources []rowSource, out rowSink) error {
 	ctx = compute.WithAllocator(ctx, memory.DefaultAllocator)
 	exec := compute.GetExecCtx(ctx)
 	exec.NumParallel = 1 // other workers merge at the same time
@@ -105,7 +134,7 @@ func (s *sorter) merge(ctx context.Context, sources []rowSource, out rowSink) er
 			}
 		}
 		c := cursors[lowest]
-		if key := c.key(); out.divides() && (partition == nil || !bytes.HasPrefix(key, partition)) {
+		if key := c.key(); out.endPartition != nil && (partition == nil || !bytes.HasPrefix(key, partition)) {
 			if err := g.end(ctx); err != nil {
 				return err
 			}
@@ -154,13 +183,13 @@ type span struct {
 
 // room is how many rows of a batch there is room for, one at least.
 func (g *gatherer) room(b *sortedBatch) int {
-	return int(max(1, (g.out.batchBytes()-g.bytes)/b.rowSize))
+	return int(max(1, (g.out.batchBytes-g.bytes)/b.rowSize))
 }
 
 func (g *gatherer) add(ctx context.Context, b *sortedBatch, from, to int) error {
 	g.parts = extend(g.parts, b, from, to, len(g.parts))
 	g.picks = extend(g.picks, b, from, to, 1)
-	if g.bytes += int64(to-from) * b.rowSize; g.bytes >= g.out.batchBytes() {
+	if g.bytes += int64(to-from) * b.rowSize; g.bytes >= g.out.batchBytes {
 		return g.flush(ctx)
 	}
 	return nil
@@ -194,7 +223,7 @@ func (g *gatherer) flush(ctx context.Context) error {
 		starts[p.batch] = rows - p.from
 		rows += p.to - p.from
 	}
-	rec, err := joinRows(recs)
+	rec, err := Join(recs)
 	if err != nil {
 		return err
 	}
@@ -210,18 +239,18 @@ func (g *gatherer) flush(ctx context.Context) error {
 		}
 	}
 	g.parts, g.picks, g.bytes, g.begun = g.parts[:0], g.picks[:0], 0, true
-	return g.out.write(ctx, rec)
+	return g.out.write(rec)
 }
 
 func (g *gatherer) end(ctx context.Context) error {
 	if err := g.flush(ctx); err != nil {
 		return err
 	}
-	if !g.begun {
+	if !g.begun || g.out.endPartition == nil {
 		return nil
 	}
 	g.begun = false
-	return g.out.end()
+	return g.out.endPartition()
 }
 
 // takeRows copies rows, in the order in which they are named.
@@ -235,8 +264,8 @@ func takeRows(ctx context.Context, rec arrow.RecordBatch, rows []uint32) (arrow.
 	return taken.(*compute.RecordDatum).Value, nil
 }
 
-// joinRows makes one batch of several.
-func joinRows(recs []arrow.RecordBatch) (arrow.RecordBatch, error) {
+// Join makes one batch of several.
+func Join(recs []arrow.RecordBatch) (arrow.RecordBatch, error) {
 	if len(recs) == 1 {
 		return recs[0], nil
 	}

@@ -1,8 +1,9 @@
-package lake
+package rowsort
 
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -79,9 +80,9 @@ func appendOrdered(b []byte, v iceberg.Literal) ([]byte, error) {
 	case iceberg.Int64Literal:
 		return number(int64(v)), nil
 	case iceberg.Float32Literal:
-		return binary.BigEndian.AppendUint64(b, orderedFloat(float64(v))), nil
+		return binary.BigEndian.AppendUint64(b, OrderedFloat(float64(v))), nil
 	case iceberg.Float64Literal:
-		return binary.BigEndian.AppendUint64(b, orderedFloat(float64(v))), nil
+		return binary.BigEndian.AppendUint64(b, OrderedFloat(float64(v))), nil
 	case iceberg.DateLiteral:
 		return binary.BigEndian.AppendUint32(b, uint32(v)^1<<31), nil
 	case iceberg.TimeLiteral:
@@ -114,4 +115,13 @@ func appendEnded(b []byte, text string) []byte {
 		}
 	}
 	return append(b, 0, 0)
+}
+
+// OrderedFloat maps floats to integers of the same order.
+func OrderedFloat(f float64) uint64 {
+	bits := math.Float64bits(f + 0) // -0 is 0
+	if bits>>63 == 1 {
+		return ^bits
+	}
+	return bits | 1<<63
 }

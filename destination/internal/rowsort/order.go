@@ -1,22 +1,22 @@
-package lake
+package rowsort
 
 import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 )
 
-// An ordering says to which partition a row of some columns belongs, and where
+// An Order says to which partition a row of some columns belongs, and where
 // in it. A row's key is bytes that tell both: rows of a partition have keys
 // with one beginning, and within it bytes order as the rows do.
-type ordering struct {
+type Order struct {
 	partition []orderedField
 	ids       []int // of the fields of the spec, one for each of partition
 	sort      []orderedField
@@ -31,12 +31,15 @@ type orderedField struct {
 	nullsLast  bool
 }
 
-// newOrdering is that of a spec and a sort order for rows with such columns,
+// NewOrder is the order of a spec and a sort order for rows with such columns,
 // which carry field ids. An order that is by something this program cannot
-// compute, or by a column that is gone, is left alone: rows need none.
-func newOrdering(spec iceberg.PartitionSpec, order table.SortOrder, rows *arrow.Schema) *ordering {
-	o := &ordering{}
-	for f := range tabledef.PartitionFields(spec) {
+// compute, or by a column that was dropped, is left alone: rows need none.
+func NewOrder(spec iceberg.PartitionSpec, order table.SortOrder, rows *arrow.Schema) *Order {
+	o := &Order{}
+	for _, f := range spec.Fields() {
+		if _, void := f.Transform.(iceberg.VoidTransform); void { // a field of format version 1 that was removed
+			continue
+		}
 		o.partition = append(o.partition, orderedField{transform: f.Transform, path: pathTo(rows.Fields(), f.SourceID())})
 		o.ids = append(o.ids, f.FieldID)
 	}
@@ -57,10 +60,10 @@ func newOrdering(spec iceberg.PartitionSpec, order table.SortOrder, rows *arrow.
 
 // pathTo finds the field with an id, through structs.
 func pathTo(fields []arrow.Field, id int) []int {
+	if i := parquetfile.IndexByID(fields, id); i >= 0 {
+		return []int{i}
+	}
 	for i, f := range fields {
-		if text, ok := f.Metadata.GetValue("PARQUET:field_id"); ok && text == strconv.Itoa(id) {
-			return []int{i}
-		}
 		if s, ok := f.Type.(*arrow.StructType); ok {
 			if path := pathTo(s.Fields(), id); path != nil {
 				return slices.Insert(path, 0, i)
@@ -70,8 +73,17 @@ func pathTo(fields []arrow.Field, id int) []int {
 	return nil
 }
 
-// orders tells whether there is an order but that of arrival.
-func (o *ordering) orders() bool { return len(o.partition)+len(o.sort) > 0 }
+// Ordered reports whether there is an order but that of arrival.
+func (o *Order) Ordered() bool { return o.Partitioned() || o.Sorted() }
+
+// Partitioned reports whether rows belong to partitions.
+func (o *Order) Partitioned() bool { return len(o.partition) > 0 }
+
+// Sorted reports whether rows have an order within their partitions.
+func (o *Order) Sorted() bool { return len(o.sort) > 0 }
+
+// SortID is the id of the sort order that rows are in, 0 if they are in none.
+func (o *Order) SortID() int { return o.sortID }
 
 // values reads what the field is of in each row.
 func (f orderedField) values(rec arrow.RecordBatch) (func(int) iceberg.Optional[iceberg.Literal], error) {
@@ -101,8 +113,8 @@ func (f orderedField) values(rec arrow.RecordBatch) (func(int) iceberg.Optional[
 	}, nil
 }
 
-// values is the partition of a row, by the ids of the spec's fields.
-func (o *ordering) values(rec arrow.RecordBatch, row int) (map[int]any, error) {
+// Partition is the partition of a row, by the ids of the spec's fields.
+func (o *Order) Partition(rec arrow.RecordBatch, row int) (map[int]any, error) {
 	values := map[int]any{}
 	for i, f := range o.partition {
 		value, err := f.values(rec)
@@ -116,17 +128,17 @@ func (o *ordering) values(rec arrow.RecordBatch, row int) (map[int]any, error) {
 	return values, nil
 }
 
-// rowKeys is the keys of rows, in one piece.
-type rowKeys struct {
+// keysOfRows is the keys of rows, in one piece.
+type keysOfRows struct {
 	bytes []byte
 	ends  []int32 // of each row's, the first being 0
 }
 
-func (k *rowKeys) key(row int) []byte { return k.bytes[k.ends[row]:k.ends[row+1]] }
+func (k *keysOfRows) key(row int) []byte { return k.bytes[k.ends[row]:k.ends[row+1]] }
 
 // keys makes the keys of rows: the length of what is the partition's, that, and
 // what orders them in it.
-func (o *ordering) keys(rec arrow.RecordBatch) (*rowKeys, error) {
+func (o *Order) keys(rec arrow.RecordBatch) (*keysOfRows, error) {
 	rows := int(rec.NumRows())
 	fields := slices.Concat(o.partition, o.sort)
 	values := make([]func(int) iceberg.Optional[iceberg.Literal], len(fields))
@@ -136,7 +148,7 @@ func (o *ordering) keys(rec arrow.RecordBatch) (*rowKeys, error) {
 			return nil, err
 		}
 	}
-	k := &rowKeys{ends: make([]int32, 1, rows+1)}
+	k := &keysOfRows{ends: make([]int32, 1, rows+1)}
 	var part, rest []byte
 	for row := range rows {
 		part, rest = part[:0], rest[:0]
