@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -58,8 +59,8 @@ func stagedFiles(staged []*Staged) []*stagedFile {
 	return files
 }
 
-func indexesOf(staged []*Staged) []*keyIndex {
-	var indexes []*keyIndex
+func indexesOf(staged []*Staged) []*rowkeys.Index {
+	var indexes []*rowkeys.Index
 	for _, s := range staged {
 		if s != nil && s.index != nil {
 			indexes = append(indexes, s.index)

@@ -56,7 +56,7 @@ func readDeletes(ctx context.Context, files iceio.IO, pieces *budget.Memory, d i
 		return err
 	}
 	defer r.Close()
-	columns, missing := r.Columns([]int{deletePathField.ID, deletePosField.ID}, []string{deletePathField.Name, deletePosField.Name})
+	columns, missing := r.Columns([]iceberg.NestedField{deletePathField, deletePosField})
 	if missing {
 		return fail(fmt.Errorf("it has no columns %s and %s", deletePathField.Name, deletePosField.Name))
 	}

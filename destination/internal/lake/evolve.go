@@ -7,6 +7,7 @@ import (
 
 	"github.com/apache/iceberg-go/table"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
@@ -42,29 +43,21 @@ func (t *Table) evolve(ctx context.Context, loaded *table.Table) (*table.Table, 
 	}
 }
 
-// keyFields are the columns that decide which of two rows of a key stays: field
-// ids, noField where there is none.
-type keyFields struct {
-	key             []int
-	cursor, deleted int
-}
-
-const noField = -1
-
-func keyFieldsOf(d tabledef.Definition) keyFields {
+// keyFieldsOf are the columns that decide which of two rows of a key stays.
+func keyFieldsOf(d tabledef.Definition) rowkeys.Fields {
 	ids := map[string]int{}
 	for _, w := range d.Plan.Wanted.Properties {
 		ids[w.Name] = d.Columns.IDs[w.ID]
 	}
-	k := keyFields{cursor: noField, deleted: noField}
+	k := rowkeys.Fields{Cursor: rowkeys.NoField, Deleted: rowkeys.NoField}
 	for _, property := range d.Plan.Key {
-		k.key = append(k.key, ids[property])
+		k.Key = append(k.Key, ids[property])
 	}
 	if d.Plan.Cursor != "" {
-		k.cursor = ids[d.Plan.Cursor]
+		k.Cursor = ids[d.Plan.Cursor]
 	}
 	if d.Plan.Deleted != "" {
-		k.deleted = ids[d.Plan.Deleted]
+		k.Deleted = ids[d.Plan.Deleted]
 	}
 	return k
 }

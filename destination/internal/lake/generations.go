@@ -11,11 +11,11 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
-	"github.com/zeebo/xxh3"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
 )
 
 const generationColumn = "_airbyte_generation_id"
@@ -128,7 +128,7 @@ func (t *Table) older(ctx context.Context, base *table.Table, f *liveFile, minim
 		return nil, err
 	}
 	defer r.Close()
-	columns, missing := r.Columns([]int{field.ID}, []string{generationColumn})
+	columns, missing := r.Columns([]iceberg.NestedField{field})
 	if missing {
 		if nullsOlder && rows > 0 {
 			return every(), nil
@@ -178,9 +178,9 @@ func generationBounds(d iceberg.DataFile, id int) (low, high, nulls int64, known
 }
 
 // restage makes staged files of those that a branch has.
-func (t *Table) restage(ctx context.Context, schema *iceberg.Schema, set *liveSet) ([]*stagedFile, *keyIndex, error) {
-	index := &keyIndex{t: t}
-	finder, err := newKeyFinder(&upsert{t: t}, schema)
+func (t *Table) restage(ctx context.Context, schema *iceberg.Schema, set *liveSet) ([]*stagedFile, *rowkeys.Index, error) {
+	index := rowkeys.NewIndex(t.scratch(), t.opts.Memory)
+	columns, err := t.keyColumns(schema)
 	if err != nil {
 		return nil, index, err
 	}
@@ -188,13 +188,13 @@ func (t *Table) restage(ctx context.Context, schema *iceberg.Schema, set *liveSe
 	for _, f := range set.files {
 		s := &stagedFile{data: f.data}
 		if len(f.deletes)+len(set.shared) > 0 {
-			if s.gone, err = t.deleted(ctx, f, set.shared); err != nil {
+			if s.deletedRows, err = t.deleted(ctx, f, set.shared); err != nil {
 				return nil, index, err
 			}
 		}
 		if t.plan.Dedup {
-			s.keys = &fileKeys{deleted: s.gone}
-			if err := finder.index(ctx, schema, f, s.keys, index); err != nil {
+			s.keys = rowkeys.NewFile(s.deletedRows)
+			if err := t.indexFile(ctx, f.data, columns, s.keys, index); err != nil {
 				return nil, index, err
 			}
 		}
@@ -203,66 +203,11 @@ func (t *Table) restage(ctx context.Context, schema *iceberg.Schema, set *liveSe
 	return files, index, nil
 }
 
-// index indexes all rows of a data file, tombstones too, those that are deleted
-// as losers.
-func (f *keyFinder) index(ctx context.Context, schema *iceberg.Schema, live *liveFile, into *fileKeys, index *keyIndex) error {
-	r, err := parquetfile.Open(f.u.t.files, live.data, f.u.t.opts.Memory)
+func (t *Table) indexFile(ctx context.Context, data iceberg.DataFile, columns rowkeys.FileColumns, keys *rowkeys.File, index *rowkeys.Index) error {
+	r, err := parquetfile.Open(t.files, data, t.opts.Memory)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	keys, missing := r.Columns(f.ids[:f.keys], f.names)
-	if missing {
-		return nil // the key is null in every row of the file
-	}
-	cursor, noCursor := r.Columns(f.ids[f.keys:], f.names[f.keys:])
-	var deleted []int // columns: one or none
-	if field, ok := schema.FindFieldByID(f.u.t.keys.deleted); ok {
-		deleted, _ = r.Columns([]int{field.ID}, []string{field.Name}) // a file may be older than the column
-	}
-	for p, err := range r.Pieces(slices.Concat(keys, cursor, deleted)) {
-		if err != nil {
-			return err
-		}
-		got, err := r.Read(ctx, p, keys)
-		if err != nil {
-			return err
-		}
-		rows := got[0].Len()
-		b := &keyBlock{hashes: make([]xxh3.Uint128, rows), orders: make([]uint64, rows)}
-		if err := hashKeys(got, b.hashes); err != nil {
-			return err
-		}
-		got = append(got, nil)
-		if !noCursor && len(cursor) > 0 {
-			read, err := r.Read(ctx, p, cursor)
-			if err != nil {
-				return err
-			}
-			got[f.keys] = read[0]
-		}
-		if err := b.appendCursors(got[f.keys], upTo(rows)); err != nil {
-			return err
-		}
-		if len(deleted) > 0 {
-			read, err := r.Read(ctx, p, deleted)
-			if err != nil {
-				return err
-			}
-			for i := range b.flags {
-				if read[0].IsValid(i) {
-					b.flags[i] |= tombstone
-				}
-			}
-		}
-		for i := range b.flags {
-			if into.deleted.Has(p.First + int64(i)) {
-				b.flags[i] |= loser
-			}
-		}
-		if err := index.add(into, b); err != nil {
-			return err
-		}
-	}
-	return nil
+	return index.AddFile(ctx, r, columns, keys)
 }

@@ -2,57 +2,18 @@ package lake
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"runtime"
 	"slices"
-	"sync"
 
-	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/iceberg-go"
-	"github.com/zeebo/xxh3"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
-
-// keyHits is rows of one data file whose keys are staged.
-type keyHits struct {
-	file    *liveFile
-	block   *keyBlock             // the rows
-	slots   []uint32              // of the key table, one for each row; nil when keys are in runs
-	deleted parquetfile.Positions // rows of the file that are deleted; nil if it has no deletes
-}
-
-// keyFinder looks for staged keys in data files.
-type keyFinder struct {
-	u      *upsert
-	ids    []int // of the key columns, then of the cursor
-	names  []string
-	types  []iceberg.Type
-	keys   int // how many of those are the key
-	staged []keyRange
-}
-
-func newKeyFinder(u *upsert, schema *iceberg.Schema) (*keyFinder, error) {
-	want := u.t.keys
-	f := &keyFinder{u: u, keys: len(want.key)}
-	ids := want.key
-	if want.cursor != noField {
-		ids = append(slices.Clone(ids), want.cursor)
-	}
-	for _, id := range ids {
-		field, ok := schema.FindFieldByID(id)
-		if !ok {
-			name, _ := u.t.schema.FindColumnName(id)
-			return nil, u.t.configError(nil, "Column %q of table %s is missing. It identifies rows: add it back, or write the stream to another namespace.", name, u.t)
-		}
-		f.ids, f.names, f.types = append(f.ids, id), append(f.names, field.Name), append(f.types, field.Type)
-	}
-	for _, s := range u.files {
-		f.staged = append(f.staged, f.rangeOf(s.data))
-	}
-	return f, nil
-}
 
 const (
 	// scanRows is about how many rows of a data file one goroutine looks through.
@@ -61,171 +22,94 @@ const (
 	scanBytes = 2 * parquetfile.PieceBytes
 )
 
-// all returns the rows of the table whose keys are staged, without those that
-// are deleted already.
-func (f *keyFinder) all(ctx context.Context, set *liveSet) ([]*keyHits, error) {
-	files := f.candidates(set)
-	if err := f.scan(ctx, files); err != nil {
-		return nil, err
+// keyColumns finds the columns that tell rows apart in a schema of the table.
+func (t *Table) keyColumns(schema *iceberg.Schema) (rowkeys.FileColumns, error) {
+	columns, err := t.keys.FileColumns(schema)
+	var missing rowkeys.MissingColumnError
+	if errors.As(err, &missing) {
+		name, _ := t.schema.FindColumnName(int(missing))
+		err = t.configError(nil, "Column %q of table %s is gone. It is needed to tell rows apart; add it back, or write the stream to another namespace.", name, t)
 	}
-	var found []*keyHits
-	for _, file := range files {
-		hits := f.u.scanned[file.data.FilePath()]
-		if len(hits) == 0 {
-			continue
-		}
-		var deleted parquetfile.Positions
-		if len(file.deletes)+len(set.shared)+len(file.older) > 0 {
-			var err error
-			if deleted, err = f.u.t.deleted(ctx, file, set.shared); err != nil {
-				return nil, err
-			}
-		}
-		for _, h := range hits {
-			found = append(found, h.live(file, deleted))
-		}
-	}
-	return found, nil
+	return columns, err
 }
 
-// candidates are the files that can hold a staged key.
-func (f *keyFinder) candidates(set *liveSet) []*liveFile {
-	var files []*liveFile
+// keyFinder looks for staged keys in data files.
+type keyFinder struct {
+	t       *Table
+	contest *rowkeys.Contest
+	columns rowkeys.FileColumns
+	staged  []rowkeys.Bounds
+}
+
+func newKeyFinder(u *upsert, schema *iceberg.Schema) (*keyFinder, error) {
+	columns, err := u.t.keyColumns(schema)
+	if err != nil {
+		return nil, err
+	}
+	f := &keyFinder{t: u.t, contest: u.contest, columns: columns}
+	for _, s := range u.files {
+		f.staged = append(f.staged, columns.BoundsOf(s.data))
+	}
+	return f, nil
+}
+
+// find looks for staged keys in all files of a set that can hold one.
+func (f *keyFinder) find(ctx context.Context, set *liveSet) error {
+	var candidates []iceberg.DataFile
 	for _, file := range set.files {
-		if f.mayHold(file.data) {
-			files = append(files, file)
+		bounds := f.columns.BoundsOf(file.data)
+		if slices.ContainsFunc(f.staged, func(s rowkeys.Bounds) bool { return f.columns.MayShareKeys(s, bounds) }) {
+			candidates = append(candidates, file.data)
 		}
 	}
-	return files
+	err := f.scan(ctx, candidates)
+	if errors.Is(err, rowkeys.ErrManyHits) {
+		f.contest.Spill()
+		if err = f.contest.Begin(ctx); err == nil {
+			err = f.scan(ctx, candidates)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("looking for keys in table %s: %w", f.t, err)
+	}
+	return nil
 }
 
 // scan looks through the files that no attempt has looked through yet.
-func (f *keyFinder) scan(ctx context.Context, files []*liveFile) error {
-	files = slices.DeleteFunc(slices.Clone(files), func(file *liveFile) bool {
-		_, ok := f.u.scanned[file.data.FilePath()]
-		return ok
-	})
-	var mu sync.Mutex
-	found, rows := map[string][]*keyHits{}, 0
-	take := func(h *keyHits) error {
-		mu.Lock()
-		defer mu.Unlock()
-		path := h.file.data.FilePath()
-		if f.u.spilled != nil {
-			return f.u.spilled.add(path, h.block)
-		}
-		found[path] = append(found[path], h)
-		if rows += len(h.slots); int64(rows) > f.u.rows+scanRows {
-			return errManyHits
-		}
-		return nil
-	}
+func (f *keyFinder) scan(ctx context.Context, files []iceberg.DataFile) error {
 	scan, sctx := errgroup.WithContext(ctx)
 	scan.SetLimit(runtime.GOMAXPROCS(0))
+	var scanned []string
 	for _, file := range files {
-		parts := int(max(1, file.data.Count()/scanRows))
+		if f.contest.Scanned(file.FilePath()) {
+			continue
+		}
+		scanned = append(scanned, file.FilePath())
+		parts := int(max(1, file.Count()/scanRows))
 		for part := range parts {
-			scan.Go(protocol.Recovered(func() error {
-				end, err := f.u.t.opts.Memory.Begin(sctx, scanBytes)
-				if err != nil {
-					return err
-				}
-				defer end()
-				return f.find(sctx, file, part, parts, take)
-			}))
+			scan.Go(protocol.Recovered(func() error { return f.scanPart(sctx, file, part, parts) }))
 		}
 	}
 	if err := scan.Wait(); err != nil {
 		return err
 	}
-	for _, file := range files {
-		path := file.data.FilePath()
-		f.u.scanned[path] = found[path]
+	for _, path := range scanned {
+		f.contest.SetScanned(path)
 	}
 	return nil
 }
 
-// find looks through one part of a data file.
-func (f *keyFinder) find(ctx context.Context, live *liveFile, part, parts int, take func(*keyHits) error) error {
-	r, err := parquetfile.Open(f.u.t.files, live.data, f.u.t.opts.Memory)
+// scanPart looks through one part of a data file.
+func (f *keyFinder) scanPart(ctx context.Context, file iceberg.DataFile, part, parts int) error {
+	end, err := f.t.opts.Memory.Begin(ctx, scanBytes)
+	if err != nil {
+		return err
+	}
+	defer end()
+	r, err := parquetfile.Open(f.t.files, file, f.t.opts.Memory)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	columns, missing := r.Columns(f.ids[:f.keys], f.names)
-	if missing {
-		return nil // the key is null in every row of the file
-	}
-	cursor, noCursor := r.Columns(f.ids[f.keys:], f.names[f.keys:])
-	var hashes []xxh3.Uint128
-	for p, err := range r.PiecesOfPart(part, parts, slices.Concat(columns, cursor)) {
-		if err != nil {
-			return err
-		}
-		keys, err := r.Read(ctx, p, columns)
-		if err != nil {
-			return err
-		}
-		hashes = slices.Grow(hashes[:0], keys[0].Len())[:keys[0].Len()]
-		if err := hashKeys(keys, hashes); err != nil {
-			return err
-		}
-		h := &keyHits{file: live, block: &keyBlock{}}
-		hits := f.u.staged(hashes, h)
-		if len(hits) == 0 {
-			continue
-		}
-		for _, i := range hits {
-			h.block.rows = append(h.block.rows, p.First+int64(i))
-		}
-		var cursors arrow.Array
-		if !noCursor && len(cursor) > 0 {
-			got, err := r.Read(ctx, p, cursor)
-			if err != nil {
-				return err
-			}
-			cursors = got[0]
-		}
-		if err := h.block.appendCursors(cursors, slices.Values(hits)); err != nil {
-			return err
-		}
-		if err := take(h); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// staged adds to h what is known of keys that are staged, and returns which
-// of the keys are.
-func (u *upsert) staged(keys []xxh3.Uint128, h *keyHits) (hits []int) {
-	for i, hash := range keys {
-		if u.spilled != nil {
-			if u.spilled.filter.mayHave(hash) {
-				hits = append(hits, i)
-				h.block.hashes = append(h.block.hashes, hash)
-			}
-		} else if slot, found := u.win.find(hash); found {
-			hits = append(hits, i)
-			h.slots = append(h.slots, slot)
-		}
-	}
-	return hits
-}
-
-// live returns the hits on rows that are not deleted.
-func (h *keyHits) live(file *liveFile, deleted parquetfile.Positions) *keyHits {
-	l := &keyHits{file: file, slots: h.slots, block: h.block, deleted: deleted}
-	if deleted == nil {
-		return l
-	}
-	l.slots, l.block = nil, &keyBlock{texts: h.block.texts}
-	for i, row := range h.block.rows {
-		if deleted.Has(row) {
-			continue
-		}
-		l.slots, l.block.rows = append(l.slots, h.slots[i]), append(l.block.rows, row)
-		l.block.cursors, l.block.flags = append(l.block.cursors, h.block.cursors[i]), append(l.block.flags, h.block.flags[i])
-	}
-	return l
+	return f.contest.Scan(ctx, r, f.columns, file.FilePath(), part, parts)
 }

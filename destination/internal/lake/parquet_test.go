@@ -6,12 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/parquet/compress"
 	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/iceberg-go"
 	"github.com/google/go-cmp/cmp"
-	"github.com/zeebo/xxh3"
 )
 
 // What a reader of the file alone finds: a row group for each batch, the
@@ -158,96 +156,5 @@ func TestHugeValuesHaveNoStatistics(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[int]int{1: 2, hugeValue - 1: 1, hugeValue: 1, hugeValue + 1: 1}, lengths); diff != "" {
 		t.Errorf("lengths (-want +got):\n%s", diff)
-	}
-}
-
-func TestKeysOfDifferentValuesHaveDifferentHashes(t *testing.T) {
-	schema := planOf("s", optional("a", aString), optional("b", aString), optional("n", aLong)).Schema
-	rec := batch(t, schema,
-		map[string]any{"a": "x", "b": "y"}, map[string]any{"a": "xy", "b": ""}, map[string]any{"a": "", "b": "xy"},
-		map[string]any{"a": nil, "b": "xy"}, map[string]any{"a": "xy", "b": nil}, map[string]any{"a": nil, "b": nil},
-		map[string]any{"a": "\x00", "b": "\x00"}, map[string]any{"a": "\x00\x00", "b": ""},
-		map[string]any{"a": "x", "b": "y", "n": 0}, map[string]any{"a": "x", "b": "y", "n": 1}, map[string]any{"a": "x", "b": "y", "n": 256},
-	)
-	k := &keyColumns{keys: []int{0, 1, 2}, cursor: -1, deleted: -1}
-	b, err := k.block(rec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, x := range b.hashes {
-		for j, y := range b.hashes[:i] {
-			if x == y {
-				t.Errorf("rows %d and %d have one hash", i, j)
-			}
-		}
-	}
-	// A key is the same whatever the width it was written with.
-	narrow := batch(t, planOf("s", optional("k", anInt)).Schema, map[string]any{"k": -7})
-	wide := batch(t, planOf("s", optional("k", aLong)).Schema, map[string]any{"k": -7})
-	one := &keyColumns{keys: []int{0}, cursor: -1, deleted: -1}
-	x, err := one.block(narrow, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	y, err := one.block(wide, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(x.hashes, y.hashes); diff != "" {
-		t.Error(diff)
-	}
-	if _, err := one.block(batch(t, planOf("s", optional("k", iceberg.PrimitiveTypes.Binary)).Schema, map[string]any{"k": "eA=="}), nil); err == nil || !strings.Contains(err.Error(), "cannot be of type "+arrow.BinaryTypes.Binary.String()) {
-		t.Errorf("error %v", err)
-	}
-}
-
-// Nobody can prepare two keys of one hash, since each process has other hashes.
-func TestHashesOfKeysDependOnTheSeed(t *testing.T) {
-	rec := batch(t, planOf("s", optional("k", aString)).Schema, map[string]any{"k": "x"}, map[string]any{"k": strings.Repeat("long ", 100)})
-	k := &keyColumns{keys: []int{0}, cursor: -1, deleted: -1}
-	seen := map[xxh3.Uint128]bool{}
-	defer func(seed uint64) { keySeed = seed }(keySeed)
-	for range 2 {
-		for range 2 { // the same as long as the seed is
-			b, err := k.block(rec, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, hash := range b.hashes {
-				seen[hash] = true
-			}
-		}
-		keySeed++
-	}
-	if len(seen) != 4 {
-		t.Errorf("two keys have %d hashes with two seeds", len(seen))
-	}
-}
-
-func TestBoundsPruneOnlyWhatCannotOverlap(t *testing.T) {
-	long := func(v int64) []byte { b, _ := iceberg.NewLiteral(v).MarshalBinary(); return b }
-	short := func(v int32) []byte { b, _ := iceberg.NewLiteral(v).MarshalBinary(); return b }
-	decimal := iceberg.DecimalTypeOf(38, 9)
-	for name, tc := range map[string]struct {
-		typ  iceberg.Type
-		a, b []byte
-		want bool
-	}{
-		"less":                 {aLong, long(-1), long(0), true},
-		"equal":                {aLong, long(5), long(5), false},
-		"more":                 {aLong, long(1 << 40), long(2), false},
-		"narrow against wide":  {aLong, short(-5), long(-4), true},
-		"wide against narrow":  {aLong, long(-4), short(-5), false},
-		"no bound":             {aLong, nil, long(1), false},
-		"strings":              {aString, []byte("a"), []byte("aa"), true},
-		"equal strings":        {aString, []byte("a"), []byte("a"), false},
-		"decimals":             {decimal, []byte{0xff}, []byte{0x01, 0x00}, true},
-		"decimals, other way":  {decimal, []byte{0x00, 0x80}, []byte{0x7f}, false},
-		"negative decimals":    {decimal, []byte{0x80, 0x00}, []byte{0xff}, true},
-		"a type with no order": {iceberg.PrimitiveTypes.Bool, []byte{0}, []byte{1}, false},
-	} {
-		if got := below(tc.typ, tc.a, tc.b); got != tc.want {
-			t.Errorf("%s: %v", name, got)
-		}
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/uuid"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
 )
 
 // A truncating refresh puts the rows of a new generation in the place of those
@@ -150,9 +152,9 @@ func (t *Table) absorb(ctx context.Context, branch string, minimum int64, state 
 		}
 		files, index, err := t.restage(ctx, base.Schema(), fresh)
 		if err != nil {
-			return c, errors.Join(err, index.close())
+			return c, errors.Join(err, index.Close())
 		}
-		u := newUpsert(t, files, []*keyIndex{index})
+		u := newUpsert(t, files, []*rowkeys.Index{index})
 		defer u.close()
 		outdated, err := u.outdated(ctx, base.Schema(), main)
 		if err != nil {

@@ -23,6 +23,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -72,7 +73,7 @@ type Table struct {
 	id      table.Identifier
 	plan    *columnar.Plan
 	columns *columns.Evolution
-	keys    keyFields
+	keys    rowkeys.Fields
 	opts    Options
 	layout  *columnar.Layout
 
@@ -149,7 +150,7 @@ func newTable(cat catalog.Catalog, p *columnar.Plan, o Options) *Table {
 		o.Removed = func(string) {}
 	}
 	return &Table{
-		cat: cat, id: p.Identifier(), plan: p, columns: &columns.Evolution{}, keys: keyFields{cursor: noField, deleted: noField}, opts: o,
+		cat: cat, id: p.Identifier(), plan: p, columns: &columns.Evolution{}, keys: rowkeys.Fields{Cursor: rowkeys.NoField, Deleted: rowkeys.NoField}, opts: o,
 		patience: time.Second, persistence: 5 * time.Minute, reading: o.ReaderTime, few: fewBytes,
 	}
 }

@@ -32,7 +32,7 @@ func (w *Writer) truncate(ctx context.Context, rows int64) error {
 			kept = append(kept, short)
 		}
 		if keep == 0 && f.keys != nil {
-			f.keys.truncate(0)
+			f.keys.Truncate(0)
 		}
 		// What is kept so far and what is not looked at yet is Abort's to
 		// remove when this fails.
@@ -64,7 +64,7 @@ func (t *Table) head(ctx context.Context, f *stagedFile, rows int64) (*stagedFil
 		return nil, errors.Join(fmt.Errorf("shortening %s: %d files came of it", f.data.FilePath(), len(r.c.add)), t.removeAll(r.c.made))
 	}
 	if f.keys != nil {
-		f.keys.truncate(rows)
+		f.keys.Truncate(rows)
 	}
 	return &stagedFile{data: r.c.add[0], keys: f.keys}, nil
 }

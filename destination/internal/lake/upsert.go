@@ -1,9 +1,7 @@
 package lake
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -11,6 +9,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
 )
 
 // rewriteLimit is how many bytes of data files Auto rewrites in one commit
@@ -18,65 +17,32 @@ import (
 // that in new data.
 const rewriteLimit = 256 << 10
 
-// upsert is the rows of one commit, and which of them win.
-//
-// Of all rows of a key, staged and in the table, one stays: the one with the
-// highest cursor, null being lowest; of those the one that arrived last, a
-// staged row being later than any in the table. If that one is a tombstone,
-// none stays. A tombstone without a cursor is not the lowest but the last of
-// all that arrived before it, and what arrives after it starts anew. A table
-// keeps no tombstones: an older record that arrives in a later commit than the
-// tombstone of its key is a new row. The branch of a refresh does keep them, as
-// they may have to delete rows that are not on the branch.
+// upsert is a commit of rows that supersede those of their keys.
 type upsert struct {
-	t       *Table
-	files   []*stagedFile
-	indexes []*keyIndex
-	rows    int64         // in the indexes
-	win     *keyTable     // nil when keys are in runs
-	spilled *spilledTable // nil when they are not
-
-	// What one attempt to commit learns that the next need not learn again.
-	manifests manifestCache
-	scanned   map[string][]*keyHits // by data file, deleted rows included
+	t         *Table
+	files     []*stagedFile
+	contest   *rowkeys.Contest // between the rows of all keys
+	manifests manifestCache    // that one attempt to commit has read, and the next need not
 }
 
-// newUpsert finds the winners among the staged rows, unless keys were spilled.
-// Streams that are not dedup have no keys, and all their rows win.
-func newUpsert(t *Table, files []*stagedFile, indexes []*keyIndex) *upsert {
-	u := &upsert{t: t, files: files, indexes: indexes, manifests: manifestCache{}, scanned: map[string][]*keyHits{}}
-	for _, x := range indexes {
-		u.rows += x.rows
-		if len(x.runs) > 0 {
-			u.spilled = newSpilledTable(t)
-		}
-	}
-	if u.spilled != nil {
-		return u
-	}
-	var blocks []*keyBlock
+// newUpsert finds the winners among the staged rows. Streams that are not dedup
+// have no keys, and all their rows win.
+func newUpsert(t *Table, files []*stagedFile, indexes []*rowkeys.Index) *upsert {
+	u := &upsert{t: t, files: files, manifests: manifestCache{}}
+	var keys []*rowkeys.File
 	for _, f := range files {
 		if f.keys != nil {
-			blocks = append(blocks, f.keys.blocks...)
+			keys = append(keys, f.keys)
 		}
 	}
-	u.win = newKeyTable(blocks, u.keepsTombstones())
+	u.contest = rowkeys.NewContest(t.scratch(), t.opts.Memory, keys, indexes, t.branch != "" && t.plan.Deleted != "")
 	return u
 }
-
-func (u *upsert) keepsTombstones() bool { return u.t.branch != "" && u.t.plan.Deleted != "" }
 
 // close removes what was spilled. A scratch file that cannot be removed is only
 // in the way, and found with the orphans: it must not fail a commit that has
 // landed.
-func (u *upsert) close() {
-	for _, x := range u.indexes {
-		_ = x.close()
-	}
-	if u.spilled != nil {
-		_ = u.spilled.hits.close()
-	}
-}
+func (u *upsert) close() { _ = u.contest.Close() }
 
 // stage is what committing the rows does to the table as it is in base.
 func (u *upsert) stage(ctx context.Context, base *table.Table) (*change, error) {
@@ -106,113 +72,65 @@ func (t *Table) equalityDeletes() error {
 // outdatedFile is a data file of the table with rows that go.
 type outdatedFile struct {
 	*liveFile
-	gone parquetfile.Positions // deleted already, or now
+	deletedRows parquetfile.Positions // already, or now
 }
 
 // outdated finds the rows of the table that staged rows replace or delete,
-// and marks the staged rows that rows of the table beat.
+// and marks the staged rows that rows of the table supersede.
 func (u *upsert) outdated(ctx context.Context, schema *iceberg.Schema, set *liveSet) ([]*outdatedFile, error) {
-	gone, err := u.superseded(ctx, schema, set)
+	superseded, err := u.superseded(ctx, schema, set)
 	if err != nil {
 		return nil, err
 	}
 	var outdated []*outdatedFile
 	for _, f := range set.files {
-		rows := gone[f]
+		rows := superseded[f.data.FilePath()]
 		if rows == nil && f.older != nil {
 			if rows, err = u.t.deleted(ctx, f, set.shared); err != nil {
 				return nil, err
 			}
 		}
 		if rows != nil {
-			outdated = append(outdated, &outdatedFile{liveFile: f, gone: rows})
+			outdated = append(outdated, &outdatedFile{liveFile: f, deletedRows: rows})
 		}
 	}
 	return outdated, nil
 }
 
-// superseded finds the rows of the table that go, with those of their files that
-// have gone already.
-func (u *upsert) superseded(ctx context.Context, schema *iceberg.Schema, set *liveSet) (map[*liveFile]parquetfile.Positions, error) {
-	if u.spilled == nil {
-		gone, err := u.supersededInMemory(ctx, schema, set)
-		if !errors.Is(err, errManyHits) {
-			return gone, err
-		}
-		u.win, u.spilled, u.scanned = nil, newSpilledTable(u.t), map[string][]*keyHits{}
+// superseded finds the rows of the table that staged rows supersede, with those of
+// their files that were deleted already, by path.
+func (u *upsert) superseded(ctx context.Context, schema *iceberg.Schema, set *liveSet) (map[string]parquetfile.Positions, error) {
+	if err := u.contest.Begin(ctx); err != nil {
+		return nil, err
 	}
-	return u.supersededBySpilled(ctx, schema, set)
-}
-
-func (u *upsert) supersededInMemory(ctx context.Context, schema *iceberg.Schema, set *liveSet) (map[*liveFile]parquetfile.Positions, error) {
-	for _, b := range u.win.blocks {
-		for i := range b.flags {
-			b.flags[i] &^= beaten
-		}
-	}
-	var found []*keyHits
-	if len(u.win.slots) > 0 && len(set.files) > 0 {
+	if u.contest.StagedRows() > 0 && len(set.files) > 0 {
 		finder, err := newKeyFinder(u, schema)
 		if err != nil {
 			return nil, err
 		}
-		if found, err = finder.all(ctx, set); err != nil {
-			return nil, fmt.Errorf("looking for keys in table %s: %w", u.t, err)
+		if err := finder.find(ctx, set); err != nil {
+			return nil, err
 		}
 	}
-	for _, h := range found {
-		for i, slot := range h.slots {
-			if _, erased := u.win.erased[slot]; erased {
-				continue // all rows of the table are older
-			}
-			w := &u.win.slots[slot]
-			block := u.win.blocks[w.block]
-			hit, winner := h.block.candidate(i), block.candidate(int(w.row))
-			if compareCursors(&hit, &winner) > 0 {
-				block.flags[w.row] |= beaten
+	var files []rowkeys.TableFile
+	for _, f := range set.files {
+		if !u.contest.HasHits(f.data.FilePath()) {
+			continue
+		}
+		file := rowkeys.TableFile{Path: f.data.FilePath(), Rows: f.data.Count(), Sequence: f.sequence}
+		if len(f.deletes)+len(set.shared)+len(f.older) > 0 {
+			var err error
+			if file.Deleted, err = u.t.deleted(ctx, f, set.shared); err != nil {
+				return nil, err
 			}
 		}
+		files = append(files, file)
 	}
-	// A table may hold several rows of a key, if it was once appended to. Of
-	// those that beat a staged row, one stays.
-	type row struct{ file, hit int }
-	best := map[uint32]row{}
-	for f, h := range found {
-		for i, slot := range h.slots {
-			w := u.win.slots[slot]
-			if u.win.blocks[w.block].flags[w.row]&beaten == 0 {
-				continue
-			}
-			b, ok := best[slot]
-			if !ok {
-				best[slot] = row{f, i}
-				continue
-			}
-			hit, last := h.block.candidate(i), found[b.file].block.candidate(b.hit)
-			if cmp.Or(
-				compareCursors(&hit, &last),
-				cmp.Compare(h.file.sequence, found[b.file].file.sequence),
-				cmp.Compare(h.block.rows[i], found[b.file].block.rows[b.hit]),
-			) >= 0 {
-				best[slot] = row{f, i}
-			}
-		}
+	superseded, err := u.contest.Decide(ctx, files)
+	if err != nil {
+		return nil, fmt.Errorf("comparing keys of table %s: %w", u.t, err)
 	}
-	gone := map[*liveFile]parquetfile.Positions{}
-	for f, h := range found {
-		for i, slot := range h.slots {
-			if b, ok := best[slot]; ok && b == (row{f, i}) {
-				continue
-			}
-			if gone[h.file] == nil {
-				if gone[h.file] = h.deleted; h.deleted == nil {
-					gone[h.file] = parquetfile.NewPositions(h.file.data.Count())
-				}
-			}
-			gone[h.file].Add(h.block.rows[i])
-		}
-	}
-	return gone, nil
+	return superseded, nil
 }
 
 // apply adds to c the staged files without the rows that lose, and the
@@ -220,26 +138,26 @@ func (u *upsert) supersededInMemory(ctx context.Context, schema *iceberg.Schema,
 func (u *upsert) apply(ctx context.Context, c *change, base *table.Table, outdated []*outdatedFile) error {
 	version := base.Metadata().Version()
 	type partial struct {
-		staged *stagedFile
-		gone   parquetfile.Positions
+		staged      *stagedFile
+		deletedRows parquetfile.Positions
 	}
 	var partials []partial
 	var rewrite, fresh int64
 	for _, f := range u.files {
-		gone := f.losers()
+		deleted := f.superseded()
 		fresh += f.data.FileSizeBytes()
 		switch {
-		case gone == nil:
+		case deleted == nil:
 			c.add = append(c.add, f.data)
-		case gone.Count() == f.data.Count():
+		case deleted.Count() == f.data.Count():
 			c.unused = append(c.unused, f.data.FilePath())
 		default:
-			partials = append(partials, partial{f, gone})
+			partials = append(partials, partial{f, deleted})
 			rewrite += f.data.FileSizeBytes()
 		}
 	}
 	outdated = slices.DeleteFunc(outdated, func(o *outdatedFile) bool {
-		if o.gone.Count() < o.data.Count() {
+		if o.deletedRows.Count() < o.data.Count() {
 			rewrite += o.data.FileSizeBytes()
 			return false
 		}
@@ -260,7 +178,7 @@ func (u *upsert) apply(ctx context.Context, c *change, base *table.Table, outdat
 		inPartitions(outdated, func(o *outdatedFile) iceberg.DataFile { return o.data })
 		for _, p := range partials {
 			c.unused = append(c.unused, p.staged.data.FilePath())
-			if err := r.copy(ctx, p.staged.data, p.gone); err != nil {
+			if err := r.copy(ctx, p.staged.data, p.deletedRows); err != nil {
 				return err
 			}
 		}
@@ -269,7 +187,7 @@ func (u *upsert) apply(ctx context.Context, c *change, base *table.Table, outdat
 			for _, d := range o.deletes {
 				c.drop(d.data, d.manifest)
 			}
-			if err := r.copy(ctx, o.data, o.gone); err != nil {
+			if err := r.copy(ctx, o.data, o.deletedRows); err != nil {
 				return err
 			}
 		}
@@ -277,7 +195,7 @@ func (u *upsert) apply(ctx context.Context, c *change, base *table.Table, outdat
 	}
 	for _, p := range partials {
 		c.add = append(c.add, p.staged.data)
-		if err := u.t.writeDeletes(c, base.Metadata(), p.staged.data, p.gone); err != nil {
+		if err := u.t.writeDeletes(c, base.Metadata(), p.staged.data, p.deletedRows); err != nil {
 			return err
 		}
 	}
@@ -287,7 +205,7 @@ func (u *upsert) apply(ctx context.Context, c *change, base *table.Table, outdat
 		for _, d := range o.deletes {
 			c.drop(d.data, d.manifest)
 		}
-		if err := u.t.writeDeletes(c, base.Metadata(), o.data, o.gone); err != nil {
+		if err := u.t.writeDeletes(c, base.Metadata(), o.data, o.deletedRows); err != nil {
 			return err
 		}
 	}
@@ -305,30 +223,12 @@ func (u *upsert) copies(version int, rewrite, fresh int64) bool {
 	return u.t.opts.Upsert == CopyOnWrite
 }
 
-// losers is the rows of the file that are not to be seen, nil if there are
-// none.
-func (f *stagedFile) losers() parquetfile.Positions {
-	gone := slices.Clone(f.gone)
+// superseded is the rows of the file that must not become visible, nil if there
+// are none.
+func (f *stagedFile) superseded() parquetfile.Positions {
+	deleted := slices.Clone(f.deletedRows)
 	if f.keys == nil {
-		return gone
+		return deleted
 	}
-	lose := func(row int64) {
-		if gone == nil {
-			gone = parquetfile.NewPositions(f.data.Count())
-		}
-		gone.Add(row)
-	}
-	row := f.keys.spilled
-	for _, b := range f.keys.blocks {
-		for _, flags := range b.flags {
-			if flags&(loser|beaten) != 0 {
-				lose(row)
-			}
-			row++
-		}
-	}
-	for row := range f.keys.gone.All() {
-		lose(row)
-	}
-	return gone
+	return f.keys.Superseded(deleted, f.data.Count())
 }

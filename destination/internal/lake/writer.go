@@ -15,6 +15,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowsort"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scratch"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -23,7 +24,7 @@ import (
 // Staged is data files that are written but that no snapshot names yet.
 type Staged struct {
 	files []*stagedFile
-	index *keyIndex // of their rows; nil unless dedup
+	index *rowkeys.Index // of their rows; nil unless dedup
 }
 
 // Rows returns the number of rows written.
@@ -36,9 +37,9 @@ func (s *Staged) Rows() int64 {
 }
 
 type stagedFile struct {
-	data iceberg.DataFile
-	keys *fileKeys             // of its rows; nil unless dedup
-	gone parquetfile.Positions // rows that are deleted already, as in files that were on another branch
+	data        iceberg.DataFile
+	keys        *rowkeys.File         // of its rows; nil unless dedup
+	deletedRows parquetfile.Positions // already, as in files that were on another branch
 }
 
 // Writer writes rows into data files. In a table that is partitioned or sorted
@@ -48,14 +49,14 @@ type stagedFile struct {
 // remember of it. It is for one goroutine; a table may have several.
 type Writer struct {
 	t       *Table
-	by      *rowsort.Order  // nil until there are rows
-	sorter  *rowsort.Sorter // of the rows put aside; nil in a table without order
-	spool   *rowsort.Spool  // of those of such a table; nil in others
-	columns *keyColumns     // nil unless dedup
+	by      *rowsort.Order   // nil until there are rows
+	sorter  *rowsort.Sorter  // of the rows put aside; nil in a table without order
+	spool   *rowsort.Spool   // of those of such a table; nil in others
+	columns *rowkeys.Columns // nil unless dedup
 	files   *parquetfile.RollingWriter
-	of      map[int]any // the partition of the open file
-	keys    *fileKeys   // of the open file; nil unless dedup
-	index   *keyIndex   // of all rows since the last Close; nil unless dedup
+	of      map[int]any    // the partition of the open file
+	keys    *rowkeys.File  // of the open file; nil unless dedup
+	index   *rowkeys.Index // of all rows since the last Close; nil unless dedup
 	staged  []*stagedFile
 	ending  *errgroup.Group // of staged files that wait for the storage; nil: of none
 	rows    int64           // written since the last Close
@@ -210,21 +211,17 @@ func (w *Writer) indexRows(rec arrow.RecordBatch, order []uint64) error {
 	}
 	if w.columns == nil {
 		var err error
-		if w.columns, err = newKeyColumns(w.t.keys, rec.Schema()); err != nil {
+		if w.columns, err = rowkeys.NewColumns(w.t.keys, rec.Schema()); err != nil {
 			return fmt.Errorf("indexing keys of table %s: %w", w.t, err)
 		}
 	}
-	block, err := w.columns.block(rec, order)
-	if err != nil {
-		return err
-	}
 	if w.index == nil {
-		w.index = &keyIndex{t: w.t}
+		w.index = rowkeys.NewIndex(w.t.scratch(), w.t.opts.Memory)
 	}
 	if w.keys == nil {
-		w.keys = &fileKeys{}
+		w.keys = rowkeys.NewFile(nil)
 	}
-	return w.index.add(w.keys, block)
+	return w.index.AddRows(w.keys, w.columns, rec, order)
 }
 
 // complete completes a file, in the background.
@@ -279,7 +276,7 @@ func (w *Writer) Close(ctx context.Context, last arrow.RecordBatch, order []uint
 	staged := &Staged{files: w.staged, index: w.index}
 	w.staged, w.index, w.rows = nil, nil, 0
 	if len(staged.files) == 0 {
-		return nil, w.t.Explain(staged.index.close())
+		return nil, w.t.Explain(staged.index.Close())
 	}
 	return staged, nil
 }
@@ -321,7 +318,7 @@ func (w *Writer) Abort() error {
 	}
 	_ = w.settle() // a file that could not be completed is gone
 	errs = append(errs, w.t.discard(slices.DeleteFunc(w.staged, func(f *stagedFile) bool { return f.data == nil })))
-	errs = append(errs, w.index.close())
+	errs = append(errs, w.index.Close())
 	w.staged, w.keys, w.index, w.rows = nil, nil, nil, 0
 	return errors.Join(errs...)
 }
@@ -330,7 +327,7 @@ func (w *Writer) Abort() error {
 func Discard(t *Table, staged []*Staged) error {
 	errs := []error{t.discard(stagedFiles(staged))}
 	for _, x := range indexesOf(staged) {
-		errs = append(errs, x.close())
+		errs = append(errs, x.Close())
 	}
 	return errors.Join(errs...)
 }

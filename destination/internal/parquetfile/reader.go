@@ -127,15 +127,15 @@ func (r *Reader) HasFieldIDs() bool {
 }
 
 // Columns finds columns of primitive type by field id, or by name in files that
-// carry no ids.
-func (r *Reader) Columns(ids []int, names []string) (columns []int, missing bool) {
+// carry no ids. It finds none if one is missing.
+func (r *Reader) Columns(fields []iceberg.NestedField) (columns []int, missing bool) {
 	schema := r.in.MetaData().Schema
-	for i, id := range ids {
+	for _, f := range fields {
 		found := -1
 		for c := range schema.NumColumns() {
 			column := schema.Column(c)
 			fieldID := int(column.SchemaNode().FieldID())
-			if fieldID == id || fieldID < 0 && column.Path() == names[i] {
+			if fieldID == f.ID || fieldID < 0 && column.Path() == f.Name {
 				found = c
 			}
 		}

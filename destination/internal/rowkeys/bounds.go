@@ -1,38 +1,35 @@
-package lake
+package rowkeys
 
 import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
-	"slices"
 
 	"github.com/apache/iceberg-go"
 )
 
-// keyRange is the bounds of the key columns of a data file, as manifests keep
-// them; nil where there is none.
-type keyRange struct{ low, high [][]byte }
+// Bounds are those of the key columns of a data file, as manifests keep them; nil
+// where there is none.
+type Bounds struct{ low, high [][]byte }
 
-func (f *keyFinder) rangeOf(d iceberg.DataFile) keyRange {
-	var r keyRange
+// BoundsOf are the bounds of a data file.
+func (c FileColumns) BoundsOf(d iceberg.DataFile) Bounds {
+	var b Bounds
 	low, high := d.LowerBoundValues(), d.UpperBoundValues()
-	for _, id := range f.ids[:f.keys] {
-		r.low, r.high = append(r.low, low[id]), append(r.high, high[id])
+	for _, f := range c.Key {
+		b.low, b.high = append(b.low, low[f.ID]), append(b.high, high[f.ID])
 	}
-	return r
+	return b
 }
 
-// mayHold reports whether a data file can hold a staged key.
-func (f *keyFinder) mayHold(d iceberg.DataFile) bool {
-	r := f.rangeOf(d)
-	return slices.ContainsFunc(f.staged, func(s keyRange) bool {
-		for i, t := range f.types[:f.keys] {
-			if below(t, r.high[i], s.low[i]) || below(t, s.high[i], r.low[i]) {
-				return false
-			}
+// MayShareKeys reports whether two files can hold rows of one key.
+func (c FileColumns) MayShareKeys(a, b Bounds) bool {
+	for i, f := range c.Key {
+		if below(f.Type, a.high[i], b.low[i]) || below(f.Type, b.high[i], a.low[i]) {
+			return false
 		}
-		return true
-	})
+	}
+	return true
 }
 
 // below reports whether bound a is certainly less than bound b. Strings may be

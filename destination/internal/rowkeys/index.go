@@ -1,4 +1,4 @@
-package lake
+package rowkeys
 
 import (
 	"bufio"
@@ -6,31 +6,36 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/zeebo/xxh3"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scratch"
 )
 
-// fileKeys is the keys of rows of one data file, as far as they are in memory,
-// and what a merge of spilled keys has to know of the file and finds out.
-type fileKeys struct {
-	blocks  []*keyBlock
+// A File is the keys of rows of one data file, as far as they are in memory, and
+// what a merge of spilled keys has to know of the file and finds out.
+type File struct {
+	blocks  []*block
 	spilled int64 // rows of the file before those of the blocks
 	rows    int64 // of the file; those after them do not count
 
-	sequence int64                 // of the file in the table
-	deleted  parquetfile.Positions // rows that do not count
-	gone     parquetfile.Positions // rows that lose
+	sequence    int64                 // of the file in the table
+	deleted     parquetfile.Positions // rows that do not count
+	deletedRows parquetfile.Positions // rows that lose
 }
 
-func (f *fileKeys) add(b *keyBlock) {
+// NewFile returns a file of which some rows are deleted; nil is none.
+func NewFile(deleted parquetfile.Positions) *File { return &File{deleted: deleted} }
+
+func (f *File) add(b *block) {
 	f.blocks = append(f.blocks, b)
 	f.rows += int64(len(b.hashes))
 }
 
-// truncate makes only the first rows of the file count.
-func (f *fileKeys) truncate(rows int64) {
+// Truncate makes only the first rows of the file count.
+func (f *File) Truncate(rows int64) {
 	f.rows = rows
 	left := max(0, rows-f.spilled)
 	for i, b := range f.blocks {
@@ -38,32 +43,71 @@ func (f *fileKeys) truncate(rows int64) {
 			left -= n
 			continue
 		}
-		f.blocks = append(f.blocks[:i:i], &keyBlock{
+		f.blocks = append(f.blocks[:i:i], &block{
 			hashes: b.hashes[:left], orders: b.orders[:left], cursors: b.cursors[:left], texts: b.texts, flags: b.flags[:left],
 		})
 		return
 	}
 }
 
-func (f *fileKeys) lose(row int64) {
-	if f.gone == nil {
-		f.gone = parquetfile.NewPositions(f.rows)
+func (f *File) lose(row int64) {
+	if f.deletedRows == nil {
+		f.deletedRows = parquetfile.NewPositions(f.rows)
 	}
-	f.gone.Add(row)
+	f.deletedRows.Add(row)
 }
 
-// A keyIndex is the keys of rows of several files: in memory, and in runs when
-// they become too many. It is for one goroutine.
-type keyIndex struct {
-	t     *Table
-	files []*fileKeys // that have blocks
-	runs  []*keyRun
-	rows  int64 // in all
-	held  int64 // bytes
+// Superseded adds to rows of a staged file, which may be nil, those that other
+// rows of their keys supersede. rows is how many the file has.
+func (f *File) Superseded(deleted parquetfile.Positions, rows int64) parquetfile.Positions {
+	add := func(row int64) {
+		if deleted == nil {
+			deleted = parquetfile.NewPositions(rows)
+		}
+		deleted.Add(row)
+	}
+	row := f.spilled
+	for _, b := range f.blocks {
+		for _, flags := range b.flags {
+			if flags&(supersededByStaged|supersededByTable) != 0 {
+				add(row)
+			}
+			row++
+		}
+	}
+	for row := range f.deletedRows.All() {
+		add(row)
+	}
+	return deleted
+}
+
+// An Index is the keys of rows of several files: in memory, and in runs when they
+// become too many. It is for one goroutine.
+type Index struct {
+	scratch scratch.Files
+	memory  *budget.Memory
+	files   []*File // that have blocks
+	runs    []*keyRun
+	rows    int64 // in all
+	held    int64 // bytes
+}
+
+// NewIndex returns an empty index.
+func NewIndex(files scratch.Files, memory *budget.Memory) *Index {
+	return &Index{scratch: files, memory: memory}
+}
+
+// AddRows adds rows of a file that is being written.
+func (x *Index) AddRows(f *File, c *Columns, rec arrow.RecordBatch, arrivals []uint64) error {
+	b, err := c.block(rec, arrivals)
+	if err != nil {
+		return err
+	}
+	return x.add(f, b)
 }
 
 // add adds rows of a file.
-func (x *keyIndex) add(f *fileKeys, b *keyBlock) error {
+func (x *Index) add(f *File, b *block) error {
 	if len(f.blocks) == 0 {
 		x.files = append(x.files, f)
 	}
@@ -71,20 +115,20 @@ func (x *keyIndex) add(f *fileKeys, b *keyBlock) error {
 	x.rows += int64(len(b.hashes))
 	bytes := b.memory()
 	x.held += bytes
-	if x.t.opts.Memory.HoldKeys(bytes) {
+	if x.memory.HoldKeys(bytes) {
 		return x.spill()
 	}
 	return nil
 }
 
 // spill moves all keys in memory to a run.
-func (x *keyIndex) spill() error {
+func (x *Index) spill() error {
 	type place struct {
 		hash       uint64 // the beginning of it, which seldom leaves more to compare
 		block, row uint32
 	}
 	type source struct {
-		*keyBlock
+		*block
 		file  int
 		first int64
 	}
@@ -114,7 +158,7 @@ func (x *keyIndex) spill() error {
 		x, y := blocks[a.block], blocks[b.block]
 		return compareKeys(x.hashes[a.row], x.flags[a.row], y.hashes[b.row], y.flags[b.row])
 	})
-	path, out, err := x.t.scratch().Create(scratch.KeysSuffix)
+	path, out, err := x.scratch.Create(scratch.KeysSuffix)
 	if err != nil {
 		return err
 	}
@@ -137,20 +181,20 @@ func (x *keyIndex) spill() error {
 }
 
 // release counts out what is no longer in memory.
-func (x *keyIndex) release() {
-	x.t.opts.Memory.HoldKeys(-x.held)
+func (x *Index) release() {
+	x.memory.HoldKeys(-x.held)
 	x.held = 0
 }
 
-// close forgets all keys and removes the runs. It may be called on nil.
-func (x *keyIndex) close() error {
+// Close forgets all keys and removes the runs. It may be called on nil.
+func (x *Index) Close() error {
 	if x == nil {
 		return nil
 	}
 	x.release()
 	runs := x.runs
 	x.files, x.runs = nil, nil
-	return x.t.scratch().Remove(pathsOfRuns(runs))
+	return x.scratch.Remove(pathsOf(runs))
 }
 
 // A keyFilter holds hashes of keys such that none is missed and few others are

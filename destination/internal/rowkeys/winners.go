@@ -1,17 +1,17 @@
-package lake
+package rowkeys
 
 import "github.com/zeebo/xxh3"
 
-// keyTable finds the staged row that wins a key: open addressing with linear
+// winners finds the staged row that wins a key: open addressing with linear
 // probing, 18 bytes a row.
-type keyTable struct {
-	blocks []*keyBlock
+type winners struct {
+	blocks []*block
 	slots  []keySlot
 
-	// erased is the arrival of the last tombstone without a cursor of a slot's
-	// key. With nothing to compare, it deletes what came before it, whatever
-	// the cursors of that are.
-	erased map[uint32]uint64
+	// tombstones is the arrival of the last unversioned tombstone of a slot's key.
+	// With nothing to compare, it deletes what came before it, whatever the
+	// cursors of that are.
+	tombstones map[uint32]uint64
 }
 
 type keySlot struct {
@@ -22,23 +22,23 @@ type keySlot struct {
 
 const used = 1 << 31
 
-// newKeyTable finds the winners. Tombstones that win are no rows, unless they are
+// newWinners finds the winners. Tombstones that win are no rows, unless they are
 // kept.
-func newKeyTable(blocks []*keyBlock, keepTombstones bool) *keyTable {
+func newWinners(blocks []*block, keepTombstones bool) *winners {
 	rows := 0
 	for _, b := range blocks {
 		rows += len(b.hashes)
 	}
-	k := &keyTable{blocks: blocks}
+	k := &winners{blocks: blocks}
 	if rows == 0 {
 		return k
 	}
 	k.slots = make([]keySlot, rows+rows/2+1)
-	// Rows come in any order, so what erases goes first.
-	for _, erasing := range []bool{true, false} {
+	// Rows come in any order, so unversioned tombstones go first.
+	for _, unversioned := range []bool{true, false} {
 		for i, b := range blocks {
 			for row := range b.hashes {
-				if b.flags[row]&loser == 0 && b.flags[row].erases() == erasing {
+				if b.flags[row]&supersededByStaged == 0 && b.flags[row].isUnversionedTombstone() == unversioned {
 					k.insert(uint32(i), uint32(row))
 				}
 			}
@@ -49,47 +49,47 @@ func newKeyTable(blocks []*keyBlock, keepTombstones bool) *keyTable {
 	}
 	for _, s := range k.slots {
 		if s.tag != 0 && k.blocks[s.block].flags[s.row]&tombstone != 0 {
-			k.blocks[s.block].flags[s.row] |= loser
+			k.blocks[s.block].flags[s.row] |= supersededByStaged
 		}
 	}
 	return k
 }
 
 // insert makes a row the winner of its key unless the one there is newer; the
-// other of the two is a loser.
-func (k *keyTable) insert(block, row uint32) {
+// other of the two is superseded.
+func (k *winners) insert(block, row uint32) {
 	b := k.blocks[block]
 	slot, found := k.find(b.hashes[row])
 	s := &k.slots[slot]
 	if !found {
 		*s = keySlot{tag: uint32(b.hashes[row].Lo) | used, block: block, row: row}
-		if b.flags[row].erases() {
-			k.erase(slot, b.orders[row])
+		if b.flags[row].isUnversionedTombstone() {
+			k.addTombstone(slot, b.orders[row])
 		}
 		return
 	}
 	other := k.blocks[s.block]
 	c, winner := b.candidate(int(row)), other.candidate(int(s.row))
-	if c.loses(&winner, k.erased[slot]) {
-		b.flags[row] |= loser
+	if c.loses(&winner, k.tombstones[slot]) {
+		b.flags[row] |= supersededByStaged
 		return
 	}
-	if b.flags[row].erases() {
-		k.erase(slot, b.orders[row])
+	if b.flags[row].isUnversionedTombstone() {
+		k.addTombstone(slot, b.orders[row])
 	}
-	other.flags[s.row] |= loser
+	other.flags[s.row] |= supersededByStaged
 	s.block, s.row = block, row
 }
 
-func (k *keyTable) erase(slot uint32, order uint64) {
-	if k.erased == nil {
-		k.erased = map[uint32]uint64{}
+func (k *winners) addTombstone(slot uint32, order uint64) {
+	if k.tombstones == nil {
+		k.tombstones = map[uint32]uint64{}
 	}
-	k.erased[slot] = order
+	k.tombstones[slot] = order
 }
 
 // find returns the slot of a key: the one it is in, or the one it would be in.
-func (k *keyTable) find(hash xxh3.Uint128) (slot uint32, found bool) {
+func (k *winners) find(hash xxh3.Uint128) (slot uint32, found bool) {
 	n := uint64(len(k.slots))
 	tag := uint32(hash.Lo) | used
 	for i := hash.Hi >> 32 * n >> 32; ; {

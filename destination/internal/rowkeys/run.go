@@ -1,4 +1,4 @@
-package lake
+package rowkeys
 
 import (
 	"bufio"
@@ -9,14 +9,16 @@ import (
 	"io"
 
 	"github.com/zeebo/xxh3"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scratch"
 )
 
-// A keyRun is keys in a scratch file, ordered by their hashes, tombstones that
-// erase before other rows. Of each there is what decides whether its row wins, and
+// A keyRun is keys in a scratch file, ordered by their hashes, tombstones
+// without a cursor before other rows. Of each there is what decides whether its row wins, and
 // where that is.
 type keyRun struct {
 	path  string
-	files []*fileKeys // that the rows are in
+	files []*File // that the rows are in
 	count int64
 }
 
@@ -27,7 +29,7 @@ func (r *keyRun) explain(doing string, err error) error {
 	return fmt.Errorf("%s %s: %w", doing, r.path, err)
 }
 
-func pathsOfRuns(runs []*keyRun) []string {
+func pathsOf(runs []*keyRun) []string {
 	all := make([]string, len(runs))
 	for i, r := range runs {
 		all[i] = r.path
@@ -36,13 +38,13 @@ func pathsOfRuns(runs []*keyRun) []string {
 }
 
 func compareKeys(a xxh3.Uint128, aFlags rowFlag, b xxh3.Uint128, bFlags rowFlag) int {
-	erases := func(f rowFlag) int {
-		if f.erases() {
+	rank := func(f rowFlag) int {
+		if f.isUnversionedTombstone() {
 			return 0
 		}
 		return 1
 	}
-	return cmp.Or(cmp.Compare(a.Hi, b.Hi), cmp.Compare(a.Lo, b.Lo), cmp.Compare(erases(aFlags), erases(bFlags)))
+	return cmp.Or(cmp.Compare(a.Hi, b.Hi), cmp.Compare(a.Lo, b.Lo), cmp.Compare(rank(aFlags), rank(bFlags)))
 }
 
 // keyBytes is the size of the part of a key in a run that is always there.
@@ -56,7 +58,7 @@ func appendKey(to []byte, hash xxh3.Uint128, c candidate, file int, row int64) [
 	for _, n := range [...]uint64{hash.Hi, hash.Lo, c.order, c.cursor} {
 		to = binary.LittleEndian.AppendUint64(to, n)
 	}
-	to = append(to, byte(c.flags&^(loser|beaten)))
+	to = append(to, byte(c.flags&^(supersededByStaged|supersededByTable)))
 	to = binary.AppendUvarint(to, uint64(file))
 	to = binary.AppendUvarint(to, uint64(row))
 	return append(to, c.text...)
@@ -66,7 +68,7 @@ func appendKey(to []byte, hash xxh3.Uint128, c candidate, file int, row int64) [
 type spilledKey struct {
 	candidate
 	hash xxh3.Uint128
-	file *fileKeys
+	file *File
 	row  int64
 }
 
@@ -121,13 +123,13 @@ func (r *keyReader) next() (more bool, err error) {
 // scratchReader reads a scratch file from its beginning. It does not keep it
 // open: there may be thousands, and a process may not have as many open files.
 type scratchReader struct {
-	t    *Table
-	path string
-	at   int64
+	files scratch.Files
+	path  string
+	at    int64
 }
 
 func (r *scratchReader) Read(p []byte) (int, error) {
-	in, err := r.t.files.Open(r.path)
+	in, err := r.files.Open(r.path)
 	if err != nil {
 		return 0, err
 	}
@@ -150,11 +152,11 @@ const (
 	mostKeyBuffer  = 256 << 10
 )
 
-func (t *Table) mergeKeys(runs []*keyRun) (*keyMerge, error) {
+func mergeKeys(files scratch.Files, runs []*keyRun) (*keyMerge, error) {
 	m := &keyMerge{}
 	buffer := min(mostKeyBuffer, max(leastKeyBuffer, mergeBuffers/max(1, len(runs))))
 	for _, run := range runs {
-		r := &keyReader{run: run, left: run.count, in: bufio.NewReaderSize(&scratchReader{t: t, path: run.path}, buffer)}
+		r := &keyReader{run: run, left: run.count, in: bufio.NewReaderSize(&scratchReader{files: files, path: run.path}, buffer)}
 		more, err := r.next()
 		if err != nil {
 			return nil, err

@@ -1,0 +1,91 @@
+package rowkeys
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/zeebo/xxh3"
+)
+
+// keySeed makes the hashes of keys differ from process to process. They are
+// never kept beyond one.
+var keySeed = rand.Uint64()
+
+// hashKeys hashes the key of every row. Keys that are equal as values have
+// equal hashes whatever the width their type had when they were written.
+func hashKeys(columns []arrow.Array, hashes []xxh3.Uint128) error {
+	parts := make([]func([]byte, int) []byte, len(columns))
+	for i, a := range columns {
+		if parts[i] = keyPart(a); parts[i] == nil {
+			return fmt.Errorf("a primary key cannot be of type %s", a.DataType())
+		}
+	}
+	var key []byte
+	for row := range hashes {
+		key = key[:0]
+		for _, part := range parts {
+			key = part(key, row)
+		}
+		hashes[row] = xxh3.Hash128Seed(key, keySeed)
+	}
+	return nil
+}
+
+// keyPart returns the function that appends a column's value of a row, such
+// that no two lists of values give the same bytes.
+func keyPart(a arrow.Array) func([]byte, int) []byte {
+	var value func([]byte, int) []byte
+	switch a := a.(type) {
+	case *array.Int32:
+		value = func(b []byte, i int) []byte { return binary.LittleEndian.AppendUint64(b, uint64(a.Value(i))) }
+	case *array.Int64:
+		value = func(b []byte, i int) []byte { return binary.LittleEndian.AppendUint64(b, uint64(a.Value(i))) }
+	case *array.Date32:
+		value = func(b []byte, i int) []byte { return binary.LittleEndian.AppendUint64(b, uint64(a.Value(i))) }
+	case *array.Timestamp:
+		value = func(b []byte, i int) []byte { return binary.LittleEndian.AppendUint64(b, uint64(a.Value(i))) }
+	case *array.Float32:
+		value = func(b []byte, i int) []byte {
+			return binary.LittleEndian.AppendUint64(b, math.Float64bits(float64(a.Value(i))+0)) // -0 is 0
+		}
+	case *array.Float64:
+		value = func(b []byte, i int) []byte {
+			return binary.LittleEndian.AppendUint64(b, math.Float64bits(a.Value(i)+0))
+		}
+	case *array.Boolean:
+		value = func(b []byte, i int) []byte {
+			if a.Value(i) {
+				return append(b, 1)
+			}
+			return append(b, 0)
+		}
+	case *array.Decimal128:
+		value = func(b []byte, i int) []byte {
+			v := a.Value(i)
+			b = binary.LittleEndian.AppendUint64(b, v.LowBits())
+			return binary.LittleEndian.AppendUint64(b, uint64(v.HighBits()))
+		}
+	case *array.String:
+		value = func(b []byte, i int) []byte {
+			v := a.Value(i)
+			return append(binary.AppendUvarint(b, uint64(len(v))), v...)
+		}
+	case *array.LargeString:
+		value = func(b []byte, i int) []byte {
+			v := a.Value(i)
+			return append(binary.AppendUvarint(b, uint64(len(v))), v...)
+		}
+	default:
+		return nil
+	}
+	return func(b []byte, i int) []byte {
+		if a.IsNull(i) {
+			return append(b, 0)
+		}
+		return value(append(b, 1), i)
+	}
+}

@@ -1,0 +1,190 @@
+package rowkeys
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scratch"
+)
+
+// spilledKeys does for keys in runs what winners does for those in memory: runs of
+// staged keys and of keys of the table are merged, so that all rows of a key meet,
+// however many keys there are.
+type spilledKeys struct {
+	filter keyFilter        // of the staged keys; nil until files are scanned
+	hits   *Index           // rows of the table that the filter has let pass
+	found  map[string]*File // by data file
+}
+
+func newSpilledKeys(files scratch.Files, memory *budget.Memory) *spilledKeys {
+	return &spilledKeys{hits: NewIndex(files, memory), found: map[string]*File{}}
+}
+
+// add adds rows of a data file of the table.
+func (s *spilledKeys) add(path string, rows *block) error {
+	if s.found[path] == nil {
+		s.found[path] = &File{}
+	}
+	return s.hits.add(s.found[path], rows)
+}
+
+// spillStaged moves all staged keys to runs, and makes the filter of them.
+func (c *Contest) spillStaged(ctx context.Context) error {
+	for _, x := range c.indexes {
+		if err := x.spill(); err != nil {
+			return err
+		}
+	}
+	if c.spilled.filter != nil {
+		return nil
+	}
+	filter := newKeyFilter(c.StagedRows())
+	for _, run := range c.stagedRuns() {
+		m, err := mergeKeys(c.scratch, []*keyRun{run})
+		err = cmp.Or(err, ctx.Err())
+		for err == nil && m.key() != nil {
+			filter.add(m.key().hash)
+			err = m.skip()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	c.spilled.filter = filter
+	return nil
+}
+
+func (c *Contest) stagedRuns() (runs []*keyRun) {
+	for _, x := range c.indexes {
+		runs = append(runs, x.runs...)
+	}
+	return runs
+}
+
+// decideSpilled is Decide for keys in runs.
+func (c *Contest) decideSpilled(ctx context.Context, files []TableFile) (map[string]parquetfile.Positions, error) {
+	s := c.spilled
+	if err := s.hits.spill(); err != nil {
+		return nil, err
+	}
+	for _, keys := range s.found {
+		keys.rows, keys.deletedRows = 0, nil // until its file is seen to be in the table still
+	}
+	for _, f := range files {
+		if keys := s.found[f.Path]; keys != nil {
+			keys.rows, keys.sequence, keys.deleted = f.Rows, f.Sequence, f.Deleted
+		}
+	}
+	if err := c.merge(ctx, c.stagedRuns(), s.hits.runs); err != nil {
+		return nil, err
+	}
+	deleted := map[string]parquetfile.Positions{}
+	for _, f := range files {
+		if keys := s.found[f.Path]; keys != nil && keys.deletedRows != nil {
+			for row := range keys.deleted.All() {
+				keys.deletedRows.Add(row)
+			}
+			deleted[f.Path] = keys.deletedRows
+		}
+	}
+	return deleted, nil
+}
+
+// merge marks the rows that are superseded, of staged files and of files of the
+// table.
+func (c *Contest) merge(ctx context.Context, staged, hits []*keyRun) error {
+	for _, f := range c.files {
+		f.deletedRows = nil
+	}
+	rows, err := mergeKeys(c.scratch, staged)
+	if err != nil {
+		return err
+	}
+	old, err := mergeKeys(c.scratch, hits)
+	if err != nil {
+		return err
+	}
+	var winner, best spilledKey
+	for n := 0; rows.key() != nil; n++ {
+		if n%(1<<16) == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		hash := rows.key().hash
+		won, unversioned, err := rows.winner(&winner)
+		if err != nil {
+			return err
+		}
+		if !won {
+			continue
+		}
+		if winner.flags&tombstone != 0 && !c.keepTombstones {
+			winner.lose()
+		}
+		found, err := old.best(hash, &best, unversioned)
+		switch {
+		case err != nil:
+			return err
+		case !found:
+		case compareCursors(&best.candidate, &winner.candidate) > 0:
+			winner.lose()
+		default:
+			best.lose()
+		}
+	}
+	return nil
+}
+
+// winner reads the staged rows of one key, all but the winner losing, and reports
+// whether there is a winner, and an unversioned tombstone.
+func (m *keyMerge) winner(w *spilledKey) (won, unversioned bool, err error) {
+	var until uint64 // the arrival of the last such tombstone
+	hash := m.key().hash
+	for k := m.key(); k != nil && k.hash == hash; k = m.key() {
+		switch {
+		case !k.counts():
+		case won && k.loses(&w.candidate, until):
+			k.lose()
+		default:
+			if won {
+				w.lose()
+			}
+			w.set(k)
+			won = true
+			if k.flags.isUnversionedTombstone() {
+				unversioned, until = true, k.order
+			}
+		}
+		if err := m.skip(); err != nil {
+			return false, false, err
+		}
+	}
+	return won, unversioned, nil
+}
+
+// best reads the table's rows of one key, all but the best losing, or all if
+// the staged ones have an unversioned tombstone.
+func (m *keyMerge) best(hash xxh3.Uint128, b *spilledKey, unversioned bool) (found bool, err error) {
+	for k := m.key(); k != nil && compareKeys(k.hash, 0, hash, 0) <= 0; k = m.key() {
+		switch {
+		case k.hash != hash || !k.counts():
+		case unversioned:
+			k.lose()
+		case !found:
+			b.set(k)
+			found = true
+		case cmp.Or(compareCursors(&k.candidate, &b.candidate), cmp.Compare(k.file.sequence, b.file.sequence), cmp.Compare(k.row, b.row)) < 0:
+			k.lose()
+		default:
+			b.lose()
+			b.set(k)
+		}
+		if err := m.skip(); err != nil {
+			return false, err
+		}
+	}
+	return found, nil
+}
