@@ -13,12 +13,8 @@ import (
 type Layout struct {
 	plan   *Plan
 	fields []field
-	schema *arrow.Schema
+	schema *arrow.Schema // of the batches, with PARQUET:field_id metadata on every field
 }
-
-// Arrow returns the schema of the batches, with PARQUET:field_id metadata on
-// every field.
-func (l *Layout) Arrow() *arrow.Schema { return l.schema }
 
 // Bind gives the plan's fields their columns in a table: ids has the ids of
 // those by the ids in p.Wanted. It is an error when one is missing or has another

@@ -262,7 +262,7 @@ func TestBindTakesTheIDsOfTheTable(t *testing.T) {
 			}
 		}
 	}
-	walk("", layout.Arrow().Fields())
+	walk("", layout.schema.Fields())
 	for path, id := range map[string]string{"l": "998", "o": "999", "o.a": "993", "l.element": "992", "l.element.a": "991", "_airbyte_meta.changes.element.reason": "985"} {
 		if ids[path] != id {
 			t.Errorf("%s has id %q, want %s", path, ids[path], id)
