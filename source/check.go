@@ -14,29 +14,29 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
 )
 
-// tolerableSkew is the difference of clocks below which nobody needs to know.
+// tolerableSkew is a difference of clocks that is not worth a warning.
 const tolerableSkew = 2 * time.Minute
 
-// Check tries whether new tokens could be written to the token file, the token,
-// and each scope on a path that needs it. All that is wrong with the scopes is
-// reported together.
+// Check tests whether new tokens can be written to the token file, whether the
+// tokens work, and each scope with a request that needs it. It reports everything
+// that is wrong with the scopes together.
 func (s *source) Check(ctx context.Context, raw json.RawMessage, out *protocol.Emitter) error {
-	ses, err := s.open(raw, out)
+	session, err := s.open(raw, out)
 	if err != nil {
 		return err
 	}
 	// Each claim adds versions to a secret, of which AWS keeps about a hundred a
 	// day, and an orchestrator checks before each sync.
-	if ses.Credentials.AuthType == config.File {
-		if err := ses.keeper.CheckStore(ctx); err != nil {
+	if session.config.Credentials.AuthType == config.File {
+		if err := session.keeper.CheckStore(ctx); err != nil {
 			return explain(&whoop.TokenError{Err: err}, nil)
 		}
 	}
-	if err := ses.connect(ctx); err != nil {
+	if err := session.connect(ctx); err != nil {
 		return err
 	}
 	var findings []string
-	var narrow bool // the consent
+	var missingScopes bool
 	kind := protocol.ConfigError
 	tried := map[string]bool{}
 	for _, st := range streams {
@@ -45,12 +45,12 @@ func (s *source) Check(ctx context.Context, raw json.RawMessage, out *protocol.E
 			continue
 		}
 		tried[path] = true
-		err := ses.try(ctx, st)
+		err := session.probe(ctx, st)
 		if err == nil {
 			continue
 		}
 		if refused(err) {
-			narrow = true
+			missingScopes = true
 			findings = append(findings, fmt.Sprintf("The consent does not include %s, which %s need.", st.scopes[0], strings.Join(needing(st.scopes[0]), ", ")))
 			continue
 		}
@@ -63,15 +63,15 @@ func (s *source) Check(ctx context.Context, raw json.RawMessage, out *protocol.E
 			kind = known.Kind
 		}
 		findings = append(findings, known.Message)
-		if fatal(err) || whoop.Unreachable(err) != "" { // the others would say the same
+		if fatal(err) || whoop.Unreachable(err) != "" { // the other requests would fail in the same way
 			break
 		}
 	}
-	clock := ses.checkClock()
+	clock := session.checkClock()
 	if len(findings) == 0 {
 		return nil
 	}
-	if narrow {
+	if missingScopes {
 		findings = append(findings, consentAgain)
 	}
 	if clock != "" {
@@ -80,8 +80,8 @@ func (s *source) Check(ctx context.Context, raw json.RawMessage, out *protocol.E
 	return &protocol.Error{Kind: kind, Message: strings.Join(findings, " ")}
 }
 
-// try makes the smallest request that a stream's collection or object allows.
-func (s *session) try(ctx context.Context, st stream) error {
+// probe makes the smallest request that a stream's collection or object allows.
+func (s *session) probe(ctx context.Context, st stream) error {
 	var err error
 	switch {
 	case st.object == whoop.ProfilePath:
@@ -92,20 +92,20 @@ func (s *session) try(ctx context.Context, st stream) error {
 		_, err = s.client.Any(ctx, st.collection, s.client.Now())
 	}
 	if st.object == bodyPath && missing(err) {
-		return nil // a member without a body measurement is a member all the same
+		return nil // not every member has a body measurement
 	}
 	return err
 }
 
-// checkClock warns of a clock that is wrong, and returns the sentence that it
-// does so with. It is no failure: the sync goes by WHOOP's clock, and this
-// machine's only tells when to renew a token that another machine wrote down.
+// checkClock warns if this machine's clock is wrong, and returns the warning. It is
+// no failure: a sync follows WHOOP's clock, and uses this machine's only to decide
+// when to renew a token that another machine stored.
 func (s *session) checkClock() string {
 	skew, known := s.client.Skew()
 	if !known || skew.Abs() <= tolerableSkew {
 		return ""
 	}
-	finding := fmt.Sprintf("This machine's clock is %v away from WHOOP's; set it right.", skew.Abs().Round(time.Second))
+	finding := fmt.Sprintf("This machine's clock differs from WHOOP's by %v; correct it.", skew.Abs().Round(time.Second))
 	s.out.Logger().Warn(finding, "whoop_ahead_by", skew.Round(time.Second).String())
 	return finding
 }

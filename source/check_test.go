@@ -43,20 +43,20 @@ func TestCheck(t *testing.T) {
 			w.grant("read:cycles", "read:profile", "read:body_measurement", "read:workout", "offline")
 		}, []string{
 			"read:recovery, which recovery, recovery_for_cycle need", "read:sleep, which sleep, sleep_for_cycle, sleep_by_id need",
-			"source authorize --config", "clock is", "away from WHOOP's",
+			"source authorize --config", "clock differs from WHOOP's by ", "correct it",
 		}},
 		"no body": {func(w *world) {
 			w.server.SetFaults(sandbox.Fault{Path: "/developer/v2/user/measurement", Action: sandbox.Replace, Status: 404, Times: -1})
 		}, nil},
 		"another server": {func(w *world) {
 			w.server.SetFaults(sandbox.Fault{Path: "/developer", Action: sandbox.Replace, Status: 404, Times: -1})
-		}, []string{"is not WHOOP's API, or not all of it (GET /v2/user/profile/basic: 404 Not Found). Compare api_url"}},
+		}, []string{"does not serve WHOOP's API, or not all of it (GET /v2/user/profile/basic: 404 Not Found). Check api_url"}},
 		"another version": {func(w *world) {
 			w.server.SetFaults(sandbox.Fault{Path: "/developer/v2/cycle", Action: sandbox.Replace, Status: 404, Times: -1})
-		}, []string{"is not WHOOP's API, or not all of it (GET /v2/cycle: 404 Not Found)"}},
+		}, []string{"does not serve WHOOP's API, or not all of it (GET /v2/cycle: 404 Not Found)"}},
 		"a redirect": {func(w *world) {
 			w.server.SetFaults(sandbox.Fault{Path: "/developer", Action: sandbox.Replace, Status: 302, Header: map[string]string{"Location": "http://whoop.invalid/"}, Times: -1})
-		}, []string{"is not WHOOP's API, or not all of it (GET /v2/user/profile/basic: 302 Found)"}},
+		}, []string{"does not serve WHOOP's API, or not all of it (GET /v2/user/profile/basic: 302 Found)"}},
 		"out of order": {func(w *world) {
 			w.server.SetFaults(sandbox.Fault{Path: "/developer", Action: sandbox.Replace, Status: 502, Times: -1})
 		}, []string{"did not answer properly"}},

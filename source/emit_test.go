@@ -68,8 +68,8 @@ func BenchmarkEmit(b *testing.B) {
 	api, size := cannedPages(count)
 	out := protocol.NewEmitter(io.Discard)
 	ses := &session{out: out, client: whoop.New(whoop.Config{URL: "https://whoop.invalid", Tokens: anyToken{}, RequestsPerSecond: 1e9, HTTP: api})}
-	rd := &reader{run: &run{session: ses, end: opening}, stream: streams[4]}
-	if err := out.Status(rd.id(), protocol.Started); err != nil {
+	rd := newReader(&run{session: ses, end: opening}, streams[4], protocol.Incremental)
+	if err := out.Status(rd.stream.id(), protocol.Started); err != nil {
 		b.Fatal(err)
 	}
 	w := &walk{run: rd.run, collection: sleepCollection, readers: []*reader{rd}}

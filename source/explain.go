@@ -14,15 +14,15 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
 )
 
-const consentAgain = "Let the member consent again, with all scopes: source authorize --config FILE, with the file of this configuration, puts the new tokens in the place of the old."
+const consentAgain = "Let the member consent again, with all scopes: source authorize --config FILE, with the file of this configuration, replaces the tokens."
 
-// An outputError says that nobody reads the messages any more.
+// An outputError means that nobody reads the messages any more.
 type outputError struct{ error }
 
 func (e outputError) Unwrap() error { return e.error }
 
-// fatal tells whether an error ends the run rather than a stream: no other
-// stream would fare better.
+// fatal reports whether an error ends the run and not only a stream, because all
+// other streams would fail in the same way.
 func fatal(err error) bool {
 	var token *whoop.TokenError
 	var quota *whoop.QuotaError
@@ -31,8 +31,8 @@ func fatal(err error) bool {
 		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// explain gives an error of the API its sentence for the user. Scopes are those
-// that the request needs.
+// explain turns an error of the API into one for the user. Scopes are those that
+// the request needs.
 func explain(err error, scopes []string) error {
 	var (
 		known   *protocol.Error
@@ -51,16 +51,16 @@ func explain(err error, scopes []string) error {
 	case errors.As(err, &token):
 		return explainToken(token, say)
 	case errors.As(err, &quota):
-		return say(protocol.TransientError, "WHOOP's quota of requests is spent. What was read is safe; start the sync again after %s.", quota.Until.UTC().Format(time.RFC3339))
+		return say(protocol.TransientError, "WHOOP's request quota is used up. What was read is safe; start the sync again after %s.", quota.Until.UTC().Format(time.RFC3339))
 	case whoop.Unreachable(err) != "":
 		return say(protocol.TransientError, "WHOOP cannot be reached: %s. What was read is safe; start the sync again later.", whoop.Unreachable(err))
 	case errors.As(err, &offline), errors.As(err, &paging): // before status, which they may hold
-		return say(protocol.TransientError, "WHOOP did not answer properly, however often it was asked (%v). What was read is safe; start the sync again later.", err)
+		return say(protocol.TransientError, "WHOOP did not answer properly, even after retries (%v). What was read is safe; start the sync again later.", err)
 	case errors.As(err, &status) && status.Refused():
-		return say(protocol.ConfigError, "WHOOP refuses %s with a token that it has just accepted or issued: the member's consent does not include %s. %s",
+		return say(protocol.ConfigError, "WHOOP refuses %s with a token that it has just accepted or issued, so the member's consent does not include %s. %s",
 			status.Path, strings.Join(scopes, " or "), consentAgain)
 	case errors.As(err, &status) && (status.NotFound() || status.Status/100 == 3):
-		return say(protocol.ConfigError, "What is at api_url is not WHOOP's API, or not all of it (%v). Compare api_url; its default is %s.", err, config.Default().APIURL)
+		return say(protocol.ConfigError, "The address in api_url does not serve WHOOP's API, or not all of it (%v). Check api_url; its default is %s.", err, config.Default().APIURL)
 	case errors.As(err, &status):
 		return say(protocol.SystemError, "WHOOP refused a request of this connector (%v).", err)
 	}
@@ -77,14 +77,14 @@ func explainToken(err error, say func(protocol.Kind, string, ...any) error) erro
 	case errors.As(err, &revoked):
 		return say(protocol.ConfigError, "WHOOP no longer accepts the refresh token: it was used elsewhere, has expired, or the member revoked the access. %s", consentAgain)
 	case errors.As(err, &client):
-		return say(protocol.ConfigError, "WHOOP does not accept the client_id with this client_secret. Compare both with those of the app at developer.whoop.com.")
+		return say(protocol.ConfigError, "WHOOP does not accept the client_id with this client_secret. Compare both with the app at developer.whoop.com.")
 	case errors.Is(err, tokens.ErrNoRefreshToken):
 		return say(protocol.ConfigError, "WHOOP no longer accepts the access token, and there is no refresh token to get another. %s", consentAgain)
 	case errors.As(err, &store) && (errors.Is(err, tokens.ErrUnavailable) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)):
-		return say(protocol.TransientError, "The tokens cannot be read from or written to where they are kept: %v. Start again later.", store)
+		return say(protocol.TransientError, "The tokens cannot be read or stored: %v. Start again later.", store)
 	case errors.As(err, &store):
-		return say(protocol.ConfigError, "The tokens cannot be read from or written to where they are kept: %v. That must be a JSON document with client_id, client_secret and refresh_token, "+
-			"such as source authorize makes, and it must be writable, a file's directory too: it is replaced whenever the tokens change.", store)
+		return say(protocol.ConfigError, "The tokens cannot be read or stored: %v. They must be a JSON document with client_id, client_secret and refresh_token, "+
+			"such as source authorize makes. The document and, if it is a file, its directory must be writable, because it is replaced whenever the tokens change.", store)
 	}
 	if cause := whoop.Unreachable(err); cause != "" {
 		return say(protocol.TransientError, "WHOOP's token endpoint cannot be reached: %s. Start again later.", cause)

@@ -11,24 +11,28 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// Read reads the configured streams one after the other: the API's limits leave
-// nothing to gain from emitting them at once. Streams that need the same
-// collection share one walk over it.
+// Read reads the configured streams. Objects come first. Then each collection is
+// walked once, oldest records first, and each record goes to the readers of all
+// streams that need the collection. One stream after the other is emitted: the
+// API's limits leave nothing to gain from emitting several at once.
+//
+// Read on in walk.go (how a collection is walked), reader.go (what one stream does
+// with a record) and package changes (whether a record is new or has changed).
 func (s *source) Read(ctx context.Context, job protocol.ReadJob, out *protocol.Emitter) error {
-	ses, err := s.open(job.Config, out)
+	session, err := s.open(job.Config, out)
 	if err != nil {
 		return err
 	}
-	run := &run{session: ses}
-	if err := run.choose(job.Catalog); err != nil {
+	r := &run{session: session}
+	if err := r.addReaders(job.Catalog); err != nil {
 		return err
 	}
-	if len(run.readers) > 0 {
-		if err := run.read(ctx, job.States); err != nil {
+	if len(r.readers) > 0 {
+		if err := r.read(ctx, job.States); err != nil {
 			return explain(err, nil)
 		}
 	}
-	if run.failed {
+	if r.failed {
 		return protocol.ErrStreamsFailed
 	}
 	return nil
@@ -36,18 +40,18 @@ func (s *source) Read(ctx context.Context, job protocol.ReadJob, out *protocol.E
 
 // A run is one read.
 type run struct {
-	*session
+	session *session
 	readers []*reader
-	failed  bool      // some stream has
-	end     time.Time // of what this run reads, on WHOOP's clock
-	oldest  time.Time // a guess at when the member's history begins; zero: not made yet
+	failed  bool      // at least one stream has failed
+	end     time.Time // up to which the run reads, on WHOOP's clock
+	oldest  time.Time // a guess at when the member's history begins; zero: none yet
 
 	mu sync.Mutex // held while a state is written
 }
 
-// choose makes a reader for each configured stream, and fails the streams that
-// there are not.
-func (r *run) choose(catalog protocol.ConfiguredCatalog) error {
+// addReaders adds a reader for each configured stream. A stream or sync mode that
+// does not exist fails only its own stream.
+func (r *run) addReaders(catalog protocol.ConfiguredCatalog) error {
 	for _, c := range catalog.Streams {
 		id := c.ID()
 		i := slices.IndexFunc(streams, func(s stream) bool { return s.id() == id })
@@ -60,7 +64,7 @@ func (r *run) choose(catalog protocol.ConfiguredCatalog) error {
 			continue
 		case c.SyncMode == protocol.Incremental && !streams[i].incremental():
 			// Some clients, PyAirbyte among them, ask for it whatever the stream can.
-			r.out.Logger().Info("the stream has no incremental mode and is read in full", "stream", id.String())
+			r.session.out.Logger().Info("the stream has no incremental mode and is read in full", "stream", id.String())
 			c.SyncMode = protocol.FullRefresh
 		case c.SyncMode != protocol.FullRefresh && c.SyncMode != protocol.Incremental:
 			if err := r.fail(id, &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(
@@ -69,10 +73,10 @@ func (r *run) choose(catalog protocol.ConfiguredCatalog) error {
 			}
 			continue
 		}
-		if err := r.out.Status(id, protocol.Started); err != nil {
+		if err := r.session.out.Status(id, protocol.Started); err != nil {
 			return outputError{err}
 		}
-		r.readers = append(r.readers, &reader{run: r, stream: streams[i], mode: c.SyncMode, asked: map[string]bool{}})
+		r.readers = append(r.readers, newReader(r, streams[i], c.SyncMode))
 	}
 	return nil
 }
@@ -86,25 +90,28 @@ func names() []string {
 }
 
 func (r *run) read(ctx context.Context, states []protocol.State) error {
-	r.waiting = r.rateLimited
-	if err := r.connect(ctx); err != nil {
+	r.session.onWait = r.rateLimited
+	if err := r.session.connect(ctx); err != nil {
 		return err
 	}
-	r.end = r.client.Now().Truncate(time.Millisecond)
-	due, err := r.due(ctx, states)
+	r.end = r.session.client.Now().Truncate(time.Millisecond)
+	if err := r.readObjects(ctx); err != nil {
+		return err
+	}
+	byCollection, err := r.startReaders(states)
 	if err != nil {
 		return err
 	}
 	var walks []*walk
-	for _, s := range streams {
-		readers := due[s.collection]
+	for _, s := range streams { // in their order, so that every run is the same
+		readers := byCollection[s.collection]
 		if !s.incremental() || len(readers) == 0 {
 			continue
 		}
-		delete(due, s.collection)
+		delete(byCollection, s.collection)
 		w, err := r.newWalk(ctx, s.collection, readers)
 		if err != nil {
-			if err := r.tryAll(readers, err); err != nil {
+			if err := r.failStreams(readers, err); err != nil {
 				return err
 			}
 			continue
@@ -114,80 +121,101 @@ func (r *run) read(ctx context.Context, states []protocol.State) error {
 	return r.walk(ctx, walks)
 }
 
-// due reads the streams that are single objects, and returns those that are to
-// be read from a walk, by its collection.
-func (r *run) due(ctx context.Context, states []protocol.State) (map[string][]*reader, error) {
+// readObjects reads the streams that are single objects.
+func (r *run) readObjects(ctx context.Context) error {
+	for _, rd := range r.readers {
+		if rd.stream.object != "" {
+			if err := r.failStream(rd, rd.readObject(ctx)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// startReaders decides from the states where each stream starts, and returns the
+// readers by the collection that they need. If one stream needs a full walk of a
+// collection, all incremental streams of the collection take part: a run that was
+// interrupted between two of them would otherwise cause a walk for each, every
+// week.
+func (r *run) startReaders(states []protocol.State) (map[string][]*reader, error) {
 	for _, s := range states {
 		if s.Type != protocol.StreamState {
-			r.out.Logger().Warn("the state file holds a state that is not of this source and is not used: give it what the destination's state command prints", "type", string(s.Type))
+			r.session.out.Logger().Warn("the state file holds a state that this source did not write and does not use: pass it what the destination's state command prints", "type", string(s.Type))
 		}
 	}
-	var reading []*reader
-	full := map[string]bool{} // collections that a stream needs from its beginning
+	var started []*reader
+	fullWalk := map[string]bool{} // by collection
 	for _, rd := range r.readers {
-		if rd.object != "" {
-			if err := r.try(rd, rd.readObject(ctx)); err != nil {
-				return nil, err
-			}
+		if rd.stream.object != "" {
 			continue
 		}
-		reads, err := rd.begin(states)
-		if err := r.try(rd, err); err != nil {
+		due, err := rd.start(states)
+		if err := r.failStream(rd, err); err != nil {
 			return nil, err
 		}
-		if reads && !rd.over {
-			reading = append(reading, rd)
-			full[rd.collection] = full[rd.collection] || rd.full
+		if due && !rd.done {
+			started = append(started, rd)
+			fullWalk[rd.stream.collection] = fullWalk[rd.stream.collection] || rd.fullWalk
 		}
 	}
-	due := map[string][]*reader{}
-	for _, rd := range reading {
+	byCollection := map[string][]*reader{}
+	for _, rd := range started {
 		if rd.mode == protocol.Incremental {
-			// Where a run was interrupted between two streams of a collection, one
-			// would else make a walk of its own every week.
-			rd.full = full[rd.collection] && !rd.kept.Until.IsZero()
-			if err := r.try(rd, rd.track()); err != nil {
+			rd.fullWalk = fullWalk[rd.stream.collection] && !rd.state.Until.IsZero()
+			if err := r.failStream(rd, rd.startTracking()); err != nil {
 				return nil, err
 			}
-			if rd.over {
+			if rd.done {
 				continue
 			}
 		}
-		due[rd.walked()] = append(due[rd.walked()], rd)
+		collection := rd.walkedCollection()
+		byCollection[collection] = append(byCollection[collection], rd)
 	}
-	return due, nil
+	return byCollection, nil
 }
 
-// try fails one stream with err and returns nil, unless err ends the run.
-func (r *run) try(rd *reader, err error) error {
-	if err == nil || rd.over {
+// failStream ends a stream with err, if there is one. It returns err only if it
+// ends the whole run.
+func (r *run) failStream(rd *reader, err error) error {
+	if err == nil || rd.done {
 		return nil
 	}
 	if fatal(err) {
 		return err
 	}
-	rd.over = true
-	return r.fail(rd.id(), explain(err, rd.scopes))
+	rd.done = true
+	return r.fail(rd.stream.id(), explain(err, rd.stream.scopes))
+}
+
+func (r *run) failStreams(readers []*reader, err error) error {
+	for _, rd := range readers {
+		if err := r.failStream(rd, err); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *run) fail(id protocol.StreamID, err error) error {
 	r.failed = true
-	if err := r.out.Fail(id, err); err != nil {
+	if err := r.session.out.Fail(id, err); err != nil {
 		return outputError{err}
 	}
 	return nil
 }
 
-// rateLimited tells of a wait. The last state of each stream goes out again, so
-// that whoever waits for this program sees that it lives. An error is met again
-// at the next record; for a stream that is over there is nothing to tell.
+// rateLimited reports that the run waits for quota. It repeats the last state of
+// each stream, to show whoever waits for this program that it is alive. Errors are
+// ignored: the next record meets them again.
 func (r *run) rateLimited(until time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, rd := range r.readers {
-		_ = r.out.RateLimited(rd.id(), until)
-		if rd.last != nil {
-			_ = r.out.State(protocol.NewStreamState(rd.id(), rd.last))
+		_ = r.session.out.RateLimited(rd.stream.id(), until)
+		if rd.lastState != nil {
+			_ = r.session.out.State(protocol.NewStreamState(rd.stream.id(), rd.lastState))
 		}
 	}
 }

@@ -86,9 +86,9 @@ func TestAFullWalkComesAfterSoManyDays(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			rd := &reader{stream: streams[2], mode: protocol.Incremental, run: &run{end: end, session: &session{Settings: config.Settings{Config: config.Config{ReconcileEveryDays: every}}}}}
-			if _, err := rd.begin([]protocol.State{protocol.NewStreamState(rd.id(), raw)}); err != nil || rd.full != full {
-				t.Errorf("every %d days, after %d: %t, %v", every, days, rd.full, err)
+			rd := newReader(&run{end: end, session: &session{out: protocol.NewEmitter(io.Discard), config: config.Settings{Config: config.Config{ReconcileEveryDays: every}}}}, streams[2], protocol.Incremental)
+			if _, err := rd.start([]protocol.State{protocol.NewStreamState(rd.stream.id(), raw)}); err != nil || rd.fullWalk != full {
+				t.Errorf("every %d days, after %d: %t, %v", every, days, rd.fullWalk, err)
 			}
 		}
 	}
@@ -734,7 +734,7 @@ func TestOfTwoRecordsWithOneKeyTheNewerCounts(t *testing.T) {
 	}
 	older, newer, other := version("2026-01-02T00:00:00Z"), version("2026-01-03T00:00:00Z"), changes.ParseRecord(json.RawMessage(`{"id":8,"start":"2026-01-01T00:00:00Z"}`), "id")
 	for _, order := range [][]changes.Record{{older, other, newer}, {newer, other, older}, {older, newer, other, newer}} {
-		kept := newest(slices.Clone(order))
+		kept := newestVersions(slices.Clone(order))
 		if len(kept) != 2 || !slices.ContainsFunc(kept, func(r changes.Record) bool { return r.Key == "7" && r.Fingerprint == newer.Fingerprint }) {
 			t.Errorf("%d records are kept: %+v", len(kept), kept)
 		}

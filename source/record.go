@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,30 +14,29 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
 )
 
-// at puts a key into a path of the API.
-func at(path, key string) string {
+// pathOf puts a key into a path of the API.
+func pathOf(path, key string) string {
 	return strings.Replace(path, "{}", url.PathEscape(strings.Trim(key, `"`)), 1)
 }
 
-// sameID tells whether two keys are one to WHOOP, however they are written.
+// sameID reports whether two keys are the same to WHOOP, however they are written.
 func sameID(a, b string) bool {
 	return strings.EqualFold(strings.Trim(a, `"`), strings.Trim(b, `"`))
 }
 
-// tombstone is the record that says that another one is gone. It has a cursor of
-// its own: a destination orders the versions of a row by it, and one without
-// would be older than the row it deletes.
+// tombstone is the record that deletes another one. It has a cursor, because a
+// destination orders the versions of a row by it: without one, the tombstone would
+// be older than the row.
 func tombstone(field, key string, updated, now time.Time) json.RawMessage {
 	return json.RawMessage(fmt.Sprintf(`{%q:%s,%q:%q,%q:%q}`, field, key,
 		cursor, updated.UTC().Format(time.RFC3339Nano), deletedAt, now.UTC().Format(time.RFC3339Nano)))
 }
 
-// withMember puts a member's id and an instant in front of an object that has
-// neither.
+// withMember adds the member's id and an instant to an object that has neither.
 func withMember(object json.RawMessage, userID json.RawMessage, now time.Time) (json.RawMessage, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(object, &fields); err != nil {
-		return nil, fmt.Errorf("reading an object of WHOOP: %w", err)
+		return nil, fmt.Errorf("reading WHOOP's answer: %w", err)
 	}
 	rest := bytes.TrimSpace(object)[1:] // without its {
 	var b []byte
@@ -58,4 +58,29 @@ func userID(profile json.RawMessage) (json.RawMessage, error) {
 		return nil, &whoop.UnavailableError{Path: whoop.ProfilePath, Err: errors.New("the answer has no user_id")}
 	}
 	return json.RawMessage(id), nil
+}
+
+// readObject reads a stream that is one object.
+func (rd *reader) readObject(ctx context.Context) error {
+	session := rd.run.session
+	raw, err := session.profile.raw, session.profile.err
+	var member json.RawMessage
+	if err == nil {
+		member, err = userID(raw)
+	}
+	if err == nil && rd.stream.object != whoop.ProfilePath {
+		if raw, err = session.client.Get(ctx, rd.stream.object); missing(err) { // a member without a body measurement
+			return rd.complete(json.RawMessage(fullRefreshDone))
+		}
+		if err == nil {
+			raw, err = withMember(raw, member, session.client.Now())
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := rd.emit(raw); err != nil {
+		return err
+	}
+	return rd.complete(json.RawMessage(fullRefreshDone))
 }

@@ -3,14 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"net/http"
 	"os"
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
-	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
@@ -46,15 +43,15 @@ func (*source) Discover(_ context.Context, raw json.RawMessage, _ *protocol.Emit
 	return c, nil
 }
 
-// A session is one run against WHOOP with one configuration.
+// A session is one connection to WHOOP with one configuration.
 type session struct {
-	config.Settings
+	config config.Settings
 	out    *protocol.Emitter
 	keeper *tokens.Keeper
 	client *whoop.Client
 
-	waiting func(until time.Time) // told of waits for quota
-	profile answer                // read once however many need it
+	onWait  func(until time.Time) // called before a wait for quota
+	profile answer                // read once, for all that need it
 }
 
 // userAgent identifies this program. WHOOP's front end refuses the default agents
@@ -73,11 +70,11 @@ func (s *source) open(raw json.RawMessage, out *protocol.Emitter) (*session, err
 	}
 	if path := settings.Credentials.Path; path != "" {
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
-			out.Logger().Warn("other users of this machine can read the token file; chmod 600 keeps it to its owner", "path", path, "mode", info.Mode().Perm().String())
+			out.Logger().Warn("other users of this machine can read the token file; restrict it with chmod 600", "path", path, "mode", info.Mode().Perm().String())
 		}
 	}
-	ses := &session{Settings: settings, out: out, waiting: func(time.Time) {}}
-	ses.keeper = tokens.New(tokens.Config{
+	session := &session{config: settings, out: out, onWait: func(time.Time) {}}
+	session.keeper = tokens.New(tokens.Config{
 		Store:     settings.Store(out.Control),
 		TokenURL:  settings.APIURL + "/oauth/oauth2/token",
 		HTTP:      s.http,
@@ -86,55 +83,30 @@ func (s *source) open(raw json.RawMessage, out *protocol.Emitter) (*session, err
 		Excerpt:   out.Excerpt,
 		Log:       out.Logger(),
 	})
-	ses.client = whoop.New(whoop.Config{
+	session.client = whoop.New(whoop.Config{
 		URL:               settings.APIURL,
-		Tokens:            ses.keeper,
+		Tokens:            session.keeper,
 		RequestsPerSecond: settings.RequestsPerSecond,
 		UserAgent:         userAgent,
 		Excerpt:           out.Excerpt,
 		HTTP:              s.http,
-		Waiting:           func(until time.Time) { ses.waiting(until) },
+		Waiting:           func(until time.Time) { session.onWait(until) },
 		Log:               out.Logger(),
 	})
-	return ses, nil
+	return session, nil
 }
 
-// connect makes the first request. It shows whether the tokens work, and what
-// time it is at WHOOP. Its error is one that ends the run: a profile that the
-// consent does not cover is the concern of the streams that need it.
+// connect makes the first request, which shows whether the tokens work and what
+// time it is at WHOOP. It returns only errors that end the run. If the consent does
+// not cover the profile, only the streams that need it fail.
 func (s *session) connect(ctx context.Context) error {
 	raw, err := s.client.Get(ctx, whoop.ProfilePath)
 	s.profile = answer{raw, err}
 	if fatal(err) {
 		return explain(err, nil)
 	}
-	if now := s.client.Now(); s.Start.After(now) {
-		s.out.Logger().Warn("start_date is in the future: nothing that began before it is read", "start_date", s.Start, "now", now)
+	if now := s.client.Now(); s.config.Start.After(now) {
+		s.out.Logger().Warn("start_date is in the future: the source reads nothing that began before it", "start_date", s.config.Start, "now", now)
 	}
 	return nil
-}
-
-// row reads one row by its key; nil if WHOOP has none. It may come from another
-// stream's path, so it is checked to be a row of this one. An answer that holds
-// no record, or another one than was asked for, does not say that there is none.
-func (s *session) row(ctx context.Context, st stream, path, key string) (*changes.Record, error) {
-	raw, err := s.client.Get(ctx, at(path, key))
-	var status *whoop.StatusError
-	switch {
-	case errors.As(err, &status) && status.NotFound():
-		return nil, nil
-	case err != nil:
-		return nil, err
-	}
-	r := changes.ParseRecord(raw, st.key)
-	switch {
-	case r.Key == "":
-		return nil, &whoop.UnavailableError{Path: at(path, key), Err: fmt.Errorf("the answer has no %s", st.key)}
-	case path == st.item && !sameID(r.Key, key):
-		return nil, &whoop.UnavailableError{Path: at(path, key), Err: fmt.Errorf("the answer has the %s %s", st.key, r.Key)}
-	}
-	if st.some != nil && !st.some(r) {
-		return nil, nil
-	}
-	return &r, nil
 }

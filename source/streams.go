@@ -7,7 +7,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
 )
 
-// A stream is one row of the table below. Paths are those of WHOOP's API; {}
+// A stream is one row of the table below. Paths are those of WHOOP's API, where {}
 // stands for a key.
 type stream struct {
 	name   string
@@ -22,12 +22,12 @@ type stream struct {
 	collection string
 	// item is the path of one row by its key.
 	item string
-	// some tells which records of the collection are rows; nil: all.
-	some func(changes.Record) bool
+	// include reports whether a record of the collection is a row; nil: all are.
+	include func(changes.Record) bool
 
-	// parent is the collection that a drill-down stream follows: each of its
-	// records, by its key, gives the row at path child. Where a drill-down's
-	// parent is its own collection, the child is the same record once more.
+	// parent is the collection that a drill-down stream follows: the key of each
+	// of its records, put into the path child, gives a row. If the parent is the
+	// stream's own collection, the child is the same record again.
 	parent, child string
 }
 
@@ -40,7 +40,7 @@ const (
 	bodyPath = "/v2/user/measurement/body"
 )
 
-// streams is the only place where a stream is described.
+// streams is the only place that describes streams.
 var streams = []stream{
 	{name: "profile", schema: "profile", key: "user_id", scopes: []string{"read:profile"}, object: whoop.ProfilePath},
 	// The user_id in its key comes from the profile.
@@ -58,7 +58,7 @@ var streams = []stream{
 		parent: cycleCollection, child: "/v2/cycle/{}/recovery",
 	},
 	{
-		name: "sleep_for_cycle", schema: "sleep", key: "id", scopes: []string{"read:sleep", "read:cycles"}, collection: sleepCollection, item: "/v2/activity/sleep/{}", some: mainSleep,
+		name: "sleep_for_cycle", schema: "sleep", key: "id", scopes: []string{"read:sleep", "read:cycles"}, collection: sleepCollection, item: "/v2/activity/sleep/{}", include: mainSleep,
 		parent: cycleCollection, child: "/v2/cycle/{}/sleep",
 	},
 	{
@@ -71,10 +71,10 @@ var streams = []stream{
 	},
 }
 
-// mainSleep leaves naps out: a cycle has many of them and one main sleep.
+// mainSleep excludes naps. A cycle can have several, and has one main sleep.
 func mainSleep(r changes.Record) bool { return !r.Nap }
 
-// incremental tells whether the stream has a cursor.
+// incremental reports whether the stream has a cursor.
 func (s stream) incremental() bool { return s.collection != "" }
 
 func (s stream) id() protocol.StreamID { return protocol.StreamID{Name: s.name} }
@@ -84,7 +84,7 @@ const (
 	deletedAt = "_ab_cdc_deleted_at"
 )
 
-// describe is the stream as discover shows it.
+// describe returns the stream as discover shows it.
 func (s stream) describe() (protocol.Stream, error) {
 	schema, err := schemas.Get(s.schema)
 	if err != nil {

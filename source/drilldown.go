@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
+)
+
+// byRequest reports whether the stream is read with a request for each parent
+// record. A full walk would need too many requests: it reads the stream from its
+// own collection.
+func (rd *reader) byRequest() bool {
+	return rd.stream.parent != "" && rd.run.session.config.Drilldowns == config.Request && !rd.fullWalk
+}
+
+// walkedCollection is the collection to walk for the stream.
+func (rd *reader) walkedCollection() string {
+	if rd.byRequest() {
+		return rd.stream.parent
+	}
+	return rd.stream.collection
+}
+
+// requestRows requests the row of each parent record. If the parent is the same
+// record as the row, only those that have changed are requested.
+func (rd *reader) requestRows(ctx context.Context, parents []changes.Record) error {
+	sameRecord := rd.stream.parent == rd.stream.collection
+	parents = slices.DeleteFunc(slices.Clone(parents), func(r changes.Record) bool {
+		if sameRecord {
+			return !rd.isChange(r)
+		}
+		if r.Key == "" {
+			rd.isNewUntracked(r) // warns about it
+			return true
+		}
+		if rd.requested[r.Key] { // it lies across two slices
+			return true
+		}
+		rd.requested[r.Key] = true
+		return r.Untracked == "" && !r.Open && r.End.Before(rd.readFrom) // another stream starts the walk further back
+	})
+	get := func(ctx context.Context, parent changes.Record) (*changes.Record, error) {
+		if parent.Key == "" {
+			return &parent, nil // it cannot be requested, and is the row itself
+		}
+		return rd.run.session.readRow(ctx, rd.stream, rd.stream.child, parent.Key)
+	}
+	return prefetch(ctx, rd.run.session.client.Width, parents, get, func(_ changes.Record, row *changes.Record, err error) error {
+		switch {
+		case err != nil || row == nil:
+			return err
+		case !sameRecord && !rd.isChange(*row):
+			return nil
+		case sameRecord && rd.tracker != nil && row.Untracked == "":
+			rd.tracker.Remember(*row) // it may be newer than the parent
+		}
+		return rd.emit(row.Raw)
+	})
+}
+
+// includedRows returns the records that belong to the stream. A cycle can have
+// several that qualify, for example when a nap became a sleep. WHOOP then shows one
+// of them and does not document which, so it is requested. A record without a cycle
+// belongs to the stream.
+func (rd *reader) includedRows(ctx context.Context, records []changes.Record) ([]changes.Record, error) {
+	perCycle := map[string]int{}
+	for _, r := range records {
+		if rd.stream.include(r) {
+			perCycle[r.Cycle]++
+		}
+	}
+	shownKey := map[string]string{} // by cycle
+	var rows []changes.Record
+	for _, r := range records {
+		if !rd.stream.include(r) || r.Untracked == "" && r.Time.Before(rd.readFrom) {
+			continue
+		}
+		if r.Cycle != "" && perCycle[r.Cycle] > 1 {
+			if _, requested := shownKey[r.Cycle]; !requested {
+				row, err := rd.run.session.readRow(ctx, rd.stream, rd.stream.child, r.Cycle)
+				if err != nil {
+					return nil, err
+				}
+				shownKey[r.Cycle] = ""
+				if row != nil {
+					shownKey[r.Cycle] = row.Key
+				}
+			}
+			if shownKey[r.Cycle] != r.Key {
+				continue
+			}
+		}
+		rows = append(rows, r)
+	}
+	return rows, nil
+}
+
+// readItem reads one row by its key; nil if there is none.
+func (rd *reader) readItem(ctx context.Context, key string) (*changes.Record, error) {
+	r, err := rd.run.session.readRow(ctx, rd.stream, rd.stream.item, key)
+	if err != nil || r == nil || rd.stream.include == nil || r.Cycle == "" {
+		return r, err
+	}
+	shown, err := rd.run.session.readRow(ctx, rd.stream, rd.stream.child, r.Cycle)
+	if err != nil || shown == nil || shown.Key != key {
+		return nil, err
+	}
+	return shown, nil
+}
+
+// readRow reads the record at a path with a key; nil if WHOOP has none, or if it
+// does not belong to the stream. An answer without a record, or with another one
+// than was requested, does not mean that there is none: it is an error.
+func (s *session) readRow(ctx context.Context, st stream, path, key string) (*changes.Record, error) {
+	raw, err := s.client.Get(ctx, pathOf(path, key))
+	if missing(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	r := changes.ParseRecord(raw, st.key)
+	switch {
+	case r.Key == "":
+		return nil, &whoop.UnavailableError{Path: pathOf(path, key), Err: errors.New("the answer has no " + st.key)}
+	case path == st.item && !sameID(r.Key, key):
+		return nil, &whoop.UnavailableError{Path: pathOf(path, key), Err: fmt.Errorf("the answer has the %s %s", st.key, r.Key)}
+	}
+	if st.include != nil && !st.include(r) {
+		return nil, nil
+	}
+	return &r, nil
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
+)
+
+const (
+	// shortestSlice is not halved.
+	shortestSlice = time.Hour
+	// maxReadings is how often a slice is read until two readings agree.
+	maxReadings = 5
+	// longestHistory is how far back slices are made. The first slice holds
+	// everything older.
+	longestHistory = sliceLength << (maxGuesses - 1)
+	maxGuesses     = 5
+)
+
+// fetch reads the records of a slice, oldest first.
+//
+// A record that vanishes between two pages shifts the others, and one of them is
+// missed. An incremental stream finds it later: in the window with the next sync,
+// which reads it again; before the window with the next full walk, which compares
+// all keys; and it asks for a row that it knows and misses by its key. Where no
+// later sync looks again, a slice of several pages is read until two readings in a
+// row have the same records.
+func (w *walk) fetch(ctx context.Context, s slice) ([]changes.Record, error) {
+	var before map[string]bool
+	for range maxReadings {
+		records, pages, err := w.readPages(ctx, s)
+		var paging *whoop.PagingError
+		if errors.As(err, &paging) {
+			older, newer, ok := s.halves()
+			if !ok {
+				return nil, err
+			}
+			first, err := w.fetch(ctx, older)
+			if err != nil {
+				return nil, err
+			}
+			second, err := w.fetch(ctx, newer)
+			return append(first, second...), err // a record across both comes twice
+		}
+		if err != nil || !w.exact || pages == 1 {
+			return records, err
+		}
+		keys := keySet(records)
+		if maps.Equal(keys, before) {
+			return records, nil
+		}
+		before = keys
+	}
+	return nil, &whoop.UnavailableError{Path: w.collection, Err: fmt.Errorf("the records from %s to %s were different each time they were read", s.from, s.to)}
+}
+
+// halves splits a slice whose page tokens do not work: a shorter one needs fewer.
+func (s slice) halves() (older, newer slice, ok bool) {
+	if s.from.IsZero() {
+		// Nobody knows how far back it reaches, so its last part is cut off instead.
+		middle := s.to.Add(-sliceLength)
+		return slice{s.from, middle}, slice{middle, s.to}, middle.Year() > 1970
+	}
+	length := s.to.Sub(s.from)
+	middle := s.from.Add(length / 2)
+	return slice{s.from, middle}, slice{middle, s.to}, length > shortestSlice
+}
+
+func keySet(records []changes.Record) map[string]bool {
+	keys := make(map[string]bool, len(records))
+	for _, r := range records {
+		keys[r.Key] = true
+	}
+	return keys
+}
+
+// readPages reads a slice once.
+func (w *walk) readPages(ctx context.Context, s slice) (records []changes.Record, pages int, err error) {
+	key := collectionKey(w.collection)
+	for page, err := range w.run.session.client.Pages(ctx, w.collection, s.from, s.to) {
+		if err != nil {
+			return nil, pages, err
+		}
+		pages++
+		for _, raw := range page.Records {
+			records = append(records, changes.ParseRecord(raw, key))
+		}
+	}
+	slices.Reverse(records)
+	return newestVersions(records), pages, nil
+}
+
+// newestVersions keeps one record per key, the one that was updated last. When
+// pages shift while they are read, a record can come twice.
+func newestVersions(records []changes.Record) []changes.Record {
+	at := map[string]int{}
+	kept := records[:0]
+	for _, r := range records {
+		if i, twice := at[r.Key]; twice && r.Key != "" {
+			if r.Updated.After(kept[i].Updated) {
+				kept[i] = r
+			}
+			continue
+		}
+		at[r.Key] = len(kept)
+		kept = append(kept, r)
+	}
+	return kept
+}
+
+// collectionKey is the key of a collection's records.
+func collectionKey(collection string) string {
+	i := slices.IndexFunc(streams, func(s stream) bool { return s.collection == collection })
+	return streams[i].key
+}
+
+// findOldest returns when the member's history begins, at most longestHistory ago:
+// from the states, or else as a guess within a factor of two. It saves requests
+// for empty slices and has no other effect.
+func (r *run) findOldest(ctx context.Context, collection string, readers []*reader) (time.Time, error) {
+	var oldest time.Time
+	for _, rd := range readers {
+		if rd.tracker != nil && !rd.tracker.Oldest().IsZero() && (oldest.IsZero() || rd.tracker.Oldest().Before(oldest)) {
+			oldest = rd.tracker.Oldest()
+		}
+	}
+	if oldest.IsZero() {
+		oldest = r.oldest
+	}
+	if !oldest.IsZero() {
+		if limit := r.end.Add(-longestHistory); oldest.Before(limit) {
+			return limit, nil
+		}
+		return oldest, nil
+	}
+	for doubled := range maxGuesses {
+		guess := r.end.Add(-(sliceLength << doubled))
+		more, err := r.session.client.Any(ctx, collection, guess)
+		if err != nil {
+			return oldest, err
+		}
+		r.oldest = guess
+		if !more {
+			break
+		}
+	}
+	return r.oldest, nil
+}
+
+// missing reports whether an error means that there is no such record.
+func missing(err error) bool {
+	var status *whoop.StatusError
+	return errors.As(err, &status) && status.NotFound()
+}
