@@ -15,9 +15,12 @@ build:
 demo: build
 	acceptance/demo.sh
 
-# The race detector needs a C compiler; without one the tests run without it.
-# GOGC is high because the heaps of tests are small: they would be collected all the time.
+# Large tests run few of their cases here, and all of them with FULL_TESTS=1, as in accept.
+# The race detector needs a C compiler; without one the tests run without it. It waits
+# for a second at the end of each process, unless told otherwise. GOGC is high because
+# the heaps of tests are small: they would be collected all the time.
 test: export GOGC = 400
+test: export GORACE = atexit_sleep_ms=10
 test:
 	go vet ./...
 	go vet -tags acceptance ./acceptance/...
@@ -38,15 +41,22 @@ $(GOLANGCI):
 	GOBIN=$(CURDIR)/bin/tools/new go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	mv bin/tools/new/golangci-lint $@
 
-# Runs every fuzz target that FUZZ matches for FUZZTIME; go test runs one at a time.
+# Runs every fuzz target that FUZZ matches for FUZZTIME; go test runs one at a time. One
+# that tried fewer than FUZZMIN inputs fails: it did something else in that time.
 # HISTORIES=10000 also compares that many random histories of a stream with a model.
 HISTORIES ?= 0
+FUZZMIN   ?= 25
 
 fuzz:
 	@set -e; for package in $$(go list ./...); do \
 	  for target in $$(go test -list '$(FUZZ)' $$package | grep '^Fuzz' || true); do \
 	    echo "go test -fuzz '^$$target\$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package"; \
-	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package; \
+	    { go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package 2>&1 || echo "exit code $$?"; } | \
+	      awk -v min=$(FUZZMIN) ' \
+	        sub(/^exit code /, "") { code = $$0; next } \
+	        { print; fflush() } \
+	        match($$0, /execs: [0-9]+/) { inputs = substr($$0, RSTART + 7, RLENGTH - 7) + 0 } \
+	        END { if (code) exit code; if (inputs < min) { print "only " inputs + 0 " inputs were tried, fewer than " min; exit 1 } }'; \
 	  done; \
 	done; \
 	if [ $(HISTORIES) -gt 0 ]; then \
@@ -82,8 +92,11 @@ bench: build engines
 	go run ./acceptance/bench/memory
 	go run ./acceptance/bench
 
-# Runs the whole-system tests: the pipe, crashes, containers, other engines. Needs Python 3.11, and podman or docker.
+# Runs every case of the large tests, and the whole-system tests: the pipe, crashes,
+# containers, other engines. Needs Python 3.11, and podman or docker.
+accept: export GOGC = 400
 accept: build engines images
+	FULL_TESTS=1 go test -count=1 -timeout 30m ./...
 	CONTAINER_ENGINE=$$(acceptance/images/engine.sh) go test -count=1 -timeout 45m -tags acceptance ./acceptance/...
 
 engines:
