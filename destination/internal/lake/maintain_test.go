@@ -23,6 +23,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scratch"
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
 // everything is upkeep that leaves nothing for later.
@@ -168,34 +169,38 @@ func TestUpkeepChangesNoRow(t *testing.T) {
 			var others sync.WaitGroup
 			var mu sync.Mutex
 			var total Maintained
+			var last []func()
 			for n := range 2 {
 				theirs := impatient(openTable(t, openCatalog(t, dir), plan, opts))
 				u := Upkeep{ExpireAfter: time.Hour, KeepSnapshots: 3 + n, Thorough: n == 0}
 				if u.Thorough {
 					u.ExpireAfter = 0
 				}
+				once := func() {
+					did, err := theirs.Maintain(t.Context(), u)
+					if err != nil {
+						t.Error(err)
+					}
+					mu.Lock()
+					total.CompactedFiles += did.CompactedFiles
+					total.ExpiredSnapshots += did.ExpiredSnapshots
+					mu.Unlock()
+				}
+				last = append(last, once)
 				others.Go(func() {
-					for {
+					for !t.Failed() {
 						select {
 						case <-stop:
 							return
 						case <-time.After(time.Duration(5+20*n) * time.Millisecond):
+							once()
 						}
-						did, err := theirs.Maintain(t.Context(), u)
-						if err != nil {
-							t.Error(err)
-							return
-						}
-						mu.Lock()
-						total.CompactedFiles += did.CompactedFiles
-						total.ExpiredSnapshots += did.ExpiredSnapshots
-						mu.Unlock()
 					}
 				})
 			}
 			want, appended := model{}, []string{}
 			order := uint64(0)
-			const rounds = 20
+			rounds := testsize.Of(8, 20)
 			for round := range rounds {
 				var versions []version
 				var rows []map[string]any
@@ -209,7 +214,7 @@ func TestUpkeepChangesNoRow(t *testing.T) {
 				}
 				commit(t, tbl, fmt.Sprintf(`{"round":%d}`, round), stage(t, tbl, order-uint64(len(rows)), rows...))
 				want.commit(versions)
-				if round%10 == 9 {
+				if round%(rounds/2) == rounds/2-1 {
 					rows := want.rows()
 					if !plan.Dedup {
 						rows = appended
@@ -218,18 +223,11 @@ func TestUpkeepChangesNoRow(t *testing.T) {
 					readTwice(t, tbl, rows)
 				}
 			}
-			// On a busy machine the commits may have been first every time.
-			rewrites := mode == MergeOnRead || !plan.Dedup
-			did := func() bool {
-				mu.Lock()
-				defer mu.Unlock()
-				return (total.CompactedFiles > 0 || !rewrites) && total.ExpiredSnapshots > 0
-			}
-			for start := time.Now(); !did() && time.Since(start) < 20*time.Second; {
-				time.Sleep(10 * time.Millisecond)
-			}
 			close(stop)
 			others.Wait()
+			for _, once := range last { // on a busy machine the commits may have been first every time
+				once()
+			}
 			if t.Failed() {
 				return
 			}
@@ -246,7 +244,8 @@ func TestUpkeepChangesNoRow(t *testing.T) {
 			if got := string(lastState(t, load(t, tbl))); got != fmt.Sprintf(`{"round":%d}`, rounds-1) {
 				t.Errorf("state %s", got)
 			}
-			if !did() {
+			rewrites := mode == MergeOnRead || !plan.Dedup
+			if total.CompactedFiles == 0 && rewrites || total.ExpiredSnapshots == 0 {
 				t.Errorf("beside the commits upkeep did %+v", total)
 			}
 		})
@@ -349,7 +348,7 @@ func TestUpkeepThatIsKilledLeavesTheTableRight(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(5, 5))
 	survived, deaths := false, 0
-	for left := 1; !survived; left += 1 + rng.IntN(14) {
+	for left := 1; !survived; left += 1 + rng.IntN(testsize.Of(40, 14)) {
 		real := openCatalog(t, t.TempDir())
 		tbl := impatient(openTable(t, real, keyed("s"), Options{Upsert: MergeOnRead}))
 		want := model{}
@@ -381,7 +380,7 @@ func TestUpkeepThatIsKilledLeavesTheTableRight(t *testing.T) {
 			return
 		}
 	}
-	if deaths < 10 {
+	if deaths < testsize.Of(4, 10) {
 		t.Errorf("killed %d times only", deaths)
 	}
 	t.Logf("killed %d times", deaths)

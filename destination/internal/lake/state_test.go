@@ -23,9 +23,10 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
-var stateHistories = flag.Int("states", 10, "how many tables TestTheStateIsThatOfTheVisibleRows goes through")
+var stateHistories = flag.Int("states", testsize.Of(3, 60), "how many tables TestTheStateIsThatOfTheVisibleRows goes through")
 
 // Whatever this program and others do to a table, its state is that of the rows which are visible: every state
 // says how many rows there were when it was committed.

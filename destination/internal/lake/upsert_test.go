@@ -12,6 +12,7 @@ import (
 	"github.com/apache/iceberg-go"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
 // version is one version of a record, and what the model keeps of a key.
@@ -106,14 +107,14 @@ func TestUpsertKeepsOneWinnerPerKey(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(tc.mode, " v", tc.format, ", ", tc.keys, " bytes for keys"), func(t *testing.T) {
 			t.Parallel()
-			for seed := range uint64(2) {
+			for seed := range uint64(testsize.Of(1, 2)) {
 				rng := rand.New(rand.NewPCG(seed, 7))
 				p := keyed(fmt.Sprint("s", seed))
 				tbl := openTable(t, openCatalog(t, t.TempDir()), p, Options{Upsert: tc.mode, FormatVersion: tc.format, TargetFileBytes: 6000, Memory: memoryForKeys(tc.keys)})
 				want := model{}
 				order := uint64(0)
 				deletes := 0
-				for round := range 10 {
+				for round := range testsize.Of(5, 10) {
 					var versions []version
 					writers := []*Writer{tbl.NewWriter(), tbl.NewWriter()}
 					for range 1 + rng.IntN(5) {
