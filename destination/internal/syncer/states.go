@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/apache/iceberg-go/catalog"
 	"github.com/apache/iceberg-go/table"
@@ -15,6 +17,51 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
+
+// storedStates returns, by the segment that a state of the plan ends, what makes
+// the state as tables keep it. A state is made once, when the first of its tables
+// asks. A long one is written to a file, which is durable before a table refers to
+// it.
+func (r *run) storedStates(plan *commitPlan) map[int64]func() (json.RawMessage, error) {
+	tables := map[int64][]string{}
+	stored := map[int64]func() (json.RawMessage, error){}
+	number, now := r.commitNumber, time.Now().UTC()
+	for _, t := range plan.tables {
+		segment := t.state.segment
+		if segment == 0 {
+			continue
+		}
+		tables[segment] = append(tables[segment], t.stream.Table.MetadataDir())
+		stored[segment] = sync.OnceValues(func() (json.RawMessage, error) {
+			state, err := r.held.load(t.state.state)
+			if err != nil {
+				return nil, err
+			}
+			kept, err := r.states.Keep(checkpoint.Checkpoint{Number: number, Committed: now, State: state.Raw}, tables[segment])
+			if err != nil {
+				return nil, err
+			}
+			return kept.Encode()
+		})
+	}
+	return stored
+}
+
+// lastCommitNumber is the highest number among the checkpoints that the tables
+// have and had.
+func (s Streams) lastCommitNumber() (int64, error) {
+	var last int64
+	for _, stream := range s.all {
+		for _, raw := range stream.Table.States() {
+			stored, err := checkpoint.Parse(raw)
+			if err != nil {
+				return 0, fmt.Errorf("stream %s: %w", stream.ID, err)
+			}
+			last = max(last, stored.Number)
+		}
+	}
+	return last, nil
+}
 
 // A CommittedState is the state that a table has. If it is in a file it is not held
 // in memory, since there may be many long ones.
