@@ -11,9 +11,9 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// FuzzLedger plays any interleaving of records, states, statuses and commits of
-// up to three streams, and its end, and holds what checkpoints gives out against
-// a plain account of what came in.
+// FuzzCheckpoints plays any interleaving of records, states, statuses and commits of
+// up to three streams, and an end, and compares the commit plans with a plain account
+// of what came in.
 func FuzzCheckpoints(f *testing.F) {
 	f.Add([]byte{0, 1, 9, 17, 1, 25, 33})
 	f.Add([]byte{2, 1, 2, 3, 9, 10, 11, 33, 1, 9, 41})
@@ -28,7 +28,7 @@ func FuzzCheckpoints(f *testing.F) {
 	})
 }
 
-// Random sequences show without a fuzzer what it would find first.
+// Random sequences find, without a fuzzer, what it would find first.
 func TestCheckpointsBalance(t *testing.T) {
 	random := rand.NewChaCha8([32]byte{})
 	for range 5000 {
@@ -42,7 +42,7 @@ func TestCheckpointsBalance(t *testing.T) {
 	}
 }
 
-// balance plays what the bytes say.
+// checkBalance plays what the bytes say.
 func checkBalance(t *testing.T, data []byte) {
 	a := newAccount(t, data[0])
 	for _, b := range data[1:] {
@@ -51,7 +51,7 @@ func checkBalance(t *testing.T, data []byte) {
 	a.checkEnd(data[0]&128 != 0)
 }
 
-// account is what checkpoints was given and what it has given out.
+// account is what came in, and what the commit plans had.
 type account struct {
 	*testing.T
 	checkpoints *checkpoints
@@ -68,8 +68,8 @@ type accountedState struct {
 	echoed  bool
 }
 
-// newAccount sets up what a byte says: 1 to 3 streams, those that overwrite or
-// are refreshed, and the kind of states.
+// newAccount sets up what a byte says: 1 to 3 streams, which of them are in
+// overwrite mode or refreshed, and the type of states.
 func newAccount(t *testing.T, setup byte) *account {
 	streams := Streams{byID: map[protocol.StreamID]*Stream{}}
 	for i := range int(setup&3)%3 + 1 {
@@ -143,7 +143,7 @@ func (a *account) state(stream *Stream) {
 	}
 }
 
-// covered counts the rows of a stream that its last state covers.
+// covered returns the number of rows of a stream that its last state covers.
 func (a *account) covered(stream *Stream) (rows int64) {
 	for _, s := range a.states {
 		if slices.Contains(s.streams, stream) {
@@ -153,7 +153,7 @@ func (a *account) covered(stream *Stream) (rows int64) {
 	return rows
 }
 
-// take checks what must be true of every commit.
+// checkPlan checks what must be true of every commit plan.
 func (a *account) checkPlan(plan *commitPlan) {
 	for _, t := range plan.tables {
 		a.committed[t.stream] += t.rows
@@ -183,8 +183,8 @@ func (a *account) checkPlan(plan *commitPlan) {
 	}
 }
 
-// echo checks a state that comes back: once, in order, after its rows, with
-// their number.
+// checkEcho checks that a state is echoed once, in order, after its rows, with their
+// number.
 func (a *account) checkEcho(e echo) {
 	n := a.numberOf(e.state)
 	s := &a.states[n]
@@ -225,7 +225,7 @@ func (a *account) numberOf(s heldState) int {
 	return of.N
 }
 
-// end ends the input, or interrupts it, and checks the balance.
+// checkEnd ends the input, or interrupts it, and checks the balance.
 func (a *account) checkEnd(interrupted bool) {
 	end := inputEnded
 	if interrupted {
@@ -253,7 +253,7 @@ func (a *account) checkEnd(interrupted bool) {
 		}
 	}
 	a.checkPlan(plan)
-	// States of all streams stand and fall with the streams that are replaced.
+	// States that cover all streams are committed only if all replacements are.
 	waits := false
 	for _, stream := range a.checkpoints.streams.all {
 		waits = waits || a.global && len(a.states) > 0 && stream.replaces() && keep[stream] != keepAll

@@ -70,12 +70,12 @@ func describe(plan *commitPlan) []string {
 	return out
 }
 
-// A record that cannot be read takes the states after it along, its own
-// segment's first.
-func TestWhatComesAfterABrokenRecordIsNotCommitted(t *testing.T) {
+// When a record cannot be read, the state that ends its segment is not committed, nor
+// are later ones.
+func TestWhatComesAfterABadRecordIsNotCommitted(t *testing.T) {
 	for name, tt := range map[string]struct {
 		steps   []string
-		segment int64 // that the broken record is in
+		segment int64 // that the bad record is in
 		want    []string
 	}{
 		"states before and after": {[]string{"a1", "A", "a2", "A", "a4", "A"}, 2, []string{"commit a rows=1 state=true", "echo STREAM a written=1"}},
@@ -94,7 +94,7 @@ func TestWhatComesAfterABrokenRecordIsNotCommitted(t *testing.T) {
 			}
 		})
 	}
-	// What is committed stays so.
+	// What was committed before is not affected.
 	s := newScript(nil)
 	s.play(t, "a1", "A")
 	s.takeCovered()
@@ -105,8 +105,8 @@ func TestWhatComesAfterABrokenRecordIsNotCommitted(t *testing.T) {
 	}
 }
 
-// A refresh is committed where states stand, as any stream that appends; only
-// what is complete is finished.
+// A refresh is committed at its states, as any stream that appends. It is finished
+// when it is complete.
 func TestARefreshIsFinishedWhenItIsComplete(t *testing.T) {
 	for name, tt := range map[string]struct {
 		complete []string
@@ -309,7 +309,7 @@ func TestTheFinalCommitHasWhatIsProven(t *testing.T) {
 	}
 }
 
-// A commit's time must not grow with the square of its states.
+// The time of a commit must not grow with the square of the number of states.
 func TestRowsOfVeryManyStatesAreCounted(t *testing.T) {
 	const states = 100_000
 	s := newScript(nil)

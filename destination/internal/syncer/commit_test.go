@@ -35,7 +35,7 @@ func (lostCatalog) CommitTable(context.Context, table.Identifier, []table.Requir
 	return nil, "", errLost
 }
 
-// newLostWriter makes a writer of two streams, a and b, whose catalog cannot be reached any more.
+// newLostRun makes a run of two streams, a and b, whose catalog cannot be reached any more.
 func newLostRun(t *testing.T) *run {
 	t.Helper()
 	configured, err := protocol.ParseConfiguredCatalog([]byte(`{"streams":[
@@ -69,7 +69,7 @@ func newLostRun(t *testing.T) *run {
 	return &run{held: &heldStates{}, states: states, streams: streams, out: protocol.NewEmitter(io.Discard), group: &errgroup.Group{}}
 }
 
-// oneState is a commit of a state of each stream.
+// oneState is a plan that commits a state of each stream.
 func (r *run) oneState() *commitPlan {
 	plan := &commitPlan{}
 	for _, stream := range r.streams.all {
@@ -92,8 +92,8 @@ func TestEveryTableThatFailsInACommitIsNamed(t *testing.T) {
 	})
 }
 
-// The state of the next commit covers the rows of this one, too. That the run ends with the error comes too late
-// to keep it back.
+// The state of the next commit covers the rows of this one, too. The run ends with the error, but too late to prevent
+// the next commit.
 func TestNoCommitComesAfterOneThatFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newLostRun(t)
@@ -101,7 +101,7 @@ func TestNoCommitComesAfterOneThatFailed(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := r.startCommit(t.Context(), r.oneState()); err == nil {
-			t.Error("another commit was begun")
+			t.Error("another commit was started")
 		}
 		if r.commitNumber != 1 {
 			t.Errorf("%d commits were made", r.commitNumber)

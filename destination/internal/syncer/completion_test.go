@@ -156,7 +156,8 @@ func names(sequence []event) (names []string) {
 	return names
 }
 
-// Taking the end for proof is advice for a source that works and sends no statuses, not for one that has just failed.
+// The advice to take the end of the input as proof is for a source that works and sends no statuses, not for one that
+// has just failed.
 func TestTheEndAsProofIsAdvisedToThoseItHelps(t *testing.T) {
 	for name, tt := range map[string]struct {
 		end  streamEnd

@@ -9,7 +9,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// What does not fit into the memory comes back from the file as it came, with all that stood in its message.
+// A state that does not fit into memory comes back from the file as it came, with everything in its message.
 func TestHeldStatesComeBackAsTheyCame(t *testing.T) {
 	held := &heldStates{limit: 1000}
 	for round := range 3 {
@@ -55,7 +55,7 @@ func TestHeldStatesComeBackAsTheyCame(t *testing.T) {
 	}
 }
 
-func TestStatesThatCannotBePutAside(t *testing.T) {
+func TestStatesThatCannotBeHeld(t *testing.T) {
 	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "none"))
 	held := &heldStates{}
 	_, err := held.hold(protocol.NewStreamState(protocol.StreamID{Name: "s"}, nil))

@@ -12,7 +12,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// While long messages are worked on nothing else is read, however many workers are idle.
+// While long messages are decoded nothing else is read, however many workers are idle.
 func TestLongMessagesAreReadOneAtATime(t *testing.T) {
 	record := func(size int) string {
 		return `{"type":"RECORD","record":{"stream":"s","data":{"v":"` + strings.Repeat("x", size) + `"}}}` + "\n"

@@ -11,7 +11,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// After any crash the states that are printed are such that no row is missed.
+// After any crash, a source that continues from the printed states loses no row.
 func TestContinueFrom(t *testing.T) {
 	const (
 		streamA = `{"type":"STREAM","stream":{"stream_descriptor":{"name":"a"},"stream_state":{"n":1}}}`
