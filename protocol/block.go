@@ -7,6 +7,8 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+
+	"github.com/ingest-connectors/whoop-iceberg/internal/rawjson"
 )
 
 const (
@@ -86,7 +88,7 @@ func (in *Input) end(err error) error {
 func (in *Input) lastLine() error {
 	b := in.block
 	if line := bytes.Trim(b.buf[b.n:], " \t\r\n"); len(line) > 0 && line[0] == '{' {
-		if _, whole := skipValue(line, 0); !whole {
+		if !rawjson.Complete(line) {
 			return in.end(brokenMessage(TransientError, in.line, errors.New("it ends in the middle")))
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/ingest-connectors/whoop-iceberg/source/internal/rawjson"
+	"github.com/ingest-connectors/whoop-iceberg/internal/rawjson"
 )
 
 // A Record is one of WHOOP's records: its bytes, and what must be known about it.

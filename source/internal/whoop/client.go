@@ -19,7 +19,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ingest-connectors/whoop-iceberg/source/internal/rawjson"
+	"github.com/ingest-connectors/whoop-iceberg/internal/rawjson"
 )
 
 const (

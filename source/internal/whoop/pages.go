@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/ingest-connectors/whoop-iceberg/source/internal/rawjson"
+	"github.com/ingest-connectors/whoop-iceberg/internal/rawjson"
 )
 
 // PageSize is the number of records a page holds at most, and WHOOP's maximum.

@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"regexp"
 	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // Decide presses a button of the consent page at an address. It returns the page
@@ -54,7 +56,7 @@ func (t *Terminal) Write(text []byte) (int, error) {
 	n, err := t.text.Write(text)
 	if address := regexp.MustCompile(`http\S+state=\S+`).FindString(t.text.String()); address != "" && !t.done {
 		t.done = true
-		go t.Open(address)
+		protocol.Go(func() error { t.Open(address); return nil })
 	}
 	return n, err
 }

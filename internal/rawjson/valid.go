@@ -5,7 +5,7 @@ import "unicode/utf8"
 // deepest is how far values may be nested.
 const deepest = 1000
 
-// Valid tells whether text is one JSON value, as json.Valid does, in valid UTF-8
+// Valid reports whether text is one JSON value, as json.Valid does, in valid UTF-8
 // and nested no deeper than a thousand levels.
 func Valid(b []byte) bool {
 	i, ok := valid(b, space(b, 0), 0)

@@ -1,6 +1,6 @@
-// Package rawjson takes JSON values apart without decoding them, many times
-// faster than encoding/json. It is for text that was found valid before: of
-// other text it makes something or nothing, but never panics.
+// Package rawjson splits JSON values without decoding them, many times faster than
+// encoding/json. It is for valid text. From other text it yields what it finds, or
+// nothing, but never panics.
 package rawjson
 
 import (
@@ -8,9 +8,9 @@ import (
 	"iter"
 )
 
-// Members yields the members of an object in order: each name as it stands
-// between its quotes, escapes and all, and each value. For what is no object it
-// yields nothing.
+// Members yields the members of an object in order: each name as written between
+// its quotes, with its escapes, and each value. If the text is not an object, it
+// yields nothing. It looks no further than the last member that was asked for.
 func Members(object []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func(name, value []byte) bool) {
 		i := space(object, 0)
@@ -44,7 +44,7 @@ func Members(object []byte) iter.Seq2[[]byte, []byte] {
 	}
 }
 
-// Elements yields the elements of an array in order. For what is no array it
+// Elements yields the elements of an array in order. If the text is not an array, it
 // yields nothing.
 func Elements(array []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
@@ -66,6 +66,9 @@ func Elements(array []byte) iter.Seq[[]byte] {
 	}
 }
 
+// Complete reports whether the value that text begins with has an end.
+func Complete(text []byte) bool { return value(text, 0) > 0 }
+
 func space(b []byte, i int) int {
 	for i < len(b) && (b[i] == ' ' || b[i] == '\t' || b[i] == '\r' || b[i] == '\n') {
 		i++
@@ -73,8 +76,8 @@ func space(b []byte, i int) int {
 	return i
 }
 
-// text returns where the string that begins at i ends; more than len(b) if it
-// does not.
+// text returns where the string that begins at i ends. If it has no end, the result
+// is more than len(b).
 func text(b []byte, i int) int {
 	for i++; ; {
 		quote := bytes.IndexByte(b[i:], '"')
@@ -96,7 +99,7 @@ func text(b []byte, i int) int {
 // structural marks the bytes that value must look at.
 var structural = [256]bool{'"': true, '{': true, '}': true, '[': true, ']': true, ',': true, ' ': true, '\t': true, '\r': true, '\n': true}
 
-// value returns where the value that begins at i ends; i if there is none.
+// value returns where the value that begins at i ends, or i if it has no end.
 func value(b []byte, i int) int {
 	begin, depth := i, 0
 	for i < len(b) {
