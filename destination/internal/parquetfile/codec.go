@@ -4,9 +4,9 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/compress"
 )
 
-// frugalZstd is the library's zstd, with less memory for long pages: the library
-// reserves as much for what a page is compressed to as for the page, and writes
-// all of it. A page is long only when a value is.
+// frugalZstd is the library's zstd with less memory for long pages: the library
+// reserves as much memory for the compressed page as for the page. A page is long
+// only when a value is.
 type frugalZstd struct{ zstdCodec }
 
 type zstdCodec interface {
@@ -24,7 +24,7 @@ func init() {
 
 const longPage = 8 << 20
 
-// CompressBound returns what to reserve for a page; nothing for a long one.
+// CompressBound returns the bytes to reserve for a page, none for a long one.
 func (c frugalZstd) CompressBound(size int64) int64 {
 	if size >= longPage {
 		return 0
@@ -32,7 +32,7 @@ func (c frugalZstd) CompressBound(size int64) int64 {
 	return c.zstdCodec.CompressBound(size)
 }
 
-// EncodeLevel reserves for a long page what its beginning lets expect.
+// EncodeLevel reserves memory for a long page by how well its beginning compresses.
 func (c frugalZstd) EncodeLevel(dst, page []byte, level int) []byte {
 	if len(page) >= longPage {
 		const part = 16

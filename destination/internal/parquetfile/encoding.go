@@ -11,19 +11,19 @@ import (
 	"github.com/apache/iceberg-go"
 )
 
-// An Encoding is how the columns of a table's data files are encoded.
+// An Encoding says how the columns of a file are encoded.
 type Encoding struct {
-	level                    int      // of zstd
-	dictionaries, unmeasured []string // Parquet paths of the columns that get one, and of those without statistics
+	level                      int      // of zstd
+	dictionaries, noStatistics []string // Parquet paths of the columns with a dictionary, and of those without statistics
 }
 
-// probeRows is how many values of a column are looked at to see whether a
-// dictionary pays: it does when less than a quarter of them are distinct. The
-// library's own way, a dictionary until it is too big, hashes every value of a
-// column only to throw the work away.
+// probeRows is how many values of a column decide whether it has a dictionary: it
+// has one if less than a quarter of them are distinct. The library would start a
+// dictionary for every column and give it up when it is too big, after hashing
+// values for nothing.
 const probeRows = 4096
 
-// NewEncoding chooses an encoding by a table's first rows.
+// NewEncoding chooses an encoding by the first rows of a table.
 func NewEncoding(rec arrow.RecordBatch) *Encoding {
 	var p probe
 	for i, field := range rec.Schema().Fields() {
@@ -38,9 +38,9 @@ func NewEncoding(rec arrow.RecordBatch) *Encoding {
 	return &Encoding{level: level, dictionaries: p.dictionaries}
 }
 
-// hugeValue is from how many bytes on a value is not worth its statistics: the
-// library keeps the least and the greatest of a column several times over, and
-// writes none that is so long.
+// hugeValue is the size from which a value gets no statistics: the library holds
+// the least and the greatest value of a column in memory several times over, and
+// does not write such long ones.
 const hugeValue = 256 << 10
 
 // HasHugeValues reports whether rows need a file without statistics of some
@@ -79,12 +79,12 @@ func hugeColumns(rec arrow.RecordBatch) (paths []string) {
 // withoutStatistics is the encoding for a file that holds huge values in some
 // columns.
 func (e *Encoding) withoutStatistics(huge []string) *Encoding {
-	return &Encoding{level: e.level, dictionaries: e.dictionaries, unmeasured: huge}
+	return &Encoding{level: e.level, dictionaries: e.dictionaries, noStatistics: huge}
 }
 
 // allowsHuge reports whether huge values in these columns may be written.
 func (e *Encoding) allowsHuge(huge []string) bool {
-	return !slices.ContainsFunc(huge, func(path string) bool { return !slices.Contains(e.unmeasured, path) })
+	return !slices.ContainsFunc(huge, func(path string) bool { return !slices.Contains(e.noStatistics, path) })
 }
 
 // PositionDeleteEncoding is that of position delete files, which name one data
@@ -107,7 +107,7 @@ func (e *Encoding) properties() *parquet.WriterProperties {
 	for _, path := range e.dictionaries {
 		properties = append(properties, parquet.WithDictionaryFor(path, true))
 	}
-	for _, path := range e.unmeasured {
+	for _, path := range e.noStatistics {
 		properties = append(properties, parquet.WithStatsFor(path, false))
 	}
 	return parquet.NewWriterProperties(properties...)
@@ -130,7 +130,7 @@ func (p *probe) column(path string, a arrow.Array) {
 		p.column(path+".list.element", a.ListValues())
 		return
 	}
-	// Constant within a sync, whatever the first batch holds of them.
+	// These are constant within a sync, whatever the first batch holds.
 	constant := path == "_airbyte_generation_id" || strings.HasPrefix(path, "_airbyte_meta.")
 	if constant || p.lowCardinality(a) {
 		p.dictionaries = append(p.dictionaries, path)

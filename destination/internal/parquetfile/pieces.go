@@ -17,16 +17,16 @@ import (
 )
 
 const (
-	// PieceBytes is how much of a row group is in memory at once at most, unless
-	// one row is more.
+	// PieceBytes is the largest size of a piece in memory, unless one row is
+	// larger.
 	PieceBytes = 32 << 20
-	// hugeRowBytes is how much of one row may be.
+	// hugeRowBytes is the largest size of a row.
 	hugeRowBytes = 1 << 30
 )
 
-// A Piece is rows of a row group that are read at once: all of them, unless
-// they might be too many. A few bytes of a file that another program wrote can
-// stand for gigabytes, as values that repeat are stored once.
+// A Piece is rows of a row group that are read at once: all of them, unless they
+// might take too much memory. A few bytes of a file that another program wrote can
+// become gigabytes, because values that repeat are stored once.
 type Piece struct {
 	First int64 // row, in the file
 	Rows  int64
@@ -77,8 +77,8 @@ func (r *Reader) PiecesOfPart(part, parts int, columns []int) iter.Seq2[Piece, e
 	}
 }
 
-// alone does something with a piece, while nothing else has long rows in hand if
-// those of the piece are.
+// alone does something with a piece. If its rows are long, no other task holds long
+// rows meanwhile.
 func (r *Reader) alone(long bool, do func() bool) bool {
 	if long && r.memory != nil {
 		defer r.memory.BeginLong()()
@@ -93,8 +93,8 @@ func (r *Reader) StoredBytes(p Piece, rows int64) int64 {
 	return group.TotalByteSize * rows / group.NumRows
 }
 
-// decodedBytes is how much memory columns of a row group can take at most. It
-// is a float because a file may claim more than an integer holds.
+// decodedBytes is the most memory that columns of a row group can take. It is a
+// float because a file may claim more than an integer holds.
 func (r *Reader) decodedBytes(group int, columns []int) (bytes float64, err error) {
 	for _, c := range columns {
 		chunk := r.in.MetaData().RowGroups[group].Columns[c].MetaData
@@ -116,8 +116,8 @@ func (r *Reader) decodedBytes(group int, columns []int) (bytes float64, err erro
 	return bytes, nil
 }
 
-// longest is how long a value can be that is stored once and stands for many: 0
-// if there are none. stored is the size of all of them.
+// longest is the size of the longest value that may be stored once for many rows, 0
+// if there is none. stored is the size of all values.
 func (r *Reader) longest(group, column int, stored float64) (float64, error) {
 	chunk, err := r.in.RowGroup(group).MetaData().ColumnChunk(column)
 	if err != nil {
@@ -176,7 +176,7 @@ func (r *Reader) table(ctx context.Context, p Piece, columns []int) (arrow.Table
 	return array.NewTable(from.schema, read, p.Rows), nil
 }
 
-// groupReader is at a row of a row group, in some columns.
+// groupReader reads some columns of a row group from a row on.
 type groupReader struct {
 	group   int
 	offset  int64
@@ -184,11 +184,11 @@ type groupReader struct {
 	schema  *arrow.Schema
 }
 
-// at is a reader at the first row of a piece: one that has come there, as
-// pieces are read one after the other, or a new one.
+// at returns a reader at the first row of a piece: the one that has read the piece
+// before, or a new one.
 func (r *Reader) at(ctx context.Context, p Piece, columns []int) (*groupReader, error) {
 	name := fmt.Sprint(columns)
-	if from := r.partly[name]; from != nil && from.group == p.group && from.offset == p.offset {
+	if from := r.groups[name]; from != nil && from.group == p.group && from.offset == p.offset {
 		return from, nil
 	}
 	from := &groupReader{group: p.group, offset: p.offset}
@@ -201,9 +201,9 @@ func (r *Reader) at(ctx context.Context, p Piece, columns []int) (*groupReader, 
 			return nil, err
 		}
 	}
-	if r.partly == nil {
-		r.partly = map[string]*groupReader{}
+	if r.groups == nil {
+		r.groups = map[string]*groupReader{}
 	}
-	r.partly[name] = from
+	r.groups[name] = from
 	return from, nil
 }

@@ -24,8 +24,8 @@ type Reader struct {
 	path   string
 	in     *file.Reader
 	arrow  *pqarrow.FileReader
-	partly map[string]*groupReader // by the columns that they read
-	memory *budget.Memory          // that pieces of long rows are read in one at a time; may be nil
+	groups map[string]*groupReader // of pieces that are not whole row groups, by their columns
+	memory *budget.Memory          // pieces of long rows wait for it; may be nil
 }
 
 // NotParquetError is the path of a file in another format.
@@ -73,16 +73,16 @@ func open(files iceio.IO, path string) (*Reader, error) {
 	return &Reader{path: path, in: in, arrow: r}, nil
 }
 
-// readProperties are the library's, but for pages, which may hold a value as long
-// as the longest message, and each byte of it may have become three.
+// readProperties allow larger pages than the library does: a page may hold a value
+// as long as the longest message, and each byte of it may have become three.
 func readProperties() *parquet.ReaderProperties {
 	p := parquet.NewReaderProperties(memory.DefaultAllocator)
 	p.MaxCompressedPageSize, p.MaxUncompressedPageSize = hugeRowBytes, hugeRowBytes
 	return p
 }
 
-// checkChunks reports whether the column chunks of a file lie in it. Of those
-// that do not the library takes more memory than there is, or panics, and that
+// checkChunks returns an error if a column chunk lies outside of the file. For such
+// a chunk the library takes more memory than there is, or panics, and that
 // in goroutines of its own, where nobody can recover.
 func checkChunks(in *file.Reader, size int64) error {
 	for g, group := range in.MetaData().RowGroups {

@@ -1,6 +1,9 @@
-// Package parquetfile is one data or delete file: how its columns are encoded,
-// writing it row group by row group, and reading it in pieces that take a bounded
-// amount of memory.
+// Package parquetfile writes and reads one data or delete file: row group by row
+// group, and in pieces that take a bounded amount of memory.
+//
+// Its terms: a piece is consecutive rows of a row group that are decoded together.
+// A long row takes more than [budget.LongRow]. Positions are numbers of rows in a
+// file.
 package parquetfile
 
 import (
@@ -26,11 +29,11 @@ type Writer struct {
 	count    *countingWriter
 	pq       *pqarrow.FileWriter
 
-	columns, chunks int // leaf columns; of those, how many were written in all row groups
+	columns, chunks int // leaf columns of the schema, and column chunks in the file
 }
 
-// MaxChunks is how many column chunks a file may have: until it is complete, a
-// description of each, of about a kilobyte, is in memory.
+// MaxChunks is how many column chunks a file may have. About a kilobyte for each
+// is in memory until the file is complete.
 const MaxChunks = 32 << 10
 
 // Create starts a file.
@@ -67,8 +70,8 @@ func leafColumns(fields []arrow.Field) (n int) {
 	return n
 }
 
-// Close completes the file and, on storage that can lose it, waits until it is
-// safe. args says what the file is; the rest is filled in here.
+// Close completes the file and waits until the storage has it safe. It fills in
+// what args does not say.
 func (w *Writer) Close(args table.DataFileArgs) (iceberg.DataFile, error) {
 	err := w.count.buffered(w.pq.Close)
 	if err = errors.Join(err, w.out.Close()); err != nil {
@@ -89,7 +92,7 @@ func (w *Writer) Close(args table.DataFileArgs) (iceberg.DataFile, error) {
 	return file, nil
 }
 
-// Abort removes the file, which nobody knows of yet.
+// Abort removes the file.
 func (w *Writer) Abort() error {
 	var err error
 	if w.out != nil {
@@ -106,11 +109,11 @@ type countingWriter struct {
 	n int64
 }
 
-// buffers are lent to files while something is written to them. There may be
-// hundreds of open files, a few for each stream, of which only some are.
+// buffers belong to files only while something is written to them: of hundreds of
+// open files, only a few are written at a time.
 var buffers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 1<<20) }}
 
-// buffered runs write, gathering what it writes into large pieces.
+// buffered runs write with a buffer before the file.
 func (c *countingWriter) buffered(write func() error) error {
 	b, out := buffers.Get().(*bufio.Writer), c.w
 	b.Reset(out)

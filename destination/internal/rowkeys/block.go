@@ -15,13 +15,13 @@ import (
 // the same one is a matter of 1 in 10^18. They are seeded, so that nobody can
 // choose two such keys.
 type block struct {
-	rows    []int64  // of the file; nil: consecutive ones
-	slots   []uint32 // of winners, of hits
-	hashes  []xxh3.Uint128
-	orders  []uint64 // arrival
-	cursors []uint64 // ordered as the values are, or a place in texts
-	texts   []byte   // cursors that are compared as bytes: length, bytes
-	flags   []rowFlag
+	rows     []int64  // of the file; nil: consecutive ones
+	slots    []uint32 // of winners, of hits
+	hashes   []xxh3.Uint128
+	arrivals []uint64
+	cursors  []uint64 // numbers of the same order as the values, or places in texts
+	texts    []byte   // cursors that are compared as bytes: length, bytes
+	flags    []rowFlag
 }
 
 type rowFlag uint8
@@ -47,18 +47,18 @@ func (b *block) text(row int) []byte {
 	return at[size : size+int(n)]
 }
 
-// memory is how many bytes the block keeps, and those that a commit adds: for
-// the place of each row in a key table, and one row of the table with its key.
+// memory is how many bytes the block takes, and a commit of it: each row has a
+// slot among the winners, and perhaps a hit.
 func (b *block) memory() int64 {
-	const blocked, placed, found = 33, 18, 21
-	return int64(len(b.hashes))*(blocked+placed+found) + int64(cap(b.texts))
+	const row, slot, hit = 33, 18, 21
+	return int64(len(b.hashes))*(row+slot+hit) + int64(cap(b.texts))
 }
 
-// candidate returns what decides whether a row wins.
+// candidate returns what decides whether a row stays.
 func (b *block) candidate(row int) candidate {
 	c := candidate{cursor: b.cursors[row], flags: b.flags[row]}
-	if b.orders != nil {
-		c.order = b.orders[row]
+	if b.arrivals != nil {
+		c.arrival = b.arrivals[row]
 	}
 	if c.flags&textCursor != 0 {
 		c.text = b.text(row)
@@ -66,20 +66,20 @@ func (b *block) candidate(row int) candidate {
 	return c
 }
 
-// candidate is what decides whether a row wins its key.
+// candidate is what decides whether a row stays.
 type candidate struct {
-	order  uint64
-	cursor uint64
-	text   []byte // a cursor that is text
-	flags  rowFlag
+	arrival uint64
+	cursor  uint64
+	text    []byte // a cursor that is text
+	flags   rowFlag
 }
 
-// loses reports whether the row loses against the winner so far. tombstone is
-// the arrival of the last unversioned tombstone of their key, 0 if there is none.
-// Such tombstones must have been compared before all other rows.
-func (c *candidate) loses(winner *candidate, tombstone uint64) bool {
-	return c.order < tombstone ||
-		!winner.flags.isUnversionedTombstone() && cmp.Or(compareCursors(c, winner), cmp.Compare(c.order, winner.order)) < 0
+// losesTo reports whether the winner so far supersedes the row. tombstone is the
+// arrival of the last unversioned tombstone of their key, 0 if there is none. Such
+// tombstones must be compared before all other rows.
+func (c *candidate) losesTo(winner *candidate, tombstone uint64) bool {
+	return c.arrival < tombstone ||
+		!winner.flags.isUnversionedTombstone() && cmp.Or(compareCursors(c, winner), cmp.Compare(c.arrival, winner.arrival)) < 0
 }
 
 // compareCursors orders two rows by their cursors.

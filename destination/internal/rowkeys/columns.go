@@ -20,7 +20,7 @@ type Fields struct {
 // NoField is the id of no column.
 const NoField = -1
 
-// Columns finds keys, cursors and tombstones in record batches of one
+// Columns are the places of keys, cursors and tombstones in record batches of one
 // schema.
 type Columns struct {
 	keys    []int // columns of the key
@@ -63,10 +63,10 @@ func NewColumns(f Fields, s *arrow.Schema) (*Columns, error) {
 func (k *Columns) block(rec arrow.RecordBatch, arrivals []uint64) (*block, error) {
 	rows := int(rec.NumRows())
 	b := &block{
-		hashes:  make([]xxh3.Uint128, rows),
-		orders:  append([]uint64(nil), arrivals...), // the caller's is used again
-		cursors: make([]uint64, 0, rows),
-		flags:   make([]rowFlag, 0, rows),
+		hashes:   make([]xxh3.Uint128, rows),
+		arrivals: append([]uint64(nil), arrivals...), // the caller's is used again
+		cursors:  make([]uint64, 0, rows),
+		flags:    make([]rowFlag, 0, rows),
 	}
 	keys := make([]arrow.Array, len(k.keys))
 	for i, column := range k.keys {
@@ -85,10 +85,10 @@ func (k *Columns) block(rec arrow.RecordBatch, arrivals []uint64) (*block, error
 	if k.deleted >= 0 {
 		b.markTombstones(rec.Column(k.deleted))
 	}
-	for i, order := range b.orders {
+	for i, order := range b.arrivals {
 		if order&columnar.Deletes != 0 { // where there is no column for it, too
 			b.flags[i] |= tombstone
-			b.orders[i] = order &^ columnar.Deletes
+			b.arrivals[i] = order &^ columnar.Deletes
 		}
 	}
 	return b, nil

@@ -69,7 +69,7 @@ func NewContest(scratch scratch.Files, memory *budget.Memory, files []*File, ind
 	return c
 }
 
-// StagedRows is how many rows are staged.
+// StagedRows is the number of rows in the indexes.
 func (c *Contest) StagedRows() (rows int64) {
 	for _, x := range c.indexes {
 		rows += x.rows
@@ -110,8 +110,8 @@ func (c *Contest) Spill() {
 	c.winners, c.spilled, c.scanned = nil, newSpilledKeys(c.scratch, c.memory), map[string][]*block{}
 }
 
-// match returns which of some keys are staged, and adds to the block of those rows
-// what is known of them.
+// match returns the rows whose keys are staged, and adds their hashes or slots to
+// the block.
 func (c *Contest) match(keys []xxh3.Uint128, b *block) (rows []int) {
 	for i, hash := range keys {
 		if c.spilled != nil {

@@ -52,8 +52,8 @@ func upTo(n int) iter.Seq[int] {
 	}
 }
 
-// cursorOf returns how to read a cursor column: as numbers that order as the
-// values do, or as bytes that do.
+// cursorOf returns how to read a cursor column: as numbers or as bytes, of the same
+// order as the values.
 func cursorOf(a arrow.Array) (number func(int) uint64, text func(int) []byte, err error) {
 	signed := func(v int64) uint64 { return uint64(v) ^ 1<<63 }
 	switch a := a.(type) {

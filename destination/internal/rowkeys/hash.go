@@ -11,8 +11,8 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// keySeed makes the hashes of keys differ from process to process. They are
-// never kept beyond one.
+// keySeed makes hashes of keys differ from process to process. No hash outlives
+// its process.
 var keySeed = rand.Uint64()
 
 // hashKeys hashes the key of every row. Keys that are equal as values have
@@ -35,8 +35,8 @@ func hashKeys(columns []arrow.Array, hashes []xxh3.Uint128) error {
 	return nil
 }
 
-// keyPart returns the function that appends a column's value of a row, such
-// that no two lists of values give the same bytes.
+// keyPart returns a function that appends the value of a row in one column. No
+// two lists of values become the same bytes.
 func keyPart(a arrow.Array) func([]byte, int) []byte {
 	var value func([]byte, int) []byte
 	switch a := a.(type) {

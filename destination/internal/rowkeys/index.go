@@ -14,19 +14,20 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scratch"
 )
 
-// A File is the keys of rows of one data file, as far as they are in memory, and
-// what a merge of spilled keys has to know of the file and finds out.
+// A File holds the keys of one data file that are in memory. For keys that were
+// spilled it holds what a merge has to know of the file, and what it finds out.
 type File struct {
 	blocks  []*block
 	spilled int64 // rows of the file before those of the blocks
 	rows    int64 // of the file; those after them do not count
 
-	sequence    int64                 // of the file in the table
-	deleted     parquetfile.Positions // rows that do not count
-	deletedRows parquetfile.Positions // rows that lose
+	sequence   int64                 // of the file in the table
+	deleted    parquetfile.Positions // before this commit
+	superseded parquetfile.Positions // by spilled keys of other rows
 }
 
-// NewFile returns a file of which some rows are deleted; nil is none.
+// NewFile returns a file without keys. Some of its rows may be deleted already;
+// nil is none.
 func NewFile(deleted parquetfile.Positions) *File { return &File{deleted: deleted} }
 
 func (f *File) add(b *block) {
@@ -44,21 +45,21 @@ func (f *File) Truncate(rows int64) {
 			continue
 		}
 		f.blocks = append(f.blocks[:i:i], &block{
-			hashes: b.hashes[:left], orders: b.orders[:left], cursors: b.cursors[:left], texts: b.texts, flags: b.flags[:left],
+			hashes: b.hashes[:left], arrivals: b.arrivals[:left], cursors: b.cursors[:left], texts: b.texts, flags: b.flags[:left],
 		})
 		return
 	}
 }
 
-func (f *File) lose(row int64) {
-	if f.deletedRows == nil {
-		f.deletedRows = parquetfile.NewPositions(f.rows)
+func (f *File) supersede(row int64) {
+	if f.superseded == nil {
+		f.superseded = parquetfile.NewPositions(f.rows)
 	}
-	f.deletedRows.Add(row)
+	f.superseded.Add(row)
 }
 
-// Superseded adds to rows of a staged file, which may be nil, those that other
-// rows of their keys supersede. rows is how many the file has.
+// Superseded adds the superseded rows of a staged file to those that are deleted
+// already, which may be nil. rows is the number of rows in the file.
 func (f *File) Superseded(deleted parquetfile.Positions, rows int64) parquetfile.Positions {
 	add := func(row int64) {
 		if deleted == nil {
@@ -75,14 +76,14 @@ func (f *File) Superseded(deleted parquetfile.Positions, rows int64) parquetfile
 			row++
 		}
 	}
-	for row := range f.deletedRows.All() {
+	for row := range f.superseded.All() {
 		add(row)
 	}
 	return deleted
 }
 
-// An Index is the keys of rows of several files: in memory, and in runs when they
-// become too many. It is for one goroutine.
+// An Index holds the keys of several files: in memory, and in runs when they become
+// too many. It is for one goroutine.
 type Index struct {
 	scratch scratch.Files
 	memory  *budget.Memory
@@ -124,7 +125,7 @@ func (x *Index) add(f *File, b *block) error {
 // spill moves all keys in memory to a run.
 func (x *Index) spill() error {
 	type place struct {
-		hash       uint64 // the beginning of it, which seldom leaves more to compare
+		hash       uint64 // its first half, which nearly always decides
 		block, row uint32
 	}
 	type source struct {
@@ -173,14 +174,14 @@ func (x *Index) spill() error {
 			row = b.rows[p.row]
 		}
 		entry = appendKey(entry[:0], b.hashes[p.row], b.candidate(int(p.row)), b.file, row)
-		if _, err = w.Write(entry); err != nil { // which every later Write and Flush return, too
+		if _, err = w.Write(entry); err != nil { // Flush returns it, too
 			break
 		}
 	}
 	return run.explain("writing", errors.Join(w.Flush(), out.Close()))
 }
 
-// release counts out what is no longer in memory.
+// release gives back the memory of the keys.
 func (x *Index) release() {
 	x.memory.HoldKeys(-x.held)
 	x.held = 0
@@ -197,8 +198,7 @@ func (x *Index) Close() error {
 	return x.scratch.Remove(pathsOf(runs))
 }
 
-// A keyFilter holds hashes of keys such that none is missed and few others are
-// taken for one: a Bloom filter of about a byte for each.
+// A keyFilter is a Bloom filter for hashes of keys, of about a byte for each.
 type keyFilter []uint64
 
 func newKeyFilter(keys int64) keyFilter { return make(keyFilter, keys/8+1) }

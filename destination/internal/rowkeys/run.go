@@ -13,9 +13,9 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scratch"
 )
 
-// A keyRun is keys in a scratch file, ordered by their hashes, tombstones
-// without a cursor before other rows. Of each there is what decides whether its row wins, and
-// where that is.
+// A keyRun is keys in a scratch file, ordered by their hashes, unversioned
+// tombstones before other rows of a key. For each key it has what decides whether
+// the row stays, and the place of the row.
 type keyRun struct {
 	path  string
 	files []*File // that the rows are in
@@ -47,7 +47,7 @@ func compareKeys(a xxh3.Uint128, aFlags rowFlag, b xxh3.Uint128, bFlags rowFlag)
 	return cmp.Or(cmp.Compare(a.Hi, b.Hi), cmp.Compare(a.Lo, b.Lo), cmp.Compare(rank(aFlags), rank(bFlags)))
 }
 
-// keyBytes is the size of the part of a key in a run that is always there.
+// keyBytes is the size of the fixed part of a key in a run.
 const keyBytes = 33
 
 // appendKey encodes a key of a run.
@@ -55,7 +55,7 @@ func appendKey(to []byte, hash xxh3.Uint128, c candidate, file int, row int64) [
 	if c.flags&textCursor != 0 {
 		c.cursor = uint64(len(c.text))
 	}
-	for _, n := range [...]uint64{hash.Hi, hash.Lo, c.order, c.cursor} {
+	for _, n := range [...]uint64{hash.Hi, hash.Lo, c.arrival, c.cursor} {
 		to = binary.LittleEndian.AppendUint64(to, n)
 	}
 	to = append(to, byte(c.flags&^(supersededByStaged|supersededByTable)))
@@ -72,10 +72,10 @@ type spilledKey struct {
 	row  int64
 }
 
-// counts reports whether the row is one of the commit.
-func (k *spilledKey) counts() bool { return k.row < k.file.rows && !k.file.deleted.Has(k.row) }
+// isPresent reports whether the row is in the commit or in the table.
+func (k *spilledKey) isPresent() bool { return k.row < k.file.rows && !k.file.deleted.Has(k.row) }
 
-func (k *spilledKey) lose() { k.file.lose(k.row) }
+func (k *spilledKey) supersede() { k.file.supersede(k.row) }
 
 // set makes k a copy of another key.
 func (k *spilledKey) set(other *spilledKey) {
@@ -86,18 +86,18 @@ func (k *spilledKey) set(other *spilledKey) {
 
 // keyReader reads the keys of a run.
 type keyReader struct {
-	run  *keyRun
-	in   *bufio.Reader
-	left int64
+	run       *keyRun
+	in        *bufio.Reader
+	remaining int64
 	spilledKey
 }
 
 // next reads the next key; false is the end.
 func (r *keyReader) next() (more bool, err error) {
-	if r.left == 0 {
+	if r.remaining == 0 {
 		return false, nil
 	}
-	r.left--
+	r.remaining--
 	fixed, err := r.in.Peek(keyBytes)
 	if err != nil {
 		return false, r.run.explain("reading", err)
@@ -105,7 +105,7 @@ func (r *keyReader) next() (more bool, err error) {
 	number := func(i int) uint64 { return binary.LittleEndian.Uint64(fixed[8*i:]) }
 	r.hash = xxh3.Uint128{Hi: number(0), Lo: number(1)}
 	text := r.text[:0]
-	r.candidate = candidate{order: number(2), cursor: number(3), flags: rowFlag(fixed[keyBytes-1])}
+	r.candidate = candidate{arrival: number(2), cursor: number(3), flags: rowFlag(fixed[keyBytes-1])}
 	_, err = r.in.Discard(keyBytes)
 	file, fileErr := binary.ReadUvarint(r.in)
 	row, rowErr := binary.ReadUvarint(r.in)
@@ -120,8 +120,8 @@ func (r *keyReader) next() (more bool, err error) {
 	return true, nil
 }
 
-// scratchReader reads a scratch file from its beginning. It does not keep it
-// open: there may be thousands, and a process may not have as many open files.
+// scratchReader reads a scratch file from its beginning. It opens the file for each
+// read: there may be thousands of runs, more than a process may have open files.
 type scratchReader struct {
 	files scratch.Files
 	path  string
@@ -141,9 +141,9 @@ func (r *scratchReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// keyMerge reads the keys of several runs in the order of one.
+// keyMerge reads the keys of several runs in order.
 type keyMerge struct {
-	heap []*keyReader // the one at the least key first
+	heap []*keyReader // the one with the lowest key first
 }
 
 const (
@@ -156,7 +156,7 @@ func mergeKeys(files scratch.Files, runs []*keyRun) (*keyMerge, error) {
 	m := &keyMerge{}
 	buffer := min(mostKeyBuffer, max(leastKeyBuffer, mergeBuffers/max(1, len(runs))))
 	for _, run := range runs {
-		r := &keyReader{run: run, left: run.count, in: bufio.NewReaderSize(&scratchReader{files: files, path: run.path}, buffer)}
+		r := &keyReader{run: run, remaining: run.count, in: bufio.NewReaderSize(&scratchReader{files: files, path: run.path}, buffer)}
 		more, err := r.next()
 		if err != nil {
 			return nil, err
@@ -171,7 +171,7 @@ func mergeKeys(files scratch.Files, runs []*keyRun) (*keyMerge, error) {
 	return m, nil
 }
 
-// key is the next key of all, nil at the end. It is valid until skip.
+// key is the next key, nil at the end. It is valid until skip.
 func (m *keyMerge) key() *spilledKey {
 	if len(m.heap) == 0 {
 		return nil
@@ -179,7 +179,7 @@ func (m *keyMerge) key() *spilledKey {
 	return &m.heap[0].spilledKey
 }
 
-// skip goes to the key after the next.
+// skip removes the next key.
 func (m *keyMerge) skip() error {
 	more, err := m.heap[0].next()
 	if err != nil {
@@ -194,7 +194,7 @@ func (m *keyMerge) skip() error {
 	return nil
 }
 
-// sink restores the order of the heap where a key has become a later one.
+// sink restores the order of the heap below an element whose key has grown.
 func (m *keyMerge) sink(i int) {
 	for {
 		least := i

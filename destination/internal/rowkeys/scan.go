@@ -53,7 +53,7 @@ func (f Fields) FileColumns(schema *iceberg.Schema) (FileColumns, error) {
 // count as superseded.
 func (x *Index) AddFile(ctx context.Context, r *parquetfile.Reader, c FileColumns, f *File) error {
 	return c.scan(ctx, r, 0, 1, func(p parquetfile.Piece, hashes []xxh3.Uint128) (*block, iter.Seq[int]) {
-		return &block{hashes: slices.Clone(hashes), orders: make([]uint64, len(hashes))}, upTo(len(hashes))
+		return &block{hashes: slices.Clone(hashes), arrivals: make([]uint64, len(hashes))}, upTo(len(hashes))
 	}, func(p parquetfile.Piece, b *block) error {
 		for i := range b.flags {
 			if f.deleted.Has(p.First + int64(i)) {
@@ -80,9 +80,9 @@ func (c *Contest) Scan(ctx context.Context, r *parquetfile.Reader, columns FileC
 	}, func(_ parquetfile.Piece, b *block) error { return c.hit(path, b) })
 }
 
-// scan reads one part of a file. Of each piece, match makes a block of the rows
-// that it wants, nil if that is none; take gets the block with their cursors and
-// tombstones.
+// scan reads one part of a file. match chooses rows of a piece by the hashes of
+// their keys, and makes a block for them; nil chooses none. take receives the block
+// with cursors and tombstones.
 func (c FileColumns) scan(
 	ctx context.Context, r *parquetfile.Reader, part, parts int,
 	match func(parquetfile.Piece, []xxh3.Uint128) (*block, iter.Seq[int]), take func(parquetfile.Piece, *block) error,

@@ -11,12 +11,11 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scratch"
 )
 
-// spilledKeys does for keys in runs what winners does for those in memory: runs of
-// staged keys and of keys of the table are merged, so that all rows of a key meet,
-// however many keys there are.
+// spilledKeys replaces winners when keys are in runs. Runs of staged keys and runs
+// of hits are merged, which brings all rows of a key together.
 type spilledKeys struct {
-	filter keyFilter        // of the staged keys; nil until files are scanned
-	hits   *Index           // rows of the table that the filter has let pass
+	filter keyFilter        // of the staged keys; nil before the first attempt
+	hits   *Index           // and rows that the filter took for hits
 	found  map[string]*File // by data file
 }
 
@@ -72,7 +71,7 @@ func (c *Contest) decideSpilled(ctx context.Context, files []TableFile) (map[str
 		return nil, err
 	}
 	for _, keys := range s.found {
-		keys.rows, keys.deletedRows = 0, nil // until its file is seen to be in the table still
+		keys.rows, keys.superseded = 0, nil // until its file is seen to be in the table still
 	}
 	for _, f := range files {
 		if keys := s.found[f.Path]; keys != nil {
@@ -84,21 +83,21 @@ func (c *Contest) decideSpilled(ctx context.Context, files []TableFile) (map[str
 	}
 	deleted := map[string]parquetfile.Positions{}
 	for _, f := range files {
-		if keys := s.found[f.Path]; keys != nil && keys.deletedRows != nil {
+		if keys := s.found[f.Path]; keys != nil && keys.superseded != nil {
 			for row := range keys.deleted.All() {
-				keys.deletedRows.Add(row)
+				keys.superseded.Add(row)
 			}
-			deleted[f.Path] = keys.deletedRows
+			deleted[f.Path] = keys.superseded
 		}
 	}
 	return deleted, nil
 }
 
-// merge marks the rows that are superseded, of staged files and of files of the
+// merge notes the superseded rows in their files, staged ones and those of the
 // table.
 func (c *Contest) merge(ctx context.Context, staged, hits []*keyRun) error {
 	for _, f := range c.files {
-		f.deletedRows = nil
+		f.superseded = nil
 	}
 	rows, err := mergeKeys(c.scratch, staged)
 	if err != nil {
@@ -122,7 +121,7 @@ func (c *Contest) merge(ctx context.Context, staged, hits []*keyRun) error {
 			continue
 		}
 		if winner.flags&tombstone != 0 && !c.keepTombstones {
-			winner.lose()
+			winner.supersede()
 		}
 		found, err := old.best(hash, &best, unversioned)
 		switch {
@@ -130,32 +129,33 @@ func (c *Contest) merge(ctx context.Context, staged, hits []*keyRun) error {
 			return err
 		case !found:
 		case compareCursors(&best.candidate, &winner.candidate) > 0:
-			winner.lose()
+			winner.supersede()
 		default:
-			best.lose()
+			best.supersede()
 		}
 	}
 	return nil
 }
 
-// winner reads the staged rows of one key, all but the winner losing, and reports
-// whether there is a winner, and an unversioned tombstone.
+// winner reads the staged rows of one key and marks all but the winner as
+// superseded. It reports whether there is a winner, and whether there is an
+// unversioned tombstone.
 func (m *keyMerge) winner(w *spilledKey) (won, unversioned bool, err error) {
-	var until uint64 // the arrival of the last such tombstone
+	var last uint64 // the arrival of the last unversioned tombstone
 	hash := m.key().hash
 	for k := m.key(); k != nil && k.hash == hash; k = m.key() {
 		switch {
-		case !k.counts():
-		case won && k.loses(&w.candidate, until):
-			k.lose()
+		case !k.isPresent():
+		case won && k.losesTo(&w.candidate, last):
+			k.supersede()
 		default:
 			if won {
-				w.lose()
+				w.supersede()
 			}
 			w.set(k)
 			won = true
 			if k.flags.isUnversionedTombstone() {
-				unversioned, until = true, k.order
+				unversioned, last = true, k.arrival
 			}
 		}
 		if err := m.skip(); err != nil {
@@ -165,21 +165,21 @@ func (m *keyMerge) winner(w *spilledKey) (won, unversioned bool, err error) {
 	return won, unversioned, nil
 }
 
-// best reads the table's rows of one key, all but the best losing, or all if
-// the staged ones have an unversioned tombstone.
+// best reads the rows of one key in the table and marks all but the best as
+// superseded, or all if the staged rows have an unversioned tombstone.
 func (m *keyMerge) best(hash xxh3.Uint128, b *spilledKey, unversioned bool) (found bool, err error) {
 	for k := m.key(); k != nil && compareKeys(k.hash, 0, hash, 0) <= 0; k = m.key() {
 		switch {
-		case k.hash != hash || !k.counts():
+		case k.hash != hash || !k.isPresent():
 		case unversioned:
-			k.lose()
+			k.supersede()
 		case !found:
 			b.set(k)
 			found = true
 		case cmp.Or(compareCursors(&k.candidate, &b.candidate), cmp.Compare(k.file.sequence, b.file.sequence), cmp.Compare(k.row, b.row)) < 0:
-			k.lose()
+			k.supersede()
 		default:
-			b.lose()
+			b.supersede()
 			b.set(k)
 		}
 		if err := m.skip(); err != nil {

@@ -22,8 +22,8 @@ type keySlot struct {
 
 const used = 1 << 31
 
-// newWinners finds the winners. Tombstones that win are no rows, unless they are
-// kept.
+// newWinners finds the winners. A tombstone that wins is superseded itself, unless
+// tombstones are kept.
 func newWinners(blocks []*block, keepTombstones bool) *winners {
 	rows := 0
 	for _, b := range blocks {
@@ -64,18 +64,18 @@ func (k *winners) insert(block, row uint32) {
 	if !found {
 		*s = keySlot{tag: uint32(b.hashes[row].Lo) | used, block: block, row: row}
 		if b.flags[row].isUnversionedTombstone() {
-			k.addTombstone(slot, b.orders[row])
+			k.addTombstone(slot, b.arrivals[row])
 		}
 		return
 	}
 	other := k.blocks[s.block]
 	c, winner := b.candidate(int(row)), other.candidate(int(s.row))
-	if c.loses(&winner, k.tombstones[slot]) {
+	if c.losesTo(&winner, k.tombstones[slot]) {
 		b.flags[row] |= supersededByStaged
 		return
 	}
 	if b.flags[row].isUnversionedTombstone() {
-		k.addTombstone(slot, b.orders[row])
+		k.addTombstone(slot, b.arrivals[row])
 	}
 	other.flags[s.row] |= supersededByStaged
 	s.block, s.row = block, row

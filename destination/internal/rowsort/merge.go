@@ -11,16 +11,16 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 )
 
-// A rowSource hands out rows in order, nil when there are no more.
+// A rowSource returns rows in order, nil at the end.
 type rowSource interface {
 	next(ctx context.Context) (*sortedBatch, error)
 }
 
 // A rowSink takes rows in order, with their tags.
 type rowSink struct {
-	batchBytes   int64 // about how much it takes at once
+	batchBytes   int64 // about the size of what is written at once
 	write        func(tagged arrow.RecordBatch) error
-	endPartition func() error // nil: it takes rows of several partitions at once
+	endPartition func() error // nil: a batch may have rows of several partitions
 }
 
 // intoRun is the sink that a run is.
@@ -84,7 +84,7 @@ func (s *Sorter) mergeRuns(ctx context.Context, runs []*run, more []rowSource, o
 	return s.merge(ctx, append(sources, more...), out)
 }
 
-// cursor stands before the next row of a source.
+// A cursor is before the next row of a source.
 type cursor struct {
 	rowSource
 	batch *sortedBatch
@@ -103,7 +103,7 @@ func (c *cursor) advance(ctx context.Context, to int) (more bool, err error) {
 	return c.batch != nil, err
 }
 
-// merge merges sources, of which one whose rows were added earlier comes earlier.
+// merge merges sources, which are in the order in which their rows were added.
 func (s *Sorter) merge(ctx context.Context, sources []rowSource, out rowSink) error {
 	ctx = compute.WithAllocator(ctx, memory.DefaultAllocator)
 	exec := compute.GetExecCtx(ctx)
@@ -121,9 +121,10 @@ func (s *Sorter) merge(ctx context.Context, sources []rowSource, out rowSink) er
 		}
 	}
 	g := gatherer{out: out}
-	var partition []byte // its part of the keys; nil: any
+	var partition []byte // its part of the keys; nil: none yet
 	for len(cursors) > 0 {
-		// The lowest key, of equal ones the earlier source's, and who is next.
+		// The sources with the lowest key and the next higher one; of equal keys, the
+		// earlier source has the lower.
 		lowest, second := 0, -1
 		for i, c := range cursors[1:] {
 			switch i++; {
@@ -166,14 +167,14 @@ func (s *Sorter) merge(ctx context.Context, sources []rowSource, out rowSink) er
 	return g.end(ctx)
 }
 
-// gatherer gathers rows from several batches into one. Of each batch those come
-// one after the other, with others between them.
+// gatherer gathers rows of several batches into one. The rows of each batch come
+// in order, with rows of other batches between them.
 type gatherer struct {
 	out   rowSink
 	parts []span // what is taken of each batch
 	picks []span // the same in the order in which it was taken
 	bytes int64
-	begun bool // something was written since the last end
+	begun bool // something was written for the current partition
 }
 
 type span struct {
@@ -195,7 +196,7 @@ func (g *gatherer) add(ctx context.Context, b *sortedBatch, from, to int) error 
 	return nil
 }
 
-// extend adds rows to one of the last spans, if they follow what it is of.
+// extend adds rows to one of the last spans if that is of their batch.
 func extend(spans []span, b *sortedBatch, from, to, last int) []span {
 	for i := len(spans) - 1; i >= 0 && last > 0; i, last = i-1, last-1 {
 		if spans[i].batch == b {
@@ -206,12 +207,12 @@ func extend(spans []span, b *sortedBatch, from, to, last int) []span {
 	return append(spans, span{b, from, to})
 }
 
-// flush hands on what was gathered.
+// flush writes what was gathered.
 func (g *gatherer) flush(ctx context.Context) error {
 	if len(g.parts) == 0 {
 		return nil
 	}
-	starts := map[*sortedBatch]int{} // where the rows of each batch would have begun from its first on
+	starts := map[*sortedBatch]int{} // the place of the first row of each batch, if all its rows were there
 	var recs []arrow.RecordBatch
 	rows := 0
 	for _, p := range g.parts {
@@ -253,7 +254,7 @@ func (g *gatherer) end(ctx context.Context) error {
 	return g.out.endPartition()
 }
 
-// takeRows copies rows, in the order in which they are named.
+// takeRows copies the given rows, in their order.
 func takeRows(ctx context.Context, rec arrow.RecordBatch, rows []uint32) (arrow.RecordBatch, error) {
 	indices := array.MakeFromData(array.NewData(arrow.PrimitiveTypes.Uint32, len(rows),
 		[]*memory.Buffer{nil, memory.NewBufferBytes(arrow.Uint32Traits.CastToBytes(rows))}, nil, 0, 0))

@@ -13,14 +13,14 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 )
 
-// An Order says to which partition a row of some columns belongs, and where
-// in it. A row's key is bytes that tell both: rows of a partition have keys
-// with one beginning, and within it bytes order as the rows do.
+// An Order says to which partition a row belongs, and its place there. The key of a
+// row is bytes that say both: the keys of a partition have the same beginning, and
+// the bytes behind it have the order of the rows.
 type Order struct {
 	partition []orderedField
 	ids       []int // of the fields of the spec, one for each of partition
 	sort      []orderedField
-	sortID    int // of the sort order the rows are in; 0: of none
+	sortID    int // of the sort order; 0: none
 }
 
 // orderedField is a transform of a column.
@@ -85,7 +85,7 @@ func (o *Order) Sorted() bool { return len(o.sort) > 0 }
 // SortID is the id of the sort order that rows are in, 0 if they are in none.
 func (o *Order) SortID() int { return o.sortID }
 
-// values reads what the field is of in each row.
+// values returns the transformed value of each row.
 func (f orderedField) values(rec arrow.RecordBatch) (func(int) iceberg.Optional[iceberg.Literal], error) {
 	null := iceberg.Optional[iceberg.Literal]{}
 	if f.path == nil {
@@ -128,7 +128,7 @@ func (o *Order) Partition(rec arrow.RecordBatch, row int) (map[int]any, error) {
 	return values, nil
 }
 
-// keysOfRows is the keys of rows, in one piece.
+// keysOfRows are the keys of rows, one behind the other.
 type keysOfRows struct {
 	bytes []byte
 	ends  []int32 // of each row's, the first being 0
@@ -136,8 +136,8 @@ type keysOfRows struct {
 
 func (k *keysOfRows) key(row int) []byte { return k.bytes[k.ends[row]:k.ends[row+1]] }
 
-// keys makes the keys of rows: the length of what is the partition's, that, and
-// what orders them in it.
+// keys makes the keys of rows: the length of the partition's part, that part, and
+// the part that orders rows in the partition.
 func (o *Order) keys(rec arrow.RecordBatch) (*keysOfRows, error) {
 	rows := int(rec.NumRows())
 	fields := slices.Concat(o.partition, o.sort)
@@ -192,7 +192,7 @@ func (f orderedField) append(b []byte, v iceberg.Optional[iceberg.Literal]) ([]b
 	return b, err
 }
 
-// partitionPart is the beginning of a key that all rows of its partition have.
+// partitionPart is the beginning of a key that is the same in all of a partition.
 func partitionPart(key []byte) []byte {
 	n, size := binary.Uvarint(key)
 	return key[:size+int(n)]

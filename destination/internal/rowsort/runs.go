@@ -16,8 +16,8 @@ import (
 const (
 	// runBatchBytes is about the size of the batches in which a run is read.
 	runBatchBytes = 1 << 20
-	// mergedRuns is how many runs are merged at once at most, and mergedBytes
-	// how much of them is in memory, unless two batches are more.
+	// mergedRuns is the largest number of runs that are merged at once, and
+	// mergedBytes how much of them is in memory, unless two batches are more.
 	mergedRuns  = 16
 	mergedBytes = 32 << 20
 )
@@ -27,8 +27,8 @@ type run struct {
 	path    string
 	count   int64 // of rows
 	largest int64 // bytes in memory of its largest batch
-	first   int64 // how many rows were added before those of the run
-	keep    int64 // of the rows, those that were added first
+	first   int64 // number of rows that were added before those of the run
+	keep    int64 // number of its rows to keep, those that were added first
 }
 
 func pathsOf(runs []*run) []string {

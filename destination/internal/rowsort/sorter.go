@@ -1,9 +1,9 @@
-// Package rowsort brings rows into the order of a partition spec and a sort
-// order, however many they are, and puts few rows aside until they are many.
+// Package rowsort brings any number of rows into the order of a partition spec and
+// a sort order, and puts rows aside until they make a row group.
 //
-// Its terms: a run is rows in order in a scratch file. A row's arrival is its
-// number in the input. A tag is a column that stands behind those of a row while
-// it is sorted. A key is bytes that order as the rows do.
+// Its terms: a run is rows in a scratch file, in order. The arrival of a row is its
+// number in the input. A tag is a column that the sorter adds to rows and removes
+// again. A key is bytes of the same order as the rows.
 package rowsort
 
 import (
@@ -39,18 +39,18 @@ type Sorter struct {
 	files  scratch.Files
 	memory *budget.Memory
 	by     *Order
-	rows   *arrow.Schema // as they come
+	rows   *arrow.Schema
 	tagged *arrow.Schema // with tags
 	runs   []*run        // in the order in which their rows were added
 	count  int64         // rows of the runs
 	long   bool          // there are rows of more than budget.LongRow
 }
 
-// Tags, from the sorter's way in to its way out.
+// The tags, behind the columns of the rows.
 const (
-	keyTag     = iota // of the ordering
-	placeTag          // among the rows of the batch, as it came
-	arrivalTag        // only where rows have one
+	keyTag     = iota // in the order
+	placeTag          // of the row in its batch
+	arrivalTag        // if rows have arrivals
 )
 
 var arrivalField = arrow.Field{Name: "arrival", Type: arrow.PrimitiveTypes.Uint64}
@@ -67,7 +67,7 @@ func NewSorter(files scratch.Files, memory *budget.Memory, by *Order, rows *arro
 // Count is the number of rows that were added.
 func (s *Sorter) Count() int64 { return s.count }
 
-// untag takes the tags off.
+// untag removes the tags.
 func (s *Sorter) untag(tagged arrow.RecordBatch) (rec arrow.RecordBatch, arrivals []uint64) {
 	n := s.rows.NumFields()
 	if tags := tagged.Columns()[n:]; len(tags) > arrivalTag {
@@ -114,7 +114,7 @@ func (s *Sorter) Finish(ctx context.Context, last arrow.RecordBatch, arrivals []
 		defer s.memory.BeginLong()()
 	}
 	for groups := mergeable(s.runs); len(groups) > 1; groups = mergeable(s.runs) {
-		if err := s.level(ctx, groups); err != nil {
+		if err := s.mergeGroups(ctx, groups); err != nil {
 			return err
 		}
 	}
@@ -128,8 +128,8 @@ func (s *Sorter) Finish(ctx context.Context, last arrow.RecordBatch, arrivals []
 	return s.Abort()
 }
 
-// level merges each group of runs into one.
-func (s *Sorter) level(ctx context.Context, groups [][]*run) error {
+// mergeGroups merges each group of runs into one.
+func (s *Sorter) mergeGroups(ctx context.Context, groups [][]*run) error {
 	for _, group := range groups {
 		if len(group) == 1 {
 			continue
@@ -165,7 +165,7 @@ func (s *Sorter) Abort() error {
 type sortedBatch struct {
 	rec     arrow.RecordBatch
 	keys    *array.Binary // of rec
-	order   []uint32      // rows of rec; nil: as they lie
+	order   []uint32      // rows of rec; nil: all as they are
 	rowSize int64         // bytes, about
 }
 
@@ -184,7 +184,7 @@ func (b *sortedBatch) key(row int) []byte {
 	return b.keys.Value(row)
 }
 
-// part returns rows of the batch as they are in order.
+// part returns some of the rows in order.
 func (b *sortedBatch) part(ctx context.Context, from, to int) (arrow.RecordBatch, error) {
 	if b.order == nil {
 		return b.rec.NewSlice(int64(from), int64(to)), nil
@@ -192,14 +192,14 @@ func (b *sortedBatch) part(ctx context.Context, from, to int) (arrow.RecordBatch
 	return takeRows(ctx, b.rec, b.order[from:to])
 }
 
-// sort brings the rows of a batch into order, without copying them.
+// sort finds the order of the rows of a batch. It does not copy them.
 func (s *Sorter) sort(rec arrow.RecordBatch, arrivals []uint64) (*sortedBatch, error) {
 	keys, err := s.by.keys(rec)
 	if err != nil {
 		return nil, fmt.Errorf("ordering rows: %w", err)
 	}
 	type entry struct {
-		prefix uint64 // the beginning of the key, which seldom leaves more to compare
+		prefix uint64 // of the key, which often decides
 		row    uint32
 	}
 	entries := make([]entry, rec.NumRows())

@@ -11,8 +11,8 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scratch"
 )
 
-// A Spool puts rows of a table without order aside, a few at a time, until they
-// make a row group. They come out as they went in.
+// A Spool puts rows of a table that has no order aside, a few at a time, until they
+// make a row group. Rows come out in the order in which they were added.
 type Spool struct {
 	files  scratch.Files
 	rows   *arrow.Schema // as they come

@@ -65,8 +65,8 @@ func literals(a arrow.Array) (func(int) iceberg.Literal, error) {
 	}, nil
 }
 
-// appendOrdered appends bytes that order as the values of one type do, none of
-// them being the beginning of another's.
+// appendOrdered appends bytes that have the order of the values of one type. The
+// bytes of no value are the beginning of another's.
 func appendOrdered(b []byte, v iceberg.Literal) ([]byte, error) {
 	number := func(v int64) []byte { return binary.BigEndian.AppendUint64(b, uint64(v)^1<<63) }
 	switch v := v.(type) {
@@ -106,8 +106,8 @@ func appendOrdered(b []byte, v iceberg.Literal) ([]byte, error) {
 	return nil, fmt.Errorf("values of type %s have no order", v.Type())
 }
 
-// appendEnded appends text with an end that is lower than any continuation: two
-// zeros, a zero in the text being followed by what no end is.
+// appendEnded appends text and an end that is lower than any continuation: two
+// zeros. A zero in the text is followed by 0xff.
 func appendEnded(b []byte, text string) []byte {
 	for i := range len(text) {
 		if b = append(b, text[i]); text[i] == 0 {
