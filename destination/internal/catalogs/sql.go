@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -82,7 +83,11 @@ func (c sqlCatalog) CommitTable(ctx context.Context, id table.Identifier, reqs [
 	}
 	meta, err := table.UpdateTableMetadata(base.Metadata(), updates, base.MetadataLocation())
 	if err != nil {
-		return nil, "", fmt.Errorf("%w: %w", storage.ErrNotCommitted, err)
+		answer := storage.ErrNotCommitted
+		if slices.ContainsFunc(updates, func(u table.Update) bool { return u.Action() == table.UpdateAddSnapshot }) {
+			answer = table.ErrCommitFailed // a commit to another branch has taken the snapshot's sequence number
+		}
+		return nil, "", fmt.Errorf("%w: %w", answer, err)
 	}
 	if meta.Equals(base.Metadata()) {
 		return base.Metadata(), base.MetadataLocation(), nil
