@@ -1,7 +1,9 @@
 package syncer
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
@@ -73,6 +75,15 @@ func (w *worker) setSize(b *streamBuffer, bytes, capacity int) {
 	w.bytes, w.capacity = w.bytes+bytes-b.bytes, w.capacity+capacity-b.capacity
 	b.bytes, b.capacity = bytes, capacity
 }
+
+// largest returns the buffer with the most of what size returns.
+func (w *worker) largest(size func(*streamBuffer) int) *streamBuffer {
+	return slices.MaxFunc(w.all, func(a, b *streamBuffer) int { return cmp.Compare(size(a), size(b)) })
+}
+
+// overCapacity reports whether buffers take much more memory than their columns
+// do. With many streams, each would keep what it once needed.
+func (w *worker) overCapacity() bool { return w.capacity > 2*w.limit }
 
 // writeRowGroup writes a buffer's columns as a row group.
 func (w *worker) writeRowGroup(ctx context.Context, b *streamBuffer) error {

@@ -100,11 +100,6 @@ func (c *checkpoints) addState(state protocol.State) error {
 	return nil
 }
 
-func unknownStream(id protocol.StreamID, what string) error {
-	return &protocol.Error{Kind: protocol.ConfigError, Stream: &id, Message: fmt.Sprintf(
-		"The input holds a %s of stream %s, which is not in the catalog. Give the destination the catalog the source was given.", what, id)}
-}
-
 // commitDue reports whether the next state should be committed. Waiting rows do
 // not count, or each state of another stream would make a commit of its own.
 func (c *checkpoints) commitDue(limits CommitLimits) bool {

@@ -146,3 +146,10 @@ func (s Streams) Open(ctx context.Context, cat catalog.Catalog, memory Memory, l
 	}
 	return nil
 }
+
+// unknownStream returns the error of a message of a stream that the catalog does not
+// have.
+func unknownStream(id protocol.StreamID, what string) error {
+	return &protocol.Error{Kind: protocol.ConfigError, Stream: &id, Message: fmt.Sprintf(
+		"The input holds a %s of stream %s, which is not in the catalog. Give the destination the catalog the source was given.", what, id)}
+}

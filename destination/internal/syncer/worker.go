@@ -1,9 +1,7 @@
 package syncer
 
 import (
-	"cmp"
 	"context"
-	"slices"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
@@ -123,14 +121,6 @@ func (w *worker) decode(ctx context.Context, job decodeJob) error {
 	}
 	return nil
 }
-
-func (w *worker) largest(size func(*streamBuffer) int) *streamBuffer {
-	return slices.MaxFunc(w.all, func(a, b *streamBuffer) int { return cmp.Compare(size(a), size(b)) })
-}
-
-// overCapacity reports whether buffers take much more memory than their columns
-// do. With many streams, each would keep what it once needed.
-func (w *worker) overCapacity() bool { return w.capacity > 2*w.limit }
 
 // closeFiles returns the stream's files with the rows up to a segment, and drops
 // the rows after it. It returns nil if the worker had no rows of the stream.
