@@ -39,7 +39,7 @@ func TestScripts(t *testing.T) {
 
 // await FILE waits until a file is there.
 func await(ts *testscript.TestScript, _ bool, args []string) {
-	for range 500 {
+	for range 6000 { // two minutes, on a machine as busy as can be
 		if info, err := os.Stat(ts.MkAbs(args[0])); err == nil && info.Size() > 0 {
 			return
 		}

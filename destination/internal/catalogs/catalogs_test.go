@@ -377,7 +377,7 @@ func TestWhatIsKnownOfATableIsItsLastMetadata(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for range 100 {
+	for range 1000 {
 		runtime.GC()
 		select {
 		case <-freed:

@@ -264,7 +264,7 @@ func TestPartitionsAndOrderChangeNoRow(t *testing.T) {
 			want := model{}
 			order := uint64(0)
 			specs := map[int32]int{}
-			for round := range testsize.Of(6, 12) {
+			for round := range testsize.Of(4, 12) {
 				o := Options{Upsert: tc.mode, FormatVersion: tc.format}
 				if rng.IntN(3) > 0 && (tc.format > 1 || round == 0) {
 					o.PartitionBy = []tabledef.PartitionBy{}

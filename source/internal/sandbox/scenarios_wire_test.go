@@ -37,7 +37,7 @@ func breaks(skip, status int, check func(err error) bool) demonstration {
 		for range skip {
 			b.page(t, "/v2/cycle", nil)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		if got, _, err := b.try(ctx, profilePath); got != status || !check(err) {
 			t.Errorf("%d %v", got, err)
@@ -278,10 +278,8 @@ func goesAway(t *testing.T, b *bench, play func()) {
 	}
 	play()
 	reused()
-	for deadline := time.Now().Add(5 * time.Second); reused(); { // until the frame has arrived
-		if time.Now().After(deadline) {
-			t.Fatal("the connection lives on")
-		}
+	for reused() { // until the frame has arrived; a connection that lives on ends the test by its timeout
+		time.Sleep(time.Millisecond)
 	}
 	if !reused() {
 		t.Error("the new connection is not used again")
