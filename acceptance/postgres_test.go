@@ -113,12 +113,15 @@ func freeAddress(t *testing.T) *net.TCPAddr {
 	return l.Addr().(*net.TCPAddr)
 }
 
-// The catalog's own tests that need a server.
+// The catalog's own tests that need a server, and what every kind of catalog can do.
 func TestPostgresCatalog(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-tags", "acceptance", "./destination/internal/catalogs")
-	cmd.Dir = repository
-	cmd.Env = append(os.Environ(), fmt.Sprintf("CATALOGS_POSTGRES=%s", startPostgres(t)))
-	if _, err := finish(cmd); err != nil {
-		t.Error(err)
+	server := startPostgres(t)
+	for _, tests := range [][]string{{"./destination/internal/catalogs"}, {"-run", "^TestLakes$", "./destination"}} {
+		cmd := exec.CommandContext(t.Context(), "go", append([]string{"test", "-count=1", "-tags", "acceptance"}, tests...)...)
+		cmd.Dir = repository
+		cmd.Env = append(os.Environ(), fmt.Sprintf("CATALOGS_POSTGRES=%s", server))
+		if _, err := finish(cmd); err != nil {
+			t.Error(err)
+		}
 	}
 }

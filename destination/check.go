@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -184,19 +182,15 @@ func (p *probe) remove(ctx context.Context) error {
 			return err
 		}
 	}
-	u, err := url.Parse(location)
-	if err != nil {
-		return err
-	}
-	dir := filepath.FromSlash(u.Path)
-	if err := os.RemoveAll(dir); err != nil {
+	files := p.cat.Storage()
+	if err := files.RemoveTree(location); err != nil {
 		return err
 	}
 	if p.namespaceThere {
 		return nil
 	}
 	// The namespace's directory, if nothing else is in it.
-	_ = os.Remove(filepath.Dir(dir))
+	_ = files.Files().Remove(location[:strings.LastIndex(location, "/")])
 	err = p.cat.DropNamespace(ctx, namespace)
 	if errors.Is(err, catalog.ErrNoSuchNamespace) || errors.Is(err, catalog.ErrNamespaceNotEmpty) {
 		return nil // the check did not come so far, or another program has a table there by now

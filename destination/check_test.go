@@ -9,7 +9,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -29,17 +28,17 @@ func TestACheckThatFailsRemovesItsProbe(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cat, err := catalogs.Open(t.Context(), config.Catalog, config.Warehouse)
+		cat, err := config.openCatalog(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer cat.Close()
-		sound := cat.Catalog
-		cat.Catalog = faultyCatalog{sound, f}
+		sound := cat.Backend
+		cat.Backend = faultyCatalog{sound, f}
 		faultsByWarehouse.Store(dir, f)
 		err = protocol.Recovered(func() error { return checkTable(ctx, config, cat) })()
 		faultsByWarehouse.Delete(dir)
-		cat.Catalog = sound
+		cat.Backend = sound
 		namespaces, listErr := sound.ListNamespaces(t.Context(), nil)
 		if listErr != nil {
 			t.Fatal(listErr)

@@ -41,9 +41,9 @@ func TestFilesOfACommitThatIsNotMadeAreRemoved(t *testing.T) {
 		failing := make(chan struct{})
 		d := newDestination()
 		d.openCatalog = func(ctx context.Context, c Config) (*catalogs.Catalog, error) {
-			cat, err := catalogs.Open(ctx, c.Catalog, c.Warehouse)
+			cat, err := c.openCatalog(ctx)
 			if err == nil {
-				cat.Catalog = refusing{cat.Catalog, failing}
+				cat.Backend = refusing{cat.Backend, failing}
 			}
 			return cat, err
 		}

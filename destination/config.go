@@ -1,18 +1,18 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/invopop/jsonschema"
-
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/syncer"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -22,7 +22,7 @@ type Config struct {
 	Warehouse   string              `json:"warehouse" jsonschema:"required,title=Warehouse,pattern=^file:///.+,example=file:///local/lake" jsonschema_extras:"pattern_descriptor=file:///absolute/path"`
 	Namespace   string              `json:"namespace,omitempty" jsonschema:"title=Namespace,default=airbyte"`
 	Catalog     catalogs.Config     `json:"catalog,omitempty" jsonschema:"title=Catalog"`
-	Storage     Storage             `json:"storage,omitempty" jsonschema:"title=Storage"`
+	Storage     storage.Config      `json:"storage,omitempty" jsonschema:"title=Storage"`
 	Upsert      lake.Upsert         `json:"upsert,omitempty" jsonschema:"title=Upsert,enum=auto,enum=copy_on_write,enum=merge_on_read,default=auto"`
 	Nested      columnar.Nested     `json:"nested,omitempty" jsonschema:"title=Nested objects,enum=struct,enum=json,default=struct"`
 	Numbers     columnar.Numbers    `json:"numbers,omitempty" jsonschema:"title=Numbers,enum=double,enum=decimal,default=double"`
@@ -55,30 +55,13 @@ func (Config) Descriptions() map[string]string {
 	}
 }
 
-// Storage says how files of the warehouse are reached.
-type Storage struct {
-	Type string `json:"type"`
-}
-
-// JSONSchema shows the kinds of storage as Airbyte's forms want alternatives.
-func (Storage) JSONSchema() *jsonschema.Schema {
-	kind := jsonschema.NewProperties()
-	kind.Set("type", &jsonschema.Schema{Type: "string", Const: "local", Extras: map[string]any{"order": 0}})
-	return &jsonschema.Schema{
-		Type: "object",
-		OneOf: []*jsonschema.Schema{
-			{Type: "object", Title: "Local files", Properties: kind, Required: []string{"type"}},
-		},
-	}
-}
-
 // parseConfig reads and checks a configuration. Its error is a config_error that
 // names every key that is wrong, and the remedy.
 func parseConfig(raw json.RawMessage) (Config, error) {
 	c := Config{
 		Namespace:  "airbyte",
-		Catalog:    catalogs.Config{Type: "sqlite"},
-		Storage:    Storage{Type: "local"},
+		Catalog:    catalogs.Default(),
+		Storage:    storage.Default(),
 		Upsert:     lake.Auto,
 		Nested:     columnar.Struct,
 		Numbers:    columnar.Double,
@@ -102,11 +85,9 @@ func (c Config) faults() []error {
 	if c.Warehouse == "" {
 		faults = append(faults, configError(`The configuration has no "warehouse". Give the directory for the tables, as in "file:///local/lake".`))
 	} else {
-		faults = append(faults, c.Catalog.Validate(c.Warehouse))
+		faults = append(faults, c.Storage.Validate(c.Warehouse))
 	}
-	if c.Storage.Type != "local" {
-		faults = append(faults, configError(`The configuration's "storage.type" is %q. The storage there is: local.`, c.Storage.Type))
-	}
+	faults = append(faults, c.Catalog.Validate())
 	faults = append(faults, streamFaults(c.Streams)...)
 	if legal := c.Names.Legal(c.Namespace); c.Namespace != legal {
 		faults = append(faults, configError(`The configuration's "namespace" is %q, which not every engine can read. Write %q, or leave it out for "airbyte".`, c.Namespace, legal))
@@ -121,6 +102,25 @@ func (c Config) ownWarehouse() string {
 		return ""
 	}
 	return c.Warehouse
+}
+
+// openCatalog opens the catalog, and makes it and the warehouse if they are not
+// there.
+func (c Config) openCatalog(ctx context.Context) (*catalogs.Catalog, error) {
+	files, err := storage.Open(ctx, c.Storage, c.Warehouse)
+	if err != nil {
+		return nil, err
+	}
+	return catalogs.Open(ctx, c.Catalog, files)
+}
+
+// openExisting opens the catalog to look at what is there.
+func (c Config) openExisting(ctx context.Context) (*catalogs.Catalog, error) {
+	files, err := storage.Open(ctx, c.Storage, c.Warehouse)
+	if err != nil {
+		return nil, err
+	}
+	return catalogs.OpenExisting(ctx, c.Catalog, files)
 }
 
 // together makes one config_error of all faults.

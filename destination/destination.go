@@ -17,9 +17,7 @@ type destination struct {
 
 func newDestination() destination {
 	return destination{
-		openCatalog: func(ctx context.Context, c Config) (*catalogs.Catalog, error) {
-			return catalogs.Open(ctx, c.Catalog, c.Warehouse)
-		},
+		openCatalog: func(ctx context.Context, c Config) (*catalogs.Catalog, error) { return c.openCatalog(ctx) },
 		signalDelay: syncer.SignalDelay,
 	}
 }

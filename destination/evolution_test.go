@@ -16,7 +16,6 @@ import (
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -278,7 +277,7 @@ func (e *evolution) table() *table.Table {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	cat, err := catalogs.OpenExisting(e.t.Context(), config.Catalog, config.Warehouse)
+	cat, err := config.openExisting(e.t.Context())
 	if err != nil {
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 	iceio "github.com/apache/iceberg-go/io"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 )
 
 // A fault is what goes wrong with one call of the catalog or of the file system.
@@ -171,7 +172,7 @@ func faultyDestination(f *faults) destination {
 			}
 			return nil, err
 		}
-		cat.Catalog, cat.Closer = faultyCatalog{cat.Catalog, f}, faultyCloser{cat.Closer, f}
+		cat.Backend, cat.Closer = faultyCatalog{cat.Backend, f}, faultyCloser{cat.Closer, f}
 		faultsByWarehouse.Store(warehouse.Path, f)
 		return cat, nil
 	}
@@ -183,16 +184,12 @@ var faultsByWarehouse sync.Map
 
 // useFaultyFiles puts faultyFiles in the place of local files, for the warehouses in faultsByWarehouse.
 var useFaultyFiles = sync.OnceValue(func() error {
-	ctx := context.Background()
-	// Opening any catalog puts ours in the library's place.
-	if _, err := catalogs.OpenExisting(ctx, catalogs.Config{Type: "sqlite"}, "file:///nowhere"); !errors.Is(err, catalogs.ErrNone) {
-		return err
-	}
-	plain, err := iceio.LoadFS(ctx, nil, "file:///nowhere")
+	// Opening any storage puts ours in the library's place.
+	local, err := storage.Open(context.Background(), storage.Default(), "file:///nowhere")
 	if err != nil {
 		return err
 	}
-	files, ok := plain.(localFiles)
+	files, ok := local.Files().(localFiles)
 	if !ok {
 		return errors.New("the local files lack what they had")
 	}

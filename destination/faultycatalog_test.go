@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"iter"
 	"sync"
 
@@ -48,7 +49,7 @@ func (c faultyCatalog) LoadTable(ctx context.Context, id table.Identifier) (t *t
 
 func (c faultyCatalog) IsCurrent(ctx context.Context, t *table.Table) (current bool, err error) {
 	err = c.faults.call(ctx, "IsCurrent", func() error {
-		current, err = c.Catalog.(catalogs.Teller).IsCurrent(ctx, t)
+		current, err = c.Catalog.(catalogs.FreshnessChecker).IsCurrent(ctx, t)
 		return err
 	})
 	return current, err
@@ -86,7 +87,7 @@ func (c faultyCatalog) DropTable(ctx context.Context, id table.Identifier) error
 
 // faultyCloser makes the closing of a catalog fail, which nothing interrupts.
 type faultyCloser struct {
-	catalog.Closer
+	io.Closer
 	faults *faults
 }
 

@@ -8,7 +8,7 @@ import (
 	iceio "github.com/apache/iceberg-go/io"
 )
 
-// localFiles is what catalogs gives the library for local files.
+// localFiles is what storage gives the library for local files.
 type localFiles interface {
 	iceio.WriteFileIO
 	iceio.ReadFileIO

@@ -16,7 +16,6 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -153,7 +152,7 @@ func (h *history) check() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	cat, err := catalogs.OpenExisting(h.t.Context(), config.Catalog, config.Warehouse)
+	cat, err := config.openExisting(h.t.Context())
 	if err != nil {
 		h.t.Fatal(err)
 	}

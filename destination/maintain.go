@@ -149,7 +149,7 @@ type maintained struct {
 // name, also if some fail.
 func maintainTables(ctx context.Context, config Config, u lake.Upkeep) ([]maintained, error) {
 	config.Memory.LimitProcess()
-	cat, err := catalogs.OpenExisting(ctx, config.Catalog, config.Warehouse)
+	cat, err := config.openExisting(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +183,7 @@ func maintainTables(ctx context.Context, config Config, u lake.Upkeep) ([]mainta
 			return all, failedTables(failed)
 		}
 	}
-	states, err := maintainStates(ctx, config, cat, u)
+	states, err := maintainStates(ctx, cat, u)
 	if len(states.Removed)+len(states.Left) > 0 {
 		all = append(all, states)
 	}
@@ -191,12 +191,9 @@ func maintainTables(ctx context.Context, config Config, u lake.Upkeep) ([]mainta
 }
 
 // maintainStates removes the state files that no table refers to.
-func maintainStates(ctx context.Context, config Config, cat *catalogs.Catalog, u lake.Upkeep) (maintained, error) {
-	files, err := checkpoint.NewFiles(ctx, config.Warehouse)
-	if err != nil {
-		return maintained{}, err
-	}
-	m := maintained{Table: files.Dir()}
+func maintainStates(ctx context.Context, cat *catalogs.Catalog, u lake.Upkeep) (m maintained, err error) {
+	files := checkpoint.NewFiles(cat.Storage())
+	m.Table = files.Dir()
 	m.Removed, m.Left, err = files.Remove(ctx, lake.StateFiles(cat), u.DryRun)
 	m.RemovedOrphans = len(m.Removed)
 	return m, err

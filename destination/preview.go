@@ -10,7 +10,6 @@ import (
 
 	"github.com/apache/iceberg-go/catalog"
 
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
@@ -50,7 +49,7 @@ func preview(ctx context.Context, config Config, id protocol.StreamID, limit int
 	if err != nil {
 		return err
 	}
-	cat, err := catalogs.OpenExisting(ctx, config.Catalog, config.Warehouse)
+	cat, err := config.openExisting(ctx)
 	if err != nil {
 		return err
 	}

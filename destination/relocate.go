@@ -6,7 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
-	"path/filepath"
+	"path"
 	"strings"
 
 	iceio "github.com/apache/iceberg-go/io"
@@ -38,23 +38,15 @@ var relocateCommand = protocol.Command{
 			if *from == "" && config.ownWarehouse() == "" {
 				return configError("The catalog is outside the warehouse, so its tables may be in several places. Name the directory to relocate from with --from DIRECTORY.")
 			}
-			if *from != "" && !filepath.IsAbs(filenames.Plain(*from)) {
+			if *from != "" && !path.IsAbs(filenames.Plain(*from)) {
 				return configError("The directory after --from is %q. It must be absolute, as in /local/lake.", *from)
 			}
-			cat, err := catalogs.OpenExisting(ctx, config.Catalog, config.Warehouse)
+			cat, err := config.openExisting(ctx)
 			if err != nil {
 				return err
 			}
 			defer cat.Close()
-			files, err := iceio.LoadFS(ctx, nil, config.Warehouse)
-			if err != nil {
-				return err
-			}
-			local, ok := files.(iceio.WriteFileIO)
-			if !ok {
-				return fmt.Errorf("the storage of %s cannot be written", config.Warehouse)
-			}
-			r := relocator{cat: cat, files: local, to: filenames.Plain(config.Warehouse), dryRun: *dryRun}
+			r := relocator{cat: cat, files: cat.Storage().Files(), to: filenames.Plain(config.Warehouse), dryRun: *dryRun}
 			if *from != "" {
 				r.from = filenames.Plain(*from)
 			}
@@ -143,7 +135,7 @@ func (r relocator) table(ctx context.Context, id table.Identifier) (did string, 
 func formerWarehouse(id table.Identifier, metadata string) (string, error) {
 	namespace, name := id[:len(id)-1], id[len(id)-1]
 	tail := fmt.Sprintf("/%s.db/%s/metadata", strings.Join(namespace, "."), name)
-	dir, ok := strings.CutSuffix(filepath.Dir(filenames.Plain(metadata)), tail)
+	dir, ok := strings.CutSuffix(path.Dir(filenames.Plain(metadata)), tail)
 	if !ok {
 		return "", configError("The metadata of table %s is at %s, which does not show where its warehouse was. Name that directory with --from.", strings.Join(id, "."), metadata)
 	}

@@ -48,7 +48,7 @@ func committedStates(ctx context.Context, config Config, configured protocol.Con
 	if err != nil {
 		return nil, err
 	}
-	cat, err := catalogs.OpenExisting(ctx, config.Catalog, config.Warehouse)
+	cat, err := config.openExisting(ctx)
 	if errors.Is(err, catalogs.ErrNone) {
 		return nil, nil
 	}

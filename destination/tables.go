@@ -63,7 +63,7 @@ type description struct {
 // describeTables describes every table of the catalog, by name, also if some cannot
 // be read.
 func describeTables(ctx context.Context, config Config) ([]description, error) {
-	cat, err := catalogs.OpenExisting(ctx, config.Catalog, config.Warehouse)
+	cat, err := config.openExisting(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ var dropCommand = protocol.Command{
 			if err != nil {
 				return err
 			}
-			cat, err := catalogs.OpenExisting(ctx, config.Catalog, config.Warehouse)
+			cat, err := config.openExisting(ctx)
 			if err != nil {
 				return err
 			}

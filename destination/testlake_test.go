@@ -195,7 +195,7 @@ func (l *testLake) observe() observed {
 		}
 		found.position = position(l.t, raw)
 	}
-	cat, err := catalogs.OpenExisting(ctx, l.read.Catalog, l.read.Warehouse)
+	cat, err := l.read.openExisting(ctx)
 	if errors.Is(err, catalogs.ErrNone) {
 		return found
 	}

@@ -46,11 +46,8 @@ func (d destination) write(ctx context.Context, config Config, streams syncer.St
 	if err := streams.Open(ctx, catalog, config.Memory, out.Logger()); err != nil {
 		return err
 	}
-	states, err := checkpoint.NewFiles(ctx, config.Warehouse)
-	if err != nil {
-		return err
-	}
-	err = syncer.Run(ctx, syncer.Config{
+	states := checkpoint.NewFiles(catalog.Storage())
+	err := syncer.Run(ctx, syncer.Config{
 		Commit: config.Commit, Completion: config.Completion, Memory: config.Memory, SignalDelay: d.signalDelay,
 	}, streams, states, input, out)
 	if err == nil || errors.Is(err, protocol.ErrStreamsFailed) {

@@ -3,6 +3,7 @@ package catalogs
 import (
 	"context"
 	"errors"
+	"iter"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,6 +43,48 @@ func (deaf) CheckNamespaceExists(ctx context.Context, _ table.Identifier) (bool,
 	return false, ctx.Err()
 }
 
+func (deaf) DropTable(ctx context.Context, _ table.Identifier) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (deaf) RenameTable(ctx context.Context, _, _ table.Identifier) (*table.Table, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (deaf) CheckTableExists(ctx context.Context, _ table.Identifier) (bool, error) {
+	<-ctx.Done()
+	return false, ctx.Err()
+}
+
+func (deaf) ListTables(ctx context.Context, _ table.Identifier) iter.Seq2[table.Identifier, error] {
+	return func(yield func(table.Identifier, error) bool) {
+		<-ctx.Done()
+		yield(nil, ctx.Err())
+	}
+}
+
+func (deaf) DropNamespace(ctx context.Context, _ table.Identifier) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (deaf) ListNamespaces(ctx context.Context, _ table.Identifier) ([]table.Identifier, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (deaf) LoadNamespaceProperties(ctx context.Context, _ table.Identifier) (iceberg.Properties, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (deaf) UpdateNamespaceProperties(ctx context.Context, _ table.Identifier, _ []string, _ iceberg.Properties) (catalog.PropertiesUpdateSummary, error) {
+	<-ctx.Done()
+	return catalog.PropertiesUpdateSummary{}, ctx.Err()
+}
+
 func TestNoCallWaitsForEver(t *testing.T) {
 	id := table.Identifier{"whoop", "sleep"}
 	for name, call := range map[string]func(context.Context, *Catalog) error{
@@ -62,13 +105,40 @@ func TestNoCallWaitsForEver(t *testing.T) {
 			_, err := c.CheckNamespaceExists(ctx, id[:1])
 			return err
 		},
+		"DropTable": func(ctx context.Context, c *Catalog) error { return c.DropTable(ctx, id) },
+		"RenameTable": func(ctx context.Context, c *Catalog) error {
+			_, err := c.RenameTable(ctx, id, id)
+			return err
+		},
+		"CheckTableExists": func(ctx context.Context, c *Catalog) error {
+			_, err := c.CheckTableExists(ctx, id)
+			return err
+		},
+		"ListTables": func(ctx context.Context, c *Catalog) (err error) {
+			for _, err = range c.ListTables(ctx, id[:1]) {
+			}
+			return err
+		},
+		"DropNamespace": func(ctx context.Context, c *Catalog) error { return c.DropNamespace(ctx, id[:1]) },
+		"ListNamespaces": func(ctx context.Context, c *Catalog) error {
+			_, err := c.ListNamespaces(ctx, nil)
+			return err
+		},
+		"LoadNamespaceProperties": func(ctx context.Context, c *Catalog) error {
+			_, err := c.LoadNamespaceProperties(ctx, id[:1])
+			return err
+		},
+		"UpdateNamespaceProperties": func(ctx context.Context, c *Catalog) error {
+			_, err := c.UpdateNamespaceProperties(ctx, id[:1], nil, nil)
+			return err
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c := &Catalog{Catalog: deaf{}, classify: func(err error) error { return err }}
+				c := &Catalog{Backend: deaf{}, classify: func(err error) error { return err }}
 				began := time.Now()
 				err := call(t.Context(), c)
-				if took := time.Since(began); took != patience {
+				if took := time.Since(began); took != answerTimeout {
 					t.Errorf("it took %v", took)
 				}
 				var told *protocol.Error

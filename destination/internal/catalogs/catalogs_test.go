@@ -2,21 +2,21 @@ package catalogs
 
 import (
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/apache/iceberg-go"
-	"github.com/apache/iceberg-go/catalog"
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -25,9 +25,33 @@ var schema = iceberg.NewSchema(0, iceberg.NestedField{ID: 1, Name: "id", Type: i
 // sqliteFile is the catalog that needs no server.
 var sqliteFile = Config{Type: "sqlite"}
 
+// configure makes the configuration of a kind, with keys and their values.
+func configure(kind string, keys ...string) Config {
+	given := map[string]string{"type": kind}
+	for i := 0; i < len(keys); i += 2 {
+		given[keys[i]] = keys[i+1]
+	}
+	raw, err := json.Marshal(given)
+	var c Config
+	if err = errors.Join(err, json.Unmarshal(raw, &c)); err != nil {
+		panic(err)
+	}
+	return c
+}
+
+// at is the storage of a warehouse.
+func at(t *testing.T, warehouse string) *storage.Storage {
+	t.Helper()
+	files, err := storage.Open(t.Context(), storage.Default(), warehouse)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
 func openWith(t *testing.T, cfg Config, warehouse string) *Catalog {
 	t.Helper()
-	cat, err := Open(t.Context(), cfg, warehouse)
+	cat, err := Open(t.Context(), cfg, at(t, warehouse))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +105,7 @@ func TestOpenMakesTheWarehouse(t *testing.T) {
 
 func TestAPathOfItsOwnForTheDatabase(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "elsewhere", "x.db")
-	cat, err := Open(t.Context(), Config{Type: "sqlite", Path: file}, "file://"+t.TempDir())
+	cat, err := Open(t.Context(), configure("sqlite", "path", file), at(t, "file://"+t.TempDir()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,23 +128,19 @@ func TestWhatCannotBeOpenedNamesTheRemedy(t *testing.T) {
 		warehouse string
 		want      string
 	}{
-		"unknown kind":        {Config{Type: "nessie"}, "file://" + dir, `"catalog.type" is "nessie". The catalog types are: postgres, sqlite.`},
+		"unknown kind":        {configure("nessie"), "file://" + dir, `"catalog.type" is "nessie". The catalog types are: postgres, sqlite.`},
 		"no kind":             {Config{}, "file://" + dir, `"catalog.type" is ""`},
-		"relative path":       {Config{Type: "sqlite", Path: "x.db"}, "file://" + dir, `"catalog.path" is "x.db". It must be an absolute path.`},
-		"other storage":       {Config{Type: "sqlite"}, "s3://bucket/lake", `"warehouse" is "s3://bucket/lake". It must be file:/// and the absolute path of a directory`},
-		"a user in it":        {Config{Type: "sqlite"}, "file://u:p@/lake", `It must be file:/// and the absolute path of a directory`},
-		"URI for a path":      {Config{Type: "sqlite", Path: "postgres://h/db"}, "file://" + dir, `"catalog.path" is "postgres://h/db". It must be an absolute path.`},
-		"URI without a type":  {Config{Type: "sqlite", URI: "postgres://u:secret@h/db"}, "file://" + dir, `has a "catalog.uri", and its "catalog.type" is "sqlite"`},
-		"path for PostgreSQL": {Config{Type: "postgres", Path: "/x.db"}, "file://" + dir, `has a "catalog.path", and its "catalog.type" is "postgres"`},
-		"relative warehouse":  {Config{Type: "sqlite"}, "lake", "It must be file:/// and the absolute path of a directory"},
-		"root":                {Config{Type: "sqlite"}, "file:///", "It must be file:/// and the absolute path of a directory"},
-		"warehouse is a file": {Config{Type: "sqlite"}, "file://" + file, "not a directory. Make its parent writable"},
-		"below a file":        {Config{Type: "sqlite"}, "file://" + file + "/lake", "not a directory. Make its parent writable"},
-		"not a database":      {Config{Type: "sqlite", Path: file}, "file://" + dir, "is not a valid SQLite database. Restore it"},
-		"a directory":         {Config{Type: "sqlite", Path: dir}, "file://" + dir, "cannot be opened for writing"},
+		"relative path":       {configure("sqlite", "path", "x.db"), "file://" + dir, `"catalog.path" is "x.db". It must be an absolute path.`},
+		"URI for a path":      {configure("sqlite", "path", "postgres://h/db"), "file://" + dir, `"catalog.path" is "postgres://h/db". It must be an absolute path.`},
+		"URI without a type":  {configure("sqlite", "uri", "postgres://u:secret@h/db"), "file://" + dir, `has a "catalog.uri", and its "catalog.type" is "sqlite"`},
+		"path for PostgreSQL": {configure("postgres", "path", "/x.db"), "file://" + dir, `has a "catalog.path", and its "catalog.type" is "postgres"`},
+		"warehouse is a file": {sqliteFile, "file://" + file, "not a directory. Make its parent writable"},
+		"below a file":        {sqliteFile, "file://" + file + "/lake", "not a directory. Make its parent writable"},
+		"not a database":      {configure("sqlite", "path", file), "file://" + dir, "is not a valid SQLite database. Restore it"},
+		"a directory":         {configure("sqlite", "path", dir), "file://" + dir, "cannot be opened for writing"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Open(t.Context(), tc.cfg, tc.warehouse)
+			_, err := Open(t.Context(), tc.cfg, at(t, tc.warehouse))
 			var told *protocol.Error
 			if !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, tc.want) || strings.Contains(err.Error(), "secret") {
 				t.Errorf("error %v", err)
@@ -225,7 +245,7 @@ func busy(t *testing.T) error {
 func TestLookingMakesNothing(t *testing.T) {
 	dir := t.TempDir()
 	for _, warehouse := range []string{dir, filepath.Join(dir, "nothing")} {
-		_, err := OpenExisting(t.Context(), Config{Type: "sqlite"}, "file://"+warehouse)
+		_, err := OpenExisting(t.Context(), sqliteFile, at(t, "file://"+warehouse))
 		var told *protocol.Error
 		if !errors.Is(err, ErrNone) || !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, "Nothing has been written to file://"+warehouse+" yet") {
 			t.Errorf("error %v", err)
@@ -238,119 +258,8 @@ func TestLookingMakesNothing(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "catalog.db"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenExisting(t.Context(), Config{Type: "sqlite"}, "file://"+dir); !errors.Is(err, ErrNone) {
+	if _, err := OpenExisting(t.Context(), sqliteFile, at(t, "file://"+dir)); !errors.Is(err, ErrNone) {
 		t.Errorf("error %v", err)
-	}
-}
-
-func TestLookingFindsWhatWasWritten(t *testing.T) { lookingFindsWhatWasWritten(t, sqliteFile) }
-
-func lookingFindsWhatWasWritten(t *testing.T, cfg Config) {
-	warehouse := "file://" + t.TempDir()
-	cat := openWith(t, cfg, warehouse)
-	if err := cat.CreateNamespace(t.Context(), table.Identifier{"ns"}, nil); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := cat.CreateTable(t.Context(), table.Identifier{"ns", "t"}, schema); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 { // while the writer is there, and with another reader
-		look, err := OpenExisting(t.Context(), cfg, warehouse)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer look.Close()
-		if _, err := look.LoadTable(t.Context(), table.Identifier{"ns", "t"}); err != nil {
-			t.Error(err)
-		}
-		if _, err := look.LoadTable(t.Context(), table.Identifier{"ns", "other"}); !errors.Is(err, catalog.ErrNoSuchTable) {
-			t.Errorf("error %v", err)
-		}
-	}
-}
-
-// Whoever commits on a table that has moved on is told so in a way that can be
-// acted on, and what the other did stays.
-func TestAStaleCommitIsRefusedForCertain(t *testing.T) { staleCommitIsRefusedForCertain(t, sqliteFile) }
-
-func staleCommitIsRefusedForCertain(t *testing.T, cfg Config) {
-	cat := openWith(t, cfg, "file://"+t.TempDir())
-	id := table.Identifier{"ns", "t"}
-	if err := cat.CreateNamespace(t.Context(), id[:1], nil); err != nil {
-		t.Fatal(err)
-	}
-	stale, err := cat.CreateTable(t.Context(), id, schema)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head := int64(7)
-	for _, requirement := range []table.Requirement{
-		table.AssertRefSnapshotID(table.MainBranch, &head), table.AssertCurrentSchemaID(7), table.AssertLastAssignedFieldID(7),
-	} {
-		_, _, err = cat.CommitTable(t.Context(), id,
-			[]table.Requirement{table.AssertTableUUID(stale.Metadata().TableUUID()), requirement},
-			[]table.Update{table.NewSetPropertiesUpdate(iceberg.Properties{"k": "v"})})
-		if !errors.Is(err, table.ErrCommitFailed) {
-			t.Errorf("%s: error %v", requirement.GetType(), err)
-		}
-	}
-	if now, err := cat.LoadTable(t.Context(), id); err != nil || now.MetadataLocation() != stale.MetadataLocation() {
-		t.Errorf("the table moved: %v", err)
-	}
-}
-
-// A table is loaded as it is, whoever has changed it, although it is read only
-// when it has changed.
-func TestLoadsWhatOthersCommitted(t *testing.T) { loadsWhatOthersCommitted(t, sqliteFile) }
-
-func loadsWhatOthersCommitted(t *testing.T, cfg Config) {
-	warehouse := "file://" + t.TempDir()
-	one, other := openWith(t, cfg, warehouse), openWith(t, cfg, warehouse)
-	id := table.Identifier{"ns", "t"}
-	if err := one.CreateNamespace(t.Context(), id[:1], nil); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := one.CreateTable(t.Context(), id, schema); err != nil {
-		t.Fatal(err)
-	}
-	load := func(cat *Catalog) *table.Table {
-		t.Helper()
-		loaded, err := cat.LoadTable(t.Context(), id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return loaded
-	}
-	if first := load(one); load(one) != first {
-		t.Error("a table that has not changed was read again")
-	}
-	for n, by := range []*Catalog{one, other, other, one} {
-		_, location, err := by.CommitTable(t.Context(), id, nil, []table.Update{table.NewSetPropertiesUpdate(iceberg.Properties{"n": fmt.Sprint(n)})})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if load(by).MetadataLocation() != location {
-			t.Error("what was just committed is not what is loaded")
-		}
-		fresh := openWith(t, cfg, warehouse)
-		for _, cat := range []*Catalog{one, other} {
-			if got := load(cat); !got.Metadata().Equals(load(fresh).Metadata()) || got.Properties()["n"] != fmt.Sprint(n) {
-				t.Errorf("after commit %d a table of n %s was loaded", n, got.Properties()["n"])
-			}
-		}
-	}
-	before := load(one).Metadata().TableUUID()
-	if err := other.DropTable(t.Context(), id); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := one.LoadTable(t.Context(), id); !errors.Is(err, catalog.ErrNoSuchTable) {
-		t.Errorf("error %v for a table that is gone", err)
-	}
-	if _, err := other.CreateTable(t.Context(), id, schema); err != nil {
-		t.Fatal(err)
-	}
-	if load(one).Metadata().TableUUID() == before {
-		t.Error("a table that was made anew was taken for the old one")
 	}
 }
 
@@ -388,49 +297,6 @@ func TestWhatIsKnownOfATableIsItsLastMetadata(t *testing.T) {
 	t.Error("the metadata before three commits is still in memory")
 }
 
-// Opening, making namespaces and making tables all at once, as several
-// processes do, ends with one of each.
-func TestManyOpenAtOnce(t *testing.T) {
-	for range 10 {
-		manyOpenAtOnce(t, sqliteFile)
-	}
-}
-
-func manyOpenAtOnce(t *testing.T, cfg Config) {
-	warehouse := "file://" + t.TempDir()
-	var all sync.WaitGroup
-	made := make(chan error, 8)
-	for range cap(made) {
-		all.Go(func() {
-			cat, err := Open(t.Context(), cfg, warehouse)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer cat.Close()
-			if err := cat.CreateNamespace(t.Context(), table.Identifier{"ns"}, nil); err != nil && !errors.Is(err, catalog.ErrNamespaceAlreadyExists) {
-				t.Errorf("namespace: %v", err)
-			}
-			_, err = cat.CreateTable(t.Context(), table.Identifier{"ns", "t"}, schema)
-			made <- err
-		})
-	}
-	all.Wait()
-	close(made)
-	first := 0
-	for err := range made {
-		switch {
-		case err == nil:
-			first++
-		case !errors.Is(err, catalog.ErrTableAlreadyExists):
-			t.Error(err)
-		}
-	}
-	if first != 1 {
-		t.Errorf("%d made the table", first)
-	}
-}
-
 // The pragmas are what keeps an acknowledged commit through a power cut, and
 // writers from failing on each other.
 func TestTheDatabaseWaitsForTheDiskAndForOthers(t *testing.T) {
@@ -455,7 +321,7 @@ func TestASQLiteCatalogOnANetworkFileSystemIsRefused(t *testing.T) {
 	real := filesystemOf
 	t.Cleanup(func() { filesystemOf = real })
 	filesystemOf = func(string) (string, error) { return "NFS", nil }
-	_, err := Open(t.Context(), sqliteFile, "file://"+t.TempDir())
+	_, err := Open(t.Context(), sqliteFile, at(t, "file://"+t.TempDir()))
 	var e *protocol.Error
 	if !errors.As(err, &e) || e.Kind != protocol.ConfigError || !strings.Contains(e.Message, "network file system (NFS)") || !strings.Contains(e.Message, `"postgres"`) {
 		t.Errorf("got %v", err)

@@ -18,6 +18,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 )
 
 const (
@@ -27,13 +29,25 @@ const (
 	postgresTimeout     = 20 * time.Second // to connect, unless the URI says connect_timeout
 )
 
-func openPostgres(ctx context.Context, cfg Config, warehouse *url.URL, create bool) (*Catalog, error) {
-	conn, err := parsePostgres(cfg.URI)
+// postgresConfig is for a catalog that several machines share.
+type postgresConfig struct {
+	URI string `json:"uri" jsonschema:"required,title=Connection URI" jsonschema_description:"postgres://user:password@host:port/database, with libpq's options behind a question mark." jsonschema_extras:"airbyte_secret=true"`
+}
+
+func (c *postgresConfig) validate() error {
+	_, err := parsePostgres(c.URI)
+	return err
+}
+
+func (*postgresConfig) inWarehouse(string) bool { return false }
+
+func (c *postgresConfig) open(ctx context.Context, files *storage.Storage, create bool) (*Catalog, error) {
+	conn, err := parsePostgres(c.URI)
 	if err != nil {
 		return nil, err
 	}
 	if create {
-		if err := makeUsersDir(warehouse.Path); err != nil {
+		if err := files.Make(); err != nil {
 			return nil, err
 		}
 	}
@@ -49,13 +63,13 @@ func openPostgres(ctx context.Context, cfg Config, warehouse *url.URL, create bo
 	}()
 	server := postgres{host: conn.Host, port: conn.Port, user: conn.User, database: conn.Database}
 
-	cat, err := server.catalog(ctx, db, warehouse, create)
+	cat, err := server.catalog(ctx, db, files, create)
 	if err != nil {
 		return nil, err
 	}
 	opened = true
 	tables := sqlCatalog{cat, db, dollar, server.classify}
-	return &Catalog{Catalog: tables, Closer: tables, classify: server.classify}, nil
+	return &Catalog{Backend: tables, Closer: tables, classify: server.classify, storage: files}, nil
 }
 
 // parsePostgres reads a connection URI. Its errors show nothing of it: where
@@ -96,7 +110,7 @@ func (p postgres) String() string {
 // catalog opens the catalog in a database. Only where its tables are missing,
 // and create is true, does it make them, so that a user who may not make tables
 // can use a catalog that is there.
-func (p postgres) catalog(ctx context.Context, db *sql.DB, warehouse *url.URL, create bool) (*sqlcat.Catalog, error) {
+func (p postgres) catalog(ctx context.Context, db *sql.DB, files *storage.Storage, create bool) (*sqlcat.Catalog, error) {
 	for attempt := 1; ; attempt++ {
 		var there bool
 		err := db.QueryRowContext(ctx, "SELECT to_regclass('iceberg_tables') IS NOT NULL AND to_regclass('iceberg_namespace_properties') IS NOT NULL").Scan(&there)
@@ -104,10 +118,10 @@ func (p postgres) catalog(ctx context.Context, db *sql.DB, warehouse *url.URL, c
 			return nil, p.classify(err)
 		}
 		if !there && !create {
-			return nil, noLake(warehouse, p.String(), "catalog.uri", nil)
+			return nil, noLake(files, p.String(), "catalog.uri", nil)
 		}
 		cat, err := sqlcat.NewCatalog(catalogName, db, sqlcat.Postgres, iceberg.Properties{
-			"warehouse":           warehouse.String(),
+			"warehouse":           files.Warehouse(),
 			"init_catalog_tables": fmt.Sprint(!there),
 		})
 		switch {

@@ -14,6 +14,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -36,7 +37,7 @@ func TestAURIThatIsNoneIsToldWithoutItsPassword(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "lake")
-			_, err := Open(t.Context(), Config{Type: "postgres", URI: uri}, "file://"+dir)
+			_, err := Open(t.Context(), configure("postgres", "uri", uri), at(t, "file://"+dir))
 			var told *protocol.Error
 			if !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, `"catalog.uri" is not a PostgreSQL URI. It must be postgres://user:password@host:port/database, with %xx for`) {
 				t.Errorf("error %v", err)
@@ -60,9 +61,9 @@ func TestAServerThatIsNotThereIsTransient(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for name, open := range map[string]func(context.Context, Config, string) (*Catalog, error){"open": Open, "look": OpenExisting} {
+	for name, open := range map[string]func(context.Context, Config, *storage.Storage) (*Catalog, error){"open": Open, "look": OpenExisting} {
 		t.Run(name, func(t *testing.T) {
-			_, err := open(t.Context(), Config{Type: "postgres", URI: "postgres://u:sesame@" + address + "/lake"}, "file://"+t.TempDir())
+			_, err := open(t.Context(), configure("postgres", "uri", "postgres://u:sesame@"+address+"/lake"), at(t, "file://"+t.TempDir()))
 			var told *protocol.Error
 			if !errors.As(err, &told) || told.Kind != protocol.TransientError || !strings.Contains(told.Message, "cannot be reached. Start it, or correct") {
 				t.Errorf("error %v", err)

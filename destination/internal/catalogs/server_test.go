@@ -58,29 +58,18 @@ func newDatabase(t *testing.T) *url.URL {
 	return u
 }
 
-func on(u *url.URL) Config { return Config{Type: "postgres", URI: u.String()} }
+func on(u *url.URL) Config { return configure("postgres", "uri", u.String()) }
 
-func TestPostgresLookingFindsWhatWasWritten(t *testing.T) {
-	lookingFindsWhatWasWritten(t, on(newDatabase(t)))
-}
-
-func TestPostgresRefusesAStaleCommitForCertain(t *testing.T) {
-	staleCommitIsRefusedForCertain(t, on(newDatabase(t)))
-}
-
-func TestPostgresLoadsWhatOthersCommitted(t *testing.T) {
-	loadsWhatOthersCommitted(t, on(newDatabase(t)))
-}
-
-func TestPostgresIsOpenedByManyAtOnce(t *testing.T) {
-	for range 5 {
-		manyOpenAtOnce(t, on(newDatabase(t)))
+func init() {
+	catalogKinds["postgres"] = func(t *testing.T) Config {
+		t.Helper()
+		return on(newDatabase(t))
 	}
 }
 
 func TestLookingMakesNothingInPostgres(t *testing.T) {
 	u, dir := newDatabase(t), filepath.Join(t.TempDir(), "lake")
-	if _, err := OpenExisting(t.Context(), on(u), "file://"+dir); !errors.Is(err, ErrNone) || !strings.Contains(err.Error(), `correct the configuration's "catalog.uri"`) {
+	if _, err := OpenExisting(t.Context(), on(u), at(t, "file://"+dir)); !errors.Is(err, ErrNone) || !strings.Contains(err.Error(), `correct the configuration's "catalog.uri"`) {
 		t.Errorf("error %v", err)
 	}
 	var tables int
@@ -111,7 +100,7 @@ func TestWhatPostgresDoesNotAllowNamesTheRemedy(t *testing.T) {
 		"rights":   {changed(func(u *url.URL) { u.User = url.UserPassword(role, "sesame") }), "User " + role + " lacks rights"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Open(t.Context(), on(tc.uri), "file://"+t.TempDir())
+			_, err := Open(t.Context(), on(tc.uri), at(t, "file://"+t.TempDir()))
 			var told *protocol.Error
 			if !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, tc.want) {
 				t.Errorf("error %v", err)

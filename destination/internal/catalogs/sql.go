@@ -140,7 +140,7 @@ func (c *Catalog) SetMetadataLocation(ctx context.Context, id table.Identifier, 
 }
 
 func (c *Catalog) onRows(ctx context.Context, do func(context.Context, sqlCatalog) error) error {
-	sql, ok := c.Catalog.(sqlCatalog)
+	sql, ok := c.Backend.(sqlCatalog)
 	if !ok {
 		return errors.New("the catalog does not show where it says that metadata files are")
 	}

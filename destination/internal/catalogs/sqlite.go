@@ -18,21 +18,41 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 )
 
-func openSQLite(ctx context.Context, cfg Config, warehouse *url.URL, create bool) (*Catalog, error) {
-	file := cfg.Path
+// sqliteConfig is for the catalog of one machine, which needs no server.
+type sqliteConfig struct {
+	Path string `json:"path,omitempty" jsonschema:"title=Database file" jsonschema_description:"Absolute path of the SQLite database. Default: catalog.db in the warehouse."`
+}
+
+func (c *sqliteConfig) validate() error {
+	if c.Path != "" && !filepath.IsAbs(c.Path) {
+		return configError(nil, `The configuration's "catalog.path" is %q. It must be an absolute path.`, c.Path)
+	}
+	return nil
+}
+
+func (c *sqliteConfig) inWarehouse(warehouse string) bool {
+	return c.Path == "" || filenames.Within(filenames.Real(c.Path), filenames.Real(warehouse))
+}
+
+func (c *sqliteConfig) open(ctx context.Context, files *storage.Storage, create bool) (*Catalog, error) {
+	file := c.Path
 	if file == "" {
-		file = filepath.Join(filepath.FromSlash(warehouse.Path), "catalog.db")
+		file = filepath.Join(files.Directory(), "catalog.db")
 	}
 	if create {
-		for _, dir := range []string{warehouse.Path, filepath.Dir(file)} {
-			if err := makeUsersDir(dir); err != nil {
-				return nil, err
-			}
+		if err := files.Make(); err != nil {
+			return nil, err
+		}
+		if err := storage.MakeDirectory(filepath.Dir(file)); err != nil {
+			return nil, err
 		}
 	} else if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-		return nil, noLake(warehouse, file, "warehouse", err)
+		return nil, noLake(files, file, "warehouse", err)
 	}
 	kind, err := filesystemOf(filepath.Dir(file))
 	if err != nil {
@@ -60,11 +80,11 @@ func openSQLite(ctx context.Context, cfg Config, warehouse *url.URL, create bool
 			return nil, classify(err)
 		}
 		if tables == 0 {
-			return nil, noLake(warehouse, file, "warehouse", nil)
+			return nil, noLake(files, file, "warehouse", nil)
 		}
 	}
 	cat, err := sqlcat.NewCatalog(catalogName, db, sqlcat.SQLite, iceberg.Properties{
-		"warehouse":           warehouse.String(),
+		"warehouse":           files.Warehouse(),
 		"init_catalog_tables": fmt.Sprint(create),
 	})
 	if err != nil {
@@ -72,7 +92,7 @@ func openSQLite(ctx context.Context, cfg Config, warehouse *url.URL, create bool
 	}
 	opened = true
 	tables := sqlCatalog{cat, db, questionMark, classify}
-	return &Catalog{Catalog: tables, Closer: tables, classify: classify}, nil
+	return &Catalog{Backend: tables, Closer: tables, classify: classify, storage: files}, nil
 }
 
 // filesystemOf is networkFilesystem, but for tests, which have no network.

@@ -14,6 +14,7 @@ import (
 	iceio "github.com/apache/iceberg-go/io"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 )
 
 // longState is how long a state, in bytes, must be to have a file of its own. A
@@ -33,17 +34,7 @@ type Files struct {
 }
 
 // NewFiles keeps files below a warehouse.
-func NewFiles(ctx context.Context, warehouse string) (*Files, error) {
-	files, err := iceio.LoadFS(ctx, nil, warehouse)
-	if err != nil {
-		return nil, fmt.Errorf("reaching the files of %s: %w", warehouse, err)
-	}
-	writable, ok := files.(iceio.WriteFileIO)
-	if !ok {
-		return nil, fmt.Errorf("the storage of %s cannot be written", warehouse)
-	}
-	return &Files{writable, warehouse}, nil
-}
+func NewFiles(s *storage.Storage) *Files { return &Files{s.Files(), s.Warehouse()} }
 
 // Dir is where the files are. No table can be there: the directories of
 // namespaces end with ".db".

@@ -13,17 +13,19 @@ import (
 
 	iceio "github.com/apache/iceberg-go/io"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 )
 
 var long = json.RawMessage(`{"type":"LEGACY","data":{"n":12345678901234567890,"text":"` + strings.Repeat("<é", 1000) + `"}}`)
 
 func newFiles(t *testing.T) *Files {
 	t.Helper()
-	files, err := NewFiles(t.Context(), "file://"+t.TempDir())
+	files, err := storage.Open(t.Context(), storage.Default(), "file://"+t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return files
+	return NewFiles(files)
 }
 
 // A short state stays where it is, a long one comes back from its file as it was.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
@@ -147,7 +148,11 @@ func mean(all []time.Duration) time.Duration {
 // syncOnce is one sync, from opening the catalog to the end of upkeep.
 func syncOnce(t *testing.T, dir string, dedup bool, opts Options, n int64, versions []version) (*Table, func()) {
 	t.Helper()
-	cat, err := catalogs.Open(t.Context(), catalogs.Config{Type: "sqlite"}, "file://"+dir)
+	files, err := storage.Open(t.Context(), storage.Default(), "file://"+dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cat, err := catalogs.Open(t.Context(), catalogs.Default(), files)
 	if err != nil {
 		t.Fatal(err)
 	}

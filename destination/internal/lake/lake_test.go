@@ -3,7 +3,6 @@ package lake
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"net/url"
@@ -25,6 +24,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -32,14 +32,8 @@ import (
 // names it is for package storage to show; waiting for the disk here would
 // only take time.
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "lake")
-	if err == nil {
-		var cat *catalogs.Catalog
-		if cat, err = catalogs.Open(context.Background(), catalogs.Config{Type: "sqlite"}, "file://"+dir); err == nil {
-			err = errors.Join(cat.Close(), os.RemoveAll(dir))
-		}
-	}
-	if err != nil {
+	// The first storage to be opened puts its files in the library's place.
+	if _, err := storage.Open(context.Background(), storage.Default(), "file:///nowhere"); err != nil {
 		panic(err)
 	}
 	sqlite.RegisterConnectionHook(func(conn sqlite.ExecQuerierContext, _ string) error {
@@ -102,7 +96,11 @@ func plain(name string) *columnar.Plan {
 
 func openCatalog(t testing.TB, dir string) *catalogs.Catalog {
 	t.Helper()
-	cat, err := catalogs.Open(t.Context(), catalogs.Config{Type: "sqlite"}, "file://"+dir)
+	files, err := storage.Open(t.Context(), storage.Default(), "file://"+dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cat, err := catalogs.Open(t.Context(), catalogs.Default(), files)
 	if err != nil {
 		t.Fatal(err)
 	}

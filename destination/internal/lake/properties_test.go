@@ -19,7 +19,7 @@ func TestATableWithAPropertyThatACommitWouldFailOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The library refuses to write such metadata, so another program has to have done it.
-	cat.Catalog = withProperty{cat.Catalog, table.MetadataCompressionKey, "bogus"}
+	cat.Backend = withProperty{cat.Backend, table.MetadataCompressionKey, "bogus"}
 	_, err := open(t.Context(), cat, plain("t"), Options{})
 	var e *protocol.Error
 	if !errors.As(err, &e) || e.Kind != protocol.ConfigError || !strings.Contains(e.Message, "write.metadata.compression-codec of table ns.t") {

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
@@ -10,12 +11,55 @@ import (
 	"sync"
 
 	iceio "github.com/apache/iceberg-go/io"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// RegisterLocal puts localFiles in the place of the library's own access to local
+// localConfig is for files of this machine, or of one that is mounted here.
+type localConfig struct{}
+
+func (*localConfig) validate(warehouse string) error {
+	u, err := url.Parse(warehouse)
+	if err != nil || u.Scheme != "file" || u.Host != "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || !filepath.IsAbs(u.Path) || filepath.Clean(u.Path) == "/" {
+		return configError(err, `The configuration's "warehouse" is %q. It must be file:/// and the absolute path of a directory, as in "file:///local/lake".`, warehouse)
+	}
+	// The library writes the locations of files as URLs, and other engines
+	// take the path in them as it stands.
+	if u.EscapedPath() != u.Path {
+		return configError(nil, `The configuration's "warehouse" is %q. Not every engine would find files there. Use a path without spaces, %% and non-ASCII letters.`, warehouse)
+	}
+	return nil
+}
+
+func (*localConfig) open(ctx context.Context, warehouse string) (*Storage, error) {
+	registerLocal()
+	files, err := iceio.LoadFS(context.WithoutCancel(ctx), nil, warehouse)
+	if err != nil {
+		return nil, fmt.Errorf("reaching the files of %s: %w", warehouse, err)
+	}
+	writable, ok := files.(iceio.WriteFileIO)
+	if !ok {
+		return nil, fmt.Errorf("reaching the files of %s: they cannot be written", warehouse)
+	}
+	return &Storage{warehouse: warehouse, files: writable, directory: localPath(warehouse)}, nil
+}
+
+// MakeDirectory makes a directory that the configuration names.
+func MakeDirectory(dir string) error {
+	if err := makeDirs(dir); err != nil {
+		return configError(err, "The directory %s cannot be created: %v. Make its parent writable for this program's user (uid %d), or configure another directory.", dir, err, os.Getuid())
+	}
+	return nil
+}
+
+func configError(cause error, format string, args ...any) error {
+	return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(format, args...), Err: cause}
+}
+
+// registerLocal puts localFiles in the place of the library's own access to local
 // files. Tables get theirs from the library, which offers no narrower way to reach
 // the metadata file that it writes when it creates one.
-var RegisterLocal = sync.OnceFunc(func() {
+var registerLocal = sync.OnceFunc(func() {
 	for _, scheme := range []string{"file", ""} {
 		iceio.Unregister(scheme)
 		iceio.Register(scheme, func(context.Context, *url.URL, map[string]string) (iceio.IO, error) {
@@ -51,7 +95,7 @@ func (l localFiles) CreateScratch(name string) (iceio.FileWriter, error) {
 
 func (localFiles) create(name string, mode fs.FileMode) (*os.File, error) {
 	path := localPath(name)
-	if err := MakeDirs(filepath.Dir(path)); err != nil {
+	if err := makeDirs(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
 	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
@@ -81,8 +125,8 @@ func (f syncedFile) Close() error {
 	return syncDir(filepath.Dir(f.Name()))
 }
 
-// MakeDirs is os.MkdirAll with every new entry on disk.
-func MakeDirs(dir string) error {
+// makeDirs is os.MkdirAll with every new entry on disk.
+func makeDirs(dir string) error {
 	if info, err := os.Stat(dir); err == nil {
 		if !info.IsDir() {
 			return &fs.PathError{Op: "mkdir", Path: dir, Err: errors.New("not a directory")}
@@ -90,7 +134,7 @@ func MakeDirs(dir string) error {
 		return nil
 	}
 	parent := filepath.Dir(dir)
-	if err := MakeDirs(parent); err != nil {
+	if err := makeDirs(parent); err != nil {
 		return err
 	}
 	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {

@@ -9,12 +9,107 @@ package storage
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	iceio "github.com/apache/iceberg-go/io"
+	"github.com/invopop/jsonschema"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
+
+// Config is the kind of a storage, with what that kind needs.
+type Config struct {
+	Type string
+	raw  json.RawMessage
+}
+
+// Default is the configuration for those that have none.
+func Default() Config { return Config{Type: "local"} }
+
+// A kind is the configuration of one kind of storage.
+type kind interface {
+	// validate finds what is wrong with the configuration and the warehouse
+	// without looking for either. Its error is a config_error.
+	validate(warehouse string) error
+	open(ctx context.Context, warehouse string) (*Storage, error)
+}
+
+var kinds = protocol.Forms[kind]{
+	{Type: "local", Title: "Local files", New: func() kind { return &localConfig{} }},
+}
+
+// JSONSchema is the oneOf of all kinds.
+func (Config) JSONSchema() *jsonschema.Schema { return kinds.Schema() }
+
+// UnmarshalJSON keeps the type that c has if there is none in raw.
+func (c *Config) UnmarshalJSON(raw []byte) error {
+	of := struct{ Type *string }{&c.Type}
+	if err := json.Unmarshal(raw, &of); err != nil {
+		return err
+	}
+	c.raw = slices.Clone(raw)
+	_, _, err := kinds.Decode(c.Type, c.raw)
+	return err
+}
+
+// Validate finds what is wrong with the configuration of a storage and its
+// warehouse without looking for either. Its error is a config_error.
+func (c Config) Validate(warehouse string) error {
+	_, err := c.kind(warehouse)
+	return err
+}
+
+func (c Config) kind(warehouse string) (kind, error) {
+	if err := kinds.Check("storage", c.Type, c.raw); err != nil {
+		return nil, err
+	}
+	k, _, err := kinds.Decode(c.Type, c.raw)
+	if err != nil {
+		return nil, err
+	}
+	return k, k.validate(warehouse)
+}
+
+// Storage is the storage of one warehouse.
+type Storage struct {
+	warehouse string // as the tables' locations begin
+	files     iceio.WriteFileIO
+	directory string
+}
+
+// Open reaches a warehouse. It makes nothing.
+func Open(ctx context.Context, cfg Config, warehouse string) (*Storage, error) {
+	k, err := cfg.kind(warehouse)
+	if err != nil {
+		return nil, err
+	}
+	return k.open(ctx, warehouse)
+}
+
+// Warehouse is the location below which tables are made.
+func (s *Storage) Warehouse() string { return s.warehouse }
+
+// Directory is the path of the warehouse on this machine.
+func (s *Storage) Directory() string { return s.directory }
+
+// Files are the files of the warehouse.
+func (s *Storage) Files() iceio.WriteFileIO { return s.files }
+
+// Make makes the warehouse if it is not there.
+func (s *Storage) Make() error { return MakeDirectory(s.directory) }
+
+// RemoveTree removes a location and all that is below it.
+func (s *Storage) RemoveTree(location string) error {
+	tree, ok := s.files.(iceio.RemoveAllIO)
+	if !ok {
+		return fmt.Errorf("removing %s: its storage cannot do that", location)
+	}
+	return tree.RemoveAll(location)
+}
 
 // ErrNotCommitted says that the metadata file of a commit could not be written.
 // It comes before the catalog is asked, so the table has not changed.

@@ -19,6 +19,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -52,8 +53,11 @@ func newLostRun(t *testing.T) *run {
 	if err != nil {
 		t.Fatal(err)
 	}
-	warehouse := "file://" + t.TempDir()
-	cat, err := catalogs.Open(t.Context(), catalogs.Config{Type: "sqlite"}, warehouse)
+	files, err := storage.Open(t.Context(), storage.Default(), "file://"+t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cat, err := catalogs.Open(t.Context(), catalogs.Default(), files)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,12 +65,8 @@ func newLostRun(t *testing.T) *run {
 	if err := streams.Open(t.Context(), cat, 512, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
-	cat.Catalog = lostCatalog{cat.Catalog}
-	states, err := checkpoint.NewFiles(t.Context(), warehouse)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &run{held: &heldStates{}, states: states, streams: streams, out: protocol.NewEmitter(io.Discard), group: &errgroup.Group{}}
+	cat.Backend = lostCatalog{cat.Backend}
+	return &run{held: &heldStates{}, states: checkpoint.NewFiles(files), streams: streams, out: protocol.NewEmitter(io.Discard), group: &errgroup.Group{}}
 }
 
 // oneState is a plan that commits a state of each stream.

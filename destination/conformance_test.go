@@ -1,0 +1,255 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/apache/iceberg-go/catalog"
+	"github.com/apache/iceberg-go/table"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
+)
+
+// lakeKinds is one row for each kind of catalog, on each storage that it can be
+// used with: the configuration of a new lake with nothing in it.
+var lakeKinds = map[string]func(t *testing.T) string{
+	"sqlite, local": func(t *testing.T) string { return fmt.Sprintf(`{"warehouse":"file://%s"}`, t.TempDir()) },
+}
+
+// What every kind of catalog can do, on every storage.
+func TestLakes(t *testing.T) {
+	for kind, configure := range lakeKinds {
+		for name, test := range map[string]func(*lakeUnderTest){
+			"check":                        (*lakeUnderTest).checks,
+			"create, append and evolve":    (*lakeUnderTest).appends,
+			"dedup":                        (*lakeUnderTest).dedups,
+			"overwrite":                    (*lakeUnderTest).overwrites,
+			"refresh on a branch":          (*lakeUnderTest).refreshes,
+			"conflict of two writers":      (*lakeUnderTest).resolvesConflicts,
+			"committed, answered an error": (*lakeUnderTest).findsItsCommit,
+			"refused and not committed":    (*lakeUnderTest).commitsOnceRefused,
+			"state in the table":           (*lakeUnderTest).keepsStates,
+			"upkeep":                       (*lakeUnderTest).upkeep,
+		} {
+			t.Run(kind+"/"+name, func(t *testing.T) {
+				d := newDestination()
+				d.signalDelay = 0 // nobody signals
+				test(&lakeUnderTest{t: t, d: d, config: protocoltest.File(t, configure(t))})
+			})
+		}
+	}
+}
+
+type lakeUnderTest struct {
+	t      *testing.T
+	d      destination
+	config string
+}
+
+func (l *lakeUnderTest) do(input string, args ...string) (stdout string, code int) {
+	l.t.Helper()
+	var out, errs bytes.Buffer
+	code = l.d.run(l.t.Context(), protocol.Env{Args: append(args, "--config", l.config), Stdin: strings.NewReader(input), Stdout: &out, Stderr: &errs})
+	return out.String() + errs.String(), code
+}
+
+// succeeds runs a verb and returns what it prints.
+func (l *lakeUnderTest) succeeds(input string, args ...string) string {
+	l.t.Helper()
+	out, code := l.do(input, args...)
+	if code != 0 {
+		l.t.Fatalf("%q: exit code %d: %s", args, code, out)
+	}
+	return out
+}
+
+// stream is a configured catalog: of a mode, with the columns id and v, and others.
+func (l *lakeUnderTest) stream(mode protocol.DestinationSyncMode, generation, minimum int, columns string) string {
+	l.t.Helper()
+	return protocoltest.File(l.t, fmt.Sprintf(`{"streams":[{"stream":{"name":"items","json_schema":{"properties":{"id":{"type":"integer"},"v":{"type":"string"}%s}}},
+		"sync_mode":"incremental","destination_sync_mode":%q,"primary_key":[["id"]],"cursor_field":["v"],"generation_id":%d,"minimum_generation_id":%d,"sync_id":1}]}`,
+		columns, mode, generation, minimum))
+}
+
+func records(data ...string) string {
+	var b strings.Builder
+	for _, d := range data {
+		fmt.Fprintf(&b, `{"type":"RECORD","record":{"stream":"items","emitted_at":1700000000000,"data":%s}}`+"\n", d)
+	}
+	return b.String()
+}
+
+func stateOf(n int) string {
+	return fmt.Sprintf(`{"type":"STATE","state":{"type":"STREAM","stream":{"stream_descriptor":{"name":"items"},"stream_state":{"n":%d}}}}`+"\n", n)
+}
+
+func (l *lakeUnderTest) write(catalog, input string) {
+	l.t.Helper()
+	l.succeeds(input, "write", "--catalog", catalog)
+}
+
+func (l *lakeUnderTest) expectRows(want ...string) {
+	l.t.Helper()
+	var got []string
+	for line := range strings.Lines(l.succeeds("", "preview", "items", "--limit", "0", "--json")) {
+		data, _, _ := strings.Cut(line, `,"_airbyte_raw_id":`)
+		got = append(got, data+"}")
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		l.t.Errorf("rows (-want +got):\n%s", diff)
+	}
+}
+
+func (l *lakeUnderTest) expectState(catalog string, want string) {
+	l.t.Helper()
+	if out := l.succeeds("", "state", "--catalog", catalog); !strings.Contains(out, want) {
+		l.t.Errorf("no state %s in %s", want, out)
+	}
+}
+
+func (l *lakeUnderTest) checks() {
+	if out := l.succeeds("", "check"); !strings.Contains(out, `"SUCCEEDED"`) {
+		l.t.Error(out)
+	}
+	if out := l.succeeds("", "tables", "--json"); strings.Contains(out, "airbyte_check") {
+		l.t.Errorf("the probe is left: %s", out)
+	}
+}
+
+func (l *lakeUnderTest) appends() {
+	l.write(l.stream(protocol.Append, 0, 0, ""), records(`{"id":1,"v":"a"}`)+stateOf(1)+fedComplete)
+	l.write(l.stream(protocol.Append, 0, 0, `,"w":{"type":"number"}`), records(`{"id":1,"v":"b","w":0.5}`)+stateOf(2)+fedComplete)
+	l.expectRows(`{"id":1,"v":"a","w":null}`, `{"id":1,"v":"b","w":0.5}`)
+}
+
+func (l *lakeUnderTest) dedups() {
+	stream := l.stream(protocol.AppendDedup, 0, 0, "")
+	l.write(stream, records(`{"id":1,"v":"a"}`, `{"id":2,"v":"a"}`, `{"id":2,"v":"b"}`)+stateOf(1)+fedComplete)
+	l.write(stream, records(`{"id":1,"v":"c"}`, `{"id":2,"v":"a"}`, `{"id":3,"v":"a"}`)+stateOf(2)+fedComplete)
+	l.expectRows(`{"id":1,"v":"c"}`, `{"id":2,"v":"b"}`, `{"id":3,"v":"a"}`)
+}
+
+func (l *lakeUnderTest) overwrites() {
+	stream := l.stream(protocol.Overwrite, 0, 0, "")
+	l.write(stream, records(`{"id":1,"v":"a"}`, `{"id":2,"v":"a"}`)+stateOf(1)+fedComplete)
+	l.write(stream, records(`{"id":3,"v":"a"}`)+stateOf(2)+fedComplete)
+	l.expectRows(`{"id":3,"v":"a"}`)
+}
+
+// Until a refresh is complete its rows are on a branch of their own, with a state.
+func (l *lakeUnderTest) refreshes() {
+	l.write(l.stream(protocol.Append, 1, 0, ""), records(`{"id":1,"v":"a"}`)+stateOf(1)+fedComplete)
+	refresh := l.stream(protocol.Append, 2, 2, "")
+	if _, code := l.do(records(`{"id":2,"v":"a"}`)+stateOf(21)+records(`{"id":3,"v":"lost"}`), "write", "--catalog", refresh); code == 0 {
+		l.t.Error("half a refresh succeeded")
+	}
+	l.expectRows(`{"id":1,"v":"a"}`)
+	l.expectState(refresh, `"stream_state":{"n":21}`)
+	l.write(refresh, records(`{"id":3,"v":"a"}`)+stateOf(22)+fedComplete)
+	l.expectRows(`{"id":2,"v":"a"}`, `{"id":3,"v":"a"}`)
+	l.expectState(refresh, `"stream_state":{"n":22}`)
+}
+
+// commitsOf is a backend that has the first commit of rows done by do.
+type commitsOf struct {
+	catalog.Catalog
+	once *sync.Once
+	do   func(commit func() (table.Metadata, string, error)) (table.Metadata, string, error)
+}
+
+func (c commitsOf) CommitTable(ctx context.Context, id table.Identifier, reqs []table.Requirement, updates []table.Update) (meta table.Metadata, location string, err error) {
+	commit := func() (table.Metadata, string, error) { return c.Catalog.CommitTable(ctx, id, reqs, updates) }
+	first := false
+	if slices.ContainsFunc(updates, func(u table.Update) bool { return u.Action() == table.UpdateAddSnapshot }) {
+		c.once.Do(func() { first = true })
+	}
+	if first {
+		return c.do(commit)
+	}
+	return commit()
+}
+
+// whenItCommits has the first commit of the writes that follow done by do.
+func (l *lakeUnderTest) whenItCommits(do func(commit func() (table.Metadata, string, error)) (table.Metadata, string, error)) {
+	once := &sync.Once{}
+	l.d.openCatalog = func(ctx context.Context, c Config) (*catalogs.Catalog, error) {
+		cat, err := c.openCatalog(ctx)
+		if err == nil {
+			cat.Backend = commitsOf{cat.Backend, once, do}
+		}
+		return cat, err
+	}
+}
+
+func (l *lakeUnderTest) resolvesConflicts() {
+	stream := l.stream(protocol.AppendDedup, 0, 0, "")
+	l.write(stream, records(`{"id":1,"v":"a"}`)+stateOf(1)+fedComplete)
+	l.whenItCommits(func(commit func() (table.Metadata, string, error)) (table.Metadata, string, error) {
+		l.write(stream, records(`{"id":1,"v":"c"}`, `{"id":2,"v":"theirs"}`)+stateOf(2)+fedComplete)
+		meta, location, err := commit()
+		if !errors.Is(err, table.ErrCommitFailed) {
+			l.t.Errorf("a commit on a table that has moved on: error %v", err)
+		}
+		return meta, location, err
+	})
+	l.write(stream, records(`{"id":1,"v":"b"}`, `{"id":3,"v":"ours"}`)+stateOf(3)+fedComplete)
+	l.expectRows(`{"id":1,"v":"c"}`, `{"id":2,"v":"theirs"}`, `{"id":3,"v":"ours"}`)
+	l.expectState(stream, `"stream_state":{"n":3}`)
+}
+
+func (l *lakeUnderTest) findsItsCommit() {
+	stream := l.stream(protocol.Append, 0, 0, "")
+	l.whenItCommits(func(commit func() (table.Metadata, string, error)) (table.Metadata, string, error) {
+		_, _, err := commit()
+		return nil, "", errors.Join(errLost, err)
+	})
+	l.write(stream, records(`{"id":1,"v":"a"}`)+stateOf(1)+fedComplete)
+	l.expectRows(`{"id":1,"v":"a"}`)
+	l.expectState(stream, `"stream_state":{"n":1}`)
+}
+
+func (l *lakeUnderTest) commitsOnceRefused() {
+	stream := l.stream(protocol.Append, 0, 0, "")
+	l.whenItCommits(func(func() (table.Metadata, string, error)) (table.Metadata, string, error) {
+		return nil, "", fmt.Errorf("%w: for a reason", table.ErrCommitFailed)
+	})
+	l.write(stream, records(`{"id":1,"v":"a"}`)+stateOf(1)+fedComplete)
+	l.expectRows(`{"id":1,"v":"a"}`)
+}
+
+func (l *lakeUnderTest) keepsStates() {
+	stream := l.stream(protocol.Append, 0, 0, "")
+	if out := l.succeeds("", "state", "--catalog", stream); strings.TrimSpace(out) != "[]" {
+		l.t.Errorf("before the first sync there is the state %s", out)
+	}
+	long := strings.Repeat("x", 5000) // which gets a file of its own
+	l.write(stream, records(`{"id":1,"v":"a"}`)+strings.Replace(stateOf(1), `"n":1`, `"n":"`+long+`"`, 1)+fedComplete)
+	l.expectState(stream, `"stream_state":{"n":"`+long+`"}`)
+	l.write(stream, stateOf(2)+fedComplete)
+	l.expectState(stream, `"stream_state":{"n":2}`)
+}
+
+func (l *lakeUnderTest) upkeep() {
+	stream := l.stream(protocol.AppendDedup, 0, 0, "")
+	var want []string
+	for n := range 9 {
+		row := fmt.Sprintf(`{"id":%d,"v":"a"}`, n)
+		l.write(stream, records(row)+stateOf(n)+fedComplete)
+		want = append(want, row)
+	}
+	if out := l.succeeds("", "maintain"); !strings.Contains(out, "became 1") {
+		l.t.Errorf("nothing was compacted: %s", out)
+	}
+	l.expectRows(want...)
+	l.expectState(stream, `"stream_state":{"n":8}`)
+}

@@ -1,0 +1,76 @@
+package protocol
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// A setting with two forms, one of which has a default.
+type (
+	vehicle interface{ wheels() int }
+	car     struct {
+		Doors int `json:"doors,omitempty" jsonschema:"title=Doors"`
+	}
+	bike struct {
+		Bell string `json:"bell" jsonschema:"required,title=Bell" jsonschema_extras:"airbyte_secret=true"`
+	}
+)
+
+func (*car) wheels() int  { return 4 }
+func (*bike) wheels() int { return 2 }
+
+var vehicles = Forms[vehicle]{
+	{"car", "A car", func() vehicle { return &car{Doors: 3} }},
+	{"bike", "A bike", func() vehicle { return &bike{} }},
+}
+
+func TestFormsAreAOneOf(t *testing.T) {
+	got, err := json.Marshal(vehicles.Schema())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"oneOf":[` +
+		`{"properties":{"type":{"type":"string","const":"car"},"doors":{"type":"integer","title":"Doors","order":0}},"additionalProperties":true,"type":"object","required":["type"],"title":"A car"},` +
+		`{"properties":{"type":{"type":"string","const":"bike"},"bell":{"type":"string","title":"Bell","airbyte_secret":true,"order":0}},"additionalProperties":true,"type":"object","required":["type","bell"],"title":"A bike"}` +
+		`],"type":"object"}`
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAFormIsDecodedByItsType(t *testing.T) {
+	for raw, want := range map[string]vehicle{`{"doors":5}`: &car{5}, "": &car{3}, `{"type":"car"}`: &car{3}} {
+		if got, found, err := vehicles.Decode("car", json.RawMessage(raw)); err != nil || !found || !cmp.Equal(got, want) {
+			t.Errorf("%s became %v, %v", raw, got, err)
+		}
+	}
+	if _, found, err := vehicles.Decode("boat", nil); found || err != nil {
+		t.Errorf("there is a boat: %v", err)
+	}
+	if _, _, err := vehicles.Decode("car", json.RawMessage(`{"doors":"many"}`)); !errors.As(err, new(*json.UnmarshalTypeError)) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestWhatIsOfNoFormNamesTheRemedy(t *testing.T) {
+	for _, tc := range []struct{ formType, raw, want string }{
+		{"car", `{"type":"car","doors":4}`, ""},
+		{"car", ``, ""},
+		{"car", `{"wings":2,"bell":""}`, ""}, // unknown keys are for others to warn of; an empty one is not meant
+		{"boat", `{}`, `The configuration's "vehicle.type" is "boat". The vehicle types are: bike, car.`},
+		{"car", `{"Bell":"x"}`, `The configuration has a "vehicle.Bell", and its "vehicle.type" is "car", the default. Set it to "bike", or remove "vehicle.Bell".`},
+		{"bike", `{"type":"bike","doors":4}`, `is "bike". Set it to "car"`},
+	} {
+		err := vehicles.Check("vehicle", tc.formType, json.RawMessage(tc.raw))
+		if tc.want == "" && err == nil {
+			continue
+		}
+		if e := (*Error)(nil); !errors.As(err, &e) || e.Kind != ConfigError || !strings.Contains(e.Message, tc.want) || tc.want == "" {
+			t.Errorf("%s %s: error %v", tc.formType, tc.raw, err)
+		}
+	}
+}
