@@ -13,14 +13,13 @@ import (
 
 const (
 	blockSize     = 1 << 20
-	minRead       = 64 << 10  // what a pipe gives at most
+	minRead       = 64 << 10  // the most that a pipe returns
 	maxLineSize   = 256 << 20 // the longest message read
 	byteOrderMark = "\xef\xbb\xbf"
 )
 
-// A block is a stretch of the input. One goroutine, the Input's, appends to it
-// while others read what stands before: bytes once read do not change until the
-// last reference is gone.
+// A block is a part of the input. The Input's goroutine appends to it while others read
+// the bytes before. Bytes that were read do not change until the last reference is gone.
 type block struct {
 	buf  []byte // buf[:n] holds whole lines, buf[n:] the beginning of one
 	n    int
@@ -34,12 +33,12 @@ func (b *block) release() {
 	}
 }
 
-// grown reports whether the block is larger than others, for a long line.
+// grown reports whether the block was enlarged for a long line.
 func (b *block) grown() bool { return cap(b.buf) > blockSize }
 
-// fill reads until there is at least one more whole line. It goes on in the
-// current block while that has room, so that a slow pipe does not cost a block
-// for every read, and a line split between blocks is copied once.
+// fill reads until there is at least one more complete line. It continues in the current
+// block while that has room, so that a slow pipe does not need a block for every read,
+// and a line between two blocks is copied once.
 func (in *Input) fill() error {
 	if in.block == nil {
 		if in.err != nil {
@@ -72,19 +71,19 @@ func (in *Input) fill() error {
 		return in.lastLine()
 	}
 	if errors.Is(in.err, io.EOF) {
-		return in.end(in.over())
+		return in.end(in.eof())
 	}
 	return in.end(in.err)
 }
 
-// end makes err what every further call returns.
+// end makes every further call return err.
 func (in *Input) end(err error) error {
 	in.block.release()
 	in.block, in.err = nil, err
 	return err
 }
 
-// lastLine ends the line that the input left without an end.
+// lastLine ends a last line without a line feed.
 func (in *Input) lastLine() error {
 	b := in.block
 	if line := bytes.Trim(b.buf[b.n:], " \t\r\n"); len(line) > 0 && line[0] == '{' {
@@ -97,8 +96,8 @@ func (in *Input) lastLine() error {
 	return nil
 }
 
-// room returns the current block if a read into it is worth while, else a new
-// one that begins with the unfinished line.
+// room returns the current block if it has room for a read, else a new one that begins
+// with the unfinished line.
 func (in *Input) room() *block {
 	old := in.block
 	if cap(old.buf)-len(old.buf) <= minRead || old.grown() && old.n > 0 {
@@ -107,9 +106,8 @@ func (in *Input) room() *block {
 	return in.block
 }
 
-// move goes on in a new block with what is not cut yet. A block that grew for a
-// long line serves that line only, so that neither what comes after it nor
-// waiting for that keeps it in memory.
+// move continues in a new block with the rest of the current one. A block that grew for
+// a long line is used for that line only, so that later input does not keep it in memory.
 func (in *Input) move() {
 	old := in.block
 	rest := old.buf[in.pos:]
@@ -119,8 +117,8 @@ func (in *Input) move() {
 	in.block, in.pos = b, 0
 }
 
-// newBlock returns an empty block for an unfinished line of which rest bytes
-// are here. Long lines get twice that, but no more than the longest line needs.
+// newBlock returns an empty block for an unfinished line that has rest bytes so far. A
+// long line gets twice as much, up to what the longest line needs.
 func (in *Input) newBlock(rest int) *block {
 	size := blockSize
 	if rest > blockSize/2 {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// StreamID names a stream. An absent, null or empty namespace are the same:
-// the destination's default.
+// StreamID identifies a stream. An absent, null or empty namespace means the
+// destination's default.
 type StreamID struct {
 	Namespace string
 	Name      string
@@ -29,7 +29,7 @@ const (
 	Incremental SyncMode = "incremental"
 )
 
-// A DestinationSyncMode is how a destination keeps a stream.
+// A DestinationSyncMode is how a destination stores a stream.
 type DestinationSyncMode string
 
 const (
@@ -54,13 +54,13 @@ type Stream struct {
 // ID returns the stream's identity.
 func (s Stream) ID() StreamID { return StreamID{s.Namespace, s.Name} }
 
-// Catalog is what a source has to offer.
+// Catalog lists the streams of a source.
 type Catalog struct {
 	Streams []Stream `json:"streams"`
 }
 
 // ConfiguredStream is a stream the user chose, with the way to read and keep
-// it. The three ids are nil when the orchestrator knows no refreshes.
+// it. The three ids are nil if the orchestrator does not support refreshes.
 type ConfiguredStream struct {
 	Stream              Stream              `json:"stream"`
 	SyncMode            SyncMode            `json:"sync_mode"`
@@ -95,23 +95,23 @@ func (s ConfiguredStream) Cursor() []string {
 	return s.Stream.DefaultCursorField
 }
 
-// ConfiguredCatalog is what the user chose.
+// ConfiguredCatalog lists the streams that the user chose.
 type ConfiguredCatalog struct {
 	Streams []ConfiguredStream `json:"streams"`
 }
 
-// configuredCatalog ends the messages about a catalog that is none.
+// configuredCatalog ends the messages about an invalid catalog.
 const configuredCatalog = `A configured catalog is {"streams":[{"stream":{"name":…,"json_schema":…},"sync_mode":…,"destination_sync_mode":…}]}; ` +
 	"the streams that discover prints must be wrapped so."
 
 // ParseConfiguredCatalog reads the file given with --catalog. Its error is a
-// [ConfigError]. Sync modes are not judged: a connector knows its own.
+// [ConfigError]. It does not check sync modes: a connector knows its own.
 func ParseConfiguredCatalog(data []byte) (ConfiguredCatalog, error) {
 	var c ConfiguredCatalog
 	var wrongType *json.UnmarshalTypeError
 	switch err := json.Unmarshal(data, &c); {
 	case errors.As(err, &wrongType) && wrongType.Field != "":
-		return c, &Error{Kind: ConfigError, Message: fmt.Sprintf("The catalog's %q is of type %s where %s belongs. "+configuredCatalog,
+		return c, &Error{Kind: ConfigError, Message: fmt.Sprintf("The catalog's %q is of type %s but must be of type %s. "+configuredCatalog,
 			wrongType.Field, wrongType.Value, jsonType(wrongType.Type))}
 	case err != nil:
 		return c, &Error{Kind: ConfigError, Message: fmt.Sprintf("The catalog is not JSON that can be read: %s. "+configuredCatalog, invalid(err))}
@@ -133,5 +133,5 @@ func ParseConfiguredCatalog(data []byte) (ConfiguredCatalog, error) {
 	return c, nil
 }
 
-// PathString writes a property path the way messages show it.
+// PathString formats a property path for messages.
 func PathString(path []string) string { return strings.Join(path, ".") }

@@ -30,15 +30,15 @@ func DecodeConfig(raw json.RawMessage, config any) error {
 		return nil
 	case errors.As(err, &wrongType) && wrongType.Field != "":
 		key, value := keyPath(given, wrongType.Field), valueType(wrongType)
-		return &Error{Kind: ConfigError, Message: fmt.Sprintf("The configuration's %q is of type %s where %s belongs.",
+		return &Error{Kind: ConfigError, Message: fmt.Sprintf("The configuration's %q is of type %s but must be of type %s.",
 			key, value, jsonType(wrongType.Type))}
 	default:
 		return &Error{Kind: ConfigError, Message: "The configuration cannot be read: " + err.Error()}
 	}
 }
 
-// keyPath returns a field's path as the configuration has it: encoding/json also
-// names the embedded structs on the way.
+// keyPath returns a field's path in the configuration. The path of encoding/json also
+// contains embedded structs.
 func keyPath(config json.RawMessage, field string) string {
 	var path []string
 	for name := range strings.SplitSeq(field, ".") {
@@ -59,14 +59,14 @@ func keyPath(config json.RawMessage, field string) string {
 	return strings.Join(path, ".")
 }
 
-// valueType returns the JSON type of a value that is of the wrong one, without
-// the value itself, which may be secret.
+// valueType returns the JSON type of a wrong value, without the value, which may be
+// secret.
 func valueType(err *json.UnmarshalTypeError) string {
 	value, _, _ := strings.Cut(err.Value, " ")
 	return value
 }
 
-// invalid returns what is wrong with a JSON document, without Go's types.
+// invalid describes the error in a JSON document without Go's types.
 func invalid(err error) string {
 	var wrongType *json.UnmarshalTypeError
 	if errors.As(err, &wrongType) {

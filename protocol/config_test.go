@@ -44,9 +44,9 @@ func TestDecodeConfig(t *testing.T) {
 		t.Errorf("nulls change defaults (-want +got):\n%s", diff)
 	}
 	for raw, want := range map[string]string{
-		`{"pages":"many"}`:            `The configuration's "pages" is of type string where integer belongs.`,
-		`{"auth":{"token":12345678}}`: `The configuration's "auth.token" is of type number where string belongs.`,
-		`{"tags":{}}`:                 `The configuration's "tags" is of type object where array belongs.`,
+		`{"pages":"many"}`:            `The configuration's "pages" is of type string but must be of type integer.`,
+		`{"auth":{"token":12345678}}`: `The configuration's "auth.token" is of type number but must be of type string.`,
+		`{"tags":{}}`:                 `The configuration's "tags" is of type object but must be of type array.`,
 		`{"pages":1} {}`:              `The configuration cannot be read: invalid character '{' after top-level value`,
 	} {
 		err := protocol.DecodeConfig(json.RawMessage(raw), &config{})

@@ -6,18 +6,17 @@ import (
 	"strings"
 )
 
-// assignment is how URLs and connection strings of databases give a secret.
+// assignment matches a secret in a URL or in a database's connection string.
 var assignment = regexp.MustCompile(`(?i)(?:pass(?:word|wd|phrase)|pwd|secret|token|signature|credential|api[_-]?key|secret[_-]?key)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|([^&;\s']+))`)
 
-// credentialsIn returns what is secret in a value that is a URL, or was meant
-// as one, wherever it was put: the password, or a user of http that has none,
-// and the parameters whose names say so. As values that are not well-formed are
-// those that errors show, the part before the last @ counts, whatever is in it.
+// credentialsIn returns the secrets in a value that is a URL, or looks like one: the
+// password, or the user of an http URL without one, and the parameters whose names say
+// so. Errors show malformed values, so everything before the last @ counts.
 func credentialsIn(text string) []string {
 	var found []string
 	add := func(secret, marked string) {
 		if len(secret) < minSecret {
-			secret = marked // short as it is, it is known by its place
+			secret = marked // too short to redact without its context
 		}
 		found = append(found, secret)
 		if plain, err := url.PathUnescape(secret); err == nil && plain != secret {

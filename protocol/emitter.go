@@ -21,17 +21,17 @@ const (
 	flushInterval = time.Second // how long a record may wait in the buffer
 )
 
-// Emitter is the only writer of the message stream. It is safe for concurrent
-// use, hands whole lines to the operating system, and writes out at once after
-// everything that is not a record; records wait a second at most.
+// Emitter is the only writer of messages. It is safe for concurrent use and writes
+// whole lines. A record can stay in the buffer for a second; every other message is
+// written at once, with the records before it.
 //
-// For a source it keeps what a connector could forget: it counts the records of
-// each stream and stamps the count on that stream's next state, reports RUNNING
-// at the first record (of an empty stream before COMPLETE), and lets nothing
-// follow a stream's last status.
+// It follows the rules that a source could forget: it counts the records of each
+// stream and writes the count into that stream's next state, reports RUNNING at the
+// first record (or before COMPLETE, if there is none), and writes nothing about a
+// stream after its last status.
 //
-// The first failed write is kept and returned by every later call: whoever
-// reads the stream is gone, and the run should end.
+// After a failed write, every call returns its error: nobody reads the messages any
+// more, and the run should end.
 type Emitter struct {
 	mu      sync.Mutex
 	w       io.Writer
@@ -41,13 +41,13 @@ type Emitter struct {
 	secrets Redactor
 	schema  *jsonschema.Schema // of the configuration; nil: not known
 	log     *slog.Logger
-	people  io.Writer   // warnings and errors go there too, as text
+	stderr  io.Writer   // warnings and errors go there too, as text
 	timer   *time.Timer // for a flush; nil before the first record
 	waiting bool        // the timer runs
 	now     func() time.Time
 }
 
-// emitted is what the emitter remembers of a stream.
+// emitted is what the emitter remembers about a stream.
 type emitted struct {
 	head    []byte // the line of a record up to its emitted_at
 	records int64  // since the stream's last state
@@ -55,22 +55,20 @@ type emitted struct {
 }
 
 func (s *emitted) open() bool { return s.status == Started || s.status == Running }
-func (s *emitted) over() bool { return s.status == Complete || s.status == Incomplete }
+func (s *emitted) done() bool { return s.status == Complete || s.status == Incomplete }
 
 // NewEmitter returns an Emitter that writes to w.
 func NewEmitter(w io.Writer) *Emitter {
-	e := &Emitter{w: w, streams: map[StreamID]*emitted{}, people: io.Discard, now: time.Now}
+	e := &Emitter{w: w, streams: map[StreamID]*emitted{}, stderr: io.Discard, now: time.Now}
 	e.log = e.newLogger(slog.LevelInfo)
 	return e
 }
 
-// Redact keeps the given values out of logs, traces and check results from now
-// on.
+// Redact removes the given values from all later logs, traces and check results.
 func (e *Emitter) Redact(secrets ...string) { e.secrets.Add(secrets...) }
 
-// Excerpt returns the beginning of a text, of most bytes at most, without the
-// values to be kept out.
-func (e *Emitter) Excerpt(text string, most int) string { return e.secrets.Excerpt(text, most) }
+// Excerpt returns up to limit bytes of a text, without the redacted values.
+func (e *Emitter) Excerpt(text string, limit int) string { return e.secrets.Excerpt(text, limit) }
 
 func (e *Emitter) stream(id StreamID) *emitted {
 	s, ok := e.streams[id]
@@ -87,9 +85,8 @@ func (e *Emitter) stream(id StreamID) *emitted {
 	return s
 }
 
-// Record writes one record. Data is a JSON object, which the caller vouches
-// for; its bytes pass through untouched, except that line breaks between tokens
-// are taken out.
+// Record writes one record. Data must be a valid JSON object. Its bytes are written
+// as they are, without the line breaks between tokens.
 func (e *Emitter) Record(id StreamID, data json.RawMessage) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -97,7 +94,7 @@ func (e *Emitter) Record(id StreamID, data json.RawMessage) error {
 		return e.err
 	}
 	s := e.stream(id)
-	if s.over() {
+	if s.done() {
 		return fmt.Errorf("writing a record: stream %s is %s", id, s.status)
 	}
 	if s.status == Started {
@@ -119,9 +116,9 @@ func (e *Emitter) Record(id StreamID, data json.RawMessage) error {
 	return nil
 }
 
-// appendOneLine appends raw JSON without line breaks. Inside a JSON string a
-// line break cannot stand, so every one is white space. (A reader with
-// universal newlines, as Python's, ends a line at a carriage return, too.)
+// appendOneLine appends JSON without line breaks. They are always white space,
+// because a JSON string cannot contain one. (A reader with universal newlines, such
+// as Python's, ends a line at a carriage return too.)
 func appendOneLine(dst, raw []byte) []byte {
 	if bytes.IndexByte(raw, '\n') < 0 && bytes.IndexByte(raw, '\r') < 0 {
 		return append(dst, raw...)
@@ -134,15 +131,15 @@ func appendOneLine(dst, raw []byte) []byte {
 	return dst
 }
 
-// State writes a source's checkpoint, stamped with the number of records since
-// the previous one: of its stream, or, if it is not a STREAM state, of all.
+// State writes a source's checkpoint with the number of records since the previous
+// one: those of its stream, or of all streams if it is not a STREAM state.
 func (e *Emitter) State(s State) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var n int64
 	if s.Type == StreamState {
 		st := e.stream(s.Stream)
-		if st.over() {
+		if st.done() {
 			return fmt.Errorf("writing a state: stream %s is %s", s.Stream, st.status)
 		}
 		n, st.records = st.records, 0
@@ -155,8 +152,8 @@ func (e *Emitter) State(s State) error {
 	return e.writeState(s, "sourceStats", n, 0)
 }
 
-// Echo writes a state back, verbatim, with the number of its records the
-// destination has written and of those it could not keep.
+// Echo repeats a state verbatim, with the number of its records that the destination
+// has written and of those that it could not keep.
 func (e *Emitter) Echo(s State, written, rejected int64) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -168,10 +165,7 @@ func (e *Emitter) writeState(s State, statsKey string, records, rejected int64) 
 	if err != nil {
 		return fmt.Errorf("writing a state: %w", err)
 	}
-	before, after := s.before, s.after
-	if before == nil {
-		before, after = []byte(`{"type":"STATE","state":`), []byte("}")
-	}
+	before, after := s.around()
 	for _, part := range [][]byte{before, raw, after} {
 		e.buf = appendOneLine(e.buf, part)
 	}
@@ -179,9 +173,8 @@ func (e *Emitter) writeState(s State, statsKey string, records, rejected int64) 
 	return e.flush()
 }
 
-// Control writes the configuration as it has to be from now on, complete, and
-// keeps the secrets in it out of everything else. It has reached the reader's
-// pipe when Control returns.
+// Control writes the complete new configuration, and redacts its secrets elsewhere.
+// When Control returns, the message has been written to standard output.
 func (e *Emitter) Control(config json.RawMessage) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -192,17 +185,17 @@ func (e *Emitter) Control(config json.RawMessage) error {
 	}})
 }
 
-// Log writes a line for people. Levels are FATAL, ERROR, WARN, INFO, DEBUG and
-// TRACE; warnings and errors are said on standard error too.
+// Log writes a LOG message. Levels are FATAL, ERROR, WARN, INFO, DEBUG and TRACE.
+// Warnings and errors are also written to standard error.
 func (e *Emitter) Log(level, message string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	message = e.secrets.Clean(message)
 	switch level {
 	case "WARN":
-		e.say("warning", message)
+		e.writeStderr("warning", message)
 	case "ERROR", "FATAL":
-		e.say("error", message)
+		e.writeStderr("error", message)
 	}
 	return e.writeLog(level, message)
 }
@@ -211,27 +204,26 @@ func (e *Emitter) writeLog(level, message string) error {
 	return e.write(envelope{Type: "LOG", Log: &logLine{Level: level, Message: message}})
 }
 
-// Relay says something of another program's to people, on standard error, in
-// that program's words.
+// Relay writes another program's message to standard error.
 func (e *Emitter) Relay(whose, message string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.say(whose, e.secrets.Excerpt(message, mostSaid))
+	e.writeStderr(whose, e.secrets.Excerpt(message, maxStderr))
 }
 
-// mostSaid is how many bytes of a message people are told; the whole of it is on
-// standard output.
-const mostSaid = 2000
+// maxStderr is the length at which a message on standard error is cut. Standard
+// output has all of it.
+const maxStderr = 2000
 
-// say writes a line to people. Who does not read what is written for people does
-// not stop the run.
-func (e *Emitter) say(what, message string) {
-	if len(message) > mostSaid+len("…") {
-		message = strings.ToValidUTF8(message[:mostSaid], "") + "…"
+// writeStderr writes a line for people. It ignores errors: a closed standard error
+// does not stop the run.
+func (e *Emitter) writeStderr(what, message string) {
+	if len(message) > maxStderr+len("…") {
+		message = strings.ToValidUTF8(message[:maxStderr], "") + "…"
 	}
-	_, _ = fmt.Fprintf(e.people, "%s: %s\n", what, strings.Map(func(r rune) rune {
+	_, _ = fmt.Fprintf(e.stderr, "%s: %s\n", what, strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
-			return ' ' // it may not end the line, or steer a terminal
+			return ' ' // it could end the line or control a terminal
 		}
 		return r
 	}, message))
@@ -252,14 +244,14 @@ func (e *Emitter) catalog(c Catalog) error {
 	return e.write(envelope{Type: "CATALOG", Catalog: &c})
 }
 
-// connectionStatus is the result of a check. The cause of a failure is for the
-// operator, since the status has room for the sentence only.
+// connectionStatus writes the result of a check. The cause of a failure goes into a
+// LOG message, because the status holds only the sentence for the user.
 func (e *Emitter) connectionStatus(status, message string, cause error) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	message = e.secrets.Clean(message)
 	if message != "" {
-		e.say("error", message)
+		e.writeStderr("error", message)
 	}
 	if cause != nil {
 		if err := e.writeLog("ERROR", e.secrets.Clean(cause.Error())); err != nil {
@@ -276,8 +268,8 @@ func (e *Emitter) Flush() error {
 	return e.flush()
 }
 
-// flushSoon sees to it that a record does not wait for the next one. An error
-// of that flush is kept for the next call.
+// flushSoon starts a timer so that a record is written even if no other follows. The
+// next call returns an error of that flush.
 func (e *Emitter) flushSoon() {
 	switch {
 	case e.waiting:
@@ -304,7 +296,7 @@ func (e *Emitter) flush() error {
 	}
 	e.buf = e.buf[:0]
 	if cap(e.buf) > 2*outputBuffer {
-		e.buf = nil // one huge record does not hold its memory for good
+		e.buf = nil // release the memory of one huge record
 	}
 	return e.err
 }

@@ -6,22 +6,21 @@ import (
 	"fmt"
 )
 
-// A Kind says whose move it is when something failed; its text is the
-// failure_type of the protocol.
+// A Kind says who has to act after a failure. It is the protocol's failure_type.
 type Kind string
 
 const (
-	// SystemError is a fault of ours. The orchestrator retries.
+	// SystemError is a bug of the connector. The orchestrator retries.
 	SystemError Kind = "system_error"
-	// ConfigError is for the user to mend. The orchestrator does not retry.
+	// ConfigError is for the user to fix. The orchestrator does not retry.
 	ConfigError Kind = "config_error"
 	// TransientError goes away by itself. The orchestrator retries.
 	TransientError Kind = "transient_error"
 )
 
-// Error is a failure with a sentence for the user: what is wrong and how to
-// mend it. It is made where the cause is understood; errors without one reach
-// the user as system errors.
+// Error is a failure with a message for the user: what is wrong and how to fix it.
+// It is created where the cause is understood. Other errors reach the user as system
+// errors.
 type Error struct {
 	Kind    Kind
 	Message string
@@ -38,10 +37,10 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// ErrStreamsFailed is what Source.Read and Destination.Write return when the
-// failures of single streams have already been reported through
-// [Emitter.Fail]: the exit code tells, and nothing more is printed. Joined with
-// another error or wrapped in text, it does not keep that from being reported.
+// ErrStreamsFailed is returned by Source.Read and Destination.Write when
+// [Emitter.Fail] has already reported the failures of single streams. It sets the exit
+// code, and nothing more is printed. If it is joined with another error or wrapped in
+// text, that is reported.
 var ErrStreamsFailed = errors.New("streams failed")
 
 type panicError struct {
@@ -56,7 +55,7 @@ func (p *panicError) Unwrap() error {
 	return err
 }
 
-// describe finds the user's sentence in err.
+// describe finds the message for the user in err.
 func describe(err error) *Error {
 	var e *Error
 	switch {

@@ -2,14 +2,14 @@ package protocol
 
 import "runtime/debug"
 
-// Go runs f in a goroutine and sends its error on the channel it returns, which
-// has room for it. A panic in f is an error like any other: unrecovered, it
-// would end the process without telling the orchestrator why. No other goroutine
-// is started in either program, except by an errgroup of [Recovered] functions.
+// Go runs f in a goroutine and returns a channel with room for its error. A panic in
+// f is an error too: without recovery, it would end the process without a reason for
+// the orchestrator. Both programs start goroutines only with Go, or with an errgroup
+// of [Recovered] functions.
 func Go(f func() error) <-chan error {
-	ended := make(chan error, 1)
-	go func() { ended <- Recovered(f)() }()
-	return ended
+	done := make(chan error, 1)
+	go func() { done <- Recovered(f)() }()
+	return done
 }
 
 // Recovered returns f with its panics turned into errors, for an errgroup.

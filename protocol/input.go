@@ -10,19 +10,19 @@ import (
 	"sync"
 )
 
-// Input cuts a message stream into what a destination needs: long runs of
-// RECORD lines, unparsed, and between them, in order, the messages that steer.
-// Bytes are looked at for line ends and for each line's "type"; the rest of a
-// record is left to whoever needs its values.
+// Input splits a message stream into long runs of RECORD lines, unparsed, and between
+// them, in order, the control messages that a destination needs. It looks for line
+// ends and for each line's "type", and leaves the rest of a record to whoever needs its
+// values.
 //
-// What has arrived is handed on at once: a STATE does not wait for the block it
-// stands in to be full. Next blocks as long as the reader does; a destination
-// that must be able to stop calls it in a goroutine of its own.
+// Next returns what has arrived at once: a STATE does not wait until its block is full.
+// Next blocks as long as the reader does, so a destination that must be able to stop
+// calls it in a separate goroutine.
 //
-// Foreign lines (null, free text, objects of unknown type) are passed over with
-// a warning; blank lines, carriage returns and a byte-order mark without one. A
-// line that is recognisably a broken message is an error, for a record may have
-// been in it. So is an input that has lines and no message among them.
+// Foreign lines (null, free text, objects of unknown type) are skipped with a warning;
+// blank lines, carriage returns and a byte-order mark without one. A line that is
+// recognisably a broken message is an error, because it may contain a record. So is an
+// input that has lines but no message.
 //
 // An Input is for one goroutine. The Records it returns may go to others.
 type Input struct {
@@ -31,17 +31,17 @@ type Input struct {
 	maxLine int
 	warns   int
 
-	block *block // being cut; nil before the first read and after the end
+	block *block // the current one; nil before the first read and after the end
 	pos   int    // start of the next line in block
 	line  int64  // number of the line at pos, from 1
 	err   error  // what the reader ended with
 	free  sync.Pool
 
-	messages bool   // one has come
-	foreign  []byte // the beginning of the first line that is none; nil: there was none
+	messages bool   // there was at least one
+	foreign  []byte // the beginning of the first line that is not a message; nil: none
 }
 
-// Item is one step of the input; exactly one field is set.
+// Item is one part of the input. Exactly one field is set.
 type Item struct {
 	Records *Records
 	State   *State
@@ -50,8 +50,7 @@ type Item struct {
 	Log     *SourceLog
 }
 
-// SourceFailure is a TRACE ERROR: the source says that it, or one of its
-// streams, has failed.
+// SourceFailure is a TRACE ERROR: the source, or one of its streams, has failed.
 type SourceFailure struct {
 	Stream  *StreamID // nil: the message names none
 	Message string    // in the source's own words
@@ -69,10 +68,9 @@ type StatusMessage struct {
 }
 
 // Records is a run of whole lines, each a RECORD message, ending with a line
-// feed. White space around a message and the order of its members are the
-// writer's; a message may still be broken further on. The bytes are valid until
-// Release and must not be changed. Kept, they hold a block of 1 MiB (or, if
-// longer, of the long line in it).
+// feed. White space and the order of members are as written. A message may still be
+// broken further on. The bytes are valid until Release and must not be changed. Until
+// then they hold a block of 1 MiB, or of a longer line's length.
 type Records struct {
 	Data  []byte
 	Line  int64 // number of the first line in the input, from 1
@@ -80,7 +78,7 @@ type Records struct {
 	block *block
 }
 
-// Release gives the bytes back. It must be called once, from any goroutine.
+// Release returns the bytes. It must be called once, from any goroutine.
 func (r *Records) Release() {
 	r.block.release()
 	r.Data, r.block = nil, nil
@@ -91,10 +89,9 @@ func NewInput(r io.Reader, log *slog.Logger) *Input {
 	return &Input{r: r, log: log, maxLine: maxLineSize, line: 1}
 }
 
-// Next returns the next step, or io.EOF at the end of the input. A last line
-// without a line end counts when it is a whole message; half of one is an
-// error, as its writer died. So is a line longer than 256 MiB. After an error
-// every further call returns it.
+// Next returns the next item, or io.EOF at the end of the input. A last line without a
+// line end counts if it is a complete message. If it is not, its writer died, and it is
+// an error. So is a line longer than 256 MiB. After an error, every call returns it.
 func (in *Input) Next() (Item, error) {
 	for {
 		if in.block == nil || in.pos == in.block.n {
@@ -122,7 +119,7 @@ func (in *Input) Next() (Item, error) {
 	}
 }
 
-// recordRun takes the records that stand at the current position.
+// recordRun takes the records at the current position.
 func (in *Input) recordRun() *Records {
 	start, first := in.pos, in.line
 	data := in.block.buf[:in.block.n]
@@ -160,14 +157,13 @@ func (in *Input) nextLine() []byte {
 	return line
 }
 
-// startsAsRecord tells whether a line begins as nearly all writers of RECORD
-// messages begin it: those of compact JSON and those of Python's json.dumps.
-// The others cost a scan by messageType.
+// startsAsRecord reports whether a line begins as nearly all writers begin RECORD
+// messages: in compact JSON or as Python's json.dumps. Others cost a scan by messageType.
 func startsAsRecord(line []byte) bool {
 	return bytes.HasPrefix(line, []byte(`{"type":"RECORD",`)) || bytes.HasPrefix(line, []byte(`{"type": "RECORD",`))
 }
 
-// incoming is a message as far as a destination reads it. Explicit nulls are
+// incoming is the part of a message that a destination reads. Explicit nulls are
 // common and mean absent.
 type incoming struct {
 	Type  string          `json:"type"`
@@ -187,9 +183,8 @@ type incomingTrace struct {
 	} `json:"error"`
 }
 
-// control reads one line that recordRun did not take. Not ok means there is
-// nothing in it for a destination. An item with Records stands for the line
-// itself.
+// control reads a line that recordRun did not take. If ok is false, a destination does
+// not need the line. An item with Records means that the line is a record.
 func (in *Input) control(line []byte, number int64) (item Item, ok bool, err error) {
 	if len(line) == 0 {
 		return Item{}, false, nil
@@ -212,7 +207,7 @@ func (in *Input) control(line []byte, number int64) (item Item, ok bool, err err
 		s, err := ParseStateMessage(line)
 		if err != nil {
 			return Item{}, false, &Error{Kind: SystemError, Message: fmt.Sprintf(
-				"Line %d of the input is no usable STATE message: %v. The source that wrote it must be fixed.", number, err)}
+				"Line %d of the input is not a valid STATE message: %v. The source that wrote it must be fixed.", number, err)}
 		}
 		item.State = &s
 	case "TRACE":
@@ -224,19 +219,19 @@ func (in *Input) control(line []byte, number int64) (item Item, ok bool, err err
 		}
 	case "CONTROL", "SPEC", "CATALOG", "CONNECTION_STATUS", "DESTINATION_CATALOG":
 	default:
-		in.pass("passing over a message of unknown type", number, line)
+		in.skip("skipping a message of unknown type", number, line)
 		return Item{}, false, nil
 	}
 	in.messages = true
 	return item, item != Item{}, nil
 }
 
-// trace reads a TRACE; one that is not for a destination gives an empty item.
+// trace reads a TRACE. If a destination does not need it, the item is empty.
 func (in *Input) trace(raw json.RawMessage, number int64) Item {
 	var t incomingTrace
 	switch err := json.Unmarshal(raw, &t); {
 	case err != nil, t.Type == "STREAM_STATUS" && (t.StreamStatus == nil || t.StreamStatus.Descriptor.Name == ""):
-		in.warn("passing over a TRACE that cannot be read", number)
+		in.warn("skipping a TRACE that cannot be read", number)
 	case t.Type == "STREAM_STATUS":
 		return Item{Status: &StatusMessage{Stream: t.StreamStatus.Descriptor.id(), Status: t.StreamStatus.Status}}
 	case t.Type == "ERROR":
@@ -253,8 +248,8 @@ func (in *Input) trace(raw json.RawMessage, number int64) Item {
 	return Item{}
 }
 
-// foreignLine passes over a line that is no message, unless it ends with one that
-// must not be lost: another writer has written in front of it.
+// foreignLine skips a line that is not a message. If another writer wrote in front of a
+// record or state, it is an error, because that would be lost.
 func (in *Input) foreignLine(line []byte, number int64) error {
 	rest := line[1:]
 	for range 10 { // braces of the other text
@@ -269,34 +264,33 @@ func (in *Input) foreignLine(line []byte, number int64) error {
 		}
 		rest = rest[at+1:]
 	}
-	in.pass("passing over a line that is no message", number, line)
+	in.skip("skipping a line that is not a message", number, line)
 	return nil
 }
 
-// pass passes over a line that is no message.
-func (in *Input) pass(why string, number int64, line []byte) {
+// skip skips a line that is not a message.
+func (in *Input) skip(why string, number int64, line []byte) {
 	if in.foreign == nil {
 		in.foreign = bytes.Clone(line[:min(len(line), 120)])
 	}
 	in.warn(why, number)
 }
 
-// over is the end of the input: io.EOF, unless what came cannot have been what
-// the source wrote.
-func (in *Input) over() error {
+// eof returns io.EOF, or an error if there were lines and none of them was a message.
+func (in *Input) eof() error {
 	if in.messages || in.foreign == nil {
 		return io.EOF
 	}
 	if what := encodingOf(in.foreign); what != "" {
 		return &Error{Kind: ConfigError, Message: fmt.Sprintf("The input is %s, not the source's messages in UTF-8. "+
-			"What stands between the two programs must pass bytes on as they are; Windows PowerShell before 7.4 does not: run the pipe in cmd, or in a newer PowerShell.", what)}
+			"Whatever connects the two programs must not change bytes. Windows PowerShell before 7.4 does: run the pipe in cmd, or in a newer PowerShell.", what)}
 	}
 	return &Error{Kind: SystemError, Message: "The input holds no message of the Airbyte protocol. " +
 		"Run the command before the pipe by itself to see what it says: it must be the read of a source."}
 }
 
-// encodingOf names what the beginning of text that is not JSON is encoded in; ""
-// when it looks like UTF-8.
+// encodingOf names the encoding of text that is not JSON, from its beginning. It is ""
+// for UTF-8.
 func encodingOf(text []byte) string {
 	switch {
 	case bytes.HasPrefix(text, []byte{0x1f, 0x8b}):
@@ -318,14 +312,14 @@ func brokenMessage(kind Kind, line int64, err error) error {
 		"Line %d of the input is a broken message: %v. The source was cut off, or two writers wrote into each other. Run the sync again: it continues from the last acknowledged state.", line, err)}
 }
 
-// warn tells of a line by its number: whose secrets are in it nobody here knows.
+// warn names a line by its number only, because it may contain secrets.
 func (in *Input) warn(what string, number int64) {
-	const most = 20
+	const limit = 20
 	in.warns++
 	switch {
-	case in.warns < most:
+	case in.warns < limit:
 		in.log.Warn(what, "line", number)
-	case in.warns == most:
-		in.log.Warn("passing over more such lines without telling", "line", number)
+	case in.warns == limit:
+		in.log.Warn("skipping more such lines without warnings", "line", number)
 	}
 }

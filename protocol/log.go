@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Logger returns the logger whose lines become LOG messages: from INFO up, or
-// from DEBUG when the run was asked for more (--debug, LOG_LEVEL=debug).
+// Logger returns a logger whose lines become LOG messages, from INFO up, or from DEBUG
+// with --debug or LOG_LEVEL=debug.
 func (e *Emitter) Logger() *slog.Logger { return e.log }
 
 func (e *Emitter) newLogger(level slog.Leveler) *slog.Logger {
@@ -55,8 +55,7 @@ func (h *logHandler) WithGroup(name string) slog.Handler {
 	return &c
 }
 
-// formatAttr appends " key=value"; the members of a group get its name before
-// theirs.
+// formatAttr appends " key=value". Members of a group are prefixed with its name.
 func formatAttr(b *strings.Builder, prefix string, a slog.Attr) {
 	if a.Equal(slog.Attr{}) {
 		return

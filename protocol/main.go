@@ -10,19 +10,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Main gives run the process: its arguments and standard streams, a context
-// that ends on SIGTERM or SIGINT, and then ends the process with run's exit
-// code. A second signal ends it at once.
+// Main calls run with the process's arguments, its standard streams, and a context
+// that ends on SIGTERM or SIGINT. Then it exits with run's exit code. A second signal
+// ends the process at once.
 //
-// Only the run's own writer reaches standard output from here on: descriptor 1
-// becomes a copy of standard error, so that a stray print in any library, and in
-// any process it starts, does not end up between two messages.
+// Only the run's own writer reaches standard output. Descriptor 1 becomes a copy of
+// standard error, so that a library, or a process that it starts, cannot print
+// between two messages.
 //
-// A process that a signal stopped says so as its callers expect. Some (PyAirbyte)
-// accept only a child that died of the signal, so the default action is restored
-// and the signal raised again. Process 1 of a container cannot die of its own
-// signal; it exits with 128 plus the signal's number. A run that was done when
-// the signal came, and any that returns 0 in spite of it, is a success.
+// After a signal, the process ends as its callers expect. Some (PyAirbyte) accept only
+// a child that died of the signal, so Main restores the default action and raises the
+// signal again. Process 1 of a container cannot die of its own signal and exits with
+// 128 plus the signal's number. A run that returns 0 in spite of a signal succeeds.
 func Main(run func(ctx context.Context, env Env) int) {
 	stdout, err := takeStdout()
 	if err != nil {
@@ -36,22 +35,22 @@ func Main(run func(ctx context.Context, env Env) int) {
 		s := (<-signals).(syscall.Signal)
 		stopped <- s
 		cancel()
-		dieOf((<-signals).(syscall.Signal))
+		dieBySignal((<-signals).(syscall.Signal))
 		return nil
 	})
 	code := run(ctx, Env{Args: os.Args[1:], Stdin: os.Stdin, Stdout: stdout, Stderr: os.Stderr, Getenv: os.Getenv})
 	if code != exitOK {
 		select {
 		case s := <-stopped:
-			dieOf(s)
+			dieBySignal(s)
 		default:
 		}
 	}
 	os.Exit(code)
 }
 
-// dieOf ends the process the way an unhandled signal does.
-func dieOf(s syscall.Signal) {
+// dieBySignal ends the process the way an unhandled signal does.
+func dieBySignal(s syscall.Signal) {
 	if os.Getpid() != 1 {
 		signal.Reset(s)
 		if err := syscall.Kill(os.Getpid(), s); err == nil {
@@ -61,8 +60,8 @@ func dieOf(s syscall.Signal) {
 	os.Exit(128 + int(s))
 }
 
-// takeStdout returns the process's standard output and lets descriptor 1 lead
-// to standard error.
+// takeStdout returns the process's standard output and redirects descriptor 1 to
+// standard error.
 func takeStdout() (*os.File, error) {
 	fd, err := unix.FcntlInt(1, unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {

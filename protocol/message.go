@@ -18,9 +18,9 @@ const (
 	Incomplete StreamStatus = "INCOMPLETE"
 )
 
-// envelope is a message on its way out. RECORD and STATE are written by hand
-// (see Emitter), since their payloads pass through as bytes. The protocol
-// mixes cases: connectionStatus and connectorConfig are camel, the rest snake.
+// envelope is a message to write. Emitter writes RECORD and STATE by hand, because
+// their payloads pass through as bytes. The protocol mixes cases: connectionStatus
+// and connectorConfig are camel, the rest snake.
 type envelope struct {
 	Type             string            `json:"type"`
 	Log              *logLine          `json:"log,omitempty"`
@@ -60,15 +60,15 @@ type trace struct {
 }
 
 type traceError struct {
-	Message         string         `json:"message"`
-	InternalMessage string         `json:"internal_message,omitempty"`
-	StackTrace      string         `json:"stack_trace,omitempty"`
-	FailureType     Kind           `json:"failure_type"`
-	Descriptor      *outDescriptor `json:"stream_descriptor,omitempty"`
+	Message         string      `json:"message"`
+	InternalMessage string      `json:"internal_message,omitempty"`
+	StackTrace      string      `json:"stack_trace,omitempty"`
+	FailureType     Kind        `json:"failure_type"`
+	Descriptor      *descriptor `json:"stream_descriptor,omitempty"`
 }
 
 type streamStatus struct {
-	Descriptor *outDescriptor `json:"stream_descriptor"`
+	Descriptor *descriptor    `json:"stream_descriptor"`
 	Status     StreamStatus   `json:"status"`
 	Reasons    []statusReason `json:"reasons,omitempty"`
 }
@@ -90,14 +90,4 @@ type control struct {
 
 type connectorConfig struct {
 	Config json.RawMessage `json:"config"`
-}
-
-// outDescriptor leaves the namespace away when there is none.
-type outDescriptor struct {
-	Name      string `json:"name"`
-	Namespace string `json:"namespace,omitempty"`
-}
-
-func newDescriptor(id StreamID) *outDescriptor {
-	return &outDescriptor{Name: id.Name, Namespace: id.Namespace}
 }

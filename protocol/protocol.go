@@ -2,10 +2,9 @@
 // it: the messages, the reader of stdin, the one writer of stdout, errors,
 // arguments, signals and exit codes.
 //
-// A connector implements [Source] or [Destination] and hands it to
-// [RunSource] or [RunDestination]. It never meets a flag, a file of the
-// orchestrator, an exit code or the process's standard output: what it has to
-// say goes through the [Emitter].
+// A connector implements [Source] or [Destination] and passes it to [RunSource] or
+// [RunDestination]. It does not handle flags, files of the orchestrator, exit codes or
+// standard output: it writes everything through the [Emitter].
 //
 // # The wire
 //
@@ -16,21 +15,20 @@
 // stream statuses and errors, CONTROL carries a changed configuration, LOG is
 // for people.
 //
-// An error reaches the orchestrator twice: as a TRACE that says what is wrong
-// and whose fault it is ([Kind]), and as a non-zero exit code. Both are needed:
-// Airbyte's platform takes the reason from the TRACE, PyAirbyte believes the exit
-// code only. A check that fails for a reason the user can mend is no error but an
-// answer, and exits with 0.
+// An error reaches the orchestrator twice: as a TRACE with the reason and who has to
+// act ([Kind]), and as a non-zero exit code. Airbyte's platform takes the reason from
+// the TRACE; PyAirbyte uses only the exit code. A check that fails for a reason that
+// the user can fix is an answer and not an error, and exits with 0.
 //
-// What others send is read leniently: explicit nulls count as absent, fields and
-// message types nobody knows are passed over, and kept where a message is
-// repeated. A message that is recognisably broken is an error.
+// Input is read leniently: explicit nulls count as absent, and unknown fields and
+// message types are skipped, but kept where a message is repeated. A message that is
+// recognisably broken is an error.
 //
 // # Secrets
 //
-// What stands in the configuration where its schema says airbyte_secret appears
-// in no message but CONTROL, which is there to carry it. Secrets that a connector
-// obtains otherwise it announces with [Emitter.Redact].
+// The values that the schema of the configuration marks as airbyte_secret appear in no
+// message but CONTROL, whose purpose is to carry them. A connector announces other
+// secrets with [Emitter.Redact].
 package protocol
 
 import (
@@ -52,16 +50,16 @@ type Source interface {
 	// A token rotated on the way goes out through Emitter.Control.
 	Check(ctx context.Context, config json.RawMessage, out *Emitter) error
 
-	// Discover lists the streams there are to read.
+	// Discover lists the available streams.
 	Discover(ctx context.Context, config json.RawMessage, out *Emitter) (Catalog, error)
 
 	// Read writes the records and states of the configured streams. It returns
-	// nil only when every stream was read completely. When ctx ends (SIGTERM)
-	// it stops as soon as it can, states intact, and returns ctx's error.
+	// nil only if every stream was read completely. When ctx ends (SIGTERM), it
+	// stops as soon as it can, with valid states, and returns ctx's error.
 	Read(ctx context.Context, job ReadJob, out *Emitter) error
 }
 
-// ReadJob is what a source is asked to read.
+// ReadJob says what a source has to read.
 type ReadJob struct {
 	Config  json.RawMessage
 	Catalog ConfiguredCatalog
@@ -83,9 +81,9 @@ type Destination interface {
 	Write(ctx context.Context, job WriteJob, out *Emitter) error
 }
 
-// WriteJob is what a destination is asked to write.
+// WriteJob says what a destination has to write.
 type WriteJob struct {
 	Config  json.RawMessage
 	Catalog ConfiguredCatalog
-	Input   io.Reader // messages, one a line; see [NewInput]
+	Input   io.Reader // one message per line; see [NewInput]
 }

@@ -11,26 +11,25 @@ import (
 )
 
 const (
-	// minSecret is the length below which a value is not taken for a secret:
-	// blotting out every "a" would leave nothing to read.
+	// minSecret is the length below which a value is not treated as a secret:
+	// replacing every "a" would leave nothing to read.
 	minSecret = 4
-	// minFragment is the same for parts of a secret: a line, Base64 digits.
+	// minFragment is the same for parts of a secret: lines and Base64 digits.
 	minFragment = 8
-	// mostEscaped is how many layers of escapes are looked through, as in JSON
-	// within JSON within a URL.
-	mostEscaped = 3
-	// excerptFrom is how much of a text is looked at for an excerpt of it.
+	// maxEscapes is how many layers of escapes are undone, as in JSON within JSON
+	// within a URL.
+	maxEscapes = 3
+	// excerptFrom is how much of a text an excerpt is made from.
 	excerptFrom = 64 << 10
 
 	redacted = "****"
 )
 
-// Redactor blots secret values out of text: as they are, in Base64, alone or as
-// part of something longer (as in an HTTP Basic header), and behind the escapes
-// of JSON and Go, of URLs and of HTML, wherever those are used and however often
-// one upon the other. Of a secret of several lines (a private key) each long
-// line is one, of a secret that is a URL the password in it. Values of less than
-// four bytes are not taken for secrets.
+// Redactor removes secret values from text: as they are, in Base64, alone or as part
+// of something longer (such as an HTTP Basic header), and with the escapes of JSON, Go,
+// URLs and HTML, in several layers. In a secret of several lines (a private key), each
+// long line is a secret; in a URL, the password is. Values of less than four bytes are
+// not treated as secrets.
 //
 // The zero value knows no secrets. It is safe for concurrent use.
 type Redactor struct {
@@ -60,24 +59,23 @@ func (r *Redactor) Add(secrets ...string) {
 	r.values = slices.Compact(r.values)
 }
 
-// AddURL adds what is secret in values that are URLs, or were meant as such.
+// AddURL adds the secrets in values that are URLs, or look like URLs.
 func (r *Redactor) AddURL(urls ...string) {
 	for _, u := range urls {
 		r.Add(credentialsIn(u)...)
 	}
 }
 
-// appendForms appends the ways in which s can stand in a text. Its usual escaped
-// forms are among them although escapes are undone: in the wrong place, where
-// undoing them gives something else, they still show it to people.
+// appendForms appends the forms in which s can appear in a text. They include the
+// usual escaped forms although Clean undoes escapes, because in other contexts undoing
+// them gives something else.
 func appendForms(dst []string, s string) []string {
 	escaped, _ := json.Marshal(s) // a string always encodes
 	plain := appendString(nil, s)
-	dst = append(dst, s, string([]rune(s)), // an encoder replaces what is no UTF-8
+	dst = append(dst, s, string([]rune(s)), // an encoder replaces invalid UTF-8
 		url.QueryEscape(s), url.PathEscape(s), string(escaped[1:len(escaped)-1]), string(plain[1:len(plain)-1]))
-	// A Base64 digit depends on its neighbours, so what stands around s and how
-	// far s is from a multiple of three bytes matter for the digits at its ends:
-	// those are left out.
+	// A Base64 digit depends on its neighbours, so the digits at the ends of s depend
+	// on what surrounds it and on its offset modulo three. They are left out.
 	for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 		for before := range 3 {
 			digits := encoding.EncodeToString([]byte(strings.Repeat("\x00", before) + s))
@@ -90,13 +88,13 @@ func appendForms(dst []string, s string) []string {
 	return dst
 }
 
-// Clean returns text without the secrets. Secrets that overlap or touch leave
-// one mark.
+// Clean returns text without the secrets. Secrets that overlap or touch are replaced
+// by one mark.
 func (r *Redactor) Clean(text string) string {
 	r.mu.RLock()
 	var spans []span
-	if len(r.values) > 0 { // nothing is undone for nothing
-		spans = appendSpans(nil, unescaped{text: text}, r.values, mostEscaped)
+	if len(r.values) > 0 { // otherwise undoing escapes is wasted
+		spans = appendSpans(nil, unescaped{text: text}, r.values, maxEscapes)
 	}
 	r.mu.RUnlock()
 	if len(spans) == 0 {
@@ -118,22 +116,22 @@ func (r *Redactor) Clean(text string) string {
 	return b.String()
 }
 
-// Excerpt returns the beginning of a text, of most bytes at most, without the
-// secrets. It is cut afterwards: half a secret is not recognised.
-func (r *Redactor) Excerpt(text string, most int) string {
+// Excerpt returns up to limit bytes of a text, without the secrets. It cuts the text
+// after removing them, because half a secret is not recognised.
+func (r *Redactor) Excerpt(text string, limit int) string {
 	looked := text[:min(len(text), excerptFrom)]
 	clean := r.Clean(looked)
 	switch {
-	case len(clean) > most:
-		return strings.ToValidUTF8(clean[:most], "") + "…"
-	case len(looked) < len(text): // next to nothing but secrets, of which the last may be cut
+	case len(clean) > limit:
+		return strings.ToValidUTF8(clean[:limit], "") + "…"
+	case len(looked) < len(text): // almost only secrets, and the last may be cut
 		return "…"
 	}
 	return clean
 }
 
-// Writer returns a writer that hands on to w what it is given, without the
-// secrets. A secret is recognised within one call of Write.
+// Writer returns a writer to w that removes the secrets. It recognises a secret within
+// one call of Write.
 func (r *Redactor) Writer(w io.Writer) io.Writer { return redactingWriter{r, w} }
 
 type redactingWriter struct {
@@ -151,8 +149,8 @@ func (w redactingWriter) Write(text []byte) (int, error) {
 // A span is a part of a text.
 type span struct{ start, end int }
 
-// appendSpans appends where one of the values stands in a text, which may have
-// so many layers of escapes.
+// appendSpans appends the positions of the values in a text, which may have so many
+// layers of escapes.
 func appendSpans(dst []span, text unescaped, values []string, layers int) []span {
 	for _, v := range values {
 		for from := 0; ; from++ { // by one, since a value can overlap itself
@@ -172,8 +170,8 @@ func appendSpans(dst []span, text unescaped, values []string, layers int) []span
 		if !ok {
 			continue
 		}
-		// A secret may itself look as if it had escapes in it, which are undone
-		// where it stands as it is.
+		// A secret may itself look escaped. Where it appears as it is, undo changes
+		// it too.
 		innerValues := values
 		for _, v := range values {
 			if plain, ok := (unescaped{text: v}).undo(e); ok && len(plain.text) >= minSecret {

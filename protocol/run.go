@@ -9,7 +9,7 @@ import (
 	"io"
 )
 
-// Env is the process as a run sees it; tests make their own.
+// Env is the process that a run belongs to. Tests make their own.
 type Env struct {
 	Args           []string // without the program's name
 	Stdin          io.Reader
@@ -19,8 +19,7 @@ type Env struct {
 	Config json.RawMessage // of a Command that asks for it
 }
 
-// secrets are those in the variables that libraries of both programs read, and
-// may quote in their errors.
+// secrets are those in the variables that libraries read and may quote in errors.
 func (e Env) secrets() []string {
 	if e.Getenv == nil {
 		return nil
@@ -32,32 +31,29 @@ func (e Env) secrets() []string {
 	return secrets
 }
 
-// A Command is a verb of a connector beyond those of the protocol: one for
-// people, which prints text. New registers its flags and returns what it does;
-// that gets in env.Args the arguments that are no flags, which may stand before,
-// between and after them. Its error goes to stderr, a panic included, and the
-// exit code is 1.
+// A Command is a verb that the protocol does not have. It prints text for people. New
+// registers its flags and returns the function to run. That function gets in env.Args
+// the arguments that are not flags, wherever they are between the flags. Its error or
+// panic goes to stderr, with exit code 1.
 type Command struct {
 	Name    string
-	Summary string // half a sentence for the usage text
-	// Config adds the flag --config, which must be given. The configuration is
-	// then read as for the verbs of the protocol: its unknown keys are warned
-	// of, and its secrets blotted out of errors.
+	Summary string // for the usage text, without a full stop
+	// Config adds the required flag --config. The configuration is read as for the
+	// verbs of the protocol: unknown keys cause warnings, secrets are redacted.
 	Config bool
 	New    func(*flag.FlagSet) func(ctx context.Context, env Env) error
 }
 
 // Exit codes of a run.
 const (
-	exitOK    = 0 // also of a check that says FAILED
+	exitOK    = 0 // also if a check says FAILED
 	exitError = 1
-	exitUsage = 2 // the arguments make no sense
+	exitUsage = 2 // the arguments are invalid
 )
 
-// RunSource runs one verb of a source and returns the exit code: 0 when it did
-// what was asked, 1 when not, 2 for arguments that make no sense. A verb of the
-// protocol, known or not, that does not end with 0 has written a TRACE that says
-// why, unless stdout itself failed; then stderr says it.
+// RunSource runs one verb of a source and returns the exit code: 0 if it succeeded, 1
+// if not, 2 for invalid arguments. A verb of the protocol, or an unknown one, that
+// fails writes a TRACE with the reason, or writes it to stderr if stdout failed.
 func RunSource(ctx context.Context, s Source, env Env, extra ...Command) int {
 	r := &run{env: env, spec: s.Spec, extra: extra}
 	r.verbs = []verb{
@@ -145,12 +141,12 @@ func (r *run) do(ctx context.Context) int {
 	}
 	r.usage()
 	r.newEmitter()
-	return r.misused(fmt.Sprintf("There is no verb %q.", name))
+	return r.usageError(fmt.Sprintf("There is no verb %q.", name))
 }
 
 func (r *run) newEmitter() {
 	r.out = NewEmitter(r.env.Stdout)
-	r.out.people = r.env.Stderr
+	r.out.stderr = r.env.Stderr
 	r.out.Redact(r.env.secrets()...)
 }
 
@@ -224,9 +220,9 @@ func (r *run) runCommand(ctx context.Context, c Command, configPath string, secr
 	return f(ctx, env)
 }
 
-// parseMixed parses flags that may follow other arguments, as in "preview sleep
-// --json", and returns those others. Package flag stops at the first of them.
-// After "--" nothing is a flag.
+// parseMixed parses flags among other arguments, as in "preview sleep --json", and
+// returns the others. Package flag stops at the first of them. After "--" there are
+// no flags.
 func parseMixed(flags *flag.FlagSet, args []string) (operands []string, err error) {
 	for {
 		if err := flags.Parse(args); err != nil {

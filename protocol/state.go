@@ -18,16 +18,16 @@ const (
 	LegacyState StateType = "LEGACY"
 )
 
-// State is a checkpoint. It knows its address and keeps the bytes it came as:
-// a destination repeats what it was given, including fields it has never heard
-// of, in their order and with their numbers unchanged.
+// State is a checkpoint. It keeps the bytes that it was read from, because a
+// destination repeats them, including unknown fields, in their order and with their
+// numbers unchanged.
 type State struct {
 	Type    StateType
 	Stream  StreamID        // of a STREAM state
 	Streams []StreamID      // of a GLOBAL state: the streams it covers
 	Raw     json.RawMessage // the AirbyteStateMessage, verbatim
 
-	before, after []byte // what stands around Raw in the STATE message it came in; nil: nothing worth keeping
+	before, after []byte // the rest of the STATE message around Raw; nil: none
 }
 
 // NewStreamState makes a source's checkpoint of one stream. State is a JSON
@@ -80,20 +80,15 @@ type stateAddress struct {
 }
 
 type descriptor struct {
-	Name      string  `json:"name"`
-	Namespace *string `json:"namespace"`
+	Name      string `json:"name"`
+	Namespace string `json:"namespace,omitempty"`
 }
 
-func (d descriptor) id() StreamID {
-	id := StreamID{Name: d.Name}
-	if d.Namespace != nil {
-		id.Namespace = *d.Namespace
-	}
-	return id
-}
+func newDescriptor(id StreamID) *descriptor { return &descriptor{id.Name, id.Namespace} }
+func (d descriptor) id() StreamID           { return StreamID{Name: d.Name, Namespace: d.Namespace} }
 
-// ParseState reads one AirbyteStateMessage: the "state" of a STATE message. One
-// without type is what its members say, else LEGACY. It keeps raw.
+// ParseState reads one AirbyteStateMessage, the "state" of a STATE message. Without
+// a type, its members decide; else it is LEGACY. It keeps raw.
 func ParseState(raw json.RawMessage) (State, error) {
 	if trimmed := bytes.TrimSpace(raw); len(trimmed) == 0 || trimmed[0] != '{' {
 		return State{}, errors.New("parsing a state: it is not a JSON object")
@@ -128,26 +123,31 @@ func ParseState(raw json.RawMessage) (State, error) {
 	return s, nil
 }
 
-// ParseStateMessage reads a STATE message of the input, which is repeated with
-// all that it holds.
+// ParseStateMessage reads a whole STATE message of the input, to be repeated.
 func ParseStateMessage(line []byte) (State, error) {
 	start, end, ok := findMember(line, "state")
 	if !ok {
 		return ParseState(nil)
 	}
-	line = bytes.Clone(line) // the input's block goes
+	line = bytes.Clone(line) // the input reuses its block
 	s, err := ParseState(line[start:end:end])
 	s.before, s.after = line[:start:start], line[end:]
 	return s, err
 }
 
-// Message is the STATE message that the state came in, or would come in.
+// Message is the STATE message of the state, the one that it was read from if there
+// was one.
 func (s State) Message() []byte {
-	before, after := s.before, s.after
-	if before == nil {
-		before, after = []byte(`{"type":"STATE","state":`), []byte("}")
-	}
+	before, after := s.around()
 	return slices.Concat(before, s.Raw, after)
+}
+
+// around is what surrounds the state in its message.
+func (s State) around() (before, after []byte) {
+	if s.before == nil {
+		return []byte(`{"type":"STATE","state":`), []byte("}")
+	}
+	return s.before, s.after
 }
 
 // StreamState returns the stream_state of a STREAM state, or nil when there is
@@ -166,7 +166,7 @@ func (s State) StreamState() json.RawMessage {
 func ParseStates(data []byte) ([]State, error) {
 	bad := func(err error) ([]State, error) {
 		return nil, &Error{Kind: ConfigError, Message: "The state file is not a list of states of the Airbyte protocol: " + invalid(err) +
-			". Give the output of the destination's state command, or leave --state away to start over."}
+			". Give the output of the destination's state command, or omit --state to start over."}
 	}
 	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte(byteOrderMark)))
 	switch {
@@ -202,9 +202,9 @@ func ParseStates(data []byte) ([]State, error) {
 	}
 }
 
-// withStats returns the state message with stats under key ("sourceStats" or
-// "destinationStats"), replacing what stood there, all other bytes untouched.
-// Counts are written with a decimal point, as the protocol's own models do.
+// withStats returns the state with stats under key ("sourceStats" or
+// "destinationStats"). All other bytes stay as they are. Counts have a decimal point,
+// as in the protocol's own models.
 func (s State) withStats(key string, records, rejected int64) (json.RawMessage, error) {
 	stats := make([]byte, 0, 64)
 	stats = append(stats, `{"recordCount":`...)
@@ -242,8 +242,8 @@ func spliceMember(object []byte, key string, value []byte) ([]byte, error) {
 	return append(out, '}'), nil
 }
 
-// findMember returns where the value of a top-level member of a valid object
-// stands. Of members that share a name the last counts, as it does for readers.
+// findMember returns the position of the value of a top-level member of a valid
+// object. If members share a name, the last one counts, as for readers.
 func findMember(object []byte, key string) (start, end int, ok bool) {
 	dec := json.NewDecoder(bytes.NewReader(object))
 	if _, err := dec.Token(); err != nil { // {

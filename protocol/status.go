@@ -9,10 +9,9 @@ import (
 	"time"
 )
 
-// Status reports where a stream stands. RUNNING need not be reported: it goes
-// out with the first record, or before COMPLETE. A status that the stream has
-// already is not repeated. After COMPLETE or INCOMPLETE the stream is over, and
-// any other is an error.
+// Status reports the status of a stream. The emitter itself reports RUNNING, with the
+// first record or before COMPLETE. It does not repeat the current status. After
+// COMPLETE or INCOMPLETE, any other status is an error.
 func (e *Emitter) Status(id StreamID, status StreamStatus) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -20,7 +19,7 @@ func (e *Emitter) Status(id StreamID, status StreamStatus) error {
 	switch {
 	case s.status == status:
 		return nil
-	case s.over():
+	case s.done():
 		return fmt.Errorf("stream %s is %s and cannot become %s", id, s.status, status)
 	case s.status == Started && status == Complete:
 		if err := e.writeStatus(id, Running); err != nil {
@@ -30,9 +29,8 @@ func (e *Emitter) Status(id StreamID, status StreamStatus) error {
 	return e.writeStatus(id, status)
 }
 
-// RateLimited reports that a stream waits for quota, until the given instant
-// if that is known. For a stream that has not begun or is over there is nothing
-// to report.
+// RateLimited reports that a stream waits for quota until an instant; zero: unknown.
+// It reports nothing for a stream that has not started or is done.
 func (e *Emitter) RateLimited(id StreamID, until time.Time) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -46,8 +44,8 @@ func (e *Emitter) RateLimited(id StreamID, until time.Time) error {
 	return e.writeStatus(id, Running, reason)
 }
 
-// Fail reports the failure of one stream and lets the others go on: the stream
-// becomes INCOMPLETE, unless it is over, and the error a TRACE that names it.
+// Fail reports the failure of one stream, while the others continue: it writes a
+// TRACE that names the stream and, unless the stream is done, makes it INCOMPLETE.
 // The run should end with [ErrStreamsFailed].
 func (e *Emitter) Fail(id StreamID, err error) error {
 	e.mu.Lock()
@@ -57,14 +55,13 @@ func (e *Emitter) Fail(id StreamID, err error) error {
 	if err := e.writeFailure(d); err != nil {
 		return err
 	}
-	if e.stream(id).over() {
+	if e.stream(id).done() {
 		return nil
 	}
 	return e.writeStatus(id, Incomplete)
 }
 
-// crash reports the failure of the whole run; streams begun and not ended
-// become INCOMPLETE.
+// crash reports the failure of the whole run. Open streams become INCOMPLETE.
 func (e *Emitter) crash(d *Error) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -74,7 +71,7 @@ func (e *Emitter) crash(d *Error) error {
 	return e.closeOpen()
 }
 
-// closeStreams makes the streams begun and not ended INCOMPLETE.
+// closeStreams makes the open streams INCOMPLETE.
 func (e *Emitter) closeStreams() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -103,8 +100,8 @@ func (e *Emitter) writeStatus(id StreamID, status StreamStatus, reasons ...statu
 
 func (e *Emitter) writeFailure(d *Error) error {
 	t := &traceError{Message: e.secrets.Clean(d.Message), FailureType: d.Kind}
-	if e.err == nil { // else the run says so itself, or nobody listens
-		e.say("error", t.Message)
+	if e.err == nil { // else nobody reads the messages, and the run reports it
+		e.writeStderr("error", t.Message)
 	}
 	if d.Err != nil && d.Err.Error() != d.Message {
 		t.InternalMessage = e.secrets.Clean(d.Err.Error())

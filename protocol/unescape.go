@@ -8,14 +8,13 @@ import (
 	"unicode/utf8"
 )
 
-// unescaped is a text of which escapes have been undone, and where each of its
-// bytes comes from.
+// unescaped is a text without its escapes, and the origin of each of its bytes.
 type unescaped struct {
 	text     string
-	from, to []int // byte i stands for this part of the original; nil: for itself
+	from, to []int // byte i comes from this part of the original; nil: from itself
 }
 
-// span returns the part of the original that bytes of the text stand for.
+// span returns the part of the original that bytes of the text come from.
 func (u unescaped) span(start, end int) span {
 	if u.from == nil {
 		return span{start, end}
@@ -23,8 +22,8 @@ func (u unescaped) span(start, end int) span {
 	return span{u.from[start], u.to[end-1]}
 }
 
-// An escape is a way to write bytes as others. Decode reads the one that text
-// begins with; n is its length, 0 if there is none.
+// An escape is a way to write bytes as others. Decode reads the escape at the start of
+// text; n is its length, or 0 if there is none.
 type escape struct {
 	begins string // any of these bytes
 	decode func(text string) (plain string, n int)
@@ -36,8 +35,7 @@ var escapes = []escape{
 	{"&", decodeEntity},
 }
 
-// undo returns the text without one layer of escapes of a kind, and false if it
-// has none.
+// undo removes one layer of escapes of a kind. It returns false if there are none.
 func (u unescaped) undo(e escape) (unescaped, bool) {
 	first := strings.IndexAny(u.text, e.begins)
 	if first < 0 {
@@ -124,7 +122,7 @@ func decodeEntity(text string) (string, int) {
 	return "", 0
 }
 
-// hexadecimal reads a number of so many digits at the beginning of a text.
+// hexadecimal reads a number of so many digits at the start of a text.
 func hexadecimal(text string, digits int) (uint32, bool) {
 	if len(text) < digits {
 		return 0, false

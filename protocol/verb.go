@@ -16,8 +16,7 @@ import (
 	"github.com/invopop/jsonschema"
 )
 
-// protocolVerb runs a verb of the protocol: messages on stdout, and whatever
-// goes wrong, a panic included, as a TRACE there.
+// protocolVerb runs a verb of the protocol. Errors and panics become a TRACE.
 func (r *run) protocolVerb(ctx context.Context, v verb, args []string) int {
 	flags := flag.NewFlagSet(v.name, flag.ContinueOnError)
 	flags.SetOutput(r.env.Stderr)
@@ -31,10 +30,10 @@ func (r *run) protocolVerb(ctx context.Context, v verb, args []string) int {
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
 	case err != nil:
-		return r.misused(fmt.Sprintf("%s cannot be run with these arguments: %v.", v.name, err))
+		return r.usageError(fmt.Sprintf("%s cannot be run with these arguments: %v.", v.name, err))
 	case flags.NArg() > 0:
 		flags.Usage()
-		return r.misused(fmt.Sprintf("%s cannot be run with these arguments: %q belongs to no flag.", v.name, flags.Arg(0)))
+		return r.usageError(fmt.Sprintf("%s cannot be run with these arguments: %q is not a flag.", v.name, flags.Arg(0)))
 	}
 	if *debug || r.env.Getenv != nil && strings.EqualFold(r.env.Getenv("LOG_LEVEL"), "debug") {
 		r.out.log = r.out.newLogger(slog.LevelDebug)
@@ -65,9 +64,8 @@ func (r *run) runVerb(ctx context.Context, v verb) (err error) {
 	return v.run(ctx)
 }
 
-// report tells what went wrong, on stdout or, when that is what went wrong, on
-// stderr. What was reported stream by stream is not said twice; the streams that
-// a run leaves unfinished are INCOMPLETE.
+// report writes an error to stdout or, if that failed, to stderr. It does not repeat
+// what was reported for single streams. Unfinished streams become INCOMPLETE.
 func (r *run) report(ctx context.Context, err error) {
 	var werr error
 	switch {
@@ -78,13 +76,13 @@ func (r *run) report(ctx context.Context, err error) {
 	default:
 		werr = r.out.crash(describe(err))
 	}
-	if werr != nil && !errors.Is(werr, syscall.EPIPE) { // a reader that left knows that it left
+	if werr != nil && !errors.Is(werr, syscall.EPIPE) { // the reader knows that it closed the pipe
 		fmt.Fprintln(r.env.Stderr, r.out.secrets.Clean(errors.Join(werr, err).Error()))
 	}
 }
 
-// misused reports arguments that make no sense, once the usage has been printed.
-func (r *run) misused(message string) int {
+// usageError reports invalid arguments, after the usage was printed.
+func (r *run) usageError(message string) int {
 	r.report(context.Background(), &Error{Kind: ConfigError, Message: message})
 	return exitUsage
 }
@@ -125,8 +123,8 @@ func (r *run) readConfig(path string) error {
 	return nil
 }
 
-// loadConfig reads a configuration file, and makes its secrets known before
-// anything can be said of it.
+// loadConfig reads a configuration file. It redacts the secrets before anything can
+// be written about it.
 func loadConfig(path string, schema *jsonschema.Schema, secrets *Redactor) (json.RawMessage, error) {
 	data, err := readFile(path, "config")
 	if err != nil {
@@ -167,19 +165,18 @@ func (r *run) readStates() ([]State, error) {
 	return ParseStates(data)
 }
 
-// readFile returns a file's content without the byte-order mark that some
-// editors put before JSON.
+// readFile reads a file without the byte-order mark that some editors write.
 func readFile(path, what string) ([]byte, error) {
-	if strings.HasPrefix(strings.TrimSpace(path), "{") { // with secrets in it, perhaps
-		return nil, &Error{Kind: ConfigError, Message: fmt.Sprintf("Give --%s the path of a file, not what is in it.", what)}
+	if strings.HasPrefix(strings.TrimSpace(path), "{") { // it may contain secrets
+		return nil, &Error{Kind: ConfigError, Message: fmt.Sprintf("Give --%s the path of a file, not its content.", what)}
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, &Error{Kind: ConfigError, Message: fmt.Sprintf("The %s file cannot be read: %v.", what, err), Err: err}
 	}
 	if encoding := encodingOf(data[:min(len(data), 120)]); encoding != "" {
-		return nil, &Error{Kind: ConfigError, Message: fmt.Sprintf("The %s file %s is %s, where JSON in UTF-8 belongs. "+
-			"Windows PowerShell before 7.4 writes such files with >: make it in cmd, or in a newer PowerShell.", what, path, encoding)}
+		return nil, &Error{Kind: ConfigError, Message: fmt.Sprintf("The %s file %s is %s but must be JSON in UTF-8. "+
+			"Windows PowerShell before 7.4 writes such files with >: write it in cmd, or in a newer PowerShell.", what, path, encoding)}
 	}
 	return bytes.TrimPrefix(data, []byte(byteOrderMark)), nil
 }
