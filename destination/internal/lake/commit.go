@@ -10,11 +10,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/uuid"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -36,10 +38,10 @@ func (t *Table) Commit(ctx context.Context, staged []*Staged, state json.RawMess
 		return nil
 	}
 	if !t.plan.Dedup || len(files) == 0 {
-		return t.transact(ctx, files, state, func(context.Context, *table.Table) (*change, error) {
-			c := &change{operation: table.OpAppend}
+		return t.transact(ctx, files, state, func(context.Context, *table.Table) (*snapshots.Change, error) {
+			c := &snapshots.Change{Operation: table.OpAppend}
 			for _, f := range files {
-				c.add = append(c.add, f.data)
+				c.Add = append(c.Add, f.data)
 			}
 			return c, nil
 		})
@@ -78,7 +80,7 @@ func indexesOf(staged []*Staged) []*rowkeys.Index {
 // each attempt requires the snapshot it was staged on.
 //
 // stage returns a change even when it fails, so that what it wrote is removed.
-func (t *Table) transact(ctx context.Context, files []*stagedFile, state json.RawMessage, stage func(context.Context, *table.Table) (*change, error)) error {
+func (t *Table) transact(ctx context.Context, files []*stagedFile, state json.RawMessage, stage func(context.Context, *table.Table) (*snapshots.Change, error)) error {
 	a := &attempts{t: t, files: files, state: state, token: uuid.NewString()}
 	return t.Explain(a.run(ctx, stage))
 }
@@ -101,7 +103,7 @@ type attempts struct {
 	stateOnly bool // the last attempt made no snapshot
 }
 
-func (a *attempts) run(ctx context.Context, stage func(context.Context, *table.Table) (*change, error)) error {
+func (a *attempts) run(ctx context.Context, stage func(context.Context, *table.Table) (*snapshots.Change, error)) error {
 	t := a.t
 	retry := t.retry()
 	for {
@@ -120,7 +122,7 @@ func (a *attempts) run(ctx context.Context, stage func(context.Context, *table.T
 }
 
 // attempt is one of them. It is not done when the next one may do better.
-func (a *attempts) attempt(ctx context.Context, retry *retry, stage func(context.Context, *table.Table) (*change, error)) (done bool, err error) {
+func (a *attempts) attempt(ctx context.Context, retry *retry, stage func(context.Context, *table.Table) (*snapshots.Change, error)) (done bool, err error) {
 	t := a.t
 	base, err := t.cat.LoadTable(ctx, t.id)
 	if err != nil {
@@ -139,7 +141,7 @@ func (a *attempts) attempt(ctx context.Context, retry *retry, stage func(context
 	if err := t.mustBeThere(a.files); err != nil {
 		return false, err
 	}
-	var c *change
+	var c *snapshots.Change
 	var reqs []table.Requirement
 	var updates []table.Update
 	if err := retry.working(func() (err error) {
@@ -148,7 +150,7 @@ func (a *attempts) attempt(ctx context.Context, retry *retry, stage func(context
 		}
 		return err
 	}); err != nil {
-		return false, errors.Join(err, t.removeAll(c.made))
+		return false, errors.Join(err, t.removeAll(c.Written))
 	}
 	if len(updates) == 0 { // every row was older than the table's, and there is no state
 		a.tidy(base.Metadata(), base.Metadata(), c)
@@ -162,9 +164,9 @@ func (a *attempts) attempt(ctx context.Context, retry *retry, stage func(context
 		return true, nil
 	case errors.Is(err, table.ErrCommitFailed):
 		a.refusal = err
-		return false, t.removeAll(c.made)
+		return false, t.removeAll(c.Written)
 	case errors.Is(err, storage.ErrNotCommitted):
-		return false, errors.Join(err, t.removeAll(c.made))
+		return false, errors.Join(err, t.removeAll(c.Written))
 	}
 	a.doubt = fmt.Errorf("committing table %s: %w", t, err)
 	return false, nil
@@ -190,7 +192,7 @@ func told(err error) string {
 }
 
 // prepare writes the manifests of an attempt.
-func (a *attempts) prepare(ctx context.Context, base *table.Table, c *change) ([]table.Requirement, []table.Update, error) {
+func (a *attempts) prepare(ctx context.Context, base *table.Table, c *snapshots.Change) ([]table.Requirement, []table.Update, error) {
 	meta := base.Metadata()
 	branch := a.t.target()
 	tip := a.t.tip(base)
@@ -200,9 +202,9 @@ func (a *attempts) prepare(ctx context.Context, base *table.Table, c *change) ([
 	}
 	// A branch is there from its first state on: it is what says that there is
 	// a refresh to continue.
-	c.forced = c.forced || tip == nil && branch != table.MainBranch
+	c.Forced = c.Forced || tip == nil && branch != table.MainBranch
 	var updates []table.Update
-	a.stateOnly = c.empty()
+	a.stateOnly = c.IsEmpty()
 	state := a.state
 	if !a.stateOnly {
 		if state == nil {
@@ -211,7 +213,7 @@ func (a *attempts) prepare(ctx context.Context, base *table.Table, c *change) ([
 				return nil, nil, err
 			}
 		}
-		snapshot, err := a.t.writeSnapshot(ctx, base, c, a.token)
+		snapshot, err := a.t.storage().Write(ctx, meta, tip, c, iceberg.Properties{tokenKey: a.token})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -310,7 +312,7 @@ func (a *attempts) giveUp(ctx context.Context, cause error) error {
 // tidy removes files that a commit which has landed leaves behind. A file that
 // cannot be removed is only in the way: it fails nothing that has landed, and
 // the removal of orphans finds it later.
-func (a *attempts) tidy(before, after table.Metadata, c *change) {
+func (a *attempts) tidy(before, after table.Metadata, c *snapshots.Change) {
 	gone := map[string]struct{}{}
 	if after.Properties().GetBool(table.MetadataDeleteAfterCommitEnabledKey, false) {
 		for _, file := range a.t.forgotten(before, after) {
@@ -318,7 +320,7 @@ func (a *attempts) tidy(before, after table.Metadata, c *change) {
 		}
 	}
 	if a.doubt == nil { // else an earlier attempt may name them
-		for _, path := range c.unused {
+		for _, path := range c.Superseded {
 			gone[path] = struct{}{}
 		}
 	}

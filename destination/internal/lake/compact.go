@@ -13,6 +13,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 )
 
 // Compaction merges data files of one partition that are neighbours in the order
@@ -45,7 +46,7 @@ const (
 
 // bundle is data files that become one.
 type bundle struct {
-	files []*liveFile // in the order of their rows
+	files []*snapshots.LiveFile // in the order of their rows
 	made  []*stagedFile
 }
 
@@ -55,12 +56,12 @@ func (t *Table) compact(ctx context.Context, base *table.Table, u Upkeep, did *M
 	if u.DryRun || !u.Thorough && !t.mayPay(base) {
 		return nil
 	}
-	cache := manifestCache{}
-	set, err := t.live(base, cache)
+	cache := snapshots.Cache{}
+	set, err := t.storage().List(t.tip(base), cache)
 	if err != nil {
 		return err
 	}
-	if set.equality > 0 {
+	if set.EqualityDeletes > 0 {
 		did.leave("equality deletes of another program are not compacted: use that program")
 		return nil
 	}
@@ -68,7 +69,7 @@ func (t *Table) compact(ctx context.Context, base *table.Table, u Upkeep, did *M
 	if err != nil || len(bundles) == 0 {
 		return err
 	}
-	done, files, err := t.rewrite(ctx, base.Metadata(), bundles, set.shared)
+	done, files, err := t.rewrite(ctx, base.Metadata(), bundles, set.SharedDeletes)
 	if err != nil {
 		return err
 	}
@@ -79,11 +80,11 @@ func (t *Table) compact(ctx context.Context, base *table.Table, u Upkeep, did *M
 		return nil
 	}
 	var landed Maintained
-	err = t.transact(ctx, files, nil, func(_ context.Context, base *table.Table) (*change, error) {
+	err = t.transact(ctx, files, nil, func(_ context.Context, base *table.Table) (*snapshots.Change, error) {
 		landed = Maintained{}
-		now, err := t.live(base, cache)
+		now, err := t.storage().List(t.tip(base), cache)
 		if err != nil {
-			return &change{}, err
+			return &snapshots.Change{}, err
 		}
 		return swap(done, set, now, &landed), nil
 	})
@@ -110,16 +111,16 @@ func (t *Table) mayPay(base *table.Table) bool {
 }
 
 // bundles plans a compaction.
-func (t *Table) bundles(set *liveSet, u Upkeep) ([]*bundle, error) {
-	files := slices.Clone(set.files)
+func (t *Table) bundles(set *snapshots.Set, u Upkeep) ([]*bundle, error) {
+	files := slices.Clone(set.Files)
 	// Files of one commit have no order among them. The smallest come last, so
 	// that a stretch of small ones ends where a commit does.
-	slices.SortStableFunc(files, func(a, b *liveFile) int {
-		return cmp.Or(cmp.Compare(a.sequence, b.sequence), -cmp.Compare(a.data.FileSizeBytes(), b.data.FileSizeBytes()),
-			strings.Compare(a.data.FilePath(), b.data.FilePath()))
+	slices.SortStableFunc(files, func(a, b *snapshots.LiveFile) int {
+		return cmp.Or(cmp.Compare(a.Sequence, b.Sequence), -cmp.Compare(a.Data.FileSizeBytes(), b.Data.FileSizeBytes()),
+			strings.Compare(a.Data.FilePath(), b.Data.FilePath()))
 	})
 	var found []*bundle
-	taken := map[*liveFile]bool{}
+	taken := map[*snapshots.LiveFile]bool{}
 	for _, partition := range partitions(files) {
 		merged, err := merges(partition, t.mergedBytes(), u, t.alike)
 		if err != nil {
@@ -132,14 +133,14 @@ func (t *Table) bundles(set *liveSet, u Upkeep) ([]*bundle, error) {
 			}
 		}
 	}
-	var rest []*liveFile
+	var rest []*snapshots.LiveFile
 	for _, f := range files {
 		if !taken[f] {
 			rest = append(rest, f)
 		}
 	}
 	for _, f := range holed(rest, u) {
-		found = append(found, &bundle{files: []*liveFile{f}})
+		found = append(found, &bundle{files: []*snapshots.LiveFile{f}})
 	}
 	return found, nil
 }
@@ -152,11 +153,11 @@ func (t *Table) mergedBytes() int64 {
 }
 
 // partitions divides files by the partition they are of, keeping their order.
-func partitions(files []*liveFile) [][]*liveFile {
-	var all [][]*liveFile
+func partitions(files []*snapshots.LiveFile) [][]*snapshots.LiveFile {
+	var all [][]*snapshots.LiveFile
 	at := map[string]int{}
 	for _, f := range files {
-		name := partitionOf(f.data)
+		name := partitionOf(f.Data)
 		i, known := at[name]
 		if !known {
 			i = len(all)
@@ -169,23 +170,23 @@ func partitions(files []*liveFile) [][]*liveFile {
 
 // merges are the files that become one each, tier by tier, the lowest first.
 // alike cuts a stretch into parts that can be merged.
-func merges(files []*liveFile, target int64, u Upkeep, alike func([]*liveFile) ([][]*liveFile, error)) ([][]*liveFile, error) {
+func merges(files []*snapshots.LiveFile, target int64, u Upkeep, alike func([]*snapshots.LiveFile) ([][]*snapshots.LiveFile, error)) ([][]*snapshots.LiveFile, error) {
 	full := target / 4 * 3
 	tier := int64(tierBytes)
 	if u.Thorough {
 		tier = full
 	}
-	taken := map[*liveFile]bool{}
-	var found [][]*liveFile
+	taken := map[*snapshots.LiveFile]bool{}
+	var found [][]*snapshots.LiveFile
 	for ; ; tier *= tierGrowth {
 		tier = min(tier, full)
-		worth := func(files []*liveFile) bool {
+		worth := func(files []*snapshots.LiveFile) bool {
 			if u.Thorough {
 				return len(files) >= thoroughFiles
 			}
 			return len(files) >= manyFiles || len(files) >= tierFiles && (tier == tierBytes || size(files) >= 2*tier)
 		}
-		for _, stretch := range stretches(files, func(f *liveFile) bool { return f.data.FileSizeBytes() < tier && !taken[f] }) {
+		for _, stretch := range stretches(files, func(f *snapshots.LiveFile) bool { return f.Data.FileSizeBytes() < tier && !taken[f] }) {
 			if !worth(stretch) {
 				continue
 			}
@@ -193,8 +194,8 @@ func merges(files []*liveFile, target int64, u Upkeep, alike func([]*liveFile) (
 			if err != nil {
 				return nil, err
 			}
-			for _, part := range slices.DeleteFunc(parts, func(p []*liveFile) bool { return !worth(p) }) {
-				for _, bin := range slices.DeleteFunc(bins(part, target), func(b []*liveFile) bool { return len(b) == 1 }) {
+			for _, part := range slices.DeleteFunc(parts, func(p []*snapshots.LiveFile) bool { return !worth(p) }) {
+				for _, bin := range slices.DeleteFunc(bins(part, target), func(b []*snapshots.LiveFile) bool { return len(b) == 1 }) {
 					found = append(found, bin)
 					for _, f := range bin {
 						taken[f] = true
@@ -209,14 +210,14 @@ func merges(files []*liveFile, target int64, u Upkeep, alike func([]*liveFile) (
 }
 
 // holed are the files to be written anew without their deleted rows.
-func holed(files []*liveFile, u Upkeep) []*liveFile {
-	var found []*liveFile
+func holed(files []*snapshots.LiveFile, u Upkeep) []*snapshots.LiveFile {
+	var found []*snapshots.LiveFile
 	for _, f := range files {
 		var gone int64
-		for _, d := range f.deletes {
-			gone += d.data.Count()
+		for _, d := range f.Deletes {
+			gone += d.Data.Count()
 		}
-		if gone > 0 && (u.Thorough || gone*foldShare >= f.data.Count()) {
+		if gone > 0 && (u.Thorough || gone*foldShare >= f.Data.Count()) {
 			found = append(found, f)
 		}
 	}
@@ -226,16 +227,16 @@ func holed(files []*liveFile, u Upkeep) []*liveFile {
 	return nil
 }
 
-func size(files []*liveFile) (bytes int64) {
+func size(files []*snapshots.LiveFile) (bytes int64) {
 	for _, f := range files {
-		bytes += f.data.FileSizeBytes()
+		bytes += f.Data.FileSizeBytes()
 	}
 	return bytes
 }
 
 // stretches are the longest runs of files that fit, in order.
-func stretches(files []*liveFile, fits func(*liveFile) bool) [][]*liveFile {
-	var all [][]*liveFile
+func stretches(files []*snapshots.LiveFile, fits func(*snapshots.LiveFile) bool) [][]*snapshots.LiveFile {
+	var all [][]*snapshots.LiveFile
 	start := 0
 	for i := range len(files) + 1 {
 		if i < len(files) && fits(files[i]) {
@@ -251,12 +252,12 @@ func stretches(files []*liveFile, fits func(*liveFile) bool) [][]*liveFile {
 
 // alike cuts a stretch where the columns of its files change: a file that is
 // rewritten keeps the columns it has.
-func (t *Table) alike(files []*liveFile) ([][]*liveFile, error) {
-	var all [][]*liveFile
+func (t *Table) alike(files []*snapshots.LiveFile) ([][]*snapshots.LiveFile, error) {
+	var all [][]*snapshots.LiveFile
 	var last *arrow.Schema
 	start := 0
 	for i, f := range files {
-		in, err := parquetfile.Open(t.files, f.data, t.opts.Memory)
+		in, err := parquetfile.Open(t.files, f.Data, t.opts.Memory)
 		if err != nil {
 			return nil, err
 		}
@@ -277,23 +278,23 @@ func (t *Table) alike(files []*liveFile) ([][]*liveFile, error) {
 // bins cuts a stretch into parts of the target size. A part that begins before
 // a commit's files takes all of them: the merged file has its place behind the
 // last of them, and another one of that commit would have none.
-func bins(files []*liveFile, target int64) [][]*liveFile {
-	var all [][]*liveFile
+func bins(files []*snapshots.LiveFile, target int64) [][]*snapshots.LiveFile {
+	var all [][]*snapshots.LiveFile
 	start, bytes := 0, int64(0)
 	for i, f := range files {
-		whole := i > start && (f.sequence != files[i-1].sequence || f.sequence == files[start].sequence)
-		if whole && bytes+f.data.FileSizeBytes() > target {
+		whole := i > start && (f.Sequence != files[i-1].Sequence || f.Sequence == files[start].Sequence)
+		if whole && bytes+f.Data.FileSizeBytes() > target {
 			all = append(all, files[start:i:i])
 			start, bytes = i, 0
 		}
-		bytes += f.data.FileSizeBytes()
+		bytes += f.Data.FileSizeBytes()
 	}
 	return append(all, files[start:])
 }
 
 // rewrite writes the files the bundles become, and returns those bundles that
 // were finished while a quarter of the time was left, which is for the commit.
-func (t *Table) rewrite(ctx context.Context, meta table.Metadata, bundles []*bundle, shared []deleteFile) (done []*bundle, files []*stagedFile, err error) {
+func (t *Table) rewrite(ctx context.Context, meta table.Metadata, bundles []*bundle, shared []snapshots.DeleteFile) (done []*bundle, files []*stagedFile, err error) {
 	limited, cancel := ctx, func() {}
 	if until, ok := ctx.Deadline(); ok {
 		limited, cancel = context.WithTimeout(ctx, time.Until(until)/4*3)
@@ -314,18 +315,18 @@ func (t *Table) rewrite(ctx context.Context, meta table.Metadata, bundles []*bun
 
 // combine copies the rows of files that are not deleted into a new one, in the
 // table's order if it has one.
-func (t *Table) combine(ctx context.Context, meta table.Metadata, files []*liveFile, shared []deleteFile) ([]*stagedFile, error) {
-	r := t.newRewriter(meta, &change{}, parquetfile.OneFile, meta.SortOrder())
+func (t *Table) combine(ctx context.Context, meta table.Metadata, files []*snapshots.LiveFile, shared []snapshots.DeleteFile) ([]*stagedFile, error) {
+	r := t.newRewriter(meta, &snapshots.Change{}, parquetfile.OneFile, meta.SortOrder())
 	err := func() error {
 		for _, f := range files {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			gone, err := t.deleted(ctx, f, shared)
+			gone, err := t.storage().Deleted(ctx, f, shared)
 			if err != nil {
 				return err
 			}
-			if err := r.copy(ctx, f.data, gone); err != nil {
+			if err := r.copy(ctx, f.Data, gone); err != nil {
 				return err
 			}
 		}
@@ -335,7 +336,7 @@ func (t *Table) combine(ctx context.Context, meta table.Metadata, files []*liveF
 		return nil, errors.Join(err, r.abort())
 	}
 	var made []*stagedFile
-	for _, data := range r.c.add {
+	for _, data := range r.c.Add {
 		made = append(made, &stagedFile{data: data})
 	}
 	return made, nil
@@ -343,35 +344,32 @@ func (t *Table) combine(ctx context.Context, meta table.Metadata, files []*liveF
 
 // swap puts what the bundles became in their place, unless the table's files or
 // their deletes are no longer those that were read.
-func swap(bundles []*bundle, read, now *liveSet, did *Maintained) *change {
-	c := &change{operation: table.OpReplace, sequences: map[string]int64{}}
-	files := map[string]*liveFile{}
-	for _, f := range now.files {
-		files[f.data.FilePath()] = f
+func swap(bundles []*bundle, read, now *snapshots.Set, did *Maintained) *snapshots.Change {
+	c := &snapshots.Change{Operation: table.OpReplace, Sequences: map[string]int64{}}
+	files := map[string]*snapshots.LiveFile{}
+	for _, f := range now.Files {
+		files[f.Data.FilePath()] = f
 	}
-	sameShared := now.equality == 0 && sameDeletes(read.shared, now.shared)
+	sameShared := now.EqualityDeletes == 0 && sameDeletes(read.SharedDeletes, now.SharedDeletes)
 	for _, b := range bundles {
-		same := sameShared && !slices.ContainsFunc(b.files, func(f *liveFile) bool {
-			g := files[f.data.FilePath()]
-			return g == nil || !sameDeletes(f.deletes, g.deletes)
+		same := sameShared && !slices.ContainsFunc(b.files, func(f *snapshots.LiveFile) bool {
+			g := files[f.Data.FilePath()]
+			return g == nil || !sameDeletes(f.Deletes, g.Deletes)
 		})
 		if !same {
 			for _, f := range b.made {
-				c.unused = append(c.unused, f.data.FilePath())
+				c.Superseded = append(c.Superseded, f.data.FilePath())
 			}
 			continue
 		}
 		for _, f := range b.files {
-			f = files[f.data.FilePath()] // a commit in between may have moved it to another manifest
-			c.drop(f.data, f.manifest)
-			for _, d := range f.deletes {
-				c.drop(d.data, d.manifest)
-			}
-			did.FoldedDeletes += len(f.deletes)
+			f = files[f.Data.FilePath()] // a commit in between may have moved it to another manifest
+			c.RemoveFile(f)
+			did.FoldedDeletes += len(f.Deletes)
 		}
 		for _, f := range b.made {
-			c.add = append(c.add, f.data)
-			c.sequences[f.data.FilePath()] = b.files[len(b.files)-1].sequence
+			c.Add = append(c.Add, f.data)
+			c.Sequences[f.data.FilePath()] = b.files[len(b.files)-1].Sequence
 		}
 		did.CompactedFiles += len(b.files)
 		did.IntoFiles += len(b.made)
@@ -379,11 +377,11 @@ func swap(bundles []*bundle, read, now *liveSet, did *Maintained) *change {
 	return c
 }
 
-func sameDeletes(a, b []deleteFile) bool {
-	keys := func(deletes []deleteFile) map[fileKey]bool {
-		set := map[fileKey]bool{}
+func sameDeletes(a, b []snapshots.DeleteFile) bool {
+	keys := func(deletes []snapshots.DeleteFile) map[snapshots.FileKey]bool {
+		set := map[snapshots.FileKey]bool{}
 		for _, d := range deletes {
-			set[keyOf(d.data)] = true
+			set[snapshots.KeyOf(d.Data)] = true
 		}
 		return set
 	}

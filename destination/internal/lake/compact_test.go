@@ -5,28 +5,30 @@ import (
 
 	"github.com/apache/iceberg-go"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 )
 
 // sized are live files, each of a commit of its own unless they are given one.
-func sized(t *testing.T, sequence func(i int) int64, bytes ...int64) []*liveFile {
+func sized(t *testing.T, sequence func(i int) int64, bytes ...int64) []*snapshots.LiveFile {
 	t.Helper()
-	var files []*liveFile
+	var files []*snapshots.LiveFile
 	for i, size := range bytes {
 		b, err := iceberg.NewDataFileBuilder(*iceberg.UnpartitionedSpec, iceberg.EntryContentData, string(rune('a'+i%26)), iceberg.ParquetFile, nil, nil, nil, 1, size)
 		if err != nil {
 			t.Fatal(err)
 		}
-		files = append(files, &liveFile{data: b.Build(), sequence: sequence(i)})
+		files = append(files, &snapshots.LiveFile{Data: b.Build(), Sequence: sequence(i)})
 	}
 	return files
 }
 
-func names(parts [][]*liveFile) []string {
+func names(parts [][]*snapshots.LiveFile) []string {
 	all := []string{}
 	for _, part := range parts {
 		text := ""
 		for _, f := range part {
-			text += f.data.FilePath()
+			text += f.Data.FilePath()
 		}
 		all = append(all, text)
 	}
@@ -35,7 +37,7 @@ func names(parts [][]*liveFile) []string {
 
 func TestOnlyNeighboursAreMerged(t *testing.T) {
 	files := sized(t, func(i int) int64 { return int64(i) }, 1, 1, 9, 1, 9, 9, 1, 1)
-	got := names(stretches(files, func(f *liveFile) bool { return f.data.FileSizeBytes() < 9 }))
+	got := names(stretches(files, func(f *snapshots.LiveFile) bool { return f.Data.FileSizeBytes() < 9 }))
 	if diff := cmp.Diff([]string{"ab", "d", "gh"}, got); diff != "" {
 		t.Errorf("stretches (-want +got):\n%s", diff)
 	}
@@ -93,7 +95,9 @@ func TestFilesAreMergedWithTheirLike(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			files := sized(t, func(i int) int64 { return int64(i) }, tc.bytes...)
-			found, err := merges(files, 512*mib, Upkeep{}, func(stretch []*liveFile) ([][]*liveFile, error) { return [][]*liveFile{stretch}, nil })
+			found, err := merges(files, 512*mib, Upkeep{}, func(stretch []*snapshots.LiveFile) ([][]*snapshots.LiveFile, error) {
+				return [][]*snapshots.LiveFile{stretch}, nil
+			})
 			if err != nil {
 				t.Fatal(err)
 			}

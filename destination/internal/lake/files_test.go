@@ -74,7 +74,7 @@ func checkFiles(t testing.TB, tbl *table.Table) {
 				data[f.FilePath()] = f
 				records += f.Count()
 			case iceberg.EntryContentPosDeletes:
-				target, ok := deleteTarget(f)
+				target, ok := targetOf(f)
 				if !ok {
 					t.Errorf("delete file %s is not about one data file", f.FilePath())
 				}
@@ -191,4 +191,14 @@ func named(t testing.TB, tbl *table.Table) []string {
 	}
 	slices.SortFunc(paths, cmp.Compare)
 	return slices.Compact(paths)
+}
+
+// targetOf is the one data file that a position delete file is about.
+func targetOf(d iceberg.DataFile) (string, bool) {
+	if ref := d.ReferencedDataFile(); ref != nil {
+		return *ref, true
+	}
+	path := iceberg.PositionalDeleteSchema.Field(0).ID
+	low, high := string(d.LowerBoundValues()[path]), string(d.UpperBoundValues()[path])
+	return low, low != "" && low == high
 }

@@ -15,11 +15,12 @@ import (
 	"github.com/apache/iceberg-go/table/dv"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // twoFiles is a table of two data files: keys 1 to 3 and 4 to 6.
-func twoFiles(t *testing.T, o Options) (*Table, []*liveFile) {
+func twoFiles(t *testing.T, o Options) (*Table, []*snapshots.LiveFile) {
 	t.Helper()
 	tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), o)
 	for _, first := range []int64{1, 4} {
@@ -29,14 +30,14 @@ func twoFiles(t *testing.T, o Options) (*Table, []*liveFile) {
 		}
 		commit(t, tbl, "", stage(t, tbl, 0, all...))
 	}
-	set, err := tbl.live(load(t, tbl), manifestCache{})
+	set, err := tbl.storage().List(tbl.tip(load(t, tbl)), snapshots.Cache{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if set.files[0].sequence > set.files[1].sequence {
-		set.files[0], set.files[1] = set.files[1], set.files[0]
+	if set.Files[0].Sequence > set.Files[1].Sequence {
+		set.Files[0], set.Files[1] = set.Files[1], set.Files[0]
 	}
-	return tbl, set.files
+	return tbl, set.Files
 }
 
 // addDeletes commits delete files as another program would.
@@ -58,7 +59,7 @@ func TestDeletesOfOtherProgramsStayInForce(t *testing.T) {
 	made := func(key int64) version { return version{key: key, cursor: 2, v: "new"} }
 	for name, tc := range map[string]struct {
 		options Options
-		deletes func(t *testing.T, tbl *Table, files []*liveFile) []iceberg.DataFile // of keys 1 and 4
+		deletes func(t *testing.T, tbl *Table, files []*snapshots.LiveFile) []iceberg.DataFile // of keys 1 and 4
 	}{
 		"position deletes of two files in one": {Options{Upsert: MergeOnRead}, sharedDeletes},
 		"the same, copied":                     {Options{Upsert: CopyOnWrite}, sharedDeletes},
@@ -97,11 +98,11 @@ func rowsOf(t *testing.T, tbl *Table) []string {
 	return got
 }
 
-func sharedDeletes(t *testing.T, tbl *Table, files []*liveFile) []iceberg.DataFile {
+func sharedDeletes(t *testing.T, tbl *Table, files []*snapshots.LiveFile) []iceberg.DataFile {
 	t.Helper()
 	b := array.NewRecordBuilder(memory.DefaultAllocator, table.PositionalDeleteArrowSchema)
 	for _, f := range files {
-		b.Field(0).(*array.StringBuilder).Append(f.data.FilePath())
+		b.Field(0).(*array.StringBuilder).Append(f.Data.FilePath())
 		b.Field(1).(*array.Int64Builder).Append(0)
 	}
 	file, err := parquetfile.Create(tbl.files, tbl.newDataPath(), table.PositionalDeleteArrowSchema, parquetfile.PositionDeleteEncoding())
@@ -120,11 +121,11 @@ func sharedDeletes(t *testing.T, tbl *Table, files []*liveFile) []iceberg.DataFi
 	return []iceberg.DataFile{data}
 }
 
-func sharedVectors(t *testing.T, tbl *Table, files []*liveFile) []iceberg.DataFile {
+func sharedVectors(t *testing.T, tbl *Table, files []*snapshots.LiveFile) []iceberg.DataFile {
 	t.Helper()
 	w := dv.NewDVWriter(tbl.files, func(int32) *iceberg.PartitionSpec { return &tbl.spec })
 	for _, f := range files {
-		if err := w.Add(f.data.FilePath(), []int64{0}, 0, nil); err != nil {
+		if err := w.Add(f.Data.FilePath(), []int64{0}, 0, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 )
 
 const generationColumn = "_airbyte_generation_id"
@@ -56,11 +57,11 @@ func CommittedState(ctx context.Context, tbl *table.Table, p *columnar.Plan, g *
 // holdsOlder tells whether the main branch has rows of generations before the
 // minimum.
 func (t *Table) holdsOlder(ctx context.Context, base *table.Table, minimum int64) (bool, error) {
-	set, err := t.live(base, manifestCache{})
+	set, err := t.storage().List(t.tip(base), snapshots.Cache{})
 	if err != nil {
 		return false, err
 	}
-	for _, f := range set.files {
+	for _, f := range set.Files {
 		older, err := t.older(ctx, base, f, minimum)
 		if err != nil || older != nil {
 			return older != nil, err
@@ -72,27 +73,24 @@ func (t *Table) holdsOlder(ctx context.Context, base *table.Table, minimum int64
 // dropOlder takes out of a set, and with c out of the table, the rows of
 // generations before the minimum: whole files here, and single rows by noting
 // them as deleted.
-func (t *Table) dropOlder(ctx context.Context, c *change, base *table.Table, set *liveSet, minimum int64) error {
+func (t *Table) dropOlder(ctx context.Context, c *snapshots.Change, base *table.Table, set *snapshots.Set, minimum int64) error {
 	if minimum == 0 {
 		return nil
 	}
-	var keep []*liveFile
-	for _, f := range set.files {
+	var keep []*snapshots.LiveFile
+	for _, f := range set.Files {
 		older, err := t.older(ctx, base, f, minimum)
 		switch {
 		case err != nil:
 			return err
-		case older != nil && older.Count() == f.data.Count():
-			c.drop(f.data, f.manifest)
-			for _, d := range f.deletes {
-				c.drop(d.data, d.manifest)
-			}
+		case older != nil && older.Count() == f.Data.Count():
+			c.RemoveFile(f)
 		default:
-			f.older = older
+			f.Older = older
 			keep = append(keep, f)
 		}
 	}
-	set.files = keep
+	set.Files = keep
 	return nil
 }
 
@@ -100,10 +98,10 @@ func (t *Table) dropOlder(ctx context.Context, c *change, base *table.Table, set
 // minimum, nil if there are none. A row without a generation is of generation 0
 // if the table's generations have ever been counted, and else of none: it was
 // written by a sync that had no ids, or the constant ones.
-func (t *Table) older(ctx context.Context, base *table.Table, f *liveFile, minimum int64) (parquetfile.Positions, error) {
+func (t *Table) older(ctx context.Context, base *table.Table, f *snapshots.LiveFile, minimum int64) (parquetfile.Positions, error) {
 	_, nullsOlder := base.Properties()[generationsKey]
 	field, ok := base.Schema().FindFieldByName(generationColumn)
-	rows := f.data.Count()
+	rows := f.Data.Count()
 	every := func() parquetfile.Positions {
 		all := parquetfile.NewPositions(rows)
 		for row := range rows {
@@ -111,7 +109,7 @@ func (t *Table) older(ctx context.Context, base *table.Table, f *liveFile, minim
 		}
 		return all
 	}
-	low, high, nulls, known := generationBounds(f.data, field.ID)
+	low, high, nulls, known := generationBounds(f.Data, field.ID)
 	switch {
 	case !ok || known && nulls == rows:
 		if nullsOlder && rows > 0 {
@@ -123,7 +121,7 @@ func (t *Table) older(ctx context.Context, base *table.Table, f *liveFile, minim
 	case known && high < minimum && (nulls == 0 || nullsOlder):
 		return every(), nil
 	}
-	r, err := parquetfile.Open(t.files, f.data, t.opts.Memory)
+	r, err := parquetfile.Open(t.files, f.Data, t.opts.Memory)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +144,7 @@ func (t *Table) older(ctx context.Context, base *table.Table, f *liveFile, minim
 		}
 		ids, ok := got[0].(*array.Int64)
 		if !ok {
-			return nil, fmt.Errorf("reading %s: column %s is %s", f.data.FilePath(), generationColumn, got[0].DataType())
+			return nil, fmt.Errorf("reading %s: column %s is %s", f.Data.FilePath(), generationColumn, got[0].DataType())
 		}
 		for i := range ids.Len() {
 			if ids.IsNull(i) && nullsOlder || ids.IsValid(i) && ids.Value(i) < minimum {
@@ -178,23 +176,23 @@ func generationBounds(d iceberg.DataFile, id int) (low, high, nulls int64, known
 }
 
 // restage makes staged files of those that a branch has.
-func (t *Table) restage(ctx context.Context, schema *iceberg.Schema, set *liveSet) ([]*stagedFile, *rowkeys.Index, error) {
+func (t *Table) restage(ctx context.Context, schema *iceberg.Schema, set *snapshots.Set) ([]*stagedFile, *rowkeys.Index, error) {
 	index := rowkeys.NewIndex(t.scratch(), t.opts.Memory)
 	columns, err := t.keyColumns(schema)
 	if err != nil {
 		return nil, index, err
 	}
 	var files []*stagedFile
-	for _, f := range set.files {
-		s := &stagedFile{data: f.data}
-		if len(f.deletes)+len(set.shared) > 0 {
-			if s.deletedRows, err = t.deleted(ctx, f, set.shared); err != nil {
+	for _, f := range set.Files {
+		s := &stagedFile{data: f.Data}
+		if len(f.Deletes)+len(set.SharedDeletes) > 0 {
+			if s.deletedRows, err = t.storage().Deleted(ctx, f, set.SharedDeletes); err != nil {
 				return nil, index, err
 			}
 		}
 		if t.plan.Dedup {
 			s.keys = rowkeys.NewFile(s.deletedRows)
-			if err := t.indexFile(ctx, f.data, columns, s.keys, index); err != nil {
+			if err := t.indexFile(ctx, f.Data, columns, s.keys, index); err != nil {
 				return nil, index, err
 			}
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -54,12 +55,12 @@ func newKeyFinder(u *upsert, schema *iceberg.Schema) (*keyFinder, error) {
 }
 
 // find looks for staged keys in all files of a set that can hold one.
-func (f *keyFinder) find(ctx context.Context, set *liveSet) error {
+func (f *keyFinder) find(ctx context.Context, set *snapshots.Set) error {
 	var candidates []iceberg.DataFile
-	for _, file := range set.files {
-		bounds := f.columns.BoundsOf(file.data)
+	for _, file := range set.Files {
+		bounds := f.columns.BoundsOf(file.Data)
 		if slices.ContainsFunc(f.staged, func(s rowkeys.Bounds) bool { return f.columns.MayShareKeys(s, bounds) }) {
-			candidates = append(candidates, file.data)
+			candidates = append(candidates, file.Data)
 		}
 	}
 	err := f.scan(ctx, candidates)

@@ -11,6 +11,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -138,7 +139,7 @@ func (t *Table) amend(ctx context.Context, edit func(*table.Table) ([]table.Requ
 		after, _, err = t.cat.CommitTable(context.WithoutCancel(ctx), t.id, reqs, updates)
 		switch {
 		case err == nil:
-			(&attempts{t: t}).tidy(before, after, &change{})
+			(&attempts{t: t}).tidy(before, after, &snapshots.Change{})
 			return before, after, nil
 		case !errors.Is(err, table.ErrCommitFailed):
 			return nil, nil, fmt.Errorf("committing table %s: %w", t, err)

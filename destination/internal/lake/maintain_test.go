@@ -23,6 +23,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scratch"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
@@ -89,16 +90,16 @@ func TestCompactedRowsKeepTheirPlaceInTime(t *testing.T) {
 		for n := range 4 {
 			commit(t, tbl, "", stage(t, tbl, 0, version{key: 1, cursor: 5, v: fmt.Sprint("row ", n)}.row()))
 		}
-		set, err := tbl.live(load(t, tbl), manifestCache{})
+		set, err := tbl.storage().List(tbl.tip(load(t, tbl)), snapshots.Cache{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		slices.SortFunc(set.files, func(a, b *liveFile) int { return int(a.sequence - b.sequence) })
-		done, files, err := tbl.rewrite(t.Context(), load(t, tbl).Metadata(), []*bundle{{files: set.files[:3]}}, nil)
+		slices.SortFunc(set.Files, func(a, b *snapshots.LiveFile) int { return int(a.Sequence - b.Sequence) })
+		done, files, err := tbl.rewrite(t.Context(), load(t, tbl).Metadata(), []*bundle{{files: set.Files[:3]}}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = tbl.transact(t.Context(), files, nil, func(context.Context, *table.Table) (*change, error) {
+		err = tbl.transact(t.Context(), files, nil, func(context.Context, *table.Table) (*snapshots.Change, error) {
 			return swap(done, set, set, &Maintained{}), nil
 		})
 		if err != nil {
@@ -695,7 +696,7 @@ func TestFilesUnderEqualityDeletesAreNotCompacted(t *testing.T) {
 
 // What other programs wrote into a table of ours is folded in as well.
 func TestDeletesOfOtherProgramsAreFoldedIn(t *testing.T) {
-	for format, deletes := range map[int]func(*testing.T, *Table, []*liveFile) []iceberg.DataFile{2: sharedDeletes, 3: sharedVectors} {
+	for format, deletes := range map[int]func(*testing.T, *Table, []*snapshots.LiveFile) []iceberg.DataFile{2: sharedDeletes, 3: sharedVectors} {
 		tbl, files := twoFiles(t, Options{FormatVersion: format})
 		addDeletes(t, tbl, deletes(t, tbl, files)...)
 		for key := range int64(5) {

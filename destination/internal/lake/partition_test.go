@@ -85,7 +85,7 @@ func checkPartitions(t testing.TB, tbl *Table) map[int32]int {
 		}
 	}
 	for _, d := range deletes {
-		target, _ := deleteTarget(d)
+		target, _ := targetOf(d)
 		if got, want := partitionOf(d), partitionsOf[target]; got != want {
 			t.Errorf("%s is of partition %s, its data file of %s", d.FilePath(), got, want)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 )
 
 // addFile adds a data file of one row group that another program wrote: for each id the text that v says.
@@ -89,11 +90,11 @@ func TestAFileThatStandsForMuchMoreIsReadInPieces(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{})
 			addFile(t, tbl, props, rows, func(row int) string { return text[:len(text)-row%3] })
-			set, err := tbl.live(load(t, tbl), manifestCache{})
+			set, err := tbl.storage().List(tbl.tip(load(t, tbl)), snapshots.Cache{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, err := parquetfile.Open(tbl.files, set.files[0].data, tbl.opts.Memory)
+			r, err := parquetfile.Open(tbl.files, set.Files[0].Data, tbl.opts.Memory)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 )
 
 // A truncating refresh puts the rows of a new generation in the place of those
@@ -132,19 +133,19 @@ func (t *Table) absorb(ctx context.Context, branch string, minimum int64, state 
 			return last, nil
 		},
 	}
-	cache := manifestCache{}
-	return t.Explain(a.run(ctx, func(ctx context.Context, base *table.Table) (*change, error) {
-		c := &change{operation: table.OpOverwrite, forced: true}
-		main, err := t.liveAt(base.CurrentSnapshot(), cache)
+	cache := snapshots.Cache{}
+	return t.Explain(a.run(ctx, func(ctx context.Context, base *table.Table) (*snapshots.Change, error) {
+		c := &snapshots.Change{Operation: table.OpOverwrite, Forced: true}
+		main, err := t.storage().List(base.CurrentSnapshot(), cache)
 		if err != nil {
 			return c, err
 		}
-		fresh, err := t.liveAt(base.SnapshotByName(branch), cache)
+		fresh, err := t.storage().List(base.SnapshotByName(branch), cache)
 		if err != nil {
 			return c, err
 		}
-		fresh.files = slices.DeleteFunc(fresh.files, main.holds) // another program moved the main branch there
-		if main.equality+fresh.equality > 0 {
+		fresh.Files = slices.DeleteFunc(fresh.Files, main.Has) // another program moved the main branch there
+		if main.EqualityDeletes+fresh.EqualityDeletes > 0 {
 			return c, t.equalityDeletes()
 		}
 		if err := t.dropOlder(ctx, c, base, main, minimum); err != nil {
@@ -161,7 +162,7 @@ func (t *Table) absorb(ctx context.Context, branch string, minimum int64, state 
 			return c, err
 		}
 		err = u.apply(ctx, c, base, outdated)
-		c.unused = nil // the branch's snapshots name them until they expire
+		c.Superseded = nil // the branch's snapshots name them until they expire
 		return c, err
 	}))
 }

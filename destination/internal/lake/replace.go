@@ -8,6 +8,8 @@ import (
 
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/uuid"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 )
 
 // Replace swaps all rows of the table for the staged ones, in one transaction:
@@ -24,21 +26,21 @@ func (t *Table) Replace(ctx context.Context, staged []*Staged, state json.RawMes
 		}
 		return nil, updates
 	}}
-	return t.Explain(a.run(ctx, func(ctx context.Context, base *table.Table) (*change, error) {
-		c := &change{operation: table.OpOverwrite}
+	return t.Explain(a.run(ctx, func(ctx context.Context, base *table.Table) (*snapshots.Change, error) {
+		c := &snapshots.Change{Operation: table.OpOverwrite}
 		// A state of rows that are gone goes, too, if there are none by now.
-		c.forced = state == nil && !slices.Contains([]string{"", noState}, base.Properties()[stateKey])
-		set, err := t.live(base, u.manifests)
+		c.Forced = state == nil && !slices.Contains([]string{"", noState}, base.Properties()[stateKey])
+		set, err := t.storage().List(t.tip(base), u.manifests)
 		if err != nil {
 			return c, err
 		}
-		for _, f := range set.files {
-			c.drop(f.data, f.manifest)
+		for _, f := range set.Files {
+			c.Remove(f.Data, f.Manifest)
 		}
-		for _, d := range set.deletes {
-			c.drop(d.data, d.manifest)
+		for _, d := range set.Deletes {
+			c.Remove(d.Data, d.Manifest)
 		}
-		if _, err := u.outdated(ctx, base.Schema(), &liveSet{}); err != nil {
+		if _, err := u.outdated(ctx, base.Schema(), &snapshots.Set{}); err != nil {
 			return c, err
 		}
 		return c, u.apply(ctx, c, base, nil)

@@ -19,6 +19,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowsort"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
@@ -39,7 +40,7 @@ const (
 type rewriter struct {
 	t     *Table
 	meta  table.Metadata
-	c     *change
+	c     *snapshots.Change
 	files *parquetfile.RollingWriter
 	order table.SortOrder // that the rows are brought into; unsorted: they stay as they are
 
@@ -54,7 +55,7 @@ type rewriter struct {
 
 // newRewriter returns a rewriter that adds to c the files that it makes of the
 // target size, their rows in an order if it is one.
-func (t *Table) newRewriter(meta table.Metadata, c *change, target int64, order table.SortOrder) *rewriter {
+func (t *Table) newRewriter(meta table.Metadata, c *snapshots.Change, target int64, order table.SortOrder) *rewriter {
 	r := &rewriter{t: t, meta: meta, c: c, order: order}
 	r.files = parquetfile.NewRollingWriter(t.files, t.newDataPath, target, r.complete)
 	return r
@@ -161,7 +162,7 @@ func (r *rewriter) group(batch arrow.RecordBatch, _ []uint64) error {
 		return err
 	}
 	if created != "" {
-		r.c.made = append(r.c.made, created)
+		r.c.Written = append(r.c.Written, created)
 	}
 	return r.files.Write(batch)
 }
@@ -183,7 +184,7 @@ func (r *rewriter) complete(file *parquetfile.Writer) error {
 	if err != nil {
 		return err
 	}
-	r.c.add = append(r.c.add, data)
+	r.c.Add = append(r.c.Add, data)
 	return nil
 }
 
@@ -216,7 +217,7 @@ func (r *rewriter) abort() error {
 	if r.sorter != nil {
 		errs = append(errs, r.sorter.Abort())
 	}
-	return errors.Join(append(errs, r.t.removeAll(r.c.made))...)
+	return errors.Join(append(errs, r.t.removeAll(r.c.Written))...)
 }
 
 // partitionOf tells partitions apart, of one spec and of different ones.

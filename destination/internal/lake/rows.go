@@ -17,6 +17,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -107,7 +108,7 @@ func fileRows(ctx context.Context, tbl *table.Table, scan *table.Scan, task tabl
 			}
 			gone = parquetfile.NewPositions(in.NumRows())
 			for _, d := range slices.Concat(task.DeleteFiles, task.DeletionVectorFiles) {
-				if err := readDeletes(ctx, files, nil, d, task.File.FilePath(), gone); err != nil {
+				if err := snapshots.ReadDeletes(ctx, files, nil, d, task.File.FilePath(), gone); err != nil {
 					return err
 				}
 			}

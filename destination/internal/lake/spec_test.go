@@ -14,6 +14,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
@@ -106,8 +107,8 @@ func TestASortOrderChanges(t *testing.T) {
 		commit(t, tbl, "", stage(t, tbl, 0, map[string]any{"id": 1, "v": "b"}, map[string]any{"id": 2}, map[string]any{"id": 3, "v": "a"}))
 		checkPartitions(t, tbl)
 		want := tc.current
-		if set, err := tbl.live(load(t, tbl), manifestCache{}); err != nil || !slices.ContainsFunc(set.files, func(f *liveFile) bool {
-			id := f.data.SortOrderID()
+		if set, err := tbl.storage().List(tbl.tip(load(t, tbl)), snapshots.Cache{}); err != nil || !slices.ContainsFunc(set.Files, func(f *snapshots.LiveFile) bool {
+			id := f.Data.SortOrderID()
 			return id == nil && want == 0 || id != nil && *id == want
 		}) {
 			t.Errorf("step %d: no file of order %d, %v", i, want, err)
@@ -129,13 +130,13 @@ func TestACompactedFileIsInOrder(t *testing.T) {
 	}
 	expectRows(t, tbl, want...)
 	checkPartitions(t, tbl)
-	set, err := tbl.live(load(t, tbl), manifestCache{})
+	set, err := tbl.storage().List(tbl.tip(load(t, tbl)), snapshots.Cache{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range set.files {
-		if id := f.data.SortOrderID(); id == nil || *id != 1 {
-			t.Errorf("%s does not say that it is sorted", f.data.FilePath())
+	for _, f := range set.Files {
+		if id := f.Data.SortOrderID(); id == nil || *id != 1 {
+			t.Errorf("%s does not say that it is sorted", f.Data.FilePath())
 		}
 	}
 	expectFiles(t, tbl, false)

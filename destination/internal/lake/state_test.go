@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apache/iceberg-go"
 	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
@@ -23,6 +24,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
@@ -285,7 +287,7 @@ func (h *stateHistory) foreignSnapshot() bool {
 	if tip == nil {
 		return false
 	}
-	s, err := h.tbl.writeSnapshot(h.t.Context(), loaded, &change{operation: table.OpReplace, forced: true}, "")
+	s, err := h.tbl.storage().Write(h.t.Context(), loaded.Metadata(), h.tbl.tip(loaded), &snapshots.Change{Operation: table.OpReplace, Forced: true}, iceberg.Properties{tokenKey: ""})
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -182,6 +183,11 @@ func (t *Table) use(ctx context.Context, loaded *table.Table) error {
 	t.files, t.schema, t.spec, t.order = files, loaded.Schema(), loaded.Spec(), loaded.SortOrder()
 	t.uuid, t.version = loaded.Metadata().TableUUID(), loaded.Metadata().Version()
 	return nil
+}
+
+// storage is where snapshots find the table's files and write theirs.
+func (t *Table) storage() snapshots.Storage {
+	return snapshots.Storage{Table: t.String(), Files: t.files, Locations: t.locations, Memory: t.opts.Memory}
 }
 
 // Layout is how batches of rows must be laid out to be written.

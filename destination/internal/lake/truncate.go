@@ -9,6 +9,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 )
 
 // truncate keeps the first rows of what is staged, in the order they were
@@ -56,15 +57,15 @@ func (t *Table) head(ctx context.Context, f *stagedFile, rows int64) (*stagedFil
 		return nil, err
 	}
 	defer end()
-	r := t.newRewriter(t.opened.Metadata(), &change{}, parquetfile.OneFile, table.UnsortedSortOrder)
+	r := t.newRewriter(t.opened.Metadata(), &snapshots.Change{}, parquetfile.OneFile, table.UnsortedSortOrder)
 	if err := errors.Join(r.copy(ctx, f.data, gone), r.close(ctx)); err != nil {
-		return nil, errors.Join(err, t.removeAll(r.c.made))
+		return nil, errors.Join(err, t.removeAll(r.c.Written))
 	}
-	if len(r.c.add) != 1 {
-		return nil, errors.Join(fmt.Errorf("shortening %s: %d files came of it", f.data.FilePath(), len(r.c.add)), t.removeAll(r.c.made))
+	if len(r.c.Add) != 1 {
+		return nil, errors.Join(fmt.Errorf("shortening %s: %d files came of it", f.data.FilePath(), len(r.c.Add)), t.removeAll(r.c.Written))
 	}
 	if f.keys != nil {
 		f.keys.Truncate(rows)
 	}
-	return &stagedFile{data: r.c.add[0], keys: f.keys}, nil
+	return &stagedFile{data: r.c.Add[0], keys: f.keys}, nil
 }

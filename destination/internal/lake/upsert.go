@@ -10,6 +10,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 )
 
 // rewriteLimit is how many bytes of data files Auto rewrites in one commit
@@ -22,13 +23,13 @@ type upsert struct {
 	t         *Table
 	files     []*stagedFile
 	contest   *rowkeys.Contest // between the rows of all keys
-	manifests manifestCache    // that one attempt to commit has read, and the next need not
+	manifests snapshots.Cache  // that one attempt to commit has read, and the next need not
 }
 
 // newUpsert finds the winners among the staged rows. Streams that are not dedup
 // have no keys, and all their rows win.
 func newUpsert(t *Table, files []*stagedFile, indexes []*rowkeys.Index) *upsert {
-	u := &upsert{t: t, files: files, manifests: manifestCache{}}
+	u := &upsert{t: t, files: files, manifests: snapshots.Cache{}}
 	var keys []*rowkeys.File
 	for _, f := range files {
 		if f.keys != nil {
@@ -45,17 +46,17 @@ func newUpsert(t *Table, files []*stagedFile, indexes []*rowkeys.Index) *upsert 
 func (u *upsert) close() { _ = u.contest.Close() }
 
 // stage is what committing the rows does to the table as it is in base.
-func (u *upsert) stage(ctx context.Context, base *table.Table) (*change, error) {
-	c := &change{operation: table.OpOverwrite}
-	set, err := u.t.live(base, u.manifests)
+func (u *upsert) stage(ctx context.Context, base *table.Table) (*snapshots.Change, error) {
+	c := &snapshots.Change{Operation: table.OpOverwrite}
+	set, err := u.t.storage().List(u.t.tip(base), u.manifests)
 	if err != nil {
 		return c, err
 	}
-	if set.equality > 0 {
+	if set.EqualityDeletes > 0 {
 		return c, u.t.equalityDeletes()
 	}
-	if len(set.files) == 0 {
-		c.operation = table.OpAppend
+	if len(set.Files) == 0 {
+		c.Operation = table.OpAppend
 	}
 	outdated, err := u.outdated(ctx, base.Schema(), set)
 	if err != nil {
@@ -71,27 +72,27 @@ func (t *Table) equalityDeletes() error {
 
 // outdatedFile is a data file of the table with rows that go.
 type outdatedFile struct {
-	*liveFile
+	*snapshots.LiveFile
 	deletedRows parquetfile.Positions // already, or now
 }
 
 // outdated finds the rows of the table that staged rows replace or delete,
 // and marks the staged rows that rows of the table supersede.
-func (u *upsert) outdated(ctx context.Context, schema *iceberg.Schema, set *liveSet) ([]*outdatedFile, error) {
+func (u *upsert) outdated(ctx context.Context, schema *iceberg.Schema, set *snapshots.Set) ([]*outdatedFile, error) {
 	superseded, err := u.superseded(ctx, schema, set)
 	if err != nil {
 		return nil, err
 	}
 	var outdated []*outdatedFile
-	for _, f := range set.files {
-		rows := superseded[f.data.FilePath()]
-		if rows == nil && f.older != nil {
-			if rows, err = u.t.deleted(ctx, f, set.shared); err != nil {
+	for _, f := range set.Files {
+		rows := superseded[f.Data.FilePath()]
+		if rows == nil && f.Older != nil {
+			if rows, err = u.t.storage().Deleted(ctx, f, set.SharedDeletes); err != nil {
 				return nil, err
 			}
 		}
 		if rows != nil {
-			outdated = append(outdated, &outdatedFile{liveFile: f, deletedRows: rows})
+			outdated = append(outdated, &outdatedFile{LiveFile: f, deletedRows: rows})
 		}
 	}
 	return outdated, nil
@@ -99,11 +100,11 @@ func (u *upsert) outdated(ctx context.Context, schema *iceberg.Schema, set *live
 
 // superseded finds the rows of the table that staged rows supersede, with those of
 // their files that were deleted already, by path.
-func (u *upsert) superseded(ctx context.Context, schema *iceberg.Schema, set *liveSet) (map[string]parquetfile.Positions, error) {
+func (u *upsert) superseded(ctx context.Context, schema *iceberg.Schema, set *snapshots.Set) (map[string]parquetfile.Positions, error) {
 	if err := u.contest.Begin(ctx); err != nil {
 		return nil, err
 	}
-	if u.contest.StagedRows() > 0 && len(set.files) > 0 {
+	if u.contest.StagedRows() > 0 && len(set.Files) > 0 {
 		finder, err := newKeyFinder(u, schema)
 		if err != nil {
 			return nil, err
@@ -113,14 +114,14 @@ func (u *upsert) superseded(ctx context.Context, schema *iceberg.Schema, set *li
 		}
 	}
 	var files []rowkeys.TableFile
-	for _, f := range set.files {
-		if !u.contest.HasHits(f.data.FilePath()) {
+	for _, f := range set.Files {
+		if !u.contest.HasHits(f.Data.FilePath()) {
 			continue
 		}
-		file := rowkeys.TableFile{Path: f.data.FilePath(), Rows: f.data.Count(), Sequence: f.sequence}
-		if len(f.deletes)+len(set.shared)+len(f.older) > 0 {
+		file := rowkeys.TableFile{Path: f.Data.FilePath(), Rows: f.Data.Count(), Sequence: f.Sequence}
+		if len(f.Deletes)+len(set.SharedDeletes)+len(f.Older) > 0 {
 			var err error
-			if file.Deleted, err = u.t.deleted(ctx, f, set.shared); err != nil {
+			if file.Deleted, err = u.t.storage().Deleted(ctx, f, set.SharedDeletes); err != nil {
 				return nil, err
 			}
 		}
@@ -135,7 +136,7 @@ func (u *upsert) superseded(ctx context.Context, schema *iceberg.Schema, set *li
 
 // apply adds to c the staged files without the rows that lose, and the
 // table's files without those that are outdated.
-func (u *upsert) apply(ctx context.Context, c *change, base *table.Table, outdated []*outdatedFile) error {
+func (u *upsert) apply(ctx context.Context, c *snapshots.Change, base *table.Table, outdated []*outdatedFile) error {
 	version := base.Metadata().Version()
 	type partial struct {
 		staged      *stagedFile
@@ -148,23 +149,20 @@ func (u *upsert) apply(ctx context.Context, c *change, base *table.Table, outdat
 		fresh += f.data.FileSizeBytes()
 		switch {
 		case deleted == nil:
-			c.add = append(c.add, f.data)
+			c.Add = append(c.Add, f.data)
 		case deleted.Count() == f.data.Count():
-			c.unused = append(c.unused, f.data.FilePath())
+			c.Superseded = append(c.Superseded, f.data.FilePath())
 		default:
 			partials = append(partials, partial{f, deleted})
 			rewrite += f.data.FileSizeBytes()
 		}
 	}
 	outdated = slices.DeleteFunc(outdated, func(o *outdatedFile) bool {
-		if o.deletedRows.Count() < o.data.Count() {
-			rewrite += o.data.FileSizeBytes()
+		if o.deletedRows.Count() < o.Data.Count() {
+			rewrite += o.Data.FileSizeBytes()
 			return false
 		}
-		c.drop(o.data, o.manifest)
-		for _, d := range o.deletes {
-			c.drop(d.data, d.manifest)
-		}
+		c.RemoveFile(o.LiveFile)
 		return true
 	})
 	if u.copies(version, rewrite, fresh) && len(partials)+len(outdated) > 0 {
@@ -175,37 +173,32 @@ func (u *upsert) apply(ctx context.Context, c *change, base *table.Table, outdat
 		defer end()
 		r := u.t.newRewriter(base.Metadata(), c, u.t.opts.TargetFileBytes, table.UnsortedSortOrder)
 		inPartitions(partials, func(p partial) iceberg.DataFile { return p.staged.data })
-		inPartitions(outdated, func(o *outdatedFile) iceberg.DataFile { return o.data })
+		inPartitions(outdated, func(o *outdatedFile) iceberg.DataFile { return o.Data })
 		for _, p := range partials {
-			c.unused = append(c.unused, p.staged.data.FilePath())
+			c.Superseded = append(c.Superseded, p.staged.data.FilePath())
 			if err := r.copy(ctx, p.staged.data, p.deletedRows); err != nil {
 				return err
 			}
 		}
 		for _, o := range outdated {
-			c.drop(o.data, o.manifest)
-			for _, d := range o.deletes {
-				c.drop(d.data, d.manifest)
-			}
-			if err := r.copy(ctx, o.data, o.deletedRows); err != nil {
+			c.RemoveFile(o.LiveFile)
+			if err := r.copy(ctx, o.Data, o.deletedRows); err != nil {
 				return err
 			}
 		}
 		return r.close(ctx)
 	}
 	for _, p := range partials {
-		c.add = append(c.add, p.staged.data)
-		if err := u.t.writeDeletes(c, base.Metadata(), p.staged.data, p.deletedRows); err != nil {
+		c.Add = append(c.Add, p.staged.data)
+		if err := u.t.storage().WriteDeletes(c, base.Metadata(), p.staged.data, p.deletedRows); err != nil {
 			return err
 		}
 	}
 	for _, o := range outdated {
 		// One delete file per data file: it takes over what the earlier ones
 		// of the file said. Some readers fail on several.
-		for _, d := range o.deletes {
-			c.drop(d.data, d.manifest)
-		}
-		if err := u.t.writeDeletes(c, base.Metadata(), o.data, o.deletedRows); err != nil {
+		c.RemoveDeletes(o.LiveFile)
+		if err := u.t.storage().WriteDeletes(c, base.Metadata(), o.Data, o.deletedRows); err != nil {
 			return err
 		}
 	}

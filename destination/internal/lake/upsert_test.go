@@ -372,7 +372,7 @@ func TestUpsertWritesDeletesOnlyWhenRewritingIsMuch(t *testing.T) {
 // The cost of a commit must not grow with the number of commits.
 func TestManifestsStayFew(t *testing.T) {
 	tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{})
-	for i := range 3 * manyManifests {
+	for i := range 3 * smallManifests {
 		commit(t, tbl, "", stage(t, tbl, 0, map[string]any{"id": i}))
 	}
 	loaded := load(t, tbl)
@@ -380,10 +380,10 @@ func TestManifestsStayFew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(manifests) > manyManifests {
+	if len(manifests) > smallManifests {
 		t.Errorf("%d manifests", len(manifests))
 	}
-	if got := len(rows(t, loaded)); got != 3*manyManifests {
+	if got := len(rows(t, loaded)); got != 3*smallManifests {
 		t.Errorf("%d rows", got)
 	}
 	checkFiles(t, loaded)

@@ -1,4 +1,4 @@
-package lake
+package snapshots
 
 import (
 	"encoding/json"
@@ -9,15 +9,15 @@ import (
 )
 
 func TestTheHeaderOfAManifestFitsTenThousandColumns(t *testing.T) {
-	day := iceberg.NestedField{ID: 1, Name: "o", Type: structOf(2, optional("day", iceberg.PrimitiveTypes.Date))}
-	few := iceberg.NewSchema(7, day, iceberg.NestedField{ID: 3, Name: "text", Type: aString})
+	day := iceberg.NestedField{ID: 1, Name: "o", Type: &iceberg.StructType{FieldList: []iceberg.NestedField{{ID: 2, Name: "day", Type: iceberg.PrimitiveTypes.Date}}}}
+	few := iceberg.NewSchema(7, day, iceberg.NestedField{ID: 3, Name: "text", Type: iceberg.PrimitiveTypes.String})
 	spec, err := iceberg.NewPartitionSpecOpts(iceberg.WithSpecID(1), iceberg.AddPartitionFieldBySourceID(2, "o.day", iceberg.IdentityTransform{}, few, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
 	fields := few.Fields()
 	for i := range 10_000 {
-		fields = append(fields, iceberg.NestedField{ID: 10 + i, Name: fmt.Sprint("a column of number ", i), Type: aString, Doc: "what its source calls it"})
+		fields = append(fields, iceberg.NestedField{ID: 10 + i, Name: fmt.Sprint("a column of number ", i), Type: iceberg.PrimitiveTypes.String, Doc: "what its source calls it"})
 	}
 	for _, s := range []*iceberg.Schema{few, iceberg.NewSchema(8, fields...)} {
 		header, err := headerSchema(s, spec)

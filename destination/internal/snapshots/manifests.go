@@ -1,4 +1,4 @@
-package lake
+package snapshots
 
 import (
 	"encoding/json"
@@ -52,14 +52,14 @@ func (o *manifestOutput) entry(e iceberg.ManifestEntry) error {
 
 func (o *manifestOutput) start() error {
 	o.w.count++
-	o.path = o.w.t.locations.NewMetadataLocation(fmt.Sprintf("%s-m%d%s.avro", o.w.name, o.w.count, filenames.Mark))
-	o.w.c.made = append(o.w.c.made, o.path)
-	out, err := o.w.t.files.Create(o.path)
+	o.path = o.w.s.Locations.NewMetadataLocation(fmt.Sprintf("%s-m%d%s.avro", o.w.name, o.w.count, filenames.Mark))
+	o.w.c.Written = append(o.w.c.Written, o.path)
+	out, err := o.w.s.Files.Create(o.path)
 	if err != nil {
 		return fmt.Errorf("creating manifest %s: %w", o.path, err)
 	}
 	o.out, o.bytes = out, 0
-	meta := o.w.base.Metadata()
+	meta := o.w.meta
 	schema, err := headerSchema(meta.CurrentSchema(), o.spec)
 	if err == nil {
 		o.entries, err = iceberg.NewManifestWriter(meta.Version(), o, o.spec, schema, o.w.id, iceberg.WithManifestWriterContent(o.content))
@@ -104,7 +104,7 @@ func (o *manifestOutput) Write(p []byte) (int, error) {
 }
 
 func (o *manifestOutput) finish() error {
-	entries, meta := o.entries, o.w.base.Metadata()
+	entries, meta := o.entries, o.w.meta
 	o.entries = nil
 	if err := errors.Join(entries.Close(), o.out.Close()); err != nil {
 		return fmt.Errorf("completing manifest %s: %w", o.path, err)

@@ -1,4 +1,4 @@
-package lake
+package snapshots
 
 import (
 	"context"
@@ -19,23 +19,25 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
-// deleted returns the rows of a data file that are deleted already.
-func (t *Table) deleted(ctx context.Context, f *liveFile, shared []deleteFile) (parquetfile.Positions, error) {
-	rows := parquetfile.NewPositions(f.data.Count())
-	copy(rows, f.older)
-	for _, d := range slices.Concat(f.deletes, shared) {
-		if d.sequence < f.sequence {
+// Deleted returns the rows of a data file that are deleted already. shared are
+// the position deletes of the snapshot that are of several data files.
+func (s Storage) Deleted(ctx context.Context, f *LiveFile, shared []DeleteFile) (parquetfile.Positions, error) {
+	rows := parquetfile.NewPositions(f.Data.Count())
+	copy(rows, f.Older)
+	for _, d := range slices.Concat(f.Deletes, shared) {
+		if d.Sequence < f.Sequence {
 			continue
 		}
-		if err := readDeletes(ctx, t.files, t.opts.Memory, d.data, f.data.FilePath(), rows); err != nil {
+		if err := ReadDeletes(ctx, s.Files, s.Memory, d.Data, f.Data.FilePath(), rows); err != nil {
 			return nil, err
 		}
 	}
 	return rows, nil
 }
 
-// readDeletes adds the rows of one data file that a delete file names.
-func readDeletes(ctx context.Context, files iceio.IO, pieces *budget.Memory, d iceberg.DataFile, path string, into parquetfile.Positions) error {
+// ReadDeletes adds to a set the rows of the data file at path that a delete file
+// names. The memory for reading is limited unless it is nil.
+func ReadDeletes(ctx context.Context, files iceio.IO, limited *budget.Memory, d iceberg.DataFile, path string, into parquetfile.Positions) error {
 	fail := func(err error) error { return fmt.Errorf("reading delete file %s: %w", d.FilePath(), err) }
 	limit := int64(len(into)) * 64
 	if table.IsDeletionVector(d) {
@@ -51,7 +53,7 @@ func readDeletes(ctx context.Context, files iceio.IO, pieces *budget.Memory, d i
 		}
 		return nil
 	}
-	r, err := parquetfile.Open(files, d, pieces)
+	r, err := parquetfile.Open(files, d, limited)
 	if err != nil {
 		return err
 	}
@@ -94,18 +96,18 @@ var (
 // deleteRows is how many rows go into a row group of a delete file.
 const deleteRows = 1 << 18
 
-// writeDeletes writes the delete file of one data file, into the file's own
-// partition: position deletes, or from format version 3 on a deletion vector.
-func (t *Table) writeDeletes(c *change, meta table.Metadata, of iceberg.DataFile, rows parquetfile.Positions) error {
+// WriteDeletes adds to a change the delete file of one data file, in the file's
+// own partition: position deletes, or from format version 3 on a deletion vector.
+func (s Storage) WriteDeletes(c *Change, meta table.Metadata, of iceberg.DataFile, rows parquetfile.Positions) error {
 	spec, err := tabledef.SpecOf(meta, of)
 	if err != nil {
 		return err
 	}
 	if meta.Version() >= 3 {
-		return t.writeVector(c, spec, of, rows)
+		return s.writeVector(c, spec, of, rows)
 	}
 	path := of.FilePath()
-	file, err := parquetfile.Create(t.files, t.newDataPath(), table.PositionalDeleteArrowSchema, parquetfile.PositionDeleteEncoding())
+	file, err := parquetfile.Create(s.Files, s.Locations.NewDataLocation(filenames.New(".parquet")), table.PositionalDeleteArrowSchema, parquetfile.PositionDeleteEncoding())
 	if err != nil {
 		return err
 	}
@@ -139,14 +141,14 @@ func (t *Table) writeDeletes(c *change, meta table.Metadata, of iceberg.DataFile
 	if err != nil {
 		return err
 	}
-	c.made = append(c.made, data.FilePath())
-	c.add = append(c.add, data)
+	c.Written = append(c.Written, data.FilePath())
+	c.Add = append(c.Add, data)
 	return nil
 }
 
-func (t *Table) writeVector(c *change, spec iceberg.PartitionSpec, of iceberg.DataFile, rows parquetfile.Positions) error {
+func (s Storage) writeVector(c *Change, spec iceberg.PartitionSpec, of iceberg.DataFile, rows parquetfile.Positions) error {
 	path := of.FilePath()
-	w := dv.NewDVWriter(t.files, func(int32) *iceberg.PartitionSpec { return &spec })
+	w := dv.NewDVWriter(s.Files, func(int32) *iceberg.PartitionSpec { return &spec })
 	var all []int64
 	for row := range rows.All() {
 		all = append(all, row)
@@ -154,12 +156,12 @@ func (t *Table) writeVector(c *change, spec iceberg.PartitionSpec, of iceberg.Da
 	if err := w.Add(path, all, of.SpecID(), of.Partition()); err != nil {
 		return fmt.Errorf("writing deletion vector of %s: %w", path, err)
 	}
-	location := t.locations.NewDataLocation(filenames.New(".puffin"))
-	c.made = append(c.made, location)
+	location := s.Locations.NewDataLocation(filenames.New(".puffin"))
+	c.Written = append(c.Written, location)
 	files, err := w.Flush(context.Background(), location)
 	if err != nil {
 		return fmt.Errorf("writing deletion vector of %s: %w", path, err)
 	}
-	c.add = append(c.add, files...)
+	c.Add = append(c.Add, files...)
 	return nil
 }
