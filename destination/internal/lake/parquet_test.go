@@ -18,7 +18,7 @@ func TestDataFilesAreWhatTheManifestSays(t *testing.T) {
 	tbl := openTable(t, openCatalog(t, t.TempDir()), planOf("s",
 		optional("id", aLong), optional("at", iceberg.PrimitiveTypes.TimestampTz),
 		optional("o", structOf(100, optional("x", listOf(110, structOf(111, optional("deep", aString))))))), Options{})
-	tbl.few = 0
+	tbl.minRowGroupBytes = 0
 	w := tbl.NewWriter()
 	for n := range 3 {
 		rows := []map[string]any{}
@@ -91,7 +91,7 @@ func TestDataFilesAreWhatTheManifestSays(t *testing.T) {
 
 func TestFilesAreClosedAtTheTargetSize(t *testing.T) {
 	tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{TargetFileBytes: 3000})
-	tbl.few = 0
+	tbl.minRowGroupBytes = 0
 	w := tbl.NewWriter()
 	for n := range 20 {
 		if err := w.Write(t.Context(), batch(t, tbl.schema, map[string]any{"id": n, "v": "v"}), nil); err != nil {

@@ -137,7 +137,7 @@ func TestACancelledCommitChangesNothing(t *testing.T) {
 func TestCloseKeepsTheFirstRowsOfAWriter(t *testing.T) {
 	for keep := range int64(8) {
 		tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), Options{TargetFileBytes: 1000}) // more than one file
-		tbl.few = 0
+		tbl.minRowGroupBytes = 0
 		w := tbl.NewWriter()
 		var want []string
 		for n := range int64(5) {

@@ -33,10 +33,10 @@ const (
 	rewriteBytes = 4 * parquetfile.PieceBytes
 )
 
-// rewriter copies data files into new ones, without some of their rows. Rows
-// keep the schema their file was written with: Iceberg reads columns by field
-// id, whatever they were called or how wide they were. They also keep their
-// partition and the spec that it is of.
+// rewriter copies data files into new ones, without some of their rows. Rows keep
+// the schema that their file was written with, because Iceberg reads columns by
+// field id, whatever their names or widths were. They also keep their partition and
+// its spec.
 type rewriter struct {
 	t     *Table
 	meta  table.Metadata
@@ -44,25 +44,25 @@ type rewriter struct {
 	files *parquetfile.RollingWriter
 	order table.SortOrder // that the rows are brought into; unsorted: they stay as they are
 
-	of      iceberg.DataFile // what was copied last
-	by      *rowsort.Order   // of the sorter
-	sortID  int              // of the order that the rows copied are in, 0: of none
-	sorter  *rowsort.Sorter  // nil: rows stay as they are
-	schema  *arrow.Schema
-	pending []arrow.RecordBatch
-	bytes   int64
+	of        iceberg.DataFile // what was copied last
+	sortOrder *rowsort.Order   // of the sorter
+	sortID    int              // of the order that the rows copied are in, 0: of none
+	sorter    *rowsort.Sorter  // nil: rows stay as they are
+	schema    *arrow.Schema
+	pending   []arrow.RecordBatch
+	bytes     int64
 }
 
-// newRewriter returns a rewriter that adds to c the files that it makes of the
-// target size, their rows in an order if it is one.
+// newRewriter returns a rewriter that adds files of the target size to c. It sorts
+// their rows if order is one.
 func (t *Table) newRewriter(meta table.Metadata, c *snapshots.Change, target int64, order table.SortOrder) *rewriter {
 	r := &rewriter{t: t, meta: meta, c: c, order: order}
 	r.files = parquetfile.NewRollingWriter(t.files, t.newDataPath, target, r.complete)
 	return r
 }
 
-// copy copies the rows of a data file that are not gone.
-func (r *rewriter) copy(ctx context.Context, data iceberg.DataFile, gone parquetfile.Positions) error {
+// copy copies the rows of a data file that are not deleted.
+func (r *rewriter) copy(ctx context.Context, data iceberg.DataFile, deletedRows parquetfile.Positions) error {
 	in, err := parquetfile.Open(r.t.files, data, r.t.opts.Memory)
 	if err != nil {
 		return err
@@ -82,8 +82,8 @@ func (r *rewriter) copy(ctx context.Context, data iceberg.DataFile, gone parquet
 		r.sortID = *id // rows of two files would be in no order
 	}
 	if r.of == nil {
-		if r.by = rowsort.NewOrder(iceberg.PartitionSpec{}, r.order, schema); r.by.Sorted() {
-			r.sorter = rowsort.NewSorter(r.t.scratch(), r.t.opts.Memory, r.by, schema, false)
+		if r.sortOrder = rowsort.NewOrder(iceberg.PartitionSpec{}, r.order, schema); r.sortOrder.Sorted() {
+			r.sorter = rowsort.NewSorter(r.t.scratch(), r.t.opts.Memory, r.sortOrder, schema, false)
 		}
 	}
 	r.of, r.schema = data, schema
@@ -100,7 +100,7 @@ func (r *rewriter) copy(ctx context.Context, data iceberg.DataFile, gone parquet
 		mask := array.NewBooleanBuilder(memory.DefaultAllocator)
 		var kept int64
 		for i := range all {
-			keep := !gone.Has(p.First + i)
+			keep := !deletedRows.Has(p.First + i)
 			mask.Append(keep)
 			if keep {
 				kept++
@@ -120,7 +120,7 @@ func (r *rewriter) copy(ctx context.Context, data iceberg.DataFile, gone parquet
 			return err
 		}
 	}
-	if want := data.Count() - gone.Count(); copied != want {
+	if want := data.Count() - deletedRows.Count(); copied != want {
 		return fmt.Errorf("copying rows of %s: it should have %d rows to keep and has %d", data.FilePath(), want, copied)
 	}
 	return nil
@@ -142,7 +142,7 @@ func (r *rewriter) add(ctx context.Context, rows arrow.RecordBatch, size int64) 
 	return r.group(group, nil)
 }
 
-// gathered takes what was gathered, nil if that is nothing.
+// gathered returns the rows that were gathered, nil if there are none.
 func (r *rewriter) gathered() (arrow.RecordBatch, error) {
 	if len(r.pending) == 0 {
 		return nil, nil
@@ -188,14 +188,14 @@ func (r *rewriter) complete(file *parquetfile.Writer) error {
 	return nil
 }
 
-// close writes what is left.
+// close writes the remaining rows.
 func (r *rewriter) close(ctx context.Context) error {
 	group, err := r.gathered()
 	switch {
 	case err != nil:
 		return err
 	case r.sorter != nil:
-		r.sortID = r.by.SortID()
+		r.sortID = r.sortOrder.SortID()
 		if err := r.sorter.Finish(ctx, group, nil, math.MaxInt64, r.group, nil); err != nil {
 			return err
 		}
@@ -220,7 +220,7 @@ func (r *rewriter) abort() error {
 	return errors.Join(append(errs, r.t.removeAll(r.c.Written))...)
 }
 
-// partitionOf tells partitions apart, of one spec and of different ones.
+// partitionOf is different for different partitions, also of different specs.
 func partitionOf(f iceberg.DataFile) string {
 	values := f.Partition()
 	text := fmt.Appendf(nil, "%d", f.SpecID())
@@ -230,8 +230,8 @@ func partitionOf(f iceberg.DataFile) string {
 	return string(text)
 }
 
-// inPartitions brings files of a partition together.
-func inPartitions[T any](files []T, data func(T) iceberg.DataFile) {
+// sortByPartition brings files of a partition together.
+func sortByPartition[T any](files []T, data func(T) iceberg.DataFile) {
 	names := map[iceberg.DataFile]string{}
 	for _, f := range files {
 		names[data(f)] = partitionOf(data(f))

@@ -56,7 +56,7 @@ func TestKeysBeyondTheirMemoryAreSpilled(t *testing.T) {
 			rng := rand.New(rand.NewPCG(5, 9))
 			tc.o.Memory, tc.o.TargetFileBytes = memoryForKeys(tc.keys), 20_000
 			tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), tc.o)
-			tbl.few = 0 // every batch is a row group
+			tbl.minRowGroupBytes = 0 // every batch is a row group
 			files := &scratchCounter{}
 			tbl.files = files
 			want := model{}
@@ -110,7 +110,7 @@ func TestKeysOfRowsThatAreCutOffDoNotCount(t *testing.T) {
 	for _, keys := range []int64{plenty, 0} {
 		for keep := range int64(5) {
 			tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), Options{Upsert: MergeOnRead, TargetFileBytes: 1, Memory: memoryForKeys(keys)})
-			tbl.few = 0
+			tbl.minRowGroupBytes = 0
 			w := tbl.NewWriter()
 			versions := []version{
 				{key: 1, cursor: 0, v: "a"},
@@ -173,7 +173,7 @@ func TestMergingSpilledKeysMayFailAtAnyCall(t *testing.T) {
 func TestADiskWithoutSpaceForSpilledKeys(t *testing.T) {
 	tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), Options{Memory: memoryForKeys(0)})
 	tbl.files = &scratchCounter{full: true}
-	tbl.few = 0
+	tbl.minRowGroupBytes = 0
 	w := tbl.NewWriter()
 	err := w.Write(t.Context(), batch(t, tbl.schema, version{key: 1, cursor: 1, v: "a"}.row()), []uint64{0})
 	if err == nil || !strings.HasPrefix(err.Error(), "There is no space left for table ns.s.") {

@@ -83,10 +83,10 @@ type Table struct {
 	branch  string    // that commits go to while a refresh is under way; "": main
 	minimum int64     // generation that the refresh keeps
 
-	patience    time.Duration // the longest pause between attempts to commit
-	persistence time.Duration // how long there are more attempts
-	reading     time.Duration // how long a reader, or a writer in doubt, may need an old snapshot
-	few         int64         // bytes of rows that are too few for a row group
+	patience         time.Duration // the longest pause between attempts to commit
+	persistence      time.Duration // how long there are more attempts
+	reading          time.Duration // how long a reader, or a writer in doubt, may need an old snapshot
+	minRowGroupBytes int64         // bytes of rows that are too few for a row group
 
 	uuid      uuid.UUID
 	version   int             // of the table's format
@@ -152,7 +152,7 @@ func newTable(cat catalog.Catalog, p *columnar.Plan, o Options) *Table {
 	}
 	return &Table{
 		cat: cat, id: p.Identifier(), plan: p, columns: &columns.Evolution{}, keys: rowkeys.Fields{Cursor: rowkeys.NoField, Deleted: rowkeys.NoField}, opts: o,
-		patience: time.Second, persistence: 5 * time.Minute, reading: o.ReaderTime, few: fewBytes,
+		patience: time.Second, persistence: 5 * time.Minute, reading: o.ReaderTime, minRowGroupBytes: minRowGroupBytes,
 	}
 }
 

@@ -12,8 +12,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 )
 
-// truncate keeps the first rows of what is staged, in the order they were
-// written.
+// truncate keeps the first staged rows, in the order in which they were written.
 func (w *Writer) truncate(ctx context.Context, rows int64) error {
 	staged := w.staged
 	var kept []*stagedFile
@@ -48,9 +47,9 @@ func (w *Writer) truncate(ctx context.Context, rows int64) error {
 
 // head copies the first rows of a staged file into a new one.
 func (t *Table) head(ctx context.Context, f *stagedFile, rows int64) (*stagedFile, error) {
-	gone := parquetfile.NewPositions(f.data.Count())
+	deletedRows := parquetfile.NewPositions(f.data.Count())
 	for i := rows; i < f.data.Count(); i++ {
-		gone.Add(i)
+		deletedRows.Add(i)
 	}
 	end, err := t.opts.Memory.Begin(ctx, rewriteBytes)
 	if err != nil {
@@ -58,7 +57,7 @@ func (t *Table) head(ctx context.Context, f *stagedFile, rows int64) (*stagedFil
 	}
 	defer end()
 	r := t.newRewriter(t.opened.Metadata(), &snapshots.Change{}, parquetfile.OneFile, table.UnsortedSortOrder)
-	if err := errors.Join(r.copy(ctx, f.data, gone), r.close(ctx)); err != nil {
+	if err := errors.Join(r.copy(ctx, f.data, deletedRows), r.close(ctx)); err != nil {
 		return nil, errors.Join(err, t.removeAll(r.c.Written))
 	}
 	if len(r.c.Add) != 1 {

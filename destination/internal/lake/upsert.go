@@ -172,8 +172,8 @@ func (u *upsert) apply(ctx context.Context, c *snapshots.Change, base *table.Tab
 		}
 		defer end()
 		r := u.t.newRewriter(base.Metadata(), c, u.t.opts.TargetFileBytes, table.UnsortedSortOrder)
-		inPartitions(partials, func(p partial) iceberg.DataFile { return p.staged.data })
-		inPartitions(outdated, func(o *outdatedFile) iceberg.DataFile { return o.Data })
+		sortByPartition(partials, func(p partial) iceberg.DataFile { return p.staged.data })
+		sortByPartition(outdated, func(o *outdatedFile) iceberg.DataFile { return o.Data })
 		for _, p := range partials {
 			c.Superseded = append(c.Superseded, p.staged.data.FilePath())
 			if err := r.copy(ctx, p.staged.data, p.deletedRows); err != nil {

@@ -42,32 +42,32 @@ type stagedFile struct {
 	deletedRows parquetfile.Positions // already, as in files that were on another branch
 }
 
-// Writer writes rows into data files. In a table that is partitioned or sorted
-// it puts them aside until all are there, and writes one file after another. In
-// another it writes them as they come, but puts few of them aside until they make
-// a row group: readers pay for every group, and the open file for what it has to
-// remember of it. It is for one goroutine; a table may have several.
+// Writer writes rows into data files. In a table that is partitioned or sorted it
+// puts them aside until Close, and then writes one file after another. In other
+// tables it writes rows as they come, but puts small batches aside until they make a
+// row group: each group costs readers time, and the open file memory. A Writer is
+// for one goroutine; a table may have several.
 type Writer struct {
-	t       *Table
-	by      *rowsort.Order   // nil until there are rows
-	sorter  *rowsort.Sorter  // of the rows put aside; nil in a table without order
-	spool   *rowsort.Spool   // of those of such a table; nil in others
-	columns *rowkeys.Columns // nil unless dedup
-	files   *parquetfile.RollingWriter
-	of      map[int]any    // the partition of the open file
-	keys    *rowkeys.File  // of the open file; nil unless dedup
-	index   *rowkeys.Index // of all rows since the last Close; nil unless dedup
-	staged  []*stagedFile
-	ending  *errgroup.Group // of staged files that wait for the storage; nil: of none
-	rows    int64           // written since the last Close
+	t          *Table
+	order      *rowsort.Order   // nil until there are rows
+	sorter     *rowsort.Sorter  // of the rows put aside; nil in a table without order
+	spool      *rowsort.Spool   // of those of such a table; nil in others
+	columns    *rowkeys.Columns // nil unless dedup
+	files      *parquetfile.RollingWriter
+	partition  map[int]any    // the partition of the open file
+	keys       *rowkeys.File  // of the open file; nil unless dedup
+	index      *rowkeys.Index // of all rows since the last Close; nil unless dedup
+	staged     []*stagedFile
+	completing *errgroup.Group // of staged files; nil: of none
+	rows       int64           // written since the last Close
 }
 
-// endings is how many files of a writer may wait at once for the storage to have
-// them safe. Storage takes many files together in little more time than one.
-const endings = 16
+// maxCompleting is how many files of a writer may wait at once until the storage
+// has them safe. Many files together take little longer than one.
+const maxCompleting = 16
 
-// fewBytes is how many bytes of rows are too few for a row group.
-const fewBytes = 2 << 20
+// minRowGroupBytes is the size from which rows are a row group of their own.
+const minRowGroupBytes = 2 << 20
 
 // NewWriter returns a writer that has written nothing yet.
 func (t *Table) NewWriter() *Writer {
@@ -76,113 +76,113 @@ func (t *Table) NewWriter() *Writer {
 	return w
 }
 
-// Write adds rows, laid out as the table's layout says. order is the
-// arrival of each row, needed only for dedup streams. It does not keep rec.
-func (w *Writer) Write(ctx context.Context, rec arrow.RecordBatch, order []uint64) error {
+// Write adds rows, laid out as the table's layout says. Only dedup streams need the
+// arrivals, a number for each row. Write does not keep rec.
+func (w *Writer) Write(ctx context.Context, rec arrow.RecordBatch, arrivals []uint64) error {
 	if rec.NumRows() == 0 {
 		return nil
 	}
 	w.rows += rec.NumRows()
-	if err := w.admit(ctx, rec, order); err != nil {
+	if err := w.admit(ctx, rec, arrivals); err != nil {
 		return err
 	}
-	return w.t.Explain(w.add(ctx, rec, order))
+	return w.t.Explain(w.add(ctx, rec, arrivals))
 }
 
-func (w *Writer) add(ctx context.Context, rec arrow.RecordBatch, order []uint64) error {
+func (w *Writer) add(ctx context.Context, rec arrow.RecordBatch, arrivals []uint64) error {
 	switch {
 	case w.sorter != nil:
-		if err := w.sorter.Add(ctx, rec, order); err != nil {
+		if err := w.sorter.Add(ctx, rec, arrivals); err != nil {
 			return fmt.Errorf("putting rows of table %s aside: %w", w.t, err)
 		}
 		return nil
-	case w.few(rec):
-		if err := w.spool.Add(rec, order); err != nil {
+	case w.tooFew(rec):
+		if err := w.spool.Add(rec, arrivals); err != nil {
 			return fmt.Errorf("putting rows of table %s aside: %w", w.t, err)
 		}
 		if !w.spool.Full() {
 			return nil
 		}
-		rec, order = nil, nil
+		rec, arrivals = nil, nil
 	}
-	return w.unspool(rec, order, math.MaxInt64)
+	return w.unspool(rec, arrivals, math.MaxInt64)
 }
 
-// few reports whether rows are too few for a row group of their own.
-func (w *Writer) few(rec arrow.RecordBatch) bool {
-	return budget.SizeOf(rec) < min(w.t.few, w.t.opts.TargetFileBytes) && !parquetfile.HasHugeValues(rec)
+// tooFew reports whether rows are too few for a row group of their own.
+func (w *Writer) tooFew(rec arrow.RecordBatch) bool {
+	return budget.SizeOf(rec) < min(w.t.minRowGroupBytes, w.t.opts.TargetFileBytes) && !parquetfile.HasHugeValues(rec)
 }
 
-// flush writes the first rows of those that were put aside, keep of them, and
-// forgets the others. last arrived after them and is kept; it may be nil.
-func (w *Writer) flush(ctx context.Context, last arrow.RecordBatch, order []uint64, keep int64) error {
+// flush writes the first rows that were put aside, keep of them, and then last,
+// which may be nil. It removes the others.
+func (w *Writer) flush(ctx context.Context, last arrow.RecordBatch, arrivals []uint64, keep int64) error {
 	if w.sorter == nil {
-		return w.unspool(last, order, keep)
+		return w.unspool(last, arrivals, keep)
 	}
 	end, err := w.t.opts.Memory.Begin(ctx, rowsort.MergeBytes)
 	if err != nil {
 		return err
 	}
 	defer end()
-	return w.sorter.Finish(ctx, last, order, keep, w.group, w.files.Roll)
+	return w.sorter.Finish(ctx, last, arrivals, keep, w.group, w.files.Roll)
 }
 
 // unspool is flush in a table without order.
-func (w *Writer) unspool(last arrow.RecordBatch, order []uint64, keep int64) error {
-	var few arrow.RecordBatch
-	if last != nil && w.few(last) {
-		few, last = last, nil
+func (w *Writer) unspool(last arrow.RecordBatch, arrivals []uint64, keep int64) error {
+	var short arrow.RecordBatch
+	if last != nil && w.tooFew(last) {
+		short, last = last, nil
 	}
-	rows, orders, err := w.spool.Take(keep, few, order)
+	rows, rowArrivals, err := w.spool.Take(keep, short, arrivals)
 	if err != nil {
 		return fmt.Errorf("gathering rows of table %s: %w", w.t, err)
 	}
 	if rows != nil {
-		if err := w.group(rows, orders); err != nil {
+		if err := w.group(rows, rowArrivals); err != nil {
 			return err
 		}
 	}
 	if last == nil {
 		return nil
 	}
-	return w.group(last, order)
+	return w.group(last, arrivals)
 }
 
-// admit looks at rows before they are written.
-func (w *Writer) admit(ctx context.Context, rec arrow.RecordBatch, order []uint64) error {
+// admit checks rows before they are written.
+func (w *Writer) admit(ctx context.Context, rec arrow.RecordBatch, arrivals []uint64) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if err := w.refuseNulls(rec); err != nil {
 		return err
 	}
-	if w.t.plan.Dedup && int64(len(order)) != rec.NumRows() {
-		return fmt.Errorf("writing to table %s: %d rows with the order of %d", w.t, rec.NumRows(), len(order))
+	if w.t.plan.Dedup && int64(len(arrivals)) != rec.NumRows() {
+		return fmt.Errorf("writing to table %s: %d rows with the arrivals of %d", w.t, rec.NumRows(), len(arrivals))
 	}
-	if w.by == nil {
-		w.by = rowsort.NewOrder(w.t.spec, w.t.order, rec.Schema())
-		if w.by.Ordered() {
-			w.sorter = rowsort.NewSorter(w.t.scratch(), w.t.opts.Memory, w.by, rec.Schema(), w.t.plan.Dedup)
+	if w.order == nil {
+		w.order = rowsort.NewOrder(w.t.spec, w.t.order, rec.Schema())
+		if w.order.Ordered() {
+			w.sorter = rowsort.NewSorter(w.t.scratch(), w.t.opts.Memory, w.order, rec.Schema(), w.t.plan.Dedup)
 		} else {
 			w.spool = rowsort.NewSpool(w.t.scratch(), rec.Schema(), w.t.plan.Dedup)
 		}
 	}
-	w.t.encodingFor(rec) // by the rows as they come: those of one partition are not like all
+	w.t.encodingFor(rec) // chosen by rows of all partitions
 	return nil
 }
 
 // group writes rows as one row group.
-func (w *Writer) group(rec arrow.RecordBatch, order []uint64) error {
+func (w *Writer) group(rec arrow.RecordBatch, arrivals []uint64) error {
 	created, err := w.files.Open(rec, w.t.encodingFor(rec))
 	if err != nil {
 		return err
 	}
 	if created != "" {
-		if w.of, err = w.by.Partition(rec, 0); err != nil {
+		if w.partition, err = w.order.Partition(rec, 0); err != nil {
 			return fmt.Errorf("partitioning rows of table %s: %w", w.t, err)
 		}
 	}
-	if err := w.indexRows(rec, order); err != nil {
+	if err := w.indexRows(rec, arrivals); err != nil {
 		return err
 	}
 	return w.files.Write(rec)
@@ -205,7 +205,7 @@ func (w *Writer) refuseNulls(rec arrow.RecordBatch) error {
 }
 
 // indexRows adds rows of the open file to the index.
-func (w *Writer) indexRows(rec arrow.RecordBatch, order []uint64) error {
+func (w *Writer) indexRows(rec arrow.RecordBatch, arrivals []uint64) error {
 	if !w.t.plan.Dedup {
 		return nil
 	}
@@ -221,56 +221,55 @@ func (w *Writer) indexRows(rec arrow.RecordBatch, order []uint64) error {
 	if w.keys == nil {
 		w.keys = rowkeys.NewFile(nil)
 	}
-	return w.index.AddRows(w.keys, w.columns, rec, order)
+	return w.index.AddRows(w.keys, w.columns, rec, arrivals)
 }
 
 // complete completes a file, in the background.
 func (w *Writer) complete(file *parquetfile.Writer) error {
 	args := table.DataFileArgs{
-		Schema: w.t.schema, Spec: w.t.spec, PartitionValues: w.of, SortOrderID: w.by.SortID(),
+		Schema: w.t.schema, Spec: w.t.spec, PartitionValues: w.partition, SortOrderID: w.order.SortID(),
 		Content: iceberg.EntryContentData, FormatVersion: w.t.version,
 	}
 	staged := &stagedFile{keys: w.keys}
 	w.staged = append(w.staged, staged)
 	w.keys = nil
-	if w.ending == nil {
-		w.ending = &errgroup.Group{}
-		w.ending.SetLimit(endings)
+	if w.completing == nil {
+		w.completing = &errgroup.Group{}
+		w.completing.SetLimit(maxCompleting)
 	}
-	w.ending.Go(protocol.Recovered(func() (err error) {
+	w.completing.Go(protocol.Recovered(func() (err error) {
 		staged.data, err = file.Close(args)
 		return err
 	}))
 	return nil
 }
 
-// settle waits for the storage to have all files that are complete.
-func (w *Writer) settle() error {
-	if w.ending == nil {
+// waitForFiles waits until the storage has all complete files safe.
+func (w *Writer) waitForFiles() error {
+	if w.completing == nil {
 		return nil
 	}
-	err := w.ending.Wait()
-	w.ending = nil
+	err := w.completing.Wait()
+	w.completing = nil
 	return err
 }
 
-// Close hands over the first rows of all that were written since the last
-// Close, last being the last of them, or nil, and keep how many; nil when that
-// is nothing. The others are deleted: rows that no state covers must not become
-// visible, since they come again with the next run. The writer may be used
-// further.
-func (w *Writer) Close(ctx context.Context, last arrow.RecordBatch, order []uint64, keep int64) (*Staged, error) {
+// Close adds last, which may be nil, and returns the first rows since the last
+// Close, keep of them; nil if there are none. It deletes the others: rows that no
+// state covers must not become visible, because they come again with the next run.
+// The writer can be used again.
+func (w *Writer) Close(ctx context.Context, last arrow.RecordBatch, arrivals []uint64, keep int64) (*Staged, error) {
 	if last != nil {
 		if rest := max(0, keep-w.rows); rest < last.NumRows() {
-			last, order = last.NewSlice(0, rest), order[:min(int64(len(order)), rest)]
+			last, arrivals = last.NewSlice(0, rest), arrivals[:min(int64(len(arrivals)), rest)]
 		}
 		if last.NumRows() == 0 {
 			last = nil
-		} else if err := w.admit(ctx, last, order); err != nil {
+		} else if err := w.admit(ctx, last, arrivals); err != nil {
 			return nil, err
 		}
 	}
-	if err := w.t.Explain(w.finish(ctx, last, order, keep)); err != nil {
+	if err := w.t.Explain(w.finish(ctx, last, arrivals, keep)); err != nil {
 		return nil, err
 	}
 	staged := &Staged{files: w.staged, index: w.index}
@@ -281,33 +280,33 @@ func (w *Writer) Close(ctx context.Context, last arrow.RecordBatch, order []uint
 	return staged, nil
 }
 
-// finish writes what was put aside and last, and completes the open file. Of all
-// rows since the last Close it keeps the first, keep of them.
-func (w *Writer) finish(ctx context.Context, last arrow.RecordBatch, order []uint64, keep int64) error {
+// finish writes what was put aside and last, and completes the open file. It keeps
+// the first rows since the last Close, keep of them.
+func (w *Writer) finish(ctx context.Context, last arrow.RecordBatch, arrivals []uint64, keep int64) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if w.by != nil {
-		written := w.rows - w.aside()
-		if err := w.flush(ctx, last, order, max(0, keep-written)); err != nil {
+	if w.order != nil {
+		written := w.rows - w.setAside()
+		if err := w.flush(ctx, last, arrivals, max(0, keep-written)); err != nil {
 			return err
 		}
 	}
-	if err := errors.Join(w.files.Roll(), w.settle()); err != nil {
+	if err := errors.Join(w.files.Roll(), w.waitForFiles()); err != nil {
 		return err
 	}
 	return w.truncate(ctx, keep)
 }
 
-// aside is the number of rows that were put aside.
-func (w *Writer) aside() int64 {
+// setAside is the number of rows that were put aside.
+func (w *Writer) setAside() int64 {
 	if w.sorter != nil {
 		return w.sorter.Count()
 	}
 	return w.spool.Count()
 }
 
-// Abort deletes everything that was written and not handed over.
+// Abort deletes everything that was written since the last Close.
 func (w *Writer) Abort() error {
 	errs := []error{w.files.Abort()}
 	if w.sorter != nil {
@@ -316,7 +315,7 @@ func (w *Writer) Abort() error {
 	if w.spool != nil {
 		errs = append(errs, w.spool.Abort())
 	}
-	_ = w.settle() // a file that could not be completed is gone
+	_ = w.waitForFiles() // a file that could not be completed has been removed
 	errs = append(errs, w.t.discard(slices.DeleteFunc(w.staged, func(f *stagedFile) bool { return f.data == nil })))
 	errs = append(errs, w.index.Close())
 	w.staged, w.keys, w.index, w.rows = nil, nil, nil, 0
@@ -332,7 +331,7 @@ func Discard(t *Table, staged []*Staged) error {
 	return errors.Join(errs...)
 }
 
-// newDataPath is the path of a data file that is yet to be made.
+// newDataPath is a path for a new data file.
 func (t *Table) newDataPath() string { return t.newPath(".parquet") }
 
 func (t *Table) newPath(suffix string) string {
@@ -342,8 +341,8 @@ func (t *Table) newPath(suffix string) string {
 // scratch is where rows and keys are spilled.
 func (t *Table) scratch() scratch.Files { return scratch.Files{Storage: t.files, NewPath: t.newPath} }
 
-// encodingFor is the encoding of all the table's files; the first rows that
-// are written choose it.
+// encodingFor is the encoding of all files of the table. The first rows that are
+// written decide it.
 func (t *Table) encodingFor(rec arrow.RecordBatch) *parquetfile.Encoding {
 	t.mu.Lock()
 	defer t.mu.Unlock()

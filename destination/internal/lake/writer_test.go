@@ -144,7 +144,7 @@ func TestFilesOfManyColumnsHaveFewRowGroups(t *testing.T) {
 		fields = append(fields, optional(fmt.Sprint("c", i), aLong))
 	}
 	tbl := openTable(t, openCatalog(t, t.TempDir()), planOf("s", fields...), Options{})
-	tbl.few = 0
+	tbl.minRowGroupBytes = 0
 	w := tbl.NewWriter()
 	for n := range 6 {
 		if err := w.Write(t.Context(), batch(t, tbl.schema, map[string]any{"c0": n}), nil); err != nil {
