@@ -36,7 +36,7 @@ func TestACheckThatFailsRemovesItsProbe(t *testing.T) {
 		sound := cat.Backend
 		cat.Backend = faultyCatalog{sound, f}
 		faultsByWarehouse.Store(dir, f)
-		err = protocol.Recovered(func() error { return checkTable(ctx, config, cat) })()
+		err = protocol.Recovered(func() error { return probeWarehouse(ctx, config, cat) })()
 		faultsByWarehouse.Delete(dir)
 		cat.Backend = sound
 		namespaces, listErr := sound.ListNamespaces(t.Context(), nil)
