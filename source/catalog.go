@@ -10,13 +10,12 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// catalogCommand is the verb that makes a configured catalog, which an
-// orchestrator makes of what discover prints and a person would have to by
-// hand.
+// catalogCommand is the verb that prints a configured catalog. An orchestrator makes one
+// from the output of discover; without one, a person would have to write it.
 func catalogCommand() protocol.Command {
 	return protocol.Command{
 		Name:    "catalog",
-		Summary: "print a configured catalog of all streams, or of those named, for read and write",
+		Summary: "print a configured catalog of all streams, or of the named ones, for read and write",
 		New: func(*flag.FlagSet) func(context.Context, protocol.Env) error {
 			return func(_ context.Context, env protocol.Env) error {
 				c, err := configure(env.Args)
@@ -31,8 +30,8 @@ func catalogCommand() protocol.Command {
 	}
 }
 
-// configure chooses, for each stream, to read only what changed and to keep one
-// row for each key; a stream that cannot tell what changed is replaced.
+// configure chooses the incremental mode and one row per key for each stream that has a
+// cursor. It chooses full refresh and overwrite for the others.
 func configure(chosen []string) (protocol.ConfiguredCatalog, error) {
 	var c protocol.ConfiguredCatalog
 	for _, name := range chosen {

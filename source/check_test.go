@@ -102,11 +102,11 @@ func TestAHostThatCannotBeReachedIsExplained(t *testing.T) {
 		err  error
 		want string
 	}{
-		"a name that is not known": {name, "the name whoop.invalid is not known (no such host); check api_url and at this machine's network and DNS"},
+		"a name that is not known": {name, "the name whoop.invalid is not known (no such host); check api_url and this machine's network and DNS"},
 		"nobody there":             {&net.OpError{Op: "dial", Net: "tcp", Addr: address, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, "its address does not answer (dial tcp 192.0.2.1:443: connect: connection refused); check api_url"},
 		"a proxy that is not known": {
 			&net.OpError{Op: "proxyconnect", Net: "tcp", Err: name},
-			"the proxy that the environment's HTTPS_PROXY or HTTP_PROXY names does not answer (dial tcp: lookup whoop.invalid",
+			"the proxy that HTTPS_PROXY or HTTP_PROXY names does not answer (dial tcp: lookup whoop.invalid",
 		},
 		"a proxy with a certificate of its own": {&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, "its certificate is not trusted (x509: certificate signed by unknown authority); behind a proxy"},
 	} {

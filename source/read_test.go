@@ -52,7 +52,7 @@ func TestAnotherServerIsNoEmptyMember(t *testing.T) {
 	r := protocoltest.Source(t, w.source, "read", "--config", protocoltest.File(t, w.config), "--catalog", protocoltest.File(t, catalog(t, protocol.FullRefresh)))
 	failed := 0
 	for _, err := range r.Errors() {
-		if err.FailureType == "config_error" && strings.Contains(err.Message, "Compare api_url") {
+		if err.FailureType == "config_error" && strings.Contains(err.Message, "Check api_url") {
 			failed++
 		}
 	}
@@ -556,7 +556,7 @@ func TestATokenFileThatOthersCanReadIsToldOf(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := w.read(catalog(t, protocol.Incremental, "cycles"))
-		if told := bytes.Contains(r.Stderr, []byte("other users of this machine can read the token file; chmod 600")); told != want {
+		if told := bytes.Contains(r.Stderr, []byte("other users of this machine can read the token file; restrict it with chmod 600")); told != want {
 			t.Errorf("mode %v: told %t\n%s", mode, told, r.Stderr)
 		}
 	}

@@ -21,28 +21,28 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
 )
 
-// sandboxClock is where a sandbox's time begins unless --clock says otherwise:
-// fixed, so that two runs serve the same records.
+// sandboxClock is the default of --clock. It is fixed, so that two runs serve the same
+// records.
 const sandboxClock = "2026-01-15T12:00:00Z"
 
 const sandboxClientID = "sandbox-client-id"
 
-// sandboxCommand is the verb that serves a made-up member, or moves the clock of
-// one that is being served: a bare machine has no curl.
+// sandboxCommand is the verb that serves a made-up member, or advances the clock of a
+// running sandbox, for machines without curl.
 func sandboxCommand() protocol.Command {
 	return protocol.Command{
 		Name:    "sandbox",
 		Summary: "serve a made-up WHOOP member to try things with",
 		New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
 			c := sandboxFlags{}
-			flags.StringVar(&c.addr, "addr", "127.0.0.1:8080", "`address` to listen on (port 0: a free one), or, with --advance, http://address of a running sandbox")
-			flags.Int64Var(&c.seed, "seed", 1, "which member")
+			flags.StringVar(&c.addr, "addr", "127.0.0.1:8080", "`address` to listen on (port 0: any free port), or with --advance the address of a running sandbox")
+			flags.Int64Var(&c.seed, "seed", 1, "`number` that selects the member")
 			flags.IntVar(&c.years, "years", 1, "years of history")
-			flags.StringVar(&c.clock, "clock", sandboxClock, "`time` at the sandbox; it stands still until it is advanced")
-			flags.StringVar(&c.config, "config", "", "`file` to write the configuration of a source that points here to, instead of printing it")
-			flags.StringVar(&c.tokenFile, "token-file", "", "`file` to keep the tokens in; without one they are in the configuration")
-			flags.IntVar(&c.perMinute, "requests-per-minute", 100, "rate limit beside that of 10000 a day; negative: no limits at all")
-			flags.DurationVar(&c.advance, "advance", 0, "move the clock of the running sandbox at --addr by this much, and end")
+			flags.StringVar(&c.clock, "clock", sandboxClock, "`time` at the sandbox; it stands still until you advance it")
+			flags.StringVar(&c.config, "config", "", "write the configuration of a source for this sandbox to this `file` instead of printing it")
+			flags.StringVar(&c.tokenFile, "token-file", "", "store the tokens in this `file` instead of the configuration")
+			flags.IntVar(&c.perMinute, "requests-per-minute", 100, "rate limit per minute, in addition to 10000 a day; negative: no limits")
+			flags.DurationVar(&c.advance, "advance", 0, "advance the clock of the running sandbox at --addr by this `duration` and exit")
 			return c.run
 		},
 	}
@@ -75,18 +75,18 @@ func (c *sandboxFlags) move(ctx context.Context, env protocol.Env) error {
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(fmt.Sprintf(`{"advance":%q}`, c.advance)))
 	if err != nil {
-		return fmt.Errorf("moving the sandbox's clock: %w", err)
+		return fmt.Errorf("advancing the sandbox's clock: %w", err)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("moving the sandbox's clock: %w", err)
+		return fmt.Errorf("advancing the sandbox's clock: %w", err)
 	}
 	defer resp.Body.Close()
 	var clock struct {
 		Now time.Time `json:"now"`
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&clock); err != nil || resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("moving the sandbox's clock: %s answered %s", url, resp.Status)
+		return fmt.Errorf("advancing the sandbox's clock: %s answered %s", url, resp.Status)
 	}
 	_, err = fmt.Fprintf(env.Stdout, "it is now %s\n", clock.Now.Format(time.RFC3339))
 	return err
@@ -126,7 +126,7 @@ func (c *sandboxFlags) serve(ctx context.Context, env protocol.Env) error {
 	}
 }
 
-// member is the sandbox that the flags ask for.
+// member is the sandbox that the flags describe.
 func (c *sandboxFlags) member() (sandbox.Config, error) {
 	start, err := time.Parse(time.RFC3339, c.clock)
 	if err != nil {
@@ -151,7 +151,7 @@ func (c *sandboxFlags) writeConfig(url string, member sandbox.Config, t sandbox.
 		if path == "" {
 			continue
 		}
-		if err := replaceable(path); err != nil {
+		if err := checkReplaceable(path); err != nil {
 			return nil, err
 		}
 	}
@@ -180,29 +180,29 @@ func (c *sandboxFlags) writeConfig(url string, member sandbox.Config, t sandbox.
 	return json.MarshalIndent(document, "", "  ")
 }
 
-// replaceable is an error when there is a file that is not of a sandbox: a real
-// one may hold the only refresh token that works.
-func replaceable(path string) error {
+// checkReplaceable returns an error if a file exists that no sandbox wrote: it may hold
+// the only refresh token that works.
+func checkReplaceable(path string) error {
 	switch was, err := os.ReadFile(path); {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		return fmt.Errorf("writing %s: %w", path, err)
-	case !ofASandbox(was):
+	case !isSandboxFile(was):
 		return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf("%s exists and was not written by a sandbox. Name another file, or remove it first.", path)}
 	}
 	return nil
 }
 
-// ofASandbox reports whether a file is the configuration or the tokens of a
-// sandbox, or empty.
-func ofASandbox(text []byte) bool {
-	var of struct {
+// isSandboxFile reports whether a file is empty, or the configuration or the tokens of
+// a sandbox.
+func isSandboxFile(text []byte) bool {
+	var file struct {
 		URL      string `json:"api_url"`
 		ClientID string `json:"client_id"`
 	}
-	if err := json.Unmarshal(text, &of); err != nil {
+	if err := json.Unmarshal(text, &file); err != nil {
 		return len(bytes.TrimSpace(text)) == 0
 	}
-	u, err := url.Parse(of.URL)
-	return of.ClientID == sandboxClientID || err == nil && net.ParseIP(u.Hostname()).IsLoopback()
+	u, err := url.Parse(file.URL)
+	return file.ClientID == sandboxClientID || err == nil && net.ParseIP(u.Hostname()).IsLoopback()
 }

@@ -106,7 +106,7 @@ func (s *soak) consent() {
 	s.figure.consents++
 }
 
-// lost tells whether the answer to a refresh never reached the orchestrator: it
+// lost reports whether the answer to a refresh never reached the orchestrator: it
 // was lost on the way, or the process died before it could hand it on. Only then
 // may a spent token be sent again, and the connection end.
 func (s *soak) lost() bool {

@@ -51,7 +51,7 @@ type pair struct {
 	spent          time.Time // when the refresh token was used first, or zero
 }
 
-// holds tells whether the member granted a scope; every token holds "".
+// holds reports whether the member granted a scope; every token holds "".
 func (p *pair) holds(scope string) bool { return scope == "" || slices.Contains(p.grant.scopes, scope) }
 
 // A consent is an authorization code and what it was given for.
@@ -129,7 +129,7 @@ func (g *grants) withdraw(m *member.Member, at, now time.Time) {
 	}
 }
 
-// isRevoked tells whether a consent is withdrawn. Callers hold the lock.
+// isRevoked reports whether a consent is withdrawn. Callers hold the lock.
 func (g *grants) isRevoked(family *grant, now time.Time) bool {
 	return family.revoked || slices.ContainsFunc(g.withdrawals[family.member], func(at time.Time) bool {
 		return !at.After(now) && family.given.Before(at)

@@ -121,7 +121,7 @@ func (a *answer) compress() {
 	a.body = packed
 }
 
-// isDefaultAgent tells whether a client left the User-Agent to its library.
+// isDefaultAgent reports whether a client left the User-Agent to its library.
 func isDefaultAgent(agent string) bool {
 	return agent == "" || slices.ContainsFunc([]string{"Go-http-client", "Python-urllib", "python-requests", "curl", "okhttp", "axios", "node"},
 		func(library string) bool { return strings.HasPrefix(agent, library) })

@@ -37,7 +37,7 @@ const (
 // kinds are all kinds of store.
 var kinds = []string{inConfig, inFile, inSecret}
 
-// shared tells whether processes know of each other.
+// shared reports whether processes know of each other.
 func (p place) shared() bool { return p.Kind != inConfig }
 
 // deadAfter is the age at which claims expire here, where their owners die.

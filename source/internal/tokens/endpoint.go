@@ -24,18 +24,18 @@ var (
 	errNoAccessToken = errors.New("the token endpoint's answer has no access_token")
 )
 
-// An Endpoint is WHOOP's token endpoint. It makes the requests itself because
-// oauth2.Config may send a single-use token twice to find out how the client
-// authenticates, sends no scope, and discards a pair when anything beside it is
-// odd. It follows no redirect: that would take the client's secret along.
+// An Endpoint is WHOOP's token endpoint. It does not use oauth2.Config, which may send a
+// single-use token twice to find out how the client authenticates, sends no scope, and
+// discards a pair if another field of the answer is invalid. It follows no redirects,
+// because they would disclose the client's secret.
 type Endpoint struct {
 	URL  string
 	HTTP http.RoundTripper // nil: http.DefaultTransport
 	// UserAgent is that of every request.
 	UserAgent string
-	// Excerpt returns the beginning of a text, of most bytes at most and without
-	// secrets. Errors show of an answer what it returns; nil: nothing.
-	Excerpt func(text string, most int) string
+	// Excerpt returns up to limit bytes of a text, without secrets, for errors about
+	// answers. If it is nil, they show nothing.
+	Excerpt func(text string, limit int) string
 }
 
 const (
@@ -46,13 +46,12 @@ const (
 	longestLife    = 1e9 // seconds, which is 31 years: a longer expires_in is a mistake
 )
 
-// refresh exchanges the refresh token for a new pair. The access token is empty
-// if WHOOP answered with a refresh token alone, which has to be kept all the same.
+// refresh exchanges the refresh token for a new pair. The access token is empty if WHOOP
+// answered with a refresh token alone, which must be kept too.
 //
-// When no answer comes, nobody knows whether the token was spent. It is sent
-// again all the same: if it was spent, the pair it gave is lost and a refusal
-// costs nothing; if not, this saves the connection. An answer that says no, of
-// whatever kind, ends the attempts.
+// If no answer comes, nobody knows whether the token was spent. It is sent again: if it
+// was spent, its pair is lost and a refusal costs nothing; if not, this saves the
+// connection. A refusal of any kind ends the attempts.
 func (e Endpoint) refresh(ctx context.Context, c Credentials) (TokenResponse, error) {
 	var err error
 	for attempt := range attempts {
@@ -79,10 +78,10 @@ func (e Endpoint) refresh(ctx context.Context, c Credentials) (TokenResponse, er
 	return TokenResponse{}, fmt.Errorf("in %d attempts: %w", attempts, err)
 }
 
-// Exchange trades the code of a consent, and the verifier of its challenge (RFC
-// 7636), for the first pair. A code works once, so it is sent once. Its errors
-// are RevokedError, ClientError, the context's, and those of an endpoint that did
-// not answer properly.
+// Exchange exchanges an authorization code, with the verifier of its challenge (RFC
+// 7636), for the first pair. A code works once, so it is sent once. Its errors are
+// RevokedError, ClientError, the context's, and those of an endpoint that did not answer
+// properly.
 func (e Endpoint) Exchange(ctx context.Context, c Credentials, code, verifier, redirect string) (TokenResponse, error) {
 	t, err := e.post(ctx, c, url.Values{
 		"grant_type":    {"authorization_code"},
@@ -117,7 +116,7 @@ func (e Endpoint) post(ctx context.Context, c Credentials, form url.Values) (Tok
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, largestAnswer))
 	a, perr := parseAnswer(body)
-	err = cmp.Or(err, perr) // what broke off explains what is not JSON
+	err = cmp.Or(err, perr) // a truncated body explains invalid JSON
 	switch {
 	case resp.StatusCode/100 != 2:
 		return TokenResponse{}, e.refusal(resp, a)
@@ -140,8 +139,8 @@ func describe(resp *http.Response) string {
 	return status
 }
 
-// refusal returns the error of an answer without a pair. It has no more of the
-// answer than RFC 6749 says is for people: what else stands there may be a token.
+// refusal returns the error of an answer without a pair. From the answer it contains only
+// what RFC 6749 defines as text for people, because the rest may be a token.
 func (e Endpoint) refusal(resp *http.Response, a answer) error {
 	refusal := &oauth2.RetrieveError{Response: resp, ErrorCode: describe(resp)}
 	if resp.StatusCode/100 == 3 {
@@ -172,14 +171,14 @@ type answer struct {
 	Error, Description string
 }
 
-// parseAnswer reads what can be read of an answer, also of one that breaks off:
-// a pair is a pair, whatever is odd beside it, for the old one is spent. Its
-// error shows nothing of the answer.
+// parseAnswer reads as much as it can of an answer, even of a truncated one: the old pair
+// is spent, so a new one counts whatever else is invalid. Its error contains nothing of
+// the answer.
 func parseAnswer(body []byte) (answer, error) {
 	members, err := readMembers(bytes.TrimPrefix(body, []byte(byteOrderMark)))
 	text := func(name string) (s string) {
 		if json.Unmarshal(members[name], &s) != nil {
-			return "" // it is missing, or of another type, which is as good as missing
+			return "" // missing, or of another type
 		}
 		return s
 	}

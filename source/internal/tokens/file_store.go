@@ -53,7 +53,7 @@ func readDocument(target string) ([]byte, Credentials, error) {
 	return data, c, err
 }
 
-// wrap says of which file an error is.
+// wrap adds the file to an error.
 func (s *fileStore) wrap(doing string, err error) error {
 	if err == nil {
 		return nil
@@ -73,9 +73,9 @@ func withoutPath(err error) error {
 // claimPoll is how often a process that waits for another's refresh looks again.
 const claimPoll = 20 * time.Millisecond
 
-// Claim takes the lock of the lock file, which the system gives back when the
-// process dies. It also writes the file anew as it is: a directory that is full
-// or read-only is found out before it matters.
+// Claim locks the lock file. The system releases the lock when the process dies. Claim
+// also replaces the token file with a copy of itself, so that a directory that is full
+// or read-only is noticed before a token is spent.
 func (s *fileStore) Claim(ctx context.Context, c Credentials) (func(), error) {
 	target, unlock, err := s.lock(ctx)
 	if err != nil {
@@ -192,9 +192,9 @@ func markOf(c Credentials) string {
 	return hex.EncodeToString(digest[:8])
 }
 
-// recoverPair takes up the pair that a killed process had written, to replace
-// the one in the file, and not yet put in its place: the one in the file is
-// spent. All else that was left is removed. It is called under the lock.
+// recoverPair uses the pair that a killed process had written but not yet moved to the
+// token file: the one in the token file is spent. It removes all other leftovers. The
+// caller holds the lock.
 func recoverPair(target string) error {
 	dir := filepath.Dir(target)
 	entries, err := os.ReadDir(dir)

@@ -13,14 +13,14 @@ import (
 )
 
 const (
-	// early is how long before its end a token counts as expired: the time that
-	// a request may be on its way.
+	// early is how long before its expiry a token counts as expired: the time that a
+	// request can take.
 	early = time.Minute
-	// settled is the age below which a token that this process was given is not
-	// refreshed again: if WHOOP refuses it, another one would fare no better.
+	// settled is the age below which a token from this process is not refreshed
+	// again: if WHOOP refuses it, it would refuse another one too.
 	settled = time.Minute
-	// patience is how long a claim may take before the log says so.
-	patience = 5 * time.Second
+	// slowClaim is how long a claim may take before the log says so.
+	slowClaim = 5 * time.Second
 	// longestPause is between the last two attempts to store a new pair.
 	longestPause = 8 * time.Second
 )
@@ -32,15 +32,15 @@ type Config struct {
 	HTTP     http.RoundTripper // nil: http.DefaultTransport
 	// UserAgent is that of every request.
 	UserAgent string
-	// Seen is given all credentials as soon as they are known, before they can
-	// reach any output. It may be nil.
+	// Seen is called with all credentials as soon as they are known, before they can
+	// appear in any output. It may be nil.
 	Seen func(Credentials)
-	// Excerpt is that of an Endpoint.
+	// Excerpt is as in Endpoint.
 	Excerpt func(text string, most int) string
 	Log     *slog.Logger // nil: slog.Default
 }
 
-// A Keeper hands out the access token. It is safe for concurrent use.
+// A Keeper provides the access token. It is safe for concurrent use.
 type Keeper struct {
 	store    Store
 	endpoint Endpoint
@@ -85,9 +85,9 @@ func (k *Keeper) Token(ctx context.Context) (string, error) {
 	return k.renew(ctx)
 }
 
-// Renew is told that WHOOP refused an access token and returns the one to use
-// instead. It returns the same one if there is no use in trying again: this
-// process was given it only just now, and nobody has replaced it since.
+// Renew returns the access token to use instead of one that WHOOP refused. It returns
+// the same one if another attempt would be useless, because this process got it only
+// just now and nobody has replaced it since.
 func (k *Keeper) Renew(ctx context.Context, refused string) (string, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -112,8 +112,8 @@ func (k *Keeper) Renew(ctx context.Context, refused string) (string, error) {
 	return k.renew(ctx)
 }
 
-// CheckStore reports why a new pair could not be stored: otherwise that is found
-// out when the present one expires.
+// CheckStore returns why a new pair could not be stored. Otherwise that would be known
+// only when the current one expires.
 func (k *Keeper) CheckStore(ctx context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -126,10 +126,10 @@ func (k *Keeper) CheckStore(ctx context.Context) error {
 	return nil
 }
 
-// TryClaim reports why stored credentials could not be replaced. That another
-// process claims or has replaced them says nothing against it.
+// TryClaim returns why stored credentials could not be replaced. It is no error that
+// another process claims them or has replaced them.
 func TryClaim(ctx context.Context, s Store, c Credentials) error {
-	waiting, cancel := context.WithTimeout(ctx, patience)
+	waiting, cancel := context.WithTimeout(ctx, slowClaim)
 	defer cancel()
 	release, err := s.Claim(waiting, c)
 	switch {
@@ -197,12 +197,12 @@ func (k *Keeper) renew(ctx context.Context) (string, error) {
 	}
 }
 
-// replace refreshes under a claim. Once a refresh token is on its way nothing
-// may interrupt before the answer is stored, a signal least of all, so the
-// context ends the waiting for the claim and no more.
+// replace refreshes with a claim. After a refresh token was sent, nothing may interrupt
+// the process until the answer is stored, least of all a signal. So the context ends
+// only the wait for the claim.
 func (k *Keeper) replace(ctx context.Context) (string, error) {
-	slow := time.AfterFunc(patience, func() {
-		defer protocol.Recover(new(error)) // it is said for comfort only
+	slow := time.AfterFunc(slowClaim, func() {
+		defer protocol.Recover(new(error)) // the log line is not essential
 		k.log.Info("waiting for another process to renew the access token")
 	})
 	release, err := k.store.Claim(ctx, k.current)
@@ -214,7 +214,7 @@ func (k *Keeper) replace(ctx context.Context) (string, error) {
 	return k.refresh(context.WithoutCancel(ctx))
 }
 
-// storeError tells a store's failure from one that the context caused.
+// storeError distinguishes a store's failure from one that the context caused.
 func storeError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -241,7 +241,7 @@ func (k *Keeper) refresh(ctx context.Context) (string, error) {
 	}
 	c := old
 	c.AccessToken, c.ExpiresAt = t.AccessToken, time.Time{}
-	if t.RefreshToken != "" && t.RefreshToken != old.RefreshToken { // else the old one stays good, as OAuth has it
+	if t.RefreshToken != "" && t.RefreshToken != old.RefreshToken { // otherwise the old one stays valid, as OAuth defines it
 		k.spent[old.RefreshToken] = true
 		c.RefreshToken = t.RefreshToken
 	}
@@ -254,9 +254,9 @@ func (k *Keeper) refresh(ctx context.Context) (string, error) {
 	}
 	k.current, k.issued, k.expires = c, time.Now(), time.Time{}
 	if t.ExpiresIn > 0 {
-		k.expires = asked.Add(t.ExpiresIn - min(early, t.ExpiresIn/4)) // a life of seconds is used, too
+		k.expires = asked.Add(t.ExpiresIn - min(early, t.ExpiresIn/4)) // a token that lives for seconds is used too
 	}
-	if c.AccessToken == "" { // the next attempt has a good refresh token
+	if c.AccessToken == "" { // the next attempt has a valid refresh token
 		return "", errNoAccessToken
 	}
 	var known []any
@@ -267,7 +267,7 @@ func (k *Keeper) refresh(ctx context.Context) (string, error) {
 	return c.AccessToken, nil
 }
 
-// save tries hard: if it fails for good, the connection is lost.
+// save retries for long: if it fails finally, the connection is lost.
 func (k *Keeper) save(ctx context.Context, c Credentials) error {
 	err := k.store.Save(ctx, c)
 	for pause := time.Second; err != nil && !errors.Is(err, ErrReplaced) && pause <= longestPause; pause *= 2 {

@@ -178,8 +178,8 @@ func (s *secretStore) mark(ctx context.Context, c claim) error {
 	return nil
 }
 
-// release says that a claim is over. A claim on a document that was replaced
-// says so by itself, and one that cannot be released expires.
+// release ends a claim. A claim on a document that was replaced has ended by itself, and
+// one that cannot be released expires.
 func (s *secretStore) release(ctx context.Context, mine claim) {
 	if s.claimed == nil {
 		return
@@ -227,7 +227,7 @@ func (s *secretStore) replace(ctx context.Context, document []byte, c Credential
 	return nil
 }
 
-// wrap says of which secret an error is.
+// wrap adds the secret to an error.
 func (s *secretStore) wrap(doing string, err error) error {
 	return fmt.Errorf("%s the secret %s: %w", doing, s.config.ID, err)
 }

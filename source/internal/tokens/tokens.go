@@ -1,12 +1,16 @@
-// Package tokens keeps a WHOOP member's pair of tokens alive.
+// Package tokens keeps a WHOOP member's pair of tokens valid.
 //
-// A WHOOP refresh token works once. Its use gives a new pair and ends the old
-// one, the access token included; of two uses only the first succeeds. Whoever
-// loses the answer, or stores it too late, has lost the connection until the
-// member consents again. Therefore a [Keeper] refreshes only when it must, one
-// at a time in the process and, as far as the [Store] can tell, across
-// processes; it makes the new pair durable before it hands it out; and it never
-// sends a refresh token that has been answered.
+// A WHOOP refresh token works once. Using it returns a new pair and invalidates the old
+// one, including the access token; a second use fails. If the answer is lost, or stored
+// too late, the connection is lost until the member consents again. Therefore a
+// [Keeper] refreshes only if it must, one at a time in the process and, as far as the
+// [Store] can ensure it, across processes. It makes the new pair durable before it
+// returns it, and never sends a refresh token again that was answered.
+//
+// Glossary:
+//   - pair: an access token and the refresh token that was issued with it.
+//   - claim: the right to replace the stored pair, which one process has at a time.
+//   - spent: said of a refresh token that was used.
 package tokens
 
 import (
@@ -16,8 +20,8 @@ import (
 	"time"
 )
 
-// Credentials are a client of the WHOOP API and the pair of tokens a member
-// gave it. Its JSON is the document that a token file or a secret holds.
+// Credentials are a client of the WHOOP API and the pair of tokens that a member gave
+// it. Their JSON is the document in a token file or a secret.
 type Credentials struct {
 	ClientID     string    `json:"client_id"`
 	ClientSecret string    `json:"client_secret"`
@@ -26,67 +30,62 @@ type Credentials struct {
 	ExpiresAt    time.Time `json:"expires_at,omitzero"` // of the access token; zero: not known
 }
 
-// Secrets returns the values that belong into no output.
+// Secrets returns the values that must not appear in any output.
 func (c Credentials) Secrets() []string {
 	return []string{c.ClientID, c.ClientSecret, c.AccessToken, c.RefreshToken}
 }
 
-// same tells whether two credentials are the same but for what is known of their
-// expiry.
+// same reports whether two credentials are equal, apart from their expiry.
 func (c Credentials) same(d Credentials) bool {
 	c.ExpiresAt, d.ExpiresAt = time.Time{}, time.Time{}
 	return c == d
 }
 
-// A Store is where credentials live. Its methods are called by one goroutine
-// at a time.
+// A Store is where credentials are kept. One goroutine at a time calls its methods.
 type Store interface {
-	// Load returns what is stored now. Its error is ErrNotStored if that is
-	// nothing.
+	// Load returns what is stored now. Its error is ErrNotStored if there is nothing.
 	Load(ctx context.Context) (Credentials, error)
 
-	// Claim makes the caller the only one who may replace c. It waits while
-	// another process that shares the store does so, and keeps the others out
-	// until release is called or, at once or after a while, the process is dead.
-	// Its error is ErrReplaced if c is not what is stored any more. It fails when
-	// a Save could not succeed, since that must be known before a refresh token
-	// is spent.
+	// Claim gives the caller the right to replace c. It waits while another process
+	// that shares the store has a claim, and excludes the others until release is
+	// called or the process has died. Its error is ErrReplaced if c is no longer
+	// stored. It fails if a Save could not succeed, because that must be known
+	// before a refresh token is spent.
 	Claim(ctx context.Context, c Credentials) (release func(), err error)
 
-	// Save makes credentials durable: once it has returned, they survive the
-	// process. Under a claim it replaces what was claimed, and is ErrReplaced if
-	// somebody else has done that; without one it replaces whatever is there.
+	// Save makes credentials durable: after it has returned, they survive the
+	// process. With a claim it replaces what was claimed, or returns ErrReplaced if
+	// another process has done that. Without one it replaces whatever is stored.
 	Save(ctx context.Context, c Credentials) error
 }
 
 var (
-	// ErrNotStored says that a store is empty, or holds a document without a
+	// ErrNotStored means that a store is empty, or holds a document without a
 	// client.
 	ErrNotStored = errors.New("there are no credentials yet")
-	// ErrReplaced says that another process has replaced the credentials.
+	// ErrReplaced means that another process has replaced the credentials.
 	ErrReplaced = errors.New("the credentials have been replaced")
-	// ErrUnavailable says that a store cannot be reached now and may be later.
+	// ErrUnavailable means that a store cannot be reached now, but may be later.
 	ErrUnavailable = errors.New("it cannot be reached at the moment")
-	// ErrNoRefreshToken says that the access token is of no more use and there
-	// is no refresh token to get another. WHOOP gives one only for the scope
-	// offline.
+	// ErrNoRefreshToken means that the access token is no longer valid and there is
+	// no refresh token. WHOOP issues one only for the scope offline.
 	ErrNoRefreshToken = errors.New("there is no refresh token")
 )
 
-// A RevokedError says that WHOOP no longer accepts the refresh token: it was
+// A RevokedError means that WHOOP no longer accepts the refresh token: it was
 // spent by somebody else, expired, or the member withdrew the consent.
 type RevokedError struct{ Err error }
 
 func (e *RevokedError) Error() string { return fmt.Sprintf("the refresh token was refused: %v", e.Err) }
 func (e *RevokedError) Unwrap() error { return e.Err }
 
-// A ClientError says that WHOOP does not accept the client's id and secret.
+// A ClientError means that WHOOP does not accept the client's id and secret.
 type ClientError struct{ Err error }
 
 func (e *ClientError) Error() string { return fmt.Sprintf("the client was refused: %v", e.Err) }
 func (e *ClientError) Unwrap() error { return e.Err }
 
-// A StoreError says that credentials could not be read or written. Its text
+// A StoreError means that credentials could not be read or written. Its text
 // names the place and, where that is known, the remedy, and no value.
 type StoreError struct{ Err error }
 

@@ -1,6 +1,6 @@
-// Package whoop is a client of WHOOP's developer API, version 2. It knows the
-// API's manners (tokens, pace, faults, pages) and nothing of what the records
-// are for: they are handed on as the bytes they came as.
+// Package whoop is a client of WHOOP's developer API, version 2. It handles tokens,
+// rate limits, failures and pages. It does not interpret records, and returns them as
+// the bytes that WHOOP sent.
 package whoop
 
 import (
@@ -34,12 +34,12 @@ const (
 // ProfilePath is the path of the member's profile.
 const ProfilePath = "/v2/user/profile/basic"
 
-// Tokens give the access token. [Client] asks for it before every request, and
-// for another one when WHOOP refuses it.
+// Tokens provide the access token. [Client] asks for it before every request, and for
+// another one if WHOOP refuses it.
 type Tokens interface {
 	Token(ctx context.Context) (string, error)
-	// Renew returns the token to use instead of a refused one; the same one if
-	// there is no use in trying again.
+	// Renew returns the token to use instead of a refused one. It returns the same
+	// one if another attempt would be useless.
 	Renew(ctx context.Context, refused string) (string, error)
 }
 
@@ -48,15 +48,15 @@ type Config struct {
 	URL               string // origin, such as https://api.prod.whoop.com
 	Tokens            Tokens
 	RequestsPerSecond float64           // never exceeded
-	UserAgent         string            // WHOOP's front door turns away some default ones
+	UserAgent         string            // WHOOP's front end refuses some default ones
 	HTTP              http.RoundTripper // nil: http.DefaultTransport
-	// Waiting is told that no request goes before an instant, for want of
-	// quota. It may be nil.
+	// Waiting is called when the client must wait for quota until an instant. It
+	// may be nil.
 	Waiting func(until time.Time)
 	Log     *slog.Logger // nil: slog.Default
-	// Excerpt returns the beginning of a text, of most bytes at most and without
-	// secrets. It is what errors show of answers; nil: they show nothing.
-	Excerpt func(text string, most int) string
+	// Excerpt returns up to limit bytes of a text, without secrets, for errors about
+	// answers. If it is nil, they show nothing.
+	Excerpt func(text string, limit int) string
 }
 
 // A Client reads from the API. It is safe for concurrent use; all requests
@@ -68,7 +68,7 @@ type Client struct {
 	http   http.RoundTripper
 	pace   *pacer
 	log    *slog.Logger
-	shown  func(text string, most int) string // of an answer; nil: nothing
+	shown  func(text string, limit int) string // of an answer; nil: nothing
 
 	mu   sync.Mutex
 	skew time.Duration // WHOOP's clock less this machine's
@@ -98,22 +98,22 @@ func (c *Client) Get(ctx context.Context, path string) (json.RawMessage, error) 
 	return c.get(ctx, path, nil)
 }
 
-// Width is how many requests, made at once, keep up the pace: one, unless
-// answers take longer than the time between two requests, and never more than
-// four. More can be made; they wait for each other.
+// Width is how many requests must run at once to use the whole rate: one, unless
+// answers take longer than the time between two requests, and at most four. Further
+// requests wait for each other.
 func (c *Client) Width() int { return c.pace.width() }
 
-// Now returns the time on WHOOP's clock, to the second, from the Date of its
-// last answer: what a window of time means is for WHOOP to say. It is this
-// machine's time until there was an answer.
+// Now returns the time on WHOOP's clock, to the second, from the Date of its last
+// answer, because WHOOP interprets start and end by its own clock. Before the first
+// answer, it is this machine's time.
 func (c *Client) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return time.Now().Add(c.skew).UTC()
 }
 
-// Skew returns how far WHOOP's clock is ahead of this machine's, to the second,
-// and whether any answer has told.
+// Skew returns how far WHOOP's clock is ahead of this machine's, to the second, and
+// whether that is known from an answer.
 func (c *Client) Skew() (time.Duration, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -130,8 +130,8 @@ func (c *Client) readClock(h http.Header) {
 	c.skew, c.seen = time.Until(date), true
 }
 
-// get asks until there is an answer or no hope of one. Only GETs come here, so
-// asking again does no harm.
+// get repeats a request until it succeeds or cannot succeed. It is always a GET, so
+// repeating it is safe.
 func (c *Client) get(ctx context.Context, path string, query url.Values) (json.RawMessage, error) {
 	token, err := c.tokens.Token(ctx)
 	if err != nil {
@@ -163,7 +163,7 @@ func (c *Client) get(ctx context.Context, path string, query url.Values) (json.R
 			if refused++; refused == refusals {
 				return nil, &UnavailableError{path, &StatusError{path, status, c.excerpt(body)}}
 			}
-			c.log.Debug("WHOOP's rate limit was met", "path", path)
+			c.log.Debug("WHOOP's rate limit was reached", "path", path)
 		case err == nil && status < 500:
 			return nil, &StatusError{path, status, c.excerpt(body)}
 		default:
@@ -173,7 +173,7 @@ func (c *Client) get(ctx context.Context, path string, query url.Values) (json.R
 			if failed++; failed == attempts {
 				return nil, &UnavailableError{path, err}
 			}
-			c.log.Warn("WHOOP did not answer properly; asking again", "path", path, "attempt", failed, "error", err)
+			c.log.Warn("WHOOP did not answer properly; trying again", "path", path, "attempt", failed, "error", err)
 			pause := 250 * time.Millisecond << failed
 			if err := sleep(ctx, pause/2+rand.N(pause)); err != nil {
 				return nil, err
@@ -189,9 +189,9 @@ func (c *Client) tokenError(ctx context.Context, err error) error {
 	return &TokenError{err}
 }
 
-// once sends one request. An answer of 200 is a whole JSON object; anything else
-// that calls itself 200 is an error, and so is a 403 that is a page for people:
-// what stands in front of WHOOP gives it, and WHOOP itself was not asked.
+// once sends one request. The body of a 200 is a complete JSON object; if it is not,
+// once returns an error. It also does so for a 403 with an HTML page, because WHOOP's
+// front end sends it and the request never reached the API.
 func (c *Client) once(ctx context.Context, sent time.Time, path string, query url.Values, token string) (status int, body []byte, err error) {
 	var header http.Header
 	defer func() { c.pace.answered(sent, status, header) }()
@@ -240,7 +240,7 @@ func (c *Client) notObject(contentType string, body []byte) error {
 	if len(body) == 0 {
 		return errors.New("an empty answer with status 200")
 	}
-	return fmt.Errorf("an answer of type %q that is no JSON object, with status 200: %s", contentType, c.excerpt(body))
+	return fmt.Errorf("an answer of type %q that is not a JSON object, with status 200: %s", contentType, c.excerpt(body))
 }
 
 func (c *Client) excerpt(body []byte) string {

@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	// longestWait is how long a full window may be waited out. The window of a
-	// minute passes; that of a day does not.
+	// longestWait is how long the client waits for quota: for a minute's window, but
+	// not for a day's.
 	longestWait = 5 * time.Minute
 	// heartbeat is how often a wait is reported while it lasts.
 	heartbeat = 2 * time.Minute
-	// scarce is the number of requests left in a window from which on they are
-	// spread over its rest.
+	// scarce is the number of remaining requests at which the client starts to spread
+	// them over the rest of the window.
 	scarce = 20
 	// slowest is the rate, in requests per second, that refusals can lead to.
 	slowest = 0.1
@@ -25,20 +25,19 @@ const (
 	// Where no header tells of a limit much below the ceiling, every climb back
 	// to it ends with a refusal; this one takes longer than a minute's window.
 	regain = 200
-	// atOnce is how many requests may be under way together.
+	// atOnce is how many requests may run at once.
 	atOnce = 4
 )
 
 // A pacer decides when the next request may go. The rate starts at the ceiling,
-// is halved by a 429 and regained slowly by answers (additive increase,
-// multiplicative decrease). What the headers say of the windows comes on top:
-// they tell of the one that is nearest to its end, be it the minute's or the
-// day's.
+// is halved by a 429 and rises slowly with each answer (additive increase,
+// multiplicative decrease). The headers can slow it down further: they describe the
+// window that is nearest to its limit, the minute's or the day's.
 type pacer struct {
 	ceiling float64               // requests per second
-	waiting func(until time.Time) // told of waits for quota
-	turn    chan struct{}         // held by the one who goes next
-	places  chan struct{}         // one for each request under way
+	waiting func(until time.Time) // called before waits for quota
+	turn    chan struct{}         // held by the request that goes next
+	places  chan struct{}         // one for each running request
 
 	mu      sync.Mutex
 	rate    float64
@@ -53,9 +52,9 @@ func newPacer(ceiling float64, waiting func(time.Time)) *pacer {
 	return &pacer{ceiling: ceiling, rate: ceiling, waiting: waiting, turn: make(chan struct{}, 1), places: make(chan struct{}, atOnce)}
 }
 
-// wait returns when a request may go, which must then go and end with answered,
-// or a QuotaError. Those who wait go one by one, each a step after the one
-// before has really gone, so that two who wake late do not go together.
+// wait returns when a request may go, or a QuotaError. The request must then be sent,
+// and answered called. Waiting requests go one by one, each a step after the one before
+// was really sent, so that two that wake late do not go together.
 func (p *pacer) wait(ctx context.Context) (sent time.Time, err error) {
 	for _, gate := range []chan struct{}{p.places, p.turn} {
 		select {
@@ -87,7 +86,7 @@ func (p *pacer) wait(ctx context.Context) (sent time.Time, err error) {
 	}
 }
 
-// leave lets one request go, or tells when to ask again.
+// leave lets one request go, or returns when to ask again.
 func (p *pacer) leave() (now, at time.Time, step time.Duration, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -103,15 +102,15 @@ func (p *pacer) leave() (now, at time.Time, step time.Duration, err error) {
 	return now, at, step, nil
 }
 
-// width is how many requests under way keep up the pace: more than one only
-// while an answer takes longer than the step to the next request.
+// width is how many requests must run at once to use the whole rate: more than one
+// only while an answer takes longer than the step to the next request.
 func (p *pacer) width() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return min(atOnce, 1+int(p.latency.Seconds()*p.rate))
 }
 
-// answered learns from the answer to a request; status is 0 if none came.
+// answered updates the rate after a request; status is 0 if no answer came.
 func (p *pacer) answered(sent time.Time, status int, h http.Header) {
 	<-p.places
 	p.mu.Lock()

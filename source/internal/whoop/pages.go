@@ -14,7 +14,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/internal/rawjson"
 )
 
-// PageSize is the number of records a page holds at most, and WHOOP's maximum.
+// PageSize is the number of records per page, WHOOP's maximum.
 const PageSize = 25
 
 // timeFormat is WHOOP's own: milliseconds and Z.
@@ -27,8 +27,8 @@ type Page struct {
 
 // Pages reads a collection, such as "/v2/cycle": the records that end at or
 // after from and begin before to, newest first. A zero from means no lower
-// bound. After an error there are no more pages, and what came before is not
-// all there is. Errors are as for Get, and PagingError.
+// bound. After an error there are no more pages, and the pages before it are
+// incomplete. Errors are as for Get, and PagingError.
 //
 // WHOOP's page tokens are likely offsets: a record that appears or vanishes
 // between two pages shifts the rest. Records can therefore come twice, and one
@@ -76,7 +76,7 @@ func mostPages(from, to time.Time) int {
 	return 100 + int(to.Sub(from).Hours()/24)
 }
 
-// Any tells whether a collection holds a record that began before an instant.
+// Any reports whether a collection holds a record that began before an instant.
 func (c *Client) Any(ctx context.Context, path string, before time.Time) (bool, error) {
 	page, _, err := c.page(ctx, path, url.Values{"limit": {"1"}, "end": {before.UTC().Format(timeFormat)}})
 	return len(page.Records) > 0, err
@@ -90,11 +90,10 @@ func (c *Client) page(ctx context.Context, path string, query url.Values) (Page,
 	return c.parsePage(path, body)
 }
 
-// parsePage reads a page's envelope, whose members may both be missing. WHOOP
-// ends a collection by leaving next_token out, or by sending null or "" for it.
-// An object that has only other members is no page: everything would seem to
-// have vanished. The body is a JSON object; the records are parts of it, and
-// objects.
+// parsePage reads a page, whose members may both be missing. On the last page WHOOP
+// omits next_token, or sends null or "". An object with only other members is an error:
+// as a page, it would mean that all records have vanished. The body is a JSON object;
+// the records are objects within it.
 func (c *Client) parsePage(path string, body []byte) (page Page, next string, err error) {
 	broken := func(what string) (Page, string, error) {
 		return Page{}, "", &UnavailableError{path, fmt.Errorf("reading a page: %s: %s", what, c.excerpt(body))}

@@ -105,7 +105,7 @@ func (l life) onset(d int) time.Time {
 	return midnight(d).Add(late - shift - l.home(d))
 }
 
-// worn tells whether the strap was worn in the night before day d. Now and
+// worn reports whether the strap was worn in the night before day d. Now and
 // then it stays off for up to a week, or for a single night.
 func (l life) worn(d int) bool {
 	const every = 40
@@ -141,7 +141,7 @@ func (l life) outage(t time.Time) (from, to time.Time, away bool) {
 	return from, to, !t.Before(from) && t.Before(to)
 }
 
-// startsCycle tells whether a physiological cycle begins on day d. A strap that
+// startsCycle reports whether a physiological cycle begins on day d. A strap that
 // stays off for days leaves one long cycle without a sleep.
 func (l life) startsCycle(d int) bool { return l.worn(d) || l.worn(d-1) }
 

@@ -212,7 +212,7 @@ func (l life) heard(since, t time.Time) time.Time {
 	return since.Add(steps * heardEvery)
 }
 
-// nulls tells whether records of day d say null for a score that is not there;
+// nulls reports whether records of day d say null for a score that is not there;
 // others leave it out.
 func (l life) nulls(d int) bool { return l.dice("null score", d).chance(0.3) }
 
