@@ -360,5 +360,6 @@ func (t *Table) discard(files []*stagedFile) error {
 }
 
 func (t *Table) removeAll(paths []string) error {
-	return storage.RemoveAll(context.Background(), t.files, paths)
+	_, err := storage.RemoveAll(context.Background(), t.files, paths)
+	return err
 }

@@ -65,13 +65,10 @@ func (t *Table) expire(ctx context.Context, base *table.Table, u Upkeep, did *Ma
 	if files, err = t.removable(ctx, files, did); err != nil {
 		return err
 	}
-	for _, file := range files {
-		if err := t.remove(ctx, file, u, did); err != nil {
-			return err
-		}
-		did.RemovedFiles++
-	}
-	return nil
+	removed, err := t.remove(ctx, files, u)
+	did.Removed = append(did.Removed, removed...)
+	did.RemovedFiles += len(removed)
+	return err
 }
 
 // removable are those of the files that expired snapshots named which are this

@@ -22,8 +22,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scratch"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
@@ -550,7 +550,7 @@ func TestOnlyOldFilesThatNothingNamesAreOrphans(t *testing.T) {
 	gone := []string{
 		plant("data/"+ownName("", ".parquet"), 25*time.Hour), plant("data/deep/er/"+ownName("", ".puffin"), 25*time.Hour),
 		plant("metadata/"+ownName("", "-m0.avro"), 25*time.Hour), plant("metadata/"+ownName("snap-7-0-", ".avro"), 25*time.Hour),
-		plant("data/"+ownName("", scratch.RowsSuffix), 25*time.Hour), plant("data/"+ownName("", scratch.KeysSuffix), 25*time.Hour),
+		plant("data/"+ownName("", storage.RowsSuffix), 25*time.Hour), plant("data/"+ownName("", storage.KeysSuffix), 25*time.Hour),
 	}
 	stays := []string{
 		plant("data/"+ownName("", ".parquet"), 23*time.Hour), plant("README.txt", 99*time.Hour), plant("metadata/version-hint.text", 99*time.Hour),

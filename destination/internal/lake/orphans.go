@@ -15,7 +15,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/relocation"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scratch"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
@@ -30,7 +30,7 @@ const (
 
 // orphanSuffixes are the names of the files that Iceberg's writers make, and of
 // this program's runs.
-var orphanSuffixes = []string{".parquet", ".orc", ".avro", ".puffin", ".stats", ".metadata.json", scratch.RowsSuffix, scratch.KeysSuffix}
+var orphanSuffixes = []string{".parquet", ".orc", ".avro", ".puffin", ".stats", ".metadata.json", storage.RowsSuffix, storage.KeysSuffix}
 
 // removeOrphans removes the files under the table's location that nothing
 // names: what killed writers have staged, and what upkeep that was cut off has
@@ -62,11 +62,11 @@ func (t *Table) removeOrphans(ctx context.Context, base *table.Table, u Upkeep, 
 	if err != nil {
 		return err
 	}
-	for _, file := range orphans {
-		if err := t.remove(ctx, file, u, did); err != nil {
-			return err
-		}
-		did.RemovedOrphans++
+	removed, err := t.remove(ctx, orphans, u)
+	did.Removed = append(did.Removed, removed...)
+	did.RemovedOrphans += len(removed)
+	if err != nil {
+		return err
 	}
 	if u.Thorough || u.DryRun {
 		return nil
@@ -190,18 +190,13 @@ func supersededIn(entries []table.MetadataLogEntry, i int, meta table.Metadata) 
 	return time.UnixMilli(meta.LastUpdatedMillis())
 }
 
-// remove removes a file, or notes that it would.
-func (t *Table) remove(ctx context.Context, file string, u Upkeep, did *Maintained) error {
-	if err := ctx.Err(); err != nil {
-		return err
+// remove removes files, unless nothing is to be changed, and returns those that
+// it has removed, or would have.
+func (t *Table) remove(ctx context.Context, files []string, u Upkeep) ([]string, error) {
+	if u.DryRun {
+		return files, ctx.Err()
 	}
-	if !u.DryRun {
-		if err := t.removeAll([]string{file}); err != nil {
-			return err
-		}
-	}
-	did.Removed = append(did.Removed, file)
-	return nil
+	return storage.RemoveAll(ctx, t.files, files)
 }
 
 type foundFile struct {

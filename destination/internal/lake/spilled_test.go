@@ -13,7 +13,7 @@ import (
 
 	iceio "github.com/apache/iceberg-go/io"
 
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scratch"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
@@ -25,7 +25,7 @@ type scratchCounter struct {
 }
 
 func (f *scratchCounter) CreateScratch(name string) (iceio.FileWriter, error) {
-	if strings.HasSuffix(name, scratch.KeysSuffix) {
+	if strings.HasSuffix(name, storage.KeysSuffix) {
 		f.made++
 	}
 	if f.full {

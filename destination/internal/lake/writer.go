@@ -17,7 +17,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowsort"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scratch"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -339,7 +339,7 @@ func (t *Table) newPath(suffix string) string {
 }
 
 // scratch is where rows and keys are spilled.
-func (t *Table) scratch() scratch.Files { return scratch.Files{Storage: t.files, NewPath: t.newPath} }
+func (t *Table) scratch() storage.Scratch { return storage.Scratch{Files: t.files, NewPath: t.newPath} }
 
 // encodingFor is the encoding of all files of the table. The first rows that are
 // written decide it.

@@ -18,7 +18,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scratch"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 )
 
 // A Contest is the rows of one commit, and which of them win.
@@ -32,7 +32,7 @@ import (
 // a new row. The branch of a refresh does keep them, as they may have to delete
 // rows that are not on the branch.
 type Contest struct {
-	scratch        scratch.Files
+	scratch        storage.Scratch
 	memory         *budget.Memory
 	files          []*File // staged
 	indexes        []*Index
@@ -55,7 +55,7 @@ const manyHits = 500_000
 var ErrManyHits = errors.New("the table has many rows of a key")
 
 // NewContest finds the winners among the staged rows, unless keys were spilled.
-func NewContest(scratch scratch.Files, memory *budget.Memory, files []*File, indexes []*Index, keepTombstones bool) *Contest {
+func NewContest(scratch storage.Scratch, memory *budget.Memory, files []*File, indexes []*Index, keepTombstones bool) *Contest {
 	c := &Contest{scratch: scratch, memory: memory, files: files, indexes: indexes, keepTombstones: keepTombstones, scanned: map[string][]*block{}}
 	if len(c.stagedRuns()) > 0 {
 		c.spilled = newSpilledKeys(scratch, memory)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scratch"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 )
 
 // A File holds the keys of one data file that are in memory. For keys that were
@@ -85,7 +85,7 @@ func (f *File) Superseded(deleted parquetfile.Positions, rows int64) parquetfile
 // An Index holds the keys of several files: in memory, and in runs when they become
 // too many. It is for one goroutine.
 type Index struct {
-	scratch scratch.Files
+	scratch storage.Scratch
 	memory  *budget.Memory
 	files   []*File // that have blocks
 	runs    []*keyRun
@@ -94,7 +94,7 @@ type Index struct {
 }
 
 // NewIndex returns an empty index.
-func NewIndex(files scratch.Files, memory *budget.Memory) *Index {
+func NewIndex(files storage.Scratch, memory *budget.Memory) *Index {
 	return &Index{scratch: files, memory: memory}
 }
 
@@ -159,7 +159,7 @@ func (x *Index) spill() error {
 		x, y := blocks[a.block], blocks[b.block]
 		return compareKeys(x.hashes[a.row], x.flags[a.row], y.hashes[b.row], y.flags[b.row])
 	})
-	path, out, err := x.scratch.Create(scratch.KeysSuffix)
+	path, out, err := x.scratch.Create(storage.KeysSuffix)
 	if err != nil {
 		return err
 	}

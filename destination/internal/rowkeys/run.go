@@ -10,7 +10,7 @@ import (
 
 	"github.com/zeebo/xxh3"
 
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scratch"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 )
 
 // A keyRun is keys in a scratch file, ordered by their hashes, unversioned
@@ -123,7 +123,7 @@ func (r *keyReader) next() (more bool, err error) {
 // scratchReader reads a scratch file from its beginning. It opens the file for each
 // read: there may be thousands of runs, more than a process may have open files.
 type scratchReader struct {
-	files scratch.Files
+	files storage.Scratch
 	path  string
 	at    int64
 }
@@ -152,7 +152,7 @@ const (
 	mostKeyBuffer  = 256 << 10
 )
 
-func mergeKeys(files scratch.Files, runs []*keyRun) (*keyMerge, error) {
+func mergeKeys(files storage.Scratch, runs []*keyRun) (*keyMerge, error) {
 	m := &keyMerge{}
 	buffer := min(mostKeyBuffer, max(leastKeyBuffer, mergeBuffers/max(1, len(runs))))
 	for _, run := range runs {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scratch"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 )
 
 // spilledKeys replaces winners when keys are in runs. Runs of staged keys and runs
@@ -19,7 +19,7 @@ type spilledKeys struct {
 	found  map[string]*File // by data file
 }
 
-func newSpilledKeys(files scratch.Files, memory *budget.Memory) *spilledKeys {
+func newSpilledKeys(files storage.Scratch, memory *budget.Memory) *spilledKeys {
 	return &spilledKeys{hits: NewIndex(files, memory), found: map[string]*File{}}
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scratch"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 )
 
 const (
@@ -65,8 +65,8 @@ type runWriter struct {
 
 // createRun starts a run. Long rows are not compressed, which would take as much
 // memory once more, both here and where they are read.
-func createRun(files scratch.Files, schema *arrow.Schema, long bool) (*runWriter, error) {
-	path, out, err := files.Create(scratch.RowsSuffix)
+func createRun(files storage.Scratch, schema *arrow.Schema, long bool) (*runWriter, error) {
+	path, out, err := files.Create(storage.RowsSuffix)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ type runReader struct {
 	ipc *ipc.Reader
 }
 
-func openRun(files scratch.Files, r *run, schema *arrow.Schema) (*runReader, error) {
+func openRun(files storage.Scratch, r *run, schema *arrow.Schema) (*runReader, error) {
 	in, err := files.Open(r.path)
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", r.path, err)

@@ -20,7 +20,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scratch"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 )
 
 const (
@@ -36,7 +36,7 @@ const (
 // come. It needs the memory of one batch, or of the batches of runs that are
 // being merged. Rows of equal keys stay in the order in which they were added.
 type Sorter struct {
-	files  scratch.Files
+	files  storage.Scratch
 	memory *budget.Memory
 	by     *Order
 	rows   *arrow.Schema
@@ -56,7 +56,7 @@ const (
 var arrivalField = arrow.Field{Name: "arrival", Type: arrow.PrimitiveTypes.Uint64}
 
 // NewSorter returns an empty sorter for rows with or without arrivals.
-func NewSorter(files scratch.Files, memory *budget.Memory, by *Order, rows *arrow.Schema, arrivals bool) *Sorter {
+func NewSorter(files storage.Scratch, memory *budget.Memory, by *Order, rows *arrow.Schema, arrivals bool) *Sorter {
 	tags := []arrow.Field{{Name: "key", Type: arrow.BinaryTypes.Binary}, {Name: "place", Type: arrow.PrimitiveTypes.Uint32}}
 	if arrivals {
 		tags = append(tags, arrivalField)

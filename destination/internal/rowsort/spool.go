@@ -8,13 +8,13 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scratch"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 )
 
 // A Spool puts rows of a table that has no order aside, a few at a time, until they
 // make a row group. Rows come out in the order in which they were added.
 type Spool struct {
-	files  scratch.Files
+	files  storage.Scratch
 	rows   *arrow.Schema // as they come
 	stored *arrow.Schema // with their arrivals, where they have any
 	runs   []*run        // one for each batch
@@ -23,7 +23,7 @@ type Spool struct {
 }
 
 // NewSpool returns an empty spool for rows with or without arrivals.
-func NewSpool(files scratch.Files, rows *arrow.Schema, arrivals bool) *Spool {
+func NewSpool(files storage.Scratch, rows *arrow.Schema, arrivals bool) *Spool {
 	s := &Spool{files: files, rows: rows, stored: rows}
 	if arrivals {
 		s.stored = arrow.NewSchema(append(slices.Clone(rows.Fields()), arrivalField), nil)

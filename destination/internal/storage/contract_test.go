@@ -33,6 +33,7 @@ func TestStorages(t *testing.T) {
 			"half a file can be removed":               halfAFileCanBeRemoved,
 			"a file that is not there is ErrNotExist":  aFileThatIsNotThere,
 			"the warehouse is made when that is asked": theWarehouseIsMade,
+			"scratch files come and go":                scratchFilesComeAndGo,
 		} {
 			t.Run(kind+"/"+name, func(t *testing.T) {
 				// A run that is told to stop still needs its files: nothing of a
@@ -151,14 +152,20 @@ func filesAreListed(t *testing.T, s *Storage) {
 func filesAreRemovedInBulk(t *testing.T, s *Storage) {
 	locations := write(t, s, "a", "b/c", "b/d")
 	for range 2 { // files that are gone are no error
-		if err := RemoveAll(t.Context(), s.Files(), locations[:2]); err != nil {
-			t.Error(err)
+		if removed, err := RemoveAll(t.Context(), s.Files(), locations[:2]); err != nil || !slices.Equal(removed, locations[:2]) {
+			t.Errorf("removed %q, %v", removed, err)
 		}
 		expectFiles(t, s, "b/d")
 	}
-	if err := RemoveAll(t.Context(), s.Files(), nil); err != nil {
-		t.Error(err)
+	if removed, err := RemoveAll(t.Context(), s.Files(), nil); err != nil || len(removed) > 0 {
+		t.Errorf("removed %q, %v", removed, err)
 	}
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	if removed, err := RemoveAll(stopped, s.Files(), locations); !errors.Is(err, context.Canceled) || len(removed) > 0 {
+		t.Errorf("removed %q, %v", removed, err)
+	}
+	expectFiles(t, s, "b/d")
 }
 
 func aTreeIsRemoved(t *testing.T, s *Storage) {
@@ -204,6 +211,36 @@ func aFileThatIsNotThere(t *testing.T, s *Storage) {
 func theWarehouseIsMade(t *testing.T, s *Storage) {
 	for range 2 {
 		if err := s.Make(); err != nil {
+			t.Error(err)
+		}
+	}
+	expectFiles(t, s)
+}
+
+func scratchFilesComeAndGo(t *testing.T, s *Storage) {
+	scratch := Scratch{Files: s.Files(), NewPath: func(suffix string) string { return s.Warehouse() + "/ns.db/t/data/1" + suffix }}
+	path, out, err := scratch.Create(RowsSuffix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(out, "rows"); err != nil {
+		t.Error(err)
+	}
+	if err := out.Close(); err != nil {
+		t.Error(err)
+	}
+	in, err := scratch.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(in); err != nil || string(got) != "rows" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := in.Close(); err != nil {
+		t.Error(err)
+	}
+	for range 2 {
+		if err := scratch.Remove([]string{path}); err != nil {
 			t.Error(err)
 		}
 	}

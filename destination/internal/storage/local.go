@@ -102,8 +102,8 @@ func (localFiles) create(name string, mode fs.FileMode) (*os.File, error) {
 }
 
 // DeleteFiles removes files.
-func (l localFiles) DeleteFiles(_ context.Context, locations []string) (removed []string, err error) {
-	return removeEach(l, locations)
+func (l localFiles) DeleteFiles(ctx context.Context, locations []string) (removed []string, err error) {
+	return removeEach(ctx, l, locations)
 }
 
 // WriteFile writes a new file.

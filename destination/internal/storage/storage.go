@@ -115,20 +115,21 @@ func (s *Storage) RemoveTree(location string) error {
 // It comes before the catalog is asked, so the table has not changed.
 var ErrNotCommitted = errors.New("nothing was committed")
 
-// RemoveAll removes files, all at once where the storage can. A file that is not
-// there is none that cannot be removed.
-func RemoveAll(ctx context.Context, files iceio.IO, locations []string) error {
-	if bulk, ok := files.(iceio.BulkRemovableIO); ok && len(locations) > 0 {
-		_, err := bulk.DeleteFiles(ctx, locations)
-		return err
+// RemoveAll removes files, all at once where the storage can, and returns those
+// that it has removed. A file that is not there counts as removed.
+func RemoveAll(ctx context.Context, files iceio.IO, locations []string) (removed []string, err error) {
+	if bulk, ok := files.(iceio.BulkRemovableIO); ok {
+		return bulk.DeleteFiles(ctx, locations)
 	}
-	_, err := removeEach(files, locations)
-	return err
+	return removeEach(ctx, files, locations)
 }
 
-func removeEach(files iceio.IO, locations []string) (removed []string, err error) {
+func removeEach(ctx context.Context, files iceio.IO, locations []string) (removed []string, err error) {
 	var errs []error
 	for _, location := range locations {
+		if err := ctx.Err(); err != nil {
+			return removed, errors.Join(append(errs, err)...)
+		}
 		if err := files.Remove(location); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, fmt.Errorf("removing %s: %w", location, err))
 			continue
