@@ -20,6 +20,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/relocation"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
 // copyLake copies a directory as cp -a does, with a catalog of SQLite that is in use.
@@ -157,7 +158,7 @@ func TestARelocatedTableHasEverySnapshot(t *testing.T) {
 				commit(t, tbl, fmt.Sprintf(`{"n":%d}`, order), stage(t, tbl, versions[0].order, all...))
 				want.commit(versions)
 			}
-			for range 6 {
+			for range testsize.Of(3, 6) {
 				write(tbl)
 			}
 			for name, kind := range map[string]table.RefType{"kept": table.TagRef, "other": table.BranchRef} {
@@ -165,7 +166,7 @@ func TestARelocatedTableHasEverySnapshot(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			for range 3 {
+			for range testsize.Of(2, 3) {
 				write(tbl)
 			}
 			before := everySnapshot(t, load(t, tbl), from)

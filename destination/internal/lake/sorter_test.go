@@ -14,6 +14,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
 // Rows of every shape come out of runs, and of runs of runs, as they went in: those
@@ -49,7 +50,7 @@ func TestRowsComeOutOfRunsInOrder(t *testing.T) {
 		"sorted":                 {Settings: tabledef.Settings{SortBy: sortedBy(t, "k")}},
 		"partitioned and sorted": {Settings: tabledef.Settings{PartitionBy: by(t, "bucket(3, k)"), SortBy: sortedBy(t, "k desc", "day")}},
 	} {
-		for _, runs := range []int{0, 1, 16, 3 * 16} {
+		for _, runs := range []int{0, 1, 16, testsize.Of(2, 3) * 16} {
 			t.Run(fmt.Sprint(name, " from ", runs, " runs"), func(t *testing.T) {
 				t.Parallel()
 				rng := rand.New(rand.NewPCG(uint64(runs), 1))

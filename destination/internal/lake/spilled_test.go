@@ -15,6 +15,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
 // scratchCounter counts the runs of keys that are made.
@@ -61,7 +62,7 @@ func TestKeysBeyondTheirMemoryAreSpilled(t *testing.T) {
 			tbl.files = files
 			want := model{}
 			order := uint64(0)
-			for round := range 4 {
+			for round := range testsize.Of(2, 4) {
 				var versions []version
 				writers := []*Writer{tbl.NewWriter(), tbl.NewWriter()}
 				for range 12 {
