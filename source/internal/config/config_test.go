@@ -3,7 +3,9 @@ package config
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -143,6 +145,33 @@ func TestOnlyThisMachineIsReachedWithoutEncryption(t *testing.T) {
 		_, err = Parse(valid(map[string]any{"credentials.auth_type": Secret, "credentials.secret_id": "s", "credentials.endpoint": address}))
 		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), `"credentials.endpoint" begins with http://`) {
 			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
+
+// The options in the documentation have the defaults and limits of the schema.
+func TestDocumentationHasTheLimits(t *testing.T) {
+	docs, err := os.ReadFile("../../../docs/source.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for p := protocol.Reflect(Config{}, "").Properties.Oldest(); p != nil; p = p.Next() {
+		_, row, found := strings.Cut(string(docs), "\n| `"+p.Key+"` | ")
+		row, _, _ = strings.Cut(row, "\n")
+		wants := []string{}
+		if p.Value.Default != nil {
+			wants = append(wants, fmt.Sprint(p.Value.Default))
+		}
+		for _, v := range p.Value.Enum {
+			wants = append(wants, fmt.Sprintf("`%v`", v))
+		}
+		if p.Value.Minimum != "" && p.Value.Maximum != "" {
+			wants = append(wants, fmt.Sprintf("from %s to %s", p.Value.Minimum, p.Value.Maximum))
+		}
+		for _, want := range wants {
+			if !found || !strings.Contains(row, want) {
+				t.Errorf("docs/source.md: %s lacks %q: %s", p.Key, want, row)
+			}
 		}
 	}
 }
