@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -65,8 +65,12 @@ func failure(step string, err error) error {
 	if errors.As(err, &known) {
 		return err
 	}
+	if e := storage.Explain(err, "the probe table"); e != nil {
+		e.Message = fmt.Sprintf("The check failed while %s. %s", step, e.Message)
+		return e
+	}
 	return &protocol.Error{Kind: protocol.TransientError, Message: fmt.Sprintf(
-		"The check failed while %s: %v. Make the warehouse writable for this program's user (uid %d) and see that its disk has room.", step, err, os.Getuid()), Err: err}
+		"The check failed while %s: %v. Make sure that the warehouse can be written and has room.", step, err), Err: err}
 }
 
 type probe struct {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"syscall"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -13,8 +14,8 @@ import (
 // the files belong to, as in "table whoop.sleep". It returns nil for an error
 // that it has no remedy for.
 func Explain(err error, what string) *protocol.Error {
-	explained := func(kind protocol.Kind, format string) *protocol.Error {
-		return &protocol.Error{Kind: kind, Message: fmt.Sprintf(format, what), Err: err}
+	explained := func(kind protocol.Kind, format string, args ...any) *protocol.Error {
+		return &protocol.Error{Kind: kind, Message: fmt.Sprintf(format, append([]any{what}, args...)...), Err: err}
 	}
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
@@ -22,7 +23,7 @@ func Explain(err error, what string) *protocol.Error {
 	case errors.Is(err, syscall.EFBIG):
 		return explained(protocol.ConfigError, "A file of %s may not grow as it has to. Raise this program's limit of file sizes (ulimit -f), or that of the file system.")
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return explained(protocol.ConfigError, "The files of %s cannot be written. Make the warehouse writable for this program's user.")
+		return explained(protocol.ConfigError, "The files of %s cannot be written. Make the warehouse writable for this program's user (uid %d).", os.Getuid())
 	}
 	return nil
 }

@@ -126,7 +126,7 @@ func TestErrorsOfFilesNameTheRemedy(t *testing.T) {
 		{syscall.EDQUOT, protocol.TransientError, "There is no space left for table ns.t."},
 		{syscall.EFBIG, protocol.ConfigError, "ulimit -f"},
 		{syscall.EROFS, protocol.ConfigError, "The files of table ns.t cannot be written."},
-		{syscall.EACCES, protocol.ConfigError, "The files of table ns.t cannot be written."},
+		{syscall.EACCES, protocol.ConfigError, fmt.Sprintf("The files of table ns.t cannot be written. Make the warehouse writable for this program's user (uid %d).", os.Getuid())},
 	} {
 		err := fmt.Errorf("writing: %w", &fs.PathError{Op: "write", Path: "x", Err: tc.err})
 		if e := Explain(err, "table ns.t"); e == nil || e.Kind != tc.kind || !strings.Contains(e.Message, tc.want) || !errors.Is(e, tc.err) {
