@@ -45,7 +45,7 @@ $(GOLANGCI):
 # that tried fewer than FUZZMIN inputs fails: it did something else in that time.
 # HISTORIES=10000 also compares that many random histories of a stream with a model.
 HISTORIES ?= 0
-FUZZMIN   ?= 25
+FUZZMIN   ?= 10
 
 fuzz:
 	@set -e; for package in $$(go list ./...); do \
