@@ -3,18 +3,20 @@ package consenttest
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"io"
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// Decide presses a button of the consent page at an address. It returns the page
-// that the browser ends at, or, if it does not follow there, its address.
+// Decide presses a button of the consent page at an address. It returns the page that
+// the browser ends at or, if it does not follow redirects, the address.
 func Decide(address, decision string, follow bool) (string, error) {
 	browser := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, Timeout: 30 * time.Second}
 	if !follow {
@@ -24,24 +26,32 @@ func Decide(address, decision string, follow bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	asked, err := browser.Get(address)
-	if err != nil {
+	if _, _, err := send(browser, http.MethodGet, address, ""); err != nil {
 		return "", err
 	}
-	asked.Body.Close()
 	form := u.Query()
 	form.Set("decision", decision)
 	u.RawQuery = ""
-	resp, err := browser.PostForm(u.String(), form)
+	page, location, err := send(browser, http.MethodPost, u.String(), form.Encode())
+	if !follow {
+		return location, err
+	}
+	return page, err
+}
+
+func send(browser *http.Client, method, address, form string) (page, location string, err error) {
+	req, err := http.NewRequestWithContext(context.Background(), method, address, strings.NewReader(form))
 	if err != nil {
-		return "", err
+		return "", "", err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := browser.Do(req)
+	if err != nil {
+		return "", "", err
 	}
 	defer resp.Body.Close()
-	if !follow {
-		return resp.Header.Get("Location"), nil
-	}
-	page, err := io.ReadAll(resp.Body)
-	return string(page), err
+	body, err := io.ReadAll(resp.Body)
+	return string(body), resp.Header.Get("Location"), err
 }
 
 // A Terminal shows a person what a program says. When the address of the consent
