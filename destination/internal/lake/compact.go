@@ -316,7 +316,7 @@ func (t *Table) rewrite(ctx context.Context, meta table.Metadata, bundles []*bun
 // combine copies the rows of files that are not deleted into a new one, in the
 // table's order if it has one.
 func (t *Table) combine(ctx context.Context, meta table.Metadata, files []*snapshots.LiveFile, shared []snapshots.DeleteFile) ([]*stagedFile, error) {
-	r := t.newRewriter(meta, &snapshots.Change{}, parquetfile.OneFile, meta.SortOrder())
+	r := newRewriter(t, meta, &snapshots.Change{}, parquetfile.OneFile, meta.SortOrder())
 	err := func() error {
 		for _, f := range files {
 			if err := ctx.Err(); err != nil {

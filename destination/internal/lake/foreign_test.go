@@ -105,7 +105,7 @@ func sharedDeletes(t *testing.T, tbl *Table, files []*snapshots.LiveFile) []iceb
 		b.Field(0).(*array.StringBuilder).Append(f.Data.FilePath())
 		b.Field(1).(*array.Int64Builder).Append(0)
 	}
-	file, err := parquetfile.Create(tbl.files, tbl.newDataPath(), table.PositionalDeleteArrowSchema, parquetfile.PositionDeleteEncoding())
+	file, err := parquetfile.Create(tbl.files, tbl.newPath(".parquet"), table.PositionalDeleteArrowSchema, parquetfile.PositionDeleteEncoding())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -178,7 +178,7 @@ func generationBounds(d iceberg.DataFile, id int) (low, high, nulls int64, known
 // restage makes staged files of those that a branch has.
 func (t *Table) restage(ctx context.Context, schema *iceberg.Schema, set *snapshots.Set) ([]*stagedFile, *rowkeys.Index, error) {
 	index := rowkeys.NewIndex(t.scratch(), t.opts.Memory)
-	columns, err := t.keyColumns(schema)
+	columns, err := keyColumns(t, schema)
 	if err != nil {
 		return nil, index, err
 	}

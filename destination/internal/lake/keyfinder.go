@@ -24,7 +24,7 @@ const (
 )
 
 // keyColumns finds the columns that tell rows apart in a schema of the table.
-func (t *Table) keyColumns(schema *iceberg.Schema) (rowkeys.FileColumns, error) {
+func keyColumns(t *Table, schema *iceberg.Schema) (rowkeys.FileColumns, error) {
 	columns, err := t.keys.FileColumns(schema)
 	var missing rowkeys.MissingColumnError
 	if errors.As(err, &missing) {
@@ -43,7 +43,7 @@ type keyFinder struct {
 }
 
 func newKeyFinder(u *upsert, schema *iceberg.Schema) (*keyFinder, error) {
-	columns, err := u.t.keyColumns(schema)
+	columns, err := keyColumns(u.t, schema)
 	if err != nil {
 		return nil, err
 	}

@@ -55,9 +55,9 @@ type rewriter struct {
 
 // newRewriter returns a rewriter that adds files of the target size to c. It sorts
 // their rows if order is one.
-func (t *Table) newRewriter(meta table.Metadata, c *snapshots.Change, target int64, order table.SortOrder) *rewriter {
+func newRewriter(t *Table, meta table.Metadata, c *snapshots.Change, target int64, order table.SortOrder) *rewriter {
 	r := &rewriter{t: t, meta: meta, c: c, order: order}
-	r.files = parquetfile.NewRollingWriter(t.files, t.newDataPath, target, r.complete)
+	r.files = t.rollingWriter(target, r.complete)
 	return r
 }
 

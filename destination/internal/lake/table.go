@@ -10,7 +10,6 @@ import (
 	"maps"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/apache/iceberg-go"
@@ -22,7 +21,6 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
@@ -88,16 +86,12 @@ type Table struct {
 	reading          time.Duration // how long a reader, or a writer in doubt, may need an old snapshot
 	minRowGroupBytes int64         // bytes of rows that are too few for a row group
 
-	uuid      uuid.UUID
-	version   int             // of the table's format
-	schema    *iceberg.Schema // as it was when the table was opened
-	spec      iceberg.PartitionSpec
-	order     table.SortOrder
-	locations table.LocationProvider
-	files     iceio.WriteFileIO
-
-	mu       sync.Mutex
-	encoding *parquetfile.Encoding // of every data file; chosen by the first rows
+	uuid    uuid.UUID
+	version int             // of the table's format
+	schema  *iceberg.Schema // as it was when the table was opened
+	spec    iceberg.PartitionSpec
+	order   table.SortOrder
+	dataFiles
 }
 
 // Open makes the plan's table ready to be written: it is created, or brought

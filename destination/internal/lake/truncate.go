@@ -25,7 +25,7 @@ func (w *Writer) truncate(ctx context.Context, rows int64) error {
 			continue
 		}
 		if keep > 0 {
-			short, err := w.t.head(ctx, f, keep)
+			short, err := w.head(ctx, f, keep)
 			if err != nil {
 				return err
 			}
@@ -46,7 +46,8 @@ func (w *Writer) truncate(ctx context.Context, rows int64) error {
 }
 
 // head copies the first rows of a staged file into a new one.
-func (t *Table) head(ctx context.Context, f *stagedFile, rows int64) (*stagedFile, error) {
+func (w *Writer) head(ctx context.Context, f *stagedFile, rows int64) (*stagedFile, error) {
+	t := w.t
 	deletedRows := parquetfile.NewPositions(f.data.Count())
 	for i := rows; i < f.data.Count(); i++ {
 		deletedRows.Add(i)
@@ -56,7 +57,7 @@ func (t *Table) head(ctx context.Context, f *stagedFile, rows int64) (*stagedFil
 		return nil, err
 	}
 	defer end()
-	r := t.newRewriter(t.opened.Metadata(), &snapshots.Change{}, parquetfile.OneFile, table.UnsortedSortOrder)
+	r := newRewriter(t, t.opened.Metadata(), &snapshots.Change{}, parquetfile.OneFile, table.UnsortedSortOrder)
 	if err := errors.Join(r.copy(ctx, f.data, deletedRows), r.close(ctx)); err != nil {
 		return nil, errors.Join(err, t.removeAll(r.c.Written))
 	}

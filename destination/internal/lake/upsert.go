@@ -171,7 +171,7 @@ func (u *upsert) apply(ctx context.Context, c *snapshots.Change, base *table.Tab
 			return err
 		}
 		defer end()
-		r := u.t.newRewriter(base.Metadata(), c, u.t.opts.TargetFileBytes, table.UnsortedSortOrder)
+		r := newRewriter(u.t, base.Metadata(), c, u.t.opts.TargetFileBytes, table.UnsortedSortOrder)
 		sortByPartition(partials, func(p partial) iceberg.DataFile { return p.staged.data })
 		sortByPartition(outdated, func(o *outdatedFile) iceberg.DataFile { return o.Data })
 		for _, p := range partials {

@@ -13,11 +13,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowsort"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -72,7 +70,7 @@ const minRowGroupBytes = 2 << 20
 // NewWriter returns a writer that has written nothing yet.
 func (t *Table) NewWriter() *Writer {
 	w := &Writer{t: t}
-	w.files = parquetfile.NewRollingWriter(t.files, t.newDataPath, t.opts.TargetFileBytes, w.complete)
+	w.files = t.rollingWriter(t.opts.TargetFileBytes, w.complete)
 	return w
 }
 
@@ -329,25 +327,4 @@ func Discard(t *Table, staged []*Staged) error {
 		errs = append(errs, x.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// newDataPath is a path for a new data file.
-func (t *Table) newDataPath() string { return t.newPath(".parquet") }
-
-func (t *Table) newPath(suffix string) string {
-	return t.locations.NewDataLocation(filenames.New(suffix))
-}
-
-// scratch is where rows and keys are spilled.
-func (t *Table) scratch() storage.Scratch { return storage.Scratch{Files: t.files, NewPath: t.newPath} }
-
-// encodingFor is the encoding of all files of the table. The first rows that are
-// written decide it.
-func (t *Table) encodingFor(rec arrow.RecordBatch) *parquetfile.Encoding {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.encoding == nil {
-		t.encoding = parquetfile.NewEncoding(rec)
-	}
-	return t.encoding
 }
