@@ -70,15 +70,3 @@ func BenchmarkEmitterRecord(b *testing.B) {
 		}
 	}
 }
-
-func BenchmarkRedactor(b *testing.B) {
-	var r Redactor
-	r.Add("client-secret-of-32-bytes-length", "refresh-token-of-some-length-too", "access-token-of-some-length-either")
-	text := strings.Repeat("a line of a log without anything secret in it ", 4)
-	b.SetBytes(int64(len(text)))
-	for b.Loop() {
-		if r.Clean(text) != text {
-			b.Fatal("changed")
-		}
-	}
-}

@@ -14,6 +14,8 @@ import (
 	"unicode"
 
 	"github.com/invopop/jsonschema"
+
+	"github.com/ingest-connectors/whoop-iceberg/internal/redact"
 )
 
 const (
@@ -38,7 +40,7 @@ type Emitter struct {
 	buf     []byte // whole lines
 	err     error
 	streams map[StreamID]*emitted
-	secrets Redactor
+	secrets redact.Redactor
 	schema  *jsonschema.Schema // of the configuration; nil: not known
 	log     *slog.Logger
 	stderr  io.Writer   // warnings and errors go there too, as text

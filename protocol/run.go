@@ -7,6 +7,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+
+	"github.com/ingest-connectors/whoop-iceberg/internal/redact"
 )
 
 // Env is the process that a run belongs to. Tests make their own.
@@ -26,7 +28,7 @@ func (e Env) secrets() []string {
 	}
 	secrets := []string{e.Getenv("AWS_SECRET_ACCESS_KEY"), e.Getenv("AWS_SESSION_TOKEN"), e.Getenv("PGPASSWORD")}
 	for _, proxy := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"} {
-		secrets = append(secrets, credentialsIn(e.Getenv(proxy))...)
+		secrets = append(secrets, redact.CredentialsIn(e.Getenv(proxy))...)
 	}
 	return secrets
 }
@@ -185,7 +187,7 @@ func (r *run) command(ctx context.Context, c Command, args []string) int {
 		return exitUsage
 	}
 	r.env.Args = operands
-	var secrets Redactor
+	var secrets redact.Redactor
 	secrets.Add(r.env.secrets()...)
 	r.env.Stderr = secrets.Writer(r.env.Stderr)
 	if err := r.runCommand(ctx, c, config, &secrets, f); err != nil {
@@ -202,7 +204,7 @@ func (r *run) command(ctx context.Context, c Command, args []string) int {
 	return exitOK
 }
 
-func (r *run) runCommand(ctx context.Context, c Command, configPath string, secrets *Redactor, f func(context.Context, Env) error) (err error) {
+func (r *run) runCommand(ctx context.Context, c Command, configPath string, secrets *redact.Redactor, f func(context.Context, Env) error) (err error) {
 	defer Recover(&err)
 	env := r.env
 	if c.Config {

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/invopop/jsonschema"
+
+	"github.com/ingest-connectors/whoop-iceberg/internal/redact"
 )
 
 // Spec is what a connector says of itself: the JSON Schema of its
@@ -100,13 +102,13 @@ func conform(s *jsonschema.Schema) {
 func secretValues(schema *jsonschema.Schema, config json.RawMessage) []string {
 	var found []string
 	for s := range settings(schema, config) {
-		found = append(found, credentialsIn(s.key)...)
+		found = append(found, redact.CredentialsIn(s.key)...)
 		switch v := s.value.(type) {
 		case string:
 			if s.secret {
 				found = append(found, v)
 			} else {
-				found = append(found, credentialsIn(v)...)
+				found = append(found, redact.CredentialsIn(v)...)
 			}
 		case json.Number:
 			if s.secret {

@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/invopop/jsonschema"
+
+	"github.com/ingest-connectors/whoop-iceberg/internal/redact"
 )
 
 // protocolVerb runs a verb of the protocol. Errors and panics become a TRACE.
@@ -125,7 +127,7 @@ func (r *run) readConfig(path string) error {
 
 // loadConfig reads a configuration file. It redacts the secrets before anything can
 // be written about it.
-func loadConfig(path string, schema *jsonschema.Schema, secrets *Redactor) (json.RawMessage, error) {
+func loadConfig(path string, schema *jsonschema.Schema, secrets *redact.Redactor) (json.RawMessage, error) {
 	data, err := readFile(path, "config")
 	if err != nil {
 		return nil, err

@@ -20,6 +20,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ingest-connectors/whoop-iceberg/internal/redact"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 )
@@ -58,7 +59,7 @@ type authorization struct {
 	stdin     io.Reader
 	in        *bufio.Reader // over stdin
 	terminal  io.Writer     // what the person sees; stdout is for the result
-	secrets   protocol.Redactor
+	secrets   redact.Redactor
 }
 
 // Command is the verb that gets a consent for the given streams. Requests carry

@@ -15,7 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/internal/redact"
 )
 
 const pair = `{"access_token":"access-1","refresh_token":"refresh-1","expires_in":3600}`
@@ -173,7 +173,7 @@ func TestAnswersWithoutAPair(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := stored("opensesame", time.Time{})
-				var secrets protocol.Redactor
+				var secrets redact.Redactor
 				secrets.Add(c.Secrets()...)
 				requests := 0
 				k := New(Config{

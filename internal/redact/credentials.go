@@ -1,4 +1,4 @@
-package protocol
+package redact
 
 import (
 	"net/url"
@@ -9,10 +9,10 @@ import (
 // assignment matches a secret in a URL or in a database's connection string.
 var assignment = regexp.MustCompile(`(?i)(?:pass(?:word|wd|phrase)|pwd|secret|token|signature|credential|api[_-]?key|secret[_-]?key)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|([^&;\s']+))`)
 
-// credentialsIn returns the secrets in a value that is a URL, or looks like one: the
+// CredentialsIn returns the secrets in a value that is a URL, or looks like one: the
 // password, or the user of an http URL without one, and the parameters whose names say
 // so. Errors show malformed values, so everything before the last @ counts.
-func credentialsIn(text string) []string {
+func CredentialsIn(text string) []string {
 	var found []string
 	add := func(secret, marked string) {
 		if len(secret) < minSecret {

@@ -1,6 +1,8 @@
-package protocol
+// Package redact removes secrets from text that people or other programs will see.
+package redact
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -41,7 +43,7 @@ type Redactor struct {
 func (r *Redactor) Add(secrets ...string) {
 	var found []string
 	for _, s := range secrets {
-		for _, value := range append(credentialsIn(s), s) {
+		for _, value := range append(CredentialsIn(s), s) {
 			if len(value) >= minSecret {
 				found = appendForms(found, value)
 			}
@@ -62,7 +64,7 @@ func (r *Redactor) Add(secrets ...string) {
 // AddURL adds the secrets in values that are URLs, or look like URLs.
 func (r *Redactor) AddURL(urls ...string) {
 	for _, u := range urls {
-		r.Add(credentialsIn(u)...)
+		r.Add(CredentialsIn(u)...)
 	}
 }
 
@@ -71,7 +73,7 @@ func (r *Redactor) AddURL(urls ...string) {
 // them gives something else.
 func appendForms(dst []string, s string) []string {
 	escaped, _ := json.Marshal(s) // a string always encodes
-	plain := appendString(nil, s)
+	plain := quote(s)
 	dst = append(dst, s, string([]rune(s)), // an encoder replaces invalid UTF-8
 		url.QueryEscape(s), url.PathEscape(s), string(escaped[1:len(escaped)-1]), string(plain[1:len(plain)-1]))
 	// A Base64 digit depends on its neighbours, so the digits at the ends of s depend
@@ -86,6 +88,15 @@ func appendForms(dst []string, s string) []string {
 		}
 	}
 	return dst
+}
+
+// quote returns s as a JSON string without HTML escapes.
+func quote(s string) []byte {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(s) // a string always encodes
+	return bytes.TrimRight(buf.Bytes(), "\n")
 }
 
 // Clean returns text without the secrets. Secrets that overlap or touch are replaced
