@@ -79,8 +79,8 @@ func TestWhatTheCatalogSaysOfACommitIsToldOn(t *testing.T) {
 		real := openCatalog(t, t.TempDir())
 		tbl := openTable(t, real, plain("s"), Options{})
 		tbl.cat = telling{real, &protocol.Error{Kind: protocol.TransientError, Message: "The disk is full.", Err: tc.err}}
-		tbl.patience, tbl.persistence = time.Millisecond, time.Millisecond
-		err := tbl.Commit(t.Context(), nil, json.RawMessage(`{"n":1}`))
+		tbl.maxBackoff, tbl.commitTimeout = time.Millisecond, time.Millisecond
+		_, err := tbl.Commit(t.Context(), nil, json.RawMessage(`{"n":1}`))
 		var told *protocol.Error
 		if !errors.As(err, &told) || told.Kind != protocol.TransientError || told.Message != tc.want {
 			t.Errorf("%v: error %v", tc.err, err)
@@ -100,7 +100,7 @@ func TestACommitNamesNoFileThatIsGone(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		err := tbl.Replace(t.Context(), staged, json.RawMessage(`{"n":2}`))
+		_, err := tbl.Replace(t.Context(), staged, json.RawMessage(`{"n":2}`))
 		if !gone {
 			if err != nil {
 				t.Error(err)
@@ -120,7 +120,7 @@ func TestACommitNamesNoFileThatIsGone(t *testing.T) {
 // that cannot be loaded now and then costs one of them.
 func TestALongCommitGetsSeveralAttempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tbl := &Table{persistence: 5 * time.Minute, patience: time.Second}
+		tbl := &Table{commitTimeout: 5 * time.Minute, maxBackoff: time.Second}
 		retry, attempts := tbl.retry(), 0
 		for more := true; more && attempts < 100; attempts++ {
 			if err := retry.working(func() error { time.Sleep(10 * time.Minute); return nil }); err != nil {
@@ -158,10 +158,10 @@ func TestATableThatCannotBeLoadedNowAndThen(t *testing.T) {
 		real := openCatalog(t, t.TempDir())
 		cat := &unloadable{Catalog: real, err: tt.err}
 		tbl := openTable(t, cat, keyed("s"), Options{})
-		tbl.patience = time.Millisecond
+		tbl.maxBackoff = time.Millisecond
 		staged := stage(t, tbl, 0, version{key: 1, cursor: 1, v: "a"}.row())
 		cat.times = 2
-		err := tbl.Commit(t.Context(), []*Staged{staged}, json.RawMessage(`{}`))
+		_, err := tbl.Commit(t.Context(), []*Staged{staged}, json.RawMessage(`{}`))
 		if (err == nil) != tt.done {
 			t.Errorf("%v: %v", tt.err, err)
 		}

@@ -53,7 +53,7 @@ type bundle struct {
 // compact rewrites the files of which planning says that it pays, as many as
 // the time allows, and commits them in one snapshot.
 func (t *Table) compact(ctx context.Context, base *table.Table, u Upkeep, did *Maintained) error {
-	if u.DryRun || !u.Thorough && !t.mayPay(base) {
+	if u.DryRun || !u.Thorough && !t.worthPlanning(base) {
 		return nil
 	}
 	cache := snapshots.Cache{}
@@ -80,7 +80,7 @@ func (t *Table) compact(ctx context.Context, base *table.Table, u Upkeep, did *M
 		return nil
 	}
 	var landed Maintained
-	err = t.transact(ctx, files, nil, func(_ context.Context, base *table.Table) (*snapshots.Change, error) {
+	_, err = (&fileCommit{t: t, files: files}).commitWithRetry(ctx, func(_ context.Context, base *table.Table) (*snapshots.Change, error) {
 		landed = Maintained{}
 		now, err := t.storage().List(t.tip(base), cache)
 		if err != nil {
@@ -97,7 +97,7 @@ func (t *Table) compact(ctx context.Context, base *table.Table, u Upkeep, did *M
 
 // mayPay looks at nothing but the summary of the snapshot whose files would be
 // compacted.
-func (t *Table) mayPay(base *table.Table) bool {
+func (t *Table) worthPlanning(base *table.Table) bool {
 	s := t.tip(base)
 	if s == nil {
 		return false
@@ -122,7 +122,7 @@ func (t *Table) bundles(set *snapshots.Set, u Upkeep) ([]*bundle, error) {
 	var found []*bundle
 	taken := map[*snapshots.LiveFile]bool{}
 	for _, partition := range partitions(files) {
-		merged, err := merges(partition, t.mergedBytes(), u, t.alike)
+		merged, err := merges(partition, t.mergedBytes(), u, t.splitBySchema)
 		if err != nil {
 			return nil, err
 		}
@@ -139,7 +139,7 @@ func (t *Table) bundles(set *snapshots.Set, u Upkeep) ([]*bundle, error) {
 			rest = append(rest, f)
 		}
 	}
-	for _, f := range holed(rest, u) {
+	for _, f := range filesWithManyDeletes(rest, u) {
 		found = append(found, &bundle{files: []*snapshots.LiveFile{f}})
 	}
 	return found, nil
@@ -170,7 +170,7 @@ func partitions(files []*snapshots.LiveFile) [][]*snapshots.LiveFile {
 
 // merges are the files that become one each, tier by tier, the lowest first.
 // alike cuts a stretch into parts that can be merged.
-func merges(files []*snapshots.LiveFile, target int64, u Upkeep, alike func([]*snapshots.LiveFile) ([][]*snapshots.LiveFile, error)) ([][]*snapshots.LiveFile, error) {
+func merges(files []*snapshots.LiveFile, target int64, u Upkeep, splitBySchema func([]*snapshots.LiveFile) ([][]*snapshots.LiveFile, error)) ([][]*snapshots.LiveFile, error) {
 	full := target / 4 * 3
 	tier := int64(tierBytes)
 	if u.Thorough {
@@ -186,16 +186,16 @@ func merges(files []*snapshots.LiveFile, target int64, u Upkeep, alike func([]*s
 			}
 			return len(files) >= manyFiles || len(files) >= tierFiles && (tier == tierBytes || size(files) >= 2*tier)
 		}
-		for _, stretch := range stretches(files, func(f *snapshots.LiveFile) bool { return f.Data.FileSizeBytes() < tier && !taken[f] }) {
+		for _, stretch := range runsOfSmallFiles(files, func(f *snapshots.LiveFile) bool { return f.Data.FileSizeBytes() < tier && !taken[f] }) {
 			if !worth(stretch) {
 				continue
 			}
-			parts, err := alike(stretch)
+			parts, err := splitBySchema(stretch)
 			if err != nil {
 				return nil, err
 			}
 			for _, part := range slices.DeleteFunc(parts, func(p []*snapshots.LiveFile) bool { return !worth(p) }) {
-				for _, bin := range slices.DeleteFunc(bins(part, target), func(b []*snapshots.LiveFile) bool { return len(b) == 1 }) {
+				for _, bin := range slices.DeleteFunc(packBins(part, target), func(b []*snapshots.LiveFile) bool { return len(b) == 1 }) {
 					found = append(found, bin)
 					for _, f := range bin {
 						taken[f] = true
@@ -210,7 +210,7 @@ func merges(files []*snapshots.LiveFile, target int64, u Upkeep, alike func([]*s
 }
 
 // holed are the files to be written anew without their deleted rows.
-func holed(files []*snapshots.LiveFile, u Upkeep) []*snapshots.LiveFile {
+func filesWithManyDeletes(files []*snapshots.LiveFile, u Upkeep) []*snapshots.LiveFile {
 	var found []*snapshots.LiveFile
 	for _, f := range files {
 		var gone int64
@@ -235,7 +235,7 @@ func size(files []*snapshots.LiveFile) (bytes int64) {
 }
 
 // stretches are the longest runs of files that fit, in order.
-func stretches(files []*snapshots.LiveFile, fits func(*snapshots.LiveFile) bool) [][]*snapshots.LiveFile {
+func runsOfSmallFiles(files []*snapshots.LiveFile, fits func(*snapshots.LiveFile) bool) [][]*snapshots.LiveFile {
 	var all [][]*snapshots.LiveFile
 	start := 0
 	for i := range len(files) + 1 {
@@ -252,7 +252,7 @@ func stretches(files []*snapshots.LiveFile, fits func(*snapshots.LiveFile) bool)
 
 // alike cuts a stretch where the columns of its files change: a file that is
 // rewritten keeps the columns it has.
-func (t *Table) alike(files []*snapshots.LiveFile) ([][]*snapshots.LiveFile, error) {
+func (t *Table) splitBySchema(files []*snapshots.LiveFile) ([][]*snapshots.LiveFile, error) {
 	var all [][]*snapshots.LiveFile
 	var last *arrow.Schema
 	start := 0
@@ -278,7 +278,7 @@ func (t *Table) alike(files []*snapshots.LiveFile) ([][]*snapshots.LiveFile, err
 // bins cuts a stretch into parts of the target size. A part that begins before
 // a commit's files takes all of them: the merged file has its place behind the
 // last of them, and another one of that commit would have none.
-func bins(files []*snapshots.LiveFile, target int64) [][]*snapshots.LiveFile {
+func packBins(files []*snapshots.LiveFile, target int64) [][]*snapshots.LiveFile {
 	var all [][]*snapshots.LiveFile
 	start, bytes := 0, int64(0)
 	for i, f := range files {

@@ -37,7 +37,7 @@ func names(parts [][]*snapshots.LiveFile) []string {
 
 func TestOnlyNeighboursAreMerged(t *testing.T) {
 	files := sized(t, func(i int) int64 { return int64(i) }, 1, 1, 9, 1, 9, 9, 1, 1)
-	got := names(stretches(files, func(f *snapshots.LiveFile) bool { return f.Data.FileSizeBytes() < 9 }))
+	got := names(runsOfSmallFiles(files, func(f *snapshots.LiveFile) bool { return f.Data.FileSizeBytes() < 9 }))
 	if diff := cmp.Diff([]string{"ab", "d", "gh"}, got); diff != "" {
 		t.Errorf("stretches (-want +got):\n%s", diff)
 	}
@@ -56,7 +56,7 @@ func TestABinEndsWhereACommitDoes(t *testing.T) {
 		"a commit that is begun afresh": {[]int64{1, 1, 2, 2, 2, 2}, []string{"ab", "cd", "ef"}},
 	} {
 		files := sized(t, func(i int) int64 { return tc.sequences[i] }, 5, 5, 5, 5, 5, 5)
-		if diff := cmp.Diff(tc.want, names(bins(files, 10))); diff != "" {
+		if diff := cmp.Diff(tc.want, names(packBins(files, 10))); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}

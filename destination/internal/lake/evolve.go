@@ -2,8 +2,6 @@ package lake
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/apache/iceberg-go/table"
 
@@ -14,32 +12,21 @@ import (
 // evolve brings a table to its definition: its columns, then its partition spec,
 // sort order and properties. A table that is nobody's becomes the stream's.
 func (t *Table) evolve(ctx context.Context, loaded *table.Table) (*table.Table, error) {
-	retry := t.retry()
 	for {
-		def, change, err := tabledef.Evolve(t.plan, t.opts.Settings, loaded)
-		if err != nil {
+		x := &transaction{t: t, base: loaded, propose: func(_ context.Context, base *table.Table, _ *retry) (proposal, error) {
+			def, change, err := tabledef.Evolve(t.plan, t.opts.Settings, base)
+			if err == nil {
+				t.columns, t.keys = def.Columns, keyFieldsOf(def)
+			}
+			return proposal{requirements: change.Requirements, updates: change.Updates}, err
+		}}
+		if err := x.run(ctx); err != nil {
 			return nil, err
 		}
-		t.columns, t.keys = def.Columns, keyFieldsOf(def)
-		if len(change.Updates) == 0 {
-			return loaded, nil
+		if x.after == nil {
+			return x.base, nil
 		}
-		_, _, err = t.cat.CommitTable(ctx, t.id, change.Requirements, change.Updates)
-		if err != nil && !errors.Is(err, table.ErrCommitFailed) {
-			return nil, fmt.Errorf("changing the columns of table %s: %w", t, err)
-		}
-		if err != nil {
-			switch more, waitErr := retry.again(ctx); {
-			case waitErr != nil:
-				return nil, waitErr
-			case !more:
-				return nil, fmt.Errorf("changing the columns of table %s: other programs have been changing it for %s: %w", t, t.persistence, err)
-			}
-		}
-		// Another process may have changed the columns too: look again.
-		if loaded, err = t.cat.LoadTable(ctx, t.id); err != nil {
-			return nil, fmt.Errorf("loading table %s: %w", t, err)
-		}
+		loaded = nil // what it is now
 	}
 }
 

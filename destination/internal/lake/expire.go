@@ -20,7 +20,7 @@ const (
 	// manySnapshots is how many there are at most, if KeepSnapshots is not
 	// more: a table's metadata, which every commit writes and every reader
 	// reads whole, grows by each of them.
-	manySnapshots = 100
+	maxSnapshots = 100
 	// expireBatch is how many snapshots expire at once after a write.
 	expireBatch = 25
 )
@@ -36,14 +36,14 @@ func (t *Table) expire(ctx context.Context, base *table.Table, u Upkeep, did *Ma
 	case expired < expireBatch && !u.Thorough:
 		return nil
 	}
-	before, after, err := t.amend(ctx, func(base *table.Table) ([]table.Requirement, []table.Update, error) {
+	before, after, err := t.commitMetadata(ctx, func(base *table.Table) ([]table.Requirement, []table.Update, error) {
 		meta := base.Metadata()
 		ids := t.expired(meta, u)
 		expired = len(ids)
 		if expired == 0 {
 			return nil, nil, nil
 		}
-		if !collects(meta) {
+		if !gcEnabled(meta) {
 			did.leave("%d snapshots are not expired, because the table property %s forbids it", len(ids), table.GCEnabledKey)
 			return nil, nil, nil
 		}
@@ -58,7 +58,7 @@ func (t *Table) expire(ctx context.Context, base *table.Table, u Upkeep, did *Ma
 		return err
 	}
 	did.ExpiredSnapshots = expired
-	files, err := t.unnamed(ctx, before, after)
+	files, err := t.filesOnlyIn(ctx, before, after)
 	if err != nil {
 		return fmt.Errorf("looking for what the expired snapshots alone named: %w", err)
 	}
@@ -97,11 +97,11 @@ func (t *Table) removable(ctx context.Context, files []string, did *Maintained) 
 	if err != nil {
 		return nil, err
 	}
-	if around.shared != "" {
-		did.leave("%d files that only expired snapshots named are not removed: %s", len(files), around.shared)
+	if around.sharedBecause != "" {
+		did.leave("%d files that only expired snapshots named are not removed: %s", len(files), around.sharedBecause)
 		return nil, nil
 	}
-	return slices.DeleteFunc(files, func(file string) bool { return around.named[filenames.Plain(file)] }), nil
+	return slices.DeleteFunc(files, func(file string) bool { return around.namedByOthers[filenames.Plain(file)] }), nil
 }
 
 // expired are the snapshots that go: beyond those that are kept, the ones that
@@ -132,10 +132,10 @@ func (t *Table) expired(meta table.Metadata, u Upkeep) []int64 {
 	slices.SortStableFunc(newest, func(a, b table.Snapshot) int { return -cmp.Compare(a.SequenceNumber, b.SequenceNumber) })
 	var ids []int64
 	for i, s := range newest {
-		if i < max(u.KeepSnapshots, 1) || kept[s.SnapshotID] || age(s) < t.reading {
+		if i < max(u.KeepSnapshots, 1) || kept[s.SnapshotID] || age(s) < t.readerGracePeriod {
 			continue
 		}
-		if age(s) >= u.ExpireAfter || i >= manySnapshots {
+		if age(s) >= u.ExpireAfter || i >= maxSnapshots {
 			ids = append(ids, s.SnapshotID)
 		}
 	}
@@ -169,7 +169,7 @@ func supersededAt(meta table.Metadata) map[int64]time.Time {
 // unnamed lists the files that the snapshots of before name and those of after
 // do not: data and delete files first, so that what is left when the removal
 // of them is cut off is still named by the manifests that are left.
-func (t *Table) unnamed(ctx context.Context, before, after table.Metadata) ([]string, error) {
+func (t *Table) filesOnlyIn(ctx context.Context, before, after table.Metadata) ([]string, error) {
 	var gone []table.Snapshot
 	for _, s := range before.Snapshots() {
 		if after.SnapshotByID(s.SnapshotID) == nil {

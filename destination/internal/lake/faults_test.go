@@ -137,9 +137,9 @@ func TestCommitUnderFaults(t *testing.T) {
 					o = Options{Upsert: MergeOnRead, Memory: memoryForKeys(0)}
 				}
 				tbl := openTable(t, cat, plan, o)
-				tbl.patience, tbl.persistence = time.Millisecond, 300*time.Millisecond
+				tbl.maxBackoff, tbl.commitTimeout = time.Millisecond, 300*time.Millisecond
 				if !tc.fails {
-					tbl.persistence = time.Minute
+					tbl.commitTimeout = time.Minute
 				}
 				mine := version{key: 2, cursor: 2, v: "mine"}
 				staged := stage(t, tbl, 0, mine.row())
@@ -147,9 +147,9 @@ func TestCommitUnderFaults(t *testing.T) {
 				var err error
 				state := json.RawMessage(`{"n":1}`)
 				if kind == "replace" {
-					err = tbl.Replace(ctx, []*Staged{staged}, state)
+					_, err = tbl.Replace(ctx, []*Staged{staged}, state)
 				} else {
-					err = tbl.Commit(ctx, []*Staged{staged}, state)
+					_, err = tbl.Commit(ctx, []*Staged{staged}, state)
 				}
 				if (err != nil) != tc.fails {
 					t.Fatalf("error %v", err)
@@ -263,7 +263,7 @@ func TestConcurrentWritersLoseAndDoubleNothing(t *testing.T) {
 						s := stage(t, tbl, 0,
 							version{key: 1000*(n+1) + c, cursor: 1, v: "own"}.row(),
 							version{key: c, cursor: n, v: fmt.Sprint("shared by ", n)}.row())
-						if err := tbl.Commit(t.Context(), []*Staged{s}, json.RawMessage(fmt.Sprintf(`{"writer":%d}`, n))); err != nil {
+						if _, err := tbl.Commit(t.Context(), []*Staged{s}, json.RawMessage(fmt.Sprintf(`{"writer":%d}`, n))); err != nil {
 							t.Error(err)
 							return
 						}

@@ -82,7 +82,7 @@ func TestDeletesOfOtherProgramsStayInForce(t *testing.T) {
 			// A deleted row beats nothing: this one is back.
 			commit(t, tbl, "", stage(t, tbl, 0, version{key: 4, cursor: 0, v: "new"}.row()))
 			want(made(2).json(), old(3), version{key: 4, cursor: 0, v: "new"}.json(), old(5), old(6))
-			if err := tbl.Replace(t.Context(), []*Staged{stage(t, tbl, 0, made(9).row())}, nil); err != nil {
+			if _, err := tbl.Replace(t.Context(), []*Staged{stage(t, tbl, 0, made(9).row())}, nil); err != nil {
 				t.Fatal(err)
 			}
 			want(made(9).json())
@@ -163,7 +163,7 @@ func TestEqualityDeletesOfOtherProgramsAreRefused(t *testing.T) {
 	tbl, _ := twoFiles(t, Options{})
 	addEqualityDelete(t, tbl, 1)
 	staged := stage(t, tbl, 0, version{key: 2, cursor: 2, v: "new"}.row())
-	err := tbl.Commit(t.Context(), []*Staged{staged}, nil)
+	_, err := tbl.Commit(t.Context(), []*Staged{staged}, nil)
 	var told *protocol.Error
 	if !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, "has equality deletes") {
 		t.Errorf("error %v", err)
@@ -173,7 +173,7 @@ func TestEqualityDeletesOfOtherProgramsAreRefused(t *testing.T) {
 		t.Errorf("%+v, %v", info, err)
 	}
 	// A refresh is rid of them.
-	if err := tbl.Replace(t.Context(), []*Staged{stage(t, tbl, 0, version{key: 1, cursor: 1, v: "x"}.row())}, nil); err != nil {
+	if _, err := tbl.Replace(t.Context(), []*Staged{stage(t, tbl, 0, version{key: 1, cursor: 1, v: "x"}.row())}, nil); err != nil {
 		t.Fatal(err)
 	}
 	expectRows(t, tbl, version{key: 1, cursor: 1, v: "x"}.json())
@@ -189,7 +189,7 @@ func TestATableMadeAnewTakesNoRowsOfTheOldOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := openTable(t, cat, planOf("s", optional("v", aLong), optional("id", aString)), Options{})
-	err := tbl.Commit(t.Context(), []*Staged{staged}, nil)
+	_, err := tbl.Commit(t.Context(), []*Staged{staged}, nil)
 	if err == nil || !strings.Contains(err.Error(), "was dropped and created again") {
 		t.Errorf("error %v", err)
 	}
@@ -203,7 +203,7 @@ func TestATableThatIsGoneIsNamed(t *testing.T) {
 	if err := cat.DropTable(t.Context(), tbl.id); err != nil {
 		t.Fatal(err)
 	}
-	err := tbl.Commit(t.Context(), []*Staged{staged}, nil)
+	_, err := tbl.Commit(t.Context(), []*Staged{staged}, nil)
 	var told *protocol.Error
 	if !errors.As(err, &told) || told.Kind != protocol.TransientError || !strings.Contains(told.Message, "was dropped or renamed") {
 		t.Errorf("error %v", err)
@@ -232,7 +232,7 @@ func TestColumnsThatAreDroppedMeanwhileTakeNoRows(t *testing.T) {
 			tbl := openTable(t, cat, plan, Options{})
 			staged := stage(t, tbl, 0, map[string]any{"id": 1, "v": "x"})
 			changeColumns(t, tbl, tt.change)
-			err := tbl.Commit(t.Context(), []*Staged{staged}, nil)
+			_, err := tbl.Commit(t.Context(), []*Staged{staged}, nil)
 			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 				t.Errorf("error %v", err)
 			}

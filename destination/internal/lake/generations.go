@@ -47,7 +47,7 @@ func CommittedState(ctx context.Context, tbl *table.Table, p *columnar.Plan, g *
 	if err := t.use(ctx, tbl); err != nil {
 		return nil, err
 	}
-	older, err := t.holdsOlder(ctx, tbl, g.Minimum)
+	older, err := t.hasOlderRows(ctx, tbl, g.Minimum)
 	if err != nil || older {
 		return nil, err
 	}
@@ -56,13 +56,13 @@ func CommittedState(ctx context.Context, tbl *table.Table, p *columnar.Plan, g *
 
 // holdsOlder tells whether the main branch has rows of generations before the
 // minimum.
-func (t *Table) holdsOlder(ctx context.Context, base *table.Table, minimum int64) (bool, error) {
+func (t *Table) hasOlderRows(ctx context.Context, base *table.Table, minimum int64) (bool, error) {
 	set, err := t.storage().List(t.tip(base), snapshots.Cache{})
 	if err != nil {
 		return false, err
 	}
 	for _, f := range set.Files {
-		older, err := t.older(ctx, base, f, minimum)
+		older, err := t.olderRows(ctx, base, f, minimum)
 		if err != nil || older != nil {
 			return older != nil, err
 		}
@@ -73,13 +73,13 @@ func (t *Table) holdsOlder(ctx context.Context, base *table.Table, minimum int64
 // dropOlder takes out of a set, and with c out of the table, the rows of
 // generations before the minimum: whole files here, and single rows by noting
 // them as deleted.
-func (t *Table) dropOlder(ctx context.Context, c *snapshots.Change, base *table.Table, set *snapshots.Set, minimum int64) error {
+func (t *Table) removeOlderRows(ctx context.Context, c *snapshots.Change, base *table.Table, set *snapshots.Set, minimum int64) error {
 	if minimum == 0 {
 		return nil
 	}
 	var keep []*snapshots.LiveFile
 	for _, f := range set.Files {
-		older, err := t.older(ctx, base, f, minimum)
+		older, err := t.olderRows(ctx, base, f, minimum)
 		switch {
 		case err != nil:
 			return err
@@ -98,7 +98,7 @@ func (t *Table) dropOlder(ctx context.Context, c *snapshots.Change, base *table.
 // minimum, nil if there are none. A row without a generation is of generation 0
 // if the table's generations have ever been counted, and else of none: it was
 // written by a sync that had no ids, or the constant ones.
-func (t *Table) older(ctx context.Context, base *table.Table, f *snapshots.LiveFile, minimum int64) (parquetfile.Positions, error) {
+func (t *Table) olderRows(ctx context.Context, base *table.Table, f *snapshots.LiveFile, minimum int64) (parquetfile.Positions, error) {
 	_, nullsOlder := base.Properties()[generationsKey]
 	field, ok := base.Schema().FindFieldByName(generationColumn)
 	rows := f.Data.Count()
@@ -176,7 +176,7 @@ func generationBounds(d iceberg.DataFile, id int) (low, high, nulls int64, known
 }
 
 // restage makes staged files of those that a branch has.
-func (t *Table) restage(ctx context.Context, schema *iceberg.Schema, set *snapshots.Set) ([]*stagedFile, *rowkeys.Index, error) {
+func (t *Table) stageBranch(ctx context.Context, schema *iceberg.Schema, set *snapshots.Set) ([]*stagedFile, *rowkeys.Index, error) {
 	index := rowkeys.NewIndex(t.scratch(), t.opts.Memory)
 	columns, err := keyColumns(t, schema)
 	if err != nil {

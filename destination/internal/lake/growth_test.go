@@ -33,7 +33,7 @@ const smallManifests = 20
 // made of.
 var most = sizes{
 	dataFiles: 5 * tierFiles, deleteFiles: 5 * tierFiles, manifests: 2 * (smallManifests + 1),
-	snapshots: manySnapshots + expireBatch + 1, metadataBytes: 160 << 10, filesOnDisk: 1200,
+	snapshots: maxSnapshots + expireBatch + 1, metadataBytes: 160 << 10, filesOnDisk: 1200,
 }
 
 func (s sizes) within(most sizes) bool {

@@ -16,7 +16,7 @@ import (
 // mustBeTheSame guards against commits to another table of the same name, and to
 // one that has lost columns: staged files carry field ids, and of an id that the
 // table does not have readers see nothing.
-func (t *Table) mustBeTheSame(base *table.Table, files []*stagedFile) error {
+func (t *Table) checkIdentity(base *table.Table, files []*stagedFile) error {
 	refuse := func(format string, args ...any) error {
 		return &protocol.Error{Kind: protocol.TransientError, Stream: &t.plan.Stream, Message: fmt.Sprintf(format, args...)}
 	}
@@ -38,7 +38,7 @@ func (t *Table) mustBeTheSame(base *table.Table, files []*stagedFile) error {
 // mustBeThere guards against files that another process has taken for orphans,
 // as it may when they are older than a day. A snapshot that names a file that is
 // gone could not be read.
-func (t *Table) mustBeThere(files []*stagedFile) error {
+func (t *Table) checkStagedFiles(files []*stagedFile) error {
 	if time.Since(t.since) < orphanAge {
 		return nil
 	}

@@ -165,7 +165,7 @@ func commit(t testing.TB, tbl *Table, state string, staged ...*Staged) {
 	if state != "" {
 		raw = json.RawMessage(state)
 	}
-	if err := tbl.Commit(t.Context(), staged, raw); err != nil {
+	if _, err := tbl.Commit(t.Context(), staged, raw); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -60,14 +59,14 @@ func Attach(ctx context.Context, cat catalog.Catalog, id table.Identifier, o Opt
 	if err != nil {
 		return nil, fmt.Errorf("opening table %s: %w", t, err)
 	}
-	if !ours(loaded) {
+	if !hasOurCommits(loaded) {
 		return nil, fmt.Errorf("opening table %s: %w", t, ErrNotOurs)
 	}
 	return t, t.use(ctx, loaded)
 }
 
 // ours tells whether this program has committed to a table.
-func ours(t *table.Table) bool {
+func hasOurCommits(t *table.Table) bool {
 	if t.Properties()[stateKey] != "" {
 		return true
 	}
@@ -118,43 +117,8 @@ func (t *Table) Maintain(ctx context.Context, u Upkeep) (Maintained, error) {
 	return did, errors.Join(errs...)
 }
 
-// amend changes a table's metadata but not its rows: edit says how, of the
-// table as it is, until it has landed. An edit must be one that is not made
-// again when it is there already, because an attempt of which the catalog has
-// said nothing is not looked for. It returns the table's metadata before and
-// after, nil when there was nothing to change.
-func (t *Table) amend(ctx context.Context, edit func(*table.Table) ([]table.Requirement, []table.Update, error)) (before, after table.Metadata, err error) {
-	retry := t.retry()
-	for {
-		base, err := t.cat.LoadTable(ctx, t.id)
-		if err != nil {
-			return nil, nil, fmt.Errorf("loading table %s: %w", t, err)
-		}
-		before = base.Metadata()
-		reqs, updates, err := edit(base)
-		if err != nil || len(updates) == 0 {
-			return nil, nil, err
-		}
-		reqs = append(reqs, table.AssertTableUUID(t.uuid))
-		after, _, err = t.cat.CommitTable(context.WithoutCancel(ctx), t.id, reqs, updates)
-		switch {
-		case err == nil:
-			(&attempts{t: t}).tidy(before, after, &snapshots.Change{})
-			return before, after, nil
-		case !errors.Is(err, table.ErrCommitFailed):
-			return nil, nil, fmt.Errorf("committing table %s: %w", t, err)
-		}
-		switch more, waitErr := retry.again(ctx); {
-		case waitErr != nil:
-			return nil, nil, waitErr
-		case !more:
-			return nil, nil, t.refused(err)
-		}
-	}
-}
-
-// collects tells whether files that are not needed may be removed; the table's
+// gcEnabled reports whether files that nothing needs may be removed. The table's
 // owner can forbid it.
-func collects(meta table.Metadata) bool {
+func gcEnabled(meta table.Metadata) bool {
 	return meta.Properties().GetBool(table.GCEnabledKey, table.GCEnabledDefault)
 }

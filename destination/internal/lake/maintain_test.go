@@ -32,7 +32,7 @@ var everything = Upkeep{ExpireAfter: time.Nanosecond, KeepSnapshots: 1, Thorough
 
 // impatient makes a table's snapshots expire at once.
 func impatient(t *Table) *Table {
-	t.reading = 0
+	t.readerGracePeriod = 0
 	return t
 }
 
@@ -99,7 +99,7 @@ func TestCompactedRowsKeepTheirPlaceInTime(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = tbl.transact(t.Context(), files, nil, func(context.Context, *table.Table) (*snapshots.Change, error) {
+		_, err = (&fileCommit{t: tbl, files: files}).commitWithRetry(t.Context(), func(context.Context, *table.Table) (*snapshots.Change, error) {
 			return swap(done, set, set, &Maintained{}), nil
 		})
 		if err != nil {
@@ -429,8 +429,8 @@ func TestSnapshotsThatStay(t *testing.T) {
 		"the current one always":                   {ages: []time.Duration{9 * hour}, u: Upkeep{ExpireAfter: hour}},
 		"one that a tag names":                     {ages: []time.Duration{9 * hour, 9 * hour, 9 * hour}, u: Upkeep{ExpireAfter: hour, KeepSnapshots: 1}, refs: map[string]int{"tag": 0}, want: []int{1}},
 		"none a reader may be at":                  {ages: []time.Duration{hour / 2, hour / 3, 0}, u: Upkeep{KeepSnapshots: 1}},
-		"the oldest of too many too":               {ages: times(manySnapshots+2, 2*hour), u: Upkeep{ExpireAfter: 100 * hour, KeepSnapshots: 10}, want: []int{0, 1}},
-		"not if they are to be kept":               {ages: times(manySnapshots+2, 2*hour), u: Upkeep{ExpireAfter: 100 * hour, KeepSnapshots: 500}},
+		"the oldest of too many too":               {ages: times(maxSnapshots+2, 2*hour), u: Upkeep{ExpireAfter: 100 * hour, KeepSnapshots: 10}, want: []int{0, 1}},
+		"not if they are to be kept":               {ages: times(maxSnapshots+2, 2*hour), u: Upkeep{ExpireAfter: 100 * hour, KeepSnapshots: 500}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			now := time.Now()
@@ -472,7 +472,7 @@ func TestSnapshotsThatStay(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := map[int64]bool{}
-			for _, id := range (&Table{reading: time.Hour}).expired(meta, tc.u) {
+			for _, id := range (&Table{readerGracePeriod: time.Hour}).expired(meta, tc.u) {
 				got[id-1] = true
 			}
 			want := map[int64]bool{}
@@ -503,7 +503,7 @@ func TestAFileThatATagNamesStays(t *testing.T) {
 	if _, _, err := tbl.cat.CommitTable(t.Context(), tbl.id, nil, []table.Update{tag}); err != nil {
 		t.Fatal(err)
 	}
-	if err := tbl.Replace(t.Context(), []*Staged{stage(t, tbl, 0, map[string]any{"id": 2, "v": "x"})}, nil); err != nil {
+	if _, err := tbl.Replace(t.Context(), []*Staged{stage(t, tbl, 0, map[string]any{"id": 2, "v": "x"})}, nil); err != nil {
 		t.Fatal(err)
 	}
 	appendOne(t, tbl, 3)

@@ -40,7 +40,7 @@ func (t *Table) removeOrphans(ctx context.Context, base *table.Table, u Upkeep, 
 	if last, err := time.Parse(time.RFC3339, base.Properties()[orphansKey]); err == nil && !u.Thorough && time.Since(last) < orphanAge {
 		return nil
 	}
-	if !collects(base.Metadata()) {
+	if !gcEnabled(base.Metadata()) {
 		did.leave("orphans are not removed, because the table property %s forbids it", table.GCEnabledKey)
 		return nil
 	}
@@ -72,7 +72,7 @@ func (t *Table) removeOrphans(ctx context.Context, base *table.Table, u Upkeep, 
 		return nil
 	}
 	looked := time.Now().UTC().Format(time.RFC3339)
-	_, _, err = t.amend(ctx, func(base *table.Table) ([]table.Requirement, []table.Update, error) {
+	_, _, err = t.commitMetadata(ctx, func(base *table.Table) ([]table.Requirement, []table.Update, error) {
 		if base.Properties()[orphansKey] >= looked {
 			return nil, nil, nil
 		}
@@ -89,7 +89,7 @@ func (t *Table) orphans(ctx context.Context, base *table.Table, found []foundFil
 	for _, f := range found {
 		superseded, isHistory := history[filenames.Plain(f.path)]
 		switch {
-		case time.Since(f.modified) < orphanAge, isHistory && (superseded.IsZero() || time.Since(superseded) < t.reading):
+		case time.Since(f.modified) < orphanAge, isHistory && (superseded.IsZero() || time.Since(superseded) < t.readerGracePeriod):
 		case isHistory, u.AllOrphans && slices.ContainsFunc(orphanSuffixes, func(s string) bool { return strings.HasSuffix(f.path, s) }),
 			filenames.Ours(f.path) && own.Contain(f.path):
 			old = append(old, f.path)
@@ -98,7 +98,7 @@ func (t *Table) orphans(ctx context.Context, base *table.Table, found []foundFil
 	if len(old) == 0 {
 		return nil, nil
 	}
-	named, err := t.named(ctx, base)
+	named, err := t.referencedFiles(ctx, base)
 	if err != nil {
 		return nil, fmt.Errorf("looking for what the table names: %w", err)
 	}
@@ -110,14 +110,14 @@ func (t *Table) orphans(ctx context.Context, base *table.Table, found []foundFil
 	if err != nil {
 		return nil, err
 	}
-	if around.shared != "" {
-		did.leave("%d files that nothing names are not removed: %s", len(old), around.shared)
+	if around.sharedBecause != "" {
+		did.leave("%d files that nothing names are not removed: %s", len(old), around.sharedBecause)
 		return nil, nil
 	}
 	if u.AllOrphans { // metadata files that no catalog knows go with what they name
 		return old, nil
 	}
-	return slices.DeleteFunc(old, func(file string) bool { return around.named[filenames.Plain(file)] }), nil
+	return slices.DeleteFunc(old, func(file string) bool { return around.namedByOthers[filenames.Plain(file)] }), nil
 }
 
 // history is when the metadata files that this table has and had were
@@ -236,7 +236,7 @@ func list(ctx context.Context, files iceio.ListableIO, location string) ([]found
 
 // named are the paths of all files that a table's metadata, or anything it
 // names, names.
-func (t *Table) named(ctx context.Context, base *table.Table) (map[string]bool, error) {
+func (t *Table) referencedFiles(ctx context.Context, base *table.Table) (map[string]bool, error) {
 	meta := base.Metadata()
 	named := map[string]bool{filenames.Plain(base.MetadataLocation()): true}
 	for entry := range meta.PreviousFiles() {

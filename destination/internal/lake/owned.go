@@ -28,8 +28,8 @@ import (
 // surroundings are what the files below a table's location say of whose they
 // are.
 type surroundings struct {
-	named  map[string]bool // by metadata files of the table that are not of its history: another catalog may know one
-	shared string          // why files may be another table's; "": they may not
+	namedByOthers map[string]bool // by metadata files of the table that are not of its history: another catalog may know one
+	sharedBecause string          // why files may be another table's; "": they may not
 }
 
 // surroundingsOf reads every metadata file among those found below a table's
@@ -37,7 +37,7 @@ type surroundings struct {
 // catalog. Of a metadata file that it cannot read it says that the files may be
 // that one's.
 func (t *Table) surroundingsOf(ctx context.Context, base *table.Table, found []foundFile) (surroundings, error) {
-	s := surroundings{named: map[string]bool{}}
+	s := surroundings{namedByOthers: map[string]bool{}}
 	history := t.history(base, found)
 	seen := map[string]bool{}
 	for _, f := range found {
@@ -48,21 +48,21 @@ func (t *Table) surroundingsOf(ctx context.Context, base *table.Table, found []f
 		if err := ctx.Err(); err != nil {
 			return s, err
 		}
-		why, err := t.readMetadata(ctx, f.path, s.named)
+		why, err := t.readMetadata(ctx, f.path, s.namedByOthers)
 		if err != nil || why != "" {
-			s.shared = why
+			s.sharedBecause = why
 			return s, err
 		}
 	}
 	// If files are not named as they are listed, everything looks orphaned.
 	if current := filenames.Plain(base.MetadataLocation()); filenames.Within(current, filenames.Plain(base.Location())) && !seen[current] {
 		if last, ok := previous(base.Metadata()); !ok || !seen[filenames.Plain(last)] {
-			s.shared = fmt.Sprintf("the table's metadata file %s is not among the files listed under its location", base.MetadataLocation())
+			s.sharedBecause = fmt.Sprintf("the table's metadata file %s is not among the files listed under its location", base.MetadataLocation())
 			return s, nil
 		}
 	}
 	var err error
-	s.shared, err = t.sharedInCatalog(ctx, base)
+	s.sharedBecause, err = t.locationSharedBecause(ctx, base)
 	return s, err
 }
 
@@ -94,7 +94,7 @@ func (t *Table) readMetadata(ctx context.Context, location string, named map[str
 		return fmt.Sprintf("%s is metadata of this table that cannot be read (%v)", location, err), nil
 	}
 	fs := func(context.Context) (iceio.IO, error) { return t.files, nil }
-	others, err := t.named(ctx, table.New(t.id, meta, location, fs, nil))
+	others, err := t.referencedFiles(ctx, table.New(t.id, meta, location, fs, nil))
 	if err != nil {
 		return fmt.Sprintf("%s is metadata of this table, and what it names cannot be read (%v)", location, err), nil
 	}
@@ -139,7 +139,7 @@ func gunzip(text []byte) ([]byte, error) {
 // sharedInCatalog says which other table of the catalog may have files below
 // the table's location: one that was registered twice, or one that was told to
 // keep them there.
-func (t *Table) sharedInCatalog(ctx context.Context, base *table.Table) (string, error) {
+func (t *Table) locationSharedBecause(ctx context.Context, base *table.Table) (string, error) {
 	namespaces, err := t.cat.ListNamespaces(ctx, nil)
 	if err != nil {
 		return "", fmt.Errorf("listing namespaces: %w", err)

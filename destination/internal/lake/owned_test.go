@@ -41,7 +41,7 @@ func TestExpiryLeavesFilesOfOthersAndFilesElsewhere(t *testing.T) {
 	})}); err != nil {
 		t.Fatal(err)
 	}
-	if err := tbl.Replace(t.Context(), []*Staged{stage(t, tbl, 0, map[string]any{"id": 2, "v": "x"})}, nil); err != nil {
+	if _, err := tbl.Replace(t.Context(), []*Staged{stage(t, tbl, 0, map[string]any{"id": 2, "v": "x"})}, nil); err != nil {
 		t.Fatal(err)
 	}
 	did := maintain(t, tbl, everything)
@@ -68,11 +68,11 @@ func TestExpiryLeavesFilesOfOthersAndFilesElsewhere(t *testing.T) {
 func TestMetadataFilesElsewhereStay(t *testing.T) {
 	cat := openCatalog(t, t.TempDir())
 	tbl := openTable(t, cat, plain("s"), Options{Settings: tabledef.Settings{Properties: map[string]string{table.MetadataPreviousVersionsMaxKey: "1"}}})
-	tbl.reading = 0
+	tbl.readerGracePeriod = 0
 	elsewhere := t.TempDir()
 	amend := func(update table.Update) {
 		t.Helper()
-		if _, _, err := tbl.amend(t.Context(), func(*table.Table) ([]table.Requirement, []table.Update, error) {
+		if _, _, err := tbl.commitMetadata(t.Context(), func(*table.Table) ([]table.Requirement, []table.Update, error) {
 			return nil, []table.Update{update}, nil
 		}); err != nil {
 			t.Fatal(err)
@@ -124,7 +124,7 @@ func TestUpkeepLeavesWhatAnotherCatalogNeeds(t *testing.T) {
 	want = append(want, appendOne(t, second, 3))
 	appendOne(t, tbl, 4)
 	all := named(t, load(t, tbl))
-	if err := tbl.Replace(t.Context(), []*Staged{stage(t, tbl, 0, map[string]any{"id": 5, "v": "x"})}, nil); err != nil {
+	if _, err := tbl.Replace(t.Context(), []*Staged{stage(t, tbl, 0, map[string]any{"id": 5, "v": "x"})}, nil); err != nil {
 		t.Fatal(err)
 	}
 	ageFiles(t, tbl)

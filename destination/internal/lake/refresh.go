@@ -13,7 +13,6 @@ import (
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
-	"github.com/google/uuid"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
@@ -54,7 +53,7 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (retained []int64, err
 	branches := generationsOf(t.opened.Metadata())
 	if g == nil || g.Minimum == 0 {
 		for _, n := range branches {
-			if err := t.absorb(ctx, branchPrefix+strconv.FormatInt(n, 10), 0, nil); err != nil {
+			if _, err := t.mergeBranch(ctx, branchPrefix+strconv.FormatInt(n, 10), 0, nil); err != nil {
 				return nil, err
 			}
 		}
@@ -63,7 +62,7 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (retained []int64, err
 	if g == nil {
 		return retained, nil
 	}
-	_, _, err = t.amend(ctx, func(base *table.Table) (_ []table.Requirement, updates []table.Update, _ error) {
+	_, _, err = t.commitMetadata(ctx, func(base *table.Table) (_ []table.Requirement, updates []table.Update, _ error) {
 		meta := base.Metadata()
 		if _, known := meta.Properties()[generationsKey]; !known && g.counts() {
 			updates = append(updates, table.NewSetPropertiesUpdate(iceberg.Properties{generationsKey: "true"}))
@@ -85,7 +84,7 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (retained []int64, err
 	branch := branchPrefix + strconv.FormatInt(g.ID, 10)
 	begun := loaded.SnapshotByName(branch) != nil
 	if !begun {
-		if begun, err = t.holdsOlder(ctx, loaded, g.Minimum); err != nil {
+		if begun, err = t.hasOlderRows(ctx, loaded, g.Minimum); err != nil {
 			return nil, err
 		}
 	}
@@ -103,26 +102,26 @@ func (t *Table) Refreshing() bool { return t.branch != "" }
 // becomes the table's, and the branch is removed. state is the last one of the
 // sync; nil: that of the branch. It must not run beside a Commit. What it says
 // of failures is what Commit says.
-func (t *Table) Finish(ctx context.Context, state json.RawMessage) error {
+func (t *Table) Finish(ctx context.Context, state json.RawMessage) (Committed, error) {
 	branch := t.branch
 	t.branch = ""
-	err := t.absorb(ctx, branch, t.minimum, state)
+	done, err := t.mergeBranch(ctx, branch, t.minimum, state)
 	if err != nil {
 		t.branch = branch
 	}
-	return err
+	return done, err
 }
 
-// absorb moves the rows of a branch to the main branch, without the rows that
+// mergeBranch moves the rows of a branch to the main branch, without the rows that
 // the main branch has of generations before the minimum, and removes the
 // branch.
-func (t *Table) absorb(ctx context.Context, branch string, minimum int64, state json.RawMessage) error {
-	a := &attempts{
-		t: t, state: state, token: uuid.NewString(),
-		also: func(base *table.Table) ([]table.Requirement, []table.Update) {
+func (t *Table) mergeBranch(ctx context.Context, branch string, minimum int64, state json.RawMessage) (Committed, error) {
+	merge := &fileCommit{
+		t: t, state: state,
+		alsoUpdate: func(base *table.Table) ([]table.Requirement, []table.Update) {
 			return []table.Requirement{table.AssertRefSnapshotID(branch, idOf(base.SnapshotByName(branch)))}, removeBranch(base.Metadata(), branch)
 		},
-		instead: func(ctx context.Context, base *table.Table) (json.RawMessage, error) {
+		inheritState: func(ctx context.Context, base *table.Table) (json.RawMessage, error) {
 			last, err := stateAt(ctx, base, branch, base.SnapshotByName(branch))
 			switch {
 			case err != nil && !errors.Is(err, ErrStateUnknown):
@@ -134,7 +133,7 @@ func (t *Table) absorb(ctx context.Context, branch string, minimum int64, state 
 		},
 	}
 	cache := snapshots.Cache{}
-	return t.Explain(a.run(ctx, func(ctx context.Context, base *table.Table) (*snapshots.Change, error) {
+	return merge.commitWithRetry(ctx, func(ctx context.Context, base *table.Table) (*snapshots.Change, error) {
 		c := &snapshots.Change{Operation: table.OpOverwrite, Forced: true}
 		main, err := t.storage().List(base.CurrentSnapshot(), cache)
 		if err != nil {
@@ -148,10 +147,10 @@ func (t *Table) absorb(ctx context.Context, branch string, minimum int64, state 
 		if main.EqualityDeletes+fresh.EqualityDeletes > 0 {
 			return c, t.equalityDeletes()
 		}
-		if err := t.dropOlder(ctx, c, base, main, minimum); err != nil {
+		if err := t.removeOlderRows(ctx, c, base, main, minimum); err != nil {
 			return c, err
 		}
-		files, index, err := t.restage(ctx, base.Schema(), fresh)
+		files, index, err := t.stageBranch(ctx, base.Schema(), fresh)
 		if err != nil {
 			return c, errors.Join(err, index.Close())
 		}
@@ -164,7 +163,7 @@ func (t *Table) absorb(ctx context.Context, branch string, minimum int64, state 
 		err = u.apply(ctx, c, base, outdated)
 		c.Superseded = nil // the branch's snapshots name them until they expire
 		return c, err
-	}))
+	})
 }
 
 // generationsOf lists the generations that have branches, in ascending order.

@@ -84,7 +84,7 @@ func TestARefreshIsSeenWhenItIsFinished(t *testing.T) {
 					commit(t, tbl, `{"n":133}`, stage(t, tbl, 0, of(13, row(3, 2, "newest"))))
 				}
 				tbl = refreshing(t, tbl, p, o, g)
-				if err := tbl.Finish(t.Context(), nil); err != nil {
+				if _, err := tbl.Finish(t.Context(), nil); err != nil {
 					t.Fatal(err)
 				}
 				last := `{"n":132}`
@@ -128,7 +128,7 @@ func TestARefreshDeletesRowsOfTheMainBranch(t *testing.T) {
 	for how, o := range refreshes {
 		for _, cursor := range []int64{2, -1} { // -1: none
 			for name, finish := range map[string]func(*Table) error{
-				"finished": func(tbl *Table) error { return tbl.Finish(t.Context(), nil) },
+				"finished": func(tbl *Table) error { _, err := tbl.Finish(t.Context(), nil); return err },
 				"given up": func(tbl *Table) error {
 					refreshing(t, tbl, p, o, &Generation{ID: 14})
 					return nil
@@ -170,7 +170,7 @@ func TestUpkeepCompactsAnUnfinishedRefresh(t *testing.T) {
 		t.Errorf("upkeep did %+v", did)
 	}
 	expectRows(t, tbl, `{"id":0,"v":"old"}`)
-	if err := tbl.Finish(t.Context(), nil); err != nil {
+	if _, err := tbl.Finish(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	expectRows(t, tbl, want...)
@@ -181,7 +181,7 @@ func TestARefreshOfNothingEmptiesTheTable(t *testing.T) {
 	tbl := openTable(t, openCatalog(t, t.TempDir()), p, Options{})
 	commit(t, tbl, `{"n":1}`, stage(t, tbl, 0, of(12, version{key: 1, cursor: 1, v: "a"}.row())))
 	tbl = refreshing(t, tbl, p, Options{}, &Generation{ID: 13, Minimum: 13})
-	if err := tbl.Finish(t.Context(), nil); err != nil {
+	if _, err := tbl.Finish(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	expectRows(t, tbl)
@@ -200,7 +200,7 @@ func TestRowsOfTheGenerationStayInFilesWithOlderOnes(t *testing.T) {
 		tbl = refreshing(t, tbl, p, o, &Generation{ID: 13, Minimum: 13})
 		commit(t, tbl, "", stage(t, tbl, 0,
 			of(13, row(1, 1, "new").row()), of(13, row(2, 1, "older").row()), of(13, row(3, 2, "newer").row())))
-		if err := tbl.Finish(t.Context(), json.RawMessage(`{}`)); err != nil {
+		if _, err := tbl.Finish(t.Context(), json.RawMessage(`{}`)); err != nil {
 			t.Fatal(err)
 		}
 		expectRows(t, tbl, row(1, 1, "new").json(), row(2, 5, "kept").json(), row(3, 2, "newer").json())
@@ -235,7 +235,7 @@ func TestWhatANullGenerationCountsAs(t *testing.T) {
 			}
 			tbl = refreshing(t, tbl, p, Options{}, &tc.refresh)
 			if tbl.Refreshing() {
-				if err := tbl.Finish(t.Context(), nil); err != nil {
+				if _, err := tbl.Finish(t.Context(), nil); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -280,7 +280,7 @@ func TestARefreshOfANewerGenerationDiscardsTheOlderOne(t *testing.T) {
 	p := keyed("s")
 	tbl := refreshing(t, begun(t, p), p, Options{}, &Generation{ID: 14, Minimum: 14})
 	commit(t, tbl, `{"n":14}`, stage(t, tbl, 0, of(14, version{key: 4, cursor: 1, v: "newest"}.row())))
-	if err := tbl.Finish(t.Context(), json.RawMessage(`{"n":141}`)); err != nil {
+	if _, err := tbl.Finish(t.Context(), json.RawMessage(`{"n":141}`)); err != nil {
 		t.Fatal(err)
 	}
 	expectRows(t, tbl, version{key: 4, cursor: 1, v: "newest"}.json())
@@ -293,7 +293,7 @@ func TestARefreshOfANewerGenerationDiscardsTheOlderOne(t *testing.T) {
 func TestAnOverwriteGivesARefreshUp(t *testing.T) {
 	p := keyed("s")
 	tbl := openTable(t, begun(t, p).cat, p, Options{})
-	if err := tbl.Replace(t.Context(), nil, json.RawMessage(`{"n":1}`)); err != nil {
+	if _, err := tbl.Replace(t.Context(), nil, json.RawMessage(`{"n":1}`)); err != nil {
 		t.Fatal(err)
 	}
 	expectRows(t, tbl)
@@ -348,7 +348,7 @@ func TestARefreshUnderFaults(t *testing.T) {
 					theirs = append(theirs, v.json())
 				}
 				tbl = openTable(t, cat, p, Options{})
-				tbl.patience = time.Millisecond
+				tbl.maxBackoff = time.Millisecond
 				if step == "giving it up" {
 					cat.script = script
 					if _, err := tbl.Begin(t.Context(), nil); err != nil {
@@ -365,7 +365,7 @@ func TestARefreshUnderFaults(t *testing.T) {
 				if step == "a commit" {
 					cat.script = script
 				}
-				if err := tbl.Commit(t.Context(), []*Staged{staged}, json.RawMessage(`{"n":131}`)); err != nil {
+				if _, err := tbl.Commit(t.Context(), []*Staged{staged}, json.RawMessage(`{"n":131}`)); err != nil {
 					t.Fatal(err)
 				}
 				if got, err := CommittedState(t.Context(), load(t, tbl), p, g); err != nil || string(got) != `{"n":131}` {
@@ -375,7 +375,7 @@ func TestARefreshUnderFaults(t *testing.T) {
 				if step == "the end" {
 					cat.script = script
 				}
-				if err := tbl.Finish(t.Context(), nil); err != nil {
+				if _, err := tbl.Finish(t.Context(), nil); err != nil {
 					t.Fatal(err)
 				}
 				expectRows(t, tbl, append(theirs,
@@ -395,18 +395,18 @@ func TestTheEndOfARefreshThatFailsCanBeTriedAgain(t *testing.T) {
 	tbl := begun(t, p)
 	cat := &faulty{Catalog: tbl.cat}
 	tbl = openTable(t, cat, p, Options{})
-	tbl.patience, tbl.persistence = time.Millisecond, 50*time.Millisecond
+	tbl.maxBackoff, tbl.commitTimeout = time.Millisecond, 50*time.Millisecond
 	if _, err := tbl.Begin(t.Context(), g); err != nil {
 		t.Fatal(err)
 	}
 	cat.script = slices.Repeat([]outcome{failsSilently}, 10_000)
-	if err := tbl.Finish(t.Context(), nil); err == nil {
+	if _, err := tbl.Finish(t.Context(), nil); err == nil {
 		t.Fatal("no error")
 	}
 	cat.script = nil
 	expectRows(t, tbl, version{key: 1, cursor: 1, v: "old"}.json(), version{key: 2, cursor: 1, v: "old"}.json())
 	tbl = refreshing(t, tbl, p, Options{}, g)
-	if err := tbl.Finish(t.Context(), nil); err != nil {
+	if _, err := tbl.Finish(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	expectRows(t, tbl, version{key: 2, cursor: 2, v: "new"}.json(), version{key: 3, cursor: 2, v: "new"}.json())

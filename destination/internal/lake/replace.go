@@ -7,7 +7,6 @@ import (
 	"strconv"
 
 	"github.com/apache/iceberg-go/table"
-	"github.com/google/uuid"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 )
@@ -16,17 +15,17 @@ import (
 // readers see the old rows until they see the new ones. With nothing staged it
 // empties the table. Refreshes that are under way are given up, and their rows
 // with them. What it says of failures is what Commit says.
-func (t *Table) Replace(ctx context.Context, staged []*Staged, state json.RawMessage) error {
+func (t *Table) Replace(ctx context.Context, staged []*Staged, state json.RawMessage) (Committed, error) {
 	files := stagedFiles(staged)
 	u := newUpsert(t, files, indexesOf(staged)) // rows of one key can be staged here too
 	defer u.close()
-	a := &attempts{t: t, files: files, state: state, token: uuid.NewString(), instead: rowsAreGone, also: func(base *table.Table) (reqs []table.Requirement, updates []table.Update) {
+	replacement := &fileCommit{t: t, files: files, state: state, inheritState: stateOfReplacedRows, alsoUpdate: func(base *table.Table) (reqs []table.Requirement, updates []table.Update) {
 		for _, n := range generationsOf(base.Metadata()) {
 			updates = append(updates, removeBranch(base.Metadata(), branchPrefix+strconv.FormatInt(n, 10))...)
 		}
 		return nil, updates
 	}}
-	return t.Explain(a.run(ctx, func(ctx context.Context, base *table.Table) (*snapshots.Change, error) {
+	return replacement.commitWithRetry(ctx, func(ctx context.Context, base *table.Table) (*snapshots.Change, error) {
 		c := &snapshots.Change{Operation: table.OpOverwrite}
 		// A state of rows that are gone goes, too, if there are none by now.
 		c.Forced = state == nil && !slices.Contains([]string{"", noState}, base.Properties()[stateKey])
@@ -44,5 +43,5 @@ func (t *Table) Replace(ctx context.Context, staged []*Staged, state json.RawMes
 			return c, err
 		}
 		return c, u.apply(ctx, c, base, nil)
-	}))
+	})
 }

@@ -21,7 +21,7 @@ func TestReplaceSwapsAllRowsInOneCommit(t *testing.T) {
 			row(3, 1, "c").row(), version{key: 3, cursor: 2, deleted: true}.row())
 		expectRows(t, tbl, row(1, 2, "newer").json(), row(2, 1, "old").json())
 		before := load(t, tbl)
-		if err := tbl.Replace(t.Context(), []*Staged{staged}, json.RawMessage(`{"n":1}`)); err != nil {
+		if _, err := tbl.Replace(t.Context(), []*Staged{staged}, json.RawMessage(`{"n":1}`)); err != nil {
 			t.Fatal(err)
 		}
 		expectRows(t, tbl, row(2, 2, "b").json())
@@ -37,7 +37,7 @@ func TestReplaceSwapsAllRowsInOneCommit(t *testing.T) {
 		}
 
 		// Zero rows empty the table.
-		if err := tbl.Replace(t.Context(), nil, json.RawMessage(`{"n":2}`)); err != nil {
+		if _, err := tbl.Replace(t.Context(), nil, json.RawMessage(`{"n":2}`)); err != nil {
 			t.Fatal(err)
 		}
 		expectRows(t, tbl)
@@ -45,7 +45,7 @@ func TestReplaceSwapsAllRowsInOneCommit(t *testing.T) {
 			t.Errorf("state %s", got)
 		}
 		// An empty table can be emptied, and written.
-		if err := tbl.Replace(t.Context(), nil, nil); err != nil {
+		if _, err := tbl.Replace(t.Context(), nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		commit(t, tbl, "", stage(t, tbl, 0, row(9, 1, "z").row()))
@@ -56,7 +56,7 @@ func TestReplaceSwapsAllRowsInOneCommit(t *testing.T) {
 func TestReplaceOfATableWithoutKeysKeepsEveryRow(t *testing.T) {
 	tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{})
 	same := map[string]any{"id": 1, "v": "x"}
-	if err := tbl.Replace(t.Context(), []*Staged{stage(t, tbl, 0, same, same)}, nil); err != nil {
+	if _, err := tbl.Replace(t.Context(), []*Staged{stage(t, tbl, 0, same, same)}, nil); err != nil {
 		t.Fatal(err)
 	}
 	expectRows(t, tbl, `{"id":1,"v":"x"}`, `{"id":1,"v":"x"}`)
@@ -125,7 +125,7 @@ func TestACancelledCommitChangesNothing(t *testing.T) {
 	staged := stage(t, tbl, 0, version{key: 1, cursor: 1, v: "x"}.row())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := tbl.Commit(ctx, []*Staged{staged}, json.RawMessage(`{}`)); err == nil {
+	if _, err := tbl.Commit(ctx, []*Staged{staged}, json.RawMessage(`{}`)); err == nil {
 		t.Error("no error")
 	}
 	expectRows(t, tbl)

@@ -38,10 +38,10 @@ func (r *retry) working(do func() error) error {
 // waits longer the more attempts there were, and not in step with other writers.
 func (r *retry) again(ctx context.Context) (bool, error) {
 	r.attempt++
-	if r.attempt >= leastAttempts && r.passed+time.Since(r.began) >= r.t.persistence {
+	if r.attempt >= leastAttempts && r.passed+time.Since(r.began) >= r.t.commitTimeout {
 		return false, nil
 	}
-	longest := min(20*time.Millisecond<<min(r.attempt-1, 8), r.t.patience)
+	longest := min(20*time.Millisecond<<min(r.attempt-1, 8), r.t.maxBackoff)
 	select {
 	case <-time.After(rand.N(longest)):
 		return true, nil
@@ -53,7 +53,7 @@ func (r *retry) again(ctx context.Context) (bool, error) {
 // passing reports whether the error of loading a table may be gone at the next
 // attempt. A catalog that has not answered in its time has been waited for long
 // enough.
-func passing(err error) bool {
+func mayPassOnRetry(err error) bool {
 	var e *protocol.Error
 	switch {
 	case errors.Is(err, catalog.ErrNoSuchTable), errors.Is(err, catalog.ErrNoSuchNamespace),

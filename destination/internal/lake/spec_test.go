@@ -305,14 +305,14 @@ func TestARefreshIntoOtherPartitions(t *testing.T) {
 		tbl = refreshing(t, tbl, p, Options{Upsert: mode, Settings: tabledef.Settings{PartitionBy: by(t, "truncate(2, id)"), SortBy: sortedBy(t, "v")}}, g)
 		commit(t, tbl, "", stage(t, tbl, 10, of(3, version(4, "c").row()), of(3, version(5, "c").row())))
 		expectRows(t, openTable(t, cat, p, Options{}), version(1, "a").json(), version(2, "a").json(), version(3, "a").json())
-		if err := tbl.Finish(t.Context(), nil); err != nil {
+		if _, err := tbl.Finish(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
 		expectRows(t, tbl, version(1, "b").json(), version(4, "c").json(), version(5, "c").json())
 		if specs := slices.Sorted(maps.Keys(checkPartitions(t, tbl))); !slices.Equal(specs, []int32{1, 2}) {
 			t.Errorf("files are of the specs %v", specs)
 		}
-		if err := tbl.Replace(t.Context(), []*Staged{stage(t, tbl, 0, version(6, "d").row(), version(7, "d").row())}, nil); err != nil {
+		if _, err := tbl.Replace(t.Context(), []*Staged{stage(t, tbl, 0, version(6, "d").row(), version(7, "d").row())}, nil); err != nil {
 			t.Fatal(err)
 		}
 		expectRows(t, tbl, version(6, "d").json(), version(7, "d").json())

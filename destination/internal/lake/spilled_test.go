@@ -151,7 +151,7 @@ func TestMergingSpilledKeysMayFailAtAnyCall(t *testing.T) {
 		staged := stage(t, tbl, 0, after.row())
 		files := &flakyFiles{left: at}
 		tbl.files = files
-		err := tbl.Commit(t.Context(), []*Staged{staged}, json.RawMessage(`{}`))
+		_, err := tbl.Commit(t.Context(), []*Staged{staged}, json.RawMessage(`{}`))
 		over, files.left = files.failed == "", -1
 		want := after
 		switch {

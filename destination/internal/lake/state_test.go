@@ -221,7 +221,7 @@ func (h *stateHistory) replace() bool {
 	if h.random.IntN(2) == 0 { // that of the rows before is not that of these
 		state, raw = "", nil
 	}
-	if err := tbl.Replace(h.t.Context(), []*Staged{staged}, raw); err != nil {
+	if _, err := tbl.Replace(h.t.Context(), []*Staged{staged}, raw); err != nil {
 		h.t.Fatal(err)
 	}
 	h.note(tbl, state)
@@ -261,7 +261,7 @@ func (h *stateHistory) finish() bool {
 		state = h.newState()
 		raw = json.RawMessage(state)
 	}
-	if err := tbl.Finish(h.t.Context(), raw); err != nil {
+	if _, err := tbl.Finish(h.t.Context(), raw); err != nil {
 		h.t.Fatal(err)
 	}
 	h.note(tbl, state)
@@ -272,7 +272,7 @@ func (h *stateHistory) finish() bool {
 func (h *stateHistory) upkeep() bool {
 	tbl := h.on(false)
 	before := h.now(tbl)
-	tbl.reading = 0
+	tbl.readerGracePeriod = 0
 	if _, err := tbl.Maintain(h.t.Context(), Upkeep{ExpireAfter: time.Nanosecond, KeepSnapshots: 1 + h.random.IntN(3), Thorough: true}); err != nil {
 		h.t.Fatal(err)
 	}

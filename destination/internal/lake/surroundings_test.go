@@ -129,7 +129,7 @@ func surround(t *testing.T, random *rand.Rand) int {
 	write(random.IntN(30))
 	u := Upkeep{ExpireAfter: time.Nanosecond, KeepSnapshots: 1, Thorough: random.IntN(2) == 0}
 	if random.IntN(2) == 0 { // else nobody reads: all was superseded more than an hour ago
-		tbl.reading = 0
+		tbl.readerGracePeriod = 0
 		reading = nil
 	}
 	did := maintain(t, tbl, u)
@@ -192,7 +192,7 @@ func surroundCopy(t *testing.T, random *rand.Rand, from string, tbl *Table, fore
 	}
 	if random.IntN(2) == 0 {
 		ageFiles(t, moved)
-		moved.reading = 0
+		moved.readerGracePeriod = 0
 	}
 	did := maintain(t, moved, Upkeep{ExpireAfter: time.Nanosecond, KeepSnapshots: 1, Thorough: random.IntN(2) == 0})
 	for path := range foreign {

@@ -81,10 +81,10 @@ type Table struct {
 	branch  string    // that commits go to while a refresh is under way; "": main
 	minimum int64     // generation that the refresh keeps
 
-	patience         time.Duration // the longest pause between attempts to commit
-	persistence      time.Duration // how long there are more attempts
-	reading          time.Duration // how long a reader, or a writer in doubt, may need an old snapshot
-	minRowGroupBytes int64         // bytes of rows that are too few for a row group
+	maxBackoff        time.Duration // the longest pause between attempts to commit
+	commitTimeout     time.Duration // how long there are more attempts
+	readerGracePeriod time.Duration // how long a reader, or a writer in doubt, may need an old snapshot
+	minRowGroupBytes  int64         // bytes of rows that are too few for a row group
 
 	uuid    uuid.UUID
 	version int             // of the table's format
@@ -146,7 +146,7 @@ func newTable(cat catalog.Catalog, p *columnar.Plan, o Options) *Table {
 	}
 	return &Table{
 		cat: cat, id: p.Identifier(), plan: p, columns: &columns.Evolution{}, keys: rowkeys.Fields{Cursor: rowkeys.NoField, Deleted: rowkeys.NoField}, opts: o,
-		patience: time.Second, persistence: 5 * time.Minute, reading: o.ReaderTime, minRowGroupBytes: minRowGroupBytes,
+		maxBackoff: time.Second, commitTimeout: 5 * time.Minute, readerGracePeriod: o.ReaderTime, minRowGroupBytes: minRowGroupBytes,
 	}
 }
 

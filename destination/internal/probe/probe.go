@@ -99,7 +99,8 @@ func (p *probe) write(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, w.Abort())
 	}
-	return p.table.Commit(ctx, []*lake.Staged{staged}, nil)
+	_, err = p.table.Commit(ctx, []*lake.Staged{staged}, nil)
+	return err
 }
 
 func (p *probe) read(ctx context.Context) error {

@@ -194,14 +194,16 @@ func (t *tableCommit) commit(ctx context.Context, stored func() (json.RawMessage
 	}
 	switch {
 	case t.replace:
-		return table.Replace(ctx, t.staged, state)
+		_, err := table.Replace(ctx, t.staged, state)
+		return err
 	case len(t.staged) > 0 || state != nil:
-		if err := table.Commit(ctx, t.staged, state); err != nil {
+		if _, err := table.Commit(ctx, t.staged, state); err != nil {
 			return err
 		}
 	}
 	if t.finishRefresh {
-		return table.Finish(ctx, state)
+		_, err := table.Finish(ctx, state)
+		return err
 	}
 	return nil
 }

@@ -1,0 +1,207 @@
+package lake
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// A proposal is what one attempt asks the catalog to commit.
+type proposal struct {
+	requirements []table.Requirement
+	updates      []table.Update // none: there is nothing to commit
+	written      []string       // files of this attempt alone
+	superseded   []string       // files that nothing needs once it is committed
+}
+
+// A transaction is one change of a table that is proposed again until it is
+// committed or there is no hope. An attempt ends in one of three ways. Committed:
+// done. Refused: the catalog said that it changed nothing; what the attempt wrote
+// is removed, and the next one is made from the table as it is by then. Unknown:
+// the catalog said neither; the next attempt first looks whether this one is in
+// the table.
+type transaction struct {
+	t *Table
+	// propose makes the proposal for the table as it is in base. It returns what
+	// it has written even when it fails.
+	propose func(ctx context.Context, base *table.Table, clock *retry) (proposal, error)
+	// verify reports whether an earlier attempt, whose outcome is unknown, is in
+	// base. nil: then propose finds nothing to commit.
+	verify func(ctx context.Context, base *table.Table) bool
+
+	base     *table.Table   // that the last attempt was made from; it may be given for the first
+	after    table.Metadata // nil: an attempt was found committed, or there was nothing to commit
+	location string         // of the metadata file that has the change
+	attempts int
+
+	lastConflict   error // why the catalog refused the last time
+	unreachable    error // why the table could not be loaded the last time
+	unknownOutcome error // of an attempt that may be committed, or may still be
+}
+
+// run makes the attempts. Its error is certain unless unknownOutcome is set.
+func (x *transaction) run(ctx context.Context) error {
+	retry := x.t.retry()
+	for {
+		x.attempts++
+		done, err := x.attempt(ctx, retry)
+		switch {
+		case err != nil:
+			return x.fail(ctx, err)
+		case done:
+			return nil
+		}
+		more, err := retry.again(ctx)
+		if err != nil || !more {
+			return x.fail(ctx, cmp.Or(err, x.t.conflictError(cmp.Or(x.lastConflict, x.unreachable))))
+		}
+	}
+}
+
+// attempt makes one attempt. It is not done when the next one may succeed.
+func (x *transaction) attempt(ctx context.Context, retry *retry) (done bool, err error) {
+	t := x.t
+	if x.base == nil || x.attempts > 1 {
+		if x.base, err = t.cat.LoadTable(ctx, t.id); err != nil {
+			x.unreachable = fmt.Errorf("loading table %s: %w", t, err)
+			if mayPassOnRetry(err) {
+				return false, nil
+			}
+			return false, x.unreachable
+		}
+	}
+	x.location = x.base.MetadataLocation()
+	if x.unknownOutcome != nil && x.verify != nil && x.verify(context.WithoutCancel(ctx), x.base) {
+		return true, nil
+	}
+	p, err := x.propose(ctx, x.base, retry)
+	if err != nil {
+		return false, errors.Join(err, t.removeAll(p.written))
+	}
+	if len(p.updates) == 0 {
+		x.removeSuperseded(x.base.Metadata(), p)
+		return true, nil
+	}
+	// The catalog has the proposal from here on: its answer is worth waiting for.
+	after, location, err := t.cat.CommitTable(context.WithoutCancel(ctx), t.id, p.requirements, p.updates)
+	switch {
+	case err == nil:
+		x.after, x.location = after, location
+		x.removeSuperseded(after, p)
+		return true, nil
+	case errors.Is(err, table.ErrCommitFailed):
+		x.lastConflict = err
+		return false, t.removeAll(p.written)
+	case errors.Is(err, storage.ErrNotCommitted):
+		return false, errors.Join(err, t.removeAll(p.written))
+	}
+	x.unknownOutcome = fmt.Errorf("committing table %s: %w", t, err)
+	return false, nil
+}
+
+// fail ends the attempts. It is a success after all if the last look finds one
+// of them in the table.
+func (x *transaction) fail(ctx context.Context, cause error) error {
+	if x.unknownOutcome == nil {
+		return cause
+	}
+	base, err := x.t.cat.LoadTable(context.WithoutCancel(ctx), x.t.id)
+	if err == nil && x.verify != nil && x.verify(context.WithoutCancel(ctx), base) {
+		x.location = base.MetadataLocation()
+		return nil
+	}
+	return &protocol.Error{
+		Kind: protocol.TransientError, Stream: &x.t.plan.Stream, Err: errors.Join(cause, x.unknownOutcome, err),
+		Message: strings.TrimSpace(fmt.Sprintf("The catalog did not say whether it accepted a commit of table %s. Start again from the table's own state, which the state command prints. %s", x.t, userMessage(x.unknownOutcome))),
+	}
+}
+
+// conflictError is the error of a transaction that was refused until there was no
+// more time. why is the last refusal, if it is known.
+func (t *Table) conflictError(why error) error {
+	return &protocol.Error{
+		Kind: protocol.TransientError, Stream: &t.plan.Stream, Err: why,
+		Message: fmt.Sprintf("Table %s could not be committed within %s. ", t, t.commitTimeout) +
+			cmp.Or(userMessage(why), "Other programs may be writing it all the time; try again later."),
+	}
+}
+
+// userMessage is what an error says to the user, if anything.
+func userMessage(err error) string {
+	var e *protocol.Error
+	if errors.As(err, &e) {
+		return e.Message
+	}
+	return ""
+}
+
+// removeSuperseded removes the files that a commit leaves behind. A file that
+// cannot be removed is only in the way: it must not fail what is committed, and
+// the removal of orphans finds it later.
+func (x *transaction) removeSuperseded(after table.Metadata, p proposal) {
+	if x.t.files == nil {
+		return // the table is being opened
+	}
+	superseded := map[string]struct{}{}
+	if after.Properties().GetBool(table.MetadataDeleteAfterCommitEnabledKey, false) {
+		for _, file := range x.t.droppedMetadataFiles(x.base.Metadata(), after) {
+			superseded[file] = struct{}{}
+		}
+	}
+	if x.unknownOutcome == nil { // else an earlier attempt may name them
+		for _, path := range p.superseded {
+			superseded[path] = struct{}{}
+		}
+	}
+	for path := range superseded {
+		if err := x.t.files.Remove(path); err == nil {
+			x.t.opts.Removed(path)
+		}
+	}
+}
+
+// droppedMetadataFiles are the metadata files that a commit has dropped from the
+// table's list and that nobody can be reading any more: a reader loads the table
+// once, and its metadata file may be superseded a moment later. Younger ones are
+// found with the orphans. None is outside of the table's metadata directory.
+func (t *Table) droppedMetadataFiles(before, after table.Metadata) (files []string) {
+	listed := map[string]bool{}
+	for entry := range after.PreviousFiles() {
+		listed[entry.MetadataFile] = true
+	}
+	own := tabledef.PathsOf(before.Location(), before)
+	entries := slices.Collect(before.PreviousFiles())
+	for i, entry := range entries {
+		if !listed[entry.MetadataFile] && filenames.Within(filenames.Plain(entry.MetadataFile), own.Metadata) && time.Since(supersededIn(entries, i, before)) >= t.readerGracePeriod {
+			files = append(files, entry.MetadataFile)
+		}
+	}
+	return files
+}
+
+// commitMetadata changes a table's metadata but not its rows. edit says how to
+// change the table as it is, and nothing when the change is there already. It
+// returns the metadata before and after; after is nil when there was nothing to
+// change.
+func (t *Table) commitMetadata(ctx context.Context, edit func(*table.Table) ([]table.Requirement, []table.Update, error)) (before, after table.Metadata, err error) {
+	x := &transaction{t: t, propose: func(_ context.Context, base *table.Table, _ *retry) (p proposal, err error) {
+		p.requirements, p.updates, err = edit(base)
+		p.requirements = append(p.requirements, table.AssertTableUUID(t.uuid))
+		return p, err
+	}}
+	if err := x.run(ctx); err != nil {
+		return nil, nil, err
+	}
+	return x.base.Metadata(), x.after, nil
+}
