@@ -182,3 +182,39 @@ func (u *unloadable) LoadTable(ctx context.Context, id table.Identifier) (*table
 	}
 	return u.Catalog.LoadTable(ctx, id)
 }
+
+func TestACommitSaysWhatItDid(t *testing.T) {
+	cat := &faulty{Catalog: openCatalog(t, t.TempDir())}
+	tbl := openTable(t, cat, plain("s"), Options{})
+	tbl.maxBackoff = time.Millisecond
+	for name, tc := range map[string]struct {
+		script   []outcome
+		attempts int
+	}{
+		"at once":                 {nil, 1},
+		"after a refusal":         {[]outcome{refuses}, 2},
+		"without an answer":       {[]outcome{landsSilently}, 2},
+		"lost without an answer":  {[]outcome{failsSilently}, 2},
+		"lost twice, then landed": {[]outcome{failsSilently, failsSilently, landsSilently}, 4},
+	} {
+		staged := stage(t, tbl, 0, map[string]any{"id": 1, "v": "x"}, map[string]any{"id": 2, "v": "y"})
+		bytes := staged.files[0].data.FileSizeBytes()
+		cat.script = tc.script
+		got, err := tbl.Commit(t.Context(), []*Staged{staged}, json.RawMessage(`{"n":1}`))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		loaded := load(t, tbl)
+		want := Committed{
+			SnapshotID: loaded.CurrentSnapshot().SnapshotID, MetadataLocation: loaded.MetadataLocation(),
+			Attempts: tc.attempts, Rows: 2, Files: 1, Bytes: bytes, Duration: got.Duration,
+		}
+		if got != want || got.Duration <= 0 {
+			t.Errorf("%s: %+v, want %+v", name, got, want)
+		}
+	}
+	got, err := tbl.Commit(t.Context(), nil, json.RawMessage(`{"n":2}`))
+	if want := (Committed{MetadataLocation: load(t, tbl).MetadataLocation(), Attempts: 1, Duration: got.Duration}); err != nil || got != want {
+		t.Errorf("a state alone: %+v, %v, want %+v", got, err, want)
+	}
+}

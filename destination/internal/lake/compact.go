@@ -50,9 +50,9 @@ type bundle struct {
 	made  []*stagedFile
 }
 
-// compact rewrites the files of which planning says that it pays, as many as
-// the time allows, and commits them in one snapshot.
-func (t *Table) compact(ctx context.Context, base *table.Table, u Upkeep, did *Maintained) error {
+// compact rewrites the files whose rewrite pays, as many as the time allows, and
+// commits them in one snapshot.
+func (t upkeep) compact(ctx context.Context, base *table.Table, u Upkeep, did *Maintained) error {
 	if u.DryRun || !u.Thorough && !t.worthPlanning(base) {
 		return nil
 	}
@@ -80,7 +80,7 @@ func (t *Table) compact(ctx context.Context, base *table.Table, u Upkeep, did *M
 		return nil
 	}
 	var landed Maintained
-	_, err = (&fileCommit{t: t, files: files}).commitWithRetry(ctx, func(_ context.Context, base *table.Table) (*snapshots.Change, error) {
+	_, err = (&fileCommit{t: t.Table, files: files}).commitWithRetry(ctx, func(_ context.Context, base *table.Table) (*snapshots.Change, error) {
 		landed = Maintained{}
 		now, err := t.storage().List(t.tip(base), cache)
 		if err != nil {
@@ -95,9 +95,9 @@ func (t *Table) compact(ctx context.Context, base *table.Table, u Upkeep, did *M
 	return nil
 }
 
-// mayPay looks at nothing but the summary of the snapshot whose files would be
-// compacted.
-func (t *Table) worthPlanning(base *table.Table) bool {
+// worthPlanning reports whether a compaction may pay. It reads nothing but the
+// summary of the snapshot whose files would be compacted.
+func (t upkeep) worthPlanning(base *table.Table) bool {
 	s := t.tip(base)
 	if s == nil {
 		return false
@@ -111,7 +111,7 @@ func (t *Table) worthPlanning(base *table.Table) bool {
 }
 
 // bundles plans a compaction.
-func (t *Table) bundles(set *snapshots.Set, u Upkeep) ([]*bundle, error) {
+func (t upkeep) bundles(set *snapshots.Set, u Upkeep) ([]*bundle, error) {
 	files := slices.Clone(set.Files)
 	// Files of one commit have no order among them. The smallest come last, so
 	// that a stretch of small ones ends where a commit does.
@@ -148,7 +148,7 @@ func (t *Table) bundles(set *snapshots.Set, u Upkeep) ([]*bundle, error) {
 // mergedBytes is how large a merged file may get: the target size, or less in a
 // table of so many columns that it would have too many chunks, its row groups
 // being a fourth of their size in memory.
-func (t *Table) mergedBytes() int64 {
+func (t upkeep) mergedBytes() int64 {
 	return min(t.opts.TargetFileBytes, int64(max(1, parquetfile.MaxChunks/len(t.schema.FieldIDs())))*rewriteBatchBytes/4)
 }
 
@@ -169,7 +169,7 @@ func partitions(files []*snapshots.LiveFile) [][]*snapshots.LiveFile {
 }
 
 // merges are the files that become one each, tier by tier, the lowest first.
-// alike cuts a stretch into parts that can be merged.
+// splitBySchema splits a run of files into parts that can be merged.
 func merges(files []*snapshots.LiveFile, target int64, u Upkeep, splitBySchema func([]*snapshots.LiveFile) ([][]*snapshots.LiveFile, error)) ([][]*snapshots.LiveFile, error) {
 	full := target / 4 * 3
 	tier := int64(tierBytes)
@@ -209,7 +209,7 @@ func merges(files []*snapshots.LiveFile, target int64, u Upkeep, splitBySchema f
 	}
 }
 
-// holed are the files to be written anew without their deleted rows.
+// filesWithManyDeletes are the files to rewrite without their deleted rows.
 func filesWithManyDeletes(files []*snapshots.LiveFile, u Upkeep) []*snapshots.LiveFile {
 	var found []*snapshots.LiveFile
 	for _, f := range files {
@@ -234,7 +234,7 @@ func size(files []*snapshots.LiveFile) (bytes int64) {
 	return bytes
 }
 
-// stretches are the longest runs of files that fit, in order.
+// runsOfSmallFiles are the longest runs of files that fit, in order.
 func runsOfSmallFiles(files []*snapshots.LiveFile, fits func(*snapshots.LiveFile) bool) [][]*snapshots.LiveFile {
 	var all [][]*snapshots.LiveFile
 	start := 0
@@ -250,9 +250,9 @@ func runsOfSmallFiles(files []*snapshots.LiveFile, fits func(*snapshots.LiveFile
 	return all
 }
 
-// alike cuts a stretch where the columns of its files change: a file that is
+// splitBySchema splits a run of files where their columns change: a file that is
 // rewritten keeps the columns it has.
-func (t *Table) splitBySchema(files []*snapshots.LiveFile) ([][]*snapshots.LiveFile, error) {
+func (t upkeep) splitBySchema(files []*snapshots.LiveFile) ([][]*snapshots.LiveFile, error) {
 	var all [][]*snapshots.LiveFile
 	var last *arrow.Schema
 	start := 0
@@ -275,9 +275,9 @@ func (t *Table) splitBySchema(files []*snapshots.LiveFile) ([][]*snapshots.LiveF
 	return append(all, files[start:]), nil
 }
 
-// bins cuts a stretch into parts of the target size. A part that begins before
-// a commit's files takes all of them: the merged file has its place behind the
-// last of them, and another one of that commit would have none.
+// packBins splits a run of files into bins of the target size. A bin that begins
+// before the files of a commit takes all of them: the merged file takes its place
+// behind the last of them, which would be no place for another file of the commit.
 func packBins(files []*snapshots.LiveFile, target int64) [][]*snapshots.LiveFile {
 	var all [][]*snapshots.LiveFile
 	start, bytes := 0, int64(0)
@@ -294,7 +294,7 @@ func packBins(files []*snapshots.LiveFile, target int64) [][]*snapshots.LiveFile
 
 // rewrite writes the files the bundles become, and returns those bundles that
 // were finished while a quarter of the time was left, which is for the commit.
-func (t *Table) rewrite(ctx context.Context, meta table.Metadata, bundles []*bundle, shared []snapshots.DeleteFile) (done []*bundle, files []*stagedFile, err error) {
+func (t upkeep) rewrite(ctx context.Context, meta table.Metadata, bundles []*bundle, shared []snapshots.DeleteFile) (done []*bundle, files []*stagedFile, err error) {
 	limited, cancel := ctx, func() {}
 	if until, ok := ctx.Deadline(); ok {
 		limited, cancel = context.WithTimeout(ctx, time.Until(until)/4*3)
@@ -315,8 +315,8 @@ func (t *Table) rewrite(ctx context.Context, meta table.Metadata, bundles []*bun
 
 // combine copies the rows of files that are not deleted into a new one, in the
 // table's order if it has one.
-func (t *Table) combine(ctx context.Context, meta table.Metadata, files []*snapshots.LiveFile, shared []snapshots.DeleteFile) ([]*stagedFile, error) {
-	r := newRewriter(t, meta, &snapshots.Change{}, parquetfile.OneFile, meta.SortOrder())
+func (t upkeep) combine(ctx context.Context, meta table.Metadata, files []*snapshots.LiveFile, shared []snapshots.DeleteFile) ([]*stagedFile, error) {
+	r := newRewriter(t.Table, meta, &snapshots.Change{}, parquetfile.OneFile, meta.SortOrder())
 	err := func() error {
 		for _, f := range files {
 			if err := ctx.Err(); err != nil {

@@ -27,7 +27,7 @@ const (
 
 // expire removes snapshots from the table's metadata, then the files that only
 // they named.
-func (t *Table) expire(ctx context.Context, base *table.Table, u Upkeep, did *Maintained) error {
+func (t upkeep) expire(ctx context.Context, base *table.Table, u Upkeep, did *Maintained) error {
 	expired := len(t.expired(base.Metadata(), u))
 	switch {
 	case u.DryRun:
@@ -73,7 +73,7 @@ func (t *Table) expire(ctx context.Context, base *table.Table, u Upkeep, did *Ma
 
 // removable are those of the files that expired snapshots named which are this
 // program's and nobody else's: the others are for whoever made them.
-func (t *Table) removable(ctx context.Context, files []string, did *Maintained) ([]string, error) {
+func (t upkeep) removable(ctx context.Context, files []string, did *Maintained) ([]string, error) {
 	own := tabledef.PathsOf(t.opened.Location(), t.opened.Metadata())
 	all := len(files)
 	files = slices.DeleteFunc(files, func(file string) bool { return !filenames.Ours(file) || !own.Contain(file) })
@@ -108,7 +108,7 @@ func (t *Table) removable(ctx context.Context, files []string, did *Maintained) 
 // were superseded long ago, and the oldest of too many. None goes that a branch
 // or a tag names or that a branch's own rules keep, and none that was current a
 // moment ago, as a reader may still be at it.
-func (t *Table) expired(meta table.Metadata, u Upkeep) []int64 {
+func (t upkeep) expired(meta table.Metadata, u Upkeep) []int64 {
 	superseded := supersededAt(meta)
 	now := time.Now()
 	age := func(s table.Snapshot) time.Duration { return now.Sub(superseded[s.SnapshotID]) }
@@ -166,10 +166,10 @@ func supersededAt(meta table.Metadata) map[int64]time.Time {
 	return at
 }
 
-// unnamed lists the files that the snapshots of before name and those of after
+// filesOnlyIn lists the files that the snapshots of before name and those of after
 // do not: data and delete files first, so that what is left when the removal
 // of them is cut off is still named by the manifests that are left.
-func (t *Table) filesOnlyIn(ctx context.Context, before, after table.Metadata) ([]string, error) {
+func (t upkeep) filesOnlyIn(ctx context.Context, before, after table.Metadata) ([]string, error) {
 	var gone []table.Snapshot
 	for _, s := range before.Snapshots() {
 		if after.SnapshotByID(s.SnapshotID) == nil {

@@ -12,7 +12,9 @@ import (
 
 	"github.com/apache/iceberg-go/catalog"
 	"github.com/apache/iceberg-go/table"
+	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -289,6 +291,37 @@ func TestConcurrentWritersLoseAndDoubleNothing(t *testing.T) {
 			if n := len(load(t, tbl).Metadata().Snapshots()); n != writers*commits {
 				t.Errorf("%d snapshots of %d commits", n, writers*commits)
 			}
+		})
+	}
+}
+
+// A table is brought to its definition whatever the catalog does, as rows are committed.
+func TestADefinitionIsCommittedUnderFaults(t *testing.T) {
+	for name, script := range map[string][]outcome{
+		"refused":                  {refuses, refuses},
+		"landed without an answer": {landsSilently, landsSilently},
+		"lost without an answer":   {failsSilently, failsSilently},
+		"lost, then landed":        {failsSilently, landsSilently},
+		"another writer first":     {letsOthersFirst},
+	} {
+		t.Run(name, func(t *testing.T) {
+			real := openCatalog(t, t.TempDir())
+			others := openTable(t, real, planOf("s", optional("id", aLong)), Options{})
+			cat := &faulty{Catalog: real, script: script, other: func() { commit(t, others, "", stage(t, others, 0, map[string]any{"id": 1})) }}
+			o := Options{Settings: tabledef.Settings{PartitionBy: by(t, "bucket(4, id)"), SortBy: sortedBy(t, "v"), Properties: map[string]string{"comment": "x"}}}
+			tbl := openTable(t, cat, planOf("s", optional("id", aLong), optional("v", aString)), o)
+			loaded := load(t, tbl)
+			if diff := cmp.Diff([]string{"id long", "v string"}, columnsOf(loaded.Schema())[:2]); diff != "" {
+				t.Errorf("columns (-want +got):\n%s", diff)
+			}
+			if by, sorted := tabledef.Clauses(loaded.Metadata()); len(by) != 1 || len(sorted) != 1 || loaded.Properties()["comment"] != "x" {
+				t.Errorf("partitioned by %q, sorted by %q, properties %v", by, sorted, loaded.Properties())
+			}
+			if n := len(loaded.Metadata().Schemas()); n != 2 {
+				t.Errorf("%d schemas", n)
+			}
+			commit(t, tbl, "", stage(t, tbl, 0, map[string]any{"id": 2, "v": "y"}))
+			checkFiles(t, load(t, tbl))
 		})
 	}
 }

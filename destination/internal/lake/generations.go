@@ -54,7 +54,7 @@ func CommittedState(ctx context.Context, tbl *table.Table, p *columnar.Plan, g *
 	return LastState(ctx, tbl)
 }
 
-// holdsOlder tells whether the main branch has rows of generations before the
+// hasOlderRows reports whether the main branch has rows of generations before the
 // minimum.
 func (t *Table) hasOlderRows(ctx context.Context, base *table.Table, minimum int64) (bool, error) {
 	set, err := t.storage().List(t.tip(base), snapshots.Cache{})
@@ -70,9 +70,9 @@ func (t *Table) hasOlderRows(ctx context.Context, base *table.Table, minimum int
 	return false, nil
 }
 
-// dropOlder takes out of a set, and with c out of the table, the rows of
-// generations before the minimum: whole files here, and single rows by noting
-// them as deleted.
+// removeOlderRows removes the rows of generations before the minimum from a set,
+// and with c from the table: whole files here, and single rows by marking them as
+// deleted.
 func (t *Table) removeOlderRows(ctx context.Context, c *snapshots.Change, base *table.Table, set *snapshots.Set, minimum int64) error {
 	if minimum == 0 {
 		return nil
@@ -94,7 +94,7 @@ func (t *Table) removeOlderRows(ctx context.Context, c *snapshots.Change, base *
 	return nil
 }
 
-// older returns the rows of a data file that are of generations before the
+// olderRows returns the rows of a data file that are of generations before the
 // minimum, nil if there are none. A row without a generation is of generation 0
 // if the table's generations have ever been counted, and else of none: it was
 // written by a sync that had no ids, or the constant ones.
@@ -175,7 +175,7 @@ func generationBounds(d iceberg.DataFile, id int) (low, high, nulls int64, known
 	return int64(binary.LittleEndian.Uint64(l)), int64(binary.LittleEndian.Uint64(h)), nulls, true
 }
 
-// restage makes staged files of those that a branch has.
+// stageBranch makes staged files of those that a branch has.
 func (t *Table) stageBranch(ctx context.Context, schema *iceberg.Schema, set *snapshots.Set) ([]*stagedFile, *rowkeys.Index, error) {
 	index := rowkeys.NewIndex(t.scratch(), t.opts.Memory)
 	columns, err := keyColumns(t, schema)

@@ -13,7 +13,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// mustBeTheSame guards against commits to another table of the same name, and to
+// checkIdentity guards against commits to another table of the same name, and to
 // one that has lost columns: staged files carry field ids, and of an id that the
 // table does not have readers see nothing.
 func (t *Table) checkIdentity(base *table.Table, files []*stagedFile) error {
@@ -35,9 +35,9 @@ func (t *Table) checkIdentity(base *table.Table, files []*stagedFile) error {
 	return nil
 }
 
-// mustBeThere guards against files that another process has taken for orphans,
-// as it may when they are older than a day. A snapshot that names a file that is
-// gone could not be read.
+// checkStagedFiles guards against files that another process has removed as
+// orphans, as it may when they are older than a day. A snapshot that names a
+// missing file cannot be read.
 func (t *Table) checkStagedFiles(files []*stagedFile) error {
 	if time.Since(t.since) < orphanAge {
 		return nil

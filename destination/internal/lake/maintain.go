@@ -65,7 +65,7 @@ func Attach(ctx context.Context, cat catalog.Catalog, id table.Identifier, o Opt
 	return t, t.use(ctx, loaded)
 }
 
-// ours tells whether this program has committed to a table.
+// hasOurCommits reports whether this program has committed to a table.
 func hasOurCommits(t *table.Table) bool {
 	if t.Properties()[stateKey] != "" {
 		return true
@@ -77,6 +77,9 @@ func hasOurCommits(t *table.Table) bool {
 	}
 	return false
 }
+
+// upkeep is what is done to a table besides writing it.
+type upkeep struct{ *Table }
 
 // Maintain compacts small files, expires old snapshots and removes orphans, as
 // far as the time until ctx's deadline goes; what is not done by then is left
@@ -98,9 +101,9 @@ func (t *Table) Maintain(ctx context.Context, u Upkeep) (Maintained, error) {
 		doing string
 		do    func(context.Context, *table.Table, Upkeep, *Maintained) error
 	}{
-		{"compacting", t.compact},
-		{"expiring snapshots of", t.expire},
-		{"removing orphans of", t.removeOrphans},
+		{"compacting", upkeep{t}.compact},
+		{"expiring snapshots of", upkeep{t}.expire},
+		{"removing orphans of", upkeep{t}.removeOrphans},
 	} {
 		err := step.do(ctx, base, u, &did)
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {

@@ -95,7 +95,7 @@ func TestCompactedRowsKeepTheirPlaceInTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		slices.SortFunc(set.Files, func(a, b *snapshots.LiveFile) int { return int(a.Sequence - b.Sequence) })
-		done, files, err := tbl.rewrite(t.Context(), load(t, tbl).Metadata(), []*bundle{{files: set.Files[:3]}}, nil)
+		done, files, err := upkeep{tbl}.rewrite(t.Context(), load(t, tbl).Metadata(), []*bundle{{files: set.Files[:3]}}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -472,7 +472,7 @@ func TestSnapshotsThatStay(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := map[int64]bool{}
-			for _, id := range (&Table{readerGracePeriod: time.Hour}).expired(meta, tc.u) {
+			for _, id := range (upkeep{&Table{readerGracePeriod: time.Hour}}).expired(meta, tc.u) {
 				got[id-1] = true
 			}
 			want := map[int64]bool{}
@@ -494,38 +494,64 @@ func times(n int, d time.Duration) []time.Duration {
 	return all
 }
 
-// A tag's files stay, and so does what only its snapshot names.
-func TestAFileThatATagNamesStays(t *testing.T) {
-	tbl := impatient(openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{}))
-	row := appendOne(t, tbl, 1)
-	first := load(t, tbl).CurrentSnapshot().SnapshotID
-	tag := table.NewSetSnapshotRefUpdate("before", first, table.TagRef, 0, 0, 0)
-	if _, _, err := tbl.cat.CommitTable(t.Context(), tbl.id, nil, []table.Update{tag}); err != nil {
-		t.Fatal(err)
+// A reader that stands on an older snapshot pins it with a tag or a branch. What
+// the snapshot needs stays, data, deletes and manifests, and goes when the name does.
+func TestASnapshotWithANameStaysWithAllItNeeds(t *testing.T) {
+	for name, ref := range map[string]struct {
+		name string
+		kind table.RefType
+	}{
+		"another program's tag": {"audit", table.TagRef},
+		"a tag of ours":         {"airbyte_reader", table.TagRef},
+		"a branch":              {"audit", table.BranchRef},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tbl := impatient(openTable(t, openCatalog(t, t.TempDir()), keyed("s"), Options{Upsert: MergeOnRead}))
+			commit(t, tbl, "", stage(t, tbl, 0, version{key: 1, cursor: 1, v: "a"}.row(), version{key: 2, cursor: 1, v: "a"}.row()))
+			commit(t, tbl, "", stage(t, tbl, 0, version{key: 1, cursor: 2, v: "b"}.row())) // with a delete file
+			pinned := load(t, tbl).CurrentSnapshot().SnapshotID
+			update := func(u table.Update) {
+				t.Helper()
+				if _, _, err := tbl.cat.CommitTable(t.Context(), tbl.id, nil, []table.Update{u}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			update(table.NewSetSnapshotRefUpdate(ref.name, pinned, ref.kind, 0, 0, 0))
+			if _, err := tbl.Replace(t.Context(), []*Staged{stage(t, tbl, 0, version{key: 3, cursor: 1, v: "c"}.row())}, nil); err != nil {
+				t.Fatal(err)
+			}
+			commit(t, tbl, "", stage(t, tbl, 0, version{key: 4, cursor: 1, v: "d"}.row()))
+			all := everything
+			all.AllOrphans = true
+			ageFiles(t, tbl)
+			if did := maintain(t, tbl, all); did.ExpiredSnapshots == 0 {
+				t.Errorf("did %+v", did)
+			}
+			var got []string
+			_, batches, err := load(t, tbl).Scan(table.WithSnapshotID(pinned), table.WithSelectedFields("id", "v")).ToArrowRecords(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for b, err := range batches {
+				if err != nil {
+					t.Fatalf("reading the pinned snapshot: %v", err)
+				}
+				for i := range int(b.NumRows()) {
+					got = append(got, b.Column(0).ValueStr(i)+b.Column(1).ValueStr(i))
+				}
+			}
+			if diff := cmp.Diff([]string{"1b", "2a"}, got, sorted); diff != "" {
+				t.Errorf("rows of the pinned snapshot (-want +got):\n%s", diff)
+			}
+			expectRows(t, tbl, version{key: 3, cursor: 1, v: "c"}.json(), version{key: 4, cursor: 1, v: "d"}.json())
+
+			update(table.NewRemoveSnapshotRefUpdate(ref.name))
+			if did := maintain(t, tbl, all); did.ExpiredSnapshots != 1 || did.RemovedFiles == 0 {
+				t.Errorf("without the name: did %+v", did)
+			}
+			expectFiles(t, tbl, false)
+		})
 	}
-	if _, err := tbl.Replace(t.Context(), []*Staged{stage(t, tbl, 0, map[string]any{"id": 2, "v": "x"})}, nil); err != nil {
-		t.Fatal(err)
-	}
-	appendOne(t, tbl, 3)
-	if did := maintain(t, tbl, everything); did.ExpiredSnapshots != 1 {
-		t.Errorf("did %+v", did)
-	}
-	loaded := load(t, tbl)
-	_, batches, err := loaded.Scan(table.WithSnapshotID(first)).ToArrowRecords(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	rows := int64(0)
-	for b, err := range batches {
-		if err != nil {
-			t.Fatalf("reading the tag, which has %s: %v", row, err)
-		}
-		rows += b.NumRows()
-	}
-	if rows != 1 {
-		t.Errorf("the tag has %d rows", rows)
-	}
-	expectRows(t, tbl, `{"id":2,"v":"x"}`, `{"id":3,"v":"x"}`)
 }
 
 func TestOnlyOldFilesThatNothingNamesAreOrphans(t *testing.T) {

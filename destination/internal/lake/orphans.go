@@ -36,7 +36,7 @@ var orphanSuffixes = []string{".parquet", ".orc", ".avro", ".puffin", ".stats", 
 // names: what killed writers have staged, and what upkeep that was cut off has
 // left. Unless it is asked for all of them it removes only this program's. It
 // touches nothing when it cannot be sure that they are not another table's.
-func (t *Table) removeOrphans(ctx context.Context, base *table.Table, u Upkeep, did *Maintained) error {
+func (t upkeep) removeOrphans(ctx context.Context, base *table.Table, u Upkeep, did *Maintained) error {
 	if last, err := time.Parse(time.RFC3339, base.Properties()[orphansKey]); err == nil && !u.Thorough && time.Since(last) < orphanAge {
 		return nil
 	}
@@ -82,7 +82,7 @@ func (t *Table) removeOrphans(ctx context.Context, base *table.Table, u Upkeep, 
 }
 
 // orphans are the files to remove of those found.
-func (t *Table) orphans(ctx context.Context, base *table.Table, found []foundFile, u Upkeep, did *Maintained) ([]string, error) {
+func (t upkeep) orphans(ctx context.Context, base *table.Table, found []foundFile, u Upkeep, did *Maintained) ([]string, error) {
 	own := tabledef.PathsOf(base.Location(), base.Metadata())
 	history := t.history(base, found)
 	var old []string
@@ -125,7 +125,7 @@ func (t *Table) orphans(ctx context.Context, base *table.Table, found []foundFil
 // time. A commit leaves those that it drops from the table's list when they are
 // too young to go; each metadata file lists some before it, so the oldest that
 // the table lists leads to them.
-func (t *Table) history(base *table.Table, found []foundFile) map[string]time.Time {
+func (t upkeep) history(base *table.Table, found []foundFile) map[string]time.Time {
 	there := map[string]bool{}
 	for _, f := range found {
 		there[filenames.Plain(f.path)] = true
@@ -160,7 +160,7 @@ func (t *Table) history(base *table.Table, found []foundFile) map[string]time.Ti
 
 // beforeRelocation adds to history the metadata files that were copied with the
 // table from another place: all that they name is there.
-func (t *Table) beforeRelocation(base *table.Table, found []foundFile, history map[string]time.Time) {
+func (t upkeep) beforeRelocation(base *table.Table, found []foundFile, history map[string]time.Time) {
 	dirs, err := relocation.Earlier(base.Properties()[relocation.FromKey])
 	if err != nil || len(dirs) == 0 {
 		return
@@ -192,7 +192,7 @@ func supersededIn(entries []table.MetadataLogEntry, i int, meta table.Metadata) 
 
 // remove removes files, unless nothing is to be changed, and returns those that
 // it has removed, or would have.
-func (t *Table) remove(ctx context.Context, files []string, u Upkeep) ([]string, error) {
+func (t upkeep) remove(ctx context.Context, files []string, u Upkeep) ([]string, error) {
 	if u.DryRun {
 		return files, ctx.Err()
 	}
@@ -234,9 +234,9 @@ func list(ctx context.Context, files iceio.ListableIO, location string) ([]found
 	return found, nil
 }
 
-// named are the paths of all files that a table's metadata, or anything it
-// names, names.
-func (t *Table) referencedFiles(ctx context.Context, base *table.Table) (map[string]bool, error) {
+// referencedFiles are the paths of all files that a table's metadata names, or
+// anything that it names.
+func (t upkeep) referencedFiles(ctx context.Context, base *table.Table) (map[string]bool, error) {
 	meta := base.Metadata()
 	named := map[string]bool{filenames.Plain(base.MetadataLocation()): true}
 	for entry := range meta.PreviousFiles() {

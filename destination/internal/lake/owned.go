@@ -36,7 +36,7 @@ type surroundings struct {
 // location that is not of its history, and looks for the location in the
 // catalog. Of a metadata file that it cannot read it says that the files may be
 // that one's.
-func (t *Table) surroundingsOf(ctx context.Context, base *table.Table, found []foundFile) (surroundings, error) {
+func (t upkeep) surroundingsOf(ctx context.Context, base *table.Table, found []foundFile) (surroundings, error) {
 	s := surroundings{namedByOthers: map[string]bool{}}
 	history := t.history(base, found)
 	seen := map[string]bool{}
@@ -69,7 +69,7 @@ func (t *Table) surroundingsOf(ctx context.Context, base *table.Table, found []f
 // readMetadata adds to named what a metadata file of this table names that the
 // table's own history does not. It says why nothing may be removed, where the
 // file is another table's or cannot be read.
-func (t *Table) readMetadata(ctx context.Context, location string, named map[string]bool) (why string, err error) {
+func (t upkeep) readMetadata(ctx context.Context, location string, named map[string]bool) (why string, err error) {
 	text, err := readMetadataText(t.files, location)
 	if err != nil {
 		return fmt.Sprintf("%s looks like the metadata of a table and cannot be read (%v)", location, err), nil
@@ -136,10 +136,10 @@ func gunzip(text []byte) ([]byte, error) {
 	return io.ReadAll(r)
 }
 
-// sharedInCatalog says which other table of the catalog may have files below
+// locationSharedBecause says which other table of the catalog may have files below
 // the table's location: one that was registered twice, or one that was told to
 // keep them there.
-func (t *Table) locationSharedBecause(ctx context.Context, base *table.Table) (string, error) {
+func (t upkeep) locationSharedBecause(ctx context.Context, base *table.Table) (string, error) {
 	namespaces, err := t.cat.ListNamespaces(ctx, nil)
 	if err != nil {
 		return "", fmt.Errorf("listing namespaces: %w", err)

@@ -94,7 +94,7 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (retained []int64, err
 	return nil, nil
 }
 
-// Refreshing tells whether commits go to a branch until Finish.
+// Refreshing reports whether commits go to a branch until Finish.
 func (t *Table) Refreshing() bool { return t.branch != "" }
 
 // Finish ends a refresh that is complete: in one transaction the main branch

@@ -50,8 +50,8 @@ func (r *retry) again(ctx context.Context) (bool, error) {
 	}
 }
 
-// passing reports whether the error of loading a table may be gone at the next
-// attempt. A catalog that has not answered in its time has been waited for long
+// mayPassOnRetry reports whether the error of loading a table may be gone at the
+// next attempt. A catalog that has not answered in its time has been waited for long
 // enough.
 func mayPassOnRetry(err error) bool {
 	var e *protocol.Error

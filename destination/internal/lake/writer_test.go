@@ -158,11 +158,11 @@ func TestFilesOfManyColumnsHaveFewRowGroups(t *testing.T) {
 	if got := len(staged.files); got != 2 {
 		t.Errorf("%d files", got)
 	}
-	if got := tbl.mergedBytes(); got > 4*rewriteBatchBytes {
+	if got := (upkeep{tbl}).mergedBytes(); got > 4*rewriteBatchBytes {
 		t.Errorf("files are merged up to %d bytes", got)
 	}
 	usual := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), Options{})
-	if got := usual.mergedBytes(); got != usual.opts.TargetFileBytes {
+	if got := (upkeep{usual}).mergedBytes(); got != usual.opts.TargetFileBytes {
 		t.Errorf("files of few columns are merged up to %d bytes", got)
 	}
 }
