@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -150,7 +152,7 @@ func (r *run) commitTables(ctx context.Context, plan *commitPlan) error {
 		ended[i] = protocol.Go(func() error {
 			atOnce <- struct{}{}
 			defer func() { <-atOnce }()
-			return t.commit(ctx, states[t.state.segment])
+			return t.commit(ctx, states[t.state.segment], r.log)
 		})
 	}
 	errs := make([]error, len(plan.tables))
@@ -182,8 +184,8 @@ func (r *run) echoState(e echo) error {
 }
 
 // commit commits the table's part of a plan, with the state that covers it; nil:
-// none does.
-func (t *tableCommit) commit(ctx context.Context, stored func() (json.RawMessage, error)) error {
+// none does. It logs what it did, since a sync may take hours.
+func (t *tableCommit) commit(ctx context.Context, stored func() (json.RawMessage, error), log *slog.Logger) error {
 	table := t.stream.Table
 	var state json.RawMessage
 	if stored != nil {
@@ -192,18 +194,23 @@ func (t *tableCommit) commit(ctx context.Context, stored func() (json.RawMessage
 			return errors.Join(table.Explain(err), lake.Discard(table, t.staged))
 		}
 	}
+	logged := func(did lake.Committed, err error) error {
+		if err == nil {
+			log.Info("committed", "table", table.String(), "rows", did.Rows, "files", did.Files, "bytes", did.Bytes,
+				"snapshot", did.SnapshotID, "attempts", did.Attempts, "took", did.Duration.Round(time.Millisecond).String())
+		}
+		return err
+	}
 	switch {
 	case t.replace:
-		_, err := table.Replace(ctx, t.staged, state)
-		return err
+		return logged(table.Replace(ctx, t.staged, state))
 	case len(t.staged) > 0 || state != nil:
-		if _, err := table.Commit(ctx, t.staged, state); err != nil {
+		if err := logged(table.Commit(ctx, t.staged, state)); err != nil {
 			return err
 		}
 	}
 	if t.finishRefresh {
-		_, err := table.Finish(ctx, state)
-		return err
+		return logged(table.Finish(ctx, state))
 	}
 	return nil
 }
