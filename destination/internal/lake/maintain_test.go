@@ -361,6 +361,7 @@ func TestUpkeepThatIsKilledLeavesTheTableRight(t *testing.T) {
 		l := &life{left}
 		mortal := impatient(openTable(t, real, keyed("s"), Options{Upsert: MergeOnRead}))
 		mortal.cat, mortal.files = mortalCatalog{real, l}, mortalFiles{life: l}
+		mortal.maxBackoff, mortal.commitTimeout = time.Millisecond, 0 // a dead catalog does not come back
 		_, err := mortal.Maintain(t.Context(), everything)
 		if survived = l.left >= 0; survived && err != nil {
 			t.Errorf("not killed: error %v", err)
