@@ -20,14 +20,18 @@ import (
 //
 // After a signal, the process ends as its callers expect. Some (PyAirbyte) accept only
 // a child that died of the signal, so Main restores the default action and raises the
-// signal again. Process 1 of a container cannot die of its own signal and exits with
-// 128 plus the signal's number. A run that returns 0 in spite of a signal succeeds.
+// signal again. Process 1 of a container cannot die of its own signal, nor can a
+// process that was started with SIGINT ignored: they exit with 128 plus the signal's
+// number. A run that returns 0 in spite of a signal succeeds.
 func Main(run func(ctx context.Context, env Env) int) {
 	stdout, err := takeStdout()
 	if err != nil {
 		log.Fatalf("taking over standard output: %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	// A shell without job control starts background processes that ignore SIGINT.
+	ignored := signal.Ignored(syscall.SIGINT)
+	die := func(s syscall.Signal) { dieBySignal(s, ignored && s == syscall.SIGINT) }
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	stopped := make(chan syscall.Signal, 1)
@@ -35,23 +39,25 @@ func Main(run func(ctx context.Context, env Env) int) {
 		s := (<-signals).(syscall.Signal)
 		stopped <- s
 		cancel()
-		dieBySignal((<-signals).(syscall.Signal))
+		die((<-signals).(syscall.Signal))
 		return nil
 	})
 	code := run(ctx, Env{Args: os.Args[1:], Stdin: os.Stdin, Stdout: stdout, Stderr: os.Stderr, Getenv: os.Getenv})
 	if code != exitOK {
 		select {
 		case s := <-stopped:
-			dieBySignal(s)
+			die(s)
 		default:
 		}
 	}
 	os.Exit(code)
 }
 
-// dieBySignal ends the process the way an unhandled signal does.
-func dieBySignal(s syscall.Signal) {
-	if os.Getpid() != 1 {
+// dieBySignal ends the process the way an unhandled signal does, or with exit code
+// 128 plus its number if it cannot die of it: as process 1, or as a process whose
+// default is to ignore the signal.
+func dieBySignal(s syscall.Signal, ignored bool) {
+	if os.Getpid() != 1 && !ignored {
 		signal.Reset(s)
 		if err := syscall.Kill(os.Getpid(), s); err == nil {
 			select {} // the signal is on its way
