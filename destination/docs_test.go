@@ -24,7 +24,7 @@ func TestDocsNameTestsThatExist(t *testing.T) {
 		pages.Write(text)
 	}
 	var tests strings.Builder
-	for _, dir := range []string{".", "../source", "../protocol", "../schemas", "../acceptance"} {
+	for _, dir := range []string{".", "../source", "../protocol", "../schemas", "../internal", "../acceptance"} {
 		err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 			if err != nil || !strings.HasSuffix(path, "_test.go") {
 				return err
