@@ -16,16 +16,16 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 )
 
-// Compaction merges data files of one partition that are neighbours in the order
-// in which their rows arrived, so that the merged file can take their place in
-// that order, and writes files that have lost many rows anew without them. Files
-// of a spec that the table no longer has stay by that spec.
+// Compaction does two things. It merges data files of one partition that are
+// neighbours in the order in which their rows arrived, so that the merged file can
+// take their place in that order. And it rewrites files that have lost many rows.
+// Files of an older partition spec keep that spec.
 //
 // Files are merged with files of about their own size, as in a log-structured
-// merge tree: a stretch of files below a tier's limit is merged when it makes
-// a file of the next tier. A row is so copied about once for each tier, of
-// which there are five below 512 MiB, and not every time that small files have
-// come after it.
+// merge tree: a run of files below a tier's limit is merged when it makes a file
+// of the next tier. So a row is copied about once per tier, and there are five
+// tiers below 512 MiB. Without tiers it would be copied every time that small
+// files have come after it.
 const (
 	tierBytes  = 64 << 10 // the limit of the lowest tier
 	tierGrowth = 8        // from each tier's limit to the next one's
@@ -33,24 +33,24 @@ const (
 	manyFiles  = 8 * tierFiles
 
 	// thoroughFiles is how many small files are merged on demand, whatever
-	// their sizes: what Iceberg's own rewrite_data_files takes for enough.
+	// their sizes. It is the default of Iceberg's own rewrite_data_files.
 	thoroughFiles = 5
 
-	// foldShare is the part of a file's rows that must be deleted, one in so
-	// many, for the file to be written anew without them. That waits until
-	// there are tierFiles such files, or foldBytes of them: a few delete files
-	// of small ones cost a reader less than a commit costs.
+	// A file is rewritten without its deleted rows if they are one in foldShare
+	// or more. It waits until there are tierFiles such files, or foldBytes of
+	// them: a few delete files of small data files cost a reader less than a
+	// commit costs.
 	foldShare = 4
 	foldBytes = 16 << 20
 )
 
-// bundle is data files that become one.
+// A bundle is data files that are rewritten into one.
 type bundle struct {
 	files []*snapshots.LiveFile // in the order of their rows
 	made  []*stagedFile
 }
 
-// compact rewrites the files whose rewrite pays, as many as the time allows, and
+// compact rewrites the files that are worth it, as many as the time allows, and
 // commits them in one snapshot.
 func (t upkeep) compact(ctx context.Context, base *table.Table, u Upkeep, did *Maintained) error {
 	if u.DryRun || !u.Thorough && !t.worthPlanning(base) {
@@ -95,8 +95,8 @@ func (t upkeep) compact(ctx context.Context, base *table.Table, u Upkeep, did *M
 	return nil
 }
 
-// worthPlanning reports whether a compaction may pay. It reads nothing but the
-// summary of the snapshot whose files would be compacted.
+// worthPlanning reports whether a compaction may be worth its cost. It reads only
+// the summary of the snapshot whose files would be compacted.
 func (t upkeep) worthPlanning(base *table.Table) bool {
 	s := t.tip(base)
 	if s == nil {
@@ -110,11 +110,11 @@ func (t upkeep) worthPlanning(base *table.Table) bool {
 		total("total-position-deletes", 0)*foldShare >= total("total-records", 0)
 }
 
-// bundles plans a compaction.
+// bundles plans a compaction: which files are rewritten together.
 func (t upkeep) bundles(set *snapshots.Set, u Upkeep) ([]*bundle, error) {
 	files := slices.Clone(set.Files)
-	// Files of one commit have no order among them. The smallest come last, so
-	// that a stretch of small ones ends where a commit does.
+	// The files of one commit have no order. The smallest come last, so that a
+	// run of small files ends where a commit does.
 	slices.SortStableFunc(files, func(a, b *snapshots.LiveFile) int {
 		return cmp.Or(cmp.Compare(a.Sequence, b.Sequence), -cmp.Compare(a.Data.FileSizeBytes(), b.Data.FileSizeBytes()),
 			strings.Compare(a.Data.FilePath(), b.Data.FilePath()))
@@ -145,14 +145,14 @@ func (t upkeep) bundles(set *snapshots.Set, u Upkeep) ([]*bundle, error) {
 	return found, nil
 }
 
-// mergedBytes is how large a merged file may get: the target size, or less in a
-// table of so many columns that it would have too many chunks, its row groups
-// being a fourth of their size in memory.
+// mergedBytes is the largest size of a merged file: the target size, or less in a
+// table with so many columns that the file would have too many column chunks. A
+// row group takes about a quarter of its size in memory.
 func (t upkeep) mergedBytes() int64 {
 	return min(t.opts.TargetFileBytes, int64(max(1, parquetfile.MaxChunks/len(t.schema.FieldIDs())))*rewriteBatchBytes/4)
 }
 
-// partitions divides files by the partition they are of, keeping their order.
+// partitions groups files by their partition and keeps their order.
 func partitions(files []*snapshots.LiveFile) [][]*snapshots.LiveFile {
 	var all [][]*snapshots.LiveFile
 	at := map[string]int{}
@@ -168,7 +168,7 @@ func partitions(files []*snapshots.LiveFile) [][]*snapshots.LiveFile {
 	return all
 }
 
-// merges are the files that become one each, tier by tier, the lowest first.
+// merges lists the groups of files to merge, tier by tier, the lowest first.
 // splitBySchema splits a run of files into parts that can be merged.
 func merges(files []*snapshots.LiveFile, target int64, u Upkeep, splitBySchema func([]*snapshots.LiveFile) ([][]*snapshots.LiveFile, error)) ([][]*snapshots.LiveFile, error) {
 	full := target / 4 * 3
@@ -209,15 +209,15 @@ func merges(files []*snapshots.LiveFile, target int64, u Upkeep, splitBySchema f
 	}
 }
 
-// filesWithManyDeletes are the files to rewrite without their deleted rows.
+// filesWithManyDeletes lists the files to rewrite without their deleted rows.
 func filesWithManyDeletes(files []*snapshots.LiveFile, u Upkeep) []*snapshots.LiveFile {
 	var found []*snapshots.LiveFile
 	for _, f := range files {
-		var gone int64
+		var deleted int64
 		for _, d := range f.Deletes {
-			gone += d.Data.Count()
+			deleted += d.Data.Count()
 		}
-		if gone > 0 && (u.Thorough || gone*foldShare >= f.Data.Count()) {
+		if deleted > 0 && (u.Thorough || deleted*foldShare >= f.Data.Count()) {
 			found = append(found, f)
 		}
 	}
@@ -234,7 +234,7 @@ func size(files []*snapshots.LiveFile) (bytes int64) {
 	return bytes
 }
 
-// runsOfSmallFiles are the longest runs of files that fit, in order.
+// runsOfSmallFiles lists the longest runs of neighbouring files that fit, in order.
 func runsOfSmallFiles(files []*snapshots.LiveFile, fits func(*snapshots.LiveFile) bool) [][]*snapshots.LiveFile {
 	var all [][]*snapshots.LiveFile
 	start := 0
@@ -275,15 +275,16 @@ func (t upkeep) splitBySchema(files []*snapshots.LiveFile) ([][]*snapshots.LiveF
 	return append(all, files[start:]), nil
 }
 
-// packBins splits a run of files into bins of the target size. A bin that begins
-// before the files of a commit takes all of them: the merged file takes its place
-// behind the last of them, which would be no place for another file of the commit.
+// packBins splits a run of files into bins of the target size. A bin that starts
+// before the files of a commit takes all of that commit's files: the merged file
+// gets the sequence number of the last of them, and a file of that commit outside
+// of the bin could then be neither before nor after it.
 func packBins(files []*snapshots.LiveFile, target int64) [][]*snapshots.LiveFile {
 	var all [][]*snapshots.LiveFile
 	start, bytes := 0, int64(0)
 	for i, f := range files {
-		whole := i > start && (f.Sequence != files[i-1].Sequence || f.Sequence == files[start].Sequence)
-		if whole && bytes+f.Data.FileSizeBytes() > target {
+		maySplit := i > start && (f.Sequence != files[i-1].Sequence || f.Sequence == files[start].Sequence)
+		if maySplit && bytes+f.Data.FileSizeBytes() > target {
 			all = append(all, files[start:i:i])
 			start, bytes = i, 0
 		}
@@ -292,8 +293,8 @@ func packBins(files []*snapshots.LiveFile, target int64) [][]*snapshots.LiveFile
 	return append(all, files[start:])
 }
 
-// rewrite writes the files the bundles become, and returns those bundles that
-// were finished while a quarter of the time was left, which is for the commit.
+// rewrite rewrites the bundles. It returns those that it completed within three
+// quarters of the time; the last quarter is for the commit.
 func (t upkeep) rewrite(ctx context.Context, meta table.Metadata, bundles []*bundle, shared []snapshots.DeleteFile) (done []*bundle, files []*stagedFile, err error) {
 	limited, cancel := ctx, func() {}
 	if until, ok := ctx.Deadline(); ok {
@@ -313,8 +314,8 @@ func (t upkeep) rewrite(ctx context.Context, meta table.Metadata, bundles []*bun
 	return done, files, nil
 }
 
-// combine copies the rows of files that are not deleted into a new one, in the
-// table's order if it has one.
+// combine copies the rows of files that are not deleted into a new file, in the
+// table's sort order if it has one.
 func (t upkeep) combine(ctx context.Context, meta table.Metadata, files []*snapshots.LiveFile, shared []snapshots.DeleteFile) ([]*stagedFile, error) {
 	r := newRewriter(t.Table, meta, &snapshots.Change{}, parquetfile.OneFile, meta.SortOrder())
 	err := func() error {
@@ -322,11 +323,11 @@ func (t upkeep) combine(ctx context.Context, meta table.Metadata, files []*snaps
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			gone, err := t.storage().Deleted(ctx, f, shared)
+			deleted, err := t.storage().Deleted(ctx, f, shared)
 			if err != nil {
 				return err
 			}
-			if err := r.copy(ctx, f.Data, gone); err != nil {
+			if err := r.copy(ctx, f.Data, deleted); err != nil {
 				return err
 			}
 		}
@@ -342,8 +343,8 @@ func (t upkeep) combine(ctx context.Context, meta table.Metadata, files []*snaps
 	return made, nil
 }
 
-// swap puts what the bundles became in their place, unless the table's files or
-// their deletes are no longer those that were read.
+// swap replaces the files of each bundle by the rewritten ones, unless another
+// program has changed those files or their deletes since they were read.
 func swap(bundles []*bundle, read, now *snapshots.Set, did *Maintained) *snapshots.Change {
 	c := &snapshots.Change{Operation: table.OpReplace, Sequences: map[string]int64{}}
 	files := map[string]*snapshots.LiveFile{}

@@ -17,16 +17,16 @@ import (
 )
 
 const (
-	// manySnapshots is how many there are at most, if KeepSnapshots is not
-	// more: a table's metadata, which every commit writes and every reader
-	// reads whole, grows by each of them.
+	// maxSnapshots is how many snapshots a table keeps at most, unless
+	// KeepSnapshots is more. Each of them makes the table's metadata longer, and
+	// every commit writes all of it and every reader reads all of it.
 	maxSnapshots = 100
 	// expireBatch is how many snapshots expire at once after a write.
 	expireBatch = 25
 )
 
-// expire removes snapshots from the table's metadata, then the files that only
-// they named.
+// expire removes snapshots from the table's metadata, and then the files that
+// only those snapshots named.
 func (t upkeep) expire(ctx context.Context, base *table.Table, u Upkeep, did *Maintained) error {
 	expired := len(t.expired(base.Metadata(), u))
 	switch {
@@ -71,8 +71,8 @@ func (t upkeep) expire(ctx context.Context, base *table.Table, u Upkeep, did *Ma
 	return err
 }
 
-// removable are those of the files that expired snapshots named which are this
-// program's and nobody else's: the others are for whoever made them.
+// removable lists which of the files this program made and no other program
+// needs. The rest is for whoever made it.
 func (t upkeep) removable(ctx context.Context, files []string, did *Maintained) ([]string, error) {
 	own := tabledef.PathsOf(t.opened.Location(), t.opened.Metadata())
 	all := len(files)
@@ -88,7 +88,7 @@ func (t upkeep) removable(ctx context.Context, files []string, did *Maintained) 
 	if err != nil {
 		return nil, err
 	}
-	// What was committed while the files were listed is in the history by now.
+	// Commits made while the files were listed are in this table's history.
 	base, err := t.cat.LoadTable(ctx, t.id)
 	if err != nil {
 		return nil, fmt.Errorf("loading table %s: %w", t, err)
@@ -104,10 +104,10 @@ func (t upkeep) removable(ctx context.Context, files []string, did *Maintained) 
 	return slices.DeleteFunc(files, func(file string) bool { return around.namedByOthers[filenames.Plain(file)] }), nil
 }
 
-// expired are the snapshots that go: beyond those that are kept, the ones that
-// were superseded long ago, and the oldest of too many. None goes that a branch
-// or a tag names or that a branch's own rules keep, and none that was current a
-// moment ago, as a reader may still be at it.
+// expired lists the snapshots to expire: those that were superseded long ago, and
+// the oldest if there are too many. It keeps the newest, those that a branch or a
+// tag names, those that a branch's own rules keep, and those that were current a
+// short while ago, because a reader may still use them.
 func (t upkeep) expired(meta table.Metadata, u Upkeep) []int64 {
 	superseded := supersededAt(meta)
 	now := time.Now()
@@ -142,9 +142,9 @@ func (t upkeep) expired(meta table.Metadata, u Upkeep) []int64 {
 	return ids
 }
 
-// supersededAt is when each snapshot ceased to be what readers of its branch
-// see: a reader begins with the one that is current, however old that is. One
-// that still is, or never was, counts from when it was made.
+// supersededAt returns when each snapshot stopped being the current one of its
+// branch, because a reader starts with the current snapshot, however old it is. A
+// snapshot that still is current, or never was, counts from when it was made.
 func supersededAt(meta table.Metadata) map[int64]time.Time {
 	at := map[int64]time.Time{}
 	note := func(id, ms int64) {
@@ -166,18 +166,18 @@ func supersededAt(meta table.Metadata) map[int64]time.Time {
 	return at
 }
 
-// filesOnlyIn lists the files that the snapshots of before name and those of after
-// do not: data and delete files first, so that what is left when the removal
-// of them is cut off is still named by the manifests that are left.
+// filesOnlyIn lists the files that snapshots of before name and none of after
+// does. Data and delete files come first: if their removal is interrupted, the
+// manifests that name the rest are still there.
 func (t upkeep) filesOnlyIn(ctx context.Context, before, after table.Metadata) ([]string, error) {
-	var gone []table.Snapshot
+	var expired []table.Snapshot
 	for _, s := range before.Snapshots() {
 		if after.SnapshotByID(s.SnapshotID) == nil {
-			gone = append(gone, s)
+			expired = append(expired, s)
 		}
 	}
 	lists, manifests := map[string]bool{}, map[string]iceberg.ManifestFile{}
-	for _, s := range gone {
+	for _, s := range expired {
 		lists[s.ManifestList] = true
 		of, err := s.Manifests(t.files)
 		if err != nil {

@@ -21,10 +21,10 @@ import (
 
 const generationColumn = "_airbyte_generation_id"
 
-// CommittedState is the state from which a sync continues: that of the refresh
-// which is under way, if there is one. For a stream that is to be truncated to
-// a generation of which nothing has been acknowledged, it is nil whatever the
-// table's older rows were read with. g is nil when the sync has no ids.
+// CommittedState returns the state from which a sync continues: that of the
+// unfinished refresh, if there is one. If the sync starts a new generation and
+// must remove the older ones, it is nil, whatever state the older rows have. g is
+// nil if the sync has no ids.
 func CommittedState(ctx context.Context, tbl *table.Table, p *columnar.Plan, g *Generation) (json.RawMessage, error) {
 	branchState := func(n int64) (json.RawMessage, error) {
 		branch := branchPrefix + strconv.FormatInt(n, 10)
@@ -70,9 +70,8 @@ func (t *Table) hasOlderRows(ctx context.Context, base *table.Table, minimum int
 	return false, nil
 }
 
-// removeOlderRows removes the rows of generations before the minimum from a set,
-// and with c from the table: whole files here, and single rows by marking them as
-// deleted.
+// removeOlderRows removes the rows of generations before the minimum: c removes
+// whole files from the table, and single rows are marked as deleted in the set.
 func (t *Table) removeOlderRows(ctx context.Context, c *snapshots.Change, base *table.Table, set *snapshots.Set, minimum int64) error {
 	if minimum == 0 {
 		return nil
@@ -94,10 +93,10 @@ func (t *Table) removeOlderRows(ctx context.Context, c *snapshots.Change, base *
 	return nil
 }
 
-// olderRows returns the rows of a data file that are of generations before the
-// minimum, nil if there are none. A row without a generation is of generation 0
-// if the table's generations have ever been counted, and else of none: it was
-// written by a sync that had no ids, or the constant ones.
+// olderRows returns the rows of a data file that belong to generations before the
+// minimum, nil if there are none. A row without a generation counts as generation 0
+// if the table's generations have ever been counted. Otherwise it has none: a sync
+// without ids, or with constant ones, wrote it.
 func (t *Table) olderRows(ctx context.Context, base *table.Table, f *snapshots.LiveFile, minimum int64) (parquetfile.Positions, error) {
 	_, nullsOlder := base.Properties()[generationsKey]
 	field, ok := base.Schema().FindFieldByName(generationColumn)
@@ -158,8 +157,8 @@ func (t *Table) olderRows(ctx context.Context, base *table.Table, f *snapshots.L
 	return found, nil
 }
 
-// generationBounds is what the manifest says of a data file's generations;
-// known is false when it does not say enough.
+// generationBounds returns what the manifest says about a data file's generations.
+// known is false if it does not say enough.
 func generationBounds(d iceberg.DataFile, id int) (low, high, nulls int64, known bool) {
 	nulls, counted := d.NullValueCounts()[id]
 	if !counted {
@@ -175,7 +174,7 @@ func generationBounds(d iceberg.DataFile, id int) (low, high, nulls int64, known
 	return int64(binary.LittleEndian.Uint64(l)), int64(binary.LittleEndian.Uint64(h)), nulls, true
 }
 
-// stageBranch makes staged files of those that a branch has.
+// stageBranch turns the files of a branch into staged files.
 func (t *Table) stageBranch(ctx context.Context, schema *iceberg.Schema, set *snapshots.Set) ([]*stagedFile, *rowkeys.Index, error) {
 	index := rowkeys.NewIndex(t.scratch(), t.opts.Memory)
 	columns, err := keyColumns(t, schema)

@@ -14,42 +14,42 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// Upkeep says how a table is kept in shape.
+// Upkeep says how a table is maintained.
 type Upkeep struct {
-	ExpireAfter   time.Duration // snapshots older than this go
+	ExpireAfter   time.Duration // snapshots superseded longer ago than this expire
 	KeepSnapshots int           // this many of the newest stay, whatever their age
-	// Thorough does all there is to do. Without it only that is done which pays
-	// when it is asked for after every write.
+	// Thorough does everything at once. Otherwise only what is worth doing after
+	// every write is done.
 	Thorough bool
-	// AllOrphans removes also those files under the table's location that other
+	// AllOrphans also removes files under the table's location that other
 	// programs may have made.
 	AllOrphans bool
-	// DryRun changes nothing, and tells what would be expired and removed.
+	// DryRun changes nothing and reports what would be expired and removed.
 	DryRun bool
 }
 
-// Maintained is what upkeep did to a table.
+// Maintained says what maintenance did to a table.
 type Maintained struct {
-	CompactedFiles   int      `json:"compacted_files"`   // data files that were rewritten
-	IntoFiles        int      `json:"into_files"`        // what they became
-	FoldedDeletes    int      `json:"folded_deletes"`    // delete files that went with that
-	ExpiredSnapshots int      `json:"expired_snapshots"` //
-	RemovedFiles     int      `json:"removed_files"`     // that only those snapshots named
+	CompactedFiles   int      `json:"compacted_files"` // data files that were rewritten
+	IntoFiles        int      `json:"into_files"`      // data files that replaced them
+	FoldedDeletes    int      `json:"folded_deletes"`  // delete files that the rewritten files need no more
+	ExpiredSnapshots int      `json:"expired_snapshots"`
+	RemovedFiles     int      `json:"removed_files"`     // files that only expired snapshots named
 	RemovedOrphans   int      `json:"removed_orphans"`   // files that nothing named
-	Removed          []string `json:"removed,omitempty"` // those files
+	Removed          []string `json:"removed,omitempty"` // the paths of both
 	Left             []string `json:"left,omitempty"`    // what was not done, and why
 
-	LookedForOrphans bool `json:"-"` // which after a write is done once a day
+	LookedForOrphans bool `json:"-"` // after a write, once a day
 }
 
 func (m *Maintained) leave(format string, args ...any) {
 	m.Left = append(m.Left, fmt.Sprintf(format, args...))
 }
 
-// ErrNotOurs is the error of [Attach] on a table that another program keeps.
+// ErrNotOurs is the error of [Attach] for a table that this program never wrote.
 var ErrNotOurs = errors.New("the table was not written by this program")
 
-// Attach opens a table that is there for upkeep alone.
+// Attach opens an existing table for maintenance only.
 func Attach(ctx context.Context, cat catalog.Catalog, id table.Identifier, o Options) (*Table, error) {
 	namespace, name := strings.Join(catalog.NamespaceFromIdent(id), "."), catalog.TableNameFromIdent(id)
 	t := newTable(cat, &columnar.Plan{
@@ -78,14 +78,13 @@ func hasOurCommits(t *table.Table) bool {
 	return false
 }
 
-// upkeep is what is done to a table besides writing it.
+// upkeep has the steps of maintenance.
 type upkeep struct{ *Table }
 
-// Maintain compacts small files, expires old snapshots and removes orphans, as
-// far as the time until ctx's deadline goes; what is not done by then is left
-// to the next time. Every step leaves the table right wherever it is cut off,
-// and beside any other writer. A step that fails does not keep the next from
-// being tried.
+// Maintain compacts small files, expires old snapshots and removes orphans. At
+// ctx's deadline it stops; the rest is left to the next time. Each step leaves the
+// table correct, wherever it is interrupted and whatever other writers do in the
+// meantime. If a step fails, the next one is tried all the same.
 func (t *Table) Maintain(ctx context.Context, u Upkeep) (Maintained, error) {
 	var did Maintained
 	base, err := t.cat.LoadTable(ctx, t.id)

@@ -20,22 +20,22 @@ import (
 )
 
 const (
-	// orphanAge is how old a file must be to be an orphan: younger ones may be
-	// staged by a writer that has not committed yet.
+	// orphanAge is how old a file must be to count as an orphan. A younger one
+	// may belong to a writer that has not committed yet.
 	orphanAge = 24 * time.Hour
-	// orphansKey is the table property that says when orphans were last looked
-	// for, which after a write is done once a day.
+	// orphansKey is the table property with the time of the last search for
+	// orphans. After a write there is one a day.
 	orphansKey = "airbyte.orphans-removed"
 )
 
-// orphanSuffixes are the names of the files that Iceberg's writers make, and of
-// this program's runs.
+// orphanSuffixes are the suffixes of the files that Iceberg's writers make, and of
+// this program's scratch files.
 var orphanSuffixes = []string{".parquet", ".orc", ".avro", ".puffin", ".stats", ".metadata.json", storage.RowsSuffix, storage.KeysSuffix}
 
-// removeOrphans removes the files under the table's location that nothing
-// names: what killed writers have staged, and what upkeep that was cut off has
-// left. Unless it is asked for all of them it removes only this program's. It
-// touches nothing when it cannot be sure that they are not another table's.
+// removeOrphans removes the files under the table's location that nothing names:
+// killed writers staged them, or maintenance was killed before it removed them.
+// Unless AllOrphans asks for more, it removes only files of this program. It
+// removes nothing if they may belong to another table.
 func (t upkeep) removeOrphans(ctx context.Context, base *table.Table, u Upkeep, did *Maintained) error {
 	if last, err := time.Parse(time.RFC3339, base.Properties()[orphansKey]); err == nil && !u.Thorough && time.Since(last) < orphanAge {
 		return nil
@@ -54,7 +54,7 @@ func (t upkeep) removeOrphans(ctx context.Context, base *table.Table, u Upkeep, 
 	if err != nil {
 		return err
 	}
-	// What was committed while the files were listed is named by now.
+	// Files that were committed while the files were listed are named now.
 	if base, err = t.cat.LoadTable(ctx, t.id); err != nil {
 		return fmt.Errorf("loading table %s: %w", t, err)
 	}
@@ -81,7 +81,7 @@ func (t upkeep) removeOrphans(ctx context.Context, base *table.Table, u Upkeep, 
 	return err
 }
 
-// orphans are the files to remove of those found.
+// orphans lists which of the found files to remove.
 func (t upkeep) orphans(ctx context.Context, base *table.Table, found []foundFile, u Upkeep, did *Maintained) ([]string, error) {
 	own := tabledef.PathsOf(base.Location(), base.Metadata())
 	history := t.history(base, found)
@@ -120,11 +120,10 @@ func (t upkeep) orphans(ctx context.Context, base *table.Table, found []foundFil
 	return slices.DeleteFunc(old, func(file string) bool { return around.namedByOthers[filenames.Plain(file)] }), nil
 }
 
-// history is when the metadata files that this table has and had were
-// superseded, as far as they are found; the current one is there with the zero
-// time. A commit leaves those that it drops from the table's list when they are
-// too young to go; each metadata file lists some before it, so the oldest that
-// the table lists leads to them.
+// history returns when each metadata file of this table was superseded, and the
+// zero time for the current one. A commit drops old entries from the table's list
+// of metadata files but leaves files that are too young to remove. Each metadata
+// file lists some before it, so the oldest one that the table lists leads to them.
 func (t upkeep) history(base *table.Table, found []foundFile) map[string]time.Time {
 	there := map[string]bool{}
 	for _, f := range found {
@@ -158,8 +157,8 @@ func (t upkeep) history(base *table.Table, found []foundFile) map[string]time.Ti
 	return history
 }
 
-// beforeRelocation adds to history the metadata files that were copied with the
-// table from another place: all that they name is there.
+// beforeRelocation adds to history the metadata files that were copied from
+// another place together with the table: what they name is at that place.
 func (t upkeep) beforeRelocation(base *table.Table, found []foundFile, history map[string]time.Time) {
 	dirs, err := relocation.Earlier(base.Properties()[relocation.FromKey])
 	if err != nil || len(dirs) == 0 {
@@ -172,7 +171,7 @@ func (t upkeep) beforeRelocation(base *table.Table, found []foundFile, history m
 		}
 		copied, err := table.NewFromLocation(context.Background(), t.id, f.path, access, nil)
 		if err != nil || copied.Metadata().TableUUID() != t.uuid {
-			continue // for the look at the surroundings to judge
+			continue // surroundingsOf decides about it
 		}
 		at := filenames.Plain(copied.Location())
 		if !filenames.Within(at, filenames.Plain(base.Location())) && slices.ContainsFunc(dirs, func(dir string) bool { return filenames.Within(at, dir) }) {
@@ -181,8 +180,8 @@ func (t upkeep) beforeRelocation(base *table.Table, found []foundFile, history m
 	}
 }
 
-// supersededIn is when the i-th of the metadata files that meta lists made way
-// for the next.
+// supersededIn returns when the i-th metadata file that meta lists was superseded
+// by the next.
 func supersededIn(entries []table.MetadataLogEntry, i int, meta table.Metadata) time.Time {
 	if i+1 < len(entries) {
 		return time.UnixMilli(entries[i+1].TimestampMs)
@@ -190,8 +189,8 @@ func supersededIn(entries []table.MetadataLogEntry, i int, meta table.Metadata) 
 	return time.UnixMilli(meta.LastUpdatedMillis())
 }
 
-// remove removes files, unless nothing is to be changed, and returns those that
-// it has removed, or would have.
+// remove removes files, unless it is a dry run, and returns those that it removed
+// or would have removed.
 func (t upkeep) remove(ctx context.Context, files []string, u Upkeep) ([]string, error) {
 	if u.DryRun {
 		return files, ctx.Err()
@@ -204,14 +203,14 @@ type foundFile struct {
 	modified time.Time
 }
 
-// list lists the files under a location, none when there is no such place.
+// list lists the files under a location, and none if it does not exist.
 func list(ctx context.Context, files iceio.ListableIO, location string) ([]foundFile, error) {
 	var found []foundFile
 	err := files.WalkDir(location, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, fs.ErrNotExist): // gone since its directory was read
+		case errors.Is(err, fs.ErrNotExist): // removed after its directory was read
 			return nil
 		case err != nil:
 			return err
@@ -234,8 +233,8 @@ func list(ctx context.Context, files iceio.ListableIO, location string) ([]found
 	return found, nil
 }
 
-// referencedFiles are the paths of all files that a table's metadata names, or
-// anything that it names.
+// referencedFiles returns the paths of all files that a table's metadata names,
+// directly or through manifest lists and manifests.
 func (t upkeep) referencedFiles(ctx context.Context, base *table.Table) (map[string]bool, error) {
 	meta := base.Metadata()
 	named := map[string]bool{filenames.Plain(base.MetadataLocation()): true}

@@ -19,23 +19,23 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
-// Upkeep removes files that nobody can bring back, in directories where other
-// programs keep files too. So this program marks the names of its files, and
-// what it removes without being asked is only what has the mark, lies below the
-// table's own paths, and is named by no metadata file that lies there, whoever
-// wrote that.
+// Maintenance removes files for good, from directories in which other programs
+// keep files too. So this program marks the names of its files. By itself it
+// removes only files that have the mark, lie below the table's own paths, and are
+// named by no metadata file there, whoever wrote that.
 
-// surroundings are what the files below a table's location say of whose they
-// are.
+// surroundings say to whom the files below a table's location may belong.
 type surroundings struct {
-	namedByOthers map[string]bool // by metadata files of the table that are not of its history: another catalog may know one
-	sharedBecause string          // why files may be another table's; "": they may not
+	// Files that a metadata file of this table names that is not in the table's
+	// history: another catalog may have registered it.
+	namedByOthers map[string]bool
+	// Why files may belong to another table; "" if they do not.
+	sharedBecause string
 }
 
-// surroundingsOf reads every metadata file among those found below a table's
-// location that is not of its history, and looks for the location in the
-// catalog. Of a metadata file that it cannot read it says that the files may be
-// that one's.
+// surroundingsOf reads each metadata file among the found ones that is not in the
+// table's history, and looks in the catalog for other tables at the location. If
+// a metadata file cannot be read, any file may belong to its table.
 func (t upkeep) surroundingsOf(ctx context.Context, base *table.Table, found []foundFile) (surroundings, error) {
 	s := surroundings{namedByOthers: map[string]bool{}}
 	history := t.history(base, found)
@@ -54,7 +54,7 @@ func (t upkeep) surroundingsOf(ctx context.Context, base *table.Table, found []f
 			return s, err
 		}
 	}
-	// If files are not named as they are listed, everything looks orphaned.
+	// If the storage lists files under other names, every file looks like an orphan.
 	if current := filenames.Plain(base.MetadataLocation()); filenames.Within(current, filenames.Plain(base.Location())) && !seen[current] {
 		if last, ok := previous(base.Metadata()); !ok || !seen[filenames.Plain(last)] {
 			s.sharedBecause = fmt.Sprintf("the table's metadata file %s is not among the files listed under its location", base.MetadataLocation())
@@ -66,9 +66,9 @@ func (t upkeep) surroundingsOf(ctx context.Context, base *table.Table, found []f
 	return s, err
 }
 
-// readMetadata adds to named what a metadata file of this table names that the
-// table's own history does not. It says why nothing may be removed, where the
-// file is another table's or cannot be read.
+// readMetadata adds to named the files that a metadata file of this table names.
+// If the metadata file belongs to another table or cannot be read, it returns why
+// nothing may be removed.
 func (t upkeep) readMetadata(ctx context.Context, location string, named map[string]bool) (why string, err error) {
 	text, err := readMetadataText(t.files, location)
 	if err != nil {

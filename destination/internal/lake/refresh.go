@@ -18,37 +18,37 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 )
 
-// A truncating refresh puts the rows of a new generation in the place of those
-// of older ones, once the new ones are known to be all. Its commits go to a
-// branch of the table, which survives a failed attempt together with the states
-// that were acknowledged from it: the next attempt of the generation continues
-// there. Readers see the main branch, which changes once, at the end.
+// A truncating refresh replaces the rows of older generations by those of a new
+// one, once all new rows are there. Its commits go to a branch of the table. The
+// branch survives a failed attempt, together with the states that were echoed for
+// it, and the next attempt of the generation continues there. Readers see the main
+// branch, which changes once, at the end.
 
 const (
-	// branchPrefix and the generation make the name of a refresh's branch.
+	// branchPrefix and the generation are the name of a refresh's branch.
 	branchPrefix = "airbyte_generation_"
-	// generationsKey is the table property that is there once generations
-	// have been counted: see counts.
+	// generationsKey is the table property that is set once a sync has counted
+	// generations: see counts.
 	generationsKey = "airbyte.generations"
 )
 
-// A Generation says of which generation the rows of a sync are, and which is
-// the oldest that stays when the sync is complete, 0 for all.
+// A Generation is the generation of the rows of a sync, and the oldest generation
+// that stays when the sync is complete, 0 for all.
 type Generation struct{ ID, Minimum int64 }
 
-// counts tells whether a sync's ids show that its orchestrator counts
-// generations, so that a row without one is of an older one. PyAirbyte gives 1
-// and 1 to every sync, which says nothing: such a sync must not remove what
-// was written without ids.
+// counts reports whether a sync's ids show that its orchestrator counts
+// generations, so that a row without a generation is older. PyAirbyte gives 1 and
+// 1 to every sync, which says nothing: such a sync must not remove what was
+// written without ids.
 func (g Generation) counts() bool { return g.Minimum == 0 || g.ID > 1 }
 
-// Begin prepares the table for a sync that appends. g is nil when the sync has
-// no ids. When older generations are to go and there are any, commits go to the
-// refresh's branch from here on, until Finish; Refreshing tells.
+// Begin prepares the table for a sync that appends. g is nil if the sync has no
+// ids. If older generations must go and there are any, commits go to the refresh's
+// branch from now on, until Finish, and Refreshing reports true.
 //
-// When the sync is not to remove anything, refreshes that were begun and not
-// finished are given up: all their rows move to the main branch, as they were
-// acknowledged. The generations of those are returned.
+// If the sync removes nothing, refreshes that were started and not finished are
+// given up: all their rows move to the main branch, because their states were
+// echoed. Begin returns the generations of those refreshes.
 func (t *Table) Begin(ctx context.Context, g *Generation) (retained []int64, err error) {
 	branches := generationsOf(t.opened.Metadata())
 	if g == nil || g.Minimum == 0 {
@@ -97,11 +97,11 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (retained []int64, err
 // Refreshing reports whether commits go to a branch until Finish.
 func (t *Table) Refreshing() bool { return t.branch != "" }
 
-// Finish ends a refresh that is complete: in one transaction the main branch
-// gets the refresh's rows and loses those of older generations, the state
-// becomes the table's, and the branch is removed. state is the last one of the
-// sync; nil: that of the branch. It must not run beside a Commit. What it says
-// of failures is what Commit says.
+// Finish completes a refresh in one transaction: the main branch gets the rows of
+// the refresh and loses those of older generations, the table gets the state, and
+// the branch is removed. state is the last one of the sync, nil for that of the
+// branch. Finish must not run beside a Commit. Its errors mean what those of Commit
+// mean.
 func (t *Table) Finish(ctx context.Context, state json.RawMessage) (Committed, error) {
 	branch := t.branch
 	t.branch = ""
@@ -112,9 +112,8 @@ func (t *Table) Finish(ctx context.Context, state json.RawMessage) (Committed, e
 	return done, err
 }
 
-// mergeBranch moves the rows of a branch to the main branch, without the rows that
-// the main branch has of generations before the minimum, and removes the
-// branch.
+// mergeBranch moves the rows of a branch to the main branch, removes the rows that
+// the main branch has of generations before the minimum, and removes the branch.
 func (t *Table) mergeBranch(ctx context.Context, branch string, minimum int64, state json.RawMessage) (Committed, error) {
 	merge := &fileCommit{
 		t: t, state: state,
@@ -126,7 +125,7 @@ func (t *Table) mergeBranch(ctx context.Context, branch string, minimum int64, s
 			switch {
 			case err != nil && !errors.Is(err, ErrStateUnknown):
 				return nil, err
-			case last == nil && minimum > 0: // the main branch's is of rows that are gone
+			case last == nil && minimum > 0: // the rows of the main branch's state are removed
 				return json.RawMessage(noState), nil
 			}
 			return last, nil
@@ -139,18 +138,18 @@ func (t *Table) mergeBranch(ctx context.Context, branch string, minimum int64, s
 		if err != nil {
 			return c, err
 		}
-		fresh, err := t.storage().List(base.SnapshotByName(branch), cache)
+		refreshed, err := t.storage().List(base.SnapshotByName(branch), cache)
 		if err != nil {
 			return c, err
 		}
-		fresh.Files = slices.DeleteFunc(fresh.Files, main.Has) // another program moved the main branch there
-		if main.EqualityDeletes+fresh.EqualityDeletes > 0 {
+		refreshed.Files = slices.DeleteFunc(refreshed.Files, main.Has) // another program moved the main branch there
+		if main.EqualityDeletes+refreshed.EqualityDeletes > 0 {
 			return c, t.equalityDeletes()
 		}
 		if err := t.removeOlderRows(ctx, c, base, main, minimum); err != nil {
 			return c, err
 		}
-		files, index, err := t.stageBranch(ctx, base.Schema(), fresh)
+		files, index, err := t.stageBranch(ctx, base.Schema(), refreshed)
 		if err != nil {
 			return c, errors.Join(err, index.Close())
 		}
@@ -194,7 +193,7 @@ func idOf(s *table.Snapshot) *int64 {
 	return &s.SnapshotID
 }
 
-// tip is the snapshot that commits follow, nil before the first.
+// tip returns the snapshot on which the next commit is based, nil before the first.
 func (t *Table) tip(base *table.Table) *table.Snapshot {
 	if t.branch == "" {
 		return base.CurrentSnapshot()
@@ -202,5 +201,5 @@ func (t *Table) tip(base *table.Table) *table.Snapshot {
 	return base.SnapshotByName(t.branch)
 }
 
-// target is the branch that commits go to.
+// target returns the branch to which commits go.
 func (t *Table) target() string { return cmp.Or(t.branch, table.MainBranch) }

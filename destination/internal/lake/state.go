@@ -24,36 +24,36 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// The state of a table is that of the rows a reader sees. So every snapshot of
-// this program names, in its summary, the state that its rows were read up to;
-// and what is visible is told by the nearest such snapshot among the ancestors
-// of the current one, whatever other programs did: rolled the table back, moved
-// a branch, put snapshots of their own on top.
+// The state of a table is the state of the rows that a reader sees. So each
+// snapshot of this program has the state of its rows in its summary, and the
+// nearest such snapshot among the ancestors of the current one decides. It does
+// not matter what other programs did: roll the table back, move a branch, or add
+// snapshots of their own.
 //
-// The same stands in a property of the table, tied to a snapshot. It is for
-// progress without rows, which makes no snapshot, and for tables of which
-// another program expired the snapshots.
+// A property of the table has a state, too, and the id of the snapshot to which
+// that state belongs. It is for progress without rows, which makes no snapshot,
+// and for tables whose snapshots another program expired.
 
 const (
-	// stateKey is the entry of a snapshot's summary, and the property of a
-	// table, that holds a state. The property of a refresh's branch has the
-	// branch's name behind it.
+	// stateKey is the key of a state, in a snapshot's summary and among the
+	// properties of a table. The property of a refresh's branch has the name of
+	// the branch as suffix.
 	stateKey = checkpoint.Key
-	// stateSnapshotKey is the property that ties the one of the state to the
-	// snapshot whose rows it is of.
+	// stateSnapshotKey is the property with the id of the snapshot to whose rows
+	// the state in the other property belongs.
 	stateSnapshotKey = checkpoint.Key + "-snapshot"
-	// noSnapshot is its value while there is none.
+	// noSnapshot is its value while there is no snapshot.
 	noSnapshot = "none"
-	// noState is what is there instead of a state when the rows are of none,
-	// though those of the parent were.
+	// noState stands for a state where the rows have none but the rows of the
+	// parent snapshot have one.
 	noState = "null"
 )
 
-// ErrStateUnknown is the error of a table whose history does not say any more
-// which state its rows are of.
+// ErrStateUnknown is the error for a table whose history no longer says to which
+// state its rows belong.
 var ErrStateUnknown = errors.New("the history of the table does not reach back to a state")
 
-// suffixOf tells the properties of one branch from those of another.
+// suffixOf is the suffix of the properties of a branch.
 func suffixOf(branch string) string {
 	if branch == table.MainBranch {
 		return ""
@@ -61,7 +61,7 @@ func suffixOf(branch string) string {
 	return "." + branch
 }
 
-// setState are the updates that make a state the one of a branch's snapshot,
+// setState returns the update that ties a state to a branch's snapshot, which is
 // nil before the first.
 func setState(branch string, at *table.Snapshot, state json.RawMessage) table.Update {
 	id := noSnapshot
@@ -71,7 +71,7 @@ func setState(branch string, at *table.Snapshot, state json.RawMessage) table.Up
 	return table.NewSetPropertiesUpdate(iceberg.Properties{stateKey + suffixOf(branch): string(state), stateSnapshotKey + suffixOf(branch): id})
 }
 
-// removeState removes the properties of a branch's state that there are.
+// removeState returns the updates that remove the state properties of a branch.
 func removeState(meta table.Metadata, branch string) []table.Update {
 	var keys []string
 	for _, key := range []string{stateKey + suffixOf(branch), stateSnapshotKey + suffixOf(branch)} {
@@ -85,24 +85,24 @@ func removeState(meta table.Metadata, branch string) []table.Update {
 	return []table.Update{table.NewRemovePropertiesUpdate(keys)}
 }
 
-// stateAt is the state of what a branch shows at a snapshot; nil when there is
-// none.
+// stateAt returns the state of the rows that a branch has at a snapshot, nil if
+// there is none.
 func stateAt(ctx context.Context, tbl *table.Table, branch string, tip *table.Snapshot) (json.RawMessage, error) {
 	found, err := findState(ctx, tbl, branch, tip)
 	return found.state, err
 }
 
-// foundState is a state, and where it was found.
+// A foundState is a state and where it was found.
 type foundState struct {
 	state json.RawMessage
-	in    *table.Snapshot // the ancestor that it is of, if that is there
-	old   bool            // it is a property that is tied to nothing, as tables of before have it
+	in    *table.Snapshot // the ancestor to which it belongs, if that still exists
+	old   bool            // it is a property without a snapshot id, as earlier versions wrote it
 }
 
 func findState(ctx context.Context, tbl *table.Table, branch string, tip *table.Snapshot) (foundState, error) {
 	props := tbl.Properties()
 	tied := tiedStates(props, branch)
-	alone := func() foundState { // of a property that is tied to no snapshot
+	alone := func() foundState { // from a property without a snapshot
 		state, ok := props[stateKey+suffixOf(branch)]
 		at, tied := props[stateSnapshotKey+suffixOf(branch)]
 		if !ok || tied && at != noSnapshot {
@@ -132,7 +132,7 @@ func findState(ctx context.Context, tbl *table.Table, branch string, tip *table.
 		if id == 0 && isFirst(s) || only.state != nil || len(tied) == 0 {
 			return only, nil
 		}
-		// Another program expired it.
+		// Another program expired the parent.
 		if state, ok := tied[id]; ok && string(state) != noState {
 			return foundState{state: state}, nil
 		}
@@ -141,8 +141,8 @@ func findState(ctx context.Context, tbl *table.Table, branch string, tip *table.
 	return alone(), nil
 }
 
-// keepStates are the updates that tie the states of branches to their last
-// snapshots, where those that name them expire.
+// keepStates returns the updates that tie the state of each branch to its last
+// snapshot, if the snapshot that has the state in its summary expires.
 func keepStates(ctx context.Context, base *table.Table, expired []int64) ([]table.Update, error) {
 	var updates []table.Update
 	for branch := range base.Metadata().Refs() {
@@ -161,9 +161,9 @@ func keepStates(ctx context.Context, base *table.Table, expired []int64) ([]tabl
 	return updates, nil
 }
 
-// tiedStates are the states that properties tie to snapshots. Those of other
-// branches count too: another program may have moved a branch to the snapshot
-// of another.
+// tiedStates returns the states that properties tie to snapshots. Those of other
+// branches count too, because another program may have moved a branch to a
+// snapshot of another branch.
 func tiedStates(props iceberg.Properties, branch string) map[int64]json.RawMessage {
 	tied := map[int64]json.RawMessage{}
 	add := func(suffix string) {
@@ -177,27 +177,28 @@ func tiedStates(props iceberg.Properties, branch string) map[int64]json.RawMessa
 			add(suffix)
 		}
 	}
-	add(suffixOf(branch)) // the branch's own is what it was last committed with
+	add(suffixOf(branch)) // the branch's own properties are the most recent ones
 	return tied
 }
 
-// earlier finds snapshots that have expired in the metadata files that the
-// table still lists.
+// earlier finds expired snapshots in the metadata files that the table still
+// lists.
 type earlier struct {
 	table *table.Table
-	files []string // metadata files that were not read yet, the newest last
+	files []string // metadata files that are not read yet, the newest last
 	meta  []table.Metadata
 }
 
 // isFirst reports whether a snapshot without a parent never had one. PyIceberg
-// takes it from the child of a snapshot that it expires. Tables of format version
-// 1 have no sequence numbers, so of them only our own snapshots tell.
+// removes the parent from the child of a snapshot that it expires. Tables of
+// format version 1 have no sequence numbers, so there only snapshots of this
+// program can tell.
 func isFirst(s *table.Snapshot) bool {
 	return s.SequenceNumber == 1 || s.Summary != nil && s.Summary.Properties[tokenKey] != "" // ours has the state, if there was one before it
 }
 
-// parent returns the parent of a snapshot, nil when nothing tells of it, and the
-// parent's id, 0 when there is none.
+// parent returns the parent of a snapshot, nil if it cannot be found, and the
+// parent's id, 0 if there is none.
 func (e *earlier) parent(ctx context.Context, s *table.Snapshot) (*table.Snapshot, int64) {
 	if s.ParentSnapshotID != nil {
 		return e.snapshot(ctx, *s.ParentSnapshotID, nil), *s.ParentSnapshotID
@@ -212,8 +213,8 @@ func (e *earlier) parent(ctx context.Context, s *table.Snapshot) (*table.Snapsho
 	return e.snapshot(ctx, *before.ParentSnapshotID, nil), *before.ParentSnapshotID
 }
 
-// snapshot returns a snapshot of the table, as the newest metadata has it that
-// suits; nil when none does.
+// snapshot returns the snapshot with an id from the newest metadata in which it
+// suits, nil if there is none.
 func (e *earlier) snapshot(ctx context.Context, id int64, suits func(*table.Snapshot) bool) *table.Snapshot {
 	in := func(meta table.Metadata) *table.Snapshot {
 		if s := meta.SnapshotByID(id); s != nil && (suits == nil || suits(s)) {
@@ -238,7 +239,7 @@ func (e *earlier) snapshot(ctx context.Context, id int64, suits func(*table.Snap
 		e.files = e.files[:len(e.files)-1]
 		text, err := readMetadataText(files, file)
 		if err != nil {
-			continue // it may be gone, as each is one day
+			continue // it may have been removed, as each is one day
 		}
 		meta, err := table.ParseMetadataBytes(text)
 		if err != nil {
@@ -252,8 +253,8 @@ func (e *earlier) snapshot(ctx context.Context, id int64, suits func(*table.Snap
 	return nil
 }
 
-// LastState is the state of the rows that readers of a table see, as it was
-// committed; nil when there is none.
+// LastState returns the state of the rows that readers of a table see, as it was
+// committed, nil if there is none.
 func LastState(ctx context.Context, tbl *table.Table) (json.RawMessage, error) {
 	state, err := stateAt(ctx, tbl, table.MainBranch, tbl.CurrentSnapshot())
 	return state, explainState(tbl, err)
@@ -269,8 +270,8 @@ func explainState(tbl *table.Table, err error) error {
 		strings.Join(tbl.Identifier(), "."))}
 }
 
-// States are all states that the table's metadata names, in no order: of
-// snapshots that are not visible, too.
+// States returns all states in the table's metadata, in no order, including those
+// of snapshots that are not visible.
 func (t *Table) States() []json.RawMessage { return statesOf(t.opened.Metadata()) }
 
 func statesOf(meta table.Metadata) []json.RawMessage {
@@ -291,12 +292,13 @@ func statesOf(meta table.Metadata) []json.RawMessage {
 	return all
 }
 
-// MetadataDir is where the table's metadata files are.
+// MetadataDir returns the directory of the table's metadata files.
 func (t *Table) MetadataDir() string {
 	return tabledef.PathsOf(t.opened.Location(), t.opened.Metadata()).Metadata
 }
 
-// StateFiles finds the state files that tables name, for their removal.
+// StateFiles finds the state files that tables need, so that the others can be
+// removed.
 func StateFiles(cat catalog.Catalog) checkpoint.Namers {
 	return checkpoint.Namers{
 		Catalog: func(ctx context.Context) (map[string]bool, error) {
@@ -328,7 +330,7 @@ func StateFiles(cat catalog.Catalog) checkpoint.Namers {
 	}
 }
 
-// stateFileName is in metadata wherever a state file is named.
+// stateFileName matches the name of a state file in the text of metadata.
 var stateFileName = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}` + filenames.Mark + `\.json`)
 
 func addStateFiles(named map[string]bool, text []byte) {
@@ -337,8 +339,8 @@ func addStateFiles(named map[string]bool, text []byte) {
 	}
 }
 
-// stateFilesIn looks for the names in the text of metadata files, so that these
-// may be of any version, and of any table.
+// stateFilesIn looks for names in the text of metadata files, which may be of any
+// format version and of any table.
 func stateFilesIn(ctx context.Context, files iceio.ListableIO, dir string) (map[string]bool, error) {
 	named := map[string]bool{}
 	found, err := list(ctx, files, dir)
@@ -351,7 +353,7 @@ func stateFilesIn(ctx context.Context, files iceio.ListableIO, dir string) (map[
 		}
 		text, err := readMetadataText(files, f.path)
 		switch {
-		case errors.Is(err, fs.ErrNotExist): // gone since it was listed
+		case errors.Is(err, fs.ErrNotExist): // removed after it was listed
 			continue
 		case err == nil && bytes.HasPrefix(text, zstdMagic):
 			err = errors.New("it is compressed with zstd")
