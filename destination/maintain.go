@@ -70,7 +70,7 @@ func maintainAfterWrite(ctx context.Context, m Maintenance, streams syncer.Strea
 		stream := all[i]
 		var did lake.Maintained
 		err := protocol.Recovered(func() (err error) {
-			did, err = stream.Table.Maintain(limited, m.upkeep(false))
+			did, err = lake.Maintain(limited, stream.Table, m.upkeep(false))
 			return err
 		})()
 		switch {
@@ -168,7 +168,7 @@ func maintainTables(ctx context.Context, config Config, u lake.Upkeep) ([]mainta
 			Removed: func(file string) { removed = append(removed, file) },
 		})
 		if err == nil {
-			m.Maintained, err = t.Maintain(ctx, u)
+			m.Maintained, err = lake.Maintain(ctx, t, u)
 			m.Removed = append(m.Removed, removed...)
 		}
 		switch {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 )
 
 // tokenKey is the entry of a snapshot's summary that names the commit.
@@ -97,7 +96,7 @@ func (c *fileCommit) commitWithRetry(ctx context.Context, stage func(context.Con
 	c.token = uuid.NewString()
 	x := &transaction{t: c.t, verify: c.isIn}
 	x.propose = func(ctx context.Context, base *table.Table, clock *retry) (p proposal, err error) {
-		if err := errors.Join(c.t.checkIdentity(base, c.files), c.t.checkStagedFiles(c.files)); err != nil {
+		if err := errors.Join(c.checkIdentity(base), c.checkStagedFiles()); err != nil {
 			return p, err
 		}
 		err = clock.working(func() error {
@@ -226,17 +225,4 @@ func (c *fileCommit) isIn(ctx context.Context, base *table.Table) bool {
 		}
 	}
 	return false
-}
-
-func (t *Table) discard(files []*stagedFile) error {
-	paths := make([]string, len(files))
-	for i, f := range files {
-		paths[i] = f.data.FilePath()
-	}
-	return t.removeAll(paths)
-}
-
-func (t *Table) removeAll(paths []string) error {
-	_, err := storage.RemoveAll(context.Background(), t.files, paths)
-	return err
 }

@@ -121,7 +121,7 @@ func TestACommitNamesNoFileThatIsGone(t *testing.T) {
 func TestALongCommitGetsSeveralAttempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tbl := &Table{commitTimeout: 5 * time.Minute, maxBackoff: time.Second}
-		retry, attempts := tbl.retry(), 0
+		retry, attempts := newRetry(tbl), 0
 		for more := true; more && attempts < 100; attempts++ {
 			if err := retry.working(func() error { time.Sleep(10 * time.Minute); return nil }); err != nil {
 				t.Fatal(err)
@@ -134,7 +134,7 @@ func TestALongCommitGetsSeveralAttempts(t *testing.T) {
 		if attempts != 100 {
 			t.Errorf("%d attempts: the time of the work counts", attempts)
 		}
-		retry, attempts = tbl.retry(), 0
+		retry, attempts = newRetry(tbl), 0
 		for more := true; more; attempts++ {
 			time.Sleep(2 * time.Minute) // a catalog that hardly answers
 			more, _ = retry.again(t.Context())

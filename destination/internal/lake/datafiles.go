@@ -1,6 +1,7 @@
 package lake
 
 import (
+	"context"
 	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -46,4 +47,18 @@ func (d *dataFiles) encodingFor(rec arrow.RecordBatch) *parquetfile.Encoding {
 		d.encoding = parquetfile.NewEncoding(rec)
 	}
 	return d.encoding
+}
+
+// discard removes files that no commit has named.
+func (d *dataFiles) discard(files []*stagedFile) error {
+	paths := make([]string, len(files))
+	for i, f := range files {
+		paths[i] = f.data.FilePath()
+	}
+	return d.removeAll(paths)
+}
+
+func (d *dataFiles) removeAll(paths []string) error {
+	_, err := storage.RemoveAll(context.Background(), d.files, paths)
+	return err
 }

@@ -47,22 +47,28 @@ func CommittedState(ctx context.Context, tbl *table.Table, p *columnar.Plan, g *
 	if err := t.use(ctx, tbl); err != nil {
 		return nil, err
 	}
-	older, err := t.hasOlderRows(ctx, tbl, g.Minimum)
+	older, err := olderRows{t, tbl, g.Minimum}.any(ctx)
 	if err != nil || older {
 		return nil, err
 	}
 	return LastState(ctx, tbl)
 }
 
-// hasOlderRows reports whether the main branch has rows of generations before the
-// minimum.
-func (t *Table) hasOlderRows(ctx context.Context, base *table.Table, minimum int64) (bool, error) {
-	set, err := t.storage().List(t.tip(base), snapshots.Cache{})
+// olderRows are the rows of a table that belong to generations before a minimum.
+type olderRows struct {
+	t       *Table
+	base    *table.Table
+	minimum int64
+}
+
+// any reports whether the main branch has such rows.
+func (o olderRows) any(ctx context.Context) (bool, error) {
+	set, err := o.t.storage().List(o.t.tip(o.base), snapshots.Cache{})
 	if err != nil {
 		return false, err
 	}
 	for _, f := range set.Files {
-		older, err := t.olderRows(ctx, base, f, minimum)
+		older, err := o.in(ctx, f)
 		if err != nil || older != nil {
 			return older != nil, err
 		}
@@ -70,15 +76,15 @@ func (t *Table) hasOlderRows(ctx context.Context, base *table.Table, minimum int
 	return false, nil
 }
 
-// removeOlderRows removes the rows of generations before the minimum: c removes
-// whole files from the table, and single rows are marked as deleted in the set.
-func (t *Table) removeOlderRows(ctx context.Context, c *snapshots.Change, base *table.Table, set *snapshots.Set, minimum int64) error {
-	if minimum == 0 {
+// remove removes the rows: c removes whole files from the table, and single rows
+// are marked as deleted in the set.
+func (o olderRows) remove(ctx context.Context, c *snapshots.Change, set *snapshots.Set) error {
+	if o.minimum == 0 {
 		return nil
 	}
 	var keep []*snapshots.LiveFile
 	for _, f := range set.Files {
-		older, err := t.olderRows(ctx, base, f, minimum)
+		older, err := o.in(ctx, f)
 		switch {
 		case err != nil:
 			return err
@@ -93,13 +99,12 @@ func (t *Table) removeOlderRows(ctx context.Context, c *snapshots.Change, base *
 	return nil
 }
 
-// olderRows returns the rows of a data file that belong to generations before the
-// minimum, nil if there are none. A row without a generation counts as generation 0
+// in returns which rows of a data file are older, nil if there are none. A row without a generation counts as generation 0
 // if the table's generations have ever been counted. Otherwise it has none: a sync
 // without ids, or with constant ones, wrote it.
-func (t *Table) olderRows(ctx context.Context, base *table.Table, f *snapshots.LiveFile, minimum int64) (parquetfile.Positions, error) {
-	_, nullsOlder := base.Properties()[generationsKey]
-	field, ok := base.Schema().FindFieldByName(generationColumn)
+func (o olderRows) in(ctx context.Context, f *snapshots.LiveFile) (parquetfile.Positions, error) {
+	_, nullsOlder := o.base.Properties()[generationsKey]
+	field, ok := o.base.Schema().FindFieldByName(generationColumn)
 	rows := f.Data.Count()
 	every := func() parquetfile.Positions {
 		all := parquetfile.NewPositions(rows)
@@ -115,12 +120,12 @@ func (t *Table) olderRows(ctx context.Context, base *table.Table, f *snapshots.L
 			return every(), nil
 		}
 		return nil, nil
-	case known && low >= minimum && (nulls == 0 || !nullsOlder):
+	case known && low >= o.minimum && (nulls == 0 || !nullsOlder):
 		return nil, nil
-	case known && high < minimum && (nulls == 0 || nullsOlder):
+	case known && high < o.minimum && (nulls == 0 || nullsOlder):
 		return every(), nil
 	}
-	r, err := parquetfile.Open(t.files, f.Data, t.opts.Memory)
+	r, err := parquetfile.Open(o.t.files, f.Data, o.t.opts.Memory)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +151,7 @@ func (t *Table) olderRows(ctx context.Context, base *table.Table, f *snapshots.L
 			return nil, fmt.Errorf("reading %s: column %s is %s", f.Data.FilePath(), generationColumn, got[0].DataType())
 		}
 		for i := range ids.Len() {
-			if ids.IsNull(i) && nullsOlder || ids.IsValid(i) && ids.Value(i) < minimum {
+			if ids.IsNull(i) && nullsOlder || ids.IsValid(i) && ids.Value(i) < o.minimum {
 				if found == nil {
 					found = parquetfile.NewPositions(rows)
 				}
@@ -175,7 +180,7 @@ func generationBounds(d iceberg.DataFile, id int) (low, high, nulls int64, known
 }
 
 // stageBranch turns the files of a branch into staged files.
-func (t *Table) stageBranch(ctx context.Context, schema *iceberg.Schema, set *snapshots.Set) ([]*stagedFile, *rowkeys.Index, error) {
+func stageBranch(ctx context.Context, t *Table, schema *iceberg.Schema, set *snapshots.Set) ([]*stagedFile, *rowkeys.Index, error) {
 	index := rowkeys.NewIndex(t.scratch(), t.opts.Memory)
 	columns, err := keyColumns(t, schema)
 	if err != nil {
@@ -191,7 +196,7 @@ func (t *Table) stageBranch(ctx context.Context, schema *iceberg.Schema, set *sn
 		}
 		if t.plan.Dedup {
 			s.keys = rowkeys.NewFile(s.deletedRows)
-			if err := t.indexFile(ctx, f.Data, columns, s.keys, index); err != nil {
+			if err := indexFile(ctx, t, f.Data, columns, s.keys, index); err != nil {
 				return nil, index, err
 			}
 		}
@@ -200,7 +205,7 @@ func (t *Table) stageBranch(ctx context.Context, schema *iceberg.Schema, set *sn
 	return files, index, nil
 }
 
-func (t *Table) indexFile(ctx context.Context, data iceberg.DataFile, columns rowkeys.FileColumns, keys *rowkeys.File, index *rowkeys.Index) error {
+func indexFile(ctx context.Context, t *Table, data iceberg.DataFile, columns rowkeys.FileColumns, keys *rowkeys.File, index *rowkeys.Index) error {
 	r, err := parquetfile.Open(t.files, data, t.opts.Memory)
 	if err != nil {
 		return err

@@ -16,14 +16,15 @@ import (
 // checkIdentity guards against commits to another table of the same name, and to
 // one that has lost columns: staged files carry field ids, and of an id that the
 // table does not have readers see nothing.
-func (t *Table) checkIdentity(base *table.Table, files []*stagedFile) error {
+func (c *fileCommit) checkIdentity(base *table.Table) error {
+	t := c.t
 	refuse := func(format string, args ...any) error {
 		return &protocol.Error{Kind: protocol.TransientError, Stream: &t.plan.Stream, Message: fmt.Sprintf(format, args...)}
 	}
 	if base.Metadata().TableUUID() != t.uuid {
 		return refuse("Table %s was dropped and created again by another program during this sync. Start the sync again.", t)
 	}
-	if len(files) == 0 || base.Schema().ID == t.schema.ID {
+	if len(c.files) == 0 || base.Schema().ID == t.schema.ID {
 		return nil
 	}
 	for _, id := range slices.Sorted(maps.Values(t.columns.IDs)) {
@@ -38,11 +39,12 @@ func (t *Table) checkIdentity(base *table.Table, files []*stagedFile) error {
 // checkStagedFiles guards against files that another process has removed as
 // orphans, as it may when they are older than a day. A snapshot that names a
 // missing file cannot be read.
-func (t *Table) checkStagedFiles(files []*stagedFile) error {
+func (c *fileCommit) checkStagedFiles() error {
+	t := c.t
 	if time.Since(t.since) < orphanAge {
 		return nil
 	}
-	for _, f := range files {
+	for _, f := range c.files {
 		opened, err := t.files.Open(f.data.FilePath())
 		if errors.Is(err, fs.ErrNotExist) {
 			return &protocol.Error{

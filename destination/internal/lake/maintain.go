@@ -85,7 +85,7 @@ type upkeep struct{ *Table }
 // ctx's deadline it stops; the rest is left to the next time. Each step leaves the
 // table correct, wherever it is interrupted and whatever other writers do in the
 // meantime. If a step fails, the next one is tried all the same.
-func (t *Table) Maintain(ctx context.Context, u Upkeep) (Maintained, error) {
+func Maintain(ctx context.Context, t *Table, u Upkeep) (Maintained, error) {
 	var did Maintained
 	base, err := t.cat.LoadTable(ctx, t.id)
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {

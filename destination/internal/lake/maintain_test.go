@@ -38,7 +38,7 @@ func impatient(t *Table) *Table {
 
 func maintain(t testing.TB, tbl *Table, u Upkeep) Maintained {
 	t.Helper()
-	did, err := tbl.Maintain(t.Context(), u)
+	did, err := Maintain(t.Context(), tbl, u)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestUpkeepChangesNoRow(t *testing.T) {
 					u.ExpireAfter = 0
 				}
 				once := func() {
-					did, err := theirs.Maintain(t.Context(), u)
+					did, err := Maintain(t.Context(), theirs, u)
 					if err != nil {
 						t.Error(err)
 					}
@@ -362,7 +362,7 @@ func TestUpkeepThatIsKilledLeavesTheTableRight(t *testing.T) {
 		mortal := impatient(openTable(t, real, keyed("s"), Options{Upsert: MergeOnRead}))
 		mortal.cat, mortal.files = mortalCatalog{real, l}, mortalFiles{life: l}
 		mortal.maxBackoff, mortal.commitTimeout = time.Millisecond, 0 // a dead catalog does not come back
-		_, err := mortal.Maintain(t.Context(), everything)
+		_, err := Maintain(t.Context(), mortal, everything)
 		if survived = l.left >= 0; survived && err != nil {
 			t.Errorf("not killed: error %v", err)
 		}
@@ -394,7 +394,7 @@ func TestUpkeepEndsWhenItIsCancelled(t *testing.T) {
 	row := appendOne(t, tbl, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := tbl.Maintain(ctx, everything); !errors.Is(err, context.Canceled) {
+	if _, err := Maintain(ctx, tbl, everything); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 	expectRows(t, tbl, row)
@@ -408,7 +408,7 @@ func TestUpkeepEndsWithItsBudget(t *testing.T) {
 	}
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 	defer cancel()
-	did, err := tbl.Maintain(ctx, everything)
+	did, err := Maintain(ctx, tbl, everything)
 	if err != nil || did.CompactedFiles != 0 || len(did.Left) != 1 || !strings.Contains(did.Left[0], "time limit was reached") {
 		t.Errorf("%+v, %v", did, err)
 	}

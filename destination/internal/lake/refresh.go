@@ -53,7 +53,7 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (retained []int64, err
 	branches := generationsOf(t.opened.Metadata())
 	if g == nil || g.Minimum == 0 {
 		for _, n := range branches {
-			if _, err := t.mergeBranch(ctx, branchPrefix+strconv.FormatInt(n, 10), 0, nil); err != nil {
+			if _, err := mergeBranch(ctx, t, branchPrefix+strconv.FormatInt(n, 10), 0, nil); err != nil {
 				return nil, err
 			}
 		}
@@ -84,7 +84,7 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (retained []int64, err
 	branch := branchPrefix + strconv.FormatInt(g.ID, 10)
 	begun := loaded.SnapshotByName(branch) != nil
 	if !begun {
-		if begun, err = t.hasOlderRows(ctx, loaded, g.Minimum); err != nil {
+		if begun, err = (olderRows{t, loaded, g.Minimum}).any(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -105,7 +105,7 @@ func (t *Table) Refreshing() bool { return t.branch != "" }
 func (t *Table) Finish(ctx context.Context, state json.RawMessage) (Committed, error) {
 	branch := t.branch
 	t.branch = ""
-	done, err := t.mergeBranch(ctx, branch, t.minimum, state)
+	done, err := mergeBranch(ctx, t, branch, t.minimum, state)
 	if err != nil {
 		t.branch = branch
 	}
@@ -114,7 +114,7 @@ func (t *Table) Finish(ctx context.Context, state json.RawMessage) (Committed, e
 
 // mergeBranch moves the rows of a branch to the main branch, removes the rows that
 // the main branch has of generations before the minimum, and removes the branch.
-func (t *Table) mergeBranch(ctx context.Context, branch string, minimum int64, state json.RawMessage) (Committed, error) {
+func mergeBranch(ctx context.Context, t *Table, branch string, minimum int64, state json.RawMessage) (Committed, error) {
 	merge := &fileCommit{
 		t: t, state: state,
 		alsoUpdate: func(base *table.Table) ([]table.Requirement, []table.Update) {
@@ -144,12 +144,12 @@ func (t *Table) mergeBranch(ctx context.Context, branch string, minimum int64, s
 		}
 		refreshed.Files = slices.DeleteFunc(refreshed.Files, main.Has) // another program moved the main branch there
 		if main.EqualityDeletes+refreshed.EqualityDeletes > 0 {
-			return c, t.equalityDeletes()
+			return c, equalityDeletesError(t)
 		}
-		if err := t.removeOlderRows(ctx, c, base, main, minimum); err != nil {
+		if err := (olderRows{t, base, minimum}).remove(ctx, c, main); err != nil {
 			return c, err
 		}
-		files, index, err := t.stageBranch(ctx, base.Schema(), refreshed)
+		files, index, err := stageBranch(ctx, t, base.Schema(), refreshed)
 		if err != nil {
 			return c, errors.Join(err, index.Close())
 		}

@@ -25,7 +25,7 @@ type retry struct {
 	passed  time.Duration // of earlier ones
 }
 
-func (t *Table) retry() *retry { return &retry{t: t, began: time.Now()} }
+func newRetry(t *Table) *retry { return &retry{t: t, began: time.Now()} }
 
 // working stops the clock while do does the work of an attempt.
 func (r *retry) working(do func() error) error {

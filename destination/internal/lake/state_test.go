@@ -273,7 +273,7 @@ func (h *stateHistory) upkeep() bool {
 	tbl := h.on(false)
 	before := h.now(tbl)
 	tbl.readerGracePeriod = 0
-	if _, err := tbl.Maintain(h.t.Context(), Upkeep{ExpireAfter: time.Nanosecond, KeepSnapshots: 1 + h.random.IntN(3), Thorough: true}); err != nil {
+	if _, err := Maintain(h.t.Context(), tbl, Upkeep{ExpireAfter: time.Nanosecond, KeepSnapshots: 1 + h.random.IntN(3), Thorough: true}); err != nil {
 		h.t.Fatal(err)
 	}
 	h.note(tbl, before)

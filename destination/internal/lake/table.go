@@ -7,8 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"strconv"
 	"strings"
 	"time"
 
@@ -111,7 +109,7 @@ func open(ctx context.Context, cat catalog.Catalog, p *columnar.Plan, o Options)
 	t := newTable(cat, p, o)
 	loaded, err := cat.LoadTable(ctx, t.id)
 	if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
-		loaded, err = t.create(ctx)
+		loaded, err = create(ctx, t)
 	}
 	if err != nil {
 		return nil, t.Explain(fmt.Errorf("opening table %s: %w", t, err))
@@ -193,38 +191,6 @@ func (t *Table) TypeChanges() []columns.TypeChange { return t.columns.TypeChange
 
 // String is the table's name, as in "whoop.sleep".
 func (t *Table) String() string { return strings.Join(t.id, ".") }
-
-// create makes the table, or loads it when another process was first. It has no
-// mapping yet, as catalogs choose the ids of its columns.
-func (t *Table) create(ctx context.Context) (*table.Table, error) {
-	if err := t.cat.CreateNamespace(ctx, t.id[:len(t.id)-1], nil); err != nil && !errors.Is(err, catalog.ErrNamespaceAlreadyExists) {
-		// Two processes may pass the library's check at once, and one then
-		// fails on the database's own.
-		if there, checkErr := t.cat.CheckNamespaceExists(ctx, t.id[:len(t.id)-1]); checkErr != nil || !there {
-			return nil, fmt.Errorf("making namespace: %w", err)
-		}
-	}
-	def, err := tabledef.Create(t.plan, t.opts.Settings)
-	if err != nil {
-		return nil, err
-	}
-	props := iceberg.Properties{
-		table.PropertyFormatVersion:       strconv.Itoa(t.opts.FormatVersion),
-		table.WriteTargetFileSizeBytesKey: strconv.FormatInt(t.opts.TargetFileBytes, 10),
-		table.ParquetCompressionKey:       "zstd",
-		// Metadata files must not pile up: one is written by every commit.
-		table.MetadataDeleteAfterCommitEnabledKey: "true",
-		table.MetadataPreviousVersionsMaxKey:      "20",
-		orphansKey:                                time.Now().UTC().Format(time.RFC3339), // a new table has none
-	}
-	maps.Copy(props, def.Properties)
-	created, err := t.cat.CreateTable(ctx, t.id, def.Schema,
-		catalog.WithPartitionSpec(&def.Spec), catalog.WithSortOrder(def.Order), catalog.WithProperties(props))
-	if errors.Is(err, catalog.ErrTableAlreadyExists) {
-		return t.cat.LoadTable(ctx, t.id)
-	}
-	return created, err
-}
 
 func (t *Table) definition() tabledef.Definition {
 	return tabledef.Definition{Plan: t.plan, Columns: t.columns, Settings: t.opts.Settings}

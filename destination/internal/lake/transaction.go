@@ -52,7 +52,7 @@ type transaction struct {
 
 // run makes the attempts. Its error is certain unless unknownOutcome is set.
 func (x *transaction) run(ctx context.Context) error {
-	retry := x.t.retry()
+	retry := newRetry(x.t)
 	for {
 		x.attempts++
 		done, err := x.attempt(ctx, retry)
@@ -64,7 +64,7 @@ func (x *transaction) run(ctx context.Context) error {
 		}
 		more, err := retry.again(ctx)
 		if err != nil || !more {
-			return x.fail(ctx, cmp.Or(err, x.t.conflictError(cmp.Or(x.lastConflict, x.unreachable))))
+			return x.fail(ctx, cmp.Or(err, x.conflictError(cmp.Or(x.lastConflict, x.unreachable))))
 		}
 	}
 }
@@ -129,7 +129,8 @@ func (x *transaction) fail(ctx context.Context, cause error) error {
 
 // conflictError is the error of a transaction that was refused until there was no
 // more time. why is the last refusal, if it is known.
-func (t *Table) conflictError(why error) error {
+func (x *transaction) conflictError(why error) error {
+	t := x.t
 	return &protocol.Error{
 		Kind: protocol.TransientError, Stream: &t.plan.Stream, Err: why,
 		Message: fmt.Sprintf("Table %s could not be committed within %s. ", t, t.commitTimeout) +
@@ -155,7 +156,7 @@ func (x *transaction) removeSuperseded(after table.Metadata, p proposal) {
 	}
 	superseded := map[string]struct{}{}
 	if after.Properties().GetBool(table.MetadataDeleteAfterCommitEnabledKey, false) {
-		for _, file := range x.t.droppedMetadataFiles(x.base.Metadata(), after) {
+		for _, file := range x.droppedMetadataFiles(after) {
 			superseded[file] = struct{}{}
 		}
 	}
@@ -175,7 +176,8 @@ func (x *transaction) removeSuperseded(after table.Metadata, p proposal) {
 // table's list and that nobody can be reading any more: a reader loads the table
 // once, and its metadata file may be superseded a moment later. Younger ones are
 // found with the orphans. None is outside of the table's metadata directory.
-func (t *Table) droppedMetadataFiles(before, after table.Metadata) (files []string) {
+func (x *transaction) droppedMetadataFiles(after table.Metadata) (files []string) {
+	before := x.base.Metadata()
 	listed := map[string]bool{}
 	for entry := range after.PreviousFiles() {
 		listed[entry.MetadataFile] = true
@@ -183,7 +185,7 @@ func (t *Table) droppedMetadataFiles(before, after table.Metadata) (files []stri
 	own := tabledef.PathsOf(before.Location(), before)
 	entries := slices.Collect(before.PreviousFiles())
 	for i, entry := range entries {
-		if !listed[entry.MetadataFile] && filenames.Within(filenames.Plain(entry.MetadataFile), own.Metadata) && time.Since(supersededIn(entries, i, before)) >= t.readerGracePeriod {
+		if !listed[entry.MetadataFile] && filenames.Within(filenames.Plain(entry.MetadataFile), own.Metadata) && time.Since(supersededIn(entries, i, before)) >= x.t.readerGracePeriod {
 			files = append(files, entry.MetadataFile)
 		}
 	}

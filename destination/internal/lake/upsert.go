@@ -53,7 +53,7 @@ func (u *upsert) stage(ctx context.Context, base *table.Table) (*snapshots.Chang
 		return c, err
 	}
 	if set.EqualityDeletes > 0 {
-		return c, u.t.equalityDeletes()
+		return c, equalityDeletesError(u.t)
 	}
 	if len(set.Files) == 0 {
 		c.Operation = table.OpAppend
@@ -65,7 +65,9 @@ func (u *upsert) stage(ctx context.Context, base *table.Table) (*snapshots.Chang
 	return c, u.apply(ctx, c, base, outdated)
 }
 
-func (t *Table) equalityDeletes() error {
+// equalityDeletesError refuses a table of whose rows other programs delete some by
+// their values.
+func equalityDeletesError(t *Table) error {
 	return t.configError(nil,
 		"Table %s has equality deletes, which another program wrote. This program cannot replace rows in such a table. Compact it with that program first.", t)
 }
