@@ -214,7 +214,7 @@ func TestAProcessStartedWithSIGINTIgnoredEnds(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	go io.Copy(io.Discard, r)
+	go func() { _, _ = io.Copy(io.Discard, r) }() // what it says until it ends
 	if died, code := wait(t, cmd); code != 128+int(syscall.SIGINT) {
 		t.Errorf("signal %v, exit code %d", died, code)
 	}

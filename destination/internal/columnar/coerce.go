@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scalar"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -37,66 +38,66 @@ func (d *Decoder) coerce(c *column, i int) int {
 		c.null()
 		return end
 	}
-	f := wrong
+	f := scalar.WrongType
 	switch c.kind {
 	case kindString:
 		return d.rawText(c, i)
 	case kindBoolean:
 		if yes := string(text) == "true"; yes || string(text) == "false" {
 			c.addBoolean(yes)
-			f = fits
+			f = scalar.Fits
 		}
 	case kindLong:
 		var v int64
-		if v, f = parseLong(text); f == fits {
+		if v, f = scalar.ParseLong(text); f == scalar.Fits {
 			c.addWord(v)
 		}
 	case kindDouble:
 		var v float64
-		if v, f = parseDouble(text); f == fits {
+		if v, f = scalar.ParseDouble(text); f == scalar.Fits {
 			c.addWord(int64(math.Float64bits(v)))
-			if c.cursor && !roundTrips(v, text) { // and may be equal to another one
-				f = rounded
+			if c.cursor && !scalar.RoundTrips(v, text) { // and may be equal to another one
+				f = scalar.Rounded
 			}
 		}
 	case kindKeyDouble:
 		var v float64
-		if v, f = parseDouble(text); f == fits && !roundTrips(v, text) {
-			f = tooLarge
+		if v, f = scalar.ParseDouble(text); f == scalar.Fits && !scalar.RoundTrips(v, text) {
+			f = scalar.TooLarge
 		}
-		if f == fits {
+		if f == scalar.Fits {
 			c.addWord(int64(math.Float64bits(v + 0))) // -0 is 0
 		}
 	case kindDecimal:
 		var low, high int64
-		if low, high, f = parseDecimal(text); f.kept() {
+		if low, high, f = scalar.ParseDecimal(text); f.Kept() {
 			c.addDecimal(low, high)
 		}
 	case kindDate:
 		var v int32
 		if isString {
-			v, f = parseDate(text)
+			v, f = scalar.ParseDate(text)
 		}
-		if f == fits {
+		if f == scalar.Fits {
 			c.addDate(v)
 		}
 	case kindTimestamp, kindTimestampTZ:
 		var v int64
 		if isString {
-			v, f = parseTimestamp(text, c.kind == kindTimestampTZ)
+			v, f = scalar.ParseTimestamp(text, c.kind == kindTimestampTZ)
 		}
-		if f.kept() {
+		if f.Kept() {
 			c.addWord(v)
 		}
 	}
-	if f == tooLarge && c.cursor {
+	if f == scalar.TooLarge && c.cursor {
 		c.addEndOfRange(text)
-		f = rounded
+		f = scalar.Rounded
 	}
 	switch {
-	case f == rounded:
+	case f == scalar.Rounded:
 		d.noted(c, c.rows-1, f)
-	case f != fits:
+	case f != scalar.Fits:
 		d.changed(c, f)
 		c.null()
 	}
@@ -104,11 +105,11 @@ func (d *Decoder) coerce(c *column, i int) int {
 }
 
 // changed notes that the next row of a column is not kept as it is.
-func (d *Decoder) changed(c *column, f fit) { d.noted(c, c.rows, f) }
+func (d *Decoder) changed(c *column, f scalar.Fit) { d.noted(c, c.rows, f) }
 
 // noted notes that a row of a column is not kept as it is. The first of a list's
 // elements stands for all.
-func (d *Decoder) noted(c *column, row int, f fit) {
+func (d *Decoder) noted(c *column, row int, f scalar.Fit) {
 	if !slices.ContainsFunc(d.changes, func(ch change) bool { return ch.column == c && ch.reason == f }) {
 		d.changes = append(d.changes, change{c, row, f})
 	}
@@ -150,7 +151,7 @@ func (b *Batch) addChanges(changes []change) {
 	}
 	entry := c.element
 	for _, ch := range changes {
-		what, reason := ch.reason.report()
+		what, reason := ch.reason.Report()
 		for i, text := range [...]string{ch.column.path, what, reason} {
 			f := entry.fields[i]
 			f.pad(entry.rows)
@@ -186,7 +187,7 @@ func (d *Decoder) unusableKey(batch *Batch) error {
 }
 
 // keyFault says in what way a key does not fit that could be kept otherwise.
-var keyFault = map[fit]string{
-	rounded:    ": it is finer than microseconds or nine decimal places, so two keys would become one",
-	unreadable: ": it has characters that are not valid Unicode, so two keys could become one",
+var keyFault = map[scalar.Fit]string{
+	scalar.Rounded:    ": it is finer than microseconds or nine decimal places, so two keys would become one",
+	scalar.Unreadable: ": it has characters that are not valid Unicode, so two keys could become one",
 }

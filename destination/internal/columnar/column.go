@@ -9,6 +9,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scalar"
 )
 
 // A column holds values by row number. A row that does not mention it costs
@@ -194,18 +196,18 @@ func (c *column) addEnd(end int) {
 func (c *column) addEndOfRange(text []byte) {
 	isTime := c.kind == kindDate || c.kind == kindTimestamp || c.kind == kindTimestampTZ
 	low := text[0] == '-' || isTime && (text[0] == '0' || bytes.HasSuffix(text, []byte(" BC")))
-	first, last := int64(firstMicro), int64(endMicro-1)
+	first, last := int64(scalar.FirstMicro), int64(scalar.EndMicro-1)
 	switch c.kind {
 	case kindLong:
 		first, last = math.MinInt64, math.MaxInt64
 	case kindDouble:
 		first, last = int64(math.Float64bits(-math.MaxFloat64)), int64(math.Float64bits(math.MaxFloat64))
 	case kindDecimal:
-		c.addDecimal(words(endDecimalHigh, endDecimalLow-1, low))
+		c.addDecimal(scalar.Words(scalar.EndDecimalHigh, scalar.EndDecimalLow-1, low))
 		return
 	case kindDate:
-		const day = secondsPerDay * 1_000_000
-		first, last = firstMicro/day, endMicro/day-1
+		const day = scalar.SecondsPerDay * 1_000_000
+		first, last = scalar.FirstMicro/day, scalar.EndMicro/day-1
 	}
 	if !low {
 		first = last
@@ -223,7 +225,7 @@ func (c *column) addTruth(micros int64) {
 	case kindBoolean:
 		c.addBoolean(true)
 	case kindDate:
-		c.addDate(int32(micros / (secondsPerDay * 1_000_000)))
+		c.addDate(int32(micros / (scalar.SecondsPerDay * 1_000_000)))
 	case kindTimestamp, kindTimestampTZ:
 		c.addWord(micros)
 	case kindLong:
@@ -231,7 +233,7 @@ func (c *column) addTruth(micros int64) {
 	case kindDouble:
 		c.addWord(int64(math.Float64bits(1)))
 	case kindDecimal:
-		c.addDecimal(int64(pow10[decimalScale]), 0)
+		c.addDecimal(int64(scalar.Pow10[decimalScale]), 0)
 	case kindStruct:
 		c.rows++
 	case kindList:

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math"
 	"math/big"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scalar"
 )
 
 // fuzzSchema has a column of each kind, at the top, in a struct and in a list.
@@ -149,7 +152,7 @@ func checkValue(t *testing.T, f field, c arrow.Array, row int, want any, present
 			t.Fatalf("%s: got %s, want %v", f.name, c.ValueStr(row), want)
 		}
 	case kindTimestampTZ:
-		if at, err := time.Parse(time.RFC3339Nano, text); isText && err == nil && plainForm(text) && at.UTC().Year() >= 1 && at.UTC().Year() <= 9999 {
+		if at, err := time.Parse(time.RFC3339Nano, text); isText && err == nil && strictTime.MatchString(text) && at.UTC().Year() >= 1 && at.UTC().Year() <= 9999 {
 			if c.IsNull(row) || int64(c.(*array.Timestamp).Value(row)) != at.UnixMicro() {
 				t.Fatalf("%s: got %s, want %s", f.name, c.ValueStr(row), text)
 			}
@@ -158,14 +161,14 @@ func checkValue(t *testing.T, f field, c arrow.Array, row int, want any, present
 		}
 	case kindDate:
 		if day, err := time.Parse(time.DateOnly, text); isText && err == nil && day.Year() >= 1 {
-			if c.IsNull(row) || int64(c.(*array.Date32).Value(row))*secondsPerDay != day.Unix() {
+			if c.IsNull(row) || int64(c.(*array.Date32).Value(row))*scalar.SecondsPerDay != day.Unix() {
 				t.Fatalf("%s: got %s, want %s", f.name, c.ValueStr(row), text)
 			}
 		} else if !isText && !c.IsNull(row) {
 			t.Fatalf("%s: got %s, want null", f.name, c.ValueStr(row))
 		}
 	case kindTimestamp:
-		if at, err := time.Parse("2006-01-02T15:04:05", text); isText && err == nil && plainForm(text) && at.Year() >= 1 {
+		if at, err := time.Parse("2006-01-02T15:04:05", text); isText && err == nil && strictTime.MatchString(text) && at.Year() >= 1 {
 			if c.IsNull(row) || int64(c.(*array.Timestamp).Value(row)) != at.UnixMicro() {
 				t.Fatalf("%s: got %s, want %s", f.name, c.ValueStr(row), text)
 			}
@@ -270,68 +273,14 @@ func oracleDecimal(exact *big.Rat, is bool) (*big.Int, bool) {
 	return nearest, nearest.CmpAbs(limit) < 0
 }
 
+// strictTime is what RFC 3339 demands of a time of day and time.Parse does not:
+// two digits of the hour, and an offset below 24 hours.
+var strictTime = regexp.MustCompile(`T\d\d:\d\d:\d\d([.,]\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$`)
+
 func sameJSON(a, b any) bool {
 	x, errA := json.Marshal(a)
 	y, errB := json.Marshal(b)
 	return errA == nil && errB == nil && bytes.Equal(x, y)
-}
-
-// FuzzTimestamp holds the parser of timestamps against time.Parse.
-func FuzzTimestamp(f *testing.F) {
-	for _, text := range []string{
-		"2024-02-29T12:34:56Z", "2024-02-29T12:34:56.789123Z", "2024-02-29 12:34:56.1+05:30", "2024-02-29T12:34", "2024-02-29",
-		"0001-01-01T00:00:00-00:01", "9999-12-31T23:59:59.9999999Z", "1900-02-29T00:00:00Z", "2000-02-29T00:00:00Z", "2016-12-31T23:59:60Z", "1583-10-10 10:10:10 -1200",
-	} {
-		f.Add(text)
-	}
-	layouts := []string{
-		"2006-01-02T15:04:05Z07:00", "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05Z0700", "2006-01-02 15:04:05Z07", "2006-01-02T15:04:05",
-		"2006-01-02 15:04:05", "2006-01-02T15:04Z07:00", "2006-01-02 15:04", "2006-01-02",
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		got, fit := parseTimestamp([]byte(text), true)
-		if strings.Contains(text, `"`) {
-			return // which ends the string
-		}
-		plain, end := plainTimestamp([]byte(text+"\"\n"), 0)
-		if end > 0 && (fit != fits || plain != got || end != len(text)+1) {
-			t.Fatalf("%q: the fast path says %d, the slow one %d %s", text, plain, got, fit)
-		}
-		if fit == fits && (got < firstMicro || got >= endMicro) {
-			t.Fatalf("%q: %d is out of range", text, got)
-		}
-		for _, layout := range layouts {
-			want, err := time.Parse(layout, text)
-			if err != nil || want.UTC().Year() < 1 || want.UTC().Year() > 9999 || !plainForm(text) {
-				continue
-			}
-			if cut := want.Nanosecond()%1000 != 0; !fit.kept() || cut != (fit == rounded) && layoutIsExact(text) || got != want.Truncate(time.Microsecond).UnixMicro() {
-				t.Fatalf("%q: got %d %s, want %d", text, got, fit, want.UnixMicro())
-			}
-			day, dayFit := parseDate([]byte(text))
-			if midnight := want.Truncate(24*time.Hour).Equal(want) && layout == "2006-01-02"; midnight && (dayFit != fits || int64(day)*secondsPerDay != want.Unix()) {
-				t.Fatalf("%q: got day %d %s", text, day, dayFit)
-			}
-			return
-		}
-	})
-}
-
-// layoutIsExact tells whether time.Parse sees all of the text's digits: it drops those beyond nanoseconds.
-func layoutIsExact(text string) bool {
-	i := strings.LastIndexAny(text, ".,")
-	digits := 0
-	for i++; i > 0 && i < len(text) && text[i]-'0' <= 9; i++ {
-		digits++
-	}
-	return digits <= 9
-}
-
-// plainForm tells whether the hour has two digits and an offset is below 24
-// hours and its minutes below 60, none of which time.Parse demands.
-func plainForm(text string) bool {
-	i := strings.LastIndexAny(text, "+-")
-	return (len(text) < 13 || twoDigits([]byte(text[11:])) >= 0) && (i < 11 || i+2 < len(text) && text[i+1:i+3] < "24" && text[len(text)-2:] < "60")
 }
 
 // FuzzNumbers holds the parsers of numbers against math/big and strconv.
@@ -342,34 +291,34 @@ func FuzzNumbers(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		line := []byte(text + "\n")
 		valid := isJSONNumber(text)
-		if got := isNumber([]byte(text)); got != valid {
+		if got := scalar.IsNumber([]byte(text)); got != valid {
 			t.Fatalf("%q: isNumber says %t", text, got)
 		}
 		if end := skipNumber(line, 0); (end == len(text)) != valid {
 			t.Fatalf("%q: skipNumber stops at %d", text, end)
 		}
 		exact, is := oracleNumber(text)
-		long, fit := parseLong([]byte(text))
-		if isLong := is && exact.IsInt() && exact.Num().IsInt64(); (fit == fits) != isLong || isLong && exact.Num().Int64() != long {
+		long, fit := scalar.ParseLong([]byte(text))
+		if isLong := is && exact.IsInt() && exact.Num().IsInt64(); (fit == scalar.Fits) != isLong || isLong && exact.Num().Int64() != long {
 			t.Fatalf("%q: long %d %s", text, long, fit)
 		}
-		if v, end := plainInteger(line, 0); end == len(text) && (fit != fits || v != long) {
+		if v, end := scalar.PlainInteger(line, 0); end == len(text) && (fit != scalar.Fits || v != long) {
 			t.Fatalf("%q: the fast path says %d", text, v)
 		}
-		if v, end := plainDouble(line, 0); end == len(text) {
+		if v, end := scalar.PlainDouble(line, 0); end == len(text) {
 			if want, err := strconv.ParseFloat(text, 64); err != nil || !valid || math.Float64bits(v) != math.Float64bits(want) {
 				t.Fatalf("%q: the fast path says %v", text, v)
 			}
 		}
-		low, high, fit := parseDecimal([]byte(text))
-		if l, h, end := plainDecimal(line, 0); end == len(text) && (fit != fits || l != low || h != high) {
+		low, high, fit := scalar.ParseDecimal([]byte(text))
+		if l, h, end := scalar.PlainDecimal(line, 0); end == len(text) && (fit != scalar.Fits || l != low || h != high) {
 			t.Fatalf("%q: the fast path says %d %d", text, h, l)
 		}
 		if !is {
 			return
 		}
 		scaled := new(big.Rat).Mul(exact, big.NewRat(1_000_000_000, 1))
-		if want, isDecimal := oracleDecimal(exact, is); fit.kept() != isDecimal || isDecimal && (fit == fits) != scaled.IsInt() {
+		if want, isDecimal := oracleDecimal(exact, is); fit.Kept() != isDecimal || isDecimal && (fit == scalar.Fits) != scaled.IsInt() {
 			t.Fatalf("%q: decimal %s", text, fit)
 		} else if got := new(big.Int).Add(new(big.Int).Lsh(big.NewInt(high), 64), new(big.Int).SetUint64(uint64(low))); isDecimal && got.Cmp(want) != 0 {
 			t.Fatalf("%q: decimal %s", text, got)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scalar"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -150,7 +151,7 @@ func (d *Decoder) emittedAt(i int, e *envelope) int {
 		return literal(b, i, "null")
 	}
 	const leastMillis = 1e11 // 1973
-	if v, end := plainInteger(b, i); end > 0 && v >= leastMillis && v < endMicro/1000 {
+	if v, end := scalar.PlainInteger(b, i); end > 0 && v >= leastMillis && v < scalar.EndMicro/1000 {
 		e.emittedAt, e.hasEmittedAt = v*1000, true
 		return end
 	}
@@ -158,11 +159,11 @@ func (d *Decoder) emittedAt(i int, e *envelope) int {
 	if end < 0 {
 		return d.fail("its emitted_at is no number")
 	}
-	v, f := parseDouble(b[i:end])
+	v, f := scalar.ParseDouble(b[i:end])
 	if math.Abs(v) < leastMillis {
 		v *= 1000
 	}
-	if v *= 1000; f == fits && v >= firstMicro && v < endMicro {
+	if v *= 1000; f == scalar.Fits && v >= scalar.FirstMicro && v < scalar.EndMicro {
 		e.emittedAt, e.hasEmittedAt = int64(math.Round(v)), true
 	}
 	return end

@@ -7,6 +7,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/iceberg-go"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scalar"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -78,7 +79,7 @@ func TestACursorOfDoublesThatIsRoundedIsTold(t *testing.T) {
 func TestTellingKeysOfDoublesApartAllocatesNothing(t *testing.T) {
 	text := []byte("1234.5678901")
 	if n := testing.AllocsPerRun(100, func() {
-		if !roundTrips(1234.5678901, text) {
+		if !scalar.RoundTrips(1234.5678901, text) {
 			t.Error("it does not")
 		}
 	}); n != 0 {

@@ -3,13 +3,15 @@ package columnar
 import (
 	"math"
 	"slices"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scalar"
 )
 
 // A change is a value of the current record that could not be kept as it is.
 type change struct {
 	column *column
 	row    int // of the column
-	reason fit
+	reason scalar.Fit
 }
 
 // object parses the members of an object whose bracket is before i.
@@ -44,22 +46,22 @@ func (d *Decoder) value(c *column, row, i int) int {
 	}
 	switch c.kind {
 	case kindLong:
-		if v, end := plainInteger(b, i); end > 0 {
+		if v, end := scalar.PlainInteger(b, i); end > 0 {
 			c.addWord(v)
 			return end
 		}
 	case kindDouble:
-		if v, end := plainDouble(b, i); end > 0 {
+		if v, end := scalar.PlainDouble(b, i); end > 0 {
 			c.addWord(int64(math.Float64bits(v)))
 			return end
 		}
 	case kindDecimal:
-		if low, high, end := plainDecimal(b, i); end > 0 {
+		if low, high, end := scalar.PlainDecimal(b, i); end > 0 {
 			c.addDecimal(low, high)
 			return end
 		}
 	case kindTimestamp, kindTimestampTZ:
-		if v, end := plainTimestamp(b, i+1); end > 0 && ch == '"' {
+		if v, end := scalar.PlainTimestamp(b, i+1); end > 0 && ch == '"' {
 			c.addWord(v)
 			return end
 		}
@@ -75,7 +77,7 @@ func (d *Decoder) value(c *column, row, i int) int {
 		if ch == '"' {
 			var replaced bool
 			if c.data, i, replaced = appendString(c.data, b, i+1); replaced {
-				d.changed(c, unreadable)
+				d.changed(c, scalar.Unreadable)
 			}
 			return d.endText(c, i)
 		}
@@ -152,14 +154,14 @@ func (d *Decoder) rawText(c *column, i int) int {
 		return -1
 	}
 	if depth > maxDepth {
-		d.changed(c, tooLarge)
+		d.changed(c, scalar.TooLarge)
 		c.null()
 		return end
 	}
 	start := len(c.data)
 	c.data = append(c.data, d.text[i:end]...)
 	if !validUTF8(c.data[start:]) {
-		d.changed(c, unreadable)
+		d.changed(c, scalar.Unreadable)
 		c.data = replaceInvalid(c.data, start)
 	}
 	return d.endText(c, end)

@@ -8,6 +8,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scalar"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -308,15 +309,15 @@ func TestDecimalsAreExact(t *testing.T) {
 			}
 			got := validRecord(t, b).Column(0).(*array.Decimal128)
 			switch changes := changesOf(t, b, 0); changes {
-			case "v:NULLED:" + string(tooLarge):
+			case "v:NULLED:" + string(scalar.TooLarge):
 				if want != "tooLarge" || got.IsValid(0) {
 					t.Errorf("is too large, want %s", want)
 				}
-			case "v:NULLED:" + string(wrong):
+			case "v:NULLED:" + string(scalar.WrongType):
 				if want != "wrong" || got.IsValid(0) {
 					t.Errorf("is wrong, want %s", want)
 				}
-			case "v:TRUNCATED:" + string(tooLarge):
+			case "v:TRUNCATED:" + string(scalar.TooLarge):
 				if s := got.Value(0).ToString(decimalScale); "rounded "+s != want && (want != "rounded 0" || got.Value(0).Sign() != 0) {
 					t.Errorf("rounded to %s, want %s", s, want)
 				}
@@ -332,63 +333,63 @@ func TestDecimalsAreExact(t *testing.T) {
 func TestValuesThatDoNotFitBecomeNull(t *testing.T) {
 	tests := []struct {
 		typ, in string
-		reason  fit
+		reason  scalar.Fit
 	}{
-		{booleanType, `1`, wrong},
-		{booleanType, `"yes"`, wrong},
-		{booleanType, `{}`, wrong},
-		{integerType, `1.5`, wrong},
-		{integerType, `"x"`, wrong},
-		{integerType, `""`, wrong},
-		{integerType, `" 1"`, wrong},
-		{integerType, `"01"`, wrong},
-		{integerType, `true`, wrong},
-		{integerType, `[1]`, wrong},
-		{integerType, `{"a":1}`, wrong},
-		{integerType, `"NaN"`, wrong},
-		{integerType, `9223372036854775808`, tooLarge},
-		{integerType, `-9223372036854775809`, tooLarge},
-		{integerType, `1e30`, tooLarge},
-		{integerType, `1e99999999999999999999`, tooLarge},
-		{integerType, `"9223372036854775808"`, tooLarge},
-		{numberType, `1e400`, tooLarge},
-		{numberType, `-1e400`, tooLarge},
-		{numberType, `"1e400"`, tooLarge},
-		{numberType, `"NaN"`, wrong},
-		{numberType, `"Infinity"`, wrong},
-		{numberType, `"0x10"`, wrong},
-		{numberType, `"1_000"`, wrong},
-		{numberType, `true`, wrong},
-		{dateType, `"2023-02-29"`, wrong},
-		{dateType, `"2024-2-9"`, wrong},
-		{dateType, `20240229`, wrong},
-		{dateType, `""`, wrong},
-		{dateType, `"2024-02-29T12:00:00Z"`, wrong},
-		{dateType, `"2024-02-29x"`, wrong},
-		{dateType, `"10000-01-01"`, tooLarge},
-		{dateType, `"0000-01-01"`, tooLarge},
-		{dateType, `"0044-03-15 BC"`, tooLarge},
-		{instantType, `"soon"`, wrong},
-		{instantType, `1700000000`, wrong},
-		{instantType, `"2024-13-01T00:00:00Z"`, wrong},
-		{instantType, `"2024-01-01T24:00:00Z"`, wrong},
-		{instantType, `"2024-01-01T00:60:00Z"`, wrong},
-		{instantType, `"2024-01-01T00:00:61Z"`, wrong},
-		{instantType, `"2024-01-01T00:00:00+25:00"`, wrong},
-		{instantType, `"2024-01-01T00:00:00.Z"`, wrong},
-		{instantType, `"2024-01-01T00:00:00 PST"`, wrong},
-		{instantType, `"2024-01-01T"`, wrong},
-		{instantType, `"2024-01-01T00:00:00+01:0"`, wrong},
-		{instantType, `"0001-01-01T00:00:00+01:00"`, tooLarge},
-		{instantType, `"9999-12-31T23:59:59-01:00"`, tooLarge},
-		{instantType, `"9999-12-31T23:59:60Z"`, tooLarge},
-		{wallClockType, `"2024-01-01T00:00:00+02:00"`, wrong},
-		{objectType, `"{}"`, wrong},
-		{objectType, `[]`, wrong},
-		{objectType, `1`, wrong},
-		{listType, `{}`, wrong},
-		{listType, `"[]"`, wrong},
-		{listType, `1`, wrong},
+		{booleanType, `1`, scalar.WrongType},
+		{booleanType, `"yes"`, scalar.WrongType},
+		{booleanType, `{}`, scalar.WrongType},
+		{integerType, `1.5`, scalar.WrongType},
+		{integerType, `"x"`, scalar.WrongType},
+		{integerType, `""`, scalar.WrongType},
+		{integerType, `" 1"`, scalar.WrongType},
+		{integerType, `"01"`, scalar.WrongType},
+		{integerType, `true`, scalar.WrongType},
+		{integerType, `[1]`, scalar.WrongType},
+		{integerType, `{"a":1}`, scalar.WrongType},
+		{integerType, `"NaN"`, scalar.WrongType},
+		{integerType, `9223372036854775808`, scalar.TooLarge},
+		{integerType, `-9223372036854775809`, scalar.TooLarge},
+		{integerType, `1e30`, scalar.TooLarge},
+		{integerType, `1e99999999999999999999`, scalar.TooLarge},
+		{integerType, `"9223372036854775808"`, scalar.TooLarge},
+		{numberType, `1e400`, scalar.TooLarge},
+		{numberType, `-1e400`, scalar.TooLarge},
+		{numberType, `"1e400"`, scalar.TooLarge},
+		{numberType, `"NaN"`, scalar.WrongType},
+		{numberType, `"Infinity"`, scalar.WrongType},
+		{numberType, `"0x10"`, scalar.WrongType},
+		{numberType, `"1_000"`, scalar.WrongType},
+		{numberType, `true`, scalar.WrongType},
+		{dateType, `"2023-02-29"`, scalar.WrongType},
+		{dateType, `"2024-2-9"`, scalar.WrongType},
+		{dateType, `20240229`, scalar.WrongType},
+		{dateType, `""`, scalar.WrongType},
+		{dateType, `"2024-02-29T12:00:00Z"`, scalar.WrongType},
+		{dateType, `"2024-02-29x"`, scalar.WrongType},
+		{dateType, `"10000-01-01"`, scalar.TooLarge},
+		{dateType, `"0000-01-01"`, scalar.TooLarge},
+		{dateType, `"0044-03-15 BC"`, scalar.TooLarge},
+		{instantType, `"soon"`, scalar.WrongType},
+		{instantType, `1700000000`, scalar.WrongType},
+		{instantType, `"2024-13-01T00:00:00Z"`, scalar.WrongType},
+		{instantType, `"2024-01-01T24:00:00Z"`, scalar.WrongType},
+		{instantType, `"2024-01-01T00:60:00Z"`, scalar.WrongType},
+		{instantType, `"2024-01-01T00:00:61Z"`, scalar.WrongType},
+		{instantType, `"2024-01-01T00:00:00+25:00"`, scalar.WrongType},
+		{instantType, `"2024-01-01T00:00:00.Z"`, scalar.WrongType},
+		{instantType, `"2024-01-01T00:00:00 PST"`, scalar.WrongType},
+		{instantType, `"2024-01-01T"`, scalar.WrongType},
+		{instantType, `"2024-01-01T00:00:00+01:0"`, scalar.WrongType},
+		{instantType, `"0001-01-01T00:00:00+01:00"`, scalar.TooLarge},
+		{instantType, `"9999-12-31T23:59:59-01:00"`, scalar.TooLarge},
+		{instantType, `"9999-12-31T23:59:60Z"`, scalar.TooLarge},
+		{wallClockType, `"2024-01-01T00:00:00+02:00"`, scalar.WrongType},
+		{objectType, `"{}"`, scalar.WrongType},
+		{objectType, `[]`, scalar.WrongType},
+		{objectType, `1`, scalar.WrongType},
+		{listType, `{}`, scalar.WrongType},
+		{listType, `"[]"`, scalar.WrongType},
+		{listType, `1`, scalar.WrongType},
 	}
 	for _, tt := range tests {
 		t.Run(tt.typ+tt.in, func(t *testing.T) {

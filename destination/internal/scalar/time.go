@@ -1,24 +1,27 @@
-package columnar
+package scalar
 
 import (
 	"bytes"
 	"encoding/binary"
 )
 
+// highBits has the highest bit of each byte set.
+const highBits = 0x8080808080808080
+
 // Dates and timestamps are the days and microseconds since 1970, of the years
 // 1 to 9999 of the Gregorian calendar. A second 60 is the first moment of the
 // next minute, as POSIX counts leap seconds.
 
 const (
-	secondsPerDay = 24 * 60 * 60
-	firstMicro    = -719162 * secondsPerDay * 1_000_000 // 0001-01-01
-	endMicro      = 2932897 * secondsPerDay * 1_000_000 // 10000-01-01
+	SecondsPerDay = 24 * 60 * 60
+	FirstMicro    = -719162 * SecondsPerDay * 1_000_000 // 0001-01-01
+	EndMicro      = 2932897 * SecondsPerDay * 1_000_000 // 10000-01-01
 )
 
-// plainTimestamp reads the usual forms of a timestamp in a JSON string,
+// PlainTimestamp reads the usual forms of a timestamp in a JSON string,
 // 2006-01-02T15:04:05.999999Z with or without the fraction and the Z, up to and
 // with the closing quote; end is -1 for any other form.
-func plainTimestamp(b []byte, i int) (micros int64, end int) {
+func PlainTimestamp(b []byte, i int) (micros int64, end int) {
 	if len(b)-i < 24 {
 		return 0, -1
 	}
@@ -28,7 +31,7 @@ func plainTimestamp(b []byte, i int) (micros int64, end int) {
 	w1 := binary.LittleEndian.Uint64(b[i+8:]) ^ 0x30303a3030543030 // 00T00:00
 	w2 := binary.LittleEndian.Uint64(b[i+16:])&0xffffff ^ 0x30303a // :00
 	bad := w0 | (w0 + 0x7f76767f76767676) | w1 | (w1 + 0x76767f76767f7676) | w2 | (w2 + 0x76767f)
-	if bad&highs != 0 {
+	if bad&highBits != 0 {
 		return 0, -1
 	}
 	// Pairs of digits as numbers, in the place of their first digit.
@@ -57,49 +60,49 @@ func plainTimestamp(b []byte, i int) (micros int64, end int) {
 	if b[i] != '"' {
 		return 0, -1
 	}
-	seconds := days(year, month, day)*secondsPerDay + hour*3600 + minute*60 + second
+	seconds := days(year, month, day)*SecondsPerDay + hour*3600 + minute*60 + second
 	return seconds*1_000_000 + fraction*microsOfFraction[count], i + 1
 }
 
 // microsOfFraction is the worth of the last digit of a fraction of a second.
 var microsOfFraction = [...]int64{0, 100_000, 10_000, 1000, 100, 10, 1}
 
-// parseTimestamp reads a timestamp leniently: T or a blank between date and
+// ParseTimestamp reads a timestamp leniently: T or a blank between date and
 // time, or no time; no seconds, or a fraction of any length, of which what is
 // finer than microseconds is cut off; Z, UTC or an offset, or none. An instant without an offset is
 // in UTC. A wall-clock time with an offset other than zero is wrong: either
 // reading of it would change it.
-func parseTimestamp(text []byte, zoned bool) (micros int64, f fit) {
+func ParseTimestamp(text []byte, zoned bool) (micros int64, f Fit) {
 	day, rest, f := parseCalendarDay(text)
-	if f != fits {
+	if f != Fits {
 		return 0, f
 	}
 	micros, offset, f := parseTimeOfDay(rest)
-	if !f.kept() || offset != 0 && !zoned {
-		return 0, wrong
+	if !f.Kept() || offset != 0 && !zoned {
+		return 0, WrongType
 	}
-	micros += (day*secondsPerDay - offset) * 1_000_000
-	if micros < firstMicro || micros >= endMicro {
-		return 0, tooLarge
+	micros += (day*SecondsPerDay - offset) * 1_000_000
+	if micros < FirstMicro || micros >= EndMicro {
+		return 0, TooLarge
 	}
 	return micros, f
 }
 
-// parseDate reads a date. A time that follows it must be midnight, or the date
+// ParseDate reads a date. A time that follows it must be midnight, or the date
 // would lose something.
-func parseDate(text []byte) (int32, fit) {
+func ParseDate(text []byte) (int32, Fit) {
 	day, rest, f := parseCalendarDay(text)
-	if f != fits {
+	if f != Fits {
 		return 0, f
 	}
-	if micros, _, f := parseTimeOfDay(rest); f != fits || micros != 0 {
-		return 0, wrong
+	if micros, _, f := parseTimeOfDay(rest); f != Fits || micros != 0 {
+		return 0, WrongType
 	}
-	return int32(day), fits
+	return int32(day), Fits
 }
 
 // parseCalendarDay reads the date that text begins with.
-func parseCalendarDay(text []byte) (day int64, rest []byte, f fit) {
+func parseCalendarDay(text []byte) (day int64, rest []byte, f Fit) {
 	text, bc := bytes.CutSuffix(text, []byte(" BC"))
 	year := 0
 	i := 0
@@ -108,31 +111,31 @@ func parseCalendarDay(text []byte) (day int64, rest []byte, f fit) {
 	}
 	text = text[i:]
 	if i < 4 || len(text) < 6 || text[0] != '-' || text[3] != '-' {
-		return 0, nil, wrong
+		return 0, nil, WrongType
 	}
 	month, d := twoDigits(text[1:]), twoDigits(text[4:])
 	if bc || year == 0 || year > 9999 {
-		return 0, nil, tooLarge
+		return 0, nil, TooLarge
 	}
 	if !isDate(year, month, d) {
-		return 0, nil, wrong
+		return 0, nil, WrongType
 	}
-	return days(year, month, d), text[6:], fits
+	return days(year, month, d), text[6:], Fits
 }
 
 // parseTimeOfDay reads what follows the date: the time since midnight in
 // microseconds and the offset from UTC in seconds, both 0 when nothing does. It
 // is rounded when it is finer than microseconds.
-func parseTimeOfDay(text []byte) (micros, offset int64, f fit) {
+func parseTimeOfDay(text []byte) (micros, offset int64, f Fit) {
 	if len(text) == 0 {
-		return 0, 0, fits
+		return 0, 0, Fits
 	}
 	if len(text) < 6 || text[0]|0x20 != 't' && text[0] != ' ' || text[3] != ':' {
-		return 0, 0, wrong
+		return 0, 0, WrongType
 	}
 	hour, minute, second := twoDigits(text[1:]), twoDigits(text[4:]), 0
 	text = text[6:]
-	f = fits
+	f = Fits
 	if len(text) >= 3 && text[0] == ':' {
 		second = twoDigits(text[1:])
 		text = text[3:]
@@ -140,7 +143,7 @@ func parseTimeOfDay(text []byte) (micros, offset int64, f fit) {
 			worth := int64(100_000)
 			for text = text[1:]; len(text) > 0 && text[0]-'0' <= 9; text = text[1:] {
 				if worth == 0 && text[0] != '0' {
-					f = rounded
+					f = Rounded
 				}
 				micros += int64(text[0]-'0') * worth
 				worth /= 10
@@ -148,11 +151,11 @@ func parseTimeOfDay(text []byte) (micros, offset int64, f fit) {
 		}
 	}
 	if hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60 {
-		return 0, 0, wrong
+		return 0, 0, WrongType
 	}
 	offset, ok := parseOffset(text)
 	if !ok {
-		return 0, 0, wrong
+		return 0, 0, WrongType
 	}
 	return micros + int64(hour*3600+minute*60+second)*1_000_000, offset, f
 }

@@ -1,35 +1,37 @@
-package columnar
+package scalar
 
 import (
 	"math/bits"
 	"strconv"
 	"unsafe"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
 )
 
-// A fit says whether a value could be kept in its column. The texts are those
+// A Fit says whether a value could be kept in its column. The texts are those
 // of the protocol's AirbyteRecordMessageMetaChange.
-type fit string
+type Fit string
 
 const (
-	fits     fit = ""
-	wrong    fit = "DESTINATION_SERIALIZATION_ERROR"   // another type, or text that cannot be read
-	tooLarge fit = "DESTINATION_FIELD_SIZE_LIMITATION" // a type's range is exceeded
+	Fits      Fit = ""
+	WrongType Fit = "DESTINATION_SERIALIZATION_ERROR"   // another type, or text that cannot be read
+	TooLarge  Fit = "DESTINATION_FIELD_SIZE_LIMITATION" // a type's range is exceeded
 
 	// These are kept, though not quite as they are.
-	rounded    fit = "rounded"    // a type's precision is exceeded
-	unreadable fit = "unreadable" // some characters are none, and became U+FFFD
+	Rounded    Fit = "rounded"    // a type's precision is exceeded
+	Unreadable Fit = "unreadable" // some characters are none, and became U+FFFD
 )
 
-// kept reports whether there is a value.
-func (f fit) kept() bool { return f == fits || f == rounded }
+// Kept reports whether there is a value.
+func (f Fit) Kept() bool { return f == Fits || f == Rounded }
 
-// report is how the protocol says what was done, and why.
-func (f fit) report() (change, reason string) {
+// Report is how the protocol says what was done, and why.
+func (f Fit) Report() (change, reason string) {
 	switch f {
-	case rounded:
-		return "TRUNCATED", string(tooLarge)
-	case unreadable:
-		return "TRUNCATED", string(wrong)
+	case Rounded:
+		return "TRUNCATED", string(TooLarge)
+	case Unreadable:
+		return "TRUNCATED", string(WrongType)
 	}
 	return "NULLED", string(f)
 }
@@ -37,65 +39,65 @@ func (f fit) report() (change, reason string) {
 // The functions here read the text of a JSON number, be it from a number or
 // from a string, and give its value exactly or say why not.
 
-// parseLong reads an integer. 1.0 and 1e3 are integers, 1.5 is none.
-func parseLong(text []byte) (int64, fit) {
+// ParseLong reads an integer. 1.0 and 1e3 are integers, 1.5 is none.
+func ParseLong(text []byte) (int64, Fit) {
 	n, ok := scanDecimal(text)
 	if !ok {
-		return 0, wrong
+		return 0, WrongType
 	}
 	high, low, f := n.scaled(0)
 	switch {
 	case f == inexact:
-		return 0, wrong
-	case f != fits || high != 0 || low > 1<<63 || low == 1<<63 && !n.negative:
-		return 0, tooLarge
+		return 0, WrongType
+	case f != Fits || high != 0 || low > 1<<63 || low == 1<<63 && !n.negative:
+		return 0, TooLarge
 	case n.negative:
-		return -int64(low), fits // also of 1<<63
+		return -int64(low), Fits // also of 1<<63
 	}
-	return int64(low), fits
+	return int64(low), Fits
 }
 
-// parseDouble reads a number as the nearest double.
-func parseDouble(text []byte) (float64, fit) {
-	if !isNumber(text) {
-		return 0, wrong
+// ParseDouble reads a number as the nearest double.
+func ParseDouble(text []byte) (float64, Fit) {
+	if !IsNumber(text) {
+		return 0, WrongType
 	}
 	v, err := strconv.ParseFloat(unsafe.String(unsafe.SliceData(text), len(text)), 64)
 	if err != nil {
-		return 0, tooLarge
+		return 0, TooLarge
 	}
-	return v, fits
+	return v, Fits
 }
 
-// roundTrips reports whether the shortest number that reads as v is the one of
+// RoundTrips reports whether the shortest number that reads as v is the one of
 // the text. Of any two numbers that read as one double at most one is.
-func roundTrips(v float64, text []byte) bool {
+func RoundTrips(v float64, text []byte) bool {
 	var buffer [32]byte
 	given, ok := scanDecimal(text)
 	shortest, _ := scanDecimal(strconv.AppendFloat(buffer[:0], v, 'g', -1, 64))
 	return ok && given.equals(&shortest)
 }
 
-// parseDecimal reads a number as the nearest decimal(38,9), of two the even one.
-func parseDecimal(text []byte) (low, high int64, f fit) {
+// ParseDecimal reads a number as the nearest decimal(38,9), of two the even one.
+func ParseDecimal(text []byte) (low, high int64, f Fit) {
 	n, ok := scanDecimal(text)
 	if !ok {
-		return 0, 0, wrong
+		return 0, 0, WrongType
 	}
-	h, l, f := n.scaled(decimalScale)
+	h, l, f := n.scaled(columns.Scale)
 	if f == inexact {
-		h, l = n.nearest(decimalScale)
-		f = rounded
+		h, l = n.nearest(columns.Scale)
+		f = Rounded
 	}
-	if f == tooLarge || h > endDecimalHigh || h == endDecimalHigh && l >= endDecimalLow {
-		return 0, 0, tooLarge
+	if f == TooLarge || h > EndDecimalHigh || h == EndDecimalHigh && l >= EndDecimalLow {
+		return 0, 0, TooLarge
 	}
-	low, high = words(h, l, n.negative)
+	low, high = Words(h, l, n.negative)
 	return low, high, f
 }
 
-// isNumber tells whether a text that comes from a string is a JSON number.
-func isNumber(text []byte) bool {
+// IsNumber tells whether a text that comes from a string is a JSON number.
+func IsNumber(text []byte) bool {
 	_, ok := scanDecimal(text)
 	return ok
 }
@@ -205,23 +207,23 @@ func (n *decimalText) equals(m *decimalText) bool {
 	return true
 }
 
-const inexact fit = "inexact"
+const inexact Fit = "inexact"
 
-// 10^38, the first number of 39 digits.
+// EndDecimalHigh and EndDecimalLow are 10^38, the first number of 39 digits.
 const (
-	endDecimalHigh = 0x4b3b4ca85a86c47a
-	endDecimalLow  = 0x098a224000000000
+	EndDecimalHigh = 0x4b3b4ca85a86c47a
+	EndDecimalLow  = 0x098a224000000000
 )
 
 // scaled returns the magnitude of n × 10^scale. It is inexact when that is no
-// integer, tooLarge when it has more than 38 digits.
-func (n *decimalText) scaled(scale int) (high, low uint64, f fit) {
+// integer, TooLarge when it has more than 38 digits.
+func (n *decimalText) scaled(scale int) (high, low uint64, f Fit) {
 	shift := n.exponent + scale
 	switch {
 	case n.count == 0:
-		return 0, 0, fits
-	case n.count+shift > decimalPrecision:
-		return 0, 0, tooLarge
+		return 0, 0, Fits
+	case n.count+shift > columns.Precision:
+		return 0, 0, TooLarge
 	case shift < 0:
 		return 0, 0, inexact
 	}
@@ -233,7 +235,7 @@ func (n *decimalText) scaled(scale int) (high, low uint64, f fit) {
 	for range shift {
 		high, low = times10(high, low, 0)
 	}
-	return high, low, fits
+	return high, low, Fits
 }
 
 // nearest returns the magnitude of n × 10^scale rounded half to even, for one
@@ -275,14 +277,14 @@ func times10(high, low, digit uint64) (uint64, uint64) {
 	return high*10 + carry + c, sum
 }
 
-// pow10 are powers of ten that are exact as doubles.
-var pow10 = [...]float64{
+// Pow10 are powers of ten that are exact as doubles.
+var Pow10 = [...]float64{
 	1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9,
 	1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17,
 }
 
-// plainInteger reads the usual form of an integer; end is -1 for any other.
-func plainInteger(b []byte, i int) (v int64, end int) {
+// PlainInteger reads the usual form of an integer; end is -1 for any other.
+func PlainInteger(b []byte, i int) (v int64, end int) {
 	start := i
 	if b[i] == '-' {
 		start++
@@ -347,16 +349,16 @@ func plainMantissa(b []byte, i int) (mantissa uint64, fraction int, end int) {
 	return mantissa, fraction, end
 }
 
-// plainDouble is exact: mantissa and power of ten are doubles without an
+// PlainDouble is exact: mantissa and power of ten are doubles without an
 // error, hence their quotient is the nearest one.
-func plainDouble(b []byte, i int) (v float64, end int) {
+func PlainDouble(b []byte, i int) (v float64, end int) {
 	mantissa, fraction, end := plainMantissa(b, i)
 	if end < 0 || mantissa >= 1<<53 {
 		return 0, -1
 	}
 	v = float64(mantissa)
 	if fraction > 0 {
-		v /= pow10[fraction]
+		v /= Pow10[fraction]
 	}
 	if b[i] == '-' {
 		v = -v // also of zero
@@ -364,19 +366,19 @@ func plainDouble(b []byte, i int) (v float64, end int) {
 	return v, end
 }
 
-// plainDecimal gives the words of a decimal(38,9).
-func plainDecimal(b []byte, i int) (low, high int64, end int) {
+// PlainDecimal gives the words of a decimal(38,9).
+func PlainDecimal(b []byte, i int) (low, high int64, end int) {
 	mantissa, fraction, end := plainMantissa(b, i)
-	if end < 0 || fraction > decimalScale {
+	if end < 0 || fraction > columns.Scale {
 		return 0, 0, -1
 	}
-	h, l := bits.Mul64(mantissa, uint64(pow10[decimalScale-fraction]))
-	low, high = words(h, l, b[i] == '-')
+	h, l := bits.Mul64(mantissa, uint64(Pow10[columns.Scale-fraction]))
+	low, high = Words(h, l, b[i] == '-')
 	return low, high, end
 }
 
-// words gives a 128-bit number as Arrow keeps it, in two's complement.
-func words(high, low uint64, negative bool) (int64, int64) {
+// Words gives a 128-bit number as Arrow keeps it, in two's complement.
+func Words(high, low uint64, negative bool) (int64, int64) {
 	if negative {
 		var borrow uint64
 		low, borrow = bits.Sub64(0, low, 0)
