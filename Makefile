@@ -42,7 +42,8 @@ $(GOLANGCI):
 	mv bin/tools/new/golangci-lint $@
 
 # Runs every fuzz target that FUZZ matches for FUZZTIME; go test runs one at a time. One
-# that tried fewer than FUZZMIN inputs fails: it did something else in that time.
+# that tried fewer than FUZZMIN inputs, old or new, fails: it did something else in that
+# time.
 # HISTORIES=10000 also compares that many random histories of a stream with a model.
 HISTORIES ?= 0
 FUZZMIN   ?= 10
@@ -55,7 +56,7 @@ fuzz:
 	      awk -v min=$(FUZZMIN) ' \
 	        sub(/^exit code /, "") { code = $$0; next } \
 	        { print; fflush() } \
-	        match($$0, /execs: [0-9]+/) { inputs = substr($$0, RSTART + 7, RLENGTH - 7) + 0 } \
+	        match($$0, /(execs|baseline coverage): [0-9]+/) { split(substr($$0, RSTART, RLENGTH), part, ": "); inputs = part[2] + 0 } \
 	        END { if (code) exit code; if (inputs < min) { print "only " inputs + 0 " inputs were tried, fewer than " min; exit 1 } }'; \
 	  done; \
 	done; \
