@@ -38,10 +38,28 @@ func (d *Decoder) coerce(c *column, i int) int {
 		c.null()
 		return end
 	}
+	if c.kind == kindString {
+		return d.rawText(c, i)
+	}
+	f := c.addText(text, isString)
+	if f == scalar.TooLarge && c.cursor {
+		c.addEndOfRange(text)
+		f = scalar.Rounded
+	}
+	switch {
+	case f == scalar.Rounded:
+		d.noted(c, c.rows-1, f)
+	case f != scalar.Fits:
+		d.changed(c, f)
+		c.null()
+	}
+	return end
+}
+
+// addText adds the value that a text stands for, if the column can hold it.
+func (c *column) addText(text []byte, isString bool) scalar.Fit {
 	f := scalar.WrongType
 	switch c.kind {
-	case kindString:
-		return d.rawText(c, i)
 	case kindBoolean:
 		if yes := string(text) == "true"; yes || string(text) == "false" {
 			c.addBoolean(yes)
@@ -90,18 +108,7 @@ func (d *Decoder) coerce(c *column, i int) int {
 			c.addWord(v)
 		}
 	}
-	if f == scalar.TooLarge && c.cursor {
-		c.addEndOfRange(text)
-		f = scalar.Rounded
-	}
-	switch {
-	case f == scalar.Rounded:
-		d.noted(c, c.rows-1, f)
-	case f != scalar.Fits:
-		d.changed(c, f)
-		c.null()
-	}
-	return end
+	return f
 }
 
 // changed notes that the next row of a column is not kept as it is.
