@@ -212,9 +212,10 @@ func moveTo(meta table.Metadata, branch string, id int64) table.Update {
 	return table.NewSetSnapshotRefUpdate(branch, id, table.BranchRef, refAge, snapshotAge, keep)
 }
 
-// isIn reports whether the commit is in a table.
+// isIn reports whether the commit is in a table. A state has a number of its own and
+// is stored by the same update as its snapshot, so it tells as well as the token.
 func (c *fileCommit) isIn(ctx context.Context, base *table.Table) bool {
-	if c.snapshot == nil && base.Properties()[stateKey+suffixOf(c.t.target())] == string(c.state) {
+	if c.state != nil && c.snapshot == nil && base.Properties()[stateKey+suffixOf(c.t.target())] == string(c.state) {
 		return true
 	}
 	past := &earlier{table: base}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/apache/iceberg-go/catalog"
+	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 
@@ -166,6 +167,43 @@ func TestATableThatCannotBeLoadedNowAndThen(t *testing.T) {
 			t.Errorf("%v: %v", tt.err, err)
 		}
 	}
+}
+
+// silentOnce does not answer the first commit, which it does not make, and calls
+// then what is given.
+type silentOnce struct {
+	catalog.Catalog
+	then func()
+}
+
+func (c *silentOnce) CommitTable(ctx context.Context, id table.Identifier, reqs []table.Requirement, updates []table.Update) (table.Metadata, string, error) {
+	if c.then == nil {
+		return c.Catalog.CommitTable(ctx, id, reqs, updates)
+	}
+	c.then()
+	c.then = nil
+	return nil, "", errConnection
+}
+
+// unwritable is storage on which no file can be created.
+type unwritable struct{ iceio.WriteFileIO }
+
+func (unwritable) Create(string) (iceio.FileWriter, error) { return nil, errConnection }
+
+// A table without a state must not be taken for one that has the state of a
+// commit without one.
+func TestACommitWithoutAStateIsNotTakenForCommitted(t *testing.T) {
+	cat := &silentOnce{Catalog: openCatalog(t, t.TempDir())}
+	tbl := openTable(t, cat, plain("s"), Options{})
+	staged := stage(t, tbl, 0, map[string]any{"id": 1, "v": "x"})
+	files := tbl.files
+	cat.then = func() { tbl.files = unwritable{files} }
+	_, err := tbl.Commit(t.Context(), []*Staged{staged}, nil)
+	if err == nil {
+		t.Error("the commit is said to be made")
+	}
+	tbl.files = files
+	expectRows(t, tbl)
 }
 
 // unloadable fails to load a table so many times.
