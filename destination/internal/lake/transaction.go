@@ -26,18 +26,20 @@ type proposal struct {
 }
 
 // A transaction is one change of a table that is proposed again until it is
-// committed or there is no hope. An attempt ends in one of three ways. Committed:
+// committed or there is no hope. An attempt ends in one of four ways. Committed:
 // done. Refused: the catalog said that it changed nothing; what the attempt wrote
-// is removed, and the next one is made from the table as it is by then. Unknown:
-// the catalog said neither; the next attempt first looks whether this one is in
-// the table.
+// is removed, and the next one is made from the table as it is by then. Failed: it
+// changed nothing, and another attempt would change nothing either. Unknown: the
+// catalog said none of these; the next attempt first looks whether this one is in
+// the table, and lands only if it is not, because each requires the snapshot that
+// it was made from.
 type transaction struct {
 	t *Table
 	// propose makes the proposal for the table as it is in base. It returns what
 	// it has written even when it fails.
 	propose func(ctx context.Context, base *table.Table, clock *retry) (proposal, error)
 	// verify reports whether an earlier attempt, whose outcome is unknown, is in
-	// base. nil: then propose finds nothing to commit.
+	// base. nil: propose recognises a change that is there, and proposes nothing.
 	verify func(ctx context.Context, base *table.Table) bool
 
 	base     *table.Table   // that the last attempt was made from; it may be given for the first

@@ -12,8 +12,11 @@
 //	                                 ▼
 //	                              echo the state
 //
-// One goroutine reads the input in order. It commits a stream only at one of the
-// stream's states, so a snapshot holds exactly the rows that its state covers.
+// One goroutine handles the input in order; another reads ahead. Until the input
+// ends, it commits a stream only at one of the stream's states, so a snapshot holds
+// exactly the rows that its state covers. A commit is due when no record has come
+// since a state and one of the limits (rows, bytes, age) is reached. That is asked
+// before the next record, after 20 ms without input, and every second.
 //
 // # Segments, states and commits
 //
