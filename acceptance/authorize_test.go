@@ -174,11 +174,11 @@ func TestConsentInABrowser(t *testing.T) {
 		if h := b.text("main.bad h1"); h != "The access was not allowed" {
 			t.Errorf("the page says %q", h)
 		}
-		if remedy := b.text("#remedy"); !strings.Contains(remedy, "Run source authorize again to allow it") {
+		if remedy := b.text("#remedy"); !strings.Contains(remedy, "Run source authorize again and allow it") {
 			t.Errorf("the page says %q", remedy)
 		}
 		b.screenshot("denied")
-		a.end(1, "The access was not allowed. WHOOP says: access_denied", "Run source authorize again to allow it")
+		a.end(1, "The access was not allowed. WHOOP says: access_denied", "Run source authorize again and allow it")
 	})
 	t.Run("wrong state", func(t *testing.T) {
 		m.play(profile(map[string]any{"forged_state": true}))

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -87,7 +88,10 @@ func TestHugeRecords(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			state, said, _ := bytes.Cut(out, []byte("\n"))
+			lines := slices.DeleteFunc(bytes.SplitAfter(out, []byte("\n")), func(line []byte) bool {
+				return bytes.HasPrefix(line, []byte(`{"type":"LOG"`)) // of each commit
+			})
+			state, said := lines[0], bytes.Join(lines[1:], nil)
 			if !bytes.Contains(state, []byte(`"type":"STATE"`)) {
 				t.Fatalf("it says %s", out)
 			}
