@@ -166,6 +166,7 @@ func (l *testLake) run(f *faults, input []byte, args ...string) *protocoltest.Ru
 		}
 		if f != nil {
 			f.release()
+			time.Sleep(time.Hour) // what the run left behind tries again, where the process would have ended
 		}
 		synctest.Wait()
 		r.Stdout, r.Stderr = stdout.Bytes(), stderr.Bytes()
