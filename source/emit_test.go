@@ -58,8 +58,8 @@ func cannedPages(count int) (api canned, size int) {
 // anyToken is a token that is always good.
 type anyToken struct{}
 
-func (anyToken) Token(context.Context) (string, error)         { return "token", nil }
-func (anyToken) Renew(context.Context, string) (string, error) { return "token", nil }
+func (anyToken) Token(context.Context) (string, error)                  { return "token", nil }
+func (anyToken) TokenInsteadOf(context.Context, string) (string, error) { return "token", nil }
 
 // How fast records go from the answers of the API to standard output, when
 // neither the API nor the pace takes any time: slices of 400 new sleeps.

@@ -57,7 +57,7 @@ func (e Endpoint) refresh(ctx context.Context, c Credentials) (TokenResponse, er
 	for attempt := range attempts {
 		if attempt > 0 {
 			pause := time.Second << attempt
-			time.Sleep(pause/2 + rand.N(pause/2)) // not to be interrupted: see Keeper.renew
+			time.Sleep(pause/2 + rand.N(pause/2)) // not to be interrupted: see Keeper.refreshWithClaim
 		}
 		var t TokenResponse
 		t, err = e.post(ctx, c, url.Values{

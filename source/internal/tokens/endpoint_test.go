@@ -79,7 +79,7 @@ func TestAPairIsTakenWhateverIsOddAboutIt(t *testing.T) {
 			var kept Credentials
 			k := New(Config{Store: NewConfigStore(stored("0", time.Time{}), func(c Credentials) error { kept = c; return nil }), TokenURL: server.URL, Log: slog.New(slog.DiscardHandler)})
 			asked := time.Now()
-			if got, err := k.Renew(t.Context(), "access-0"); err != nil || got != "access-1" {
+			if got, err := k.TokenInsteadOf(t.Context(), "access-0"); err != nil || got != "access-1" {
 				t.Fatalf("%s, %v", got, err)
 			}
 			refresh := "refresh-1"
@@ -186,7 +186,7 @@ func TestAnswersWithoutAPair(t *testing.T) {
 						return w.Result(), nil
 					}),
 				})
-				_, err := k.Renew(t.Context(), c.AccessToken)
+				_, err := k.TokenInsteadOf(t.Context(), c.AccessToken)
 				switch {
 				case err == nil, kind(err) != tt.kind, requests != tt.requests, !strings.Contains(err.Error(), tt.want):
 					t.Errorf("%v, after %d requests", err, requests)
@@ -194,7 +194,7 @@ func TestAnswersWithoutAPair(t *testing.T) {
 					t.Errorf("it is not for everybody to read: %v", err)
 				}
 				before := requests
-				if _, err := k.Renew(t.Context(), c.AccessToken); kind(err) == "revoked" && requests != before {
+				if _, err := k.TokenInsteadOf(t.Context(), c.AccessToken); kind(err) == "revoked" && requests != before {
 					t.Error("a token known to be spent was sent again")
 				}
 			})
@@ -218,7 +218,7 @@ func TestAnEndpointThatRecoversGivesAPair(t *testing.T) {
 					return requests < attempts
 				}
 				k := keeper(NewConfigStore(a.credentials(), func(Credentials) error { return nil }), a)
-				if got, err := k.Renew(t.Context(), "access-0"); err != nil || got != "access-1" || a.replays != 0 {
+				if got, err := k.TokenInsteadOf(t.Context(), "access-0"); err != nil || got != "access-1" || a.replays != 0 {
 					t.Errorf("%s, %v, %d replays", got, err, a.replays)
 				}
 			})
@@ -239,10 +239,10 @@ func TestARefreshTokenThatStaysIsUsedAgain(t *testing.T) {
 			}
 			k := keeper(NewConfigStore(a.credentials(), func(Credentials) error { return nil }), a)
 			for n := range 3 {
-				if got, err := k.Renew(t.Context(), fmt.Sprintf("access-%d", n)); err != nil || got != fmt.Sprintf("access-%d", n+1) {
+				if got, err := k.TokenInsteadOf(t.Context(), fmt.Sprintf("access-%d", n)); err != nil || got != fmt.Sprintf("access-%d", n+1) {
 					t.Errorf("%s: %s, %v", answer, got, err)
 				}
-				time.Sleep(2 * settled)
+				time.Sleep(2 * justIssued)
 			}
 		})
 	}
@@ -259,7 +259,7 @@ func TestARefreshTokenAloneIsKept(t *testing.T) {
 		return true
 	}
 	k := keeper(NewFileStore(path), a)
-	if got, err := k.Renew(t.Context(), "access-0"); !errors.Is(err, errNoAccessToken) {
+	if got, err := k.TokenInsteadOf(t.Context(), "access-0"); !errors.Is(err, errNoAccessToken) {
 		t.Errorf("%s, %v", got, err)
 	}
 	if c, err := NewFileStore(path).Load(t.Context()); err != nil || c.RefreshToken != "refresh-1" {

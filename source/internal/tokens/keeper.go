@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	// early is how long before its expiry a token counts as expired: the time that a
-	// request can take.
-	early = time.Minute
-	// settled is the age below which a token from this process is not refreshed
+	// expiryMargin is how long before its expiry a token counts as expired: the time
+	// that a request can take.
+	expiryMargin = time.Minute
+	// justIssued is the age below which a token from this process is not refreshed
 	// again: if WHOOP refuses it, it would refuse another one too.
-	settled = time.Minute
+	justIssued = time.Minute
 	// slowClaim is how long a claim may take before the log says so.
 	slowClaim = 5 * time.Second
 	// longestPause is between the last two attempts to store a new pair.
@@ -82,13 +82,13 @@ func (k *Keeper) Token(ctx context.Context) (string, error) {
 	if k.usable() {
 		return k.current.AccessToken, nil
 	}
-	return k.renew(ctx)
+	return k.refreshOrAdopt(ctx)
 }
 
-// Renew returns the access token to use instead of one that WHOOP refused. It returns
-// the same one if another attempt would be useless, because this process got it only
-// just now and nobody has replaced it since.
-func (k *Keeper) Renew(ctx context.Context, refused string) (string, error) {
+// TokenInsteadOf returns the access token to use instead of one that WHOOP refused. It
+// returns the same one if another attempt would be useless, because this process got it
+// only just now and nobody has replaced it since.
+func (k *Keeper) TokenInsteadOf(ctx context.Context, refused string) (string, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := k.load(ctx); err != nil {
@@ -97,7 +97,7 @@ func (k *Keeper) Renew(ctx context.Context, refused string) (string, error) {
 	switch {
 	case k.current.AccessToken != refused && k.usable():
 		return k.current.AccessToken, nil // somebody has renewed it since
-	case k.current.AccessToken == refused && !k.issued.IsZero() && time.Since(k.issued) < settled:
+	case k.current.AccessToken == refused && !k.issued.IsZero() && time.Since(k.issued) < justIssued:
 		c, err := k.store.Load(ctx)
 		if err != nil {
 			return "", storeError(ctx, err)
@@ -109,7 +109,7 @@ func (k *Keeper) Renew(ctx context.Context, refused string) (string, error) {
 			return c.AccessToken, nil
 		}
 	}
-	return k.renew(ctx)
+	return k.refreshOrAdopt(ctx)
 }
 
 // CheckStore returns why a new pair could not be stored. Otherwise that would be known
@@ -162,15 +162,15 @@ func (k *Keeper) adopt(c Credentials) {
 	k.seen(c)
 	k.current, k.loaded, k.issued, k.expires = c, true, time.Time{}, time.Time{}
 	if !c.ExpiresAt.IsZero() {
-		k.expires = c.ExpiresAt.Add(-early)
+		k.expires = c.ExpiresAt.Add(-expiryMargin)
 	}
 }
 
-// renew replaces the current pair, or adopts the one that another process has
-// put in its place. The caller holds the lock.
-func (k *Keeper) renew(ctx context.Context) (string, error) {
+// refreshOrAdopt replaces the current pair, or adopts the one that another process has
+// stored in its place. The caller holds the lock.
+func (k *Keeper) refreshOrAdopt(ctx context.Context) (string, error) {
 	for {
-		token, err := k.replace(ctx)
+		token, err := k.refreshWithClaim(ctx)
 		if !errors.Is(err, ErrReplaced) && !isRevoked(err) {
 			return token, err
 		}
@@ -197,10 +197,10 @@ func (k *Keeper) renew(ctx context.Context) (string, error) {
 	}
 }
 
-// replace refreshes with a claim. After a refresh token was sent, nothing may interrupt
-// the process until the answer is stored, least of all a signal. So the context ends
-// only the wait for the claim.
-func (k *Keeper) replace(ctx context.Context) (string, error) {
+// refreshWithClaim refreshes while this process has the claim. After a refresh token was
+// sent, nothing may interrupt the process until the answer is stored, least of all a
+// signal. So the context ends only the wait for the claim.
+func (k *Keeper) refreshWithClaim(ctx context.Context) (string, error) {
 	slow := time.AfterFunc(slowClaim, func() {
 		defer protocol.Recover(new(error)) // the log line is not essential
 		k.log.Info("waiting for another process to renew the access token")
@@ -211,7 +211,7 @@ func (k *Keeper) replace(ctx context.Context) (string, error) {
 		return "", storeError(ctx, err)
 	}
 	defer release()
-	return k.refresh(context.WithoutCancel(ctx))
+	return k.refreshAndSave(context.WithoutCancel(ctx))
 }
 
 // storeError distinguishes a store's failure from one that the context caused.
@@ -222,8 +222,8 @@ func storeError(ctx context.Context, err error) error {
 	return &StoreError{err}
 }
 
-// refresh spends the current refresh token and stores what comes of it.
-func (k *Keeper) refresh(ctx context.Context) (string, error) {
+// refreshAndSave spends the current refresh token and stores the new pair.
+func (k *Keeper) refreshAndSave(ctx context.Context) (string, error) {
 	old := k.current
 	if old.RefreshToken == "" {
 		return "", ErrNoRefreshToken
@@ -254,7 +254,7 @@ func (k *Keeper) refresh(ctx context.Context) (string, error) {
 	}
 	k.current, k.issued, k.expires = c, time.Now(), time.Time{}
 	if t.ExpiresIn > 0 {
-		k.expires = asked.Add(t.ExpiresIn - min(early, t.ExpiresIn/4)) // a token that lives for seconds is used too
+		k.expires = asked.Add(t.ExpiresIn - min(expiryMargin, t.ExpiresIn/4)) // a token that lives for seconds is used too
 	}
 	if c.AccessToken == "" { // the next attempt has a valid refresh token
 		return "", errNoAccessToken

@@ -75,7 +75,7 @@ func keeper(s Store, a *authority) *Keeper {
 func TestRefreshRequestIsAsWHOOPWantsIt(t *testing.T) {
 	a := &authority{}
 	k := keeper(NewConfigStore(a.credentials(), func(Credentials) error { return nil }), a)
-	if _, err := k.Renew(t.Context(), "access-0"); err != nil {
+	if _, err := k.TokenInsteadOf(t.Context(), "access-0"); err != nil {
 		t.Fatal(err)
 	}
 	if want := "client_id=id&client_secret=secret&grant_type=refresh_token&refresh_token=refresh-0&scope=offline"; len(a.forms) != 1 || a.forms[0] != want {
@@ -89,7 +89,7 @@ func TestNewPairIsDurableBeforeItIsHandedOut(t *testing.T) {
 	saves := 0
 	k := keeper(NewConfigStore(a.credentials(), func(Credentials) error { saves++; return full }), a)
 	synctest.Test(t, func(t *testing.T) {
-		got, err := k.Renew(t.Context(), "access-0")
+		got, err := k.TokenInsteadOf(t.Context(), "access-0")
 		var store *StoreError
 		if got != "" || !errors.As(err, &store) || !errors.Is(err, full) {
 			t.Errorf("%q, %v", got, err)
@@ -97,7 +97,7 @@ func TestNewPairIsDurableBeforeItIsHandedOut(t *testing.T) {
 		if saves != 5 {
 			t.Errorf("%d attempts to save, want 5", saves)
 		}
-		if _, err := k.Renew(t.Context(), "access-0"); err == nil || a.replays != 0 {
+		if _, err := k.TokenInsteadOf(t.Context(), "access-0"); err == nil || a.replays != 0 {
 			t.Errorf("error %v, %d replays: the spent token was sent again", err, a.replays)
 		}
 	})
@@ -126,12 +126,12 @@ func TestTokenJustGivenIsNotRenewedAgain(t *testing.T) {
 		a := &authority{}
 		k := keeper(NewConfigStore(a.credentials(), func(Credentials) error { return nil }), a)
 		for range 5 {
-			if got, err := k.Renew(t.Context(), "access-1"); err != nil || got != "access-0" {
+			if got, err := k.TokenInsteadOf(t.Context(), "access-1"); err != nil || got != "access-0" {
 				t.Fatalf("%s, %v: another token than the refused one is there", got, err)
 			}
 		}
 		for range 5 {
-			if _, err := k.Renew(t.Context(), a.name("access")); err != nil {
+			if _, err := k.TokenInsteadOf(t.Context(), a.name("access")); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -139,7 +139,7 @@ func TestTokenJustGivenIsNotRenewedAgain(t *testing.T) {
 			t.Errorf("%d refreshes", a.refreshes)
 		}
 		time.Sleep(2 * time.Minute)
-		if got, err := k.Renew(t.Context(), "access-1"); err != nil || got != "access-2" {
+		if got, err := k.TokenInsteadOf(t.Context(), "access-1"); err != nil || got != "access-2" {
 			t.Errorf("%s, %v", got, err)
 		}
 	})
@@ -151,7 +151,7 @@ func TestLostAnswerEndsAsRevoked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &authority{lose: true}
 		k := keeper(NewConfigStore(a.credentials(), func(Credentials) error { return nil }), a)
-		_, err := k.Renew(t.Context(), "access-0")
+		_, err := k.TokenInsteadOf(t.Context(), "access-0")
 		if !isRevoked(err) || len(a.forms) != 2 {
 			t.Errorf("error %v after %d requests", err, len(a.forms))
 		}
@@ -163,7 +163,7 @@ func TestCancellationDoesNotInterruptARefresh(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	a.answer = func(http.ResponseWriter) bool { cancel(); return false }
 	path := filled(t, inFile, a.credentials()).Path
-	if _, err := keeper(NewFileStore(path), a).Renew(ctx, "access-0"); err != nil {
+	if _, err := keeper(NewFileStore(path), a).TokenInsteadOf(ctx, "access-0"); err != nil {
 		t.Error(err)
 	}
 	if c, err := NewFileStore(path).Load(t.Context()); err != nil || c.RefreshToken != "refresh-1" {
@@ -180,7 +180,7 @@ func TestAPairThatAnotherProcessReplacedAtOnceIsAdopted(t *testing.T) {
 		keeper        *Keeper
 		refused, want string
 	}{{one, "access-0", "access-1"}, {other, "access-1", "access-2"}, {one, "access-1", "access-2"}, {one, "access-2", "access-3"}, {other, "access-2", "access-3"}} {
-		if got, err := step.keeper.Renew(t.Context(), step.refused); err != nil || got != step.want {
+		if got, err := step.keeper.TokenInsteadOf(t.Context(), step.refused); err != nil || got != step.want {
 			t.Errorf("%s, %v; want %s", got, err, step.want)
 		}
 	}
@@ -194,10 +194,10 @@ func TestPairOfAnotherProcessIsAdopted(t *testing.T) {
 	if _, err := other.Token(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := one.Renew(t.Context(), "access-0"); err != nil {
+	if _, err := one.TokenInsteadOf(t.Context(), "access-0"); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := other.Renew(t.Context(), "access-0"); err != nil || got != "access-1" || a.refreshes != 1 {
+	if got, err := other.TokenInsteadOf(t.Context(), "access-0"); err != nil || got != "access-1" || a.refreshes != 1 {
 		t.Errorf("%s, %v after %d refreshes", got, err, a.refreshes)
 	}
 }
@@ -216,7 +216,7 @@ func TestRefusedTokenIsLookedUpOnceMore(t *testing.T) {
 		}
 		return false
 	}
-	if got, err := k.Renew(t.Context(), "access-0"); err != nil || got != "access-7" {
+	if got, err := k.TokenInsteadOf(t.Context(), "access-0"); err != nil || got != "access-7" {
 		t.Errorf("%s, %v", got, err)
 	}
 }
@@ -239,7 +239,7 @@ func TestUnwritableStoreIsFoundOutBeforeTheTokenIsSpent(t *testing.T) {
 		t.Fatal(err)
 	}
 	var store *StoreError
-	if _, err := k.Renew(t.Context(), "access-0"); !errors.As(err, &store) || len(a.forms) != 0 {
+	if _, err := k.TokenInsteadOf(t.Context(), "access-0"); !errors.As(err, &store) || len(a.forms) != 0 {
 		t.Errorf("error %v after %d requests", err, len(a.forms))
 	}
 }
@@ -251,7 +251,7 @@ func TestTokenFileIsPrivateWholeAndBehindItsLink(t *testing.T) {
 	if err := os.Symlink(path, link); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := keeper(NewFileStore(link), a).Renew(t.Context(), "access-0"); err != nil {
+	if _, err := keeper(NewFileStore(link), a).TokenInsteadOf(t.Context(), "access-0"); err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {

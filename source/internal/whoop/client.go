@@ -38,9 +38,9 @@ const ProfilePath = "/v2/user/profile/basic"
 // another one if WHOOP refuses it.
 type Tokens interface {
 	Token(ctx context.Context) (string, error)
-	// Renew returns the token to use instead of a refused one. It returns the same
-	// one if another attempt would be useless.
-	Renew(ctx context.Context, refused string) (string, error)
+	// TokenInsteadOf returns the token to use instead of a refused one. It returns the
+	// same one if another attempt would be useless.
+	TokenInsteadOf(ctx context.Context, refused string) (string, error)
 }
 
 // Config describes a Client.
@@ -151,7 +151,7 @@ func (c *Client) get(ctx context.Context, path string, query url.Values) (json.R
 			return body, nil
 		case err == nil && status == http.StatusUnauthorized:
 			// The token of this request may have been replaced while it was on its way.
-			fresh, terr := c.tokens.Renew(ctx, token)
+			fresh, terr := c.tokens.TokenInsteadOf(ctx, token)
 			if terr != nil {
 				return nil, c.tokenError(ctx, terr)
 			}

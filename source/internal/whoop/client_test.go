@@ -51,7 +51,7 @@ type fixedTokens struct {
 }
 
 func (f *fixedTokens) Token(context.Context) (string, error) { return f.token, nil }
-func (f *fixedTokens) Renew(context.Context, string) (string, error) {
+func (f *fixedTokens) TokenInsteadOf(context.Context, string) (string, error) {
 	f.renewed++
 	f.token = f.next
 	return f.token, nil
@@ -164,7 +164,7 @@ func TestEndlessRefusalsEnd(t *testing.T) {
 type endlessTokens struct{ n int }
 
 func (e *endlessTokens) Token(context.Context) (string, error) { return "first", nil }
-func (e *endlessTokens) Renew(context.Context, string) (string, error) {
+func (e *endlessTokens) TokenInsteadOf(context.Context, string) (string, error) {
 	e.n++
 	return strconv.Itoa(e.n), nil
 }
@@ -659,8 +659,8 @@ func TestPagesWithoutEnd(t *testing.T) {
 
 type fixedToken struct{}
 
-func (fixedToken) Token(context.Context) (string, error)         { return "a", nil }
-func (fixedToken) Renew(context.Context, string) (string, error) { return "a", nil }
+func (fixedToken) Token(context.Context) (string, error)                  { return "a", nil }
+func (fixedToken) TokenInsteadOf(context.Context, string) (string, error) { return "a", nil }
 
 type pageless func() string
 
