@@ -8,8 +8,8 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// checkpoints knows what was received and is not committed. Each state ends a
-// segment of the input; the rows of each stream are counted by segment, so it is
+// checkpoints knows what was received and is in no commit plan yet. Each state ends
+// a segment of the input; the rows of each stream are counted by segment, so it is
 // known how many of them a state covers, and how many no state covers.
 //
 // It belongs to the goroutine that reads the input, except for the row counts, to
@@ -18,21 +18,21 @@ type checkpoints struct {
 	streams Streams
 	now     func() time.Time
 
-	proofs      *proofs            // of completeness
-	stateType   protocol.StateType // of all states; "" before the first
-	segment     int64              // number of the open segment
-	atState     bool               // the last message was a state
-	pending     []pendingState     // in order
-	held        *heldStates        // the messages of pending
-	rows        int64              // received and not committed, of all streams
-	waitingRows int64              // of these, rows of streams that must wait
-	bytes       int64              // received since the last commit
-	since       time.Time          // when the first of them came; zero: none did
+	proofs             *proofs            // of completeness
+	stateType          protocol.StateType // of all states; "" before the first
+	segment            int64              // number of the last one, which no state has ended
+	noRecordSinceState bool               // the last message was a state
+	pending            []pendingState     // in order
+	messages           *stateMessages     // of pending
+	rows               int64              // of all streams, in no commit plan
+	waitingRows        int64              // of these, rows that do not count for the limits; see planCovered
+	bytes              int64              // of the input since the last commit plan
+	clockStart         time.Time          // when the seconds of CommitLimits begin; zero: nothing is there to commit
 }
 
-// A pendingState is a state that is not committed, and the segment it ends.
+// A pendingState is a state that is in no commit plan yet, and the segment it ends.
 type pendingState struct {
-	state   heldState
+	message stateMessage
 	stream  *Stream // of a STREAM state; nil: the state covers all streams
 	segment int64
 }
@@ -40,25 +40,25 @@ type pendingState struct {
 // covers reports whether the state covers rows of the stream.
 func (p pendingState) covers(s *Stream) bool { return p.stream == nil || p.stream == s }
 
-func newCheckpoints(streams Streams, held *heldStates) *checkpoints {
+func newCheckpoints(streams Streams, messages *stateMessages) *checkpoints {
 	ids := make([]protocol.StreamID, len(streams.all))
 	for i, s := range streams.all {
 		ids[i] = s.ID
 	}
-	return &checkpoints{streams: streams, now: time.Now, proofs: newProofs(ids), segment: 1, held: held}
+	return &checkpoints{streams: streams, now: time.Now, proofs: newProofs(ids), segment: 1, messages: messages}
 }
 
 // addRecords counts a run of records and returns the segment it belongs to.
 func (c *checkpoints) addRecords(r *protocol.Records) (segment int64) {
 	c.rows += r.Count
 	c.addBytes(len(r.Data))
-	c.atState = false
+	c.noRecordSinceState = false
 	return c.segment
 }
 
 func (c *checkpoints) addBytes(size int) {
-	if c.since.IsZero() {
-		c.since = c.now()
+	if c.clockStart.IsZero() {
+		c.clockStart = c.now()
 	}
 	c.bytes += int64(size)
 }
@@ -84,11 +84,11 @@ func (c *checkpoints) addState(state protocol.State) error {
 	}
 	size := len(state.Raw)
 	var err error
-	if pending.state, err = c.held.hold(state); err != nil {
+	if pending.message, err = c.messages.store(state); err != nil {
 		return err
 	}
 	for _, s := range covered {
-		if s.lastState = c.segment; s.waitingRows > 0 && !c.mustWait(s) {
+		if s.coveredUpTo = c.segment; s.waitingRows > 0 && !c.mustWait(s) {
 			c.waitingRows -= s.waitingRows
 			s.waitingRows = 0
 		}
@@ -96,32 +96,33 @@ func (c *checkpoints) addState(state protocol.State) error {
 	c.pending = append(c.pending, pending)
 	c.addBytes(size)
 	c.segment++
-	c.atState = true
+	c.noRecordSinceState = true
 	return nil
 }
 
-// commitDue reports whether the next state should be committed. Waiting rows do
+// limitReached reports whether a commit is due at the next state. Waiting rows do
 // not count, or each state of another stream would make a commit of its own.
-func (c *checkpoints) commitDue(limits CommitLimits) bool {
+func (c *checkpoints) limitReached(limits CommitLimits) bool {
 	return c.rows-c.waitingRows >= limits.MaxRows ||
 		c.bytes >= limits.MaxMebibytes<<20 ||
-		!c.since.IsZero() && c.now().Sub(c.since) >= limits.maxAge()
+		!c.clockStart.IsZero() && c.now().Sub(c.clockStart) >= limits.maxAge()
 }
 
-// takeCovered takes out, as a commit plan, every stream whose rows are all covered
-// by its states. The workers must have decoded all records before.
-func (c *checkpoints) takeCovered() *commitPlan {
+// planCovered plans to commit every stream whose rows are all covered by its states.
+// The workers must have decoded all records before.
+func (c *checkpoints) planCovered() *commitPlan {
 	plan := &commitPlan{}
 	for _, s := range c.streams.all {
-		if !c.mustWait(s) && s.uncommitted.between(s.lastState, c.segment) == 0 {
-			plan.tables = append(plan.tables, c.takeStream(s, s.lastState))
+		if !c.mustWait(s) && s.unplanned.between(s.coveredUpTo, c.segment) == 0 {
+			plan.tables = append(plan.tables, c.planStream(s, s.coveredUpTo))
 		}
 	}
 	c.moveTo(plan)
+	// Rows of streams that must wait count again once their streams need not.
 	c.waitingRows = 0
 	for _, s := range c.streams.all {
 		if s.waitingRows = 0; c.mustWait(s) {
-			s.waitingRows = s.uncommitted.between(s.committed, c.segment)
+			s.waitingRows = s.unplanned.between(s.planned, c.segment)
 		}
 		c.waitingRows += s.waitingRows
 	}
@@ -130,10 +131,10 @@ func (c *checkpoints) takeCovered() *commitPlan {
 
 // mustWait reports whether a stream cannot be committed before its next state, or
 // before the end of the input. A stream that replaces its table's rows must wait
-// for the end, as none of them may be visible before; and where states cover all
-// streams, all streams wait with it.
+// for the end, as none of the new ones may be visible before; and where states cover
+// all streams, all streams wait with it.
 func (c *checkpoints) mustWait(s *Stream) bool {
-	return s.lastState <= s.committed || s.replaces() || c.statesAreShared() && c.anyReplaces()
+	return s.coveredUpTo <= s.planned || s.replaces() || c.statesAreShared() && c.anyReplaces()
 }
 
 func (c *checkpoints) anyReplaces() bool {
@@ -145,10 +146,9 @@ func (c *checkpoints) statesAreShared() bool {
 	return c.stateType != "" && c.stateType != protocol.StreamState
 }
 
-// takeStream makes the part of a commit plan that is one stream's: its rows up to
-// a segment.
-func (c *checkpoints) takeStream(s *Stream, upTo int64) *tableCommit {
-	t := &tableCommit{stream: s, upTo: upTo, rows: s.uncommitted.between(0, upTo)}
+// planStream returns one stream's part of a commit plan: its rows up to a segment.
+func (c *checkpoints) planStream(s *Stream, upTo int64) *tableCommit {
+	t := &tableCommit{stream: s, upTo: upTo, rows: s.unplanned.between(0, upTo)}
 	for _, p := range c.pending {
 		if p.covers(s) {
 			t.state = p
@@ -158,14 +158,14 @@ func (c *checkpoints) takeStream(s *Stream, upTo int64) *tableCommit {
 }
 
 // moveTo moves the states whose streams are all part of the plan into the plan,
-// each with its number of rows, and subtracts the plan's rows.
+// each with its number of rows. The plan's rows are planned from here on.
 func (c *checkpoints) moveTo(plan *commitPlan) {
 	in := map[*Stream]bool{}
 	for _, t := range plan.tables {
 		in[t.stream] = true
 	}
 	var stay []pendingState
-	counted := map[*Stream]int64{} // the segment up to which rows were counted
+	counted := map[*Stream]int64{} // the segment up to which they are in an echo
 	for _, p := range c.pending {
 		covered := c.streams.all
 		if p.stream != nil {
@@ -177,19 +177,19 @@ func (c *checkpoints) moveTo(plan *commitPlan) {
 		}
 		var written int64
 		for _, s := range covered {
-			written += s.uncommitted.between(max(counted[s], s.committed), p.segment)
+			written += s.unplanned.between(max(counted[s], s.planned), p.segment)
 			counted[s] = p.segment
 		}
-		plan.echoes = append(plan.echoes, echo{state: p.state, streams: covered, written: written})
+		plan.echoes = append(plan.echoes, echo{message: p.message, streams: covered, written: written})
 	}
 	c.pending = stay
 	for _, t := range plan.tables {
-		t.stream.uncommitted.dropUpTo(t.upTo)
-		t.stream.committed = t.upTo
+		t.stream.unplanned.dropUpTo(t.upTo)
+		t.stream.planned = t.upTo
 		c.rows -= t.rows
 	}
-	c.bytes, c.since = 0, time.Time{}
+	c.bytes, c.clockStart = 0, time.Time{}
 	if c.rows > 0 || len(c.pending) > 0 {
-		c.since = c.now()
+		c.clockStart = c.now()
 	}
 }

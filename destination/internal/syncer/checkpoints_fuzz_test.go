@@ -85,13 +85,13 @@ func newAccount(t *testing.T, setup byte) *account {
 		streams.all = append(streams.all, stream)
 		streams.byID[stream.ID] = stream
 	}
-	held := &heldStates{limit: 64} // few of them are in memory
+	messages := &stateMessages{limit: 64} // few of them are in memory
 	t.Cleanup(func() {
-		if err := held.close(); err != nil {
+		if err := messages.close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return &account{T: t, checkpoints: newCheckpoints(streams, held), global: setup&32 != 0, rows: map[*Stream]int64{}, committed: map[*Stream]int64{}}
+	return &account{T: t, checkpoints: newCheckpoints(streams, messages), global: setup&32 != 0, rows: map[*Stream]int64{}, committed: map[*Stream]int64{}}
 }
 
 func (a *account) play(b byte) {
@@ -99,8 +99,8 @@ func (a *account) play(b byte) {
 	switch b >> 3 & 7 {
 	case 0, 1: // records, decoded by two workers
 		segment := a.checkpoints.addRecords(&protocol.Records{Data: []byte("1\n2\n3\n"), Count: 3})
-		stream.uncommitted.addRows(segment, 1)
-		stream.uncommitted.addRows(segment, 2)
+		stream.unplanned.addRows(segment, 1)
+		stream.unplanned.addRows(segment, 2)
 		a.rows[stream] += 3
 	case 2, 3:
 		a.state(stream)
@@ -111,10 +111,10 @@ func (a *account) play(b byte) {
 	case 6:
 		a.checkpoints.proofs.addStatus(protocol.StatusMessage{Stream: stream.ID, Status: protocol.Incomplete})
 	case 7:
-		if !a.checkpoints.atState { // when nobody cuts
+		if !a.checkpoints.noRecordSinceState { // when nobody cuts
 			return
 		}
-		plan := a.checkpoints.takeCovered()
+		plan := a.checkpoints.planCovered()
 		for _, t := range plan.tables {
 			if t.replace || t.finishRefresh || t.stream.replaces() {
 				a.Errorf("stream %s is replaced before its end", t.stream.ID)
@@ -169,7 +169,7 @@ func (a *account) checkPlan(plan *commitPlan) {
 		}
 		kept := -1
 		if t.state.segment > 0 {
-			kept = a.numberOf(t.state.state)
+			kept = a.numberOf(t.state.message)
 		}
 		if kept != last || last >= 0 && a.states[last].before[t.stream] > a.committed[t.stream] {
 			a.Errorf("stream %s: its table keeps state %d, want %d", t.stream.ID, kept, last)
@@ -177,7 +177,7 @@ func (a *account) checkPlan(plan *commitPlan) {
 	}
 	for _, e := range plan.echoes {
 		a.checkEcho(e)
-		if err := a.checkpoints.held.release(e.state); err != nil {
+		if err := a.checkpoints.messages.drop(e.message); err != nil {
 			a.Fatal(err)
 		}
 	}
@@ -186,7 +186,7 @@ func (a *account) checkPlan(plan *commitPlan) {
 // checkEcho checks that a state is echoed once, in order, after its rows, with their
 // number.
 func (a *account) checkEcho(e echo) {
-	n := a.numberOf(e.state)
+	n := a.numberOf(e.message)
 	s := &a.states[n]
 	if s.echoed {
 		a.Errorf("state %d comes back twice", n)
@@ -216,8 +216,8 @@ func (a *account) checkEcho(e echo) {
 	}
 }
 
-func (a *account) numberOf(s heldState) int {
-	whole, err := a.checkpoints.held.load(s)
+func (a *account) numberOf(s stateMessage) int {
+	whole, err := a.checkpoints.messages.load(s)
 	var of struct{ N int }
 	if err = errors.Join(err, json.Unmarshal(whole.Raw, &of)); err != nil {
 		a.Fatal(err)
@@ -231,7 +231,7 @@ func (a *account) checkEnd(interrupted bool) {
 	if interrupted {
 		end = stoppedAtEnd
 	}
-	plan, decisions := a.checkpoints.takeFinal(StateHint, end)
+	plan, decisions := a.checkpoints.planFinal(StateHint, end)
 	keep := map[*Stream]keepRows{}
 	for _, v := range decisions {
 		keep[v.stream] = v.keep

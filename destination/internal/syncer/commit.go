@@ -14,7 +14,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// A commitPlan says which rows become visible, and which states are echoed once
+// A commitPlan says which rows become durable, and which states are echoed once
 // they are.
 type commitPlan struct {
 	tables []*tableCommit
@@ -29,10 +29,10 @@ type tableCommit struct {
 	rows          int64
 	state         pendingState // the last one that covers its rows; zero: none does
 	replace       bool         // the rows replace all others of the table
-	finishRefresh bool         // the refresh is complete: rows of older generations go
+	finishRefresh bool         // the refresh is complete: rows of older generations are removed
 
 	mu     sync.Mutex
-	staged []*lake.Staged
+	staged []*lake.Staged // the closed files with its rows, which no snapshot has yet
 }
 
 // addFiles adds the files of one worker; nil: it has none.
@@ -56,7 +56,7 @@ func (p *commitPlan) discardFiles() error {
 
 // An echo is a state to send back once the tables of its streams are committed.
 type echo struct {
-	state   heldState
+	message stateMessage
 	streams []*Stream
 	written int64 // rows
 }
@@ -65,7 +65,7 @@ type echo struct {
 // source of many streams sends their states one after another; the caller waits
 // for the last of them, so that all of those streams are part of the commit.
 func (r *run) commitIfDue(ctx context.Context) error {
-	if !r.checkpoints.atState || !r.checkpoints.commitDue(r.config.Commit) {
+	if !r.checkpoints.noRecordSinceState || !r.checkpoints.limitReached(r.config.Commit) {
 		return nil
 	}
 	return r.commitCovered(ctx)
@@ -80,7 +80,7 @@ func (r *run) commitCovered(ctx context.Context) error {
 	if r.bad.reported() {
 		return nil // readInput makes the final commit next
 	}
-	plan := r.checkpoints.takeCovered()
+	plan := r.checkpoints.planCovered()
 	if len(plan.tables) == 0 {
 		return nil
 	}
@@ -92,7 +92,7 @@ func (r *run) commitCovered(ctx context.Context) error {
 
 // closeFiles closes the files with the plan's rows, on all workers.
 func (r *run) closeFiles(ctx context.Context, plan *commitPlan) error {
-	r.closed = plan
+	r.unstarted = plan
 	return r.workers.each(ctx, func(w *worker, ctx context.Context) error {
 		for _, t := range plan.tables {
 			staged, err := w.closeFiles(ctx, t.stream, t.upTo)
@@ -105,14 +105,14 @@ func (r *run) closeFiles(ctx context.Context, plan *commitPlan) error {
 	})
 }
 
-// startCommit commits the plan while more input is read. Only one commit is in
-// flight at a time.
+// startCommit starts the commit of a plan whose files are closed. More input is read
+// meanwhile, but only one commit is in flight at a time.
 func (r *run) startCommit(ctx context.Context, plan *commitPlan) error {
 	if err := r.waitForCommit(ctx); err != nil {
 		return err
 	}
 	done := make(chan error, 1)
-	r.committing, r.closed = done, nil
+	r.committing, r.unstarted = done, nil
 	r.spawn(func() error {
 		err := r.commitTables(ctx, plan)
 		done <- err
@@ -176,15 +176,16 @@ func (r *run) commitTables(ctx context.Context, plan *commitPlan) error {
 }
 
 func (r *run) echoState(e echo) error {
-	state, err := r.held.load(e.state)
+	state, err := r.messages.load(e.message)
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.out.Echo(state, e.written, 0), r.held.release(e.state))
+	return errors.Join(r.out.Echo(state, e.written, 0), r.messages.drop(e.message))
 }
 
-// commit commits the table's part of a plan, with the state that covers it; nil:
-// none does. It logs what it did, since a sync may take hours.
+// commit commits the table's part of a plan. stored returns the state that covers
+// it, as tables keep it; nil: none does. commit logs what it did, since a sync may
+// take hours.
 func (t *tableCommit) commit(ctx context.Context, stored func() (json.RawMessage, error), log *slog.Logger) error {
 	table := t.stream.Table
 	var state json.RawMessage

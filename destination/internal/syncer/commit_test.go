@@ -66,14 +66,14 @@ func newLostRun(t *testing.T) *run {
 		t.Fatal(err)
 	}
 	cat.Backend = lostCatalog{cat.Backend}
-	return &run{held: &heldStates{}, states: checkpoint.NewFiles(files), streams: streams, out: protocol.NewEmitter(io.Discard), group: &errgroup.Group{}}
+	return &run{messages: &stateMessages{}, states: checkpoint.NewFiles(files), streams: streams, out: protocol.NewEmitter(io.Discard), group: &errgroup.Group{}}
 }
 
 // oneState is a plan that commits a state of each stream.
 func (r *run) oneState() *commitPlan {
 	plan := &commitPlan{}
 	for _, stream := range r.streams.all {
-		plan.tables = append(plan.tables, &tableCommit{stream: stream, state: pendingState{state: heldState{State: protocol.State{Raw: json.RawMessage(`{}`)}}, segment: 1}})
+		plan.tables = append(plan.tables, &tableCommit{stream: stream, state: pendingState{message: stateMessage{State: protocol.State{Raw: json.RawMessage(`{}`)}}, segment: 1}})
 	}
 	return plan
 }

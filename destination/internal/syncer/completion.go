@@ -108,7 +108,7 @@ type streamEnd struct {
 	refreshing   bool  // the same, for rows of older generations; what states cover is kept for the next attempt
 }
 
-// A decision says what happens to a stream's uncommitted rows.
+// A decision says what happens to the rows of a stream that are not committed.
 type decision struct {
 	keep    keepRows
 	err     error  // why the sync failed for this stream; nil: it did not

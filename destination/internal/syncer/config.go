@@ -11,6 +11,11 @@ type Config struct {
 }
 
 // CommitLimits say when a commit is due: at the first STATE after any of these.
+//
+// Rows count once for a commit. Those that it must leave out, because their stream
+// waits for its next state or for the end of the input, count again when they no
+// longer wait: otherwise each state of another stream would make a commit of its own.
+// Mebibytes and seconds begin anew with each commit, whatever it leaves.
 type CommitLimits struct {
 	MaxRows      int64 `json:"max_rows,omitempty" jsonschema:"title=Rows,default=1000000,minimum=1,maximum=1000000000"`
 	MaxMebibytes int64 `json:"max_mebibytes,omitempty" jsonschema:"title=Input (MiB),default=256,minimum=1,maximum=1048576"`
@@ -20,9 +25,9 @@ type CommitLimits struct {
 // Descriptions describes the keys in the specification.
 func (CommitLimits) Descriptions() map[string]string {
 	return map[string]string{
-		"max_rows":      "Rows since the last commit.",
+		"max_rows":      "Rows since the last commit. Rows that it had to leave out count when they can be committed.",
 		"max_mebibytes": "Mebibytes of input since the last commit.",
-		"max_seconds":   "Seconds since the first row that is not committed.",
+		"max_seconds":   "Seconds since the last commit, or if it left nothing, since the first message after it.",
 	}
 }
 

@@ -1,6 +1,6 @@
 // Package syncer runs a sync: it reads the messages of a source, writes the
 // records of each stream into the stream's table, commits them together with the
-// state that covers them, and repeats each state once it is durable.
+// state that covers them, and echoes each state once it is durable.
 //
 //	input ─┬─ records ──────────► workers: JSON to columns to Parquet files
 //	       │                         │ a commit is due: close the files
@@ -8,7 +8,7 @@
 //	                                 │ commit plan
 //	                                 ▼
 //	                              commit: a snapshot per table, with its state
-//	                                 │ all tables of a state are committed
+//	                                 │ all tables that a state covers are committed
 //	                                 ▼
 //	                              echo the state
 //
@@ -16,7 +16,8 @@
 // ends, it commits a stream only at one of the stream's states, so a snapshot holds
 // exactly the rows that its state covers. A commit is due when no record has come
 // since a state and one of the limits (rows, bytes, age) is reached. That is asked
-// before the next record, after 20 ms without input, and every second.
+// before the next record, after 20 ms without input, and every second. Waiting rows
+// do not count.
 //
 // # Segments, states and commits
 //
@@ -31,9 +32,10 @@
 //
 //   - At A: two rows go to table a, with state A. A is echoed with a count of 2.
 //     At B, one row goes to table b, and B is echoed with a count of 1. The last
-//     row of a has no state yet and waits for one.
+//     row of a is not covered yet: it waits for the next state A.
 //   - At B, and not before: one row goes to table b, and B is echoed. Stream a
-//     must wait, since its open file holds a row that A does not cover.
+//     is left out of the plan, since its open file holds a row that A does not
+//     cover. State A stays pending.
 //   - Neither: at the end of the input, after a COMPLETE status, all three rows of
 //     a are committed with state A. If nothing proves that a is complete, only the
 //     two that A covers are; the source sends the third again.
@@ -43,15 +45,34 @@
 //
 // # Glossary
 //
+// Of the input:
+//
 //   - segment: the messages between two states, numbered from 1.
 //   - covered: a row in or before a segment that a state of its stream ends.
-//   - pending state: one whose tables are not all committed.
-//   - commit plan: which rows and states become durable together.
-//   - echo: the state sent back to the platform, which acknowledges its rows.
+//   - pending state: one that is in no commit plan yet. Its message is in memory or
+//     in a temporary file.
 //   - proof: what the input says of a stream's completeness.
+//   - generation: the number that Airbyte gives to a stream's rows. It rises when
+//     the stream is to be sent from its beginning again.
+//   - refresh: a sync that removes the rows of older generations, once its own are
+//     complete. Until then its rows are on a branch of the table.
+//
+// Of a commit:
+//
+//   - commit plan: which rows and states become durable together.
+//   - planned: a row in a commit plan, whether or not the commit has ended.
+//   - waiting row: one that the last plan left out, because its stream must wait for
+//     its next state or for the end of the input.
+//   - staged: in a closed data file that no snapshot has yet.
+//   - echo: the state sent back to the platform, which acknowledges its rows.
 //   - decision: what is kept of a stream at the end, and whether it failed.
-//   - stream buffer: rows of one stream that one worker holds.
-//   - held state: a pending state, in memory or in a temporary file.
+//
+// Of a worker:
+//
+//   - job: a run of records, of any streams, to be decoded.
+//   - task: what every worker does between two jobs, such as closing files.
+//   - stream buffer: rows of one stream that one worker has decoded since its files
+//     were closed.
 //
 // The package is not called sync, because it uses the standard library's package
 // of that name, nor engine, because here engines are what queries tables.

@@ -43,14 +43,14 @@ func (r *run) commitFinal(ctx context.Context, end inputEnd) error {
 		r.checkpoints.dropStatesFrom(segment)
 		end = unreadable
 	}
-	plan, decisions := r.checkpoints.takeFinal(r.config.Completion, end)
+	plan, decisions := r.checkpoints.planFinal(r.config.Completion, end)
 	if err := r.closeFiles(ctx, plan); err != nil {
 		return err
 	}
 	if err := r.waitForCommit(ctx); err != nil {
 		return err
 	}
-	r.closed = nil
+	r.unstarted = nil
 	if err := errors.Join(bad, r.commitTables(ctx, plan)); err != nil {
 		return err
 	}
@@ -78,9 +78,9 @@ type streamDecision struct {
 	decision
 }
 
-// takeFinal takes out what is left when no more is read, as far as the decision on
-// each stream allows.
-func (c *checkpoints) takeFinal(completion Completion, end inputEnd) (*commitPlan, []streamDecision) {
+// planFinal plans to commit what is left when no more is read, as far as the decision
+// on each stream allows.
+func (c *checkpoints) planFinal(completion Completion, end inputEnd) (*commitPlan, []streamDecision) {
 	plan := &commitPlan{}
 	var decisions []streamDecision
 	heard := c.heardFromSource()
@@ -92,9 +92,9 @@ func (c *checkpoints) takeFinal(completion Completion, end inputEnd) (*commitPla
 			heard:        heard,
 			statuses:     c.proofs.statuses,
 			generations:  stream.configured.GenerationID != nil,
-			hasStates:    stream.lastState > 0,
+			hasStates:    stream.coveredUpTo > 0,
 			hasRecords:   c.hasRecords(stream),
-			uncovered:    stream.uncommitted.between(stream.lastState, c.segment),
+			uncovered:    stream.unplanned.between(stream.coveredUpTo, c.segment),
 			replacesRows: stream.replaces(),
 			refreshing:   stream.refreshing,
 		})
@@ -105,7 +105,7 @@ func (c *checkpoints) takeFinal(completion Completion, end inputEnd) (*commitPla
 		stream := d.stream
 		switch {
 		case d.keep == keepAll && stream.replaces():
-			t := c.takeStream(stream, c.segment)
+			t := c.planStream(stream, c.segment)
 			t.replace = true
 			plan.tables = append(plan.tables, t)
 		case stream.replaces():
@@ -114,11 +114,11 @@ func (c *checkpoints) takeFinal(completion Completion, end inputEnd) (*commitPla
 			// The states also cover a stream that is not replaced. They are not
 			// echoed, so the source sends the rows of all their streams again.
 		case d.keep == keepAll:
-			t := c.takeStream(stream, c.segment)
+			t := c.planStream(stream, c.segment)
 			t.finishRefresh = stream.refreshing
 			plan.tables = append(plan.tables, t)
-		case stream.lastState > stream.committed:
-			plan.tables = append(plan.tables, c.takeStream(stream, stream.lastState))
+		case stream.coveredUpTo > stream.planned:
+			plan.tables = append(plan.tables, c.planStream(stream, stream.coveredUpTo))
 		}
 	}
 	c.moveTo(plan)
@@ -130,13 +130,13 @@ func (c *checkpoints) takeFinal(completion Completion, end inputEnd) (*commitPla
 func (c *checkpoints) dropStatesFrom(segment int64) {
 	c.pending = slices.DeleteFunc(c.pending, func(p pendingState) bool { return p.segment >= segment })
 	for _, stream := range c.streams.all {
-		if stream.lastState < segment {
+		if stream.coveredUpTo < segment {
 			continue
 		}
-		stream.lastState = stream.committed
+		stream.coveredUpTo = stream.planned
 		for _, p := range c.pending {
 			if p.covers(stream) {
-				stream.lastState = p.segment
+				stream.coveredUpTo = p.segment
 			}
 		}
 	}
@@ -156,10 +156,10 @@ func (c *checkpoints) anyReplacementUnproven(proven map[*Stream]bool) bool {
 // heardFromSource reports whether the input had a record, a state or a status of
 // any stream.
 func (c *checkpoints) heardFromSource() bool {
-	return c.proofs.statuses || slices.ContainsFunc(c.streams.all, func(s *Stream) bool { return s.lastState > 0 || c.hasRecords(s) })
+	return c.proofs.statuses || slices.ContainsFunc(c.streams.all, func(s *Stream) bool { return s.coveredUpTo > 0 || c.hasRecords(s) })
 }
 
 // hasRecords reports whether the input had a record of the stream.
 func (c *checkpoints) hasRecords(s *Stream) bool {
-	return s.committed > 0 || s.uncommitted.between(0, c.segment) > 0
+	return s.planned > 0 || s.unplanned.between(0, c.segment) > 0
 }

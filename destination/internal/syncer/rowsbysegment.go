@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// rowsBySegment counts the rows of a stream that are not committed, by segment.
-// There may be as many segments as rows.
+// rowsBySegment counts rows of a stream by the segment that they came in. There may
+// be as many segments as rows.
 type rowsBySegment struct {
 	mu     sync.Mutex
 	counts []segmentRows // in order

@@ -18,13 +18,13 @@ import (
 // out. After ctx is done it reads no more, commits what states cover, and returns
 // the cause.
 func Run(ctx context.Context, config Config, streams Streams, states *checkpoint.Files, input io.Reader, out *protocol.Emitter) error {
-	held := &heldStates{limit: config.Memory.bytes() / 16}
+	messages := &stateMessages{limit: config.Memory.bytes() / 16}
 	r := &run{
-		held:        held,
+		messages:    messages,
 		states:      states,
 		config:      config,
 		streams:     streams,
-		checkpoints: newCheckpoints(streams, held),
+		checkpoints: newCheckpoints(streams, messages),
 		out:         out,
 		log:         out.Logger(),
 		bad:         newFirstBadRecord(),
@@ -35,7 +35,7 @@ func Run(ctx context.Context, config Config, streams Streams, states *checkpoint
 	if r.commitNumber, err = streams.lastCommitNumber(); err != nil {
 		return err
 	}
-	return errors.Join(r.execute(ctx, protocol.NewInput(input, r.log)), held.close())
+	return errors.Join(r.execute(ctx, protocol.NewInput(input, r.log)), messages.close())
 }
 
 // run is the state of one sync.
@@ -43,7 +43,7 @@ type run struct {
 	config      Config
 	streams     Streams
 	checkpoints *checkpoints
-	held        *heldStates
+	messages    *stateMessages
 	states      *checkpoint.Files
 	out         *protocol.Emitter
 	log         *slog.Logger
@@ -53,10 +53,10 @@ type run struct {
 	group       *errgroup.Group
 	relayed     map[string]struct{} // errors of the source that the user has seen
 
-	sequence     uint64      // number of the last run of records
+	sequence     uint64      // number of the last run of records, which is one job
 	commitNumber int64       // number of the last commit
 	committing   chan error  // receives the result of the commit in flight; nil: there is none
-	closed       *commitPlan // its files are closed, and its commit has not started
+	unstarted    *commitPlan // its files are closed or being closed, and its commit has not started
 }
 
 // execute starts the workers, reads the input, and waits for both. Two contexts
@@ -78,8 +78,8 @@ func (r *run) execute(stop context.Context, in *protocol.Input) error {
 		return r.readInput(stop, ctx, in, jobs)
 	})
 	err := errors.Join(group.Wait(), r.workers.discardFiles())
-	if r.closed != nil {
-		err = errors.Join(err, r.closed.discardFiles())
+	if r.unstarted != nil {
+		err = errors.Join(err, r.unstarted.discardFiles())
 	}
 	return err
 }

@@ -33,7 +33,7 @@ func (r *run) storedStates(plan *commitPlan) map[int64]func() (json.RawMessage, 
 		}
 		tables[segment] = append(tables[segment], t.stream.Table.MetadataDir())
 		stored[segment] = sync.OnceValues(func() (json.RawMessage, error) {
-			state, err := r.held.load(t.state.state)
+			state, err := r.messages.load(t.state.message)
 			if err != nil {
 				return nil, err
 			}

@@ -22,13 +22,13 @@ type Stream struct {
 	configured protocol.ConfiguredStream
 	plan       *columnar.Plan
 	options    lake.Options
-	refreshing bool // rows of older generations go when it is complete; see lake.Table.Begin
+	refreshing bool // rows of older generations are removed when it is complete; see lake.Table.Begin
 
 	// These belong to checkpoints.
-	uncommitted rowsBySegment
-	lastState   int64 // the segment that its last state ends; 0: no state came
-	committed   int64 // the last segment whose rows are committed
-	waitingRows int64 // rows that could not be part of the last commit
+	unplanned   rowsBySegment // its rows that are in no commit plan
+	coveredUpTo int64         // the segment that its last state ends; 0: no state came
+	planned     int64         // the last segment whose rows are in a commit plan
+	waitingRows int64         // rows that could not be part of the last commit plan
 }
 
 // replaces reports whether the stream's rows replace those of the table, at the end

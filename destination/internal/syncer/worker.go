@@ -63,7 +63,7 @@ func (w *worker) run(ctx context.Context, jobs <-chan decodeJob) error {
 	}
 }
 
-// drain does the jobs that are waiting. After it has run on every worker, all jobs
+// drain does the queued jobs. After it has run on every worker, all jobs
 // that were sent before are done.
 func (w *worker) drain(ctx context.Context) error {
 	for {
@@ -106,7 +106,7 @@ func (w *worker) decode(ctx context.Context, job decodeJob) error {
 		w.bad.report(job, err)
 	}
 	for _, b := range w.touched {
-		b.stream.uncommitted.addRows(job.segment, b.endJob())
+		b.stream.unplanned.addRows(job.segment, b.endJob())
 		w.setSize(b, b.batch.Bytes(), b.batch.Capacity())
 	}
 	for w.bytes > w.limit {

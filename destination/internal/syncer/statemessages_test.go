@@ -10,10 +10,10 @@ import (
 )
 
 // A state that does not fit into memory comes back from the file as it came, with everything in its message.
-func TestHeldStatesComeBackAsTheyCame(t *testing.T) {
-	held := &heldStates{limit: 1000}
+func TestStatesComeBackAsTheyCame(t *testing.T) {
+	messages := &stateMessages{limit: 1000}
 	for round := range 3 {
-		var states []heldState
+		var states []stateMessage
 		message := func(n int) string {
 			return fmt.Sprintf(`{"x": %d, "type":"STATE", "state" : {"type":"STREAM","stream":{"stream_descriptor":{"name":"s"},"stream_state":{"n":%d}}} }`, n, n)
 		}
@@ -22,7 +22,7 @@ func TestHeldStatesComeBackAsTheyCame(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			h, err := held.hold(s)
+			h, err := messages.store(s)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -31,34 +31,34 @@ func TestHeldStatesComeBackAsTheyCame(t *testing.T) {
 			}
 			states = append(states, h)
 		}
-		if held.inMemory > held.limit || held.inFile < 80 {
-			t.Errorf("round %d: %d bytes are in memory, %d states in the file", round, held.inMemory, held.inFile)
+		if messages.inMemory > messages.limit || messages.inFile < 80 {
+			t.Errorf("round %d: %d bytes are in memory, %d states in the file", round, messages.inMemory, messages.inFile)
 		}
 		for n, h := range states {
-			s, err := held.load(h)
+			s, err := messages.load(h)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if got := string(s.Message()); got != message(n) {
 				t.Errorf("state %d is %s", n, got)
 			}
-			if err := held.release(h); err != nil {
+			if err := messages.drop(h); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if info, err := held.file.Stat(); err != nil || info.Size() != 0 || held.inMemory != 0 {
-			t.Errorf("round %d: nothing waits, and %d bytes are in the file, %d in memory, %v", round, info.Size(), held.inMemory, err)
+		if info, err := messages.file.Stat(); err != nil || info.Size() != 0 || messages.inMemory != 0 {
+			t.Errorf("round %d: nothing waits, and %d bytes are in the file, %d in memory, %v", round, info.Size(), messages.inMemory, err)
 		}
 	}
-	if err := held.close(); err != nil {
+	if err := messages.close(); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestStatesThatCannotBeHeld(t *testing.T) {
+func TestStatesThatCannotBeStored(t *testing.T) {
 	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "none"))
-	held := &heldStates{}
-	_, err := held.hold(protocol.NewStreamState(protocol.StreamID{Name: "s"}, nil))
+	messages := &stateMessages{}
+	_, err := messages.store(protocol.NewStreamState(protocol.StreamID{Name: "s"}, nil))
 	if err == nil || !strings.Contains(err.Error(), "/none: ") || !strings.Contains(err.Error(), "TMPDIR") {
 		t.Errorf("error %v", err)
 	}
