@@ -42,12 +42,12 @@ type TableProperties map[string]string
 // JSONSchema lists some of the properties, since forms cannot ask for names.
 func (TableProperties) JSONSchema() *jsonschema.Schema {
 	shown := jsonschema.NewProperties()
-	for i, p := range []struct{ name, title, description string }{
+	for _, p := range []struct{ name, title, description string }{
 		{"comment", "Comment", "What the table is for."},
 		{"write.target-file-size-bytes", "File size", "Size in bytes at which a data file is closed."},
 		{"gc.enabled", "Garbage collection", "If false, no snapshot of the table expires and no file is removed."},
 	} {
-		shown.Set(p.name, &jsonschema.Schema{Type: "string", Title: p.title, Description: p.description, Extras: map[string]any{"order": i}})
+		shown.Set(p.name, &jsonschema.Schema{Type: "string", Title: p.title, Description: p.description})
 	}
 	return &jsonschema.Schema{Type: "object", Properties: shown, PropertyNames: &jsonschema.Schema{Type: "string"}}
 }

@@ -21,26 +21,61 @@ type Form[S any] struct {
 	New         func() S // returns a pointer to a struct with the defaults; it has no "type"
 }
 
-// Schema returns a oneOf with a const type in each alternative, as Airbyte's
-// forms want it.
+// A Choice is such an object in a configuration.
+type Choice struct {
+	Type string // which may be a default
+	raw  json.RawMessage
+}
+
+// Schema returns a oneOf with a const type in each alternative.
 func (fs Forms[S]) Schema() *jsonschema.Schema {
 	schema := &jsonschema.Schema{Type: "object"}
 	for _, f := range fs {
-		form := Reflect(f.New(), f.Title)
-		form.Version = ""
-		form.Properties.Set("type", &jsonschema.Schema{Type: "string", Const: f.Type})
-		if err := form.Properties.MoveToFront("type"); err != nil {
-			panic(err) // it was set just now
-		}
-		form.Required = append([]string{"type"}, form.Required...)
-		schema.OneOf = append(schema.OneOf, form)
+		schema.OneOf = append(schema.OneOf, Alternative("type", f.Type, f.Title, f.New()))
 	}
 	return schema
 }
 
-// Decode decodes an object, which may be nil, into the form of a type. It returns
+// Alternative returns the schema of one alternative of a oneOf, as Airbyte's forms
+// want it: the first property is a constant that tells the alternatives apart, and
+// the others are those of the struct config.
+func Alternative(key, value, title string, config any) *jsonschema.Schema {
+	s := Reflect(config, title)
+	s.Version = ""
+	s.Properties.Set(key, &jsonschema.Schema{Type: "string", Const: value})
+	if err := s.Properties.MoveToFront(key); err != nil {
+		panic(err) // it was set just now
+	}
+	s.Required = append([]string{key}, s.Required...)
+	return s
+}
+
+// Unmarshal reads an object. The choice keeps its type if the object has none.
+func (fs Forms[S]) Unmarshal(raw []byte, choice *Choice) error {
+	of := struct{ Type *string }{&choice.Type}
+	if err := json.Unmarshal(raw, &of); err != nil {
+		return err
+	}
+	choice.raw = slices.Clone(raw)
+	_, _, err := fs.decode(choice.Type, choice.raw)
+	return err
+}
+
+// Chosen returns the form that was chosen. setting is the path of the object in the
+// configuration. The error is a [ConfigError] if no form has the type, or if a key
+// belongs to other forms: the type has a default, so that the user may have meant
+// another.
+func (fs Forms[S]) Chosen(setting string, choice Choice) (form S, err error) {
+	if err := fs.check(setting, choice.Type, choice.raw); err != nil {
+		return form, err
+	}
+	form, _, err = fs.decode(choice.Type, choice.raw)
+	return form, err
+}
+
+// decode decodes an object, which may be nil, into the form of a type. It returns
 // false when there is no such form.
-func (fs Forms[S]) Decode(formType string, raw json.RawMessage) (form S, found bool, err error) {
+func (fs Forms[S]) decode(formType string, raw json.RawMessage) (form S, found bool, err error) {
 	i := slices.IndexFunc(fs, func(f Form[S]) bool { return f.Type == formType })
 	if i < 0 {
 		return form, false, nil
@@ -52,10 +87,8 @@ func (fs Forms[S]) Decode(formType string, raw json.RawMessage) (form S, found b
 	return form, true, err
 }
 
-// Check finds a type that no form has, and keys that belong to other forms: the
-// type has a default, so that the user may have meant another. setting is the path
-// of the object in the configuration. The error is a [ConfigError].
-func (fs Forms[S]) Check(setting, formType string, raw json.RawMessage) error {
+// check finds a type that no form has, and keys that belong to other forms.
+func (fs Forms[S]) check(setting, formType string, raw json.RawMessage) error {
 	keys := map[string][]string{} // of each type
 	var types []string
 	for _, f := range fs {

@@ -44,15 +44,33 @@ func TestFormsAreAOneOf(t *testing.T) {
 
 func TestAFormIsDecodedByItsType(t *testing.T) {
 	for raw, want := range map[string]vehicle{`{"doors":5}`: &car{5}, "": &car{3}, `{"type":"car"}`: &car{3}} {
-		if got, found, err := vehicles.Decode("car", json.RawMessage(raw)); err != nil || !found || !cmp.Equal(got, want) {
+		if got, found, err := vehicles.decode("car", json.RawMessage(raw)); err != nil || !found || !cmp.Equal(got, want) {
 			t.Errorf("%s became %v, %v", raw, got, err)
 		}
 	}
-	if _, found, err := vehicles.Decode("boat", nil); found || err != nil {
+	if _, found, err := vehicles.decode("boat", nil); found || err != nil {
 		t.Errorf("there is a boat: %v", err)
 	}
-	if _, _, err := vehicles.Decode("car", json.RawMessage(`{"doors":"many"}`)); !errors.As(err, new(*json.UnmarshalTypeError)) {
+	if _, _, err := vehicles.decode("car", json.RawMessage(`{"doors":"many"}`)); !errors.As(err, new(*json.UnmarshalTypeError)) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// What is chosen is decoded from the configuration, with the default type where it has none.
+func TestTheChosenForm(t *testing.T) {
+	for raw, want := range map[string]vehicle{`{"doors":5}`: &car{5}, `{"type":"bike","bell":"x"}`: &bike{"x"}, `{"TYPE":"bike"}`: &bike{}} {
+		choice := Choice{Type: "car"}
+		if err := vehicles.Unmarshal([]byte(raw), &choice); err != nil {
+			t.Errorf("%s: %v", raw, err)
+		}
+		if got, err := vehicles.Chosen("vehicle", choice); err != nil || !cmp.Equal(got, want) {
+			t.Errorf("%s became %v, %v", raw, got, err)
+		}
+	}
+	for _, raw := range []string{`{"type":1}`, `{"doors":"many"}`, `[]`} {
+		if err := vehicles.Unmarshal([]byte(raw), &Choice{Type: "car"}); !errors.As(err, new(*json.UnmarshalTypeError)) {
+			t.Errorf("%s: error %v", raw, err)
+		}
 	}
 }
 
@@ -65,7 +83,7 @@ func TestWhatIsOfNoFormNamesTheRemedy(t *testing.T) {
 		{"car", `{"Bell":"x"}`, `The configuration has a "vehicle.Bell", and its "vehicle.type" is "car", the default. Set it to "bike", or remove "vehicle.Bell".`},
 		{"bike", `{"type":"bike","doors":4}`, `is "bike". Set it to "car"`},
 	} {
-		err := vehicles.Check("vehicle", tc.formType, json.RawMessage(tc.raw))
+		_, err := vehicles.Chosen("vehicle", Choice{tc.formType, json.RawMessage(tc.raw)})
 		if tc.want == "" && err == nil {
 			continue
 		}

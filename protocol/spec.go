@@ -7,7 +7,6 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/invopop/jsonschema"
@@ -66,7 +65,7 @@ func description(t reflect.Type, field string) string {
 }
 
 // conform completes a schema and those in it: objects allow more properties, and
-// each property has an order, that of its tag or else its position.
+// the order of each property is its position.
 func conform(s *jsonschema.Schema) {
 	if s == nil {
 		return
@@ -80,12 +79,7 @@ func conform(s *jsonschema.Schema) {
 			if p.Value.Extras == nil {
 				p.Value.Extras = map[string]any{}
 			}
-			tag, _ := p.Value.Extras["order"].(string)
-			order, err := strconv.Atoi(tag)
-			if err != nil {
-				order = position
-			}
-			p.Value.Extras["order"] = order
+			p.Value.Extras["order"] = position
 			position++
 			conform(p.Value)
 		}

@@ -11,10 +11,8 @@ package catalogs
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/invopop/jsonschema"
 
@@ -23,10 +21,7 @@ import (
 )
 
 // Config is the kind of a catalog, with what that kind needs.
-type Config struct {
-	Type string
-	raw  json.RawMessage
-}
+type Config protocol.Choice
 
 // Default is the configuration for those that have none.
 func Default() Config { return Config{Type: "sqlite"} }
@@ -55,13 +50,7 @@ func (Config) JSONSchema() *jsonschema.Schema { return kinds.Schema() }
 
 // UnmarshalJSON keeps the type that c has if there is none in raw.
 func (c *Config) UnmarshalJSON(raw []byte) error {
-	of := struct{ Type *string }{&c.Type}
-	if err := json.Unmarshal(raw, &of); err != nil {
-		return err
-	}
-	c.raw = slices.Clone(raw)
-	_, _, err := kinds.Decode(c.Type, c.raw)
-	return err
+	return kinds.Unmarshal(raw, (*protocol.Choice)(c))
 }
 
 // Validate finds what is wrong with the configuration without looking for the
@@ -79,10 +68,7 @@ func (c Config) InWarehouse(warehouse string) bool {
 }
 
 func (c Config) kind() (kind, error) {
-	if err := kinds.Check("catalog", c.Type, c.raw); err != nil {
-		return nil, err
-	}
-	k, _, err := kinds.Decode(c.Type, c.raw)
+	k, err := kinds.Chosen("catalog", protocol.Choice(c))
 	if err != nil {
 		return nil, err
 	}

@@ -9,11 +9,9 @@ package storage
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 
 	iceio "github.com/apache/iceberg-go/io"
 	"github.com/invopop/jsonschema"
@@ -22,10 +20,7 @@ import (
 )
 
 // Config is the kind of a storage, with what that kind needs.
-type Config struct {
-	Type string
-	raw  json.RawMessage
-}
+type Config protocol.Choice
 
 // Default is the configuration for those that have none.
 func Default() Config { return Config{Type: "local"} }
@@ -47,13 +42,7 @@ func (Config) JSONSchema() *jsonschema.Schema { return kinds.Schema() }
 
 // UnmarshalJSON keeps the type that c has if there is none in raw.
 func (c *Config) UnmarshalJSON(raw []byte) error {
-	of := struct{ Type *string }{&c.Type}
-	if err := json.Unmarshal(raw, &of); err != nil {
-		return err
-	}
-	c.raw = slices.Clone(raw)
-	_, _, err := kinds.Decode(c.Type, c.raw)
-	return err
+	return kinds.Unmarshal(raw, (*protocol.Choice)(c))
 }
 
 // Validate finds what is wrong with the configuration of a storage and its
@@ -64,10 +53,7 @@ func (c Config) Validate(warehouse string) error {
 }
 
 func (c Config) kind(warehouse string) (kind, error) {
-	if err := kinds.Check("storage", c.Type, c.raw); err != nil {
-		return nil, err
-	}
-	k, _, err := kinds.Decode(c.Type, c.raw)
+	k, err := kinds.Chosen("storage", protocol.Choice(c))
 	if err != nil {
 		return nil, err
 	}

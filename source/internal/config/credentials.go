@@ -82,7 +82,7 @@ const (
 
 // JSONSchema lists the forms as alternatives.
 func (Credentials) JSONSchema() *jsonschema.Schema {
-	oauth := alternative(OAuth, OAuthCredentials{}, "In this configuration")
+	oauth := protocol.Alternative("auth_type", OAuth, "In this configuration", OAuthCredentials{})
 	for _, name := range []string{"client_id", "client_secret", "access_token", "refresh_token"} {
 		property(oauth, name).Extras = map[string]any{"airbyte_secret": true}
 	}
@@ -91,22 +91,10 @@ func (Credentials) JSONSchema() *jsonschema.Schema {
 		Type: "object",
 		OneOf: []*jsonschema.Schema{
 			oauth,
-			alternative(File, FileCredentials{}, "In a file"),
-			alternative(Secret, SecretCredentials{}, "In AWS Secrets Manager"),
+			protocol.Alternative("auth_type", File, "In a file", FileCredentials{}),
+			protocol.Alternative("auth_type", Secret, "In AWS Secrets Manager", SecretCredentials{}),
 		},
 	}
-}
-
-// alternative is one of a oneOf, with its auth_type as the first property.
-func alternative(authType string, form any, title string) *jsonschema.Schema {
-	s := protocol.Reflect(form, title)
-	s.Version = ""
-	s.Properties.Set("auth_type", &jsonschema.Schema{Type: "string", Const: authType})
-	if err := s.Properties.MoveToFront("auth_type"); err != nil {
-		panic(err) // it was set just now
-	}
-	s.Required = append([]string{"auth_type"}, s.Required...)
-	return s
 }
 
 // Validate returns a ConfigError that names the key and the remedy.
