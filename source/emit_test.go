@@ -75,10 +75,7 @@ func BenchmarkEmit(b *testing.B) {
 	w := &walk{run: rd.run, collection: sleepCollection, readers: []*reader{rd}}
 	emitted := 0
 	for b.Loop() {
-		var err error
-		if rd.tracker, err = changes.New(changes.State{}, 14*day, false, time.Time{}); err != nil {
-			b.Fatal(err)
-		}
+		rd.tracker = changes.New(changes.State{}, 14*day, false, time.Time{})
 		records, err := w.fetch(b.Context(), slice{opening.Add(-sliceLength), opening})
 		if err != nil {
 			b.Fatal(err)

@@ -163,12 +163,7 @@ func (r *run) startReaders(states []protocol.State) (map[string][]*reader, error
 	for _, rd := range started {
 		if rd.mode == protocol.Incremental {
 			rd.fullWalk = fullWalk[rd.stream.collection] && !rd.state.Until.IsZero()
-			if err := r.failStream(rd, rd.startTracking()); err != nil {
-				return nil, err
-			}
-			if rd.done {
-				continue
-			}
+			rd.startTracking()
 		}
 		collection := rd.walkedCollection()
 		byCollection[collection] = append(byCollection[collection], rd)
@@ -207,8 +202,10 @@ func (r *run) fail(id protocol.StreamID, err error) error {
 }
 
 // rateLimited reports that the run waits for quota. It repeats the last state of
-// each stream, to show whoever waits for this program that it is alive. Errors are
-// ignored: the next record meets them again.
+// each stream, because orchestrators take only records and states as signs of life.
+// A state covers what precedes it, so it is not repeated after a record: whoever
+// resumed from it would get that record again. Errors are ignored: the next record
+// meets them again.
 func (r *run) rateLimited(until time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -29,7 +29,7 @@ type reader struct {
 	requested map[string]bool // parents whose row was requested
 
 	done      bool            // the stream is complete or has failed
-	lastState json.RawMessage // that a heartbeat repeats; nil: none yet. Guarded by run.mu
+	lastState json.RawMessage // nil: none yet, or a record has been emitted since. Guarded by run.mu
 }
 
 func newReader(r *run, s stream, mode protocol.SyncMode) *reader {
@@ -89,7 +89,7 @@ func isEmptyState(raw json.RawMessage) bool {
 }
 
 // startTracking makes the tracker of an incremental stream.
-func (rd *reader) startTracking() (err error) {
+func (rd *reader) startTracking() {
 	config := rd.run.session.config
 	rd.streamStart, rd.readFrom = rd.state.Start, rd.state.Start
 	if config.Start.Before(rd.state.Start) {
@@ -99,11 +99,11 @@ func (rd *reader) startTracking() (err error) {
 	if !rd.state.Until.IsZero() && !rd.fullWalk {
 		rd.readFrom = rd.state.WindowStart
 	}
-	rd.tracker, err = changes.New(rd.state, time.Duration(config.LookbackDays)*24*time.Hour, rd.fullWalk, rd.streamStart)
-	return err
+	rd.tracker = changes.New(rd.state, time.Duration(config.LookbackDays)*24*time.Hour, rd.fullWalk, rd.streamStart)
 }
 
-// readSlice emits the rows of a slice of the walked collection, and then a state.
+// readSlice emits the rows of a slice of the walked collection, and then a state. A
+// full walk has a state only at its end.
 func (rd *reader) readSlice(ctx context.Context, records []changes.Record, to time.Time) error {
 	if err := rd.readRows(ctx, records); err != nil {
 		return err
@@ -113,7 +113,7 @@ func (rd *reader) readSlice(ctx context.Context, records []changes.Record, to ti
 	}
 	rd.tracker.Advance(to)
 	raw, err := rd.tracker.Checkpoint()
-	if err != nil {
+	if err != nil || raw == nil {
 		return err
 	}
 	return rd.emitState(raw)
@@ -232,6 +232,7 @@ func (rd *reader) resolve(ctx context.Context, u changes.Unresolved) error {
 }
 
 func (rd *reader) emit(raw json.RawMessage) error {
+	rd.setLastState(nil)
 	if err := rd.run.session.out.Record(rd.stream.id(), raw); err != nil {
 		return outputError{err}
 	}
@@ -239,7 +240,7 @@ func (rd *reader) emit(raw json.RawMessage) error {
 }
 
 func (rd *reader) emitState(raw json.RawMessage) error {
-	rd.run.mu.Lock() // or a heartbeat could come between, and repeat an older state
+	rd.run.mu.Lock() // or rateLimited could come between, and repeat an older state
 	defer rd.run.mu.Unlock()
 	rd.lastState = raw
 	if err := rd.run.session.out.State(protocol.NewStreamState(rd.stream.id(), raw)); err != nil {

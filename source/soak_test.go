@@ -56,7 +56,8 @@ type soak struct {
 	rng     *rand.Rand
 	began   time.Time
 	dir     string
-	kept    map[string]map[string]version2
+	kept    map[string]map[string]dedupRow
+	append  *appendTables
 	last    map[string]json.RawMessage // the last state of each stream
 	secrets []string
 	script  []sandbox.Scenario // every one that has a name comes in turn
@@ -73,17 +74,17 @@ type soak struct {
 	}
 }
 
-// A version2 is a row as a destination with append_dedup has it: of two versions
+// A dedupRow is a row as a destination with append_dedup has it: of two versions
 // the one with the higher cursor wins, of equal ones the last. That of a row
 // that was deleted stays, which is as hard on a source as a destination can be.
-type version2 struct {
+type dedupRow struct {
 	cursor  time.Time
 	data    json.RawMessage
 	deleted bool
 }
 
 func newSoak(t *testing.T, seed uint64) *soak {
-	s := &soak{rng: rand.New(rand.NewPCG(seed, 0)), dir: t.TempDir(), kept: map[string]map[string]version2{}, spent: map[string]bool{}, checked: map[string]bool{}, last: map[string]json.RawMessage{}}
+	s := &soak{rng: rand.New(rand.NewPCG(seed, 0)), dir: t.TempDir(), kept: map[string]map[string]dedupRow{}, append: newAppendTables(), spent: map[string]bool{}, checked: map[string]bool{}, last: map[string]json.RawMessage{}}
 	s.world = newWorld(t, sandbox.Config{Seed: int64(seed), Years: 1, RequestsPerMinute: 100, RequestsPerDay: 10_000},
 		map[string]any{"requests_per_second": 2})
 	s.began = s.clock.Now()
@@ -117,7 +118,7 @@ func (s *soak) live(span time.Duration) {
 	all := catalog(s.t, protocol.Incremental)
 	for !s.clock.Now().After(s.began.Add(span)) && !s.t.Failed() {
 		s.disturb()
-		s.run(all, s.fate())
+		s.run(all, s.plan())
 		if s.rng.IntN(3) == 0 { // what stood in the way passes, at times after several syncs
 			s.play(sandbox.Scenario{})
 		}
@@ -178,31 +179,31 @@ func (s *soak) play(sc sandbox.Scenario) {
 	if name != "" {
 		s.figure.faults[name]++
 	}
-	if err := s.server.Play(sc); err != nil && len(sc.Events) == 0 { // an event may find no record to befall
+	if err := s.server.Play(sc); err != nil && len(sc.Events) == 0 { // an event may find no record to change
 		s.t.Errorf("%s: %v", sc.Name, err)
 	}
 }
 
-// fate decides whether and when the next process dies; nil: it lives.
-func (s *soak) fate() *death {
+// plan decides whether and when the next process dies; nil: it lives.
+func (s *soak) plan() *kill {
 	if s.rng.IntN(10) > 0 {
 		return nil
 	}
-	d := &death{}
+	k := &kill{}
 	switch s.rng.IntN(3) {
 	case 0:
-		d.lines = 1 + s.rng.IntN(60)
+		k.lines = 1 + s.rng.IntN(60)
 	case 1:
-		d.sent = 1 + s.rng.IntN(10)
+		k.sent = 1 + s.rng.IntN(10)
 	default:
-		d.answered = 1 + s.rng.IntN(10)
+		k.answered = 1 + s.rng.IntN(10)
 	}
-	return d
+	return k
 }
 
-// A death cuts a run off from the world, as kill -9 does: after so many lines,
-// or when a request is sent, or its answer comes. Zero: not of that.
-type death struct {
+// A kill cuts a run off from the world, as kill -9 does: after so many lines,
+// or when a request is sent, or its answer comes. A zero number never does.
+type kill struct {
 	lines, sent, answered int
 
 	mu   sync.Mutex
@@ -210,23 +211,23 @@ type death struct {
 	end  context.CancelFunc
 }
 
-var errDead = errors.New("dead")
+var errKilled = errors.New("killed")
 
-func (d *death) now(n *int) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+func (k *kill) now(n *int) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if *n > 0 {
 		if *n--; *n == 0 {
-			d.dead = true
-			d.end()
+			k.dead = true
+			k.end()
 		}
 	}
-	return d.dead
+	return k.dead
 }
 
-// mortal is the world as a run sees it, until it dies.
-type mortal struct {
-	*death
+// killable is the world as a run sees it, until it dies.
+type killable struct {
+	*kill
 	out  bytes.Buffer
 	next http.RoundTripper
 
@@ -235,24 +236,24 @@ type mortal struct {
 	replayed   string          // one of them that was sent again
 }
 
-func (m *mortal) Write(b []byte) (int, error) {
+func (m *killable) Write(b []byte) (int, error) {
 	for line := range bytes.Lines(b) {
 		if m.now(&m.lines) {
-			return 0, errDead
+			return 0, errKilled
 		}
 		m.out.Write(line)
 	}
 	return len(b), nil
 }
 
-func (m *mortal) RoundTrip(req *http.Request) (*http.Response, error) {
+func (m *killable) RoundTrip(req *http.Request) (*http.Response, error) {
 	if m.now(&m.sent) {
-		return nil, errDead
+		return nil, errKilled
 	}
 	if req.Method != http.MethodPost {
 		resp, err := m.next.RoundTrip(req)
 		if m.now(&m.answered) {
-			return nil, errDead
+			return nil, errKilled
 		}
 		return resp, err
 	}
@@ -267,7 +268,7 @@ func (m *mortal) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp, err := m.next.RoundTrip(req)
 	if m.now(&m.answered) {
-		return nil, errDead
+		return nil, errKilled
 	}
 	if err != nil || resp.StatusCode >= http.StatusInternalServerError {
 		m.unanswered++
@@ -278,14 +279,14 @@ func (m *mortal) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // run is one sync. It keeps what the run said before it died.
-func (s *soak) run(c protocol.ConfiguredCatalog, fate *death) {
+func (s *soak) run(c protocol.ConfiguredCatalog, planned *kill) {
 	s.figure.syncs++
 	before, lost := s.server.Audit(), s.lost()
 	ctx, cancel := context.WithCancel(s.t.Context())
 	defer cancel()
-	m := &mortal{death: fate, next: inProcess{http.HandlerFunc(s.serve)}, delivered: map[string]bool{}}
-	if fate == nil {
-		m.death = &death{}
+	m := &killable{kill: planned, next: inProcess{http.HandlerFunc(s.serve)}, delivered: map[string]bool{}}
+	if planned == nil {
+		m.kill = &kill{}
 	}
 	m.end = cancel
 	if s.rng.IntN(20) == 0 {
@@ -303,7 +304,7 @@ func (s *soak) run(c protocol.ConfiguredCatalog, fate *death) {
 		s.figure.kills++
 	}
 	r.Stdout, r.Stderr = m.out.Bytes(), stderr.Bytes()
-	s.hand(r)
+	s.deliver(r)
 	after := s.server.Audit()
 
 	if n := after.SpentReplays - before.SpentReplays; n > 0 && !lost && m.unanswered == 0 || m.replayed != "" {
@@ -318,7 +319,7 @@ func (s *soak) run(c protocol.ConfiguredCatalog, fate *death) {
 	switch {
 	case r.Code == 0:
 		s.figure.clean++
-		s.judge()
+		s.compareWalked()
 	case r.Code > 0:
 		s.figure.failed++
 		s.reconnect(r, lost)
@@ -358,9 +359,9 @@ func (s *soak) file(name string, content any) string {
 	return path
 }
 
-// hand gives a run's messages to the orchestrator and the destination. Of what
+// deliver gives a run's messages to the orchestrator and the destination. Of what
 // follows the last state a destination may keep nothing, or everything.
-func (s *soak) hand(r *protocoltest.Run) {
+func (s *soak) deliver(r *protocoltest.Run) {
 	var lines [][]byte
 	last := 0
 	for line := range bytes.Lines(r.Stdout) {
@@ -383,32 +384,29 @@ func (s *soak) hand(r *protocoltest.Run) {
 	if r.Code != 0 || s.figure.syncs%10 == 0 { // the rules of the protocol; reading all of it would take most of the time
 		r.Check(s.t)
 	}
+	dropped := len(lines) // from there on
 	if r.Code != 0 && s.rng.IntN(2) == 0 {
-		lines = lines[:last]
+		dropped = last
 	}
-	for _, line := range lines {
-		var m struct {
-			Record struct {
-				Stream string          `json:"stream"`
-				Data   json.RawMessage `json:"data"`
-			} `json:"record"`
-			State json.RawMessage `json:"state"`
-		}
+	s.append.begin()
+	for i, line := range lines {
+		var m protocoltest.Message
 		switch {
 		case bytes.HasPrefix(line, []byte(`{"type":"RECORD"`)):
 			s.parse(line, &m)
-			s.put(m.Record.Stream, m.Record.Data)
+			s.append.stage(m.Record.Stream, m.Record.Data)
+			if i < dropped {
+				s.put(m.Record.Stream, m.Record.Data)
+			}
 		case bytes.HasPrefix(line, []byte(`{"type":"STATE"`)):
 			s.parse(line, &m)
-			var of struct {
-				Stream struct {
-					Descriptor struct {
-						Name string `json:"name"`
-					} `json:"stream_descriptor"`
-				} `json:"stream"`
+			state, err := protocol.ParseState(m.State)
+			if err != nil {
+				s.t.Fatal(err)
 			}
-			s.parse(m.State, &of)
-			s.last[of.Stream.Descriptor.Name] = m.State
+			name := state.Stream.Name
+			s.append.commit(s.t, name, !streamNamed(name).incremental() || bytes.Contains(s.last[name], []byte(`"anew":true`)))
+			s.last[name] = m.State
 			s.figure.states++
 		}
 	}
@@ -437,26 +435,26 @@ func (s *soak) put(stream string, data json.RawMessage) {
 	}
 	s.parse(data, &row)
 	if s.kept[stream] == nil {
-		s.kept[stream] = map[string]version2{}
+		s.kept[stream] = map[string]dedupRow{}
 	}
 	if s.kept[stream][key].cursor.After(row.Updated) {
 		return
 	}
-	s.kept[stream][key] = version2{row.Updated, slices.Clone(data), deleted}
+	s.kept[stream][key] = dedupRow{row.Updated, slices.Clone(data), deleted}
 	s.figure.records++
 	if deleted {
 		s.figure.tombstones++
 	}
 }
 
-// judge compares what is kept of a stream with the truth after a sync in which
+// compareWalked compares what is kept of a stream with the truth after a sync in which
 // it was walked completely and nothing stood in the way.
-func (s *soak) judge() {
+func (s *soak) compareWalked() {
 	p := s.server.Profile()
 	walked := fmt.Appendf(nil, `"walked":%q`, s.clock.Now().Format(time.RFC3339Nano))
 	for _, st := range streams {
 		if !st.incremental() || !bytes.Contains(s.last[st.name], walked) || bytes.Contains(s.last[st.name], []byte(`"anew":true`)) {
-			continue // of anew: too much had changed, the next sync brings it
+			continue // too much had changed: the next sync emits it
 		}
 		s.figure.walks++
 		if p.Tick != 0 || p.Skew != 0 {
@@ -474,7 +472,7 @@ func (s *soak) judge() {
 	}
 }
 
-// reconnect consents anew if the connection is lost, which it may be only for a
+// reconnect consents again if the connection is lost, which it may be only for a
 // reason.
 func (s *soak) reconnect(r *protocoltest.Run, lost bool) {
 	for _, e := range r.Errors() {

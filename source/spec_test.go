@@ -16,7 +16,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/schemas"
 )
 
-var update = flag.Bool("update", false, "write testdata/spec.json anew")
+var update = flag.Bool("update", false, "rewrite testdata/spec.json")
 
 func spec(t *testing.T) json.RawMessage {
 	t.Helper()
@@ -27,8 +27,8 @@ func spec(t *testing.T) json.RawMessage {
 	return r.Messages[0].Spec
 }
 
-// The specification is a contract with every configuration there is: a change
-// of it is to be seen.
+// The specification is a contract with every configuration that exists, so a change
+// of it must show in a review.
 func TestSpecIsTheGoldenOne(t *testing.T) {
 	var got bytes.Buffer
 	if err := json.Indent(&got, spec(t), "", "  "); err != nil {
@@ -85,8 +85,8 @@ func TestDiscoverMatchesItsOwnSchemas(t *testing.T) {
 	wantEqual(t, "schemas used", slices.Sorted(maps.Keys(used)), all)
 }
 
-// Every record there is has the types its schema says, and no field that the
-// schema does not describe.
+// Every record has the types that its schema says, and no field that the schema does
+// not describe.
 func TestRecordsFollowTheirSchemas(t *testing.T) {
 	w := young(t, 5, 60, nil)
 	r := w.sync(catalog(t, protocol.FullRefresh))

@@ -220,11 +220,7 @@ func keyIn(t *testing.T, stream string, data json.RawMessage) (key string, delet
 	if err := json.Unmarshal(data, &fields); err != nil {
 		t.Fatalf("%s: %v: %s", stream, err, data)
 	}
-	for _, s := range streams {
-		if s.name == stream {
-			key = strings.Trim(string(fields[s.key]), `"`)
-		}
-	}
+	key = strings.Trim(string(fields[streamNamed(stream).key]), `"`)
 	if key == "" {
 		t.Fatalf("%s: a record without its key: %s", stream, data)
 	}
@@ -233,6 +229,15 @@ func keyIn(t *testing.T, stream string, data json.RawMessage) (key string, delet
 		t.Errorf("%s: a tombstone is not its key, its cursor and its time: %s", stream, data)
 	}
 	return key, deleted
+}
+
+func streamNamed(name string) stream {
+	for _, s := range streams {
+		if s.name == name {
+			return s
+		}
+	}
+	panic("no stream is called " + name)
 }
 
 // wantTruth compares the tables with what is true now, byte by byte: those of

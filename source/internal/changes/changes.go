@@ -32,17 +32,16 @@ type Tracker struct {
 	windowStart time.Time
 
 	// The rest is for a full walk.
-	full          bool
-	knownFrom     time.Time       // the stream began here so far; what is older is new to it
-	emitAll       bool            // every row is emitted
-	before        json.RawMessage // the state to keep until the walk is complete
-	sketchNotSeen iblt.Table      // the old rows that this sync has not read yet
-	sketchSeen    iblt.Table      // the old rows that it has read
+	full             bool
+	knownFrom        time.Time  // the stream began here so far; what is older is new to it
+	emitAll          bool       // every row is emitted
+	sketchDifference iblt.Table // the old rows of the state, less those that this sync has read
+	sketchSeen       iblt.Table // the old rows that it has read
 }
 
 // New starts from a state; a stream without one has the zero State. A full walk
 // reads the stream from start, which may be earlier than the state's.
-func New(s State, lookback time.Duration, full bool, start time.Time) (*Tracker, error) {
+func New(s State, lookback time.Duration, full bool, start time.Time) *Tracker {
 	t := &Tracker{
 		lookback: lookback, state: s, recent: map[string]*entry{}, seenOutsideWindow: map[string]uint64{},
 		windowStart: s.WindowStart, full: full, knownFrom: s.Start, emitAll: full && s.EmitAll,
@@ -52,14 +51,10 @@ func New(s State, lookback time.Duration, full bool, start time.Time) (*Tracker,
 		t.recent[e.key] = &e
 	}
 	if full {
-		t.sketchNotSeen = s.Older
-		var err error
-		if t.before, err = json.Marshal(s); err != nil {
-			return nil, fmt.Errorf("keeping a state: %w", err)
-		}
+		t.sketchDifference = s.Older
 	}
 	t.state.Version, t.state.Recent = StateVersion, nil
-	return t, nil
+	return t
 }
 
 // Oldest is when the oldest row known began; zero if there is none.
@@ -89,7 +84,7 @@ func (t *Tracker) Observe(r Record) (emit bool) {
 		if r.Time.Before(t.knownFrom) {
 			return true
 		}
-		t.sketchNotSeen.Delete(r.pair())
+		t.sketchDifference.Delete(r.pair())
 		return t.emitAll
 	default:
 		t.Remember(r)
@@ -184,7 +179,7 @@ func (t *Tracker) Unresolved() (rows []Unresolved, tooMany, lost bool) {
 
 // unresolvedOld compares the rows from before the window with the sketch.
 func (t *Tracker) unresolvedOld() (rows []Unresolved, complete bool) {
-	gone, came, complete := t.sketchNotSeen.ListKeys()
+	gone, came, complete := t.sketchDifference.ListKeys()
 	for _, k := range gone {
 		key := unpackKey(k)
 		_, isRecent := t.recent[key]
@@ -207,7 +202,7 @@ func (t *Tracker) unresolvedOld() (rows []Unresolved, complete bool) {
 			known = append(known, pairOf(key, fingerprint))
 		}
 	}
-	for _, k := range t.sketchNotSeen.Changed(known, slices.Concat(gone, came)) {
+	for _, k := range t.sketchDifference.Changed(known, slices.Concat(gone, came)) {
 		rows = append(rows, Unresolved{unpackKey(k), true})
 	}
 	return rows, true
@@ -256,10 +251,11 @@ func (t *Tracker) Finish(end time.Time, emitAll bool) {
 	t.Advance(end)
 }
 
-// Checkpoint returns the state to emit now.
+// Checkpoint returns the state to emit now: a sync that resumes from it emits no row
+// again. A full walk has none before it is finished, and Checkpoint returns nil.
 func (t *Tracker) Checkpoint() (json.RawMessage, error) {
 	if t.full {
-		return t.before, nil
+		return nil, nil
 	}
 	s := t.state
 	s.Recent = make([]entry, 0, len(t.recent))

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"encoding/json"
+	"maps"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member"
+)
+
+// appendTables are what a destination in append mode keeps: the rows of a stream that
+// came before its last STATE, and nothing else.
+type appendTables struct {
+	staged    map[string][]json.RawMessage // by stream: what came after its last STATE
+	committed map[string]map[string]string // by stream and key: the last version
+}
+
+func newAppendTables() *appendTables {
+	return &appendTables{committed: map[string]map[string]string{}}
+}
+
+// begin begins a run: what the one before left without a STATE is dropped.
+func (a *appendTables) begin() { a.staged = map[string][]json.RawMessage{} }
+
+func (a *appendTables) stage(stream string, data json.RawMessage) {
+	a.staged[stream] = append(a.staged[stream], data)
+}
+
+// commit keeps what is staged of a stream. A version of a row must not come again
+// before another one has, unless every row is emitted again. A record that cannot be
+// tracked comes with every sync.
+func (a *appendTables) commit(t *testing.T, stream string, emitAll bool) {
+	t.Helper()
+	rows := a.committed[stream]
+	if rows == nil {
+		rows = map[string]string{}
+		a.committed[stream] = rows
+	}
+	for _, data := range a.staged[stream] {
+		version := string(data)
+		key, deleted := keyIn(t, stream, data)
+		switch {
+		case deleted:
+			version = "deleted"
+		case changes.ParseRecord(data, streamNamed(stream).key).Untracked != "":
+			continue
+		}
+		if rows[key] == version && !emitAll {
+			t.Errorf("%s: the same version came twice: %s", stream, data)
+		}
+		rows[key] = version
+	}
+	delete(a.staged, stream)
+}
+
+// run takes the messages of a run, up to where it is cut.
+func (a *appendTables) run(t *testing.T, messages []protocoltest.Message) {
+	t.Helper()
+	a.begin()
+	for _, m := range messages {
+		switch {
+		case m.Record != nil:
+			a.stage(m.Record.Stream, m.Record.Data)
+		case m.Type == "STATE":
+			s, err := protocol.ParseState(m.State)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.commit(t, s.Stream.Name, false)
+		}
+	}
+}
+
+func (a *appendTables) clone() *appendTables {
+	c := newAppendTables()
+	for stream, rows := range a.committed {
+		c.committed[stream] = maps.Clone(rows)
+	}
+	return c
+}
+
+// An append table cannot take a row back. So wherever a run is cut, the one that
+// resumes from the last states brings no version of a row that is committed.
+func TestAppendGetsNoVersionTwice(t *testing.T) {
+	daysBack := func(n int) string { return opening.Add(-time.Duration(n) * day).Format(time.RFC3339) }
+	for name, tt := range map[string]struct {
+		years   int
+		config  map[string]any
+		streams []string
+		before  func(*world) // what happens between the first sync and the one that is cut; nil: the first is cut
+	}{
+		"first sync": {4, nil, []string{"workout", "sleep_for_cycle"}, nil},
+		"first sync, with requests, under a tight limit": {
+			1, map[string]any{"drilldowns": config.Request, "start_date": daysBack(70)}, []string{"recovery_for_cycle", "workout_by_id"},
+			func(w *world) {
+				w.states = nil
+				w.limit(10)
+			},
+		},
+		"full walk of several slices": {
+			7, map[string]any{"start_date": daysBack(400)}, []string{"workout", "recovery"},
+			func(w *world) { w.config["start_date"] = daysBack(2500) },
+		},
+		"full walk with edits and deletions, under a tight limit": {
+			4, map[string]any{"reconcile_every_days": 1}, []string{"workout", "workout_by_id"},
+			func(w *world) {
+				w.clock.Advance(2 * day)
+				for age, do := range map[int]member.EventType{3: member.Rescore, 100: member.Rescore, 700: member.Delete, 1000: member.Rescore, 1300: member.Delete} {
+					if err := w.server.Schedule(member.Event{Do: do, Stream: "workout", Age: member.Duration(time.Duration(age) * day)}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				w.limit(3)
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, sandbox.Config{Seed: 2, Years: tt.years}, tt.config)
+				chosen := catalog(t, protocol.Incremental, tt.streams...)
+				tables := newAppendTables()
+				if tt.before != nil {
+					r := w.sync(chosen)
+					if tt.before(w); w.states != nil {
+						tables.run(t, r.Messages)
+					}
+				}
+				start := w.states
+				cut := w.read(chosen)
+				if cut.Code != 0 {
+					t.Fatalf("exit code %d: %v", cut.Code, cut.Errors())
+				}
+				for i, m := range cut.Messages {
+					if m.Type != "STATE" { // a cut here leaves the same as one at the last STATE
+						continue
+					}
+					resumed := tables.clone()
+					resumed.run(t, cut.Messages[:i+1])
+					w.states = start
+					w.keep(cut.Messages[:i+1])
+					resumed.run(t, w.sync(chosen).Messages)
+					if t.Failed() {
+						t.Fatalf("resumed from message %d: %s", i, m.State)
+					}
+				}
+			})
+		})
+	}
+}
+
+// limit lets WHOOP answer only so many requests in a minute.
+func (w *world) limit(perMinute int) {
+	w.t.Helper()
+	if err := w.server.SetProfile(sandbox.Profile{RequestsPerMinute: perMinute, RequestsPerDay: -1}); err != nil {
+		w.t.Fatal(err)
+	}
+}
