@@ -1,5 +1,17 @@
 package main
 
+// A drill-down stream has the same rows as a collection, or some of them, under the
+// name of the operation that returns one of them: GET /v2/cycle/{id}/recovery gives
+// the rows of recovery_for_cycle. It follows a parent, the collection whose keys that
+// operation takes. There are two ways to read it:
+//
+//   - derive: from its own collection, which is walked anyway. WHOOP sends the same
+//     fields in both, so this takes no further requests.
+//   - request: the parent is walked, and the row of each parent record is requested.
+//     For a full walk that would be too many requests, so it is derived.
+//
+// This file also reads single rows by their key, for every stream.
+
 import (
 	"context"
 	"errors"
@@ -35,7 +47,7 @@ func (rd *reader) requestRows(ctx context.Context, parents []changes.Record) err
 			return !rd.isChange(r)
 		}
 		if r.Key == "" {
-			rd.isNewUntracked(r) // warns about it
+			rd.warnOfParentWithoutKey(r)
 			return true
 		}
 		if rd.requested[r.Key] { // it lies across two slices
@@ -61,6 +73,14 @@ func (rd *reader) requestRows(ctx context.Context, parents []changes.Record) err
 		}
 		return rd.emit(row.Raw)
 	})
+}
+
+func (rd *reader) warnOfParentWithoutKey(parent changes.Record) {
+	if !rd.parentWithoutKey {
+		rd.run.session.out.Logger().Warn("a parent record has no key, so the row that belongs to it cannot be requested and is not emitted; set drilldowns to derive to read it. This is the first one of the stream",
+			"stream", rd.stream.name, "parent", rd.stream.parent, "why", parent.Untracked)
+	}
+	rd.parentWithoutKey = true
 }
 
 // includedRows returns the records that belong to the stream. A cycle can have

@@ -136,6 +136,64 @@ func TestAParentWithoutItsKeyIsNotAskedFor(t *testing.T) {
 	wantEqual(t, "streams warned of", warned, map[string]bool{"cycle_by_id": true, "recovery_for_cycle": true})
 }
 
+// The warning about a parent without a key neither promises the row that it keeps out
+// nor takes the place of the one about a row that cannot be tracked.
+func TestWarningsOfADrilldownSayWhatBecomesOfTheRow(t *testing.T) {
+	w := young(t, 1, 40, map[string]any{"drilldowns": config.Request})
+	id, created := regexp.MustCompile(`"id":[0-9]+,`), regexp.MustCompile(`"created_at":"[^"]*"`)
+	w.source.http = rewriting{w.source.http, func(path string, body []byte) []byte {
+		switch {
+		case path == "/developer/v2/cycle":
+			if first := id.FindIndex(body); first != nil {
+				return slices.Concat(body[:first[0]], body[first[1]:])
+			}
+		case strings.HasSuffix(path, "/recovery"):
+			return created.ReplaceAll(body, []byte(`"created_at":"soon"`))
+		}
+		return body
+	}}
+	r := w.read(catalog(t, protocol.Incremental, "recovery_for_cycle"))
+	if r.Code != 0 {
+		t.Fatalf("exit code %d, errors %+v", r.Code, r.Errors())
+	}
+	var warnings []string
+	for _, m := range r.Messages {
+		if m.Log != nil && m.Log.Level == "WARN" && strings.Contains(m.Log.Message, "first") {
+			warnings = append(warnings, m.Log.Message)
+		}
+	}
+	if len(warnings) != 2 || !strings.Contains(warnings[0], "set drilldowns to derive") || strings.Contains(warnings[0], "emits it again") ||
+		!strings.Contains(warnings[1], "every sync that meets it emits it again") {
+		t.Errorf("the warnings are %q", warnings)
+	}
+}
+
+// Who reads that rows are left behind must read how to remove them.
+func TestAWalkThatCannotTellWhatVanishedNamesTheRemedy(t *testing.T) {
+	w := newWorld(t, sandbox.Config{Seed: 2, Years: 1}, map[string]any{"lookback_days": 3, "reconcile_every_days": 1})
+	workouts := catalog(t, protocol.Incremental, "workout")
+	w.sync(workouts)
+	var gone []member.Event
+	for key := range w.tables["workout"] {
+		if len(gone) == 2*changes.MaxVanished {
+			break
+		}
+		gone = append(gone, member.Event{Do: member.Delete, Stream: "workout", Key: key})
+	}
+	if err := w.server.Schedule(gone...); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.Advance(2 * day)
+	if r := w.sync(workouts); !strings.Contains(string(r.Stdout), "which is about 45") || !strings.Contains(string(r.Stdout), "sync it once in full refresh and overwrite mode") {
+		t.Errorf("no warning names limit and remedy: %s", r.Stdout)
+	}
+	w.tables["workout"] = nil // as overwrite does
+	w.sync(catalog(t, protocol.FullRefresh, "workout"))
+	w.wantTruth("workout")
+	w.sync(workouts)
+	w.wantTruth("workout")
+}
+
 type transport func(*http.Request) (*http.Response, error)
 
 func (t transport) RoundTrip(req *http.Request) (*http.Response, error) { return t(req) }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -27,6 +28,8 @@ type reader struct {
 	emitted   map[string]bool // keys, in a full refresh
 	untracked map[uint64]bool // fingerprints of emitted rows that no tracker can follow
 	requested map[string]bool // parents whose row was requested
+
+	parentWithoutKey bool // there was one
 
 	done      bool            // the stream is complete or has failed
 	lastState json.RawMessage // nil: none yet, or a record has been emitted since. Guarded by run.mu
@@ -162,7 +165,11 @@ func (rd *reader) isChange(r changes.Record) bool {
 // because nobody knows whether it is the same as in the last one.
 func (rd *reader) isNewUntracked(r changes.Record) bool {
 	if len(rd.untracked) == 0 {
-		rd.run.session.out.Logger().Warn("a record cannot be tracked: every sync that meets it emits it again, and its deletion is not noticed. This is the first one of the stream",
+		consequence := "every sync that meets it emits it again, and its deletion is not noticed"
+		if rd.tracker == nil {
+			consequence = "it is emitted as it is"
+		}
+		rd.run.session.out.Logger().Warn("a record cannot be tracked: "+consequence+". This is the first one of the stream",
 			"stream", rd.stream.name, "record", r.Key, "why", r.Untracked)
 	}
 	if rd.untracked[r.Fingerprint] {
@@ -189,7 +196,9 @@ func (rd *reader) endWalk(ctx context.Context) error {
 		log.Info("many rows from before the lookback have changed: the next sync emits the whole stream again", "stream", rd.stream.name)
 	}
 	if lost {
-		log.Warn("too many rows from before the lookback came or vanished to tell which. Refresh the stream to remove the rows that vanished", "stream", rd.stream.name)
+		log.Warn(fmt.Sprintf("more rows from before the lookback vanished or appeared since the last full walk than a state can tell apart, which is about %d: "+
+			"some that vanished get no tombstone and stay in the destination. To remove them, refresh the stream, or sync it once in full refresh and overwrite mode", changes.MaxVanished),
+			"stream", rd.stream.name)
 	}
 	rd.tracker.Finish(rd.run.end, tooMany)
 	raw, err := rd.tracker.Checkpoint()

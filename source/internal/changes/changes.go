@@ -144,18 +144,23 @@ func (t *Tracker) nextWindowStart() time.Time {
 // An Unresolved row must be read by its key, because it did not come with its
 // collection, or is an old one that may be new or different.
 type Unresolved struct {
-	Key string
-	old bool // it began before the window
+	Key         string
+	old         bool   // it began before the window
+	fingerprint uint64 // of an old row that did not come: the state's; 0: not known
 }
 
 // maxUnresolved old rows are worth a request each. Beyond that, reading all pages
 // again costs less.
 const maxUnresolved = 100
 
+// MaxVanished is how many old rows can vanish or appear between two full walks, for
+// the second one to tell which. A state of constant size cannot hold the keys of more.
+const MaxVanished = iblt.Capacity
+
 // Unresolved lists the rows to read by key once everything else has been read.
 // TooMany means that a full walk found more than maxUnresolved, so the next sync
 // must emit the whole stream. Lost means that it cannot even tell which rows are
-// gone.
+// gone, because they are more than MaxVanished: no later sync can either.
 func (t *Tracker) Unresolved() (rows []Unresolved, tooMany, lost bool) {
 	for key, e := range t.recent {
 		if !e.seen {
@@ -180,32 +185,34 @@ func (t *Tracker) Unresolved() (rows []Unresolved, tooMany, lost bool) {
 // unresolvedOld compares the rows from before the window with the sketch.
 func (t *Tracker) unresolvedOld() (rows []Unresolved, complete bool) {
 	gone, came, complete := t.sketchDifference.ListKeys()
-	for _, k := range gone {
-		key := unpackKey(k)
-		_, isRecent := t.recent[key]
-		if _, isOld := t.seenOutsideWindow[key]; !isRecent && !isOld {
-			rows = append(rows, Unresolved{key, true})
-		}
-	}
 	isNew := map[string]bool{}
 	for _, k := range came {
 		key := unpackKey(k)
 		isNew[key] = true
-		rows = append(rows, Unresolved{key, true})
+		rows = append(rows, Unresolved{Key: key, old: true})
 	}
-	if !complete {
-		return rows, false
-	}
-	var known []iblt.Pair
-	for key, fingerprint := range t.seenOutsideWindow {
-		if !isNew[key] {
-			known = append(known, pairOf(key, fingerprint))
+	var inState map[iblt.Key]uint64 // fingerprints, by key
+	if complete {
+		var known []iblt.Pair
+		for key, fingerprint := range t.seenOutsideWindow {
+			if !isNew[key] {
+				known = append(known, pairOf(key, fingerprint))
+			}
+		}
+		var changed []iblt.Key
+		changed, inState = t.sketchDifference.Changed(known, slices.Concat(gone, came))
+		for _, k := range changed {
+			rows = append(rows, Unresolved{Key: unpackKey(k), old: true})
 		}
 	}
-	for _, k := range t.sketchDifference.Changed(known, slices.Concat(gone, came)) {
-		rows = append(rows, Unresolved{unpackKey(k), true})
+	for _, k := range gone {
+		key := unpackKey(k)
+		_, isRecent := t.recent[key]
+		if _, isOld := t.seenOutsideWindow[key]; !isRecent && !isOld {
+			rows = append(rows, Unresolved{Key: key, old: true, fingerprint: inState[k]})
+		}
 	}
-	return rows, true
+	return rows, complete
 }
 
 // Resolve takes what WHOOP has under the key of an unresolved row, nil if there
@@ -230,7 +237,7 @@ func (t *Tracker) Resolve(u Unresolved, r *Record) (emit bool, updated time.Time
 	}
 	t.sketchSeen.Insert(r.pair())
 	t.seenOutsideWindow[u.Key] = r.Fingerprint
-	return true, updated
+	return t.emitAll || r.Fingerprint != u.fingerprint, updated
 }
 
 // Forget stops tracking an unresolved row.

@@ -125,7 +125,7 @@ func TestManyOldChangesAreEmittedAnewAndDeletionsStillTold(t *testing.T) {
 		walk.Observe(rec(i, opening.Add(-time.Duration(i)*day), 2))
 	}
 	list, more, lost := walk.Unresolved()
-	wantEqual(t, "findings", list, []Unresolved{{"399", true}}, cmp.AllowUnexported(Unresolved{}))
+	wantEqual(t, "findings", list, []Unresolved{{Key: "399", old: true}}, cmp.AllowUnexported(Unresolved{}))
 	if !more || lost {
 		t.Fatalf("more %v, lost %v", more, lost)
 	}
@@ -147,6 +147,46 @@ func TestManyOldChangesAreEmittedAnewAndDeletionsStillTold(t *testing.T) {
 	all.Finish(opening, more)
 	if checkpointed(t, all).EmitAll {
 		t.Error("there is no end to it")
+	}
+}
+
+// Pages can miss a row while others appear or vanish. It is read by its key, and
+// emitted only if it is another version.
+func TestAnOldRowThatPagesMissedIsNoChange(t *testing.T) {
+	var before []Record
+	for i := range 100 {
+		before = append(before, rec(i, opening.Add(-time.Duration(i)*day), 1))
+	}
+	for version, want := range map[int]bool{1: false, 2: true} {
+		walk := again(t, tracked(t, 14*day, before...), true)
+		for _, r := range before[:99] {
+			if r.Key == "50" { // others have changed meanwhile
+				r = rec(50, r.Time, 2)
+			}
+			walk.Observe(r)
+		}
+		missed, emitted := rec(99, before[99].Time, version), map[string]bool{}
+		list, _, _ := walk.Unresolved()
+		for _, u := range list {
+			r := &missed
+			if u.Key == "50" {
+				r = new(rec(50, before[50].Time, 2))
+			}
+			emitted[u.Key], _ = walk.Resolve(u, r)
+		}
+		wantEqual(t, fmt.Sprintf("emitted of version %d", version), emitted, map[string]bool{"50": true, "99": want})
+		walk.Finish(opening, false)
+		next := again(t, walk, true)
+		for _, r := range before[:99] {
+			if r.Key == "50" {
+				r = rec(50, r.Time, 2)
+			}
+			next.Observe(r)
+		}
+		next.Observe(missed)
+		if list, _, _ := next.Unresolved(); len(list) > 0 {
+			t.Errorf("the next walk finds %v", list)
+		}
 	}
 }
 
@@ -181,7 +221,7 @@ func TestOlderStateVersionsAreAccepted(t *testing.T) {
 		t.Error("not everything is emitted")
 	}
 	list, more, _ := walk.Unresolved()
-	wantEqual(t, "findings", list, []Unresolved{{"2", false}}, cmp.AllowUnexported(Unresolved{}))
+	wantEqual(t, "findings", list, []Unresolved{{Key: "2"}}, cmp.AllowUnexported(Unresolved{}))
 	if more {
 		t.Error("the walk is to be repeated")
 	}
@@ -196,7 +236,7 @@ func TestRowsThatMoveInTime(t *testing.T) {
 		t.Error("a row that moved into the window is not emitted")
 	}
 	list, _, _ := tr.Unresolved()
-	wantEqual(t, "findings", list, []Unresolved{{"2", false}}, cmp.AllowUnexported(Unresolved{})) // it did not come
+	wantEqual(t, "findings", list, []Unresolved{{Key: "2"}}, cmp.AllowUnexported(Unresolved{})) // it did not come
 	if emit, _ := tr.Resolve(list[0], &recentMoved); !emit {
 		t.Error("a row that moved out of the window is not emitted")
 	}

@@ -22,8 +22,12 @@ import (
 
 const (
 	hashes = 4  // cells that a pair is added to
-	width  = 20 // cells per hash; about 40 keys of one set only can be listed
+	width  = 20 // cells per hash
 )
+
+// Capacity is how many pairs may differ for a table of this size to list them all 99
+// times in 100.
+const Capacity = 45
 
 // A Table is an invertible Bloom lookup table. The zero value is empty.
 type Table struct {
@@ -126,8 +130,10 @@ func (t *Table) ListKeys() (inserted, deleted []Key, complete bool) {
 // Changed lists those of the deleted pairs whose key was inserted with another
 // value; if they are many, it lists unchanged ones too. Call it after ListKeys was
 // complete, with the keys that ListKeys returned as listed, because the cells
-// still hold their values.
-func (t *Table) Changed(deleted []Pair, listed []Key) (keys []Key) {
+// still hold their values. Values are those of the listed keys, unless too many
+// values differ to tell.
+func (t *Table) Changed(deleted []Pair, listed []Key) (keys []Key, values map[Key]uint64) {
+	values = map[Key]uint64{}
 	type candidate struct {
 		Pair
 		cells  [hashes]int
@@ -161,7 +167,9 @@ func (t *Table) Changed(deleted []Pair, listed []Key) (keys []Key) {
 				for _, j := range c.cells {
 					t.cells[j].Value = t.cells[j].Value.xor(sum)
 				}
-				if !c.listed {
+				if c.listed {
+					values[c.Key] = sum.Value
+				} else {
 					keys = append(keys, c.Key)
 				}
 				again = true
@@ -175,7 +183,7 @@ func (t *Table) Changed(deleted []Pair, listed []Key) (keys []Key) {
 			keys = append(keys, c.Key)
 		}
 	}
-	return keys
+	return keys, values
 }
 
 // mayDiffer reports whether all cells hold what may be the difference of two

@@ -23,6 +23,8 @@ func TestTableTellsTheDifference(t *testing.T) {
 		{10, 5, rounds - 1, rounds - 2},
 		{20, 0, rounds - 2, rounds - 2},
 		{30, 10, rounds - 3, rounds - 10},
+		{Capacity, 0, rounds - 2, rounds - 2},
+		{0, Capacity, rounds, rounds - 2},
 		{0, 300, rounds, 0},
 		{200, 0, 0, 0},
 	} {
@@ -64,7 +66,7 @@ func TestTableTellsTheDifference(t *testing.T) {
 			if diff := cmp.Diff(sorted(came), sorted(deleted)); diff != "" {
 				t.Fatalf("keys deleted only (-want +got):\n%s", diff)
 			}
-			found := table.Changed(pairs, slices.Concat(inserted, deleted))
+			found, _ := table.Changed(pairs, slices.Concat(inserted, deleted))
 			if len(found) == len(changed) {
 				exact++
 			}
