@@ -83,10 +83,10 @@ func (rd *reader) warnOfParentWithoutKey(parent changes.Record) {
 	rd.parentWithoutKey = true
 }
 
-// includedRows returns the records that belong to the stream. A cycle can have
-// several that qualify, for example when a nap became a sleep. WHOOP then shows one
-// of them and does not document which, so it is requested. A record without a cycle
-// belongs to the stream.
+// includedRows returns those of the records that are rows of the stream. A cycle can
+// have several that qualify, for example when a nap became a sleep. WHOOP then shows
+// one of them and does not document which, so it is requested. A record without a
+// cycle is a row of its own.
 func (rd *reader) includedRows(ctx context.Context, records []changes.Record) ([]changes.Record, error) {
 	perCycle := map[string]int{}
 	for _, r := range records {
@@ -134,7 +134,7 @@ func (rd *reader) readItem(ctx context.Context, key string) (*changes.Record, er
 }
 
 // readRow reads the record at a path with a key; nil if WHOOP has none, or if it
-// does not belong to the stream. An answer without a record, or with another one
+// is no row of the stream. An answer without a record, or with another one
 // than was requested, does not mean that there is none: it is an error.
 func (s *session) readRow(ctx context.Context, st stream, path, key string) (*changes.Record, error) {
 	raw, err := s.client.Get(ctx, pathOf(path, key))

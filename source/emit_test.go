@@ -76,7 +76,7 @@ func BenchmarkEmit(b *testing.B) {
 	emitted := 0
 	for b.Loop() {
 		rd.tracker = changes.New(changes.State{}, 14*day, false, time.Time{})
-		records, err := w.fetch(b.Context(), slice{opening.Add(-sliceLength), opening})
+		records, err := w.fetch(b.Context(), timeSlice{opening.Add(-sliceLength), opening})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -31,7 +31,7 @@ const (
 // all keys; and it asks for a row that it knows and misses by its key. Where no
 // later sync looks again, a slice of several pages is read until two readings in a
 // row have the same records.
-func (w *walk) fetch(ctx context.Context, s slice) ([]changes.Record, error) {
+func (w *walk) fetch(ctx context.Context, s timeSlice) ([]changes.Record, error) {
 	var before map[string]bool
 	for range maxReadings {
 		records, pages, err := w.readPages(ctx, s)
@@ -48,7 +48,7 @@ func (w *walk) fetch(ctx context.Context, s slice) ([]changes.Record, error) {
 			second, err := w.fetch(ctx, newer)
 			return append(first, second...), err // a record across both comes twice
 		}
-		if err != nil || !w.exact || pages == 1 {
+		if err != nil || !w.untilAgreed || pages == 1 {
 			return records, err
 		}
 		keys := keySet(records)
@@ -61,15 +61,15 @@ func (w *walk) fetch(ctx context.Context, s slice) ([]changes.Record, error) {
 }
 
 // halves splits a slice whose page tokens do not work: a shorter one needs fewer.
-func (s slice) halves() (older, newer slice, ok bool) {
+func (s timeSlice) halves() (older, newer timeSlice, ok bool) {
 	if s.from.IsZero() {
 		// Nobody knows how far back it reaches, so its last part is cut off instead.
 		middle := s.to.Add(-sliceLength)
-		return slice{s.from, middle}, slice{middle, s.to}, middle.Year() > 1970
+		return timeSlice{s.from, middle}, timeSlice{middle, s.to}, middle.Year() > 1970
 	}
 	length := s.to.Sub(s.from)
 	middle := s.from.Add(length / 2)
-	return slice{s.from, middle}, slice{middle, s.to}, length > shortestSlice
+	return timeSlice{s.from, middle}, timeSlice{middle, s.to}, length > shortestSlice
 }
 
 func keySet(records []changes.Record) map[string]bool {
@@ -81,7 +81,7 @@ func keySet(records []changes.Record) map[string]bool {
 }
 
 // readPages reads a slice once.
-func (w *walk) readPages(ctx context.Context, s slice) (records []changes.Record, pages int, err error) {
+func (w *walk) readPages(ctx context.Context, s timeSlice) (records []changes.Record, pages int, err error) {
 	key := collectionKey(w.collection)
 	for page, err := range w.run.session.client.Pages(ctx, w.collection, s.from, s.to) {
 		if err != nil {

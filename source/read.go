@@ -17,7 +17,8 @@ import (
 // API's limits leave nothing to gain from emitting several at once.
 //
 // Read on in walk.go (how a collection is walked), reader.go (what one stream does
-// with a record) and package changes (whether a record is new or has changed).
+// with a record), fetch.go (how a slice is read), drilldown.go (which streams are made
+// from others) and package changes (whether a record is new or has changed).
 func (s *source) Read(ctx context.Context, job protocol.ReadJob, out *protocol.Emitter) error {
 	session, err := s.open(job.Config, out)
 	if err != nil {

@@ -26,7 +26,7 @@ type reader struct {
 	tracker  *changes.Tracker // nil in a full refresh: every row is emitted
 
 	emitted   map[string]bool // keys, in a full refresh
-	untracked map[uint64]bool // fingerprints of emitted rows that no tracker can follow
+	untracked map[uint64]bool // fingerprints of emitted records that no tracker can follow
 	requested map[string]bool // parents whose row was requested
 
 	parentWithoutKey bool // there was one
@@ -161,7 +161,7 @@ func (rd *reader) isChange(r changes.Record) bool {
 	return true
 }
 
-// isNewUntracked reports whether to emit a row that cannot be tracked: once a sync,
+// isNewUntracked reports whether to emit a record that cannot be tracked: once a sync,
 // because nobody knows whether it is the same as in the last one.
 func (rd *reader) isNewUntracked(r changes.Record) bool {
 	if len(rd.untracked) == 0 {

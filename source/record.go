@@ -24,7 +24,7 @@ func sameID(a, b string) bool {
 	return strings.EqualFold(strings.Trim(a, `"`), strings.Trim(b, `"`))
 }
 
-// tombstone is the record that deletes another one. It has a cursor, because a
+// tombstone is the record that deletes a row. It has a cursor, because a
 // destination orders the versions of a row by it: without one, the tombstone would
 // be older than the row.
 func tombstone(field, key string, updated, now time.Time) json.RawMessage {

@@ -8,7 +8,7 @@ import (
 
 func TestStreamsNeedTheseScopes(t *testing.T) {
 	var scopes []string
-	for _, s := range opened() {
+	for _, s := range consentStreams() {
 		scopes = append(scopes, s.Scopes...)
 	}
 	slices.Sort(scopes)

@@ -10,17 +10,17 @@ import (
 
 // A walk reads one collection, once for all its readers.
 type walk struct {
-	run        *run
-	collection string
-	readers    []*reader
-	slices     []slice
-	exact      bool // no later sync finds the records that paging missed
-	failed     atomic.Bool
+	run         *run
+	collection  string
+	readers     []*reader
+	timeSlices  []timeSlice
+	untilAgreed bool // slices are read until two readings agree, because no later sync finds what paging missed
+	failed      atomic.Bool
 }
 
-// A slice is a span of time that is read completely before a state goes out. Pages
+// A timeSlice is a span of time that is read completely before a state goes out. Pages
 // come newest first, so part of a slice does not show what has been read.
-type slice struct{ from, to time.Time }
+type timeSlice struct{ from, to time.Time }
 
 const (
 	// sliceLength makes slices of about 45 pages of each collection, half a minute
@@ -42,7 +42,7 @@ func (r *run) newWalk(ctx context.Context, collection string, readers []*reader)
 		if rd.byRequest() {
 			length = requestedSlice
 		}
-		w.exact = w.exact || rd.tracker == nil || r.session.config.ReconcileEveryDays == 0
+		w.untilAgreed = w.untilAgreed || rd.tracker == nil || r.session.config.ReconcileEveryDays == 0
 	}
 	if from.IsZero() {
 		oldest, err := r.findOldest(ctx, collection, readers)
@@ -51,16 +51,16 @@ func (r *run) newWalk(ctx context.Context, collection string, readers []*reader)
 		}
 		firstEnd = oldest.Add(length)
 	}
-	w.slices = cutSlices(from, firstEnd, r.end, length)
+	w.timeSlices = cutSlices(from, firstEnd, r.end, length)
 	return w, nil
 }
 
 // cutSlices cuts the time up to end into slices, oldest first. A zero from means
 // all history; the first slice then ends at firstEnd.
-func cutSlices(from, firstEnd, end time.Time, length time.Duration) []slice {
-	var list []slice
+func cutSlices(from, firstEnd, end time.Time, length time.Duration) []timeSlice {
+	var list []timeSlice
 	for next := from; next.Before(end); {
-		s := slice{from: next, to: next.Add(length)}
+		s := timeSlice{from: next, to: next.Add(length)}
 		if next.IsZero() {
 			s.to = firstEnd
 		}
@@ -76,7 +76,7 @@ func cutSlices(from, firstEnd, end time.Time, length time.Duration) []slice {
 // A step is one slice of a walk.
 type step struct {
 	walk  *walk
-	slice slice
+	slice timeSlice
 	last  bool
 }
 
@@ -85,15 +85,15 @@ type step struct {
 func (r *run) walk(ctx context.Context, walks []*walk) error {
 	var steps []step
 	for _, w := range walks {
-		if len(w.slices) == 0 { // nothing to read, but the streams still end
+		if len(w.timeSlices) == 0 { // nothing to read, but the streams still end
 			steps = append(steps, step{walk: w, last: true})
 		}
-		for i, s := range w.slices {
-			steps = append(steps, step{w, s, i == len(w.slices)-1})
+		for i, s := range w.timeSlices {
+			steps = append(steps, step{w, s, i == len(w.timeSlices)-1})
 		}
 	}
 	fetch := func(ctx context.Context, s step) ([]changes.Record, error) {
-		if s.walk.failed.Load() || len(s.walk.slices) == 0 {
+		if s.walk.failed.Load() || len(s.walk.timeSlices) == 0 {
 			return nil, nil
 		}
 		return s.walk.fetch(ctx, s.slice)
