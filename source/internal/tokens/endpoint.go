@@ -49,9 +49,11 @@ const (
 // refresh exchanges the refresh token for a new pair. The access token is empty if WHOOP
 // answered with a refresh token alone, which must be kept too.
 //
-// If no answer comes, nobody knows whether the token was spent. It is sent again: if it
-// was spent, its pair is lost and a refusal costs nothing; if not, this saves the
-// connection. A refusal of any kind ends the attempts.
+// If no answer comes, or one that does not say (5xx, 429, unreadable), nobody knows
+// whether the token was spent. It is sent again. If it was spent, its successor is lost
+// and the old access token invalid, so a refusal costs nothing, nor does it if WHOOP
+// revokes the consent because of the reuse; if not, this saves the connection. A refusal
+// of any kind ends the attempts.
 func (e Endpoint) refresh(ctx context.Context, c Credentials) (TokenResponse, error) {
 	var err error
 	for attempt := range attempts {

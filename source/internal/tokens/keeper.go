@@ -52,7 +52,7 @@ type Keeper struct {
 	loaded  bool
 	expires time.Time       // when current counts as expired; zero: not known
 	issued  time.Time       // when this process was given current; zero: it was loaded
-	spent   map[string]bool // refresh tokens that were answered
+	spent   map[string]bool // refresh tokens that WHOOP has exchanged or refused
 }
 
 // New returns a Keeper over a store. It does nothing yet.
