@@ -5,9 +5,7 @@ import (
 	"crypto/x509"
 	"net"
 	"net/http"
-	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -96,14 +94,14 @@ func TestCheck(t *testing.T) {
 
 // A host that cannot be reached is named with what to look at, once, and not asked for stream after stream.
 func TestAHostThatCannotBeReachedIsExplained(t *testing.T) {
-	address := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 443}
+	_, refused := net.Dial("tcp", "127.0.0.1:1")
 	name := &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "whoop.invalid", Server: "192.0.2.53:53", IsNotFound: true}}
 	for cause, test := range map[string]struct {
 		err  error
 		want string
 	}{
 		"a name that is not known": {name, "the name whoop.invalid is not known (no such host); check api_url and this machine's network and DNS"},
-		"nobody there":             {&net.OpError{Op: "dial", Net: "tcp", Addr: address, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, "its address does not answer (dial tcp 192.0.2.1:443: connect: connection refused); check api_url"},
+		"nobody there":             {refused, "its address does not answer (dial tcp 127.0.0.1:1: connect: connection refused); check api_url"},
 		"a proxy that is not known": {
 			&net.OpError{Op: "proxyconnect", Net: "tcp", Err: name},
 			"the proxy that HTTPS_PROXY or HTTP_PROXY names does not answer (dial tcp: lookup whoop.invalid",

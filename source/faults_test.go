@@ -26,6 +26,7 @@ import (
 
 // Whatever WHOOP does, once it is over the next full walk ends with the truth.
 func TestNoScenarioLosesAnything(t *testing.T) {
+	t.Parallel()
 	for i, sc := range sandbox.Scenarios() {
 		if sc.Ends || sc.Profile.Consent != "" || len(sc.Profile.WithheldScopes) > 0 {
 			continue // no client can go on, or it is about a consent
@@ -40,13 +41,18 @@ func TestNoScenarioLosesAnything(t *testing.T) {
 				mode = config.Request
 			}
 			synctest.Test(t, func(t *testing.T) {
-				w := young(t, 4, 230, map[string]any{"drilldowns": mode, "start_date": opening.Add(220 * day).Format(time.RFC3339)})
+				days := 50
+				for _, e := range sc.Events { // some are of an old record
+					days = max(days, 50+int(time.Duration(e.Age)/day))
+				}
+				since := func(daysAgo int) time.Time { return opening.Add(time.Duration(days-daysAgo) * day) }
+				w := young(t, 4, days, map[string]any{"drilldowns": mode, "start_date": since(10).Format(time.RFC3339)})
 				all := catalog(t, protocol.Incremental)
 				w.sync(all)
 				if err := w.server.Play(sc); err != nil {
 					t.Fatal(err)
 				}
-				w.config["start_date"] = opening.Add(200 * day).Format(time.RFC3339) // so that there are pages to read
+				w.config["start_date"] = since(30).Format(time.RFC3339) // so that there are pages to read
 				for range 2 {
 					w.clock.Advance(time.Hour)
 					w.keep(w.read(all).Messages)
@@ -57,7 +63,7 @@ func TestNoScenarioLosesAnything(t *testing.T) {
 				w.clock.Advance(8 * day)
 				w.sync(all)
 				w.sync(all) // where everything had changed, it comes now
-				w.wantTruthSince(opening.Add(200 * day))
+				w.wantTruthSince(since(30))
 			})
 		})
 	}
@@ -66,6 +72,7 @@ func TestNoScenarioLosesAnything(t *testing.T) {
 // Where WHOOP ends the connection, a run says how to get a new one, and with it
 // everything goes on.
 func TestScenariosThatEndAConnectionAskForConsent(t *testing.T) {
+	t.Parallel()
 	for _, sc := range sandbox.Scenarios() {
 		if !sc.Ends {
 			continue
@@ -73,7 +80,7 @@ func TestScenariosThatEndAConnectionAskForConsent(t *testing.T) {
 		t.Run(sc.Name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, sandbox.Config{Seed: 4, Years: 1}, map[string]any{"start_date": opening.Add(-20 * day).Format(time.RFC3339)})
+				w := young(t, 4, 40, map[string]any{"start_date": opening.Add(20 * day).Format(time.RFC3339)})
 				all := catalog(t, protocol.Incremental)
 				w.sync(all)
 				if err := w.server.Play(sc); err != nil {
@@ -100,7 +107,7 @@ func TestScenariosThatEndAConnectionAskForConsent(t *testing.T) {
 				w.config["credentials"] = credentialsOf(w.server.Issue())
 				w.sync(all)
 				w.sync(all)
-				w.wantTruthSince(opening.Add(-20 * day))
+				w.wantTruthSince(opening.Add(20 * day))
 			})
 		})
 	}
@@ -135,6 +142,7 @@ func (w *world) wantTruthSince(first time.Time) {
 // A full refresh has no later sync that looks again: a record that vanishes
 // between two pages must not take another one with it.
 func TestFullRefreshReadsAgainWhatMovedUnderIt(t *testing.T) {
+	t.Parallel()
 	for name, e := range map[string]member.Event{
 		"delete": {Do: member.Delete, Stream: "workout", Age: member.Duration(2 * day)},
 		"insert": {Do: member.Insert, Stream: "workout", Age: member.Duration(2 * day)},
@@ -167,6 +175,7 @@ func TestFullRefreshReadsAgainWhatMovedUnderIt(t *testing.T) {
 
 // Slices whose pages do not lead on are halved until they fit.
 func TestPagesThatLeadNowhereAreNotNeeded(t *testing.T) {
+	t.Parallel()
 	for name, profile := range map[string]sandbox.Profile{
 		"repeated": {RepeatedToken: true},
 		"expired":  {PageTokenTTL: member.Duration(time.Nanosecond)},
@@ -183,6 +192,7 @@ func TestPagesThatLeadNowhereAreNotNeeded(t *testing.T) {
 
 // A nap that becomes a sleep gives its cycle a second one; WHOOP shows one.
 func TestCycleShowsOneOfItsSleeps(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{config.Request, config.Derive} {
 		t.Run(mode, func(t *testing.T) {
 			w := young(t, 4, 60, map[string]any{"drilldowns": mode})
@@ -218,6 +228,7 @@ func TestCycleShowsOneOfItsSleeps(t *testing.T) {
 // A state is repeated unless a record came after it: whoever resumed from it would
 // get that record again.
 func TestWaitsRepeatTheLastStates(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, sandbox.Config{Seed: 1, Years: 1}, nil)
 		all := catalog(t, protocol.Incremental)
@@ -302,6 +313,7 @@ func TestTombstoneIsNewerThanWhatAKilledRunSaid(t *testing.T) {
 
 // A stream of which there is nothing to read is complete all the same.
 func TestNothingToReadIsComplete(t *testing.T) {
+	t.Parallel()
 	for name, config := range map[string]map[string]any{
 		"start date of the future": {"start_date": opening.Add(365 * day).Format(time.RFC3339)},
 		"no lookback":              {"lookback_days": 0},
@@ -338,6 +350,7 @@ func TestClockThatGoesBackALittleStopsNothing(t *testing.T) {
 
 // The real program, its token file, and kill -9.
 func TestKilledProcessesLoseNothing(t *testing.T) {
+	t.Parallel()
 	program, err := exec.LookPath("source")
 	if err != nil {
 		t.Fatal(err)
@@ -419,6 +432,7 @@ func TestKilledProcessesLoseNothing(t *testing.T) {
 // A run that is interrupted between two streams of a collection leaves one with
 // a full walk and one without. The next one is made for both.
 func TestStreamsOfACollectionAreWalkedTogether(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{config.Derive, config.Request} {
 		t.Run(mode, func(t *testing.T) {
 			w := young(t, 3, 90, map[string]any{"drilldowns": mode})

@@ -20,6 +20,7 @@ import (
 // An answer that holds no record, where one was asked for, is no row and does not say that one is gone. Its streams fail,
 // and go on when WHOOP has come to its senses.
 func TestAnAnswerWithoutARecordIsNoRow(t *testing.T) {
+	t.Parallel()
 	const workouts, cycles = "/developer/v2/activity/workout", "/developer/v2/cycle"
 	byWorkout := []string{"workout", "workout_by_id"}
 	for name, tt := range map[string]struct {
@@ -200,6 +201,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) { return
 
 // A time far from all others is one all the same, and neither stops the stream nor makes it read the centuries between.
 func TestTimesFarAwayStopNothing(t *testing.T) {
+	t.Parallel()
 	for _, odd := range []string{"0001-01-01T00:00:00Z", "0000-01-01T00:00:00+01:00", "0001-01-02T00:00:00Z", "1900-01-01T00:00:00Z", "9999-12-31T23:59:59-01:00", "9999-12-31T23:59:59.9999999Z"} {
 		for _, field := range []string{"start", "end", "created_at", "updated_at"} {
 			t.Run(field+" "+odd, func(t *testing.T) {

@@ -30,6 +30,7 @@ import (
 const day = 24 * time.Hour
 
 func TestFullRefreshReadsWhatIsTrue(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{config.Request, config.Derive} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
@@ -97,6 +98,7 @@ func TestAFullWalkComesAfterSoManyDays(t *testing.T) {
 // With a full walk every time, nothing may escape: each sync emits exactly what
 // differs since the one before.
 func TestIncrementalEmitsExactlyTheChanges(t *testing.T) {
+	t.Parallel()
 	syncs := testsize.Of(5, 10)
 	seed := deleter(t, opening.Add(50*day), opening.Add(60*day))
 	for _, mode := range []string{config.Request, config.Derive} {
@@ -156,9 +158,10 @@ func keysOf(t *testing.T, r *protocoltest.Run, s stream) []string {
 func TestLookbackAndFullWalkTogetherFindEverything(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
+		syncs := testsize.Of(15, 50)
 		w := young(t, 11, 60, map[string]any{"lookback_days": 3})
 		walks := 0
-		for range 50 {
+		for range syncs {
 			walked := w.walked("sleep")
 			w.sync(catalog(t, protocol.Incremental))
 			if w.walked("sleep") != walked {
@@ -173,7 +176,7 @@ func TestLookbackAndFullWalkTogetherFindEverything(t *testing.T) {
 			if t.Failed() {
 				return
 			}
-			w.clock.Advance(7 * time.Hour)
+			w.clock.Advance(350 * time.Hour / time.Duration(syncs-1))
 		}
 		if walks != 3 {
 			t.Errorf("%d full walks in 15 days, want the first and two more", walks)
@@ -194,6 +197,7 @@ func (w *world) state(stream string) changes.State {
 func (w *world) walked(stream string) time.Time { return w.state(stream).Walked }
 
 func TestSecondSyncOfAnUnchangedMemberIsEmptyAndCheap(t *testing.T) {
+	t.Parallel()
 	for mode, most := range map[string]int{config.Request: 80, config.Derive: 12} {
 		t.Run(mode, func(t *testing.T) {
 			w := young(t, 3, 60, map[string]any{"drilldowns": mode})
@@ -218,6 +222,7 @@ func requests(s *sandbox.Server) int {
 
 // Under WHOOP's documented limits, with answers that take their time.
 func TestBackfillOfFiveYearsIsCheapAndKeepsThePace(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, sandbox.Config{Seed: 5, Years: 5, RequestsPerMinute: 100, RequestsPerDay: 10_000}, map[string]any{"requests_per_second": 2})
 		slow := &slowly{inProcess{w.server}, 900 * time.Millisecond, sync.Mutex{}, nil}
@@ -262,6 +267,7 @@ func (s *slowly) RoundTrip(req *http.Request) (*http.Response, error) {
 // Whatever state a destination kept last, the sync that resumes from it ends
 // with the truth.
 func TestResumesFromEveryState(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, sandbox.Config{Seed: 2, Years: 4}, nil)
 		chosen := []string{"recovery_for_cycle", "workout", "sleep_for_cycle"}[:testsize.Of(2, 3)]
@@ -288,6 +294,7 @@ func TestResumesFromEveryState(t *testing.T) {
 }
 
 func TestDrilldownModesShareTheirState(t *testing.T) {
+	t.Parallel()
 	w := young(t, 9, 60, nil)
 	w.sync(catalog(t, protocol.Incremental))
 	w.config["drilldowns"] = config.Request
@@ -311,6 +318,7 @@ func TestStateOfTheFutureReadsNothing(t *testing.T) {
 }
 
 func TestUnknownStatesStartOver(t *testing.T) {
+	t.Parallel()
 	for name, st := range map[string]string{
 		"null":                `null`,
 		"empty":               `{}`,
@@ -366,6 +374,7 @@ func TestStartDateLimitsAndAnEarlierOneStartsOver(t *testing.T) {
 }
 
 func TestOneStreamsFailureDoesNotStopTheOthers(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := young(t, 1, 40, nil)
 		w.server.SetFaults(sandbox.Fault{Path: "/developer/v2/activity/sleep", Times: -1, Action: sandbox.Replace, Status: 503})
@@ -388,6 +397,7 @@ func TestOneStreamsFailureDoesNotStopTheOthers(t *testing.T) {
 }
 
 func TestFaultsThatPassLeaveNoTrace(t *testing.T) {
+	t.Parallel()
 	html := sandbox.Fault{Action: sandbox.Replace, Status: 200, Body: "<html>busy</html>"}
 	for name, f := range map[string]sandbox.Fault{
 		"500":           {Action: sandbox.Replace, Status: 500},
@@ -417,6 +427,7 @@ func TestFaultsThatPassLeaveNoTrace(t *testing.T) {
 }
 
 func TestRateLimitIsKeptAndReported(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, sandbox.Config{Seed: 1, Years: 1, RequestsPerMinute: 40}, map[string]any{"requests_per_second": 50})
 		r := w.sync(catalog(t, protocol.Incremental))
@@ -437,6 +448,7 @@ func TestRateLimitIsKeptAndReported(t *testing.T) {
 }
 
 func TestSpentDayQuotaEndsTheSyncAndLaterItGoesOn(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, sandbox.Config{Seed: 1, Years: 2, RequestsPerMinute: -1, RequestsPerDay: 45}, nil)
 		var last protocoltest.TraceError
@@ -465,6 +477,7 @@ func TestSpentDayQuotaEndsTheSyncAndLaterItGoesOn(t *testing.T) {
 }
 
 func TestRenewedTokensAreHandedOutBeforeTheirFirstUse(t *testing.T) {
+	t.Parallel()
 	w := young(t, 1, 40, nil)
 	w.sync(catalog(t, protocol.Incremental))
 	for range 3 {
@@ -677,6 +690,7 @@ func (r rewriting) RoundTrip(req *http.Request) (*http.Response, error) {
 // WHOOP may write ids and times in ways that are not known today. Such a record arrives with the others, is named
 // once, and stops nothing; the state does not grow by it.
 func TestARecordThatCannotBeTrackedArrives(t *testing.T) {
+	t.Parallel()
 	upper := regexp.MustCompile(`"id":"[0-9a-f-]{36}"`)
 	number := regexp.MustCompile(`"id":([0-9]+)`)
 	zone := regexp.MustCompile(`("(?:start|end|created_at|updated_at)":"[^"]*?)Z"`)
@@ -743,6 +757,7 @@ func TestOfTwoRecordsWithOneKeyTheNewerCounts(t *testing.T) {
 
 // A cycle that lies across two slices is in both.
 func TestAParentIsAskedForItsChildOnce(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []protocol.SyncMode{protocol.FullRefresh, protocol.Incremental} {
 		w := young(t, 1, 100, map[string]any{"drilldowns": config.Request})
 		if r := w.read(catalog(t, mode, "sleep_for_cycle")); r.Code != 0 {

@@ -28,7 +28,6 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"await":   await,
-			"set":     set,
 			"post":    post,
 			"advance": advance,
 			"states":  states,
@@ -46,22 +45,6 @@ func await(ts *testscript.TestScript, _ bool, args []string) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	ts.Fatalf("%s never came", args[0])
-}
-
-// set FILE KEY VALUE sets a key of a JSON file, a dot leading into an object.
-func set(ts *testscript.TestScript, _ bool, args []string) {
-	object := map[string]any{}
-	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &object))
-	inner, path := object, strings.Split(args[1], ".")
-	for _, name := range path[:len(path)-1] {
-		inner = inner[name].(map[string]any)
-	}
-	var value any
-	ts.Check(json.Unmarshal([]byte(args[2]), &value))
-	inner[path[len(path)-1]] = value
-	raw, err := json.Marshal(object)
-	ts.Check(err)
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]), raw, 0o600))
 }
 
 // post CONFIG PATH asks something of the sandbox that a configuration points to.

@@ -179,24 +179,35 @@ func (w *world) sync(c protocol.ConfiguredCatalog) *protocoltest.Run {
 // keep applies records and states in order.
 func (w *world) keep(messages []protocoltest.Message) {
 	w.t.Helper()
+	var newer []protocol.State
 	for _, m := range messages {
 		switch {
 		case m.Record != nil:
 			w.tables.apply(w.t, m.Record.Stream, m.Record.Data)
 		case m.Type == "STATE":
-			s, err := protocol.ParseState(m.State)
-			if err != nil {
-				w.t.Fatal(err)
-			}
-			kept := w.states[:0:0]
-			for _, old := range w.states {
-				if o, err := protocol.ParseState(old); err == nil && o.Stream != s.Stream {
-					kept = append(kept, old)
-				}
-			}
-			w.states = append(kept, m.State)
+			newer = append(newer, w.parseState(m.State))
 		}
 	}
+	var older []protocol.State
+	for _, raw := range w.states {
+		older = append(older, w.parseState(raw))
+	}
+	w.states = nil
+	all := append(older, newer...)
+	for i, s := range all {
+		if !slices.ContainsFunc(all[i+1:], func(later protocol.State) bool { return later.Stream == s.Stream }) {
+			w.states = append(w.states, s.Raw)
+		}
+	}
+}
+
+func (w *world) parseState(raw json.RawMessage) protocol.State {
+	w.t.Helper()
+	s, err := protocol.ParseState(raw)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
 }
 
 func (ts tables) apply(t *testing.T, stream string, data json.RawMessage) {
