@@ -7,24 +7,26 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
 // Of a set of pairs some vanish, some are new and some change. The table tells
 // all of them apart as long as few come and go.
 func TestTableTellsTheDifference(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	const rounds = 50
+	rounds := testsize.Of(10, 50)
 	for _, c := range []struct{ keys, changed, complete, exact int }{
 		{0, 0, rounds, rounds},
 		{0, 1, rounds, rounds},
-		{0, 10, rounds, rounds - 1},
-		{0, 30, rounds, rounds - 5},
+		{0, 10, rounds, rounds - rounds/50},
+		{0, 30, rounds, rounds - rounds/10},
 		{1, 1, rounds, rounds},
-		{10, 5, rounds - 1, rounds - 2},
-		{20, 0, rounds - 2, rounds - 2},
-		{30, 10, rounds - 3, rounds - 10},
-		{Capacity, 0, rounds - 2, rounds - 2},
-		{0, Capacity, rounds, rounds - 2},
+		{10, 5, rounds - rounds/50, rounds - rounds/25},
+		{20, 0, rounds - rounds/25, rounds - rounds/25},
+		{30, 10, rounds - 3*rounds/50, rounds - rounds/5},
+		{Capacity, 0, rounds - rounds/25, rounds - rounds/25},
+		{0, Capacity, rounds, rounds - rounds/25},
 		{0, 300, rounds, 0},
 		{200, 0, 0, 0},
 	} {

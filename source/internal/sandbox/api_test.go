@@ -1,9 +1,11 @@
 package sandbox
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -26,17 +28,72 @@ var noon = time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC)
 
 const redirectURI = "http://127.0.0.1:9999/callback"
 
-// A bench is a sandbox behind a real connection and a client with a token.
+// A bench is a sandbox behind a connection and a client with a token.
 type bench struct {
 	*Server
 	url    string
+	dial   func(ctx context.Context, network, address string) (net.Conn, error) // nil: TCP
 	clock  *Clock
 	wall   *Clock // of the rate limits; nil: the machine's
 	tokens Tokens
 }
 
+// newBench makes a bench whose connections are real.
 func newBench(t *testing.T, cfg Config) *bench {
 	t.Helper()
+	b := newSandbox(cfg)
+	server := httptest.NewServer(b)
+	t.Cleanup(server.Close)
+	b.url = server.URL
+	return b
+}
+
+// newVirtualBench makes a bench for a test under virtual time: its connections
+// are in memory, since no clock runs while somebody waits for a real one.
+func newVirtualBench(t *testing.T, cfg Config) *bench {
+	t.Helper()
+	b := newSandbox(cfg)
+	open, cancel := context.WithCancel(t.Context())
+	l := pipeListener{make(chan net.Conn), open, cancel}
+	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: b}}
+	server.Start()
+	t.Cleanup(server.Close)
+	b.url, b.dial = server.URL, l.dial
+	return b
+}
+
+// A pipeListener accepts connections in memory.
+type pipeListener struct {
+	conns chan net.Conn
+	open  context.Context
+	close func()
+}
+
+func (l pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case l.conns <- server:
+		return client, nil
+	case <-l.open.Done():
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (l pipeListener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.conns:
+		return conn, nil
+	case <-l.open.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+func (l pipeListener) Close() error   { l.close(); return nil }
+func (l pipeListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
+
+func newSandbox(cfg Config) *bench {
 	if cfg.Clock == nil {
 		cfg.Clock = NewClock(noon)
 	}
@@ -45,9 +102,12 @@ func newBench(t *testing.T, cfg Config) *bench {
 	}
 	cfg.ClientID, cfg.ClientSecret, cfg.RedirectURIs = "client", "secret", []string{redirectURI}
 	s := New(cfg)
-	server := httptest.NewServer(s)
-	t.Cleanup(server.Close)
-	return &bench{Server: s, url: server.URL, clock: cfg.Clock, wall: cfg.LimitClock, tokens: s.Issue()}
+	return &bench{Server: s, clock: cfg.Clock, wall: cfg.LimitClock, tokens: s.Issue()}
+}
+
+// transport returns one that uses no connection twice.
+func (b *bench) transport() *http.Transport {
+	return &http.Transport{DisableKeepAlives: true, DialContext: b.dial}
 }
 
 type reply struct {
@@ -65,12 +125,15 @@ func (b *bench) request(t *testing.T, method, path, token string) reply {
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
-	return send(t, r)
+	return b.send(t, r)
 }
 
-func send(t *testing.T, r *http.Request) reply {
+func (b *bench) send(t *testing.T, r *http.Request) reply {
 	t.Helper()
 	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	if b.dial != nil {
+		client.Transport = b.transport()
+	}
 	answer, err := client.Do(r)
 	if err != nil {
 		t.Fatal(err)
@@ -299,7 +362,7 @@ func TestAnswersToBadRequests(t *testing.T) {
 			if test.token != "" {
 				r.Header.Set("Authorization", "Bearer "+test.token)
 			}
-			if got := send(t, r); got.status != test.status || got.body != test.body {
+			if got := b.send(t, r); got.status != test.status || got.body != test.body {
 				t.Errorf("got %d %q, want %d %q", got.status, got.body, test.status, test.body)
 			}
 		})

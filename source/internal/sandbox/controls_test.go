@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -18,7 +19,7 @@ func (b *bench) control(t *testing.T, path, body string) reply {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return send(t, r)
+	return b.send(t, r)
 }
 
 func TestClockIsMovedFromOutside(t *testing.T) {
@@ -59,16 +60,18 @@ func TestMisspeltControlsAreRefused(t *testing.T) {
 }
 
 func TestFaultsAreScriptedFromOutside(t *testing.T) {
-	b := newBench(t, Config{})
-	script := `[{"path":"/developer","action":"replace","status":503,"header":{"X-A":"b"},"body":"no","times":1,"delay":"20ms"}]`
-	if got := b.control(t, "/sandbox/faults", script); got.status != http.StatusNoContent {
-		t.Fatalf("scripting: %d %s", got.status, got.body)
-	}
-	before := time.Now()
-	got := b.get(t, "/v2/cycle")
-	if got.status != 503 || got.header.Get("X-A") != "b" || got.body != "no" || time.Since(before) < 20*time.Millisecond {
-		t.Errorf("%+v after %v", got, time.Since(before))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		b := newVirtualBench(t, Config{})
+		script := `[{"path":"/developer","action":"replace","status":503,"header":{"X-A":"b"},"body":"no","times":1,"delay":"20ms"}]`
+		if got := b.control(t, "/sandbox/faults", script); got.status != http.StatusNoContent {
+			t.Fatalf("scripting: %d %s", got.status, got.body)
+		}
+		before := time.Now()
+		got, took := b.get(t, "/v2/cycle"), time.Since(before)
+		if got.status != 503 || got.header.Get("X-A") != "b" || got.body != "no" || took != 20*time.Millisecond {
+			t.Errorf("%+v after %v", got, took)
+		}
+	})
 }
 
 func TestRevokingFromOutside(t *testing.T) {
@@ -105,7 +108,9 @@ func TestAuditCountsByRoute(t *testing.T) {
 }
 
 func TestOracleAnswersOverHTTP(t *testing.T) {
-	b := newBench(t, Config{Seed: 3, Years: 1})
+	t.Parallel()
+	b := newBench(t, Config{Seed: 3, Clock: NewClock(noon.Add(-100 * day))})
+	b.pass(100 * day)
 	oracle := b.Oracle()
 	before := noon.Add(-30 * day)
 	for _, stream := range oracle.Streams() {

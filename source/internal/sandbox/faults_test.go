@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -22,7 +23,7 @@ func (b *bench) try(ctx context.Context, path string) (status int, body string, 
 		return 0, "", err
 	}
 	r.Header.Set("Authorization", "Bearer "+b.tokens.AccessToken)
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Transport: b.transport()}
 	answer, err := client.Do(r)
 	if err != nil {
 		return 0, "", err
@@ -121,22 +122,26 @@ func TestResetConnection(t *testing.T) {
 }
 
 func TestHangLastsUntilTheClientGivesUp(t *testing.T) {
-	b := newBench(t, Config{})
-	b.SetFaults(Fault{Action: Hang})
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if status, _, err := b.try(ctx, profilePath); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%d %v", status, err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		b := newVirtualBench(t, Config{})
+		b.SetFaults(Fault{Action: Hang})
+		ctx, cancel := context.WithTimeout(t.Context(), clientTimeout)
+		defer cancel()
+		if status, _, err := b.try(ctx, profilePath); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%d %v", status, err)
+		}
+	})
 }
 
 func TestDelayedAnswerIsTheServers(t *testing.T) {
-	b := newBench(t, Config{})
-	b.SetFaults(Fault{Delay: 30 * time.Millisecond})
-	before := time.Now()
-	if got := b.get(t, "/v2/user/profile/basic"); got.status != http.StatusOK || time.Since(before) < 30*time.Millisecond {
-		t.Errorf("%d after %v", got.status, time.Since(before))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		b := newVirtualBench(t, Config{})
+		b.SetFaults(Fault{Delay: time.Minute})
+		before := time.Now()
+		if got, took := b.get(t, "/v2/user/profile/basic"), time.Since(before); got.status != http.StatusOK || took != time.Minute {
+			t.Errorf("%d after %v", got.status, took)
+		}
+	})
 }
 
 // The most dangerous fault of all: the refresh token is spent, the answer lost.

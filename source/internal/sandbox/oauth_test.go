@@ -18,7 +18,7 @@ func (b *bench) post(t *testing.T, path string, form url.Values) reply {
 		t.Fatal(err)
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	return send(t, r)
+	return b.send(t, r)
 }
 
 func (b *bench) refresh(t *testing.T, token string) reply {
@@ -190,7 +190,7 @@ func TestTokenEndpointWantsItsOwnKindOfRequest(t *testing.T) {
 		if user != "" {
 			r.SetBasicAuth(user, "secret")
 		}
-		return send(t, r)
+		return b.send(t, r)
 	}
 	const formType = "application/x-www-form-urlencoded"
 	secret := "&client_id=client&client_secret="

