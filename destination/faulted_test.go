@@ -194,6 +194,10 @@ func (l *testLake) runWithFault(f *faults) {
 	for _, s := range r.States() {
 		echoed = position(l.t, s.Raw)
 	}
+	closing := f.at < len(f.calls) && f.calls[f.at] == "CloseCatalog" // everything is committed by then
+	if closing && f.kind != hangs && (r.Code != 0 || !strings.Contains(string(r.Stdout), "the catalog could not be closed")) {
+		l.t.Errorf("exit code %d\n%s", r.Code, r.Stdout)
+	}
 	switch errs := r.Errors(); {
 	case r.Code == 0 && echoed != l.last():
 		l.t.Errorf("the run succeeded and echoed %d", echoed)
@@ -206,7 +210,7 @@ func (l *testLake) runWithFault(f *faults) {
 				l.t.Errorf("the TRACE does not tell where the panic came from: %+v", errs[0])
 			}
 		} else if names := func(part string) bool { return strings.Contains(told, part) }; !strings.HasSuffix(f.calls[f.at], "Catalog") &&
-			!names("items") && !names("answer") && !names("closing the catalog") {
+			!names("items") && !names("answer") {
 			l.t.Errorf("the TRACE says nothing of what failed: %s", told)
 		}
 	}
@@ -292,6 +296,17 @@ func (l *testLake) wantComplete(once bool) {
 	}
 	if l.mode != protocol.Overwrite && got.position != l.last() {
 		l.t.Errorf("in the end the state is %d", got.position)
+	}
+}
+
+// When the catalog is closed, every row and state is committed.
+func TestACatalogThatCannotBeClosedLosesNothing(t *testing.T) {
+	l := newTestLake(t, workload{mode: protocol.Append})
+	for _, kind := range []fault{failsBefore, failsAfter, panics} {
+		t.Run(string(kind), func(t *testing.T) {
+			l.t = t
+			l.runWithFault(&faults{kind: kind, only: "CloseCatalog"})
+		})
 	}
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
@@ -30,8 +29,9 @@ func (d destination) Write(ctx context.Context, job protocol.WriteJob, out *prot
 			return err
 		}
 		err = protocol.Recovered(func() error { return d.write(ctx, config, streams, catalog, job.Input, out) })()
-		if closeErr := catalog.Close(); closeErr != nil {
-			err = errors.Join(err, fmt.Errorf("closing the catalog: %w", closeErr))
+		// A commit is durable when it returns, whatever becomes of the connection.
+		if closeErr := protocol.Recovered(catalog.Close)(); closeErr != nil {
+			out.Logger().Warn("the catalog could not be closed; the rows and states that were committed are safe", "error", closeErr.Error())
 		}
 		return err
 	})
