@@ -7,6 +7,7 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
@@ -19,7 +20,7 @@ func TestACheckThatFailsRemovesItsProbe(t *testing.T) {
 	if err := useFaultyFiles(); err != nil {
 		t.Fatal(err)
 	}
-	check := func(f *faults) (left []string, err error) {
+	check := func(t *testing.T, f *faults) (left []string, err error) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		f.interrupt = cancel
@@ -50,32 +51,37 @@ func TestACheckThatFailsRemovesItsProbe(t *testing.T) {
 		return append(left, files...), err
 	}
 	whole := &faults{at: math.MaxInt}
-	if left, err := check(whole); err != nil || len(left) > 0 {
+	if left, err := check(t, whole); err != nil || len(left) > 0 {
 		t.Fatalf("%v; left: %q", err, left)
 	}
-	failed, stopped := 0, 0
+	var failed, stopped atomic.Int64
 	cleaning := slices.Index(whole.calls, "DropTable") - 1 // finds what is to be removed
-	for n, call := range whole.calls {
-		for k, kind := range []fault{interrupts, failsBefore, failsAfter, panics} {
-			reads := call == "Open" || call == "Read" // also in the library's goroutines, and there are many
-			if n >= cleaning && kind != interrupts || reads && (kind == panics || kind == interrupts) {
-				continue
-			}
-			if (n+k)%testsize.Of(3, 1) > 0 {
-				continue
-			}
-			left, err := check(&faults{kind: kind, at: n})
-			if len(left) > 0 { // it may have succeeded, at a second attempt
-				t.Errorf("%s %d %s: %v; left: %q", call, n, kind, err, left)
-			}
-			if errors.Is(err, context.Canceled) {
-				stopped++
-			} else if err != nil {
-				failed++
+	t.Run("faults", func(t *testing.T) {
+		for n, call := range whole.calls {
+			for k, kind := range []fault{interrupts, failsBefore, failsAfter, panics} {
+				reads := call == "Open" || call == "Read" // also in the library's goroutines, and there are many
+				if n >= cleaning && kind != interrupts || reads && (kind == panics || kind == interrupts) {
+					continue
+				}
+				if (n+k)%testsize.Of(3, 1) > 0 {
+					continue
+				}
+				t.Run(fmt.Sprintf("%s %d %s", call, n, kind), func(t *testing.T) {
+					t.Parallel()
+					left, err := check(t, &faults{kind: kind, at: n})
+					if len(left) > 0 { // it may have succeeded, at a second attempt
+						t.Errorf("%v; left: %q", err, left)
+					}
+					if errors.Is(err, context.Canceled) {
+						stopped.Add(1)
+					} else if err != nil {
+						failed.Add(1)
+					}
+				})
 			}
 		}
-	}
-	if failed == 0 || stopped == 0 {
-		t.Errorf("%d checks failed, %d were stopped", failed, stopped)
+	})
+	if failed.Load() == 0 || stopped.Load() == 0 {
+		t.Errorf("%d checks failed, %d were stopped", failed.Load(), stopped.Load())
 	}
 }

@@ -10,6 +10,9 @@ import (
 
 // The scripts run the program as its users do.
 func TestScripts(t *testing.T) {
+	if err := shareZstdEncoder(); err != nil {
+		t.Fatal(err)
+	}
 	d := newDestination()
 	d.signalDelay = 0 // nobody signals
 	destinationtest.Scripts(t, "testdata/script", func(args []string, stdin []byte) (_, _ []byte, code int) {
