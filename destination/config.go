@@ -75,7 +75,7 @@ func parseConfig(raw json.RawMessage) (Config, error) {
 	if err := protocol.DecodeConfig(raw, &c); err != nil {
 		return c, err
 	}
-	return c, together(append([]error{protocol.CheckConfig(raw, c)}, c.faults()...))
+	return c, joinFaults(append([]error{protocol.CheckConfig(raw, c)}, c.faults()...))
 }
 
 // faults returns what is wrong with the configuration, besides what its schema
@@ -123,8 +123,8 @@ func (c Config) openExisting(ctx context.Context) (*catalogs.Catalog, error) {
 	return catalogs.OpenExisting(ctx, c.Catalog, files)
 }
 
-// together makes one config_error of all faults.
-func together(faults []error) error {
+// joinFaults makes one config_error of all faults.
+func joinFaults(faults []error) error {
 	faults = slices.DeleteFunc(faults, func(err error) bool { return err == nil })
 	if len(faults) < 2 {
 		return errors.Join(faults...)

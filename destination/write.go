@@ -12,7 +12,7 @@ import (
 )
 
 // Write writes the input into the catalog's tables; package syncer says how.
-// Tables are kept in shape afterwards.
+// Afterwards it maintains the tables.
 func (d destination) Write(ctx context.Context, job protocol.WriteJob, out *protocol.Emitter) error {
 	config, err := parseConfig(job.Config)
 	if err != nil {
@@ -46,12 +46,12 @@ func (d destination) write(ctx context.Context, config Config, streams syncer.St
 	if err := streams.Open(ctx, catalog, config.Memory, out.Logger()); err != nil {
 		return err
 	}
-	states := checkpoint.NewFiles(catalog.Storage())
+	stateFiles := checkpoint.NewFiles(catalog.Storage())
 	err := syncer.Run(ctx, syncer.Config{
 		Commit: config.Commit, Completion: config.Completion, Memory: config.Memory, SignalDelay: d.signalDelay,
-	}, streams, states, input, out)
+	}, streams, stateFiles, input, out)
 	if err == nil || errors.Is(err, protocol.ErrStreamsFailed) {
-		maintainAfterWrite(ctx, config.Maintenance, streams, states, catalog, out.Logger())
+		maintainAfterWrite(ctx, config.Maintenance, streams, stateFiles, catalog, out.Logger())
 	}
 	return err
 }

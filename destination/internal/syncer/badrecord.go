@@ -3,8 +3,8 @@ package syncer
 import "sync"
 
 // firstBadRecord is the first record that could not be read. It does not stop the
-// workers, since the records before it are as good as before any other end: the
-// goroutine that reads the input makes the final commit when they are decoded.
+// workers: the records before it are decoded, and then the goroutine that reads the
+// input makes the final commit, as at any other end.
 type firstBadRecord struct {
 	once  sync.Once
 	found chan struct{} // closed when there is one

@@ -165,7 +165,7 @@ func (c *checkpoints) moveTo(plan *commitPlan) {
 		in[t.stream] = true
 	}
 	var stay []pendingState
-	counted := map[*Stream]int64{} // the segment up to which they are in an echo
+	counted := map[*Stream]int64{} // the segment up to which its rows are in an echo
 	for _, p := range c.pending {
 		covered := c.streams.all
 		if p.stream != nil {

@@ -183,9 +183,9 @@ func (r *run) echoState(e echo) error {
 	return errors.Join(r.out.Echo(state, e.written, 0), r.messages.drop(e.message))
 }
 
-// commit commits the table's part of a plan. stored returns the state that covers
-// it, as tables keep it; nil: none does. commit logs what it did, since a sync may
-// take hours.
+// commit commits the table's part of a plan. stored returns the text of the state
+// that covers it; nil: none does. commit logs what it did, since a sync may take
+// hours.
 func (t *tableCommit) commit(ctx context.Context, stored func() (json.RawMessage, error), log *slog.Logger) error {
 	table := t.stream.Table
 	var state json.RawMessage

@@ -32,10 +32,10 @@
 //
 //   - At A: two rows go to table a, with state A. A is echoed with a count of 2.
 //     At B, one row goes to table b, and B is echoed with a count of 1. The last
-//     row of a is not covered yet: it waits for the next state A.
+//     row of a is not covered yet: it waits for the next state of a.
 //   - At B, and not before: one row goes to table b, and B is echoed. Stream a
 //     is left out of the plan, since its open file holds a row that A does not
-//     cover. State A stays pending.
+//     cover. State A stays pending until the next state of a.
 //   - Neither: at the end of the input, after a COMPLETE status, all three rows of
 //     a are committed with state A. If nothing proves that a is complete, only the
 //     two that A covers are; the source sends the third again.

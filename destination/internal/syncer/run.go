@@ -15,13 +15,13 @@ import (
 )
 
 // Run writes the input into the tables of open streams, and echoes its states to
-// out. After ctx is done it reads no more, commits what states cover, and returns
-// the cause.
-func Run(ctx context.Context, config Config, streams Streams, states *checkpoint.Files, input io.Reader, out *protocol.Emitter) error {
+// out. Long states are stored in stateFiles. After ctx is done it reads no more,
+// commits what states cover, and returns the cause.
+func Run(ctx context.Context, config Config, streams Streams, stateFiles *checkpoint.Files, input io.Reader, out *protocol.Emitter) error {
 	messages := &stateMessages{limit: config.Memory.bytes() / 16}
 	r := &run{
 		messages:    messages,
-		states:      states,
+		stateFiles:  stateFiles,
 		config:      config,
 		streams:     streams,
 		checkpoints: newCheckpoints(streams, messages),
@@ -44,7 +44,7 @@ type run struct {
 	streams     Streams
 	checkpoints *checkpoints
 	messages    *stateMessages
-	states      *checkpoint.Files
+	stateFiles  *checkpoint.Files
 	out         *protocol.Emitter
 	log         *slog.Logger
 	workers     workers
@@ -120,7 +120,7 @@ func (r *run) readInput(stop, ctx context.Context, in *protocol.Input, jobs chan
 			if errors.Is(err, io.EOF) {
 				return r.commitAtEOF(stop, ctx)
 			}
-			// What came before the error is as good as before any other end.
+			// What came before the error is committed as at any other end.
 			return errors.Join(err, r.commitFinal(ctx, unreadable))
 		case item := <-items:
 			if item.Records != nil {

@@ -18,10 +18,10 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// storedStates returns, by the segment that a state of the plan ends, what makes
-// the state as tables keep it. A state is made once, when the first of its tables
-// asks. A long one is written to a file, which is durable before a table refers to
-// it.
+// storedStates returns, for each state of the plan, by the segment that the state
+// ends, a function that makes the text which tables store. It is made once, when the
+// first of its tables asks. A long state is written to a file, which is durable
+// before a table refers to it.
 func (r *run) storedStates(plan *commitPlan) map[int64]func() (json.RawMessage, error) {
 	tables := map[int64][]string{}
 	stored := map[int64]func() (json.RawMessage, error){}
@@ -37,7 +37,7 @@ func (r *run) storedStates(plan *commitPlan) map[int64]func() (json.RawMessage, 
 			if err != nil {
 				return nil, err
 			}
-			kept, err := r.states.Keep(checkpoint.Checkpoint{Number: number, Committed: now, State: state.Raw}, tables[segment])
+			kept, err := r.stateFiles.Keep(checkpoint.Checkpoint{Number: number, Committed: now, State: state.Raw}, tables[segment])
 			if err != nil {
 				return nil, err
 			}
