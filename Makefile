@@ -74,7 +74,7 @@ SOAK_SYNCS ?= 10000
 
 soak:
 	go test -run '^TestSoak$$' -count=1 -timeout 2h -v ./source -soak.days $(SOAK_DAYS) -soak.seed $(SOAK_SEED)
-	go test -run '^TestATableStaysSmallForYears$$' -count=1 -timeout 3h -v ./destination/internal/lake -syncs $(SOAK_SYNCS)
+	go test -run '^TestATableStaysSmallForYears$$' -count=1 -timeout 3h -v ./destination/internal/upkeep -syncs $(SOAK_SYNCS)
 	go test -run '^TestASyncIsAsFastAfterYears$$' -count=1 -timeout 3h -v ./destination -syncs $(SOAK_SYNCS) -timed 50
 
 # Kills 200 processes at random points, makes every call of the catalog and the file
@@ -84,7 +84,7 @@ crashes: engines
 	ACCEPTANCE_KILLS=200 go test -run 'Killed|Terminated|Signals|FullDisk|MayNotGrow' -count=1 -timeout 2h -tags acceptance -v ./acceptance
 	go test -run '^TestAnyCallMayFail$$' -count=1 -timeout 3h -v ./destination -faults 0
 	ACCEPTANCE_COMMITS=100 go test -run '^TestEightWritersOfOneTable$$' -count=1 -timeout 1h -tags acceptance -v ./acceptance
-	go test -run '^TestUpkeepInAnySurroundings$$' -count=1 -timeout 1h ./destination/internal/lake -surroundings 400
+	go test -run '^TestUpkeepInAnySurroundings$$' -count=1 -timeout 1h ./destination/internal/upkeep -surroundings 400
 
 # Measures the requests of a sync of the source, the peak memory of the destination,
 # and its rows per second beside DuckDB's COPY of the same file. Needs Python 3.11.

@@ -21,6 +21,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/syncer"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/terminal"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -46,8 +47,8 @@ func (Maintenance) Descriptions() map[string]string {
 
 func (m Maintenance) readerTime() time.Duration { return time.Duration(m.ReaderMinutes) * time.Minute }
 
-func (m Maintenance) upkeep(thorough bool) lake.Upkeep {
-	return lake.Upkeep{
+func (m Maintenance) upkeep(thorough bool) upkeep.Options {
+	return upkeep.Options{
 		ExpireAfter:   time.Duration(m.ExpireAfterDays) * 24 * time.Hour,
 		KeepSnapshots: int(m.KeepSnapshots),
 		Thorough:      thorough,
@@ -68,9 +69,9 @@ func maintainAfterWrite(ctx context.Context, m Maintenance, streams syncer.Strea
 	all := streams.All()
 	for _, i := range rand.Perm(len(all)) {
 		stream := all[i]
-		var did lake.Maintained
+		var did upkeep.Report
 		err := protocol.Recovered(func() (err error) {
-			did, err = lake.Maintain(limited, stream.Table, m.upkeep(false))
+			did, err = upkeep.Maintain(limited, stream.Table, m.upkeep(false))
 			return err
 		})()
 		switch {
@@ -93,7 +94,7 @@ func maintainAfterWrite(ctx context.Context, m Maintenance, streams syncer.Strea
 	if !orphans { // tables look for orphans once a day
 		return
 	}
-	removed, left, err := states.Remove(limited, lake.StateFiles(catalog), false)
+	removed, left, err := states.Remove(limited, upkeep.StateFiles(catalog), false)
 	if err != nil && limited.Err() == nil {
 		log.Warn("old state files could not be removed; maintenance tries again another day, or when you run maintain", "error", err.Error())
 	}
@@ -141,13 +142,13 @@ var maintainCommand = protocol.Command{
 // maintained is what was done to one table, or to the state files.
 type maintained struct {
 	Table string `json:"table"`
-	lake.Maintained
+	upkeep.Report
 	Error string `json:"error,omitempty"`
 }
 
 // maintainTables does all maintenance that every table of the catalog needs, by
 // name, also if some fail.
-func maintainTables(ctx context.Context, config Config, u lake.Upkeep) ([]maintained, error) {
+func maintainTables(ctx context.Context, config Config, u upkeep.Options) ([]maintained, error) {
 	config.Memory.LimitProcess()
 	cat, err := config.openExisting(ctx)
 	if err != nil {
@@ -168,7 +169,7 @@ func maintainTables(ctx context.Context, config Config, u lake.Upkeep) ([]mainta
 			Removed: func(file string) { removed = append(removed, file) },
 		})
 		if err == nil {
-			m.Maintained, err = lake.Maintain(ctx, t, u)
+			m.Report, err = upkeep.Maintain(ctx, t, u)
 			m.Removed = append(m.Removed, removed...)
 		}
 		switch {
@@ -191,10 +192,10 @@ func maintainTables(ctx context.Context, config Config, u lake.Upkeep) ([]mainta
 }
 
 // maintainStates removes the state files that no table refers to.
-func maintainStates(ctx context.Context, cat *catalogs.Catalog, u lake.Upkeep) (m maintained, err error) {
+func maintainStates(ctx context.Context, cat *catalogs.Catalog, u upkeep.Options) (m maintained, err error) {
 	files := checkpoint.NewFiles(cat.Storage())
 	m.Table = files.Dir()
-	m.Removed, m.Left, err = files.Remove(ctx, lake.StateFiles(cat), u.DryRun)
+	m.Removed, m.Left, err = files.Remove(ctx, upkeep.StateFiles(cat), u.DryRun)
 	m.RemovedOrphans = len(m.Removed)
 	return m, err
 }
@@ -232,7 +233,7 @@ func tableIDs(ctx context.Context, cat *catalogs.Catalog) ([]table.Identifier, e
 func printMaintained(out io.Writer, all []maintained, dryRun bool) error {
 	var b strings.Builder
 	for _, m := range all {
-		did := m.Maintained
+		did := m.Report
 		did.Left = nil
 		text := summary(did)
 		if dryRun && text != "" {
@@ -257,7 +258,7 @@ func printMaintained(out io.Writer, all []maintained, dryRun bool) error {
 }
 
 // summary returns what was done, or "" if nothing was.
-func summary(m lake.Maintained) string {
+func summary(m upkeep.Report) string {
 	var parts []string
 	if m.CompactedFiles > 0 {
 		parts = append(parts, fmt.Sprintf("%d data files and %d delete files became %d", m.CompactedFiles, m.FoldedDeletes, m.IntoFiles))

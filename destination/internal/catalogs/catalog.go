@@ -26,8 +26,10 @@ type Catalog struct {
 	Closer  io.Closer       // releases what the backend holds
 
 	classify func(error) error // finds the remedy for an error of the backend
-	storage  *storage.Storage
-	known    known
+	// clientRemovesMetadata is what ClientRemovesMetadata reports.
+	clientRemovesMetadata bool
+	storage               *storage.Storage
+	known                 known
 }
 
 var _ catalog.Catalog = (*Catalog)(nil)
@@ -220,6 +222,11 @@ func (c *Catalog) UpdateNamespaceProperties(ctx context.Context, id table.Identi
 		return c.Backend.UpdateNamespaceProperties(ctx, id, removals, updates)
 	})
 }
+
+// ClientRemovesMetadata reports whether whoever commits to a table has to remove the
+// metadata files that commits supersede. Otherwise the backend does, as the server
+// of a REST catalog.
+func (c *Catalog) ClientRemovesMetadata() bool { return c.clientRemovesMetadata }
 
 // CatalogType is the library's name for the kind of the backend.
 func (c *Catalog) CatalogType() catalog.Type { return c.Backend.CatalogType() }

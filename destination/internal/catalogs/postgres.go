@@ -69,7 +69,7 @@ func (c *postgresConfig) open(ctx context.Context, files *storage.Storage, creat
 	}
 	opened = true
 	tables := sqlCatalog{cat, db, dollar, server.classify}
-	return &Catalog{Backend: tables, Closer: tables, classify: server.classify, storage: files}, nil
+	return &Catalog{Backend: tables, Closer: tables, classify: server.classify, storage: files, clientRemovesMetadata: true}, nil
 }
 
 // parsePostgres reads a connection URI. Its errors show nothing of it: where

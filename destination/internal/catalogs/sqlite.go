@@ -92,7 +92,7 @@ func (c *sqliteConfig) open(ctx context.Context, files *storage.Storage, create 
 	}
 	opened = true
 	tables := sqlCatalog{cat, db, questionMark, classify}
-	return &Catalog{Backend: tables, Closer: tables, classify: classify, storage: files}, nil
+	return &Catalog{Backend: tables, Closer: tables, classify: classify, storage: files, clientRemovesMetadata: true}, nil
 }
 
 // filesystemOf is networkFilesystem, but for tests, which have no network.

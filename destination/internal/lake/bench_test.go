@@ -1,4 +1,4 @@
-package lake
+package lake_test
 
 import (
 	"fmt"
@@ -10,12 +10,15 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 )
 
 // benchBatch makes rows of keyed tables with the ids given.
-func benchBatch(b testing.TB, t *Table, ids []int64, cursor int64) arrow.RecordBatch {
+func benchBatch(b testing.TB, t *lake.Table, ids []int64, cursor int64) arrow.RecordBatch {
 	b.Helper()
-	schema, err := table.SchemaToArrowSchema(t.schema, nil, true, false)
+	schema, err := table.SchemaToArrowSchema(t.Opened().Schema(), nil, true, false)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -34,7 +37,7 @@ func benchBatch(b testing.TB, t *Table, ids []int64, cursor int64) arrow.RecordB
 	return rows.NewRecordBatch()
 }
 
-func benchStage(b *testing.B, t *Table, ids []int64, cursor int64) *Staged {
+func benchStage(b *testing.B, t *lake.Table, ids []int64, cursor int64) *lake.Staged {
 	b.Helper()
 	w := t.NewWriter()
 	const group = 100_000
@@ -64,25 +67,25 @@ func benchStage(b *testing.B, t *Table, ids []int64, cursor int64) *Staged {
 // and appends as many to a table of its own to compare with.
 func BenchmarkUpsert(b *testing.B) {
 	const all, some = 5_000_000, 500_000
-	for _, mode := range []Upsert{"append", MergeOnRead, CopyOnWrite} {
+	for _, mode := range []lake.Upsert{"append", lake.MergeOnRead, lake.CopyOnWrite} {
 		b.Run(string(mode), func(b *testing.B) {
-			plan := keyed("s")
+			plan := laketest.Keyed("s")
 			if mode == "append" {
 				plan.Dedup = false
 			}
-			t := openTable(b, openCatalog(b, b.TempDir()), plan, Options{Upsert: mode})
+			t := openTable(b, laketest.OpenCatalog(b, b.TempDir()), plan, lake.Options{Upsert: mode})
 			ids := make([]int64, all)
 			for i := range ids {
 				ids[i] = int64(i)
 			}
 			if mode != "append" {
-				commit(b, t, "", benchStage(b, t, ids, 1))
+				laketest.Commit(b, t, "", benchStage(b, t, ids, 1))
 			}
 			rng := rand.New(rand.NewPCG(1, 2))
 			b.ResetTimer()
 			for n := range b.N {
 				rng.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
-				commit(b, t, "", benchStage(b, t, ids[:some], int64(n+2)))
+				laketest.Commit(b, t, "", benchStage(b, t, ids[:some], int64(n+2)))
 			}
 		})
 	}

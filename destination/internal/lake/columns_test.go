@@ -1,4 +1,4 @@
-package lake
+package lake_test
 
 import (
 	"encoding/json"
@@ -15,6 +15,8 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -37,7 +39,7 @@ func sending(t *testing.T, properties string, key ...string) *columnar.Plan {
 }
 
 // send writes records through everything a sync puts them through.
-func send(t *testing.T, tbl *Table, records ...string) {
+func send(t *testing.T, tbl *lake.Table, records ...string) {
 	t.Helper()
 	b := columnar.NewBatch(tbl.Layout(), columnar.RowMeta{})
 	var lines strings.Builder
@@ -56,12 +58,12 @@ func send(t *testing.T, tbl *Table, records ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	commit(t, tbl, "", staged)
+	laketest.Commit(t, tbl, "", staged)
 }
 
-func reopen(t *testing.T, tbl *Table, p *columnar.Plan) *Table {
+func reopen(t *testing.T, tbl *lake.Table, p *columnar.Plan) *lake.Table {
 	t.Helper()
-	again, err := Open(t.Context(), tbl.cat, p, Options{})
+	again, err := lake.Open(t.Context(), tbl.Catalog(), p, lake.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +99,7 @@ func TestATypeThatDoesNotFitGetsAColumnOfItsOwn(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			before, after := sending(t, `"c":`+tc.have), sending(t, `"c":`+tc.want)
-			tbl, err := Open(t.Context(), openCatalog(t, t.TempDir()), before, Options{})
+			tbl, err := lake.Open(t.Context(), laketest.OpenCatalog(t, t.TempDir()), before, lake.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -107,25 +109,25 @@ func TestATypeThatDoesNotFitGetsAColumnOfItsOwn(t *testing.T) {
 			send(t, tbl, `{"c":`+tc.before+`}`)
 			tbl = reopen(t, tbl, after)
 			send(t, tbl, `{"c":`+tc.after+`}`)
-			expectRows(t, tbl, tc.rowBefore, tc.rowAfter)
+			laketest.ExpectRows(t, tbl, tc.rowBefore, tc.rowAfter)
 			changes := tbl.TypeChanges()
 			if len(changes) != 1 || changes[0].Column != "c" || changes[0].To != tc.column ||
 				tc.wantHolds != "" && changes[0].Holds != tc.wantHolds || tc.wantSendsType != "" && changes[0].Sends != tc.wantSendsType {
 				t.Errorf("changes %+v", changes)
 			}
-			if f, _ := tbl.schema.FindFieldByName(tc.column); f.Doc != "c" {
+			if f, _ := tbl.Opened().Schema().FindFieldByName(tc.column); f.Doc != "c" {
 				t.Errorf("the column's doc is %q", f.Doc)
 			}
 
 			// The next run of either kind finds its column.
-			location := load(t, tbl).MetadataLocation()
+			location := laketest.Load(t, tbl).MetadataLocation()
 			tbl = reopen(t, tbl, after)
 			tbl = reopen(t, tbl, before)
-			if load(t, tbl).MetadataLocation() != location {
+			if laketest.Load(t, tbl).MetadataLocation() != location {
 				t.Error("the table was changed for nothing")
 			}
 			send(t, tbl, `{"c":`+tc.before+`}`)
-			expectRows(t, tbl, tc.rowBefore, tc.rowAfter, tc.rowBefore)
+			laketest.ExpectRows(t, tbl, tc.rowBefore, tc.rowAfter, tc.rowBefore)
 		})
 	}
 }
@@ -136,7 +138,7 @@ func TestTypeChangesInsideObjectsAndLists(t *testing.T) {
 		after  = `"o":{"type":"object","properties":{"a":{"type":"object","properties":{"deep":{"type":"integer"}}},"b":{"type":"integer"}}},"l":{"type":"array","items":{"type":"object","properties":{"x":{"type":"boolean"}}}}`
 		later  = `"o":{"type":"object","properties":{"a":{"type":"object","properties":{"deep":{"type":"string"}}},"b":{"type":"integer"}}},"l":{"type":"array","items":{"type":"object","properties":{"x":{"type":"boolean"}}}}`
 	)
-	tbl, err := Open(t.Context(), openCatalog(t, t.TempDir()), sending(t, before), Options{})
+	tbl, err := lake.Open(t.Context(), laketest.OpenCatalog(t, t.TempDir()), sending(t, before), lake.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +147,7 @@ func TestTypeChangesInsideObjectsAndLists(t *testing.T) {
 	send(t, tbl, `{"o":{"a":{"deep":2},"b":3},"l":[{"x":true}]}`)
 	tbl = reopen(t, tbl, sending(t, later))
 	send(t, tbl, `{"o":{"a":{"deep":"t"},"b":4},"l":[]}`)
-	expectRows(t, tbl,
+	laketest.ExpectRows(t, tbl,
 		`{"o":{"a":"s","b":1,"a_struct":null},"l":[{"x":"s","x_boolean":null}]}`,
 		`{"o":{"a":null,"b":3,"a_struct":{"deep":2,"deep_string":null}},"l":[{"x":null,"x_boolean":true}]}`,
 		`{"o":{"a":null,"b":4,"a_struct":{"deep":null,"deep_string":"t"}},"l":[]}`)
@@ -159,8 +161,8 @@ func TestTypeChangesInsideObjectsAndLists(t *testing.T) {
 }
 
 func TestAMovedColumnIsNoOtherPropertys(t *testing.T) {
-	cat := openCatalog(t, t.TempDir())
-	tbl, err := Open(t.Context(), cat, sending(t, `"c":{"type":"string"},"c_long":{"type":"integer"}`), Options{})
+	cat := laketest.OpenCatalog(t, t.TempDir())
+	tbl, err := lake.Open(t.Context(), cat, sending(t, `"c":{"type":"string"},"c_long":{"type":"integer"}`), lake.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,25 +174,25 @@ func TestAMovedColumnIsNoOtherPropertys(t *testing.T) {
 	// And it may get one of the name that was chosen.
 	tbl = reopen(t, tbl, sending(t, `"c":{"type":"integer"},"c_long_2":{"type":"integer"}`))
 	send(t, tbl, `{"c":3,"c_long_2":4}`)
-	expectRows(t, tbl,
+	laketest.ExpectRows(t, tbl,
 		`{"c":"s","c_long":1,"c_long_2":null,"c_long_2_2939d9af":null}`,
 		`{"c":null,"c_long":null,"c_long_2":2,"c_long_2_2939d9af":null}`,
 		`{"c":null,"c_long":null,"c_long_2":3,"c_long_2_2939d9af":4}`)
 }
 
 func TestATypeOfAKeyThatChangesIsRefusedAndNothingChanged(t *testing.T) {
-	cat := openCatalog(t, t.TempDir())
-	tbl, err := Open(t.Context(), cat, sending(t, `"id":{"type":"integer"},"c":{"type":"string"}`, "id"), Options{})
+	cat := laketest.OpenCatalog(t, t.TempDir())
+	tbl, err := lake.Open(t.Context(), cat, sending(t, `"id":{"type":"integer"},"c":{"type":"string"}`, "id"), lake.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = Open(t.Context(), cat, sending(t, `"id":{"type":"string"},"c":{"type":"integer"}`, "id"), Options{})
+	_, err = lake.Open(t.Context(), cat, sending(t, `"id":{"type":"string"},"c":{"type":"integer"}`, "id"), lake.Options{})
 	var told *protocol.Error
 	if !errors.As(err, &told) || told.Kind != protocol.ConfigError || told.Stream == nil ||
 		told.Message != `Column "id" of table ns.s is part of the primary key and holds long, but now string must be written. Rename the table in the catalog, or write the stream to another namespace, then sync it from the beginning.` {
 		t.Errorf("error %v", err)
 	}
-	if got := load(t, tbl).Schema(); !tabledef.SameColumns(got, tbl.schema) {
+	if got := laketest.Load(t, tbl).Schema(); !tabledef.SameColumns(got, tbl.Opened().Schema()) {
 		t.Errorf("columns are %v", columnsOf(got))
 	}
 }
@@ -203,7 +205,7 @@ func TestACursorThatMovesStillDecides(t *testing.T) {
 		p.Cursor = "at"
 		return p
 	}
-	tbl, err := Open(t.Context(), openCatalog(t, t.TempDir()), cursor("string"), Options{})
+	tbl, err := lake.Open(t.Context(), laketest.OpenCatalog(t, t.TempDir()), cursor("string"), lake.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,20 +213,20 @@ func TestACursorThatMovesStillDecides(t *testing.T) {
 	tbl = reopen(t, tbl, cursor("integer"))
 	send(t, tbl, `{"id":1,"at":7}`)
 	send(t, tbl, `{"id":1,"at":5}`)
-	expectRows(t, tbl, `{"id":1,"at":null,"at_long":7}`, `{"id":2,"at":"2026","at_long":null}`)
+	laketest.ExpectRows(t, tbl, `{"id":1,"at":null,"at_long":7}`, `{"id":2,"at":"2026","at_long":null}`)
 	if diff := cmp.Diff([]columns.TypeChange{{Column: "at", To: "at_long", Holds: "string", Sends: "long"}}, tbl.TypeChanges()); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestATableWhoseOwnColumnsAreOthersIsRefused(t *testing.T) {
-	cat := openCatalog(t, t.TempDir())
+	cat := laketest.OpenCatalog(t, t.TempDir())
 	p := planOf("s")
 	p.Wanted.Airbyte = []iceberg.NestedField{{ID: 1, Name: "_airbyte_generation_id", Type: aString}}
-	if _, err := open(t.Context(), cat, p, Options{}); err != nil {
+	if _, err := lake.OpenUnbound(t.Context(), cat, p, lake.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Open(t.Context(), cat, sending(t, ``), Options{})
+	_, err := lake.Open(t.Context(), cat, sending(t, ``), lake.Options{})
 	var told *protocol.Error
 	if !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, "is this program's own and holds string") {
 		t.Errorf("error %v", err)
@@ -232,9 +234,9 @@ func TestATableWhoseOwnColumnsAreOthersIsRefused(t *testing.T) {
 }
 
 // changeColumns lets another program change a table's columns.
-func changeColumns(t *testing.T, tbl *Table, edit func(*table.UpdateSchema)) {
+func changeColumns(t *testing.T, tbl *lake.Table, edit func(*table.UpdateSchema)) {
 	t.Helper()
-	tx := load(t, tbl).NewTransaction()
+	tx := laketest.Load(t, tbl).NewTransaction()
 	update := tx.UpdateSchema(true, true)
 	edit(update)
 	if err := update.Commit(); err != nil {
@@ -248,8 +250,8 @@ func changeColumns(t *testing.T, tbl *Table, edit func(*table.UpdateSchema)) {
 func TestAKeyThatAnotherProgramRenamedIsFollowed(t *testing.T) {
 	p := sending(t, `"id":{"type":"integer"},"at":{"type":"integer"},"o":{"type":"object","properties":{"a":{"type":"string"}}},"_ab_cdc_deleted_at":{"type":"string"}`, "id")
 	p.Cursor = "at"
-	o := Options{Settings: tabledef.Settings{PartitionBy: by(t, "bucket(4, id)"), SortBy: []tabledef.SortBy{{Column: "at"}}}}
-	tbl, err := Open(t.Context(), openCatalog(t, t.TempDir()), p, o)
+	o := lake.Options{Settings: tabledef.Settings{PartitionBy: by(t, "bucket(4, id)"), SortBy: []tabledef.SortBy{{Column: "at"}}}}
+	tbl, err := lake.Open(t.Context(), laketest.OpenCatalog(t, t.TempDir()), p, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,25 +264,25 @@ func TestAKeyThatAnotherProgramRenamedIsFollowed(t *testing.T) {
 	// The names are free for what the source has not had before.
 	p = sending(t, `"id":{"type":"integer"},"at":{"type":"integer"},"o":{"type":"object","properties":{"a":{"type":"string"},"b":{"type":"string"}}},"_ab_cdc_deleted_at":{"type":"string"},"version":{"type":"string"}`, "id")
 	p.Cursor = "at"
-	if tbl, err = Open(t.Context(), tbl.cat, p, o); err != nil {
+	if tbl, err = lake.Open(t.Context(), tbl.Catalog(), p, o); err != nil {
 		t.Fatal(err)
 	}
 	send(t, tbl, `{"id":1,"at":6,"o":{"a":"y","b":"new"}}`, `{"id":2,"at":4}`, `{"id":3,"at":6,"_ab_cdc_deleted_at":"now"}`)
-	expectRows(t, tbl,
+	laketest.ExpectRows(t, tbl,
 		`{"key":1,"version":6,"o":{"b":"y","b_3e23e816":"new"},"gone":null,"version_5ca4f385":null}`,
 		`{"key":2,"version":5,"o":null,"gone":null,"version_5ca4f385":null}`)
-	if diff := cmp.Diff([]int{1}, load(t, tbl).Schema().IdentifierFieldIDs); diff != "" {
+	if diff := cmp.Diff([]int{1}, laketest.Load(t, tbl).Schema().IdentifierFieldIDs); diff != "" {
 		t.Errorf("identifier fields: %s", diff)
 	}
-	location := load(t, tbl).MetadataLocation()
-	if _, err = Open(t.Context(), tbl.cat, p, o); err != nil || load(t, tbl).MetadataLocation() != location {
+	location := laketest.Load(t, tbl).MetadataLocation()
+	if _, err = lake.Open(t.Context(), tbl.Catalog(), p, o); err != nil || laketest.Load(t, tbl).MetadataLocation() != location {
 		t.Errorf("the table was changed for nothing, or error %v", err)
 	}
 }
 
 func TestAColumnThatAnotherProgramDropped(t *testing.T) {
 	p := sending(t, `"id":{"type":"integer"},"v":{"type":"string"}`, "id")
-	tbl, err := Open(t.Context(), openCatalog(t, t.TempDir()), p, Options{})
+	tbl, err := lake.Open(t.Context(), laketest.OpenCatalog(t, t.TempDir()), p, lake.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,20 +290,20 @@ func TestAColumnThatAnotherProgramDropped(t *testing.T) {
 	changeColumns(t, tbl, func(u *table.UpdateSchema) { u.DeleteColumn([]string{"v"}) })
 	tbl = reopen(t, tbl, p)
 	send(t, tbl, `{"id":1,"v":"b"}`)
-	expectRows(t, tbl, `{"id":1,"v":"b"}`, `{"id":2,"v":null}`)
-	if f, _ := tbl.schema.FindFieldByName("v"); f.ID == 2 {
+	laketest.ExpectRows(t, tbl, `{"id":1,"v":"b"}`, `{"id":2,"v":null}`)
+	if f, _ := tbl.Opened().Schema().FindFieldByName("v"); f.ID == 2 {
 		t.Error("an id is used again")
 	}
 	// Without the key every row would come once more.
 	changeColumns(t, tbl, func(u *table.UpdateSchema) { u.SetIdentifierField(nil).DeleteColumn([]string{"id"}) })
-	location := load(t, tbl).MetadataLocation()
-	_, err = Open(t.Context(), tbl.cat, p, Options{})
+	location := laketest.Load(t, tbl).MetadataLocation()
+	_, err = lake.Open(t.Context(), tbl.Catalog(), p, lake.Options{})
 	var told *protocol.Error
 	if !errors.As(err, &told) || told.Kind != protocol.ConfigError ||
 		told.Message != `Column "id" of table ns.s is part of the primary key, and another program has dropped it. Restore a schema that has it. Existing keys would be written again. Rename the table in the catalog, or write the stream to another namespace, then sync it from the beginning.` {
 		t.Errorf("error %v", err)
 	}
-	if load(t, tbl).MetadataLocation() != location {
+	if laketest.Load(t, tbl).MetadataLocation() != location {
 		t.Error("the table was changed")
 	}
 }
@@ -309,46 +311,46 @@ func TestAColumnThatAnotherProgramDropped(t *testing.T) {
 // Processes that give one table columns at once keep each other's entries.
 func TestConcurrentOpensKeepEachOthersMapping(t *testing.T) {
 	dir := t.TempDir()
-	cat := openCatalog(t, dir)
-	if _, err := Open(t.Context(), cat, sending(t, `"id":{"type":"integer"}`), Options{}); err != nil {
+	cat := laketest.OpenCatalog(t, dir)
+	if _, err := lake.Open(t.Context(), cat, sending(t, `"id":{"type":"integer"}`), lake.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	var all sync.WaitGroup
 	properties := []string{"A B", "C", "D-e", "f"}
 	for _, property := range properties {
-		cat := openCatalog(t, dir)
+		cat := laketest.OpenCatalog(t, dir)
 		p := sending(t, `"id":{"type":"integer"},"`+property+`":{"type":"string"}`)
 		all.Go(func() {
-			if _, err := Open(t.Context(), cat, p, Options{}); err != nil {
+			if _, err := lake.Open(t.Context(), cat, p, lake.Options{}); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	all.Wait()
-	tbl, err := Open(t.Context(), cat, sending(t, `"a b":{"type":"string"},"c":{"type":"string"},"d-E":{"type":"string"},"F":{"type":"string"}`), Options{})
+	tbl, err := lake.Open(t.Context(), cat, sending(t, `"a b":{"type":"string"},"c":{"type":"string"},"d-E":{"type":"string"},"F":{"type":"string"}`), lake.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := len(tbl.schema.Fields()); got != 1+len(properties)+4 {
-		t.Errorf("columns %v", columnsOf(tbl.schema))
+	if got := len(tbl.Opened().Schema().Fields()); got != 1+len(properties)+4 {
+		t.Errorf("columns %v", columnsOf(tbl.Opened().Schema()))
 	}
 }
 
 // Rows of a key of doubles are found by value, also those written as floats.
 func TestDoublesThatBecomeAKey(t *testing.T) {
-	for _, mode := range []Upsert{MergeOnRead, CopyOnWrite} {
+	for _, mode := range []lake.Upsert{lake.MergeOnRead, lake.CopyOnWrite} {
 		t.Run(string(mode), func(t *testing.T) {
-			cat := openCatalog(t, t.TempDir())
-			tbl := openTable(t, cat, planOf("s", optional("id", aFloat), optional("v", aString)), Options{})
-			commit(t, tbl, "", stage(t, tbl, 0, map[string]any{"id": 0.5, "v": "a"}, map[string]any{"id": 1e10, "v": "a"}, map[string]any{"id": 3, "v": "a"}))
-			tbl, err := Open(t.Context(), cat, sending(t, `"id":{"type":"number"},"v":{"type":"string"}`, "id"), Options{Upsert: mode})
+			cat := laketest.OpenCatalog(t, t.TempDir())
+			tbl := openTable(t, cat, planOf("s", optional("id", aFloat), optional("v", aString)), lake.Options{})
+			laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, map[string]any{"id": 0.5, "v": "a"}, map[string]any{"id": 1e10, "v": "a"}, map[string]any{"id": 3, "v": "a"}))
+			tbl, err := lake.Open(t.Context(), cat, sending(t, `"id":{"type":"number"},"v":{"type":"string"}`, "id"), lake.Options{Upsert: mode})
 			if err != nil {
 				t.Fatal(err)
 			}
 			send(t, tbl, `{"id":5e-1,"v":"b"}`, `{"id":0.1,"v":"b"}`)
 			send(t, tbl, `{"id":0.10,"v":"c"}`, `{"id":1e+10,"v":"c"}`)
-			expectRows(t, tbl, `{"id":0.5,"v":"b"}`, `{"id":0.1,"v":"c"}`, `{"id":1e+10,"v":"c"}`, `{"id":3,"v":"a"}`)
-			if ids := tbl.schema.IdentifierFieldIDs; len(ids) > 0 {
+			laketest.ExpectRows(t, tbl, `{"id":0.5,"v":"b"}`, `{"id":0.1,"v":"c"}`, `{"id":1e+10,"v":"c"}`, `{"id":3,"v":"a"}`)
+			if ids := tbl.Opened().Schema().IdentifierFieldIDs; len(ids) > 0 {
 				t.Errorf("a double is an identifier field: %v", ids)
 			}
 		})
@@ -360,14 +362,14 @@ func TestDoublesThatBecomeAKey(t *testing.T) {
 func TestATableWithoutAMappingKeepsItsColumns(t *testing.T) {
 	first := sending(t, `"Id":{"type":"integer"},"First Name":{"type":"string"},"v":{"type":"string"}`, "Id")
 	second := sending(t, `"Id":{"type":"integer"},"first_name":{"type":"string"},"First Name":{"type":"string"},"v":{"type":"integer"}`, "Id")
-	tbl, err := Open(t.Context(), openCatalog(t, t.TempDir()), first, Options{})
+	tbl, err := lake.Open(t.Context(), laketest.OpenCatalog(t, t.TempDir()), first, lake.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	send(t, tbl, `{"Id":1,"First Name":"Ada","v":"x"}`, `{"Id":2,"First Name":"Bob","v":"y"}`)
 	tbl = reopen(t, tbl, second)
 	const mapping, moved = "airbyte.columns", "airbyte.moved-columns"
-	_, _, err = tbl.cat.CommitTable(t.Context(), tbl.id, nil, []table.Update{
+	_, _, err = tbl.Catalog().CommitTable(t.Context(), tbl.Opened().Identifier(), nil, []table.Update{
 		table.NewRemovePropertiesUpdate([]string{mapping}), table.NewSetPropertiesUpdate(iceberg.Properties{moved: `{"v_long":"v"}`}),
 	})
 	if err != nil {
@@ -375,10 +377,10 @@ func TestATableWithoutAMappingKeepsItsColumns(t *testing.T) {
 	}
 	tbl = reopen(t, tbl, second)
 	send(t, tbl, `{"Id":1,"first_name":"low","First Name":"Ada L.","v":7}`)
-	expectRows(t, tbl,
+	laketest.ExpectRows(t, tbl,
 		`{"id":1,"first_name":"Ada L.","v":null,"first_name_05416fbf":"low","v_long":7}`,
 		`{"id":2,"first_name":"Bob","v":"y","first_name_05416fbf":null,"v_long":null}`)
-	props := load(t, tbl).Properties()
+	props := laketest.Load(t, tbl).Properties()
 	if _, there := props[moved]; there || props[mapping] == "" {
 		t.Errorf("properties %v", props)
 	}

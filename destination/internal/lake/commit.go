@@ -72,6 +72,17 @@ func indexesOf(staged []*Staged) []*rowkeys.Index {
 	return indexes
 }
 
+// RewriteFiles commits added, whose rows the table had in other files. stage says
+// which files they replace in the table as it is. It may leave out some, whose
+// files it then names as superseded.
+func (t *Table) RewriteFiles(ctx context.Context, added []iceberg.DataFile, stage func(context.Context, *table.Table) (*snapshots.Change, error)) (Committed, error) {
+	c := &fileCommit{t: t}
+	for _, data := range added {
+		c.files = append(c.files, &stagedFile{data: data})
+	}
+	return c.commitWithRetry(ctx, stage)
+}
+
 // A fileCommit is a transaction that changes the files of a table.
 type fileCommit struct {
 	t     *Table
@@ -94,12 +105,12 @@ type fileCommit struct {
 func (c *fileCommit) commitWithRetry(ctx context.Context, stage func(context.Context, *table.Table) (*snapshots.Change, error)) (Committed, error) {
 	began := time.Now()
 	c.token = uuid.NewString()
-	x := &transaction{t: c.t, verify: c.isIn}
-	x.propose = func(ctx context.Context, base *table.Table, clock *retry) (p proposal, err error) {
+	x := &transaction{t: c.t, verify: c.hasLanded}
+	x.propose = func(ctx context.Context, base *table.Table, budget *retryBudget) (p proposal, err error) {
 		if err := errors.Join(c.checkIdentity(base), c.checkStagedFiles()); err != nil {
 			return p, err
 		}
-		err = clock.working(func() error {
+		err = budget.exclude(func() error {
 			change, err := stage(ctx, base)
 			if err == nil {
 				p.requirements, p.updates, err = c.prepare(ctx, base, change)
@@ -111,7 +122,7 @@ func (c *fileCommit) commitWithRetry(ctx context.Context, stage func(context.Con
 	}
 	if err := x.run(ctx); err != nil {
 		if x.unknownOutcome == nil {
-			err = errors.Join(err, c.t.discard(c.files))
+			err = errors.Join(err, discard(c.t, c.files))
 		}
 		return Committed{}, c.t.Explain(err)
 	}
@@ -127,8 +138,8 @@ func (c *fileCommit) commitWithRetry(ctx context.Context, stage func(context.Con
 // prepare writes the manifests of an attempt and says what it updates.
 func (c *fileCommit) prepare(ctx context.Context, base *table.Table, change *snapshots.Change) ([]table.Requirement, []table.Update, error) {
 	meta := base.Metadata()
-	branch := c.t.target()
-	tip := c.t.tip(base)
+	branch := c.t.Branch()
+	tip := base.SnapshotByName(branch)
 	reqs := []table.Requirement{
 		table.AssertTableUUID(meta.TableUUID()), table.AssertRefSnapshotID(branch, idOf(tip)),
 		table.AssertCurrentSchemaID(meta.CurrentSchema().ID),
@@ -146,7 +157,7 @@ func (c *fileCommit) prepare(ctx context.Context, base *table.Table, change *sna
 				return nil, nil, err
 			}
 		}
-		snapshot, err := c.t.storage().Write(ctx, meta, tip, change, iceberg.Properties{tokenKey: c.token})
+		snapshot, err := c.t.storage.Write(ctx, meta, tip, change, iceberg.Properties{tokenKey: c.token})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -180,7 +191,7 @@ func (c *fileCommit) inheritedState(ctx context.Context, base *table.Table, pare
 			return state, err
 		}
 	}
-	found, err := findState(ctx, base, c.t.target(), parent)
+	found, err := findState(ctx, base, c.t.Branch(), parent)
 	switch {
 	case errors.Is(err, ErrStateUnknown), found.old: // and stays so
 		return nil, nil
@@ -212,14 +223,14 @@ func moveTo(meta table.Metadata, branch string, id int64) table.Update {
 	return table.NewSetSnapshotRefUpdate(branch, id, table.BranchRef, refAge, snapshotAge, keep)
 }
 
-// isIn reports whether the commit is in a table. A state has a number of its own and
+// hasLanded reports whether the commit is in a table. A state has a number of its own and
 // is stored by the same update as its snapshot, so it tells as well as the token.
-func (c *fileCommit) isIn(ctx context.Context, base *table.Table) bool {
-	if c.state != nil && c.snapshot == nil && base.Properties()[stateKey+suffixOf(c.t.target())] == string(c.state) {
+func (c *fileCommit) hasLanded(ctx context.Context, base *table.Table) bool {
+	if c.state != nil && c.snapshot == nil && base.Properties()[stateKey+suffixOf(c.t.Branch())] == string(c.state) {
 		return true
 	}
-	past := &earlier{table: base}
-	for s := c.t.tip(base); s != nil; s, _ = past.parent(ctx, s) {
+	history := &earlier{table: base}
+	for s := base.SnapshotByName(c.t.Branch()); s != nil; s, _ = history.parent(ctx, s) {
 		if s.Summary != nil && s.Summary.Properties[tokenKey] == c.token {
 			c.snapshot = s
 			return true

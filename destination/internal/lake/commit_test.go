@@ -1,4 +1,4 @@
-package lake
+package lake_test
 
 import (
 	"context"
@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/apache/iceberg-go/catalog"
@@ -15,14 +14,16 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 func TestAppendKeepsEveryRowAndTheState(t *testing.T) {
-	tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{})
+	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{})
 	a, b := tbl.NewWriter(), tbl.NewWriter()
-	for i, w := range []*Writer{a, b, a} {
-		if err := w.Write(t.Context(), batch(t, tbl.schema, map[string]any{"id": i, "v": "x"}), nil); err != nil {
+	for i, w := range []*lake.Writer{a, b, a} {
+		if err := w.Write(t.Context(), laketest.Batch(t, tbl.Opened().Schema(), map[string]any{"id": i, "v": "x"}), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -37,9 +38,9 @@ func TestAppendKeepsEveryRowAndTheState(t *testing.T) {
 	if first.Rows() != 2 || second.Rows() != 1 {
 		t.Errorf("staged %d and %d rows", first.Rows(), second.Rows())
 	}
-	commit(t, tbl, `{"n": 1}`, first, nil, second)
-	expectRows(t, tbl, `{"id":0,"v":"x"}`, `{"id":1,"v":"x"}`, `{"id":2,"v":"x"}`)
-	if got := string(lastState(t, load(t, tbl))); got != `{"n": 1}` {
+	laketest.Commit(t, tbl, `{"n": 1}`, first, nil, second)
+	laketest.ExpectRows(t, tbl, `{"id":0,"v":"x"}`, `{"id":1,"v":"x"}`, `{"id":2,"v":"x"}`)
+	if got := string(laketest.LastState(t, laketest.Load(t, tbl))); got != `{"n": 1}` {
 		t.Errorf("state %s", got)
 	}
 	if nothing, err := a.Close(t.Context(), nil, nil, math.MaxInt64); nothing != nil || err != nil {
@@ -47,21 +48,21 @@ func TestAppendKeepsEveryRowAndTheState(t *testing.T) {
 	}
 
 	// A state without rows makes no snapshot.
-	commit(t, tbl, `{"n": 2}`)
-	loaded := load(t, tbl)
-	if got, n := string(lastState(t, loaded)), len(loaded.Metadata().Snapshots()); got != `{"n": 2}` || n != 1 {
+	laketest.Commit(t, tbl, `{"n": 2}`)
+	loaded := laketest.Load(t, tbl)
+	if got, n := string(laketest.LastState(t, loaded)), len(loaded.Metadata().Snapshots()); got != `{"n": 2}` || n != 1 {
 		t.Errorf("state %s, %d snapshots", got, n)
 	}
 	// Nothing at all commits nothing.
-	commit(t, tbl, "")
-	if diff := cmp.Diff(loaded.MetadataLocation(), load(t, tbl).MetadataLocation()); diff != "" {
+	laketest.Commit(t, tbl, "")
+	if diff := cmp.Diff(loaded.MetadataLocation(), laketest.Load(t, tbl).MetadataLocation()); diff != "" {
 		t.Error(diff)
 	}
 }
 
 // telling is a catalog that takes no commit and says why.
 type telling struct {
-	catalog.Catalog
+	lake.Catalog
 	err error
 }
 
@@ -75,12 +76,12 @@ func TestWhatTheCatalogSaysOfACommitIsToldOn(t *testing.T) {
 		want string
 	}{
 		{table.ErrCommitFailed, "Table ns.s could not be committed within 1ms. The disk is full."},
-		{errConnection, "The catalog did not say whether it accepted a commit of table ns.s. Start again from the table's own state, which the state command prints. The disk is full."},
+		{laketest.ErrConnection, "The catalog did not say whether it accepted a commit of table ns.s. Start again from the table's own state, which the state command prints. The disk is full."},
 	} {
-		real := openCatalog(t, t.TempDir())
-		tbl := openTable(t, real, plain("s"), Options{})
-		tbl.cat = telling{real, &protocol.Error{Kind: protocol.TransientError, Message: "The disk is full.", Err: tc.err}}
-		tbl.maxBackoff, tbl.commitTimeout = time.Millisecond, time.Millisecond
+		real := laketest.OpenCatalog(t, t.TempDir())
+		tbl := openTable(t, real, laketest.Plain("s"), lake.Options{})
+		tbl.SetCatalog(telling{real, &protocol.Error{Kind: protocol.TransientError, Message: "The disk is full.", Err: tc.err}})
+		tbl.SetRetries(time.Millisecond, time.Millisecond)
 		_, err := tbl.Commit(t.Context(), nil, json.RawMessage(`{"n":1}`))
 		var told *protocol.Error
 		if !errors.As(err, &told) || told.Kind != protocol.TransientError || told.Message != tc.want {
@@ -92,12 +93,12 @@ func TestWhatTheCatalogSaysOfACommitIsToldOn(t *testing.T) {
 // What was staged for more than a day may have been removed as an orphan.
 func TestACommitNamesNoFileThatIsGone(t *testing.T) {
 	for _, gone := range []bool{false, true} {
-		tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{})
-		commit(t, tbl, `{"n":1}`, stage(t, tbl, 0, map[string]any{"id": 1, "v": "old"}))
-		staged := []*Staged{stage(t, tbl, 0, map[string]any{"id": 2, "v": "new"}), stage(t, tbl, 0, map[string]any{"id": 3, "v": "new"})}
-		tbl.since = time.Now().Add(-orphanAge)
+		tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{})
+		laketest.Commit(t, tbl, `{"n":1}`, laketest.Stage(t, tbl, 0, map[string]any{"id": 1, "v": "old"}))
+		staged := []*lake.Staged{laketest.Stage(t, tbl, 0, map[string]any{"id": 2, "v": "new"}), laketest.Stage(t, tbl, 0, map[string]any{"id": 3, "v": "new"})}
+		tbl.SetOpened(time.Now().Add(-lake.OrphanAge))
 		if gone {
-			if err := tbl.files.Remove(staged[1].files[0].data.FilePath()); err != nil {
+			if err := tbl.Storage().Files.Remove(staged[1].Files()[0].FilePath()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -106,44 +107,15 @@ func TestACommitNamesNoFileThatIsGone(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			expectRows(t, tbl, `{"id":2,"v":"new"}`, `{"id":3,"v":"new"}`)
+			laketest.ExpectRows(t, tbl, `{"id":2,"v":"new"}`, `{"id":3,"v":"new"}`)
 			continue
 		}
 		var told *protocol.Error
 		if !errors.As(err, &told) || told.Kind != protocol.TransientError {
 			t.Errorf("error %v", err)
 		}
-		expectRows(t, tbl, `{"id":1,"v":"old"}`)
+		laketest.ExpectRows(t, tbl, `{"id":1,"v":"old"}`)
 	}
-}
-
-// A long upsert, whose staging takes longer than the whole patience, still gets several attempts, and a table
-// that cannot be loaded now and then costs one of them.
-func TestALongCommitGetsSeveralAttempts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		tbl := &Table{commitTimeout: 5 * time.Minute, maxBackoff: time.Second}
-		retry, attempts := newRetry(tbl), 0
-		for more := true; more && attempts < 100; attempts++ {
-			if err := retry.working(func() error { time.Sleep(10 * time.Minute); return nil }); err != nil {
-				t.Fatal(err)
-			}
-			var err error
-			if more, err = retry.again(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if attempts != 100 {
-			t.Errorf("%d attempts: the time of the work counts", attempts)
-		}
-		retry, attempts = newRetry(tbl), 0
-		for more := true; more; attempts++ {
-			time.Sleep(2 * time.Minute) // a catalog that hardly answers
-			more, _ = retry.again(t.Context())
-		}
-		if attempts != leastAttempts {
-			t.Errorf("%d attempts of two minutes each, want %d", attempts, leastAttempts)
-		}
-	})
 }
 
 func TestATableThatCannotBeLoadedNowAndThen(t *testing.T) {
@@ -151,18 +123,18 @@ func TestATableThatCannotBeLoadedNowAndThen(t *testing.T) {
 		err  error
 		done bool
 	}{
-		{errConnection, true},
+		{laketest.ErrConnection, true},
 		{&protocol.Error{Kind: protocol.TransientError, Message: "The catalog is locked."}, true},
 		{&protocol.Error{Kind: protocol.ConfigError, Message: "The catalog is not sound."}, false},
 		{fmt.Errorf("%w", catalog.ErrNoSuchTable), false},
 	} {
-		real := openCatalog(t, t.TempDir())
+		real := laketest.OpenCatalog(t, t.TempDir())
 		cat := &unloadable{Catalog: real, err: tt.err}
-		tbl := openTable(t, cat, keyed("s"), Options{})
-		tbl.maxBackoff = time.Millisecond
-		staged := stage(t, tbl, 0, version{key: 1, cursor: 1, v: "a"}.row())
+		tbl := openTable(t, cat, laketest.Keyed("s"), lake.Options{})
+		tbl.SetRetries(time.Millisecond, 5*time.Minute)
+		staged := laketest.Stage(t, tbl, 0, laketest.Version{Key: 1, Cursor: 1, V: "a"}.Row())
 		cat.times = 2
-		_, err := tbl.Commit(t.Context(), []*Staged{staged}, json.RawMessage(`{}`))
+		_, err := tbl.Commit(t.Context(), []*lake.Staged{staged}, json.RawMessage(`{}`))
 		if (err == nil) != tt.done {
 			t.Errorf("%v: %v", tt.err, err)
 		}
@@ -172,7 +144,7 @@ func TestATableThatCannotBeLoadedNowAndThen(t *testing.T) {
 // silentOnce does not answer the first commit, which it does not make, and calls
 // then what is given.
 type silentOnce struct {
-	catalog.Catalog
+	lake.Catalog
 	then func()
 }
 
@@ -182,33 +154,33 @@ func (c *silentOnce) CommitTable(ctx context.Context, id table.Identifier, reqs 
 	}
 	c.then()
 	c.then = nil
-	return nil, "", errConnection
+	return nil, "", laketest.ErrConnection
 }
 
 // unwritable is storage on which no file can be created.
 type unwritable struct{ iceio.WriteFileIO }
 
-func (unwritable) Create(string) (iceio.FileWriter, error) { return nil, errConnection }
+func (unwritable) Create(string) (iceio.FileWriter, error) { return nil, laketest.ErrConnection }
 
 // A table without a state must not be taken for one that has the state of a
 // commit without one.
 func TestACommitWithoutAStateIsNotTakenForCommitted(t *testing.T) {
-	cat := &silentOnce{Catalog: openCatalog(t, t.TempDir())}
-	tbl := openTable(t, cat, plain("s"), Options{})
-	staged := stage(t, tbl, 0, map[string]any{"id": 1, "v": "x"})
-	files := tbl.files
-	cat.then = func() { tbl.files = unwritable{files} }
-	_, err := tbl.Commit(t.Context(), []*Staged{staged}, nil)
+	cat := &silentOnce{Catalog: laketest.OpenCatalog(t, t.TempDir())}
+	tbl := openTable(t, cat, laketest.Plain("s"), lake.Options{})
+	staged := laketest.Stage(t, tbl, 0, map[string]any{"id": 1, "v": "x"})
+	files := tbl.Storage().Files
+	cat.then = func() { tbl.Storage().Files = unwritable{files} }
+	_, err := tbl.Commit(t.Context(), []*lake.Staged{staged}, nil)
 	if err == nil {
 		t.Error("the commit is said to be made")
 	}
-	tbl.files = files
-	expectRows(t, tbl)
+	tbl.Storage().Files = files
+	laketest.ExpectRows(t, tbl)
 }
 
 // unloadable fails to load a table so many times.
 type unloadable struct {
-	catalog.Catalog
+	lake.Catalog
 	err   error
 	times int
 }
@@ -222,28 +194,28 @@ func (u *unloadable) LoadTable(ctx context.Context, id table.Identifier) (*table
 }
 
 func TestACommitSaysWhatItDid(t *testing.T) {
-	cat := &faulty{Catalog: openCatalog(t, t.TempDir())}
-	tbl := openTable(t, cat, plain("s"), Options{})
-	tbl.maxBackoff = time.Millisecond
+	cat := &laketest.Faulty{Catalog: laketest.OpenCatalog(t, t.TempDir())}
+	tbl := openTable(t, cat, laketest.Plain("s"), lake.Options{})
+	tbl.SetRetries(time.Millisecond, 5*time.Minute)
 	for name, tc := range map[string]struct {
-		script   []outcome
+		script   []laketest.Outcome
 		attempts int
 	}{
 		"at once":                 {nil, 1},
-		"after a refusal":         {[]outcome{refuses}, 2},
-		"without an answer":       {[]outcome{landsSilently}, 2},
-		"lost without an answer":  {[]outcome{failsSilently}, 2},
-		"lost twice, then landed": {[]outcome{failsSilently, failsSilently, landsSilently}, 4},
+		"after a refusal":         {[]laketest.Outcome{laketest.Refuses}, 2},
+		"without an answer":       {[]laketest.Outcome{laketest.LandsSilently}, 2},
+		"lost without an answer":  {[]laketest.Outcome{laketest.FailsSilently}, 2},
+		"lost twice, then landed": {[]laketest.Outcome{laketest.FailsSilently, laketest.FailsSilently, laketest.LandsSilently}, 4},
 	} {
-		staged := stage(t, tbl, 0, map[string]any{"id": 1, "v": "x"}, map[string]any{"id": 2, "v": "y"})
-		bytes := staged.files[0].data.FileSizeBytes()
-		cat.script = tc.script
-		got, err := tbl.Commit(t.Context(), []*Staged{staged}, json.RawMessage(`{"n":1}`))
+		staged := laketest.Stage(t, tbl, 0, map[string]any{"id": 1, "v": "x"}, map[string]any{"id": 2, "v": "y"})
+		bytes := staged.Files()[0].FileSizeBytes()
+		cat.Script = tc.script
+		got, err := tbl.Commit(t.Context(), []*lake.Staged{staged}, json.RawMessage(`{"n":1}`))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		loaded := load(t, tbl)
-		want := Committed{
+		loaded := laketest.Load(t, tbl)
+		want := lake.Committed{
 			SnapshotID: loaded.CurrentSnapshot().SnapshotID, MetadataLocation: loaded.MetadataLocation(),
 			Attempts: tc.attempts, Rows: 2, Files: 1, Bytes: bytes, Duration: got.Duration,
 		}
@@ -252,7 +224,7 @@ func TestACommitSaysWhatItDid(t *testing.T) {
 		}
 	}
 	got, err := tbl.Commit(t.Context(), nil, json.RawMessage(`{"n":2}`))
-	if want := (Committed{MetadataLocation: load(t, tbl).MetadataLocation(), Attempts: 1, Duration: got.Duration}); err != nil || got != want {
+	if want := (lake.Committed{MetadataLocation: laketest.Load(t, tbl).MetadataLocation(), Attempts: 1, Duration: got.Duration}); err != nil || got != want {
 		t.Errorf("a state alone: %+v, %v, want %+v", got, err, want)
 	}
 }

@@ -32,12 +32,12 @@ func create(ctx context.Context, t *Table) (*table.Table, error) {
 	}
 	props := iceberg.Properties{
 		table.PropertyFormatVersion:       strconv.Itoa(t.opts.FormatVersion),
-		table.WriteTargetFileSizeBytesKey: strconv.FormatInt(t.opts.TargetFileBytes, 10),
+		table.WriteTargetFileSizeBytesKey: strconv.FormatInt(t.storage.TargetFileBytes, 10),
 		table.ParquetCompressionKey:       "zstd",
 		// Metadata files must not pile up: one is written by every commit.
 		table.MetadataDeleteAfterCommitEnabledKey: "true",
 		table.MetadataPreviousVersionsMaxKey:      "20",
-		orphansKey:                                time.Now().UTC().Format(time.RFC3339), // a new table has none
+		OrphansKey:                                time.Now().UTC().Format(time.RFC3339), // a new table has none
 	}
 	maps.Copy(props, def.Properties)
 	created, err := t.cat.CreateTable(ctx, t.id, def.Schema,
@@ -50,9 +50,9 @@ func create(ctx context.Context, t *Table) (*table.Table, error) {
 
 // evolve brings a table to its definition: its columns, then its partition spec,
 // sort order and properties. A table that is nobody's becomes the stream's.
-func (t *Table) evolve(ctx context.Context, loaded *table.Table) (*table.Table, error) {
+func evolve(ctx context.Context, t *Table, loaded *table.Table) (*table.Table, error) {
 	for {
-		x := &transaction{t: t, base: loaded, propose: func(_ context.Context, base *table.Table, _ *retry) (proposal, error) {
+		x := &transaction{t: t, base: loaded, propose: func(_ context.Context, base *table.Table, _ *retryBudget) (proposal, error) {
 			def, change, err := tabledef.Evolve(t.plan, t.opts.Settings, base)
 			if err == nil {
 				t.columns, t.keys = def.Columns, keyFieldsOf(def)

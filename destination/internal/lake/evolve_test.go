@@ -1,4 +1,4 @@
-package lake
+package lake_test
 
 import (
 	"strings"
@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 )
 
 func optional(name string, t iceberg.Type) iceberg.NestedField {
@@ -56,15 +58,15 @@ var (
 )
 
 func TestColumnsAreAddedWidenedAndRelaxedButNeverRemoved(t *testing.T) {
-	cat := openCatalog(t, t.TempDir())
+	cat := laketest.OpenCatalog(t, t.TempDir())
 	before := planOf("s",
 		required("id", anInt), optional("f", aFloat), optional("d", iceberg.DecimalTypeOf(20, 9)),
 		optional("gone", aString), required("gone_key", aString),
 		optional("wide", aLong),
 		optional("nested", structOf(100, optional("a", anInt), required("b", aString))),
 		optional("list", listOf(200, structOf(201, optional("x", anInt)))))
-	tbl := openTable(t, cat, before, Options{})
-	commit(t, tbl, "", stage(t, tbl, 0, map[string]any{
+	tbl := openTable(t, cat, before, lake.Options{})
+	laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, map[string]any{
 		"id": 1, "f": 0.5, "d": "1.5", "gone": "g", "gone_key": "k", "wide": 1 << 40,
 		"nested": map[string]any{"a": 1, "b": "b"}, "list": []any{map[string]any{"x": 1}},
 	}))
@@ -73,25 +75,25 @@ func TestColumnsAreAddedWidenedAndRelaxedButNeverRemoved(t *testing.T) {
 		optional("nested", structOf(100, optional("a", aLong), optional("c", listOf(110, structOf(111, optional("deep", aString)))))),
 		optional("list", listOf(200, structOf(201, optional("x", aLong), optional("y", aString)))),
 		optional("new", structOf(300, optional("p", aString), optional("q", listOf(310, aLong)))))
-	tbl = openTable(t, cat, after, Options{})
+	tbl = openTable(t, cat, after, lake.Options{})
 	want := []string{
 		"id long", "f double", "d decimal(38, 9)", "gone string", "gone_key string", "wide long",
-		tbl.schema.Field(6).Name + " " + tbl.schema.Field(6).Type.String(), "list list<struct<13: x: optional long, 30: y: optional string>>",
+		tbl.Opened().Schema().Field(6).Name + " " + tbl.Opened().Schema().Field(6).Type.String(), "list list<struct<13: x: optional long, 30: y: optional string>>",
 		"new struct<32: p: optional string, 33: q: optional list<long>>",
 		"_airbyte_raw_id string required", "_airbyte_extracted_at timestamptz", "_airbyte_generation_id long",
 	}
-	got := columnsOf(tbl.schema)
+	got := columnsOf(tbl.Opened().Schema())
 	for i := range got { // ids differ with the order columns are numbered in
 		got[i], want[i] = withoutIDs(got[i]), withoutIDs(want[i])
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("columns (-want +got):\n%s", diff)
 	}
-	if got := withoutIDs(tbl.schema.Field(6).Type.String()); got != "struct<a: optional long, b: optional string, c: optional list<struct<deep: optional string>>>" {
+	if got := withoutIDs(tbl.Opened().Schema().Field(6).Type.String()); got != "struct<a: optional long, b: optional string, c: optional list<struct<deep: optional string>>>" {
 		t.Errorf("nested is %s", got)
 	}
 	seen := map[int]bool{}
-	fields, err := tbl.schema.FlatFields()
+	fields, err := tbl.Opened().Schema().FlatFields()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,19 +106,19 @@ func TestColumnsAreAddedWidenedAndRelaxedButNeverRemoved(t *testing.T) {
 	if len(seen) != 30 {
 		t.Errorf("%d fields", len(seen))
 	}
-	commit(t, tbl, "", stage(t, tbl, 0, map[string]any{
+	laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, map[string]any{
 		"id": 1 << 40, "f": 1e300, "nested": map[string]any{"a": 1 << 40, "c": []any{map[string]any{"deep": "x"}}},
 		"list": []any{map[string]any{"x": 2, "y": "y"}}, "new": map[string]any{"p": "p", "q": []any{7}},
 	}))
-	expectRows(t, tbl,
+	laketest.ExpectRows(t, tbl,
 		`{"id":1,"f":0.5,"d":1.5,"gone":"g","gone_key":"k","wide":1099511627776,"nested":{"a":1,"b":"b","c":null},"list":[{"x":1,"y":null}],"new":null}`,
 		`{"id":1099511627776,"f":1e+300,"d":null,"gone":null,"gone_key":null,"wide":null,"nested":{"a":1099511627776,"b":null,"c":[{"deep":"x"}]},"list":[{"x":2,"y":"y"}],"new":{"p":"p","q":[7]}}`)
 
 	// The same plan again changes nothing, and so does an older one.
 	for _, p := range []*columnar.Plan{after, before} {
-		location := load(t, tbl).MetadataLocation()
-		openTable(t, cat, p, Options{})
-		if got := load(t, tbl).MetadataLocation(); got != location {
+		location := laketest.Load(t, tbl).MetadataLocation()
+		openTable(t, cat, p, lake.Options{})
+		if got := laketest.Load(t, tbl).MetadataLocation(); got != location {
 			t.Errorf("the table was changed for nothing: %s", got)
 		}
 	}
@@ -132,7 +134,7 @@ func withoutIDs(s string) string {
 }
 
 func TestIdentifierFieldsFollowThePlan(t *testing.T) {
-	cat := openCatalog(t, t.TempDir())
+	cat := laketest.OpenCatalog(t, t.TempDir())
 	key := func(names ...string) *columnar.Plan {
 		p := planOf("s", required("a", aLong), required("b", aLong), optional("c", aLong))
 		p.Dedup, p.Key = true, names
@@ -150,8 +152,8 @@ func TestIdentifierFieldsFollowThePlan(t *testing.T) {
 		{key("a"), []int{1}},
 		{planOf("s", optional("a", aLong), required("b", aLong), optional("c", aLong)), nil},
 	} {
-		tbl := openTable(t, cat, step.plan, Options{})
-		if diff := cmp.Diff(step.want, tbl.schema.IdentifierFieldIDs); len(step.want)+len(tbl.schema.IdentifierFieldIDs) > 0 && diff != "" {
+		tbl := openTable(t, cat, step.plan, lake.Options{})
+		if diff := cmp.Diff(step.want, tbl.Opened().Schema().IdentifierFieldIDs); len(step.want)+len(tbl.Opened().Schema().IdentifierFieldIDs) > 0 && diff != "" {
 			t.Errorf("key %v: %s", step.plan.Key, diff)
 		}
 	}
@@ -163,45 +165,44 @@ func TestConcurrentOpensMakeAndEvolveOneTable(t *testing.T) {
 	var all sync.WaitGroup
 	names := []string{"a", "b", "c", "d"}
 	for _, name := range names {
-		cat := openCatalog(t, dir)
+		cat := laketest.OpenCatalog(t, dir)
 		all.Go(func() {
-			tbl, err := open(t.Context(), cat, planOf("s", optional("id", aLong), optional(name, aString)), Options{})
+			tbl, err := lake.OpenUnbound(t.Context(), cat, planOf("s", optional("id", aLong), optional(name, aString)), lake.Options{})
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			if _, ok := tbl.schema.FindFieldByName(name); !ok {
-				t.Errorf("column %s is missing in %v", name, columnsOf(tbl.schema))
+			if _, ok := tbl.Opened().Schema().FindFieldByName(name); !ok {
+				t.Errorf("column %s is missing in %v", name, columnsOf(tbl.Opened().Schema()))
 			}
 		})
 	}
 	all.Wait()
-	tbl := openTable(t, openCatalog(t, dir), planOf("s", optional("id", aLong)), Options{})
+	tbl := openTable(t, laketest.OpenCatalog(t, dir), planOf("s", optional("id", aLong)), lake.Options{})
 	for _, name := range names {
-		if _, ok := tbl.schema.FindFieldByName(name); !ok {
-			t.Errorf("column %s is missing in %v", name, columnsOf(tbl.schema))
+		if _, ok := tbl.Opened().Schema().FindFieldByName(name); !ok {
+			t.Errorf("column %s is missing in %v", name, columnsOf(tbl.Opened().Schema()))
 		}
 	}
 }
 
 // Rows that were staged before another process changed the columns land.
 func TestACommitAfterTheColumnsChangedElsewhere(t *testing.T) {
-	cat := openCatalog(t, t.TempDir())
-	tbl := openTable(t, cat, keyed("s"), Options{})
-	commit(t, tbl, "", stage(t, tbl, 0, version{key: 1, cursor: 1, v: "a"}.row(), version{key: 2, cursor: 1, v: "a"}.row()))
-	staged := stage(t, tbl, 0, version{key: 1, cursor: 2, v: "b"}.row())
-	wider := keyed("s")
-	wider.Wanted.Properties = append(wider.Wanted.Properties, iceberg.NestedField{ID: 2000, Name: "extra", Type: aString})
-	openTable(t, cat, wider, Options{})
-	commit(t, tbl, "", staged)
+	cat := laketest.OpenCatalog(t, t.TempDir())
+	tbl := openTable(t, cat, laketest.Keyed("s"), lake.Options{})
+	laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, laketest.Version{Key: 1, Cursor: 1, V: "a"}.Row(), laketest.Version{Key: 2, Cursor: 1, V: "a"}.Row()))
+	staged := laketest.Stage(t, tbl, 0, laketest.Version{Key: 1, Cursor: 2, V: "b"}.Row())
+	wider := sending(t, `"id":{"type":"integer"},"v":{"type":"string"},"extra":{"type":"string"}`, "id")
+	openTable(t, cat, wider, lake.Options{})
+	laketest.Commit(t, tbl, "", staged)
 	if got := valuesOf(t, tbl, "v"); !cmp.Equal(got, []string{"a", "b"}) {
 		t.Errorf("rows %v", got)
 	}
 }
 
 func TestTableIsMadeForEveryReader(t *testing.T) {
-	tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), Options{})
-	loaded := load(t, tbl)
+	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Keyed("s"), lake.Options{})
+	loaded := laketest.Load(t, tbl)
 	if v := loaded.Metadata().Version(); v != 2 {
 		t.Errorf("format version %d", v)
 	}
@@ -214,7 +215,7 @@ func TestTableIsMadeForEveryReader(t *testing.T) {
 			t.Errorf("%s is %q", key, got)
 		}
 	}
-	if f, _ := tbl.schema.FindFieldByName("_airbyte_raw_id"); !f.Required {
+	if f, _ := tbl.Opened().Schema().FindFieldByName("_airbyte_raw_id"); !f.Required {
 		t.Error("_airbyte_raw_id is optional")
 	}
 }

@@ -1,4 +1,4 @@
-package lake
+package lake_test
 
 import (
 	"context"
@@ -10,102 +10,42 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apache/iceberg-go/catalog"
-	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// outcome is what a faulty catalog does with one commit.
-type outcome int
-
-const (
-	takes            outcome = iota // the commit and says so
-	refuses                         // for certain
-	landsSilently                   // takes the commit and says nothing
-	failsSilently                   // does not take it and says nothing
-	letsOthersFirst                 // commits another writer's rows, then hands this commit on
-	landsThenOthers                 // takes the commit, then another's, and says nothing
-	diesAfterLanding                // takes the commit, says nothing, and the run is cancelled
-)
-
-var errConnection = errors.New("connection reset by peer")
-
-// faulty does with the n-th commit what script says, and takes the rest.
-type faulty struct {
-	catalog.Catalog
-	mu     sync.Mutex
-	script []outcome
-	other  func()
-	cancel context.CancelFunc
-}
-
-func (f *faulty) next() outcome {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.script) == 0 {
-		return takes
-	}
-	o := f.script[0]
-	f.script = f.script[1:]
-	return o
-}
-
-func (f *faulty) CommitTable(ctx context.Context, id table.Identifier, reqs []table.Requirement, updates []table.Update) (table.Metadata, string, error) {
-	land := func() error {
-		_, _, err := f.Catalog.CommitTable(ctx, id, reqs, updates)
-		return err
-	}
-	switch f.next() {
-	case refuses:
-		return nil, "", fmt.Errorf("%w: no", table.ErrCommitFailed)
-	case failsSilently:
-		return nil, "", errConnection
-	case landsSilently:
-		return nil, "", errors.Join(errConnection, land())
-	case diesAfterLanding:
-		f.cancel()
-		return nil, "", errors.Join(errConnection, land())
-	case landsThenOthers:
-		err := land()
-		f.other()
-		return nil, "", errors.Join(errConnection, err)
-	case letsOthersFirst:
-		f.other()
-	}
-	return f.Catalog.CommitTable(ctx, id, reqs, updates)
-}
-
 // Whatever the catalog does, a commit that is reported done is there once, and
 // one that is reported failed is there at most once; the rows of others are
 // not touched, and no file that a snapshot names is gone.
 func TestCommitUnderFaults(t *testing.T) {
-	always := slices.Repeat([]outcome{refuses}, 10_000)
-	silent := slices.Repeat([]outcome{failsSilently}, 10_000)
+	always := slices.Repeat([]laketest.Outcome{laketest.Refuses}, 10_000)
+	silent := slices.Repeat([]laketest.Outcome{laketest.FailsSilently}, 10_000)
 	for name, tc := range map[string]struct {
-		script []outcome
+		script []laketest.Outcome
 		fails  bool // the commit is reported failed
 		there  bool // the rows are in the table all the same
 		keeps  bool // the staged files are left on disk
 	}{
-		"refused twice":                   {script: []outcome{refuses, refuses}, there: true},
+		"refused twice":                   {script: []laketest.Outcome{laketest.Refuses, laketest.Refuses}, there: true},
 		"refused always":                  {script: always, fails: true},
-		"landed without an answer":        {script: []outcome{landsSilently}, there: true},
-		"lost without an answer":          {script: []outcome{failsSilently}, there: true},
-		"lost, then landed, no answers":   {script: []outcome{failsSilently, landsSilently}, there: true},
+		"landed without an answer":        {script: []laketest.Outcome{laketest.LandsSilently}, there: true},
+		"lost without an answer":          {script: []laketest.Outcome{laketest.FailsSilently}, there: true},
+		"lost, then landed, no answers":   {script: []laketest.Outcome{laketest.FailsSilently, laketest.LandsSilently}, there: true},
 		"no answer ever":                  {script: silent, fails: true, keeps: true},
-		"another writer first":            {script: []outcome{letsOthersFirst}, there: true},
-		"landed, another after":           {script: []outcome{landsThenOthers}, there: true},
-		"refused, landed, another after":  {script: []outcome{refuses, landsThenOthers}, there: true},
-		"cancelled after it had landed":   {script: []outcome{diesAfterLanding}, there: true},
-		"no answer, then always refused":  {script: append([]outcome{failsSilently}, always[1:]...), fails: true, keeps: true},
-		"landed, no answer, state only":   {script: []outcome{landsSilently}, there: true},
-		"another first, then no answer":   {script: []outcome{letsOthersFirst, landsSilently}, there: true},
-		"another first, several times":    {script: slices.Repeat([]outcome{letsOthersFirst}, 5), there: true},
-		"another first, refused, silence": {script: []outcome{letsOthersFirst, refuses, failsSilently, landsThenOthers}, there: true},
+		"another writer first":            {script: []laketest.Outcome{laketest.LetsOthersFirst}, there: true},
+		"landed, another after":           {script: []laketest.Outcome{laketest.LandsThenOthers}, there: true},
+		"refused, landed, another after":  {script: []laketest.Outcome{laketest.Refuses, laketest.LandsThenOthers}, there: true},
+		"cancelled after it had landed":   {script: []laketest.Outcome{laketest.DiesAfterLanding}, there: true},
+		"no answer, then always refused":  {script: append([]laketest.Outcome{laketest.FailsSilently}, always[1:]...), fails: true, keeps: true},
+		"landed, no answer, state only":   {script: []laketest.Outcome{laketest.LandsSilently}, there: true},
+		"another first, then no answer":   {script: []laketest.Outcome{laketest.LetsOthersFirst, laketest.LandsSilently}, there: true},
+		"another first, several times":    {script: slices.Repeat([]laketest.Outcome{laketest.LetsOthersFirst}, 5), there: true},
+		"another first, refused, silence": {script: []laketest.Outcome{laketest.LetsOthersFirst, laketest.Refuses, laketest.FailsSilently, laketest.LandsThenOthers}, there: true},
 	} {
 		for k, kind := range []string{"append", "copy_on_write", "merge_on_read", "replace", "spilled keys"} {
 			if (len(name)+k)%testsize.Of(4, 1) > 0 {
@@ -113,45 +53,45 @@ func TestCommitUnderFaults(t *testing.T) {
 			}
 			t.Run(name+", "+kind, func(t *testing.T) {
 				t.Parallel()
-				real := openCatalog(t, t.TempDir())
+				real := laketest.OpenCatalog(t, t.TempDir())
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				plan, mode := keyed("s"), Upsert(kind)
+				plan, mode := laketest.Keyed("s"), lake.Upsert(kind)
 				if kind == "append" {
 					plan.Dedup = false
 				}
-				others := openTable(t, real, plan, Options{Upsert: MergeOnRead})
-				before := version{key: 1, cursor: 1, v: "before"}
-				commit(t, others, `{"n":0}`, stage(t, others, 0, before.row(), version{key: 2, cursor: 1, v: "before"}.row()))
-				want := []string{before.json(), version{key: 2, cursor: 1, v: "before"}.json()}
+				others := openTable(t, real, plan, lake.Options{Upsert: lake.MergeOnRead})
+				before := laketest.Version{Key: 1, Cursor: 1, V: "before"}
+				laketest.Commit(t, others, `{"n":0}`, laketest.Stage(t, others, 0, before.Row(), laketest.Version{Key: 2, Cursor: 1, V: "before"}.Row()))
+				want := []string{before.JSON(), laketest.Version{Key: 2, Cursor: 1, V: "before"}.JSON()}
 
 				foreign := int64(100)
-				cat := &faulty{Catalog: real, script: slices.Clone(tc.script), cancel: cancel}
+				cat := &laketest.Faulty{Catalog: real, Script: slices.Clone(tc.script), Cancel: cancel}
 				var theirs []string
-				cat.other = func() {
+				cat.Other = func() {
 					foreign++
-					v := version{key: foreign, cursor: 1, v: "theirs"}
-					commit(t, others, "", stage(t, others, 0, v.row()))
-					theirs = append(theirs, v.json())
+					v := laketest.Version{Key: foreign, Cursor: 1, V: "theirs"}
+					laketest.Commit(t, others, "", laketest.Stage(t, others, 0, v.Row()))
+					theirs = append(theirs, v.JSON())
 				}
-				o := Options{Upsert: mode}
+				o := lake.Options{Upsert: mode}
 				if kind == "spilled keys" {
-					o = Options{Upsert: MergeOnRead, Memory: memoryForKeys(0)}
+					o = lake.Options{Upsert: lake.MergeOnRead, Memory: memoryForKeys(0)}
 				}
 				tbl := openTable(t, cat, plan, o)
-				tbl.maxBackoff, tbl.commitTimeout = time.Millisecond, 300*time.Millisecond
+				tbl.SetRetries(time.Millisecond, 300*time.Millisecond)
 				if !tc.fails {
-					tbl.commitTimeout = time.Minute
+					tbl.SetRetries(time.Millisecond, time.Minute)
 				}
-				mine := version{key: 2, cursor: 2, v: "mine"}
-				staged := stage(t, tbl, 0, mine.row())
+				mine := laketest.Version{Key: 2, Cursor: 2, V: "mine"}
+				staged := laketest.Stage(t, tbl, 0, mine.Row())
 
 				var err error
 				state := json.RawMessage(`{"n":1}`)
 				if kind == "replace" {
-					_, err = tbl.Replace(ctx, []*Staged{staged}, state)
+					_, err = tbl.Replace(ctx, []*lake.Staged{staged}, state)
 				} else {
-					_, err = tbl.Commit(ctx, []*Staged{staged}, state)
+					_, err = tbl.Commit(ctx, []*lake.Staged{staged}, state)
 				}
 				if (err != nil) != tc.fails {
 					t.Fatalf("error %v", err)
@@ -163,25 +103,25 @@ func TestCommitUnderFaults(t *testing.T) {
 				if tc.there {
 					switch kind {
 					case "append":
-						want = append(want, mine.json())
+						want = append(want, mine.JSON())
 					case "replace":
 						// What came after the swap stays.
-						want = []string{mine.json()}
+						want = []string{mine.JSON()}
 						theirs = since(theirs, tc.script)
 					default:
-						want[1] = mine.json()
+						want[1] = mine.JSON()
 					}
 				}
-				expectRows(t, tbl, append(want, theirs...)...)
+				laketest.ExpectRows(t, tbl, append(want, theirs...)...)
 				wantState := `{"n":0}`
 				if tc.there {
 					wantState = `{"n":1}`
 				}
-				if got := string(lastState(t, load(t, tbl))); got != wantState {
+				if got := string(laketest.LastState(t, laketest.Load(t, tbl))); got != wantState {
 					t.Errorf("state %s, want %s", got, wantState)
 				}
-				if !slices.Contains(tc.script, failsSilently) || tc.keeps {
-					expectFiles(t, tbl, tc.keeps)
+				if !slices.Contains(tc.script, laketest.FailsSilently) || tc.keeps {
+					laketest.ExpectFiles(t, tbl, tc.keeps)
 				}
 			})
 		}
@@ -189,50 +129,26 @@ func TestCommitUnderFaults(t *testing.T) {
 }
 
 // since drops the rows others wrote before the script's commit landed.
-func since(theirs []string, script []outcome) []string {
+func since(theirs []string, script []laketest.Outcome) []string {
 	n := 0
 	for _, o := range script {
-		if o == letsOthersFirst {
+		if o == laketest.LetsOthersFirst {
 			n++
 		}
 	}
 	return theirs[n:]
 }
 
-// expectFiles checks that every file a snapshot names is there, and that no
-// data file is there that none names, unless some were kept on purpose.
-func expectFiles(t *testing.T, tbl *Table, keeps bool) {
-	t.Helper()
-	known := map[string]bool{}
-	for _, uri := range named(t, load(t, tbl)) {
-		known[pathOf(t, uri)] = true
-	}
-	root := pathOf(t, load(t, tbl).Location()) + "/data"
-	left := 0
-	for _, f := range dataFilesOnDisk(t, tbl) {
-		if !known[root+f] {
-			left++
-		}
-		delete(known, root+f)
-	}
-	if keeps && left == 0 {
-		t.Error("the staged files are gone, though a commit that names them may still land")
-	}
-	if !keeps && left > 0 {
-		t.Errorf("%d files are left that nothing names", left)
-	}
-}
-
 // A state without rows is committed once, too, and found again.
 func TestStateOnlyUnderFaults(t *testing.T) {
-	for _, script := range [][]outcome{{refuses}, {landsSilently}, {failsSilently}, {letsOthersFirst}, {landsThenOthers}} {
-		real := openCatalog(t, t.TempDir())
-		others := openTable(t, real, plain("s"), Options{})
-		cat := &faulty{Catalog: real, script: script}
-		cat.other = func() { commit(t, others, "", stage(t, others, 0, map[string]any{"id": 9})) }
-		tbl := openTable(t, cat, plain("s"), Options{})
-		commit(t, tbl, `{"n":1}`)
-		if got := string(lastState(t, load(t, tbl))); got != `{"n":1}` {
+	for _, script := range [][]laketest.Outcome{{laketest.Refuses}, {laketest.LandsSilently}, {laketest.FailsSilently}, {laketest.LetsOthersFirst}, {laketest.LandsThenOthers}} {
+		real := laketest.OpenCatalog(t, t.TempDir())
+		others := openTable(t, real, laketest.Plain("s"), lake.Options{})
+		cat := &laketest.Faulty{Catalog: real, Script: script}
+		cat.Other = func() { laketest.Commit(t, others, "", laketest.Stage(t, others, 0, map[string]any{"id": 9})) }
+		tbl := openTable(t, cat, laketest.Plain("s"), lake.Options{})
+		laketest.Commit(t, tbl, `{"n":1}`)
+		if got := string(laketest.LastState(t, laketest.Load(t, tbl))); got != `{"n":1}` {
 			t.Errorf("%v: state %s", script, got)
 		}
 	}
@@ -242,30 +158,30 @@ func TestStateOnlyUnderFaults(t *testing.T) {
 // once.
 func TestConcurrentWritersLoseAndDoubleNothing(t *testing.T) {
 	const writers = 4
-	for kind, commits := range map[Upsert]int{"append": testsize.Of(4, 10), Auto: testsize.Of(4, 10), MergeOnRead: testsize.Of(2, 6)} {
+	for kind, commits := range map[lake.Upsert]int{"append": testsize.Of(4, 10), lake.Auto: testsize.Of(4, 10), lake.MergeOnRead: testsize.Of(2, 6)} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			var all sync.WaitGroup
 			for n := range int64(writers) {
-				cat := openCatalog(t, dir)
+				cat := laketest.OpenCatalog(t, dir)
 				all.Go(func() {
-					plan, mode := keyed("s"), kind
+					plan, mode := laketest.Keyed("s"), kind
 					if kind == "append" {
-						plan.Dedup, mode = false, Auto
+						plan.Dedup, mode = false, lake.Auto
 					}
 					// All of them make the table at once.
-					tbl, err := open(t.Context(), cat, plan, Options{Upsert: mode})
+					tbl, err := lake.OpenUnbound(t.Context(), cat, plan, lake.Options{Upsert: mode})
 					if err != nil {
 						t.Error(err)
 						return
 					}
 					for c := range int64(commits) {
 						// A key of its own, and one that all of them write.
-						s := stage(t, tbl, 0,
-							version{key: 1000*(n+1) + c, cursor: 1, v: "own"}.row(),
-							version{key: c, cursor: n, v: fmt.Sprint("shared by ", n)}.row())
-						if _, err := tbl.Commit(t.Context(), []*Staged{s}, json.RawMessage(fmt.Sprintf(`{"writer":%d}`, n))); err != nil {
+						s := laketest.Stage(t, tbl, 0,
+							laketest.Version{Key: 1000*(n+1) + c, Cursor: 1, V: "own"}.Row(),
+							laketest.Version{Key: c, Cursor: n, V: fmt.Sprint("shared by ", n)}.Row())
+						if _, err := tbl.Commit(t.Context(), []*lake.Staged{s}, json.RawMessage(fmt.Sprintf(`{"writer":%d}`, n))); err != nil {
 							t.Error(err)
 							return
 						}
@@ -279,16 +195,16 @@ func TestConcurrentWritersLoseAndDoubleNothing(t *testing.T) {
 			var want []string
 			for c := range int64(commits) {
 				for n := range int64(writers) {
-					want = append(want, version{key: 1000*(n+1) + c, cursor: 1, v: "own"}.json())
+					want = append(want, laketest.Version{Key: 1000*(n+1) + c, Cursor: 1, V: "own"}.JSON())
 					if kind == "append" || n == writers-1 {
-						want = append(want, version{key: c, cursor: n, v: fmt.Sprint("shared by ", n)}.json())
+						want = append(want, laketest.Version{Key: c, Cursor: n, V: fmt.Sprint("shared by ", n)}.JSON())
 					}
 				}
 			}
-			tbl := openTable(t, openCatalog(t, dir), keyed("s"), Options{})
-			expectRows(t, tbl, want...)
-			expectFiles(t, tbl, false)
-			if n := len(load(t, tbl).Metadata().Snapshots()); n != writers*commits {
+			tbl := openTable(t, laketest.OpenCatalog(t, dir), laketest.Keyed("s"), lake.Options{})
+			laketest.ExpectRows(t, tbl, want...)
+			laketest.ExpectFiles(t, tbl, false)
+			if n := len(laketest.Load(t, tbl).Metadata().Snapshots()); n != writers*commits {
 				t.Errorf("%d snapshots of %d commits", n, writers*commits)
 			}
 		})
@@ -297,20 +213,20 @@ func TestConcurrentWritersLoseAndDoubleNothing(t *testing.T) {
 
 // A table is brought to its definition whatever the catalog does, as rows are committed.
 func TestADefinitionIsCommittedUnderFaults(t *testing.T) {
-	for name, script := range map[string][]outcome{
-		"refused":                  {refuses, refuses},
-		"landed without an answer": {landsSilently, landsSilently},
-		"lost without an answer":   {failsSilently, failsSilently},
-		"lost, then landed":        {failsSilently, landsSilently},
-		"another writer first":     {letsOthersFirst},
+	for name, script := range map[string][]laketest.Outcome{
+		"refused":                  {laketest.Refuses, laketest.Refuses},
+		"landed without an answer": {laketest.LandsSilently, laketest.LandsSilently},
+		"lost without an answer":   {laketest.FailsSilently, laketest.FailsSilently},
+		"lost, then landed":        {laketest.FailsSilently, laketest.LandsSilently},
+		"another writer first":     {laketest.LetsOthersFirst},
 	} {
 		t.Run(name, func(t *testing.T) {
-			real := openCatalog(t, t.TempDir())
-			others := openTable(t, real, planOf("s", optional("id", aLong)), Options{})
-			cat := &faulty{Catalog: real, script: script, other: func() { commit(t, others, "", stage(t, others, 0, map[string]any{"id": 1})) }}
-			o := Options{Settings: tabledef.Settings{PartitionBy: by(t, "bucket(4, id)"), SortBy: sortedBy(t, "v"), Properties: map[string]string{"comment": "x"}}}
+			real := laketest.OpenCatalog(t, t.TempDir())
+			others := openTable(t, real, planOf("s", optional("id", aLong)), lake.Options{})
+			cat := &laketest.Faulty{Catalog: real, Script: script, Other: func() { laketest.Commit(t, others, "", laketest.Stage(t, others, 0, map[string]any{"id": 1})) }}
+			o := lake.Options{Settings: tabledef.Settings{PartitionBy: by(t, "bucket(4, id)"), SortBy: sortedBy(t, "v"), Properties: map[string]string{"comment": "x"}}}
 			tbl := openTable(t, cat, planOf("s", optional("id", aLong), optional("v", aString)), o)
-			loaded := load(t, tbl)
+			loaded := laketest.Load(t, tbl)
 			if diff := cmp.Diff([]string{"id long", "v string"}, columnsOf(loaded.Schema())[:2]); diff != "" {
 				t.Errorf("columns (-want +got):\n%s", diff)
 			}
@@ -320,8 +236,8 @@ func TestADefinitionIsCommittedUnderFaults(t *testing.T) {
 			if n := len(loaded.Metadata().Schemas()); n != 2 {
 				t.Errorf("%d schemas", n)
 			}
-			commit(t, tbl, "", stage(t, tbl, 0, map[string]any{"id": 2, "v": "y"}))
-			checkFiles(t, load(t, tbl))
+			laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, map[string]any{"id": 2, "v": "y"}))
+			laketest.CheckFiles(t, laketest.Load(t, tbl))
 		})
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
@@ -43,7 +42,7 @@ func CommittedState(ctx context.Context, tbl *table.Table, p *columnar.Plan, g *
 	if tbl.SnapshotByName(branchPrefix+strconv.FormatInt(g.ID, 10)) != nil {
 		return branchState(g.ID)
 	}
-	t := &Table{id: p.Identifier(), columns: &columns.Evolution{}, plan: p}
+	t := newTable(nil, p, Options{})
 	if err := t.use(ctx, tbl); err != nil {
 		return nil, err
 	}
@@ -63,7 +62,7 @@ type olderRows struct {
 
 // any reports whether the main branch has such rows.
 func (o olderRows) any(ctx context.Context) (bool, error) {
-	set, err := o.t.storage().List(o.t.tip(o.base), snapshots.Cache{})
+	set, err := o.t.storage.List(o.base.SnapshotByName(o.t.Branch()), snapshots.Cache{})
 	if err != nil {
 		return false, err
 	}
@@ -125,7 +124,7 @@ func (o olderRows) in(ctx context.Context, f *snapshots.LiveFile) (parquetfile.P
 	case known && high < o.minimum && (nulls == 0 || nullsOlder):
 		return every(), nil
 	}
-	r, err := parquetfile.Open(o.t.files, f.Data, o.t.opts.Memory)
+	r, err := parquetfile.Open(o.t.storage.Files, f.Data, o.t.storage.Memory)
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +180,7 @@ func generationBounds(d iceberg.DataFile, id int) (low, high, nulls int64, known
 
 // stageBranch turns the files of a branch into staged files.
 func stageBranch(ctx context.Context, t *Table, schema *iceberg.Schema, set *snapshots.Set) ([]*stagedFile, *rowkeys.Index, error) {
-	index := rowkeys.NewIndex(t.scratch(), t.opts.Memory)
+	index := rowkeys.NewIndex(t.storage.Scratch(), t.storage.Memory)
 	columns, err := keyColumns(t, schema)
 	if err != nil {
 		return nil, index, err
@@ -190,7 +189,7 @@ func stageBranch(ctx context.Context, t *Table, schema *iceberg.Schema, set *sna
 	for _, f := range set.Files {
 		s := &stagedFile{data: f.Data}
 		if len(f.Deletes)+len(set.SharedDeletes) > 0 {
-			if s.deletedRows, err = t.storage().Deleted(ctx, f, set.SharedDeletes); err != nil {
+			if s.deletedRows, err = t.storage.Deleted(ctx, f, set.SharedDeletes); err != nil {
 				return nil, index, err
 			}
 		}
@@ -206,7 +205,7 @@ func stageBranch(ctx context.Context, t *Table, schema *iceberg.Schema, set *sna
 }
 
 func indexFile(ctx context.Context, t *Table, data iceberg.DataFile, columns rowkeys.FileColumns, keys *rowkeys.File, index *rowkeys.Index) error {
-	r, err := parquetfile.Open(t.files, data, t.opts.Memory)
+	r, err := parquetfile.Open(t.storage.Files, data, t.storage.Memory)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,15 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
+const (
+	// OrphanAge is how old a file must be to count as an orphan. A younger one
+	// may belong to a writer that has not committed yet.
+	OrphanAge = 24 * time.Hour
+	// OrphansKey is the table property with the time of the last search for
+	// orphans. After a write there is one a day.
+	OrphansKey = "airbyte.orphans-removed"
+)
+
 // checkIdentity guards against commits to another table of the same name, and to
 // one that has lost columns: staged files carry field ids, and of an id that the
 // table does not have readers see nothing.
@@ -41,11 +50,11 @@ func (c *fileCommit) checkIdentity(base *table.Table) error {
 // missing file cannot be read.
 func (c *fileCommit) checkStagedFiles() error {
 	t := c.t
-	if time.Since(t.since) < orphanAge {
+	if time.Since(t.since) < OrphanAge {
 		return nil
 	}
 	for _, f := range c.files {
-		opened, err := t.files.Open(f.data.FilePath())
+		opened, err := t.storage.Files.Open(f.data.FilePath())
 		if errors.Is(err, fs.ErrNotExist) {
 			return &protocol.Error{
 				Kind: protocol.TransientError, Stream: &t.plan.Stream, Err: err,

@@ -1,19 +1,22 @@
-package lake
+package lake_test
 
 import (
 	"reflect"
 	"testing"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 )
 
 func TestDescribeCountsWhatReadersSee(t *testing.T) {
-	tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), Options{Upsert: MergeOnRead})
-	empty, err := Describe(t.Context(), load(t, tbl))
-	if err != nil || !reflect.DeepEqual(empty, Info{}) {
+	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Keyed("s"), lake.Options{Upsert: lake.MergeOnRead})
+	empty, err := lake.Describe(t.Context(), laketest.Load(t, tbl))
+	if err != nil || !reflect.DeepEqual(empty, lake.Info{}) {
 		t.Errorf("an empty table is %+v, %v", empty, err)
 	}
-	commit(t, tbl, "", stage(t, tbl, 0, version{key: 1, cursor: 1, v: "a"}.row(), version{key: 2, cursor: 1, v: "a"}.row()))
-	commit(t, tbl, "", stage(t, tbl, 0, version{key: 1, cursor: 2, v: "b"}.row()))
-	got, err := Describe(t.Context(), load(t, tbl))
+	laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, laketest.Version{Key: 1, Cursor: 1, V: "a"}.Row(), laketest.Version{Key: 2, Cursor: 1, V: "a"}.Row()))
+	laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, laketest.Version{Key: 1, Cursor: 2, V: "b"}.Row()))
+	got, err := lake.Describe(t.Context(), laketest.Load(t, tbl))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -102,12 +102,12 @@ func (f *keyFinder) scan(ctx context.Context, files []iceberg.DataFile) error {
 
 // scanPart looks through one part of a data file.
 func (f *keyFinder) scanPart(ctx context.Context, file iceberg.DataFile, part, parts int) error {
-	end, err := f.t.opts.Memory.Begin(ctx, scanBytes)
+	end, err := f.t.storage.Memory.Begin(ctx, scanBytes)
 	if err != nil {
 		return err
 	}
 	defer end()
-	r, err := parquetfile.Open(f.t.files, file, f.t.opts.Memory)
+	r, err := parquetfile.Open(f.t.storage.Files, file, f.t.storage.Memory)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package lake
+package lake_test
 
 import (
 	"errors"
@@ -13,6 +13,8 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -67,7 +69,7 @@ func TestResolveKeepsEachStreamInItsTable(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cat := openCatalog(t, t.TempDir())
+			cat := laketest.OpenCatalog(t, t.TempDir())
 			for i, r := range tc.runs {
 				plans := plansOf(t, tc.names, r.streams...)
 				if err := tabledef.Resolve(t.Context(), cat, plans); err != nil {
@@ -76,11 +78,11 @@ func TestResolveKeepsEachStreamInItsTable(t *testing.T) {
 				var tables []string
 				for _, p := range plans {
 					tables = append(tables, p.Table)
-					tbl, err := Open(t.Context(), cat, p, Options{})
+					tbl, err := lake.Open(t.Context(), cat, p, lake.Options{})
 					if err != nil {
 						t.Fatal(err)
 					}
-					if stream, known, err := tabledef.Owner(load(t, tbl)); err != nil || !known || stream != p.Stream {
+					if stream, known, err := tabledef.Owner(laketest.Load(t, tbl)); err != nil || !known || stream != p.Stream {
 						t.Errorf("run %d: table %s is of %q (%t), %v", i, tbl, stream, known, err)
 					}
 				}
@@ -93,7 +95,7 @@ func TestResolveKeepsEachStreamInItsTable(t *testing.T) {
 }
 
 func TestTheTableOfAStreamIsTheSameWhenNamesAreSwitched(t *testing.T) {
-	cat := openCatalog(t, t.TempDir())
+	cat := laketest.OpenCatalog(t, t.TempDir())
 	for i, names := range []columns.Names{columns.Preserve, columns.Lowercase, columns.Preserve} {
 		plans := plansOf(t, names, "My Ns/Sleep-2", "my_ns/sleep_2", "new"+strconv.Itoa(i))
 		if err := tabledef.Resolve(t.Context(), cat, plans); err != nil {
@@ -104,7 +106,7 @@ func TestTheTableOfAStreamIsTheSameWhenNamesAreSwitched(t *testing.T) {
 			tables = append(tables, p.Namespace+"."+p.Table)
 		}
 		for _, p := range plans {
-			if _, err := Open(t.Context(), cat, p, Options{}); err != nil {
+			if _, err := lake.Open(t.Context(), cat, p, lake.Options{}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -118,7 +120,7 @@ func TestTheTableOfAStreamIsTheSameWhenNamesAreSwitched(t *testing.T) {
 		if err := tabledef.Resolve(t.Context(), cat, plans); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Open(t.Context(), cat, plans[0], Options{}); err != nil {
+		if _, err := lake.Open(t.Context(), cat, plans[0], lake.Options{}); err != nil {
 			t.Fatal(err)
 		}
 		if got := plans[0].Table; got != "a_b_75678307" {
@@ -130,12 +132,12 @@ func TestTheTableOfAStreamIsTheSameWhenNamesAreSwitched(t *testing.T) {
 // Two processes that both find a name free get one table; the slower one must
 // not write into it.
 func TestATableOfAnotherStreamIsNotOpened(t *testing.T) {
-	cat := openCatalog(t, t.TempDir())
+	cat := laketest.OpenCatalog(t, t.TempDir())
 	plans := plansOf(t, columns.Lowercase, "My Sleep", "my_sleep")
-	if _, err := Open(t.Context(), cat, plans[0], Options{}); err != nil {
+	if _, err := lake.Open(t.Context(), cat, plans[0], lake.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Open(t.Context(), cat, plans[1], Options{})
+	_, err := lake.Open(t.Context(), cat, plans[1], lake.Options{})
 	var told *protocol.Error
 	if !errors.As(err, &told) || told.Kind != protocol.TransientError || !strings.Contains(told.Message, "for stream My Sleep") {
 		t.Errorf("error %v", err)
@@ -151,7 +153,7 @@ func TestNoStreamLeavesTheWarehouseByItsName(t *testing.T) {
 		t.Run(string(names), func(t *testing.T) {
 			outside := t.TempDir()
 			warehouse := filepath.Join(outside, "a", "b", "lake")
-			cat := openCatalog(t, warehouse)
+			cat := laketest.OpenCatalog(t, warehouse)
 			var plans []*columnar.Plan
 			for _, name := range odd {
 				for _, namespace := range []string{"", name} {
@@ -169,11 +171,11 @@ func TestNoStreamLeavesTheWarehouseByItsName(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, p := range plans {
-				tbl, err := Open(t.Context(), cat, p, Options{})
+				tbl, err := lake.Open(t.Context(), cat, p, lake.Options{})
 				if err != nil {
 					t.Fatalf("stream %q: %v", p.Stream, err)
 				}
-				location := pathOf(t, load(t, tbl).Location())
+				location := laketest.PathOf(t, laketest.Load(t, tbl).Location())
 				if rel, err := filepath.Rel(warehouse, location); err != nil || !filepath.IsLocal(rel) || strings.Count(rel, string(filepath.Separator)) != 1 {
 					t.Errorf("stream %q is kept in %s", p.Stream, location)
 				}

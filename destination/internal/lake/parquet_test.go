@@ -1,4 +1,4 @@
-package lake
+package lake_test
 
 import (
 	"fmt"
@@ -10,15 +10,18 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/iceberg-go"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 )
 
 // What a reader of the file alone finds: a row group for each batch, the
 // table's field ids at every depth, zstd, and the metrics that planning needs.
 func TestDataFilesAreWhatTheManifestSays(t *testing.T) {
-	tbl := openTable(t, openCatalog(t, t.TempDir()), planOf("s",
+	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), planOf("s",
 		optional("id", aLong), optional("at", iceberg.PrimitiveTypes.TimestampTz),
-		optional("o", structOf(100, optional("x", listOf(110, structOf(111, optional("deep", aString))))))), Options{})
-	tbl.minRowGroupBytes = 0
+		optional("o", structOf(100, optional("x", listOf(110, structOf(111, optional("deep", aString))))))), lake.Options{})
+	tbl.SetMinRowGroupBytes(0)
 	w := tbl.NewWriter()
 	for n := range 3 {
 		rows := []map[string]any{}
@@ -26,7 +29,7 @@ func TestDataFilesAreWhatTheManifestSays(t *testing.T) {
 			rows = append(rows, map[string]any{"id": 10*n + i, "at": "2026-11-23T10:00:00Z", "o": map[string]any{"x": []any{map[string]any{"deep": "d"}}}})
 		}
 		rows[0]["at"] = nil
-		if err := w.Write(t.Context(), batch(t, tbl.schema, rows...), nil); err != nil {
+		if err := w.Write(t.Context(), laketest.Batch(t, tbl.Opened().Schema(), rows...), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -34,11 +37,11 @@ func TestDataFilesAreWhatTheManifestSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(staged.files) != 1 {
-		t.Fatalf("%d files", len(staged.files))
+	if len(staged.Files()) != 1 {
+		t.Fatalf("%d files", len(staged.Files()))
 	}
-	data := staged.files[0].data
-	in, err := file.OpenParquetFile(pathOf(t, data.FilePath()), false)
+	data := staged.Files()[0]
+	in, err := file.OpenParquetFile(laketest.PathOf(t, data.FilePath()), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,13 +64,13 @@ func TestDataFilesAreWhatTheManifestSays(t *testing.T) {
 	for path, name := range map[string]string{
 		"id": "id", "at": "at", "o.x.list.element.deep": "o.x.element.deep", "_airbyte_meta.changes.list.element.reason": "_airbyte_meta.changes.element.reason",
 	} {
-		f, ok := tbl.schema.FindFieldByName(name)
+		f, ok := tbl.Opened().Schema().FindFieldByName(name)
 		if !ok || ids[path] != int32(f.ID) {
 			t.Errorf("%s has field id %d, the table's is %d", path, ids[path], f.ID)
 		}
 	}
-	id, _ := tbl.schema.FindFieldByName("id")
-	at, _ := tbl.schema.FindFieldByName("at")
+	id, _ := tbl.Opened().Schema().FindFieldByName("id")
+	at, _ := tbl.Opened().Schema().FindFieldByName("at")
 	low, err := iceberg.LiteralFromBytes(id.Type, data.LowerBoundValues()[id.ID])
 	if err != nil {
 		t.Fatal(err)
@@ -82,19 +85,19 @@ func TestDataFilesAreWhatTheManifestSays(t *testing.T) {
 	if n := data.NullValueCounts()[at.ID]; n != 3 {
 		t.Errorf("%d nulls", n)
 	}
-	if want := fmt.Sprint(tbl.locations.NewDataLocation("")); !strings.HasPrefix(data.FilePath(), want) {
+	if want := fmt.Sprint(tbl.Storage().Locations.NewDataLocation("")); !strings.HasPrefix(data.FilePath(), want) {
 		t.Errorf("%s is not under %s", data.FilePath(), want)
 	}
-	commit(t, tbl, "", staged)
-	checkFiles(t, load(t, tbl))
+	laketest.Commit(t, tbl, "", staged)
+	laketest.CheckFiles(t, laketest.Load(t, tbl))
 }
 
 func TestFilesAreClosedAtTheTargetSize(t *testing.T) {
-	tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{TargetFileBytes: 3000})
-	tbl.minRowGroupBytes = 0
+	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{TargetFileBytes: 3000})
+	tbl.SetMinRowGroupBytes(0)
 	w := tbl.NewWriter()
 	for n := range 20 {
-		if err := w.Write(t.Context(), batch(t, tbl.schema, map[string]any{"id": n, "v": "v"}), nil); err != nil {
+		if err := w.Write(t.Context(), laketest.Batch(t, tbl.Opened().Schema(), map[string]any{"id": n, "v": "v"}), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -102,16 +105,16 @@ func TestFilesAreClosedAtTheTargetSize(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(s.files) < 2 || len(s.files) > 10 {
-		t.Errorf("%d files", len(s.files))
+	if len(s.Files()) < 2 || len(s.Files()) > 10 {
+		t.Errorf("%d files", len(s.Files()))
 	}
-	for _, f := range s.files {
-		if size := f.data.FileSizeBytes(); size > 10_000 {
+	for _, f := range s.Files() {
+		if size := f.FileSizeBytes(); size > 10_000 {
 			t.Errorf("a file of %d bytes", size)
 		}
 	}
-	commit(t, tbl, "", s)
-	if n := len(rows(t, load(t, tbl))); n != 20 {
+	laketest.Commit(t, tbl, "", s)
+	if n := len(laketest.Rows(t, laketest.Load(t, tbl))); n != 20 {
 		t.Errorf("%d rows", n)
 	}
 }
@@ -119,7 +122,7 @@ func TestFilesAreClosedAtTheTargetSize(t *testing.T) {
 // Huge values go to a file without statistics of their column, which the
 // library would keep several times over.
 func TestHugeValuesHaveNoStatistics(t *testing.T) {
-	tbl := openTable(t, openCatalog(t, t.TempDir()), planOf("s", optional("small", aString), optional("large", aString)), Options{})
+	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), planOf("s", optional("small", aString), optional("large", aString)), lake.Options{})
 	w := tbl.NewWriter()
 	row := func(large string) map[string]any {
 		return map[string]any{"small": "s", "large": large, "_airbyte_raw_id": "i"}
@@ -127,7 +130,7 @@ func TestHugeValuesHaveNoStatistics(t *testing.T) {
 	const hugeValue = 256 << 10 // bytes
 	huge := strings.Repeat("x", hugeValue)
 	for _, large := range []string{"a", huge[1:], huge, "b", huge + "y"} {
-		if err := w.Write(t.Context(), batch(t, tbl.schema, row(large)), nil); err != nil {
+		if err := w.Write(t.Context(), laketest.Batch(t, tbl.Opened().Schema(), row(large)), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -135,20 +138,20 @@ func TestHugeValuesHaveNoStatistics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	large, _ := tbl.schema.FindFieldByName("large")
-	small, _ := tbl.schema.FindFieldByName("small")
+	large, _ := tbl.Opened().Schema().FindFieldByName("large")
+	small, _ := tbl.Opened().Schema().FindFieldByName("small")
 	var got []string
-	for _, f := range staged.files {
-		_, ofLarge := f.data.LowerBoundValues()[large.ID]
-		_, ofSmall := f.data.LowerBoundValues()[small.ID]
-		got = append(got, fmt.Sprint(f.data.Count(), ofSmall, ofLarge))
+	for _, f := range staged.Files() {
+		_, ofLarge := f.LowerBoundValues()[large.ID]
+		_, ofSmall := f.LowerBoundValues()[small.ID]
+		got = append(got, fmt.Sprint(f.Count(), ofSmall, ofLarge))
 	}
 	if diff := cmp.Diff([]string{"2 true true", "3 true false"}, got); diff != "" {
 		t.Errorf("files' rows, bounds of the small and of the large column (-want +got):\n%s", diff)
 	}
-	commit(t, tbl, "", staged)
+	laketest.Commit(t, tbl, "", staged)
 	lengths := map[int]int{}
-	for r, err := range Rows(t.Context(), load(t, tbl), 0) {
+	for r, err := range lake.Rows(t.Context(), laketest.Load(t, tbl), 0) {
 		if err != nil {
 			t.Fatal(err)
 		}

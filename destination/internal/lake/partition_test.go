@@ -1,4 +1,4 @@
-package lake
+package lake_test
 
 import (
 	"fmt"
@@ -14,8 +14,11 @@ import (
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowsort"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
@@ -50,15 +53,15 @@ func sortedBy(t testing.TB, fields ...string) []tabledef.SortBy {
 // the partition that its manifest entry says, in the order that it says, a
 // manifest's summary takes in its partitions, and a delete file is of its data
 // file's partition. It returns how many files there are of each spec.
-func checkPartitions(t testing.TB, tbl *Table) map[int32]int {
+func checkPartitions(t testing.TB, tbl *lake.Table) map[int32]int {
 	t.Helper()
-	loaded := load(t, tbl)
+	loaded := laketest.Load(t, tbl)
 	meta := loaded.Metadata()
 	found := map[int32]int{}
 	if loaded.CurrentSnapshot() == nil {
 		return found
 	}
-	manifests, err := loaded.CurrentSnapshot().Manifests(tbl.files)
+	manifests, err := loaded.CurrentSnapshot().Manifests(tbl.Storage().Files)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +69,7 @@ func checkPartitions(t testing.TB, tbl *Table) map[int32]int {
 	var deletes []iceberg.DataFile
 	for _, m := range manifests {
 		spec := meta.PartitionSpecByID(int(m.PartitionSpecID()))
-		for entry, err := range m.Entries(tbl.files, true) {
+		for entry, err := range m.Entries(tbl.Storage().Files, true) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -80,26 +83,26 @@ func checkPartitions(t testing.TB, tbl *Table) map[int32]int {
 				continue
 			}
 			found[f.SpecID()]++
-			partitionsOf[f.FilePath()] = partitionOf(f)
+			partitionsOf[f.FilePath()] = snapshots.PartitionOf(f)
 			checkRows(t, tbl, meta, *spec, f)
 		}
 	}
 	for _, d := range deletes {
-		target, _ := targetOf(d)
-		if got, want := partitionOf(d), partitionsOf[target]; got != want {
+		target, _ := laketest.TargetOf(d)
+		if got, want := snapshots.PartitionOf(d), partitionsOf[target]; got != want {
 			t.Errorf("%s is of partition %s, its data file of %s", d.FilePath(), got, want)
 		}
 	}
 	return found
 }
 
-func checkRows(t testing.TB, tbl *Table, meta table.Metadata, spec iceberg.PartitionSpec, f iceberg.DataFile) {
+func checkRows(t testing.TB, tbl *lake.Table, meta table.Metadata, spec iceberg.PartitionSpec, f iceberg.DataFile) {
 	t.Helper()
 	order := table.UnsortedSortOrder
 	if id := f.SortOrderID(); id != nil {
 		order = meta.SortOrders()[slices.IndexFunc(meta.SortOrders(), func(o table.SortOrder) bool { return o.OrderID() == *id })]
 	}
-	in, err := parquetfile.Open(tbl.files, f, tbl.opts.Memory)
+	in, err := parquetfile.Open(tbl.Storage().Files, f, tbl.Storage().Memory)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +128,7 @@ func checkRows(t testing.TB, tbl *Table, meta table.Metadata, spec iceberg.Parti
 	o := rowsort.NewOrder(spec, order, rec.Schema())
 	// Rows in order stay where they are when they are sorted.
 	partitions, next := 0, int64(0)
-	err = rowsort.NewSorter(tbl.scratch(), tbl.opts.Memory, o, rec.Schema(), false).Finish(t.Context(), rec, nil, math.MaxInt64,
+	err = rowsort.NewSorter(tbl.Storage().Scratch(), tbl.Storage().Memory, o, rec.Schema(), false).Finish(t.Context(), rec, nil, math.MaxInt64,
 		func(sorted arrow.RecordBatch, _ []uint64) error {
 			if !array.RecordEqual(sorted, rec.NewSlice(next, next+sorted.NumRows())) {
 				t.Errorf("%s: rows from %d on are out of place", f.FilePath(), next)
@@ -254,60 +257,60 @@ func TestPartitionsAndOrderChangeNoRow(t *testing.T) {
 	texts := []string{"", "a", "a=b/c", "\u00e9\u4e2d\U0001f496", "null", " ", strings.Repeat("long", 100)}
 	const month = 31 * 24 * 60 * 60
 	for _, tc := range []struct {
-		mode   Upsert
+		mode   lake.Upsert
 		format int
-	}{{CopyOnWrite, 1}, {CopyOnWrite, 2}, {MergeOnRead, 2}, {MergeOnRead, 3}, {Auto, 2}} {
+	}{{lake.CopyOnWrite, 1}, {lake.CopyOnWrite, 2}, {lake.MergeOnRead, 2}, {lake.MergeOnRead, 3}, {lake.Auto, 2}} {
 		t.Run(fmt.Sprint(tc.mode, " v", tc.format), func(t *testing.T) {
 			t.Parallel()
 			rng := rand.New(rand.NewPCG(uint64(tc.format), uint64(len(tc.mode))))
-			cat := openCatalog(t, t.TempDir())
-			want := model{}
+			cat := laketest.OpenCatalog(t, t.TempDir())
+			want := laketest.Model{}
 			order := uint64(0)
 			specs := map[int32]int{}
 			for round := range testsize.Of(4, 12) {
-				o := Options{Upsert: tc.mode, FormatVersion: tc.format}
+				o := lake.Options{Upsert: tc.mode, FormatVersion: tc.format}
 				if rng.IntN(3) > 0 && (tc.format > 1 || round == 0) {
 					o.PartitionBy = []tabledef.PartitionBy{}
 					for _, i := range rng.Perm(len(fields))[:rng.IntN(3)] {
 						o.PartitionBy = append(o.PartitionBy, by(t, fields[i])...)
 					}
-					if o.Check(keyed("s")) != nil { // of one column twice
+					if o.Check(laketest.Keyed("s")) != nil { // of one column twice
 						o.PartitionBy = o.PartitionBy[:1]
 					}
 				}
 				if rng.IntN(3) > 0 {
 					o.SortBy = sortedBy(t, [][]string{{}, {"v"}, {"updated_at desc", "id"}, {"_ab_cdc_deleted_at", "v desc"}}[rng.IntN(4)]...)
 				}
-				tbl := openTable(t, cat, keyed("s"), o)
-				var versions []version
-				var staged []*Staged
+				tbl := openTable(t, cat, laketest.Keyed("s"), o)
+				var versions []laketest.Version
+				var staged []*lake.Staged
 				for range 2 {
 					w := tbl.NewWriter()
-					var written []version
+					var written []laketest.Version
 					for range rng.IntN(20) {
 						var rows []map[string]any
 						var orders []uint64
 						for range 1 + rng.IntN(6) {
-							v := version{
-								key: rng.Int64N(40), cursor: rng.Int64N(5)*month - 1, order: order,
-								v: texts[rng.IntN(len(texts))], deleted: rng.IntN(6) == 0,
+							v := laketest.Version{
+								Key: rng.Int64N(40), Cursor: rng.Int64N(5)*month - 1, Order: order,
+								V: texts[rng.IntN(len(texts))], Deleted: rng.IntN(6) == 0,
 							}
 							order++
 							written = append(written, v)
-							rows, orders = append(rows, v.row()), append(orders, v.order)
+							rows, orders = append(rows, v.Row()), append(orders, v.Order)
 						}
-						if err := w.Write(t.Context(), batch(t, tbl.schema, rows...), orders); err != nil {
+						if err := w.Write(t.Context(), laketest.Batch(t, tbl.Opened().Schema(), rows...), orders); err != nil {
 							t.Fatal(err)
 						}
 					}
-					last := version{key: 100, cursor: int64(round), v: "last", order: order}
+					last := laketest.Version{Key: 100, Cursor: int64(round), V: "last", Order: order}
 					order++
 					written = append(written, last)
 					keep := len(written)
 					if rng.IntN(2) == 0 {
 						keep = rng.IntN(len(written) + 1)
 					}
-					s, err := w.Close(t.Context(), batch(t, tbl.schema, last.row()), []uint64{last.order}, int64(keep))
+					s, err := w.Close(t.Context(), laketest.Batch(t, tbl.Opened().Schema(), last.Row()), []uint64{last.Order}, int64(keep))
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -316,17 +319,17 @@ func TestPartitionsAndOrderChangeNoRow(t *testing.T) {
 					}
 					staged, versions = append(staged, s), append(versions, written[:keep]...)
 				}
-				commit(t, tbl, fmt.Sprintf(`{"round":%d}`, round), staged...)
-				want.commit(versions)
-				expectRows(t, tbl, want.rows()...)
+				laketest.Commit(t, tbl, fmt.Sprintf(`{"round":%d}`, round), staged...)
+				want.Commit(versions)
+				laketest.ExpectRows(t, tbl, want.Rows()...)
 				for id, n := range checkPartitions(t, tbl) {
 					specs[id] += n
 				}
 				if round%4 == 3 {
-					maintain(t, impatient(tbl), everything)
-					expectRows(t, tbl, want.rows()...)
+					laketest.Maintain(t, laketest.Impatient(t, tbl), laketest.Everything)
+					laketest.ExpectRows(t, tbl, want.Rows()...)
 					checkPartitions(t, tbl)
-					expectFiles(t, tbl, false)
+					laketest.ExpectFiles(t, tbl, false)
 				}
 				if t.Failed() {
 					t.Fatalf("round %d, partitioned by %v, sorted by %v", round, o.PartitionBy, o.SortBy)

@@ -1,82 +1,19 @@
-package lake
+package lake_test
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/compress"
-	"github.com/apache/arrow-go/v18/parquet/pqarrow"
-	"github.com/apache/iceberg-go"
-	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 )
-
-// addFile adds a data file of one row group that another program wrote: for each id the text that v says.
-func addFile(t *testing.T, tbl *Table, props *parquet.WriterProperties, rows int, v func(row int) string) int64 {
-	t.Helper()
-	schema, err := table.SchemaToArrowSchema(optionalKeys(tbl), nil, true, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	location := tbl.locations.NewDataLocation(fmt.Sprintf("theirs-%p.parquet", props))
-	out, err := tbl.files.Create(location)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := pqarrow.NewFileWriter(schema, out, props, pqarrow.DefaultWriterProps())
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.NewBufferedRowGroup()
-	const few = 64
-	for from := 0; from < rows; from += few {
-		b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
-		for row := from; row < min(rows, from+few); row++ {
-			for i, f := range schema.Fields() {
-				switch f.Name {
-				case "id":
-					b.Field(i).(*array.Int64Builder).Append(int64(row))
-				case "v", "_airbyte_raw_id":
-					b.Field(i).(*array.StringBuilder).Append(v(row))
-				default:
-					b.Field(i).AppendNull()
-				}
-			}
-		}
-		if err := w.WriteBuffered(b.NewRecordBatch()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	meta, err := w.FileMetadata()
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := table.DataFileFromMetadata(table.DataFileArgs{
-		Schema: tbl.schema, Spec: tbl.spec, FormatVersion: 2, Content: iceberg.EntryContentData, Format: iceberg.ParquetFile,
-		Metadata: meta, FilePath: location, FileSize: w.RowGroupTotalBytesWritten(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tx := load(t, tbl).NewTransaction()
-	if err := tx.AddDataFiles(t.Context(), []iceberg.DataFile{data}, nil); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tx.Commit(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return data.FileSizeBytes()
-}
 
 // A small file of another program that stands for gigabytes is read in pieces, however its values are stored once for many rows.
 func TestAFileThatStandsForMuchMoreIsReadInPieces(t *testing.T) {
@@ -88,13 +25,13 @@ func TestAFileThatStandsForMuchMoreIsReadInPieces(t *testing.T) {
 			parquet.WithDictionaryFor("v", false), parquet.WithEncodingFor("v", parquet.Encodings.DeltaByteArray)),
 	} {
 		t.Run(name, func(t *testing.T) {
-			tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{})
-			addFile(t, tbl, props, rows, func(row int) string { return text[:len(text)-row%3] })
-			set, err := tbl.storage().List(tbl.tip(load(t, tbl)), snapshots.Cache{})
+			tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{})
+			laketest.AddFile(t, tbl, props, rows, func(row int) string { return text[:len(text)-row%3] })
+			set, err := tbl.Storage().List(laketest.Load(t, tbl).SnapshotByName(tbl.Branch()), snapshots.Cache{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, err := parquetfile.Open(tbl.files, set.Files[0].Data, tbl.opts.Memory)
+			r, err := parquetfile.Open(tbl.Storage().Files, set.Files[0].Data, tbl.Storage().Memory)
 			if err != nil {
 				t.Fatal(err)
 			}

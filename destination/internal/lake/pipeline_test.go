@@ -1,4 +1,4 @@
-package lake
+package lake_test
 
 import (
 	"encoding/json"
@@ -10,14 +10,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // From the lines a source writes to the rows a reader sees, twice: the second
 // sync has a schema that grew, and replaces and deletes.
 func TestLinesBecomeRows(t *testing.T) {
-	cat := openCatalog(t, t.TempDir())
-	sync := func(schema string, state string, lines ...string) *Table {
+	cat := laketest.OpenCatalog(t, t.TempDir())
+	sync := func(schema string, state string, lines ...string) *lake.Table {
 		t.Helper()
 		plan, err := columnar.NewPlan(protocol.ConfiguredStream{
 			Stream: protocol.Stream{
@@ -29,7 +31,7 @@ func TestLinesBecomeRows(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tbl, err := Open(t.Context(), cat, plan, Options{})
+		tbl, err := lake.Open(t.Context(), cat, plan, lake.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,7 +50,7 @@ func TestLinesBecomeRows(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		commit(t, tbl, state, staged)
+		laketest.Commit(t, tbl, state, staged)
 		return tbl
 	}
 	record := func(data string) string {
@@ -64,7 +66,7 @@ func TestLinesBecomeRows(t *testing.T) {
 		record(`{"id":"b","updated_at":"2026-01-03T00:00:00Z","_ab_cdc_deleted_at":"2026-01-03"}`),
 		record(`{"id":"c","updated_at":"2026-01-03T00:00:00Z","score":{"strain":3,"kilojoule":4}}`))
 	var got []string
-	for row, err := range Rows(t.Context(), load(t, tbl), 0) {
+	for row, err := range lake.Rows(t.Context(), laketest.Load(t, tbl), 0) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -78,10 +80,10 @@ func TestLinesBecomeRows(t *testing.T) {
 		`{"id":"a","updated_at":"2026-01-01T22:00:00Z","score":{"strain":2.5,"kilojoule":null}}`,
 		`{"id":"c","updated_at":"2026-01-03T00:00:00Z","score":{"strain":3,"kilojoule":4}}`,
 	}
-	if diff := cmp.Diff(want, got, sorted); diff != "" {
+	if diff := cmp.Diff(want, got, laketest.Sorted); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
-	checkFiles(t, load(t, tbl))
+	laketest.CheckFiles(t, laketest.Load(t, tbl))
 	if tbl.String() != "whoop.sleep" {
 		t.Errorf("the table is %s", tbl)
 	}

@@ -1,4 +1,4 @@
-package lake
+package lake_test
 
 import (
 	"context"
@@ -10,17 +10,19 @@ import (
 	"github.com/apache/iceberg-go/catalog"
 	"github.com/apache/iceberg-go/table"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 func TestATableWithAPropertyThatACommitWouldFailOn(t *testing.T) {
-	cat := openCatalog(t, t.TempDir())
-	if _, err := open(t.Context(), cat, plain("t"), Options{}); err != nil {
+	cat := laketest.OpenCatalog(t, t.TempDir())
+	if _, err := lake.OpenUnbound(t.Context(), cat, laketest.Plain("t"), lake.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	// The library refuses to write such metadata, so another program has to have done it.
 	cat.Backend = withProperty{cat.Backend, table.MetadataCompressionKey, "bogus"}
-	_, err := open(t.Context(), cat, plain("t"), Options{})
+	_, err := lake.OpenUnbound(t.Context(), cat, laketest.Plain("t"), lake.Options{})
 	var e *protocol.Error
 	if !errors.As(err, &e) || e.Kind != protocol.ConfigError || !strings.Contains(e.Message, "write.metadata.compression-codec of table ns.t") {
 		t.Errorf("got %v", err)

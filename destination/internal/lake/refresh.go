@@ -62,7 +62,7 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (retained []int64, err
 	if g == nil {
 		return retained, nil
 	}
-	_, _, err = t.commitMetadata(ctx, func(base *table.Table) (_ []table.Requirement, updates []table.Update, _ error) {
+	_, _, err = t.UpdateMetadata(ctx, func(base *table.Table) (_ []table.Requirement, updates []table.Update, _ error) {
 		meta := base.Metadata()
 		if _, known := meta.Properties()[generationsKey]; !known && g.counts() {
 			updates = append(updates, table.NewSetPropertiesUpdate(iceberg.Properties{generationsKey: "true"}))
@@ -134,11 +134,11 @@ func mergeBranch(ctx context.Context, t *Table, branch string, minimum int64, st
 	cache := snapshots.Cache{}
 	return merge.commitWithRetry(ctx, func(ctx context.Context, base *table.Table) (*snapshots.Change, error) {
 		c := &snapshots.Change{Operation: table.OpOverwrite, Forced: true}
-		main, err := t.storage().List(base.CurrentSnapshot(), cache)
+		main, err := t.storage.List(base.CurrentSnapshot(), cache)
 		if err != nil {
 			return c, err
 		}
-		refreshed, err := t.storage().List(base.SnapshotByName(branch), cache)
+		refreshed, err := t.storage.List(base.SnapshotByName(branch), cache)
 		if err != nil {
 			return c, err
 		}
@@ -193,13 +193,5 @@ func idOf(s *table.Snapshot) *int64 {
 	return &s.SnapshotID
 }
 
-// tip returns the snapshot on which the next commit is based, nil before the first.
-func (t *Table) tip(base *table.Table) *table.Snapshot {
-	if t.branch == "" {
-		return base.CurrentSnapshot()
-	}
-	return base.SnapshotByName(t.branch)
-}
-
-// target returns the branch to which commits go.
-func (t *Table) target() string { return cmp.Or(t.branch, table.MainBranch) }
+// Branch is the branch to which commits go.
+func (t *Table) Branch() string { return cmp.Or(t.branch, table.MainBranch) }

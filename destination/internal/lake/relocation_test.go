@@ -1,4 +1,4 @@
-package lake
+package lake_test
 
 import (
 	"encoding/json"
@@ -15,61 +15,12 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/relocation"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
-
-// copyLake copies a directory as cp -a does, with a catalog of SQLite that is in use.
-func copyLake(t *testing.T, from string) string {
-	t.Helper()
-	to := filepath.Join(t.TempDir(), "copy")
-	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
-		t.Fatal(err)
-	}
-	err := filepath.WalkDir(from, func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		return os.Chtimes(strings.Replace(path, from, to, 1), info.ModTime(), info.ModTime())
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return to
-}
-
-// relocate has a table name the files of a copy, and opens it there.
-func relocate(t *testing.T, from, to string, files iceio.WriteFileIO, p *columnar.Plan, o Options) (*Table, *catalogs.Catalog, error) {
-	t.Helper()
-	cat := openCatalog(t, to)
-	id := p.Identifier()
-	before, err := cat.MetadataLocation(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	move := relocation.Move{From: from, To: to}
-	loaded, err := move.Load(t.Context(), files, id, before)
-	if err != nil {
-		return nil, cat, err
-	}
-	after, err := move.Table(t.Context(), files, loaded)
-	if err != nil {
-		return nil, cat, err
-	}
-	if err := cat.SetMetadataLocation(t.Context(), id, before, after); err != nil {
-		return nil, cat, err
-	}
-	o.Warehouse = "file://" + to
-	return openTable(t, cat, p, o), cat, nil
-}
 
 // everySnapshot is what a reader sees at each snapshot, branch and tag of a table, and what the manifests say of its files, at whatever place it is.
 func everySnapshot(t *testing.T, tbl *table.Table, at string) map[string][]string {
@@ -81,7 +32,7 @@ func everySnapshot(t *testing.T, tbl *table.Table, at string) map[string][]strin
 	}
 	for _, s := range tbl.Metadata().Snapshots() {
 		name := fmt.Sprint("snapshot ", s.SnapshotID)
-		all[name] = rowsAt(t, tbl, table.WithSnapshotID(s.SnapshotID))
+		all[name] = laketest.RowsAt(t, tbl, table.WithSnapshotID(s.SnapshotID))
 		manifests, err := s.Manifests(files)
 		if err != nil {
 			t.Fatal(err)
@@ -102,7 +53,7 @@ func everySnapshot(t *testing.T, tbl *table.Table, at string) map[string][]strin
 					f.ValueCounts(), f.NullValueCounts(), asJSON(t, f.SortOrderID()), asJSON(t, f.ContentOffset()), strings.Replace(path, at, "", 1), bounds))
 			}
 		}
-		all[name] = inOrder(all[name])
+		all[name] = laketest.InOrder(all[name])
 	}
 	for name, ref := range tbl.Metadata().Refs() {
 		all["ref "+name] = []string{fmt.Sprint(ref.SnapshotID, ref.SnapshotRefType)}
@@ -124,15 +75,15 @@ func asJSON(t *testing.T, value any) string {
 func TestARelocatedTableHasEverySnapshot(t *testing.T) {
 	for _, tc := range []struct {
 		name        string
-		o           Options
+		o           lake.Options
 		partitionBy []string
 	}{
-		{"format 1", Options{Upsert: CopyOnWrite, FormatVersion: 1}, nil},
-		{"position deletes", Options{Upsert: MergeOnRead}, nil},
-		{"deletion vectors", Options{Upsert: MergeOnRead, FormatVersion: 3}, nil},
-		{"partitions", Options{Upsert: MergeOnRead}, []string{"bucket(3, id)", "month(updated_at)", "truncate(2, v)"}},
-		{"partitions of values", Options{Upsert: MergeOnRead}, []string{"updated_at", "v", "id"}},
-		{"gzip", Options{Upsert: MergeOnRead, Settings: tabledef.Settings{Properties: map[string]string{table.MetadataCompressionKey: "gzip"}}}, nil},
+		{"format 1", lake.Options{Upsert: lake.CopyOnWrite, FormatVersion: 1}, nil},
+		{"position deletes", lake.Options{Upsert: lake.MergeOnRead}, nil},
+		{"deletion vectors", lake.Options{Upsert: lake.MergeOnRead, FormatVersion: 3}, nil},
+		{"partitions", lake.Options{Upsert: lake.MergeOnRead}, []string{"bucket(3, id)", "month(updated_at)", "truncate(2, v)"}},
+		{"partitions of values", lake.Options{Upsert: lake.MergeOnRead}, []string{"updated_at", "v", "id"}},
+		{"gzip", lake.Options{Upsert: lake.MergeOnRead, Settings: tabledef.Settings{Properties: map[string]string{table.MetadataCompressionKey: "gzip"}}}, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -144,64 +95,64 @@ func TestARelocatedTableHasEverySnapshot(t *testing.T) {
 			if err := os.Mkdir(from, 0o755); err != nil {
 				t.Fatal(err)
 			}
-			cat := openCatalog(t, from)
-			tbl := openTable(t, cat, keyed("s"), tc.o)
-			want, order := model{}, uint64(0)
-			write := func(tbl *Table) {
-				var versions []version
+			cat := laketest.OpenCatalog(t, from)
+			tbl := openTable(t, cat, laketest.Keyed("s"), tc.o)
+			want, order := laketest.Model{}, uint64(0)
+			write := func(tbl *lake.Table) {
+				var versions []laketest.Version
 				var all []map[string]any
 				for range 8 {
-					v := version{key: rng.Int64N(20), cursor: int64(order) * 100_000, order: order, v: fmt.Sprint("v", rng.IntN(3)), deleted: rng.IntN(8) == 0}
+					v := laketest.Version{Key: rng.Int64N(20), Cursor: int64(order) * 100_000, Order: order, V: fmt.Sprint("v", rng.IntN(3)), Deleted: rng.IntN(8) == 0}
 					order++
-					versions, all = append(versions, v), append(all, v.row())
+					versions, all = append(versions, v), append(all, v.Row())
 				}
-				commit(t, tbl, fmt.Sprintf(`{"n":%d}`, order), stage(t, tbl, versions[0].order, all...))
-				want.commit(versions)
+				laketest.Commit(t, tbl, fmt.Sprintf(`{"n":%d}`, order), laketest.Stage(t, tbl, versions[0].Order, all...))
+				want.Commit(versions)
 			}
 			for range testsize.Of(3, 6) {
 				write(tbl)
 			}
 			for name, kind := range map[string]table.RefType{"kept": table.TagRef, "other": table.BranchRef} {
-				if _, _, err := cat.CommitTable(t.Context(), tbl.id, nil, []table.Update{table.NewSetSnapshotRefUpdate(name, load(t, tbl).CurrentSnapshot().SnapshotID, kind, 0, 0, 0)}); err != nil {
+				if _, _, err := cat.CommitTable(t.Context(), tbl.Opened().Identifier(), nil, []table.Update{table.NewSetSnapshotRefUpdate(name, laketest.Load(t, tbl).CurrentSnapshot().SnapshotID, kind, 0, 0, 0)}); err != nil {
 					t.Fatal(err)
 				}
 			}
 			for range testsize.Of(2, 3) {
 				write(tbl)
 			}
-			before := everySnapshot(t, load(t, tbl), from)
-			state := string(lastState(t, load(t, tbl)))
+			before := everySnapshot(t, laketest.Load(t, tbl), from)
+			state := string(laketest.LastState(t, laketest.Load(t, tbl)))
 
-			to := copyLake(t, from)
-			moved, _, err := relocate(t, from, to, iceio.LocalFS{}, keyed("s"), tc.o)
+			to := laketest.CopyLake(t, from)
+			moved, _, err := laketest.Relocate(t, from, to, iceio.LocalFS{}, laketest.Keyed("s"), tc.o)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if err := os.RemoveAll(filepath.Join(from, "ns.db")); err != nil { // as when the lake is moved
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(before, everySnapshot(t, load(t, moved), to)); diff != "" {
+			if diff := cmp.Diff(before, everySnapshot(t, laketest.Load(t, moved), to)); diff != "" {
 				t.Fatalf("snapshots (-want +got):\n%s", diff)
 			}
-			for _, uri := range named(t, load(t, moved)) {
+			for _, uri := range laketest.Named(t, laketest.Load(t, moved)) {
 				if !filenames.Within(filenames.Plain(uri), to) {
 					t.Errorf("it names %s", uri)
 				}
 			}
-			if got := string(lastState(t, load(t, moved))); got != state {
+			if got := string(laketest.LastState(t, laketest.Load(t, moved))); got != state {
 				t.Errorf("state %s, want %s", got, state)
 			}
-			expectRows(t, moved, want.rows()...)
+			laketest.ExpectRows(t, moved, want.Rows()...)
 
 			// It goes on, and upkeep finds all that was copied in vain.
 			write(moved)
-			expectRows(t, moved, want.rows()...)
-			ageFiles(t, moved)
-			did := maintain(t, impatient(moved), everything)
+			laketest.ExpectRows(t, moved, want.Rows()...)
+			laketest.AgeFiles(t, moved)
+			did := laketest.Maintain(t, laketest.Impatient(t, moved), laketest.Everything)
 			if len(did.Left) > 0 || did.RemovedOrphans == 0 {
 				t.Errorf("upkeep: %+v", did)
 			}
-			expectRows(t, moved, want.rows()...)
+			laketest.ExpectRows(t, moved, want.Rows()...)
 
 			// And again, to where it has been.
 			if err := os.RemoveAll(from); err != nil {
@@ -210,17 +161,17 @@ func TestARelocatedTableHasEverySnapshot(t *testing.T) {
 			if err := os.CopyFS(from, os.DirFS(to)); err != nil {
 				t.Fatal(err)
 			}
-			back, _, err := relocate(t, to, from, iceio.LocalFS{}, keyed("s"), tc.o)
+			back, _, err := laketest.Relocate(t, to, from, iceio.LocalFS{}, laketest.Keyed("s"), tc.o)
 			if err != nil {
 				t.Fatal(err)
 			}
 			write(back)
-			expectRows(t, back, want.rows()...)
-			ageFiles(t, back)
-			if did := maintain(t, impatient(back), everything); len(did.Left) > 0 {
+			laketest.ExpectRows(t, back, want.Rows()...)
+			laketest.AgeFiles(t, back)
+			if did := laketest.Maintain(t, laketest.Impatient(t, back), laketest.Everything); len(did.Left) > 0 {
 				t.Errorf("upkeep: %+v", did)
 			}
-			expectRows(t, back, want.rows()...)
+			laketest.ExpectRows(t, back, want.Rows()...)
 		})
 	}
 }
@@ -228,54 +179,36 @@ func TestARelocatedTableHasEverySnapshot(t *testing.T) {
 // Wherever a relocation is killed, the table stays where it was, and it can be run again. The old place is as it was.
 func TestARelocationThatIsKilledCanBeRunAgain(t *testing.T) {
 	from := t.TempDir()
-	o := Options{Upsert: MergeOnRead}
-	tbl := openTable(t, openCatalog(t, from), keyed("s"), o)
-	want := model{}
+	o := lake.Options{Upsert: lake.MergeOnRead}
+	tbl := openTable(t, laketest.OpenCatalog(t, from), laketest.Keyed("s"), o)
+	want := laketest.Model{}
 	for n := range int64(5) {
-		versions := []version{{key: n, cursor: n, v: "x"}, {key: max(0, n-1), cursor: n, v: "again", order: 1}}
-		commit(t, tbl, "", stage(t, tbl, 0, versions[0].row(), versions[1].row()))
-		want.commit(versions)
+		versions := []laketest.Version{{Key: n, Cursor: n, V: "x"}, {Key: max(0, n-1), Cursor: n, V: "again", Order: 1}}
+		laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, versions[0].Row(), versions[1].Row()))
+		want.Commit(versions)
 	}
-	before := filesBelow(t, from)
-	to := copyLake(t, from)
+	before := laketest.FilesBelow(t, from)
+	to := laketest.CopyLake(t, from)
 	deaths := 0
 	for left := 0; ; left++ {
-		moved, cat, err := relocate(t, from, to, mortalFiles{life: &life{left}}, keyed("s"), o)
+		moved, cat, err := laketest.Relocate(t, from, to, laketest.MortalFiles{Life: &laketest.Life{Left: left}}, laketest.Keyed("s"), o)
 		if err == nil {
-			expectRows(t, moved, want.rows()...)
+			laketest.ExpectRows(t, moved, want.Rows()...)
 			break
 		}
 		deaths++
-		if !errors.Is(err, errKilled) {
+		if !errors.Is(err, laketest.ErrKilled) {
 			t.Fatalf("killed at %d: error %v", left, err)
 		}
-		if at, err := cat.MetadataLocation(t.Context(), tbl.id); err != nil || !strings.Contains(at, from) {
+		if at, err := cat.MetadataLocation(t.Context(), tbl.Opened().Identifier()); err != nil || !strings.Contains(at, from) {
 			t.Fatalf("killed at %d: the catalog names %s (error %v)", left, at, err)
 		}
 	}
 	if deaths < 10 {
 		t.Errorf("killed %d times", deaths)
 	}
-	if diff := cmp.Diff(before, filesBelow(t, from)); diff != "" {
+	if diff := cmp.Diff(before, laketest.FilesBelow(t, from)); diff != "" {
 		t.Errorf("the old place (-want +got):\n%s", diff)
 	}
-	expectRows(t, tbl, want.rows()...)
-}
-
-// filesBelow is what files there are, with their sizes, but for the catalog's.
-func filesBelow(t *testing.T, dir string) []string {
-	t.Helper()
-	var all []string
-	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() || strings.Contains(path, "catalog.db") {
-			return err
-		}
-		info, err := d.Info()
-		all = append(all, fmt.Sprint(path, " ", info.Size()))
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return all
+	laketest.ExpectRows(t, tbl, want.Rows()...)
 }

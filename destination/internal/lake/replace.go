@@ -29,7 +29,7 @@ func (t *Table) Replace(ctx context.Context, staged []*Staged, state json.RawMes
 		c := &snapshots.Change{Operation: table.OpOverwrite}
 		// A state of rows that are gone goes, too, if there are none by now.
 		c.Forced = state == nil && !slices.Contains([]string{"", noState}, base.Properties()[stateKey])
-		set, err := t.storage().List(t.tip(base), u.manifests)
+		set, err := t.storage.List(base.SnapshotByName(t.Branch()), u.manifests)
 		if err != nil {
 			return c, err
 		}

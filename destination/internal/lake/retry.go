@@ -15,20 +15,20 @@ import (
 // large upsert can take minutes, in which others commit.
 const leastAttempts = 4
 
-// A retry says whether there is one more attempt at a commit. Its clock runs
-// between the attempts, while catalog and other writers are waited for, and
-// stands still while rows are read and written.
-type retry struct {
+// A retryBudget says whether there is one more attempt at a commit. The time that
+// it limits is spent between the attempts, while catalog and other writers are
+// waited for; the time in which rows are read and written does not count.
+type retryBudget struct {
 	t       *Table
 	attempt int
-	began   time.Time     // of this stretch between attempts
-	passed  time.Duration // of earlier ones
+	began   time.Time     // of the time that counts since then
+	passed  time.Duration // the time that counted before
 }
 
-func newRetry(t *Table) *retry { return &retry{t: t, began: time.Now()} }
+func newRetryBudget(t *Table) *retryBudget { return &retryBudget{t: t, began: time.Now()} }
 
-// working stops the clock while do does the work of an attempt.
-func (r *retry) working(do func() error) error {
+// exclude does the work of an attempt, whose time does not count.
+func (r *retryBudget) exclude(do func() error) error {
 	r.passed += time.Since(r.began)
 	defer func() { r.began = time.Now() }()
 	return do()
@@ -36,7 +36,7 @@ func (r *retry) working(do func() error) error {
 
 // again waits before the next attempt; false when there is none any more. It
 // waits longer the more attempts there were, and not in step with other writers.
-func (r *retry) again(ctx context.Context) (bool, error) {
+func (r *retryBudget) again(ctx context.Context) (bool, error) {
 	r.attempt++
 	if r.attempt >= leastAttempts && r.passed+time.Since(r.began) >= r.t.commitTimeout {
 		return false, nil

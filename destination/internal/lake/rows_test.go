@@ -1,4 +1,4 @@
-package lake
+package lake_test
 
 import (
 	"encoding/json"
@@ -6,25 +6,28 @@ import (
 
 	"github.com/apache/iceberg-go"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 )
 
 func TestRowsShowEveryTypeAsJSON(t *testing.T) {
-	tbl := openTable(t, openCatalog(t, t.TempDir()), planOf("s",
+	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), planOf("s",
 		optional("z", aString), optional("a", aLong), optional("b", iceberg.PrimitiveTypes.Bool), optional("d", aDouble),
 		optional("n", iceberg.DecimalTypeOf(38, 9)), optional("day", iceberg.PrimitiveTypes.Date),
 		optional("at", iceberg.PrimitiveTypes.TimestampTz), optional("local", iceberg.PrimitiveTypes.Timestamp),
 		optional("o", structOf(100, optional("y", aString), optional("x", listOf(110, iceberg.PrimitiveTypes.TimestampTz)))),
-	), Options{})
-	commit(t, tbl, "", stage(t, tbl, 0, map[string]any{
+	), lake.Options{})
+	laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, map[string]any{
 		"z": "ü<\"", "a": int64(9007199254740993), "b": true, "d": 0.1, "n": "12345678901234567890.123456789", "day": "2026-11-23",
 		"at": "2026-11-23T10:00:00.123456Z", "local": "2026-11-23T10:00:00",
 		"o": map[string]any{"y": "y", "x": []any{"1969-12-31T23:59:59.999999Z", nil}},
 	}, map[string]any{}))
-	expectRows(t, tbl,
+	laketest.ExpectRows(t, tbl,
 		`{"z":"ü\u003c\"","a":9007199254740993,"b":true,"d":0.1,"n":12345678901234567890.123456789,"day":"2026-11-23",`+
 			`"at":"2026-11-23T10:00:00.123456Z","local":"2026-11-23T10:00:00","o":{"y":"y","x":["1969-12-31T23:59:59.999999Z",null]}}`,
 		`{"z":null,"a":null,"b":null,"d":null,"n":null,"day":null,"at":null,"local":null,"o":null}`)
-	for row, err := range Rows(t.Context(), load(t, tbl), 1) {
+	for row, err := range lake.Rows(t.Context(), laketest.Load(t, tbl), 1) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,19 +46,19 @@ func TestRowsShowEveryTypeAsJSON(t *testing.T) {
 
 // A limit counts the rows that are seen, not those that are deleted.
 func TestRowsStopAtTheLimitAndCanBeLeft(t *testing.T) {
-	tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), Options{Upsert: MergeOnRead})
+	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Keyed("s"), lake.Options{Upsert: lake.MergeOnRead})
 	var many []map[string]any
 	for key := range int64(50) {
-		many = append(many, version{key: key, cursor: 1, v: "x"}.row())
+		many = append(many, laketest.Version{Key: key, Cursor: 1, V: "x"}.Row())
 	}
-	commit(t, tbl, "", stage(t, tbl, 0, many...))
+	laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, many...))
 	for key := range int64(20) {
-		many[key] = version{key: key, cursor: 2, deleted: true}.row()
+		many[key] = laketest.Version{Key: key, Cursor: 2, Deleted: true}.Row()
 	}
-	commit(t, tbl, "", stage(t, tbl, 0, many[:20]...))
+	laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, many[:20]...))
 	for limit, want := range map[int]int{0: 30, 1: 1, 10: 10, 30: 30, 31: 30} {
 		n := 0
-		for row, err := range Rows(t.Context(), load(t, tbl), limit) {
+		for row, err := range lake.Rows(t.Context(), laketest.Load(t, tbl), limit) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -68,7 +71,7 @@ func TestRowsStopAtTheLimitAndCanBeLeft(t *testing.T) {
 			t.Errorf("limit %d: %d rows, want %d", limit, n, want)
 		}
 	}
-	for _, err := range Rows(t.Context(), load(t, tbl), 0) { // who stops early stops the reading
+	for _, err := range lake.Rows(t.Context(), laketest.Load(t, tbl), 0) { // who stops early stops the reading
 		if err != nil {
 			t.Error(err)
 		}
@@ -78,11 +81,11 @@ func TestRowsStopAtTheLimitAndCanBeLeft(t *testing.T) {
 
 // A file may have other columns of an object than those that the table has now.
 func TestAnObjectIsReadFromAFileWithNoneOfItsFields(t *testing.T) {
-	tbl := openTable(t, openCatalog(t, t.TempDir()), planOf("s", optional("id", aLong),
-		optional("o", structOf(100, optional("old", aString))), optional("l", listOf(110, structOf(120, optional("old", aString))))), Options{})
-	commit(t, tbl, "", stage(t, tbl, 0, map[string]any{"id": int64(1), "o": map[string]any{"old": "x"}, "l": []any{map[string]any{"old": "x"}, nil}},
+	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), planOf("s", optional("id", aLong),
+		optional("o", structOf(100, optional("old", aString))), optional("l", listOf(110, structOf(120, optional("old", aString))))), lake.Options{})
+	laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, map[string]any{"id": int64(1), "o": map[string]any{"old": "x"}, "l": []any{map[string]any{"old": "x"}, nil}},
 		map[string]any{"id": int64(2)}))
-	tx := load(t, tbl).NewTransaction()
+	tx := laketest.Load(t, tbl).NewTransaction()
 	update := tx.UpdateSchema(false, true).RenameColumn([]string{"id"}, "number").
 		AddColumn([]string{"o", "new"}, aString, "", false, nil).DeleteColumn([]string{"o", "old"}).
 		AddColumn([]string{"l", "element", "new"}, aString, "", false, nil).DeleteColumn([]string{"l", "element", "old"})
@@ -92,5 +95,5 @@ func TestAnObjectIsReadFromAFileWithNoneOfItsFields(t *testing.T) {
 	if _, err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	expectRows(t, tbl, `{"number":1,"o":{"new":null},"l":[{"new":null},null]}`, `{"number":2,"o":null,"l":null}`)
+	laketest.ExpectRows(t, tbl, `{"number":1,"o":{"new":null},"l":[{"new":null},null]}`, `{"number":2,"o":null,"l":null}`)
 }

@@ -1,4 +1,4 @@
-package lake
+package lake_test
 
 import (
 	"cmp"
@@ -10,9 +10,10 @@ import (
 	"testing"
 
 	"github.com/apache/iceberg-go"
-
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
@@ -45,7 +46,7 @@ func TestRowsComeOutOfRunsInOrder(t *testing.T) {
 			some(`{"a":%s,"tags":%s,"deep":%s}`, some("%d", id), list(text), some(`{"x":%s}`, some("0.%d5", rng.IntN(1000)))),
 			list(func() string { return some(`{"n":%s,"names":%s}`, some("%d", id), list(text)) }))
 	}
-	for name, o := range map[string]Options{
+	for name, o := range map[string]lake.Options{
 		"partitioned":            {Settings: tabledef.Settings{PartitionBy: by(t, "k")}},
 		"sorted":                 {Settings: tabledef.Settings{SortBy: sortedBy(t, "k")}},
 		"partitioned and sorted": {Settings: tabledef.Settings{PartitionBy: by(t, "bucket(3, k)"), SortBy: sortedBy(t, "k desc", "day")}},
@@ -54,7 +55,7 @@ func TestRowsComeOutOfRunsInOrder(t *testing.T) {
 			t.Run(fmt.Sprint(name, " from ", runs, " runs"), func(t *testing.T) {
 				t.Parallel()
 				rng := rand.New(rand.NewPCG(uint64(runs), 1))
-				tbl := openTable(t, openCatalog(t, t.TempDir()), p, o)
+				tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), p, o)
 				w := tbl.NewWriter()
 				var sent []string
 				rowsNow := func() []map[string]any {
@@ -70,29 +71,29 @@ func TestRowsComeOutOfRunsInOrder(t *testing.T) {
 					return all
 				}
 				for range runs {
-					if err := w.Write(t.Context(), batch(t, tbl.schema, rowsNow()...), nil); err != nil {
+					if err := w.Write(t.Context(), laketest.Batch(t, tbl.Opened().Schema(), rowsNow()...), nil); err != nil {
 						t.Fatal(err)
 					}
 				}
-				last := batch(t, tbl.schema, rowsNow()...)
+				last := laketest.Batch(t, tbl.Opened().Schema(), rowsNow()...)
 				keep := len(sent) - rng.IntN(len(sent)/2+1)
 				staged, err := w.Close(t.Context(), last, nil, int64(keep))
 				if err != nil {
 					t.Fatal(err)
 				}
-				commit(t, tbl, "", staged)
+				laketest.Commit(t, tbl, "", staged)
 				checkPartitions(t, tbl)
-				expectFiles(t, tbl, false)
+				laketest.ExpectFiles(t, tbl, false)
 
 				var got []string
-				for _, row := range rows(t, load(t, tbl)) {
+				for _, row := range laketest.Rows(t, laketest.Load(t, tbl)) {
 					got = append(got, normal(t, row))
 				}
 				var want []string
 				for _, text := range sent[:keep] {
 					want = append(want, normal(t, text))
 				}
-				if diff := gocmp.Diff(want, got, sorted); diff != "" {
+				if diff := gocmp.Diff(want, got, laketest.Sorted); diff != "" {
 					t.Errorf("rows (-want +got):\n%.3000s", diff)
 				}
 				if name != "sorted" {

@@ -1,4 +1,4 @@
-package lake
+package lake_test
 
 import (
 	"fmt"
@@ -14,6 +14,8 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
@@ -33,8 +35,8 @@ func fieldsOfSpecs(meta table.Metadata) []string {
 
 // A spec that was there before is used again, and so is the id of a field.
 func TestASpecChangesWithoutARewrite(t *testing.T) {
-	cat := openCatalog(t, t.TempDir())
-	p := keyed("s")
+	cat := laketest.OpenCatalog(t, t.TempDir())
+	p := laketest.Keyed("s")
 	p.Dedup = false
 	var want []string
 	for i, tc := range []struct {
@@ -50,23 +52,23 @@ func TestASpecChangesWithoutARewrite(t *testing.T) {
 		{[]string{"bucket(8, id)"}, 4},
 		{[]string{"month(updated_at)"}, 0},
 	} {
-		o := Options{}
+		o := lake.Options{}
 		if tc.by != nil {
 			o.PartitionBy = by(t, tc.by...)
 		}
 		tbl := openTable(t, cat, p, o)
-		if got := load(t, tbl).Metadata().DefaultPartitionSpec(); got != tc.current {
+		if got := laketest.Load(t, tbl).Metadata().DefaultPartitionSpec(); got != tc.current {
 			t.Errorf("step %d: spec %d, want %d", i, got, tc.current)
 		}
-		v := version{key: int64(i), cursor: int64(i) * 1e7, v: "x"}
-		want = append(want, v.json())
-		commit(t, tbl, "", stage(t, tbl, 0, v.row()))
-		expectRows(t, tbl, want...)
-		if files := len(dataFilesOnDisk(t, tbl)); files != i+1 {
+		v := laketest.Version{Key: int64(i), Cursor: int64(i) * 1e7, V: "x"}
+		want = append(want, v.JSON())
+		laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, v.Row()))
+		laketest.ExpectRows(t, tbl, want...)
+		if files := len(laketest.DataFilesOnDisk(t, tbl)); files != i+1 {
 			t.Errorf("step %d: %d files", i, files)
 		}
 	}
-	tbl := openTable(t, cat, p, Options{})
+	tbl := openTable(t, cat, p, lake.Options{})
 	if diff := cmp.Diff(map[int32]int{0: 3, 1: 2, 2: 1, 3: 1, 4: 1}, checkPartitions(t, tbl)); diff != "" {
 		t.Errorf("files by spec (-want +got):\n%s", diff)
 	}
@@ -76,38 +78,38 @@ func TestASpecChangesWithoutARewrite(t *testing.T) {
 		"1001 id_bucket_4=bucket[4](1)",
 		"",
 		"1002 id_bucket_8=bucket[8](1)",
-	}, fieldsOfSpecs(load(t, tbl).Metadata())); diff != "" {
+	}, fieldsOfSpecs(laketest.Load(t, tbl).Metadata())); diff != "" {
 		t.Errorf("specs (-want +got):\n%s", diff)
 	}
 	// Neither upkeep nor an upsert brings rows into another partition than theirs.
-	dedup := openTable(t, cat, keyed("s"), Options{Upsert: CopyOnWrite})
-	commit(t, dedup, "", stage(t, dedup, 0, version{key: 0, cursor: 1e7, v: "moved"}.row()))
-	want[0] = version{key: 0, cursor: 1e7, v: "moved"}.json()
-	expectRows(t, dedup, want...)
+	dedup := openTable(t, cat, laketest.Keyed("s"), lake.Options{Upsert: lake.CopyOnWrite})
+	laketest.Commit(t, dedup, "", laketest.Stage(t, dedup, 0, laketest.Version{Key: 0, Cursor: 1e7, V: "moved"}.Row()))
+	want[0] = laketest.Version{Key: 0, Cursor: 1e7, V: "moved"}.JSON()
+	laketest.ExpectRows(t, dedup, want...)
 	if diff := cmp.Diff(map[int32]int{0: 3, 1: 2, 2: 1, 3: 1, 4: 1}, checkPartitions(t, dedup)); diff != "" {
 		t.Errorf("files by spec (-want +got):\n%s", diff)
 	}
 }
 
 func TestASortOrderChanges(t *testing.T) {
-	cat := openCatalog(t, t.TempDir())
+	cat := laketest.OpenCatalog(t, t.TempDir())
 	for i, tc := range []struct {
 		by      []string
 		current int
 	}{{[]string{"v"}, 1}, {nil, 1}, {[]string{"v desc", "id"}, 2}, {[]string{}, 0}, {[]string{"v"}, 1}} {
-		o := Options{}
+		o := lake.Options{}
 		if tc.by != nil {
 			o.SortBy = sortedBy(t, tc.by...)
 		}
-		tbl := openTable(t, cat, plain("s"), o)
-		meta := load(t, tbl).Metadata()
+		tbl := openTable(t, cat, laketest.Plain("s"), o)
+		meta := laketest.Load(t, tbl).Metadata()
 		if meta.DefaultSortOrder() != tc.current || len(meta.SortOrders()) > 3 {
 			t.Errorf("step %d: order %d of %v", i, meta.DefaultSortOrder(), meta.SortOrders())
 		}
-		commit(t, tbl, "", stage(t, tbl, 0, map[string]any{"id": 1, "v": "b"}, map[string]any{"id": 2}, map[string]any{"id": 3, "v": "a"}))
+		laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, map[string]any{"id": 1, "v": "b"}, map[string]any{"id": 2}, map[string]any{"id": 3, "v": "a"}))
 		checkPartitions(t, tbl)
 		want := tc.current
-		if set, err := tbl.storage().List(tbl.tip(load(t, tbl)), snapshots.Cache{}); err != nil || !slices.ContainsFunc(set.Files, func(f *snapshots.LiveFile) bool {
+		if set, err := tbl.Storage().List(laketest.Load(t, tbl).SnapshotByName(tbl.Branch()), snapshots.Cache{}); err != nil || !slices.ContainsFunc(set.Files, func(f *snapshots.LiveFile) bool {
 			id := f.Data.SortOrderID()
 			return id == nil && want == 0 || id != nil && *id == want
 		}) {
@@ -118,19 +120,19 @@ func TestASortOrderChanges(t *testing.T) {
 
 // Files that are merged are sorted together; one that is only copied stays as it is.
 func TestACompactedFileIsInOrder(t *testing.T) {
-	tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{Settings: tabledef.Settings{SortBy: sortedBy(t, "v desc", "id"), PartitionBy: by(t, "bucket(2, id)")}})
+	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{Settings: tabledef.Settings{SortBy: sortedBy(t, "v desc", "id"), PartitionBy: by(t, "bucket(2, id)")}})
 	var want []string
 	for id := range 20 {
 		v := string(rune('a' + id*7%20))
-		commit(t, tbl, "", stage(t, tbl, 0, map[string]any{"id": id, "v": v}))
+		laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, map[string]any{"id": id, "v": v}))
 		want = append(want, fmt.Sprintf(`{"id":%d,"v":%q}`, id, v))
 	}
-	if did := maintain(t, impatient(tbl), everything); did.CompactedFiles != 20 || did.IntoFiles != 2 {
+	if did := laketest.Maintain(t, laketest.Impatient(t, tbl), laketest.Everything); did.CompactedFiles != 20 || did.IntoFiles != 2 {
 		t.Errorf("did %+v", did)
 	}
-	expectRows(t, tbl, want...)
+	laketest.ExpectRows(t, tbl, want...)
 	checkPartitions(t, tbl)
-	set, err := tbl.storage().List(tbl.tip(load(t, tbl)), snapshots.Cache{})
+	set, err := tbl.Storage().List(laketest.Load(t, tbl).SnapshotByName(tbl.Branch()), snapshots.Cache{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,14 +141,14 @@ func TestACompactedFileIsInOrder(t *testing.T) {
 			t.Errorf("%s does not say that it is sorted", f.Data.FilePath())
 		}
 	}
-	expectFiles(t, tbl, false)
+	laketest.ExpectFiles(t, tbl, false)
 }
 
 func TestThePartitionFollowsAColumnThatMoves(t *testing.T) {
-	cat := openCatalog(t, t.TempDir())
-	o := Options{Settings: tabledef.Settings{PartitionBy: by(t, "truncate(2, When)"), SortBy: sortedBy(t, "When")}}
-	when := func(kind string) *Table {
-		tbl, err := Open(t.Context(), cat, sending(t, `"id":{"type":"integer"},"When":{"type":"`+kind+`"}`), o)
+	cat := laketest.OpenCatalog(t, t.TempDir())
+	o := lake.Options{Settings: tabledef.Settings{PartitionBy: by(t, "truncate(2, When)"), SortBy: sortedBy(t, "When")}}
+	when := func(kind string) *lake.Table {
+		tbl, err := lake.Open(t.Context(), cat, sending(t, `"id":{"type":"integer"},"When":{"type":"`+kind+`"}`), o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -163,7 +165,7 @@ func TestThePartitionFollowsAColumnThatMoves(t *testing.T) {
 	} {
 		tbl := when(tc.kind)
 		send(t, tbl, fmt.Sprintf(`{"id":%d,"When":%s}`, i, tc.value))
-		info, err := Describe(t.Context(), load(t, tbl))
+		info, err := lake.Describe(t.Context(), laketest.Load(t, tbl))
 		if err != nil || !slices.Equal(info.PartitionBy, []string{tc.by}) {
 			t.Errorf("step %d: partitioned by %s, %v, want %s", i, info.PartitionBy, err, tc.by)
 		}
@@ -175,27 +177,27 @@ func TestThePartitionFollowsAColumnThatMoves(t *testing.T) {
 
 // A partition field may not be called as a column that it is not of.
 func TestAPartitionFieldGetsANameOfItsOwn(t *testing.T) {
-	cat := openCatalog(t, t.TempDir())
+	cat := laketest.OpenCatalog(t, t.TempDir())
 	p := planOf("s", optional("id", aLong), optional("id_bucket_4", aLong), optional("id_bucket_4_partition", aLong))
 	for _, fields := range [][]string{{"bucket(4, id)"}, {}, {"bucket(4, id)", "id_bucket_4"}} {
-		tbl := openTable(t, cat, p, Options{Settings: tabledef.Settings{PartitionBy: by(t, fields...)}})
-		commit(t, tbl, "", stage(t, tbl, 0, map[string]any{"id": 1, "id_bucket_4": 7}))
+		tbl := openTable(t, cat, p, lake.Options{Settings: tabledef.Settings{PartitionBy: by(t, fields...)}})
+		laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, map[string]any{"id": 1, "id_bucket_4": 7}))
 		checkPartitions(t, tbl)
 	}
 	// Nor may a column that comes later.
-	cat = openCatalog(t, t.TempDir())
-	openTable(t, cat, planOf("s", optional("id", aLong)), Options{Settings: tabledef.Settings{PartitionBy: by(t, "bucket(4, id)")}})
-	tbl := openTable(t, cat, p, Options{})
-	commit(t, tbl, "", stage(t, tbl, 0, map[string]any{"id": 1, "id_bucket_4": 7}))
-	expectRows(t, tbl, `{"id":1,"id_bucket_4":7,"id_bucket_4_partition":null}`)
+	cat = laketest.OpenCatalog(t, t.TempDir())
+	openTable(t, cat, planOf("s", optional("id", aLong)), lake.Options{Settings: tabledef.Settings{PartitionBy: by(t, "bucket(4, id)")}})
+	tbl := openTable(t, cat, p, lake.Options{})
+	laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, map[string]any{"id": 1, "id_bucket_4": 7}))
+	laketest.ExpectRows(t, tbl, `{"id":1,"id_bucket_4":7,"id_bucket_4_partition":null}`)
 }
 
 func TestAnotherProgramsPartitionedTableIsWritten(t *testing.T) {
-	cat := openCatalog(t, t.TempDir())
+	cat := laketest.OpenCatalog(t, t.TempDir())
 	p := planOf("s", optional("id", aLong), optional("ratio", iceberg.PrimitiveTypes.Float64),
 		optional("at", structOf(100, optional("day", iceberg.PrimitiveTypes.Date), optional("place", aString))))
-	tbl := openTable(t, cat, p, Options{})
-	tx := load(t, tbl).NewTransaction()
+	tbl := openTable(t, cat, p, lake.Options{})
+	tx := laketest.Load(t, tbl).NewTransaction()
 	if err := tx.UpdateSpec(true).AddField("ratio", iceberg.IdentityTransform{}, "r").AddField("at.day", iceberg.YearTransform{}, "y").
 		AddField("_airbyte_generation_id", iceberg.IdentityTransform{}, "g").Commit(); err != nil {
 		t.Fatal(err)
@@ -203,7 +205,7 @@ func TestAnotherProgramsPartitionedTableIsWritten(t *testing.T) {
 	if _, err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	tbl = openTable(t, cat, p, Options{})
+	tbl = openTable(t, cat, p, lake.Options{})
 	var staged []map[string]any
 	var want []string
 	for id, place := range []string{`{"day":"2025-12-31","place":"x"}`, `{"day":"1969-12-31","place":"y"}`, `{"day":null,"place":"z"}`, "null"} {
@@ -223,17 +225,17 @@ func TestAnotherProgramsPartitionedTableIsWritten(t *testing.T) {
 			want = append(want, fmt.Sprintf(`{"id":%d,"ratio":%s,"at":%s}`, id, r, place))
 		}
 	}
-	commit(t, tbl, "", stage(t, tbl, 0, staged...))
-	expectRows(t, tbl, want...)
+	laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, staged...))
+	laketest.ExpectRows(t, tbl, want...)
 	if diff := cmp.Diff(map[int32]int{1: 9}, checkPartitions(t, tbl)); diff != "" {
 		t.Errorf("files by spec (-want +got):\n%s", diff)
 	}
 	for range 5 {
-		commit(t, tbl, "", stage(t, tbl, 0, staged[0]))
+		laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, staged[0]))
 		want = append(want, want[0])
 	}
-	maintain(t, tbl, everything)
-	expectRows(t, tbl, want...)
+	laketest.Maintain(t, tbl, laketest.Everything)
+	laketest.ExpectRows(t, tbl, want...)
 	checkPartitions(t, tbl)
 }
 
@@ -254,30 +256,30 @@ func TestAPartitionOfEveryType(t *testing.T) {
 		for _, transform := range []string{"at", "bucket(3, at)", "truncate(3, at)", "year(at)", "month(at)", "day(at)", "hour(at)"} {
 			p := planOf("s", iceberg.NestedField{Name: "id", Type: aLong, Required: true}, optional("at", tc.typ), optional("v", aString))
 			p.Dedup, p.Key = true, []string{"id"}
-			o := Options{Upsert: CopyOnWrite, Settings: tabledef.Settings{PartitionBy: by(t, transform)}}
+			o := lake.Options{Upsert: lake.CopyOnWrite, Settings: tabledef.Settings{PartitionBy: by(t, transform)}}
 			if o.Check(p) != nil {
 				continue // not for this type
 			}
 			t.Run(transform+" of "+tc.typ.String(), func(t *testing.T) {
 				t.Parallel()
-				tbl := openTable(t, openCatalog(t, t.TempDir()), p, o)
+				tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), p, o)
 				var staged []map[string]any
 				for i, v := range append(tc.values, nil) {
 					staged = append(staged, map[string]any{"id": i, "at": v, "v": "old"}, map[string]any{"id": 100 + i, "at": v, "v": "old"})
 				}
-				commit(t, tbl, "", stage(t, tbl, 0, staged...))
-				before := rowsOf(t, tbl)
+				laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, staged...))
+				before := laketest.RowsOf(t, tbl)
 				// Each file is rewritten, and gives its partition on.
 				for _, row := range staged[:len(staged)/2] {
 					row["v"] = "new"
 				}
-				commit(t, tbl, "", stage(t, tbl, 100, staged[:len(staged)/2]...))
-				commit(t, tbl, "", stage(t, tbl, 200, staged[0]))
+				laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 100, staged[:len(staged)/2]...))
+				laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 200, staged[0]))
 				checkPartitions(t, tbl)
-				checkFiles(t, load(t, tbl))
-				maintain(t, tbl, everything)
+				laketest.CheckFiles(t, laketest.Load(t, tbl))
+				laketest.Maintain(t, tbl, laketest.Everything)
 				checkPartitions(t, tbl)
-				after := rowsOf(t, tbl)
+				after := laketest.RowsOf(t, tbl)
 				if len(after) != len(staged) {
 					t.Errorf("%d rows, want %d", len(after), len(staged))
 				}
@@ -291,55 +293,55 @@ func TestAPartitionOfEveryType(t *testing.T) {
 
 // A branch and the main one may have been written by different specs.
 func TestARefreshIntoOtherPartitions(t *testing.T) {
-	for _, mode := range []Upsert{CopyOnWrite, MergeOnRead} {
-		cat := openCatalog(t, t.TempDir())
-		p := keyed("s")
-		version := func(key int64, v string) version { return version{key: key, cursor: key * 1e7, v: v} }
-		tbl := openTable(t, cat, p, Options{Upsert: mode, Settings: tabledef.Settings{PartitionBy: by(t, "month(updated_at)")}})
-		tbl = refreshing(t, tbl, p, Options{Upsert: mode}, &Generation{ID: 2})
-		commit(t, tbl, "", stage(t, tbl, 0, of(2, version(1, "a").row()), of(2, version(2, "a").row()), of(2, version(3, "a").row())))
+	for _, mode := range []lake.Upsert{lake.CopyOnWrite, lake.MergeOnRead} {
+		cat := laketest.OpenCatalog(t, t.TempDir())
+		p := laketest.Keyed("s")
+		version := func(key int64, v string) laketest.Version { return laketest.Version{Key: key, Cursor: key * 1e7, V: v} }
+		tbl := openTable(t, cat, p, lake.Options{Upsert: mode, Settings: tabledef.Settings{PartitionBy: by(t, "month(updated_at)")}})
+		tbl = refreshing(t, tbl, p, lake.Options{Upsert: mode}, &lake.Generation{ID: 2})
+		laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, of(2, version(1, "a").Row()), of(2, version(2, "a").Row()), of(2, version(3, "a").Row())))
 
-		g := &Generation{ID: 3, Minimum: 3}
-		tbl = refreshing(t, tbl, p, Options{Upsert: mode, Settings: tabledef.Settings{PartitionBy: by(t, "bucket(2, id)")}}, g)
-		commit(t, tbl, "", stage(t, tbl, 0, of(3, version(1, "b").row()), of(3, version(4, "b").row())))
-		tbl = refreshing(t, tbl, p, Options{Upsert: mode, Settings: tabledef.Settings{PartitionBy: by(t, "truncate(2, id)"), SortBy: sortedBy(t, "v")}}, g)
-		commit(t, tbl, "", stage(t, tbl, 10, of(3, version(4, "c").row()), of(3, version(5, "c").row())))
-		expectRows(t, openTable(t, cat, p, Options{}), version(1, "a").json(), version(2, "a").json(), version(3, "a").json())
+		g := &lake.Generation{ID: 3, Minimum: 3}
+		tbl = refreshing(t, tbl, p, lake.Options{Upsert: mode, Settings: tabledef.Settings{PartitionBy: by(t, "bucket(2, id)")}}, g)
+		laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, of(3, version(1, "b").Row()), of(3, version(4, "b").Row())))
+		tbl = refreshing(t, tbl, p, lake.Options{Upsert: mode, Settings: tabledef.Settings{PartitionBy: by(t, "truncate(2, id)"), SortBy: sortedBy(t, "v")}}, g)
+		laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 10, of(3, version(4, "c").Row()), of(3, version(5, "c").Row())))
+		laketest.ExpectRows(t, openTable(t, cat, p, lake.Options{}), version(1, "a").JSON(), version(2, "a").JSON(), version(3, "a").JSON())
 		if _, err := tbl.Finish(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
-		expectRows(t, tbl, version(1, "b").json(), version(4, "c").json(), version(5, "c").json())
+		laketest.ExpectRows(t, tbl, version(1, "b").JSON(), version(4, "c").JSON(), version(5, "c").JSON())
 		if specs := slices.Sorted(maps.Keys(checkPartitions(t, tbl))); !slices.Equal(specs, []int32{1, 2}) {
 			t.Errorf("files are of the specs %v", specs)
 		}
-		if _, err := tbl.Replace(t.Context(), []*Staged{stage(t, tbl, 0, version(6, "d").row(), version(7, "d").row())}, nil); err != nil {
+		if _, err := tbl.Replace(t.Context(), []*lake.Staged{laketest.Stage(t, tbl, 0, version(6, "d").Row(), version(7, "d").Row())}, nil); err != nil {
 			t.Fatal(err)
 		}
-		expectRows(t, tbl, version(6, "d").json(), version(7, "d").json())
+		laketest.ExpectRows(t, tbl, version(6, "d").JSON(), version(7, "d").JSON())
 		checkPartitions(t, tbl)
 	}
 }
 
 // What a killed writer leaves of its runs goes with the orphans.
 func TestRunsOfAKilledWriterAreRemoved(t *testing.T) {
-	tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{Settings: tabledef.Settings{SortBy: sortedBy(t, "v")}})
+	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{Settings: tabledef.Settings{SortBy: sortedBy(t, "v")}})
 	w := tbl.NewWriter()
 	for range 3 {
-		if err := w.Write(t.Context(), batch(t, tbl.schema, map[string]any{"id": 1, "v": "x"}), nil); err != nil {
+		if err := w.Write(t.Context(), laketest.Batch(t, tbl.Opened().Schema(), map[string]any{"id": 1, "v": "x"}), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	left := dataFilesOnDisk(t, tbl)
+	left := laketest.DataFilesOnDisk(t, tbl)
 	if len(left) != 3 {
 		t.Fatalf("%v is on disk", left)
 	}
-	old := time.Now().Add(-2 * orphanAge)
+	old := time.Now().Add(-2 * lake.OrphanAge)
 	for _, f := range left {
-		if err := os.Chtimes(pathOf(t, load(t, tbl).Location())+"/data"+f, old, old); err != nil {
+		if err := os.Chtimes(laketest.PathOf(t, laketest.Load(t, tbl).Location())+"/data"+f, old, old); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if did := maintain(t, tbl, everything); did.RemovedOrphans != 3 || len(dataFilesOnDisk(t, tbl)) != 0 {
-		t.Errorf("%+v, left %v", did, dataFilesOnDisk(t, tbl))
+	if did := laketest.Maintain(t, tbl, laketest.Everything); did.RemovedOrphans != 3 || len(laketest.DataFilesOnDisk(t, tbl)) != 0 {
+		t.Errorf("%+v, left %v", did, laketest.DataFilesOnDisk(t, tbl))
 	}
 }

@@ -1,26 +1,20 @@
 package lake
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/apache/iceberg-go"
-	"github.com/apache/iceberg-go/catalog"
-	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -110,7 +104,7 @@ func findState(ctx context.Context, tbl *table.Table, branch string, tip *table.
 		}
 		return foundState{state: json.RawMessage(state), old: !tied}
 	}
-	past := &earlier{table: tbl}
+	history := &earlier{table: tbl}
 	for s := tip; s != nil; {
 		state, ok := tied[s.SnapshotID]
 		if !ok && s.Summary != nil {
@@ -123,7 +117,7 @@ func findState(ctx context.Context, tbl *table.Table, branch string, tip *table.
 		default:
 			return foundState{state: state, in: s}, nil
 		}
-		parent, id := past.parent(ctx, s)
+		parent, id := history.parent(ctx, s)
 		if parent != nil {
 			s = parent
 			continue
@@ -141,9 +135,9 @@ func findState(ctx context.Context, tbl *table.Table, branch string, tip *table.
 	return alone(), nil
 }
 
-// keepStates returns the updates that tie the state of each branch to its last
+// KeepStates returns the updates that tie the state of each branch to its last
 // snapshot, if the snapshot that has the state in its summary expires.
-func keepStates(ctx context.Context, base *table.Table, expired []int64) ([]table.Update, error) {
+func KeepStates(ctx context.Context, base *table.Table, expired []int64) ([]table.Update, error) {
 	var updates []table.Update
 	for branch := range base.Metadata().Refs() {
 		if branch != table.MainBranch && !strings.HasPrefix(branch, branchPrefix) {
@@ -237,7 +231,7 @@ func (e *earlier) snapshot(ctx context.Context, id int64, suits func(*table.Snap
 	for err == nil && len(e.files) > 0 && ctx.Err() == nil {
 		file := e.files[len(e.files)-1]
 		e.files = e.files[:len(e.files)-1]
-		text, err := readMetadataText(files, file)
+		text, err := snapshots.ReadMetadata(files, file)
 		if err != nil {
 			continue // it may have been removed, as each is one day
 		}
@@ -270,11 +264,9 @@ func explainState(tbl *table.Table, err error) error {
 		strings.Join(tbl.Identifier(), "."))}
 }
 
-// States returns all states in the table's metadata, in no order, including those
+// States returns all states in a table's metadata, in no order, including those
 // of snapshots that are not visible.
-func (t *Table) States() []json.RawMessage { return statesOf(t.opened.Metadata()) }
-
-func statesOf(meta table.Metadata) []json.RawMessage {
+func States(meta table.Metadata) []json.RawMessage {
 	var all []json.RawMessage
 	for key, state := range meta.Properties() {
 		if (key == stateKey || strings.HasPrefix(key, stateKey+".")) && state != noState {
@@ -290,78 +282,4 @@ func statesOf(meta table.Metadata) []json.RawMessage {
 		}
 	}
 	return all
-}
-
-// MetadataDir returns the directory of the table's metadata files.
-func (t *Table) MetadataDir() string {
-	return tabledef.PathsOf(t.opened.Location(), t.opened.Metadata()).Metadata
-}
-
-// StateFiles finds the state files that tables need, so that the others can be
-// removed.
-func StateFiles(cat catalog.Catalog) checkpoint.Namers {
-	return checkpoint.Namers{
-		Catalog: func(ctx context.Context) (map[string]bool, error) {
-			named := map[string]bool{}
-			namespaces, err := cat.ListNamespaces(ctx, nil)
-			if err != nil {
-				return nil, fmt.Errorf("listing namespaces: %w", err)
-			}
-			for _, namespace := range namespaces {
-				for id, err := range cat.ListTables(ctx, namespace) {
-					if err != nil {
-						return nil, fmt.Errorf("listing tables: %w", err)
-					}
-					tbl, err := cat.LoadTable(ctx, id)
-					if errors.Is(err, catalog.ErrNoSuchTable) {
-						continue
-					}
-					if err != nil {
-						return nil, fmt.Errorf("loading table %s: %w", strings.Join(id, "."), err)
-					}
-					for _, raw := range statesOf(tbl.Metadata()) {
-						addStateFiles(named, raw)
-					}
-				}
-			}
-			return named, nil
-		},
-		Directory: stateFilesIn,
-	}
-}
-
-// stateFileName matches the name of a state file in the text of metadata.
-var stateFileName = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}` + filenames.Mark + `\.json`)
-
-func addStateFiles(named map[string]bool, text []byte) {
-	for _, name := range stateFileName.FindAll(text, -1) {
-		named[string(name)] = true
-	}
-}
-
-// stateFilesIn looks for names in the text of metadata files, which may be of any
-// format version and of any table.
-func stateFilesIn(ctx context.Context, files iceio.ListableIO, dir string) (map[string]bool, error) {
-	named := map[string]bool{}
-	found, err := list(ctx, files, dir)
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range found {
-		if !tabledef.IsMetadata(f.path) {
-			continue
-		}
-		text, err := readMetadataText(files, f.path)
-		switch {
-		case errors.Is(err, fs.ErrNotExist): // removed after it was listed
-			continue
-		case err == nil && bytes.HasPrefix(text, zstdMagic):
-			err = errors.New("it is compressed with zstd")
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", f.path, err)
-		}
-		addStateFiles(named, text)
-	}
-	return named, nil
 }

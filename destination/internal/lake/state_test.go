@@ -1,15 +1,13 @@
-package lake
+package lake_test
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,14 +15,14 @@ import (
 	"time"
 
 	"github.com/apache/iceberg-go"
-	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
@@ -58,7 +56,7 @@ type stateHistory struct {
 	t          *testing.T
 	random     *rand.Rand
 	p          *columnar.Plan
-	tbl        *Table
+	tbl        *lake.Table
 	states     map[int64][]string // by snapshot, the last one last; 0: before the first
 	generation int64              // of the main branch's rows
 	refresh    int64              // generation of a refresh under way; 0: none
@@ -70,10 +68,10 @@ type stateHistory struct {
 }
 
 func newStateHistory(t *testing.T, seed uint64) *stateHistory {
-	p := plain("s")
+	p := laketest.Plain("s")
 	return &stateHistory{
 		t: t, random: rand.New(rand.NewPCG(seed, 5)), p: p, states: map[int64][]string{}, shown: map[string]string{}, moved: map[int64]bool{},
-		tbl: openTable(t, openCatalog(t, t.TempDir()), p, Options{FormatVersion: 1 + int(seed%3)}),
+		tbl: openTable(t, laketest.OpenCatalog(t, t.TempDir()), p, lake.Options{FormatVersion: 1 + int(seed%3)}),
 	}
 }
 
@@ -111,18 +109,18 @@ func (h *stateHistory) step() {
 // compare reports whether the table knew its state.
 func (h *stateHistory) compare() bool {
 	h.t.Helper()
-	loaded := load(h.t, h.tbl)
-	got, err := LastState(h.t.Context(), loaded)
-	if errors.Is(err, ErrStateUnknown) && h.expired {
+	loaded := laketest.Load(h.t, h.tbl)
+	got, err := lake.LastState(h.t.Context(), loaded)
+	if errors.Is(err, lake.ErrStateUnknown) && h.expired {
 		return false
 	}
 	if err != nil {
 		h.t.Fatalf("%v\nafter %q", err, h.log)
 	}
-	h.expect("", loaded.CurrentSnapshot(), got)
+	h.expect(table.MainBranch, loaded.CurrentSnapshot(), got)
 	if h.refresh > 0 {
-		branch := branchPrefix + strconv.FormatInt(h.refresh, 10)
-		got, err := CommittedState(h.t.Context(), loaded, h.p, &Generation{h.refresh, h.refresh})
+		branch := lake.BranchPrefix + strconv.FormatInt(h.refresh, 10)
+		got, err := lake.CommittedState(h.t.Context(), loaded, h.p, &lake.Generation{h.refresh, h.refresh})
 		if err != nil {
 			h.t.Fatalf("%v\nafter %q", err, h.log)
 		}
@@ -154,19 +152,19 @@ func snapshotID(s *table.Snapshot) int64 {
 }
 
 // on opens the table as a sync does, for the main branch or for the refresh.
-func (h *stateHistory) on(refresh bool) *Table {
-	tbl := openTable(h.t, h.tbl.cat, h.p, Options{})
+func (h *stateHistory) on(refresh bool) *lake.Table {
+	tbl := openTable(h.t, h.tbl.Catalog(), h.p, lake.Options{})
 	if refresh {
-		if _, err := tbl.Begin(h.t.Context(), &Generation{h.refresh, h.refresh}); err != nil {
+		if _, err := tbl.Begin(h.t.Context(), &lake.Generation{h.refresh, h.refresh}); err != nil {
 			h.t.Fatal(err)
 		}
 	}
 	return tbl
 }
 
-func (h *stateHistory) row(tbl *Table) *Staged {
+func (h *stateHistory) row(tbl *lake.Table) *lake.Staged {
 	h.rows++
-	return stage(h.t, tbl, 0, of(max(h.generation, h.refresh), map[string]any{"id": h.rows}))
+	return laketest.Stage(h.t, tbl, 0, of(max(h.generation, h.refresh), map[string]any{"id": h.rows}))
 }
 
 func (h *stateHistory) newState() string {
@@ -174,33 +172,33 @@ func (h *stateHistory) newState() string {
 }
 
 // note says of the last snapshot of a branch what its state is.
-func (h *stateHistory) note(tbl *Table, state string) {
-	loaded := load(h.t, h.tbl)
-	id := snapshotID(tbl.tip(loaded))
+func (h *stateHistory) note(tbl *lake.Table, state string) {
+	loaded := laketest.Load(h.t, h.tbl)
+	id := snapshotID(loaded.SnapshotByName(tbl.Branch()))
 	h.states[id] = append(h.states[id], state)
 }
 
 // now is the state that a branch was seen to have.
-func (h *stateHistory) now(tbl *Table) string {
-	return h.shown[tbl.branch]
+func (h *stateHistory) now(tbl *lake.Table) string {
+	return h.shown[tbl.Branch()]
 }
 
 func (h *stateHistory) commit() bool {
 	tbl := h.on(false)
 	staged := h.row(tbl)
 	state := h.newState()
-	commit(h.t, tbl, state, staged)
+	laketest.Commit(h.t, tbl, state, staged)
 	h.note(tbl, state)
 	return true
 }
 
 func (h *stateHistory) stateAlone() bool {
 	tbl := h.on(h.refresh > 0 && h.random.IntN(2) == 0)
-	if tip := tbl.tip(load(h.t, tbl)); tbl.branch != "" && (tip == nil || h.moved[tip.SnapshotID]) {
+	if tip := laketest.Load(h.t, tbl).SnapshotByName(tbl.Branch()); tbl.Refreshing() && (tip == nil || h.moved[tip.SnapshotID]) {
 		return false // it makes a snapshot, or is the main branch's progress, too
 	}
 	state := h.newState()
-	commit(h.t, tbl, state)
+	laketest.Commit(h.t, tbl, state)
 	h.note(tbl, state)
 	return true
 }
@@ -208,7 +206,7 @@ func (h *stateHistory) stateAlone() bool {
 func (h *stateHistory) rowsAlone() bool {
 	tbl := h.on(false)
 	before := h.now(tbl)
-	commit(h.t, tbl, "", h.row(tbl))
+	laketest.Commit(h.t, tbl, "", h.row(tbl))
 	h.note(tbl, before)
 	return true
 }
@@ -221,7 +219,7 @@ func (h *stateHistory) replace() bool {
 	if h.random.IntN(2) == 0 { // that of the rows before is not that of these
 		state, raw = "", nil
 	}
-	if _, err := tbl.Replace(h.t.Context(), []*Staged{staged}, raw); err != nil {
+	if _, err := tbl.Replace(h.t.Context(), []*lake.Staged{staged}, raw); err != nil {
 		h.t.Fatal(err)
 	}
 	h.note(tbl, state)
@@ -243,7 +241,7 @@ func (h *stateHistory) refreshStep() bool {
 	tbl := h.on(true)
 	staged := h.row(tbl)
 	state := h.newState()
-	commit(h.t, tbl, state, staged)
+	laketest.Commit(h.t, tbl, state, staged)
 	h.note(tbl, state)
 	return true
 }
@@ -272,8 +270,7 @@ func (h *stateHistory) finish() bool {
 func (h *stateHistory) upkeep() bool {
 	tbl := h.on(false)
 	before := h.now(tbl)
-	tbl.readerGracePeriod = 0
-	if _, err := Maintain(h.t.Context(), tbl, Upkeep{ExpireAfter: time.Nanosecond, KeepSnapshots: 1 + h.random.IntN(3), Thorough: true}); err != nil {
+	if _, err := upkeep.Maintain(h.t.Context(), laketest.Impatient(h.t, tbl), upkeep.Options{ExpireAfter: time.Nanosecond, KeepSnapshots: 1 + h.random.IntN(3), Thorough: true}); err != nil {
 		h.t.Fatal(err)
 	}
 	h.note(tbl, before)
@@ -282,23 +279,23 @@ func (h *stateHistory) upkeep() bool {
 
 // foreignSnapshot is one that changes no rows, like that of a compaction.
 func (h *stateHistory) foreignSnapshot() bool {
-	loaded := load(h.t, h.tbl)
+	loaded := laketest.Load(h.t, h.tbl)
 	tip := loaded.CurrentSnapshot()
 	if tip == nil {
 		return false
 	}
-	s, err := h.tbl.storage().Write(h.t.Context(), loaded.Metadata(), h.tbl.tip(loaded), &snapshots.Change{Operation: table.OpReplace, Forced: true}, iceberg.Properties{tokenKey: ""})
+	s, err := h.tbl.Storage().Write(h.t.Context(), loaded.Metadata(), loaded.SnapshotByName(h.tbl.Branch()), &snapshots.Change{Operation: table.OpReplace, Forced: true}, iceberg.Properties{lake.TokenKey: ""})
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	delete(s.Summary.Properties, tokenKey)
-	h.change(table.NewAddSnapshotUpdate(s), moveTo(loaded.Metadata(), table.MainBranch, s.SnapshotID))
-	h.states[s.SnapshotID] = append(slices.Clone(h.states[tip.SnapshotID]), h.shown[""])
+	delete(s.Summary.Properties, lake.TokenKey)
+	h.change(table.NewAddSnapshotUpdate(s), lake.MoveTo(loaded.Metadata(), table.MainBranch, s.SnapshotID))
+	h.states[s.SnapshotID] = append(slices.Clone(h.states[tip.SnapshotID]), h.shown[table.MainBranch])
 	return true
 }
 
 func (h *stateHistory) rollback() bool {
-	loaded := load(h.t, h.tbl)
+	loaded := laketest.Load(h.t, h.tbl)
 	var ancestors []int64
 	for s := loaded.CurrentSnapshot(); s != nil && s.ParentSnapshotID != nil; {
 		if s = loaded.SnapshotByID(*s.ParentSnapshotID); s != nil {
@@ -310,24 +307,24 @@ func (h *stateHistory) rollback() bool {
 	}
 	to := ancestors[h.random.IntN(len(ancestors))]
 	h.moved[to] = true
-	h.change(moveTo(loaded.Metadata(), table.MainBranch, to))
+	h.change(lake.MoveTo(loaded.Metadata(), table.MainBranch, to))
 	return true
 }
 
 func (h *stateHistory) fastForward() bool {
-	loaded := load(h.t, h.tbl)
-	tip := loaded.SnapshotByName(branchPrefix + strconv.FormatInt(h.refresh, 10))
+	loaded := laketest.Load(h.t, h.tbl)
+	tip := loaded.SnapshotByName(lake.BranchPrefix + strconv.FormatInt(h.refresh, 10))
 	if h.refresh == 0 || tip == nil {
 		return false
 	}
 	h.moved[tip.SnapshotID] = true
-	h.change(moveTo(loaded.Metadata(), table.MainBranch, tip.SnapshotID))
+	h.change(lake.MoveTo(loaded.Metadata(), table.MainBranch, tip.SnapshotID))
 	return true
 }
 
 // foreignExpiry leaves the last snapshots of every branch.
 func (h *stateHistory) foreignExpiry() bool {
-	loaded := load(h.t, h.tbl)
+	loaded := laketest.Load(h.t, h.tbl)
 	keep := map[int64]bool{}
 	depth := 1 + h.random.IntN(2)
 	for _, ref := range loaded.Metadata().Refs() {
@@ -354,8 +351,8 @@ func (h *stateHistory) foreignExpiry() bool {
 		h.orphan(keep)
 	}
 	if h.random.IntN(3) == 0 { // with all metadata files of before
-		for entry := range load(h.t, h.tbl).Metadata().PreviousFiles() {
-			if err := os.Remove(pathOf(h.t, entry.MetadataFile)); err != nil && !os.IsNotExist(err) {
+		for entry := range laketest.Load(h.t, h.tbl).Metadata().PreviousFiles() {
+			if err := os.Remove(laketest.PathOf(h.t, entry.MetadataFile)); err != nil && !os.IsNotExist(err) {
 				h.t.Fatal(err)
 			}
 		}
@@ -366,7 +363,7 @@ func (h *stateHistory) foreignExpiry() bool {
 
 // orphan takes from the snapshots that are kept the parents that are not, as PyIceberg does.
 func (h *stateHistory) orphan(keep map[int64]bool) {
-	loaded := load(h.t, h.tbl)
+	loaded := laketest.Load(h.t, h.tbl)
 	text, err := json.Marshal(loaded.Metadata())
 	if err != nil {
 		h.t.Fatal(err)
@@ -382,17 +379,17 @@ func (h *stateHistory) orphan(keep map[int64]bool) {
 	}
 	before := loaded.MetadataLocation()
 	after := strings.TrimSuffix(before, ".metadata.json") + "-x.metadata.json"
-	if err := os.WriteFile(pathOf(h.t, after), text, 0o600); err != nil {
+	if err := os.WriteFile(laketest.PathOf(h.t, after), text, 0o600); err != nil {
 		h.t.Fatal(err)
 	}
-	if err := h.tbl.cat.(*catalogs.Catalog).SetMetadataLocation(h.t.Context(), h.tbl.id, before, after); err != nil {
+	if err := h.tbl.Catalog().(*catalogs.Catalog).SetMetadataLocation(h.t.Context(), h.tbl.Opened().Identifier(), before, after); err != nil {
 		h.t.Fatal(err)
 	}
 }
 
 func (h *stateHistory) change(updates ...table.Update) {
 	h.t.Helper()
-	if _, _, err := h.tbl.cat.CommitTable(h.t.Context(), h.tbl.id, nil, updates); err != nil {
+	if _, _, err := h.tbl.Catalog().CommitTable(h.t.Context(), h.tbl.Opened().Identifier(), nil, updates); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -402,16 +399,16 @@ func TestASnapshotWithoutItsParentIsNotTheFirst(t *testing.T) {
 	for version := range uint64(3) {
 		h := newStateHistory(t, version)
 		h.commit()
-		want := string(lastState(t, load(t, h.tbl)))
+		want := string(laketest.LastState(t, laketest.Load(t, h.tbl)))
 		h.foreignSnapshot()
-		last := load(t, h.tbl).CurrentSnapshot()
+		last := laketest.Load(t, h.tbl).CurrentSnapshot()
 		h.change(table.NewRemoveSnapshotsUpdate([]int64{*last.ParentSnapshotID}, false))
 		h.orphan(map[int64]bool{last.SnapshotID: true})
-		loaded := load(t, h.tbl)
+		loaded := laketest.Load(t, h.tbl)
 		if loaded.CurrentSnapshot().ParentSnapshotID != nil || len(loaded.Metadata().Snapshots()) != 1 {
 			t.Fatalf("version %d: the snapshot has its parent", loaded.Metadata().Version())
 		}
-		if got := string(lastState(t, loaded)); got != want || want == "" {
+		if got := string(laketest.LastState(t, loaded)); got != want || want == "" {
 			t.Errorf("version %d: the state is %q, want %q", loaded.Metadata().Version(), got, want)
 		}
 	}
@@ -419,9 +416,9 @@ func TestASnapshotWithoutItsParentIsNotTheFirst(t *testing.T) {
 
 // Tables of before have their state in a property that is tied to no snapshot.
 func TestAStateOfBeforeIsKept(t *testing.T) {
-	tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{})
-	commit(t, tbl, `{"n":1}`, stage(t, tbl, 0, map[string]any{"id": 1}))
-	loaded := load(t, tbl)
+	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{})
+	laketest.Commit(t, tbl, `{"n":1}`, laketest.Stage(t, tbl, 0, map[string]any{"id": 1}))
+	loaded := laketest.Load(t, tbl)
 	text, err := json.Marshal(loaded.Metadata())
 	if err != nil {
 		t.Fatal(err)
@@ -431,9 +428,9 @@ func TestAStateOfBeforeIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range doc["snapshots"].([]any) {
-		delete(s.(map[string]any)["summary"].(map[string]any), stateKey)
+		delete(s.(map[string]any)["summary"].(map[string]any), lake.StateKey)
 	}
-	delete(doc["properties"].(map[string]any), stateSnapshotKey)
+	delete(doc["properties"].(map[string]any), lake.StateSnapshotKey)
 	if text, err = json.Marshal(doc); err != nil {
 		t.Fatal(err)
 	}
@@ -441,51 +438,8 @@ func TestAStateOfBeforeIsKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	was := table.New(tbl.id, before, loaded.MetadataLocation(), loaded.FS, nil)
-	if got := string(lastState(t, was)); got != `{"n":1}` {
+	was := table.New(tbl.Opened().Identifier(), before, loaded.MetadataLocation(), loaded.FS, nil)
+	if got := string(laketest.LastState(t, was)); got != `{"n":1}` {
 		t.Errorf("state %s", got)
-	}
-}
-
-// State files are found by name in whatever metadata lies in a directory, also where it is compressed.
-func TestNamesOfStateFilesAreFoundInAnyMetadata(t *testing.T) {
-	dir := t.TempDir()
-	files, ok := any(iceio.LocalFS{}).(iceio.ListableIO)
-	if !ok {
-		t.Fatal("local files cannot be listed")
-	}
-	want := map[string]bool{}
-	text := func() []byte {
-		name := filenames.New(".json")
-		want[name] = true
-		return fmt.Appendf(nil, `{"properties":{"airbyte.state":"{\"file\":\"file:///lake/_airbyte/states/%s\"}"}}`, name)
-	}
-	var compressed bytes.Buffer
-	gz := gzip.NewWriter(&compressed)
-	if _, err := gz.Write(text()); err != nil {
-		t.Fatal(err)
-	}
-	if err := gz.Close(); err != nil {
-		t.Fatal(err)
-	}
-	for name, content := range map[string][]byte{
-		"00001-a.metadata.json": text(), "00002-b.gz.metadata.json": compressed.Bytes(), "v3.metadata.json.gz": compressed.Bytes(), "notes.txt": []byte("x"),
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := stateFilesIn(t.Context(), files, "file://"+dir)
-	if diff := cmp.Diff(want, got); diff != "" || err != nil {
-		t.Errorf("%v, names (-want +got):\n%s", err, diff)
-	}
-	if got, err := stateFilesIn(t.Context(), files, "file://"+dir+"/none"); len(got) > 0 || err != nil {
-		t.Errorf("no directory: %v, %v", got, err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "00004-c.zstd.metadata.json"), zstdMagic, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := stateFilesIn(t.Context(), files, "file://"+dir); err == nil || !strings.Contains(err.Error(), "00004-c.zstd.metadata.json") {
-		t.Errorf("error %v", err)
 	}
 }

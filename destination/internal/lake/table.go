@@ -1,6 +1,3 @@
-// Package lake keeps one stream in one Iceberg table: it creates and evolves
-// the table, writes data files, commits them with the state that covers them,
-// and reads them back.
 package lake
 
 import (
@@ -39,6 +36,15 @@ const (
 	MergeOnRead Upsert = "merge_on_read"
 )
 
+// Catalog is a catalog that says who removes the metadata files that commits
+// supersede.
+type Catalog interface {
+	catalog.Catalog
+	// ClientRemovesMetadata reports whether whoever commits has to remove them.
+	// Otherwise the catalog does.
+	ClientRemovesMetadata() bool
+}
+
 // Options are the user's choices; a zero value is the default.
 type Options struct {
 	Upsert          Upsert // Auto
@@ -66,7 +72,7 @@ type Options struct {
 // Table is the table of one stream. Its methods may be called from several
 // goroutines.
 type Table struct {
-	cat     catalog.Catalog
+	cat     Catalog
 	id      table.Identifier
 	plan    *columnar.Plan
 	columns *columns.Evolution
@@ -79,22 +85,21 @@ type Table struct {
 	branch  string    // that commits go to while a refresh is under way; "": main
 	minimum int64     // generation that the refresh keeps
 
-	maxBackoff        time.Duration // the longest pause between attempts to commit
-	commitTimeout     time.Duration // how long there are more attempts
-	readerGracePeriod time.Duration // how long a reader, or a writer in doubt, may need an old snapshot
-	minRowGroupBytes  int64         // bytes of rows that are too few for a row group
+	maxBackoff       time.Duration // the longest pause between attempts to commit
+	commitTimeout    time.Duration // how long there are more attempts
+	minRowGroupBytes int64         // bytes of rows that are too few for a row group
 
 	uuid    uuid.UUID
 	version int             // of the table's format
 	schema  *iceberg.Schema // as it was when the table was opened
 	spec    iceberg.PartitionSpec
 	order   table.SortOrder
-	dataFiles
+	storage *snapshots.Storage
 }
 
 // Open makes the plan's table ready to be written: it is created, or brought
 // to the plan's columns. Several processes may open one table at once.
-func Open(ctx context.Context, cat catalog.Catalog, p *columnar.Plan, o Options) (*Table, error) {
+func Open(ctx context.Context, cat Catalog, p *columnar.Plan, o Options) (*Table, error) {
 	t, err := open(ctx, cat, p, o)
 	if err != nil {
 		return nil, err
@@ -105,7 +110,7 @@ func Open(ctx context.Context, cat catalog.Catalog, p *columnar.Plan, o Options)
 	return t, nil
 }
 
-func open(ctx context.Context, cat catalog.Catalog, p *columnar.Plan, o Options) (*Table, error) {
+func open(ctx context.Context, cat Catalog, p *columnar.Plan, o Options) (*Table, error) {
 	t := newTable(cat, p, o)
 	loaded, err := cat.LoadTable(ctx, t.id)
 	if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
@@ -114,7 +119,7 @@ func open(ctx context.Context, cat catalog.Catalog, p *columnar.Plan, o Options)
 	if err != nil {
 		return nil, t.Explain(fmt.Errorf("opening table %s: %w", t, err))
 	}
-	if loaded, err = t.evolve(ctx, loaded); err != nil {
+	if loaded, err = evolve(ctx, t, loaded); err != nil {
 		return nil, t.Explain(err)
 	}
 	if err := t.use(ctx, loaded); err != nil {
@@ -123,7 +128,7 @@ func open(ctx context.Context, cat catalog.Catalog, p *columnar.Plan, o Options)
 	return t, t.definition().CheckSpec(t.spec, t.schema)
 }
 
-func newTable(cat catalog.Catalog, p *columnar.Plan, o Options) *Table {
+func newTable(cat Catalog, p *columnar.Plan, o Options) *Table {
 	if o.Upsert == "" {
 		o.Upsert = Auto
 	}
@@ -142,9 +147,11 @@ func newTable(cat catalog.Catalog, p *columnar.Plan, o Options) *Table {
 	if o.Removed == nil {
 		o.Removed = func(string) {}
 	}
+	id := p.Identifier()
 	return &Table{
-		cat: cat, id: p.Identifier(), plan: p, columns: &columns.Evolution{}, keys: rowkeys.Fields{Cursor: rowkeys.NoField, Deleted: rowkeys.NoField}, opts: o,
-		maxBackoff: time.Second, commitTimeout: 5 * time.Minute, readerGracePeriod: o.ReaderTime, minRowGroupBytes: minRowGroupBytes,
+		cat: cat, id: id, plan: p, columns: &columns.Evolution{}, keys: rowkeys.Fields{Cursor: rowkeys.NoField, Deleted: rowkeys.NoField}, opts: o,
+		storage:    &snapshots.Storage{Table: strings.Join(id, "."), Memory: o.Memory, TargetFileBytes: o.TargetFileBytes},
+		maxBackoff: time.Second, commitTimeout: 5 * time.Minute, minRowGroupBytes: minRowGroupBytes,
 	}
 }
 
@@ -158,7 +165,7 @@ func (t *Table) use(ctx context.Context, loaded *table.Table) error {
 	if !ok {
 		return fmt.Errorf("reaching the files of table %s: its storage cannot be written", t)
 	}
-	if t.locations, err = loaded.LocationProvider(); err != nil {
+	if t.storage.Locations, err = loaded.LocationProvider(); err != nil {
 		return fmt.Errorf("locating the files of table %s: %w", t, err)
 	}
 	def := t.definition()
@@ -169,18 +176,26 @@ func (t *Table) use(ctx context.Context, loaded *table.Table) error {
 		return t.configError(nil, `Table %s has format version 1, which has no delete files. Set "upsert" to "auto" or "copy_on_write".`, t)
 	}
 	if size := loaded.Properties().GetInt64(table.WriteTargetFileSizeBytesKey, 0); size > 0 {
-		t.opts.TargetFileBytes = size
+		t.storage.TargetFileBytes = size
 	}
 	t.opened, t.since = loaded, time.Now()
-	t.files, t.schema, t.spec, t.order = files, loaded.Schema(), loaded.Spec(), loaded.SortOrder()
+	t.storage.Files, t.schema, t.spec, t.order = files, loaded.Schema(), loaded.Spec(), loaded.SortOrder()
 	t.uuid, t.version = loaded.Metadata().TableUUID(), loaded.Metadata().Version()
 	return nil
 }
 
-// storage is where snapshots find the table's files and write theirs.
-func (t *Table) storage() snapshots.Storage {
-	return snapshots.Storage{Table: t.String(), Files: t.files, Locations: t.locations, Memory: t.opts.Memory}
-}
+// Catalog is the catalog that has the table.
+func (t *Table) Catalog() Catalog { return t.cat }
+
+// Opened is the table as it was when it was opened.
+func (t *Table) Opened() *table.Table { return t.opened }
+
+// Storage is where the files of the table are, and how new ones are written.
+func (t *Table) Storage() *snapshots.Storage { return t.storage }
+
+// ReaderTime is how long a reader, or a writer in doubt, may need what is no longer
+// current.
+func (t *Table) ReaderTime() time.Duration { return t.opts.ReaderTime }
 
 // Layout is how batches of rows must be laid out to be written.
 func (t *Table) Layout() *columnar.Layout { return t.layout }

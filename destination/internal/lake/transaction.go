@@ -12,6 +12,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -37,7 +38,7 @@ type transaction struct {
 	t *Table
 	// propose makes the proposal for the table as it is in base. It returns what
 	// it has written even when it fails.
-	propose func(ctx context.Context, base *table.Table, clock *retry) (proposal, error)
+	propose func(ctx context.Context, base *table.Table, budget *retryBudget) (proposal, error)
 	// verify reports whether an earlier attempt, whose outcome is unknown, is in
 	// base. nil: propose recognises a change that is there, and proposes nothing.
 	verify func(ctx context.Context, base *table.Table) bool
@@ -54,17 +55,17 @@ type transaction struct {
 
 // run makes the attempts. Its error is certain unless unknownOutcome is set.
 func (x *transaction) run(ctx context.Context) error {
-	retry := newRetry(x.t)
+	budget := newRetryBudget(x.t)
 	for {
 		x.attempts++
-		done, err := x.attempt(ctx, retry)
+		done, err := x.attempt(ctx, budget)
 		switch {
 		case err != nil:
 			return x.fail(ctx, err)
 		case done:
 			return nil
 		}
-		more, err := retry.again(ctx)
+		more, err := budget.again(ctx)
 		if err != nil || !more {
 			return x.fail(ctx, cmp.Or(err, x.conflictError(cmp.Or(x.lastConflict, x.unreachable))))
 		}
@@ -72,7 +73,7 @@ func (x *transaction) run(ctx context.Context) error {
 }
 
 // attempt makes one attempt. It is not done when the next one may succeed.
-func (x *transaction) attempt(ctx context.Context, retry *retry) (done bool, err error) {
+func (x *transaction) attempt(ctx context.Context, budget *retryBudget) (done bool, err error) {
 	t := x.t
 	if x.base == nil || x.attempts > 1 {
 		if x.base, err = t.cat.LoadTable(ctx, t.id); err != nil {
@@ -87,9 +88,9 @@ func (x *transaction) attempt(ctx context.Context, retry *retry) (done bool, err
 	if x.unknownOutcome != nil && x.verify != nil && x.verify(context.WithoutCancel(ctx), x.base) {
 		return true, nil
 	}
-	p, err := x.propose(ctx, x.base, retry)
+	p, err := x.propose(ctx, x.base, budget)
 	if err != nil {
-		return false, errors.Join(err, t.removeAll(p.written))
+		return false, errors.Join(err, t.storage.RemoveAll(p.written))
 	}
 	if len(p.updates) == 0 {
 		x.removeSuperseded(x.base.Metadata(), p)
@@ -104,9 +105,9 @@ func (x *transaction) attempt(ctx context.Context, retry *retry) (done bool, err
 		return true, nil
 	case errors.Is(err, table.ErrCommitFailed):
 		x.lastConflict = err
-		return false, t.removeAll(p.written)
+		return false, t.storage.RemoveAll(p.written)
 	case errors.Is(err, storage.ErrNotCommitted):
-		return false, errors.Join(err, t.removeAll(p.written))
+		return false, errors.Join(err, t.storage.RemoveAll(p.written))
 	}
 	x.unknownOutcome = fmt.Errorf("committing table %s: %w", t, err)
 	return false, nil
@@ -153,11 +154,11 @@ func userMessage(err error) string {
 // cannot be removed is only in the way: it must not fail what is committed, and
 // the removal of orphans finds it later.
 func (x *transaction) removeSuperseded(after table.Metadata, p proposal) {
-	if x.t.files == nil {
+	if x.t.storage.Files == nil {
 		return // the table is being opened
 	}
 	superseded := map[string]struct{}{}
-	if after.Properties().GetBool(table.MetadataDeleteAfterCommitEnabledKey, false) {
+	if x.t.cat.ClientRemovesMetadata() && after.Properties().GetBool(table.MetadataDeleteAfterCommitEnabledKey, false) {
 		for _, file := range x.droppedMetadataFiles(after) {
 			superseded[file] = struct{}{}
 		}
@@ -168,7 +169,7 @@ func (x *transaction) removeSuperseded(after table.Metadata, p proposal) {
 		}
 	}
 	for path := range superseded {
-		if err := x.t.files.Remove(path); err == nil {
+		if err := x.t.storage.Files.Remove(path); err == nil {
 			x.t.opts.Removed(path)
 		}
 	}
@@ -187,19 +188,19 @@ func (x *transaction) droppedMetadataFiles(after table.Metadata) (files []string
 	own := tabledef.PathsOf(before.Location(), before)
 	entries := slices.Collect(before.PreviousFiles())
 	for i, entry := range entries {
-		if !listed[entry.MetadataFile] && filenames.Within(filenames.Plain(entry.MetadataFile), own.Metadata) && time.Since(supersededIn(entries, i, before)) >= x.t.readerGracePeriod {
+		if !listed[entry.MetadataFile] && filenames.Within(filenames.Plain(entry.MetadataFile), own.Metadata) && time.Since(snapshots.MetadataSuperseded(entries, i, before)) >= x.t.opts.ReaderTime {
 			files = append(files, entry.MetadataFile)
 		}
 	}
 	return files
 }
 
-// commitMetadata changes a table's metadata but not its rows. edit says how to
+// UpdateMetadata changes a table's metadata but not its rows. edit says how to
 // change the table as it is, and nothing when the change is there already. It
 // returns the metadata before and after; after is nil when there was nothing to
 // change.
-func (t *Table) commitMetadata(ctx context.Context, edit func(*table.Table) ([]table.Requirement, []table.Update, error)) (before, after table.Metadata, err error) {
-	x := &transaction{t: t, propose: func(_ context.Context, base *table.Table, _ *retry) (p proposal, err error) {
+func (t *Table) UpdateMetadata(ctx context.Context, edit func(*table.Table) ([]table.Requirement, []table.Update, error)) (before, after table.Metadata, err error) {
+	x := &transaction{t: t, propose: func(_ context.Context, base *table.Table, _ *retryBudget) (p proposal, err error) {
 		p.requirements, p.updates, err = edit(base)
 		p.requirements = append(p.requirements, table.AssertTableUUID(t.uuid))
 		return p, err

@@ -37,7 +37,7 @@ func (w *Writer) truncate(ctx context.Context, rows int64) error {
 		// What is kept so far and what is not looked at yet is Abort's to
 		// remove when this fails.
 		w.staged = slices.Concat(kept, staged[i:])
-		if err := w.t.discard([]*stagedFile{f}); err != nil {
+		if err := discard(w.t, []*stagedFile{f}); err != nil {
 			return err
 		}
 	}
@@ -52,20 +52,21 @@ func (w *Writer) head(ctx context.Context, f *stagedFile, rows int64) (*stagedFi
 	for i := rows; i < f.data.Count(); i++ {
 		deletedRows.Add(i)
 	}
-	end, err := t.opts.Memory.Begin(ctx, rewriteBytes)
+	end, err := t.storage.Memory.Begin(ctx, snapshots.RewriteBytes)
 	if err != nil {
 		return nil, err
 	}
 	defer end()
-	r := newRewriter(t, t.opened.Metadata(), &snapshots.Change{}, parquetfile.OneFile, table.UnsortedSortOrder)
-	if err := errors.Join(r.copy(ctx, f.data, deletedRows), r.close(ctx)); err != nil {
-		return nil, errors.Join(err, t.removeAll(r.c.Written))
+	c := &snapshots.Change{}
+	r := t.storage.Rewriter(t.opened.Metadata(), c, parquetfile.OneFile, table.UnsortedSortOrder)
+	if err := errors.Join(r.Copy(ctx, f.data, deletedRows), r.Close(ctx)); err != nil {
+		return nil, errors.Join(err, t.storage.RemoveAll(c.Written))
 	}
-	if len(r.c.Add) != 1 {
-		return nil, errors.Join(fmt.Errorf("shortening %s: %d files came of it", f.data.FilePath(), len(r.c.Add)), t.removeAll(r.c.Written))
+	if len(c.Add) != 1 {
+		return nil, errors.Join(fmt.Errorf("shortening %s: %d files came of it", f.data.FilePath(), len(c.Add)), t.storage.RemoveAll(c.Written))
 	}
 	if f.keys != nil {
 		f.keys.Truncate(rows)
 	}
-	return &stagedFile{data: r.c.Add[0], keys: f.keys}, nil
+	return &stagedFile{data: c.Add[0], keys: f.keys}, nil
 }

@@ -36,7 +36,7 @@ func newUpsert(t *Table, files []*stagedFile, indexes []*rowkeys.Index) *upsert 
 			keys = append(keys, f.keys)
 		}
 	}
-	u.contest = rowkeys.NewContest(t.scratch(), t.opts.Memory, keys, indexes, t.branch != "" && t.plan.Deleted != "")
+	u.contest = rowkeys.NewContest(t.storage.Scratch(), t.storage.Memory, keys, indexes, t.branch != "" && t.plan.Deleted != "")
 	return u
 }
 
@@ -48,7 +48,7 @@ func (u *upsert) close() { _ = u.contest.Close() }
 // stage is what committing the rows does to the table as it is in base.
 func (u *upsert) stage(ctx context.Context, base *table.Table) (*snapshots.Change, error) {
 	c := &snapshots.Change{Operation: table.OpOverwrite}
-	set, err := u.t.storage().List(u.t.tip(base), u.manifests)
+	set, err := u.t.storage.List(base.SnapshotByName(u.t.Branch()), u.manifests)
 	if err != nil {
 		return c, err
 	}
@@ -89,7 +89,7 @@ func (u *upsert) outdated(ctx context.Context, schema *iceberg.Schema, set *snap
 	for _, f := range set.Files {
 		rows := superseded[f.Data.FilePath()]
 		if rows == nil && f.Older != nil {
-			if rows, err = u.t.storage().Deleted(ctx, f, set.SharedDeletes); err != nil {
+			if rows, err = u.t.storage.Deleted(ctx, f, set.SharedDeletes); err != nil {
 				return nil, err
 			}
 		}
@@ -123,7 +123,7 @@ func (u *upsert) superseded(ctx context.Context, schema *iceberg.Schema, set *sn
 		file := rowkeys.TableFile{Path: f.Data.FilePath(), Rows: f.Data.Count(), Sequence: f.Sequence}
 		if len(f.Deletes)+len(set.SharedDeletes)+len(f.Older) > 0 {
 			var err error
-			if file.Deleted, err = u.t.storage().Deleted(ctx, f, set.SharedDeletes); err != nil {
+			if file.Deleted, err = u.t.storage.Deleted(ctx, f, set.SharedDeletes); err != nil {
 				return nil, err
 			}
 		}
@@ -168,31 +168,31 @@ func (u *upsert) apply(ctx context.Context, c *snapshots.Change, base *table.Tab
 		return true
 	})
 	if u.copies(version, rewrite, fresh) && len(partials)+len(outdated) > 0 {
-		end, err := u.t.opts.Memory.Begin(ctx, rewriteBytes)
+		end, err := u.t.storage.Memory.Begin(ctx, snapshots.RewriteBytes)
 		if err != nil {
 			return err
 		}
 		defer end()
-		r := newRewriter(u.t, base.Metadata(), c, u.t.opts.TargetFileBytes, table.UnsortedSortOrder)
-		sortByPartition(partials, func(p partial) iceberg.DataFile { return p.staged.data })
-		sortByPartition(outdated, func(o *outdatedFile) iceberg.DataFile { return o.Data })
+		r := u.t.storage.Rewriter(base.Metadata(), c, u.t.storage.TargetFileBytes, table.UnsortedSortOrder)
+		snapshots.SortByPartition(partials, func(p partial) iceberg.DataFile { return p.staged.data })
+		snapshots.SortByPartition(outdated, func(o *outdatedFile) iceberg.DataFile { return o.Data })
 		for _, p := range partials {
 			c.Superseded = append(c.Superseded, p.staged.data.FilePath())
-			if err := r.copy(ctx, p.staged.data, p.deletedRows); err != nil {
+			if err := r.Copy(ctx, p.staged.data, p.deletedRows); err != nil {
 				return err
 			}
 		}
 		for _, o := range outdated {
 			c.RemoveFile(o.LiveFile)
-			if err := r.copy(ctx, o.Data, o.deletedRows); err != nil {
+			if err := r.Copy(ctx, o.Data, o.deletedRows); err != nil {
 				return err
 			}
 		}
-		return r.close(ctx)
+		return r.Close(ctx)
 	}
 	for _, p := range partials {
 		c.Add = append(c.Add, p.staged.data)
-		if err := u.t.storage().WriteDeletes(c, base.Metadata(), p.staged.data, p.deletedRows); err != nil {
+		if err := u.t.storage.WriteDeletes(c, base.Metadata(), p.staged.data, p.deletedRows); err != nil {
 			return err
 		}
 	}
@@ -200,7 +200,7 @@ func (u *upsert) apply(ctx context.Context, c *snapshots.Change, base *table.Tab
 		// One delete file per data file: it takes over what the earlier ones
 		// of the file said. Some readers fail on several.
 		c.RemoveDeletes(o.LiveFile)
-		if err := u.t.storage().WriteDeletes(c, base.Metadata(), o.Data, o.deletedRows); err != nil {
+		if err := u.t.storage.WriteDeletes(c, base.Metadata(), o.Data, o.deletedRows); err != nil {
 			return err
 		}
 	}

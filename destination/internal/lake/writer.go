@@ -70,7 +70,7 @@ const minRowGroupBytes = 2 << 20
 // NewWriter returns a writer that has written nothing yet.
 func (t *Table) NewWriter() *Writer {
 	w := &Writer{t: t}
-	w.files = t.rollingWriter(t.opts.TargetFileBytes, w.complete)
+	w.files = t.storage.RollingWriter(t.storage.TargetFileBytes, w.complete)
 	return w
 }
 
@@ -108,7 +108,7 @@ func (w *Writer) add(ctx context.Context, rec arrow.RecordBatch, arrivals []uint
 
 // tooFew reports whether rows are too few for a row group of their own.
 func (w *Writer) tooFew(rec arrow.RecordBatch) bool {
-	return budget.SizeOf(rec) < min(w.t.minRowGroupBytes, w.t.opts.TargetFileBytes) && !parquetfile.HasHugeValues(rec)
+	return budget.SizeOf(rec) < min(w.t.minRowGroupBytes, w.t.storage.TargetFileBytes) && !parquetfile.HasHugeValues(rec)
 }
 
 // flush writes the first rows that were put aside, keep of them, and then last,
@@ -117,7 +117,7 @@ func (w *Writer) flush(ctx context.Context, last arrow.RecordBatch, arrivals []u
 	if w.sorter == nil {
 		return w.unspool(last, arrivals, keep)
 	}
-	end, err := w.t.opts.Memory.Begin(ctx, rowsort.MergeBytes)
+	end, err := w.t.storage.Memory.Begin(ctx, rowsort.MergeBytes)
 	if err != nil {
 		return err
 	}
@@ -160,18 +160,18 @@ func (w *Writer) admit(ctx context.Context, rec arrow.RecordBatch, arrivals []ui
 	if w.order == nil {
 		w.order = rowsort.NewOrder(w.t.spec, w.t.order, rec.Schema())
 		if w.order.Ordered() {
-			w.sorter = rowsort.NewSorter(w.t.scratch(), w.t.opts.Memory, w.order, rec.Schema(), w.t.plan.Dedup)
+			w.sorter = rowsort.NewSorter(w.t.storage.Scratch(), w.t.storage.Memory, w.order, rec.Schema(), w.t.plan.Dedup)
 		} else {
-			w.spool = rowsort.NewSpool(w.t.scratch(), rec.Schema(), w.t.plan.Dedup)
+			w.spool = rowsort.NewSpool(w.t.storage.Scratch(), rec.Schema(), w.t.plan.Dedup)
 		}
 	}
-	w.t.encodingFor(rec) // chosen by rows of all partitions
+	w.t.storage.EncodingFor(rec) // chosen by rows of all partitions
 	return nil
 }
 
 // group writes rows as one row group.
 func (w *Writer) group(rec arrow.RecordBatch, arrivals []uint64) error {
-	created, err := w.files.Open(rec, w.t.encodingFor(rec))
+	created, err := w.files.Open(rec, w.t.storage.EncodingFor(rec))
 	if err != nil {
 		return err
 	}
@@ -214,7 +214,7 @@ func (w *Writer) indexRows(rec arrow.RecordBatch, arrivals []uint64) error {
 		}
 	}
 	if w.index == nil {
-		w.index = rowkeys.NewIndex(w.t.scratch(), w.t.opts.Memory)
+		w.index = rowkeys.NewIndex(w.t.storage.Scratch(), w.t.storage.Memory)
 	}
 	if w.keys == nil {
 		w.keys = rowkeys.NewFile(nil)
@@ -314,15 +314,24 @@ func (w *Writer) Abort() error {
 		errs = append(errs, w.spool.Abort())
 	}
 	_ = w.waitForFiles() // a file that could not be completed has been removed
-	errs = append(errs, w.t.discard(slices.DeleteFunc(w.staged, func(f *stagedFile) bool { return f.data == nil })))
+	errs = append(errs, discard(w.t, slices.DeleteFunc(w.staged, func(f *stagedFile) bool { return f.data == nil })))
 	errs = append(errs, w.index.Close())
 	w.staged, w.keys, w.index, w.rows = nil, nil, nil, 0
 	return errors.Join(errs...)
 }
 
+// discard deletes files that no commit has named.
+func discard(t *Table, files []*stagedFile) error {
+	paths := make([]string, len(files))
+	for i, f := range files {
+		paths[i] = f.data.FilePath()
+	}
+	return t.storage.RemoveAll(paths)
+}
+
 // Discard deletes files that were never offered to a commit.
 func Discard(t *Table, staged []*Staged) error {
-	errs := []error{t.discard(stagedFiles(staged))}
+	errs := []error{discard(t, stagedFiles(staged))}
 	for _, x := range indexesOf(staged) {
 		errs = append(errs, x.Close())
 	}

@@ -1,4 +1,4 @@
-package lake
+package lake_test
 
 import (
 	"errors"
@@ -8,6 +8,8 @@ import (
 
 	iceio "github.com/apache/iceberg-go/io"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
@@ -94,32 +96,32 @@ func (r flakyReader) ReadAt(p []byte, at int64) (int, error) {
 // or the writer says so and leaves nothing behind.
 func TestWritingMayFailAtAnyCall(t *testing.T) {
 	for name, tc := range map[string]struct {
-		o    Options
+		o    lake.Options
 		rows int64 // that are put aside
 		step int   // from one call that fails to the next
 	}{
-		"as they come":               {o: Options{}, rows: 3, step: 1},
-		"with keys that are spilled": {o: Options{Memory: memoryForKeys(0)}, rows: 3, step: 1},
+		"as they come":               {o: lake.Options{}, rows: 3, step: 1},
+		"with keys that are spilled": {o: lake.Options{Memory: memoryForKeys(0)}, rows: 3, step: 1},
 		"partitioned and sorted, from runs of runs": {
-			o: Options{Settings: tabledef.Settings{PartitionBy: by(t, "bucket(2, id)"), SortBy: sortedBy(t, "v desc")}}, rows: 18, step: 4, // of a run there are three
+			o: lake.Options{Settings: tabledef.Settings{PartitionBy: by(t, "bucket(2, id)"), SortBy: sortedBy(t, "v desc")}}, rows: 18, step: 4, // of a run there are three
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), tc.o)
+			tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Keyed("s"), tc.o)
 			for at, over := 0, false; !over; at += tc.step {
 				files := &flakyFiles{left: at}
-				tbl.files = files
+				tbl.Storage().Files = files
 				w := tbl.NewWriter()
-				staged, err := func() (*Staged, error) {
+				staged, err := func() (*lake.Staged, error) {
 					for n := range tc.rows {
-						v := version{key: n % 7, cursor: n, v: "x"}
-						if err := w.Write(t.Context(), batch(t, tbl.schema, v.row()), []uint64{uint64(n)}); err != nil {
+						v := laketest.Version{Key: n % 7, Cursor: n, V: "x"}
+						if err := w.Write(t.Context(), laketest.Batch(t, tbl.Opened().Schema(), v.Row()), []uint64{uint64(n)}); err != nil {
 							return nil, err
 						}
 					}
-					last := version{key: 1, cursor: 99, v: "y"}
-					return w.Close(t.Context(), batch(t, tbl.schema, last.row()), []uint64{99}, math.MaxInt64)
+					last := laketest.Version{Key: 1, Cursor: 99, V: "y"}
+					return w.Close(t.Context(), laketest.Batch(t, tbl.Opened().Schema(), last.Row()), []uint64{99}, math.MaxInt64)
 				}()
 				over, files.left = files.failed == "", -1
 				switch {
@@ -129,21 +131,21 @@ func TestWritingMayFailAtAnyCall(t *testing.T) {
 					if err := w.Abort(); err != nil {
 						t.Errorf("call %d, %s: Abort: %v", at, files.failed, err)
 					}
-					if expectFiles(t, tbl, false); t.Failed() {
+					if laketest.ExpectFiles(t, tbl, false); t.Failed() {
 						t.Errorf("call %d, %s", at, files.failed)
 					}
 				default:
-					commit(t, tbl, "", staged)
-					last := map[int64]version{}
+					laketest.Commit(t, tbl, "", staged)
+					last := map[int64]laketest.Version{}
 					for n := range tc.rows {
-						last[n%7] = version{key: n % 7, cursor: n, v: "x"}
+						last[n%7] = laketest.Version{Key: n % 7, Cursor: n, V: "x"}
 					}
-					last[1] = version{key: 1, cursor: 99, v: "y"}
+					last[1] = laketest.Version{Key: 1, Cursor: 99, V: "y"}
 					var want []string
 					for _, v := range last {
-						want = append(want, v.json())
+						want = append(want, v.JSON())
 					}
-					expectRows(t, tbl, want...)
+					laketest.ExpectRows(t, tbl, want...)
 				}
 				if t.Failed() {
 					return

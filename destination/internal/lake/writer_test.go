@@ -1,4 +1,4 @@
-package lake
+package lake_test
 
 import (
 	"fmt"
@@ -11,6 +11,8 @@ import (
 	"github.com/apache/iceberg-go"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 )
 
@@ -39,41 +41,41 @@ func TestFewRowsBecomeLargeRowGroups(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), Options{})
+			tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Keyed("s"), lake.Options{})
 			w := tbl.NewWriter()
 			sent := 0
 			next := func(n int) (rows []map[string]any, order []uint64) {
 				for range n {
-					v := version{key: int64(sent), cursor: 1, v: fmt.Sprint(sent, strings.Repeat(" ", 4<<10))}
-					rows, order = append(rows, v.row()), append(order, uint64(sent))
+					v := laketest.Version{Key: int64(sent), Cursor: 1, V: fmt.Sprint(sent, strings.Repeat(" ", 4<<10))}
+					rows, order = append(rows, v.Row()), append(order, uint64(sent))
 					sent++
 				}
 				return rows, order
 			}
 			for _, n := range batches {
 				rows, order := next(n)
-				if err := w.Write(t.Context(), batch(t, tbl.schema, rows...), order); err != nil {
+				if err := w.Write(t.Context(), laketest.Batch(t, tbl.Opened().Schema(), rows...), order); err != nil {
 					t.Fatal(err)
 				}
 			}
 			var last arrow.RecordBatch
 			rows, order := next(tc.last)
 			if tc.last > 0 {
-				last = batch(t, tbl.schema, rows...)
+				last = laketest.Batch(t, tbl.Opened().Schema(), rows...)
 			}
 			staged, err := w.Close(t.Context(), last, order, int64(tc.keep))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if tc.keep == 0 {
-				if left := dataFilesOnDisk(t, tbl); staged != nil || len(left) > 0 {
+				if left := laketest.DataFilesOnDisk(t, tbl); staged != nil || len(left) > 0 {
 					t.Errorf("kept %v, left %v", staged, left)
 				}
 				return
 			}
 			groups := 0
-			for _, f := range staged.files {
-				in, err := parquetfile.Open(tbl.files, f.data, tbl.opts.Memory)
+			for _, f := range staged.Files() {
+				in, err := parquetfile.Open(tbl.Storage().Files, f, tbl.Storage().Memory)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -83,11 +85,11 @@ func TestFewRowsBecomeLargeRowGroups(t *testing.T) {
 			if groups != tc.groups {
 				t.Errorf("%d row groups, not %d", groups, tc.groups)
 			}
-			commit(t, tbl, "", staged)
-			checkFiles(t, load(t, tbl))
-			expectFiles(t, tbl, false)
+			laketest.Commit(t, tbl, "", staged)
+			laketest.CheckFiles(t, laketest.Load(t, tbl))
+			laketest.ExpectFiles(t, tbl, false)
 			var got, want []string
-			for row, err := range Rows(t.Context(), load(t, tbl), 0) {
+			for row, err := range lake.Rows(t.Context(), laketest.Load(t, tbl), 0) {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -105,37 +107,37 @@ func TestFewRowsBecomeLargeRowGroups(t *testing.T) {
 
 // Of the versions of a key the last one wins, whichever of them were put aside.
 func TestFewRowsKeepTheirOrderOfArrival(t *testing.T) {
-	tbl := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), Options{})
+	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Keyed("s"), lake.Options{})
 	first, second := tbl.NewWriter(), tbl.NewWriter()
-	want := model{}
-	var all []version
+	want := laketest.Model{}
+	var all []laketest.Version
 	for n := range 60 {
-		v := version{key: int64(n % 7), cursor: 1, order: uint64(n), v: fmt.Sprint(n)}
+		v := laketest.Version{Key: int64(n % 7), Cursor: 1, Order: uint64(n), V: fmt.Sprint(n)}
 		all = append(all, v)
 		w := first
 		if n%3 == 0 {
 			w = second
 		}
-		if err := w.Write(t.Context(), batch(t, tbl.schema, v.row()), []uint64{v.order}); err != nil {
+		if err := w.Write(t.Context(), laketest.Batch(t, tbl.Opened().Schema(), v.Row()), []uint64{v.Order}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want.commit(all)
-	var staged []*Staged
-	for _, w := range []*Writer{second, first} {
+	want.Commit(all)
+	var staged []*lake.Staged
+	for _, w := range []*lake.Writer{second, first} {
 		s, err := w.Close(t.Context(), nil, nil, math.MaxInt64)
 		if err != nil {
 			t.Fatal(err)
 		}
 		staged = append(staged, s)
 	}
-	commit(t, tbl, "", slices.Concat(staged)...)
-	expectRows(t, tbl, want.rows()...)
-	expectFiles(t, tbl, false)
+	laketest.Commit(t, tbl, "", slices.Concat(staged)...)
+	laketest.ExpectRows(t, tbl, want.Rows()...)
+	laketest.ExpectFiles(t, tbl, false)
 }
 
 // A file of thousands of columns is complete before what is to be remembered of its chunks takes much
-// memory, and is not merged into one that is too large for that.
+// memory.
 func TestFilesOfManyColumnsHaveFewRowGroups(t *testing.T) {
 	t.Parallel()
 	const columns = parquetfile.MaxChunks / 4
@@ -143,11 +145,11 @@ func TestFilesOfManyColumnsHaveFewRowGroups(t *testing.T) {
 	for i := range columns {
 		fields = append(fields, optional(fmt.Sprint("c", i), aLong))
 	}
-	tbl := openTable(t, openCatalog(t, t.TempDir()), planOf("s", fields...), Options{})
-	tbl.minRowGroupBytes = 0
+	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), planOf("s", fields...), lake.Options{})
+	tbl.SetMinRowGroupBytes(0)
 	w := tbl.NewWriter()
 	for n := range 6 {
-		if err := w.Write(t.Context(), batch(t, tbl.schema, map[string]any{"c0": n}), nil); err != nil {
+		if err := w.Write(t.Context(), laketest.Batch(t, tbl.Opened().Schema(), map[string]any{"c0": n}), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -155,14 +157,7 @@ func TestFilesOfManyColumnsHaveFewRowGroups(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := len(staged.files); got != 2 {
+	if got := len(staged.Files()); got != 2 {
 		t.Errorf("%d files", got)
-	}
-	if got := (upkeep{tbl}).mergedBytes(); got > 4*rewriteBatchBytes {
-		t.Errorf("files are merged up to %d bytes", got)
-	}
-	usual := openTable(t, openCatalog(t, t.TempDir()), keyed("s"), Options{})
-	if got := (upkeep{usual}).mergedBytes(); got != usual.opts.TargetFileBytes {
-		t.Errorf("files of few columns are merged up to %d bytes", got)
 	}
 }

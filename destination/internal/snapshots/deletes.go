@@ -14,14 +14,13 @@ import (
 	"github.com/apache/iceberg-go/table/dv"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
 // Deleted returns the rows of a data file that are deleted already. shared are
 // the position deletes of the snapshot that are of several data files.
-func (s Storage) Deleted(ctx context.Context, f *LiveFile, shared []DeleteFile) (parquetfile.Positions, error) {
+func (s *Storage) Deleted(ctx context.Context, f *LiveFile, shared []DeleteFile) (parquetfile.Positions, error) {
 	rows := parquetfile.NewPositions(f.Data.Count())
 	copy(rows, f.Older)
 	for _, d := range slices.Concat(f.Deletes, shared) {
@@ -98,7 +97,7 @@ const deleteRows = 1 << 18
 
 // WriteDeletes adds to a change the delete file of one data file, in the file's
 // own partition: position deletes, or from format version 3 on a deletion vector.
-func (s Storage) WriteDeletes(c *Change, meta table.Metadata, of iceberg.DataFile, rows parquetfile.Positions) error {
+func (s *Storage) WriteDeletes(c *Change, meta table.Metadata, of iceberg.DataFile, rows parquetfile.Positions) error {
 	spec, err := tabledef.SpecOf(meta, of)
 	if err != nil {
 		return err
@@ -107,7 +106,7 @@ func (s Storage) WriteDeletes(c *Change, meta table.Metadata, of iceberg.DataFil
 		return s.writeVector(c, spec, of, rows)
 	}
 	path := of.FilePath()
-	file, err := parquetfile.Create(s.Files, s.Locations.NewDataLocation(filenames.New(".parquet")), table.PositionalDeleteArrowSchema, parquetfile.PositionDeleteEncoding())
+	file, err := parquetfile.Create(s.Files, s.NewPath(".parquet"), table.PositionalDeleteArrowSchema, parquetfile.PositionDeleteEncoding())
 	if err != nil {
 		return err
 	}
@@ -146,7 +145,7 @@ func (s Storage) WriteDeletes(c *Change, meta table.Metadata, of iceberg.DataFil
 	return nil
 }
 
-func (s Storage) writeVector(c *Change, spec iceberg.PartitionSpec, of iceberg.DataFile, rows parquetfile.Positions) error {
+func (s *Storage) writeVector(c *Change, spec iceberg.PartitionSpec, of iceberg.DataFile, rows parquetfile.Positions) error {
 	path := of.FilePath()
 	w := dv.NewDVWriter(s.Files, func(int32) *iceberg.PartitionSpec { return &spec })
 	var all []int64
@@ -156,7 +155,7 @@ func (s Storage) writeVector(c *Change, spec iceberg.PartitionSpec, of iceberg.D
 	if err := w.Add(path, all, of.SpecID(), of.Partition()); err != nil {
 		return fmt.Errorf("writing deletion vector of %s: %w", path, err)
 	}
-	location := s.Locations.NewDataLocation(filenames.New(".puffin"))
+	location := s.NewPath(".puffin")
 	c.Written = append(c.Written, location)
 	files, err := w.Flush(context.Background(), location)
 	if err != nil {

@@ -47,7 +47,7 @@ func (s *Set) Has(f *LiveFile) bool {
 type Cache map[string][]iceberg.ManifestEntry
 
 // List lists the files of a snapshot, none when it is nil.
-func (s Storage) List(snapshot *table.Snapshot, cache Cache) (*Set, error) {
+func (s *Storage) List(snapshot *table.Snapshot, cache Cache) (*Set, error) {
 	set := &Set{}
 	if snapshot == nil {
 		return set, nil

@@ -12,21 +12,11 @@ import (
 	"time"
 
 	"github.com/apache/iceberg-go"
-	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/uuid"
 
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 )
-
-// Storage is where the files of a table are.
-type Storage struct {
-	Table     string // its name, for errors
-	Files     iceio.WriteFileIO
-	Locations table.LocationProvider
-	Memory    *budget.Memory
-}
 
 const (
 	// manifestBytes is the size at which a manifest is full, Iceberg's default.
@@ -39,7 +29,7 @@ const (
 
 // snapshotWriter writes the manifests of one snapshot.
 type snapshotWriter struct {
-	s     Storage
+	s     *Storage
 	meta  table.Metadata
 	c     *Change
 	id    int64
@@ -51,7 +41,7 @@ type snapshotWriter struct {
 // Write writes the manifests of the snapshot that follows parent, nil for the
 // first, with a change applied. It describes the new snapshot, whose summary has
 // props besides the counts.
-func (s Storage) Write(ctx context.Context, meta table.Metadata, parent *table.Snapshot, c *Change, props iceberg.Properties) (*table.Snapshot, error) {
+func (s *Storage) Write(ctx context.Context, meta table.Metadata, parent *table.Snapshot, c *Change, props iceberg.Properties) (*table.Snapshot, error) {
 	w := &snapshotWriter{s: s, meta: meta, c: c, id: newSnapshotID(meta), name: uuid.NewString()}
 	var parentID *int64
 	var manifests []iceberg.ManifestFile

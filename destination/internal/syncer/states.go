@@ -15,6 +15,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -31,7 +32,8 @@ func (r *run) storedStates(plan *commitPlan) map[int64]func() (json.RawMessage, 
 		if segment == 0 {
 			continue
 		}
-		tables[segment] = append(tables[segment], t.stream.Table.MetadataDir())
+		opened := t.stream.Table.Opened()
+		tables[segment] = append(tables[segment], tabledef.PathsOf(opened.Location(), opened.Metadata()).Metadata)
 		stored[segment] = sync.OnceValues(func() (json.RawMessage, error) {
 			state, err := r.messages.load(t.state.message)
 			if err != nil {
@@ -52,7 +54,7 @@ func (r *run) storedStates(plan *commitPlan) map[int64]func() (json.RawMessage, 
 func (s Streams) lastCommitNumber() (int64, error) {
 	var last int64
 	for _, stream := range s.all {
-		for _, raw := range stream.Table.States() {
+		for _, raw := range lake.States(stream.Table.Opened().Metadata()) {
 			stored, err := checkpoint.Parse(raw)
 			if err != nil {
 				return 0, fmt.Errorf("stream %s: %w", stream.ID, err)

@@ -113,7 +113,7 @@ func (s Streams) resolve(ctx context.Context, cat catalog.Catalog) error {
 }
 
 // Open opens the tables for writing.
-func (s Streams) Open(ctx context.Context, cat catalog.Catalog, memory Memory, log *slog.Logger) error {
+func (s Streams) Open(ctx context.Context, cat lake.Catalog, memory Memory, log *slog.Logger) error {
 	if err := s.resolve(ctx, cat); err != nil {
 		return err
 	}

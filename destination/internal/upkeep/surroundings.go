@@ -1,13 +1,10 @@
-package lake
+package upkeep
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -16,6 +13,8 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
@@ -36,19 +35,19 @@ type surroundings struct {
 // surroundingsOf reads each metadata file among the found ones that is not in the
 // table's history, and looks in the catalog for other tables at the location. If
 // a metadata file cannot be read, any file may belong to its table.
-func (t upkeep) surroundingsOf(ctx context.Context, base *table.Table, found []foundFile) (surroundings, error) {
+func (m *maintenance) surroundingsOf(ctx context.Context, base *table.Table, found []storage.File) (surroundings, error) {
 	s := surroundings{namedByOthers: map[string]bool{}}
-	history := t.history(base, found)
+	history := m.history(base, found)
 	seen := map[string]bool{}
 	for _, f := range found {
-		seen[filenames.Plain(f.path)] = true
-		if _, known := history[filenames.Plain(f.path)]; known || !tabledef.IsMetadata(f.path) {
+		seen[filenames.Plain(f.Path)] = true
+		if _, known := history[filenames.Plain(f.Path)]; known || !tabledef.IsMetadata(f.Path) {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
 			return s, err
 		}
-		why, err := t.readMetadata(ctx, f.path, s.namedByOthers)
+		why, err := m.readMetadata(ctx, f.Path, s.namedByOthers)
 		if err != nil || why != "" {
 			s.sharedBecause = why
 			return s, err
@@ -62,19 +61,19 @@ func (t upkeep) surroundingsOf(ctx context.Context, base *table.Table, found []f
 		}
 	}
 	var err error
-	s.sharedBecause, err = t.locationSharedBecause(ctx, base)
+	s.sharedBecause, err = m.locationSharedBecause(ctx, base)
 	return s, err
 }
 
 // readMetadata adds to named the files that a metadata file of this table names.
 // If the metadata file belongs to another table or cannot be read, it returns why
 // nothing may be removed.
-func (t upkeep) readMetadata(ctx context.Context, location string, named map[string]bool) (why string, err error) {
-	text, err := readMetadataText(t.files, location)
+func (m *maintenance) readMetadata(ctx context.Context, location string, named map[string]bool) (why string, err error) {
+	text, err := snapshots.ReadMetadata(m.storage.Files, location)
 	if err != nil {
 		return fmt.Sprintf("%s looks like the metadata of a table and cannot be read (%v)", location, err), nil
 	}
-	if !json.Valid(text) && !bytes.HasPrefix(text, zstdMagic) {
+	if !json.Valid(text) && !snapshots.IsZstd(text) {
 		return "", nil // cut off when it was written: no catalog names it
 	}
 	var of struct {
@@ -86,15 +85,15 @@ func (t upkeep) readMetadata(ctx context.Context, location string, named map[str
 	if of.UUID == "" {
 		return fmt.Sprintf("%s looks like table metadata, but does not name its table", location), nil
 	}
-	if of.UUID != t.uuid.String() {
+	if of.UUID != m.opened.Metadata().TableUUID().String() {
 		return fmt.Sprintf("%s is the metadata of another table, whose files they may be; remove it, and what belongs to it, by hand if that table is no more", location), nil
 	}
 	meta, err := table.ParseMetadataBytes(text)
 	if err != nil {
 		return fmt.Sprintf("%s is metadata of this table that cannot be read (%v)", location, err), nil
 	}
-	fs := func(context.Context) (iceio.IO, error) { return t.files, nil }
-	others, err := t.referencedFiles(ctx, table.New(t.id, meta, location, fs, nil))
+	fs := func(context.Context) (iceio.IO, error) { return m.storage.Files, nil }
+	others, err := m.referencedFiles(ctx, table.New(m.opened.Identifier(), meta, location, fs, nil))
 	if err != nil {
 		return fmt.Sprintf("%s is metadata of this table, and what it names cannot be read (%v)", location, err), nil
 	}
@@ -104,55 +103,23 @@ func (t upkeep) readMetadata(ctx context.Context, location string, named map[str
 	return "", nil
 }
 
-// zstdMagic begins a file that is compressed with zstd.
-var zstdMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
-
-// readMetadataText reads a metadata file, which may be compressed with gzip.
-func readMetadataText(files iceio.IO, location string) ([]byte, error) {
-	text, err := readFile(files, location)
-	if err == nil && bytes.HasPrefix(text, []byte{0x1f, 0x8b}) {
-		return gunzip(text)
-	}
-	return text, err
-}
-
-func readFile(files iceio.IO, location string) (text []byte, err error) {
-	if r, ok := files.(iceio.ReadFileIO); ok {
-		return r.ReadFile(location)
-	}
-	f, err := files.Open(location)
-	if err != nil {
-		return nil, err
-	}
-	text, err = io.ReadAll(f)
-	return text, errors.Join(err, f.Close())
-}
-
-func gunzip(text []byte) ([]byte, error) {
-	r, err := gzip.NewReader(bytes.NewReader(text))
-	if err != nil {
-		return nil, err
-	}
-	return io.ReadAll(r)
-}
-
 // locationSharedBecause says which other table of the catalog may have files below
 // the table's location: one that was registered twice, or one that was told to
 // keep them there.
-func (t upkeep) locationSharedBecause(ctx context.Context, base *table.Table) (string, error) {
-	namespaces, err := t.cat.ListNamespaces(ctx, nil)
+func (m *maintenance) locationSharedBecause(ctx context.Context, base *table.Table) (string, error) {
+	namespaces, err := m.table.Catalog().ListNamespaces(ctx, nil)
 	if err != nil {
 		return "", fmt.Errorf("listing namespaces: %w", err)
 	}
 	for _, namespace := range namespaces {
-		for id, err := range t.cat.ListTables(ctx, namespace) {
+		for id, err := range m.table.Catalog().ListTables(ctx, namespace) {
 			if err != nil {
 				return "", fmt.Errorf("listing tables: %w", err)
 			}
-			if slices.Equal(id, t.id) {
+			if slices.Equal(id, m.opened.Identifier()) {
 				continue
 			}
-			other, err := t.cat.LoadTable(ctx, id)
+			other, err := m.table.Catalog().LoadTable(ctx, id)
 			if errors.Is(err, catalog.ErrNoSuchTable) {
 				continue
 			}

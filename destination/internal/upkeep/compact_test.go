@@ -1,4 +1,4 @@
-package lake
+package upkeep
 
 import (
 	"testing"
@@ -95,7 +95,7 @@ func TestFilesAreMergedWithTheirLike(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			files := sized(t, func(i int) int64 { return int64(i) }, tc.bytes...)
-			found, err := merges(files, 512*mib, Upkeep{}, func(stretch []*snapshots.LiveFile) ([][]*snapshots.LiveFile, error) {
+			found, err := merges(files, 512*mib, false, func(stretch []*snapshots.LiveFile) ([][]*snapshots.LiveFile, error) {
 				return [][]*snapshots.LiveFile{stretch}, nil
 			})
 			if err != nil {

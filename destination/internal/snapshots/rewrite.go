@@ -1,4 +1,4 @@
-package lake
+package snapshots
 
 import (
 	"context"
@@ -19,28 +19,27 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowsort"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
 const (
-	// rewriteBatchBytes is how many bytes of rows a rewriter gathers into a row
+	// RewriteBatchBytes is how many bytes of rows a Rewriter gathers into a row
 	// group, so that many small files become few large row groups. In memory
 	// they may be twice as many.
-	rewriteBatchBytes = 16 << 20
-	// rewriteBytes is the memory that rewriting takes: a piece, and a row group
+	RewriteBatchBytes = 16 << 20
+	// RewriteBytes is the memory that rewriting takes: a piece, and a row group
 	// before and after it is joined.
-	rewriteBytes = 4 * parquetfile.PieceBytes
+	RewriteBytes = 4 * parquetfile.PieceBytes
 )
 
-// rewriter copies data files into new ones, without some of their rows. Rows keep
+// Rewriter copies data files into new ones, without some of their rows. Rows keep
 // the schema that their file was written with, because Iceberg reads columns by
 // field id, whatever their names or widths were. They also keep their partition and
 // its spec.
-type rewriter struct {
-	t     *Table
+type Rewriter struct {
+	s     *Storage
 	meta  table.Metadata
-	c     *snapshots.Change
+	c     *Change
 	files *parquetfile.RollingWriter
 	order table.SortOrder // that the rows are brought into; unsorted: they stay as they are
 
@@ -53,17 +52,17 @@ type rewriter struct {
 	bytes     int64
 }
 
-// newRewriter returns a rewriter that adds files of the target size to c. It sorts
+// Rewriter returns a rewriter that adds files of the target size to c. It sorts
 // their rows if order is one.
-func newRewriter(t *Table, meta table.Metadata, c *snapshots.Change, target int64, order table.SortOrder) *rewriter {
-	r := &rewriter{t: t, meta: meta, c: c, order: order}
-	r.files = t.rollingWriter(target, r.complete)
+func (s *Storage) Rewriter(meta table.Metadata, c *Change, target int64, order table.SortOrder) *Rewriter {
+	r := &Rewriter{s: s, meta: meta, c: c, order: order}
+	r.files = s.RollingWriter(target, r.complete)
 	return r
 }
 
-// copy copies the rows of a data file that are not deleted.
-func (r *rewriter) copy(ctx context.Context, data iceberg.DataFile, deletedRows parquetfile.Positions) error {
-	in, err := parquetfile.Open(r.t.files, data, r.t.opts.Memory)
+// Copy copies the rows of a data file that are not deleted.
+func (r *Rewriter) Copy(ctx context.Context, data iceberg.DataFile, deletedRows parquetfile.Positions) error {
+	in, err := parquetfile.Open(r.s.Files, data, r.s.Memory)
 	if err != nil {
 		return err
 	}
@@ -72,8 +71,8 @@ func (r *rewriter) copy(ctx context.Context, data iceberg.DataFile, deletedRows 
 	if err != nil {
 		return err
 	}
-	if r.of != nil && (!r.schema.Equal(schema) || partitionOf(r.of) != partitionOf(data)) {
-		if err := r.close(ctx); err != nil {
+	if r.of != nil && (!r.schema.Equal(schema) || PartitionOf(r.of) != PartitionOf(data)) {
+		if err := r.Close(ctx); err != nil {
 			return err
 		}
 	}
@@ -83,7 +82,7 @@ func (r *rewriter) copy(ctx context.Context, data iceberg.DataFile, deletedRows 
 	}
 	if r.of == nil {
 		if r.sortOrder = rowsort.NewOrder(iceberg.PartitionSpec{}, r.order, schema); r.sortOrder.Sorted() {
-			r.sorter = rowsort.NewSorter(r.t.scratch(), r.t.opts.Memory, r.sortOrder, schema, false)
+			r.sorter = rowsort.NewSorter(r.s.Scratch(), r.s.Memory, r.sortOrder, schema, false)
 		}
 	}
 	r.of, r.schema = data, schema
@@ -127,9 +126,9 @@ func (r *rewriter) copy(ctx context.Context, data iceberg.DataFile, deletedRows 
 }
 
 // add gathers rows into row groups.
-func (r *rewriter) add(ctx context.Context, rows arrow.RecordBatch, size int64) error {
+func (r *Rewriter) add(ctx context.Context, rows arrow.RecordBatch, size int64) error {
 	r.pending = append(r.pending, rows)
-	if r.bytes += size; r.bytes < rewriteBatchBytes {
+	if r.bytes += size; r.bytes < RewriteBatchBytes {
 		return nil
 	}
 	group, err := r.gathered()
@@ -143,21 +142,21 @@ func (r *rewriter) add(ctx context.Context, rows arrow.RecordBatch, size int64) 
 }
 
 // gathered returns the rows that were gathered, nil if there are none.
-func (r *rewriter) gathered() (arrow.RecordBatch, error) {
+func (r *Rewriter) gathered() (arrow.RecordBatch, error) {
 	if len(r.pending) == 0 {
 		return nil, nil
 	}
 	group, err := rowsort.Join(r.pending)
 	if err != nil {
-		return nil, fmt.Errorf("rewriting rows of table %s: %w", r.t, err)
+		return nil, fmt.Errorf("rewriting rows of table %s: %w", r.s.Table, err)
 	}
 	r.pending, r.bytes = nil, 0
 	return group, nil
 }
 
 // group writes rows as one row group.
-func (r *rewriter) group(batch arrow.RecordBatch, _ []uint64) error {
-	created, err := r.files.Open(batch, r.t.encodingFor(batch))
+func (r *Rewriter) group(batch arrow.RecordBatch, _ []uint64) error {
+	created, err := r.files.Open(batch, r.s.EncodingFor(batch))
 	if err != nil {
 		return err
 	}
@@ -168,10 +167,10 @@ func (r *rewriter) group(batch arrow.RecordBatch, _ []uint64) error {
 }
 
 // complete completes a file.
-func (r *rewriter) complete(file *parquetfile.Writer) error {
+func (r *Rewriter) complete(file *parquetfile.Writer) error {
 	schema, err := table.ArrowSchemaToIceberg(r.schema, false, nil)
 	if err != nil {
-		return fmt.Errorf("rewriting rows of table %s: %w", r.t, err)
+		return fmt.Errorf("rewriting rows of table %s: %w", r.s.Table, err)
 	}
 	spec, err := tabledef.SpecOf(r.meta, r.of)
 	if err != nil {
@@ -179,7 +178,7 @@ func (r *rewriter) complete(file *parquetfile.Writer) error {
 	}
 	data, err := file.Close(table.DataFileArgs{
 		Schema: schema, Spec: spec, PartitionValues: r.of.Partition(), SortOrderID: r.sortID,
-		Content: iceberg.EntryContentData, FormatVersion: r.t.version,
+		Content: iceberg.EntryContentData, FormatVersion: r.meta.Version(),
 	})
 	if err != nil {
 		return err
@@ -188,8 +187,8 @@ func (r *rewriter) complete(file *parquetfile.Writer) error {
 	return nil
 }
 
-// close writes the remaining rows.
-func (r *rewriter) close(ctx context.Context) error {
+// Close writes the remaining rows.
+func (r *Rewriter) Close(ctx context.Context) error {
 	group, err := r.gathered()
 	switch {
 	case err != nil:
@@ -211,17 +210,17 @@ func (r *rewriter) close(ctx context.Context) error {
 	return nil
 }
 
-// abort removes all that was written.
-func (r *rewriter) abort() error {
+// Abort removes all that was written.
+func (r *Rewriter) Abort() error {
 	errs := []error{r.files.Abort()}
 	if r.sorter != nil {
 		errs = append(errs, r.sorter.Abort())
 	}
-	return errors.Join(append(errs, r.t.removeAll(r.c.Written))...)
+	return errors.Join(append(errs, r.s.RemoveAll(r.c.Written))...)
 }
 
-// partitionOf is different for different partitions, also of different specs.
-func partitionOf(f iceberg.DataFile) string {
+// PartitionOf is different for different partitions, also of different specs.
+func PartitionOf(f iceberg.DataFile) string {
 	values := f.Partition()
 	text := fmt.Appendf(nil, "%d", f.SpecID())
 	for _, id := range slices.Sorted(maps.Keys(values)) {
@@ -230,11 +229,11 @@ func partitionOf(f iceberg.DataFile) string {
 	return string(text)
 }
 
-// sortByPartition brings files of a partition together.
-func sortByPartition[T any](files []T, data func(T) iceberg.DataFile) {
+// SortByPartition brings files of a partition together.
+func SortByPartition[T any](files []T, data func(T) iceberg.DataFile) {
 	names := map[iceberg.DataFile]string{}
 	for _, f := range files {
-		names[data(f)] = partitionOf(data(f))
+		names[data(f)] = PartitionOf(data(f))
 	}
 	slices.SortStableFunc(files, func(a, b T) int { return strings.Compare(names[data(a)], names[data(b)]) })
 }

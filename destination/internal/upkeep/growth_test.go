@@ -1,4 +1,4 @@
-package lake
+package upkeep_test
 
 import (
 	"flag"
@@ -12,8 +12,11 @@ import (
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
@@ -26,14 +29,11 @@ type sizes struct {
 	filesOnDisk                                  int
 }
 
-// smallManifests is how many manifests of one kind may be less than full.
-const smallManifests = 20
-
 // most is what a table that is written for ever with little at a time may be
 // made of.
 var most = sizes{
-	dataFiles: 5 * tierFiles, deleteFiles: 5 * tierFiles, manifests: 2 * (smallManifests + 1),
-	snapshots: maxSnapshots + expireBatch + 1, metadataBytes: 160 << 10, filesOnDisk: 1200,
+	dataFiles: 5 * upkeep.TierFiles, deleteFiles: 5 * upkeep.TierFiles, manifests: 2 * (laketest.SmallManifests + 1),
+	snapshots: upkeep.MaxSnapshots + upkeep.ExpireBatch + 1, metadataBytes: 160 << 10, filesOnDisk: 1200,
 }
 
 func (s sizes) within(most sizes) bool {
@@ -41,14 +41,14 @@ func (s sizes) within(most sizes) bool {
 		s.snapshots <= most.snapshots && s.metadataBytes <= most.metadataBytes && s.filesOnDisk <= most.filesOnDisk
 }
 
-func sizesOf(t *testing.T, tbl *Table) sizes {
+func sizesOf(t *testing.T, tbl *lake.Table) sizes {
 	t.Helper()
-	loaded := load(t, tbl)
-	set, err := tbl.storage().List(tbl.tip(loaded), snapshots.Cache{})
+	loaded := laketest.Load(t, tbl)
+	set, err := tbl.Storage().List(loaded.SnapshotByName(tbl.Branch()), snapshots.Cache{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	info, err := os.Stat(pathOf(t, loaded.MetadataLocation()))
+	info, err := os.Stat(laketest.PathOf(t, loaded.MetadataLocation()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func sizesOf(t *testing.T, tbl *Table) sizes {
 		dataFiles: len(set.Files), deleteFiles: len(set.Deletes), manifests: len(set.Manifests),
 		snapshots: len(loaded.Metadata().Snapshots()), metadataBytes: info.Size(),
 	}
-	err = filepath.WalkDir(pathOf(t, loaded.Location()), func(_ string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(laketest.PathOf(t, loaded.Location()), func(_ string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {
 			s.filesOnDisk++
 		}
@@ -72,23 +72,23 @@ func sizesOf(t *testing.T, tbl *Table) sizes {
 // snapshots and metadata after years than after a day. How long it takes is
 // logged, not asserted.
 func TestATableStaysSmallForYears(t *testing.T) {
-	for _, mode := range []Upsert{"append", Auto, MergeOnRead} {
+	for _, mode := range []lake.Upsert{"append", lake.Auto, lake.MergeOnRead} {
 		t.Run(string(mode), func(t *testing.T) {
 			if *syncs <= 1000 { // else the times are what counts
 				t.Parallel()
 			}
 			dir := t.TempDir()
-			plan, opts := keyed("s"), Options{Upsert: mode}
+			plan, opts := laketest.Keyed("s"), lake.Options{Upsert: mode}
 			if mode == "append" {
-				plan.Dedup, opts.Upsert = false, Auto
+				plan.Dedup, opts.Upsert = false, lake.Auto
 			}
 			rng := rand.New(rand.NewPCG(3, 3))
-			want, appended := model{}, 0
+			want, appended := laketest.Model{}, 0
 			var took []time.Duration
 			largest := sizes{}
 			for n := range int64(*syncs) {
 				// New records, and late changes of a few recent ones and of any.
-				var versions []version
+				var versions []laketest.Version
 				for i := range int64(10) {
 					key := n*8 + i
 					switch i {
@@ -97,12 +97,12 @@ func TestATableStaysSmallForYears(t *testing.T) {
 					case 9:
 						key = rng.Int64N(n*8 + 1)
 					}
-					versions = append(versions, version{key: key, cursor: n, order: uint64(i), v: fmt.Sprint(n, "-", i)})
+					versions = append(versions, laketest.Version{Key: key, Cursor: n, Order: uint64(i), V: fmt.Sprint(n, "-", i)})
 				}
 				start := time.Now()
 				tbl, end := syncOnce(t, dir, plan.Dedup, opts, n, versions)
 				took = append(took, time.Since(start))
-				want.commit(versions)
+				want.Commit(versions)
 				appended += len(versions)
 				if n%20 == 0 || n > int64(*syncs)-20 {
 					now := sizesOf(t, tbl)
@@ -113,13 +113,13 @@ func TestATableStaysSmallForYears(t *testing.T) {
 				}
 				end()
 			}
-			tbl := openTable(t, openCatalog(t, dir), plan, opts)
+			tbl := laketest.OpenTable(t, laketest.OpenCatalog(t, dir), plan, opts)
 			if plan.Dedup {
-				expectRows(t, tbl, want.rows()...)
-			} else if info, err := Describe(t.Context(), load(t, tbl)); err != nil || info.Rows != int64(appended) {
+				laketest.ExpectRows(t, tbl, want.Rows()...)
+			} else if info, err := lake.Describe(t.Context(), laketest.Load(t, tbl)); err != nil || info.Rows != int64(appended) {
 				t.Errorf("%d rows of %d, %v", info.Rows, appended, err)
 			}
-			checkFiles(t, load(t, tbl))
+			laketest.CheckFiles(t, laketest.Load(t, tbl))
 			for _, at := range []int{10, 100, 1000, 10_000, *syncs} {
 				if at <= len(took) {
 					around := slices.Sorted(slices.Values(took[max(0, at-100):at]))
@@ -150,7 +150,7 @@ func mean(all []time.Duration) time.Duration {
 }
 
 // syncOnce is one sync, from opening the catalog to the end of upkeep.
-func syncOnce(t *testing.T, dir string, dedup bool, opts Options, n int64, versions []version) (*Table, func()) {
+func syncOnce(t *testing.T, dir string, dedup bool, opts lake.Options, n int64, versions []laketest.Version) (*lake.Table, func()) {
 	t.Helper()
 	files, err := storage.Open(t.Context(), storage.Default(), "file://"+dir)
 	if err != nil {
@@ -160,15 +160,16 @@ func syncOnce(t *testing.T, dir string, dedup bool, opts Options, n int64, versi
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan := keyed("s")
+	plan := laketest.Keyed("s")
 	plan.Dedup = dedup
-	tbl := impatient(openTable(t, cat, plan, opts))
+	opts.ReaderTime = time.Nanosecond
+	tbl := laketest.OpenTable(t, cat, plan, opts)
 	var rows []map[string]any
 	for _, v := range versions {
-		rows = append(rows, v.row())
+		rows = append(rows, v.Row())
 	}
-	commit(t, tbl, fmt.Sprintf(`{"n":%d}`, n), stage(t, tbl, 0, rows...))
-	did := maintain(t, tbl, Upkeep{ExpireAfter: 7 * 24 * time.Hour, KeepSnapshots: 10})
+	laketest.Commit(t, tbl, fmt.Sprintf(`{"n":%d}`, n), laketest.Stage(t, tbl, 0, rows...))
+	did := laketest.Maintain(t, tbl, upkeep.Options{ExpireAfter: 7 * 24 * time.Hour, KeepSnapshots: 10})
 	if len(did.Left) > 0 {
 		t.Errorf("left %q", did.Left)
 	}

@@ -1,4 +1,4 @@
-package lake
+package upkeep_test
 
 import (
 	"database/sql"
@@ -13,14 +13,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apache/iceberg-go"
-	"github.com/apache/iceberg-go/catalog"
 	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
@@ -46,9 +47,9 @@ func TestUpkeepInAnySurroundings(t *testing.T) {
 
 func surround(t *testing.T, random *rand.Rand) int {
 	dir := t.TempDir()
-	cat := openCatalog(t, dir)
-	tbl := openTable(t, cat, plain("s"), Options{})
-	root := pathOf(t, load(t, tbl).Location())
+	cat := laketest.OpenCatalog(t, dir)
+	tbl := laketest.OpenTable(t, cat, laketest.Plain("s"), lake.Options{})
+	root := laketest.PathOf(t, laketest.Load(t, tbl).Location())
 	var want []string
 	id := 0
 	write := func(n int) {
@@ -82,7 +83,7 @@ func surround(t *testing.T, random *rand.Rand) int {
 	if random.IntN(4) == 0 {
 		blocked = true
 		text := []string{
-			`{"format-version":4,"table-uuid":"` + load(t, tbl).Metadata().TableUUID().String() + `"}`, `{"format-version":4,"id":"x"}`,
+			`{"format-version":4,"table-uuid":"` + laketest.Load(t, tbl).Metadata().TableUUID().String() + `"}`, `{"format-version":4,"id":"x"}`,
 			`{"format-version":2,"table-uuid":"` + uuid.NewString() + `"}`, `[]`,
 		}[random.IntN(4)]
 		plant("metadata/00007-"+uuid.NewString()+".metadata.json", text)
@@ -95,45 +96,46 @@ func surround(t *testing.T, random *rand.Rand) int {
 	tagged := int64(0)
 	var taggedRows []string
 	if random.IntN(2) == 0 {
-		tagged, taggedRows = load(t, tbl).CurrentSnapshot().SnapshotID, slices.Clone(want)
-		if _, _, err := cat.CommitTable(t.Context(), tbl.id, nil, []table.Update{table.NewSetSnapshotRefUpdate("kept", tagged, table.TagRef, 0, 0, 0)}); err != nil {
+		tagged, taggedRows = laketest.Load(t, tbl).CurrentSnapshot().SnapshotID, slices.Clone(want)
+		if _, _, err := cat.CommitTable(t.Context(), tbl.Opened().Identifier(), nil, []table.Update{table.NewSetSnapshotRefUpdate("kept", tagged, table.TagRef, 0, 0, 0)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	var second *Table
+	var second *lake.Table
 	var secondRows []string
 	if random.IntN(3) == 0 {
 		other, at := cat, dir
 		if random.IntN(2) == 0 {
 			at = t.TempDir()
-			other = openCatalog(t, at)
+			other = laketest.OpenCatalog(t, at)
 		}
-		second = register(t, other, at, load(t, tbl).MetadataLocation())
+		second = register(t, other, at, laketest.Load(t, tbl).MetadataLocation())
 		secondRows = append(slices.Clone(want), appendOne(t, second, 1000), appendOne(t, second, 1001))
 		blocked = blocked || other == cat
 	}
 	write(1 + random.IntN(25))
-	ageFiles(t, tbl)
+	laketest.AgeFiles(t, tbl)
 	plant("data/"+strings.Replace(ownName("", ".parquet"), filenames.Mark, filenames.Mark+"-else", 1), "x")
 	orphan := filepath.Join(root, "data", ownName("", ".parquet"))
 	if err := os.WriteFile(orphan, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	old := time.Now().Add(-2 * orphanAge)
+	old := time.Now().Add(-2 * lake.OrphanAge)
 	if err := os.Chtimes(orphan, old, old); err != nil {
 		t.Fatal(err)
 	}
 
 	// A reader has begun on what is current.
-	reading, readingRows := load(t, tbl), slices.Clone(want)
+	reading, readingRows := laketest.Load(t, tbl), slices.Clone(want)
 	write(random.IntN(30))
-	u := Upkeep{ExpireAfter: time.Nanosecond, KeepSnapshots: 1, Thorough: random.IntN(2) == 0}
+	u := upkeep.Options{ExpireAfter: time.Nanosecond, KeepSnapshots: 1, Thorough: random.IntN(2) == 0}
+	maintained := tbl
 	if random.IntN(2) == 0 { // else nobody reads: all was superseded more than an hour ago
-		tbl.readerGracePeriod = 0
+		maintained = laketest.Impatient(t, tbl)
 		reading = nil
 	}
-	did := maintain(t, tbl, u)
-	maintain(t, tbl, u)
+	did := laketest.Maintain(t, maintained, u)
+	laketest.Maintain(t, maintained, u)
 
 	for path := range foreign {
 		if _, err := os.Stat(path); err != nil {
@@ -145,21 +147,21 @@ func surround(t *testing.T, random *rand.Rand) int {
 	} else if blocked && err != nil {
 		t.Errorf("a file that may be another table's is gone: %+v", did)
 	}
-	expectRows(t, tbl, want...)
+	laketest.ExpectRows(t, tbl, want...)
 	if tagged != 0 {
-		if diff := cmp.Diff(inOrder(taggedRows), rowsAt(t, load(t, tbl), table.WithSnapshotID(tagged))); diff != "" {
+		if diff := cmp.Diff(laketest.InOrder(taggedRows), laketest.RowsAt(t, laketest.Load(t, tbl), table.WithSnapshotID(tagged))); diff != "" {
 			t.Errorf("the tag (-want +got):\n%s", diff)
 		}
 	}
 	if second != nil {
-		expectRows(t, second, secondRows...)
+		laketest.ExpectRows(t, second, secondRows...)
 	}
 	if reading != nil {
 		again, err := table.NewFromLocation(t.Context(), reading.Identifier(), reading.MetadataLocation(), reading.FS, nil)
 		if err != nil {
 			t.Fatalf("the metadata that a reader began with: %v", err)
 		}
-		if diff := cmp.Diff(inOrder(readingRows), rowsAt(t, again)); diff != "" {
+		if diff := cmp.Diff(laketest.InOrder(readingRows), laketest.RowsAt(t, again)); diff != "" {
 			t.Errorf("a reader of the last hour (-want +got):\n%s", diff)
 		}
 	}
@@ -170,44 +172,45 @@ func surround(t *testing.T, random *rand.Rand) int {
 }
 
 // surroundCopy copies or moves the lake that tbl is in, relocates the table, and keeps it in shape there.
-func surroundCopy(t *testing.T, random *rand.Rand, from string, tbl *Table, foreign map[string]bool, want []string, tagged int64, taggedRows []string) []string {
+func surroundCopy(t *testing.T, random *rand.Rand, from string, tbl *lake.Table, foreign map[string]bool, want []string, tagged int64, taggedRows []string) []string {
 	t.Helper()
-	original := filesBelow(t, from)
-	to := copyLake(t, from)
+	original := laketest.FilesBelow(t, from)
+	to := laketest.CopyLake(t, from)
 	isCopy := random.IntN(2) == 0
 	if !isCopy {
 		if err := os.RemoveAll(filepath.Join(from, "ns.db")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := open(t.Context(), openCatalog(t, to), plain("s"), Options{Warehouse: "file://" + to}); err == nil {
+	if _, err := lake.Open(t.Context(), laketest.OpenCatalog(t, to), laketest.Plain("s"), lake.Options{Warehouse: "file://" + to}); err == nil {
 		t.Fatal("a lake that was not relocated is not refused")
 	}
-	moved, _, err := relocate(t, from, to, iceio.LocalFS{}, plain("s"), Options{})
+	moved, _, err := laketest.Relocate(t, from, to, iceio.LocalFS{}, laketest.Plain("s"), lake.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for n := range random.IntN(5) {
 		want = append(want, appendOne(t, moved, 2000+n))
 	}
+	maintained := moved
 	if random.IntN(2) == 0 {
-		ageFiles(t, moved)
-		moved.readerGracePeriod = 0
+		laketest.AgeFiles(t, moved)
+		maintained = laketest.Impatient(t, moved)
 	}
-	did := maintain(t, moved, Upkeep{ExpireAfter: time.Nanosecond, KeepSnapshots: 1, Thorough: random.IntN(2) == 0})
+	did := laketest.Maintain(t, maintained, upkeep.Options{ExpireAfter: time.Nanosecond, KeepSnapshots: 1, Thorough: random.IntN(2) == 0})
 	for path := range foreign {
 		if _, err := os.Stat(strings.Replace(path, from, to, 1)); err != nil {
 			t.Errorf("not this program's: %v", err)
 		}
 	}
-	expectRows(t, moved, want...)
+	laketest.ExpectRows(t, moved, want...)
 	if tagged != 0 {
-		if diff := cmp.Diff(inOrder(taggedRows), rowsAt(t, load(t, moved), table.WithSnapshotID(tagged))); diff != "" {
+		if diff := cmp.Diff(laketest.InOrder(taggedRows), laketest.RowsAt(t, laketest.Load(t, moved), table.WithSnapshotID(tagged))); diff != "" {
 			t.Errorf("the tag of the copy (-want +got):\n%s", diff)
 		}
 	}
 	if isCopy {
-		if diff := cmp.Diff(original, filesBelow(t, from)); diff != "" {
+		if diff := cmp.Diff(original, laketest.FilesBelow(t, from)); diff != "" {
 			t.Errorf("the original (-want +got):\n%s", diff)
 		}
 	}
@@ -215,7 +218,7 @@ func surroundCopy(t *testing.T, random *rand.Rand, from string, tbl *Table, fore
 }
 
 // register makes a table known under another name in the catalog of a directory, as other programs can.
-func register(t *testing.T, cat catalog.Catalog, dir, metadata string) *Table {
+func register(t *testing.T, cat lake.Catalog, dir, metadata string) *lake.Table {
 	t.Helper()
 	if err := cat.CreateNamespace(t.Context(), table.Identifier{"elsewhere"}, nil); err != nil {
 		t.Fatal(err)
@@ -228,27 +231,7 @@ func register(t *testing.T, cat catalog.Catalog, dir, metadata string) *Table {
 	if _, err := db.ExecContext(t.Context(), "INSERT INTO iceberg_tables (catalog_name, table_namespace, table_name, metadata_location) VALUES ('default', 'elsewhere', 's', ?)", metadata); err != nil {
 		t.Fatal(err)
 	}
-	p := plain("s")
+	p := laketest.Plain("s")
 	p.Namespace = "elsewhere"
-	return openTable(t, cat, p, Options{})
-}
-
-func inOrder(rows []string) []string { return slices.Sorted(slices.Values(rows)) }
-
-func rowsAt(t *testing.T, tbl *table.Table, options ...table.ScanOption) []string {
-	t.Helper()
-	rows := []string{}
-	_, batches, err := tbl.Scan(append(options, table.WithSelectedFields("id", "v"), table.WithRowFilter(iceberg.AlwaysTrue{}))...).ToArrowRecords(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for b, err := range batches {
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := range int(b.NumRows()) {
-			rows = append(rows, fmt.Sprintf(`{"id":%s,"v":%q}`, b.Column(0).ValueStr(i), b.Column(1).ValueStr(i)))
-		}
-	}
-	return inOrder(rows)
+	return laketest.OpenTable(t, cat, p, lake.Options{})
 }

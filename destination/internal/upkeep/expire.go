@@ -1,4 +1,4 @@
-package lake
+package upkeep
 
 import (
 	"cmp"
@@ -13,6 +13,8 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
@@ -27,78 +29,77 @@ const (
 
 // expire removes snapshots from the table's metadata, and then the files that
 // only those snapshots named.
-func (t upkeep) expire(ctx context.Context, base *table.Table, u Upkeep, did *Maintained) error {
-	expired := len(t.expired(base.Metadata(), u))
+func (m *maintenance) expire(ctx context.Context, base *table.Table) error {
+	count := len(expired(base.Metadata(), m.Options, m.table.ReaderTime()))
 	switch {
-	case u.DryRun:
-		did.ExpiredSnapshots = expired
+	case m.DryRun:
+		m.did.ExpiredSnapshots = count
 		return nil
-	case expired < expireBatch && !u.Thorough:
+	case count < expireBatch && !m.Thorough:
 		return nil
 	}
-	before, after, err := t.commitMetadata(ctx, func(base *table.Table) ([]table.Requirement, []table.Update, error) {
+	before, after, err := m.table.UpdateMetadata(ctx, func(base *table.Table) ([]table.Requirement, []table.Update, error) {
 		meta := base.Metadata()
-		ids := t.expired(meta, u)
-		expired = len(ids)
-		if expired == 0 {
+		ids := expired(meta, m.Options, m.table.ReaderTime())
+		count = len(ids)
+		if count == 0 {
 			return nil, nil, nil
 		}
 		if !gcEnabled(meta) {
-			did.leave("%d snapshots are not expired, because the table property %s forbids it", len(ids), table.GCEnabledKey)
+			m.did.leave("%d snapshots are not expired, because the table property %s forbids it", len(ids), table.GCEnabledKey)
 			return nil, nil, nil
 		}
 		var reqs []table.Requirement
 		for name, ref := range meta.Refs() {
 			reqs = append(reqs, table.AssertRefSnapshotID(name, &ref.SnapshotID))
 		}
-		updates, err := keepStates(ctx, base, ids)
+		updates, err := lake.KeepStates(ctx, base, ids)
 		return reqs, append(updates, table.NewRemoveSnapshotsUpdate(ids, false)), err
 	})
 	if err != nil || after == nil {
 		return err
 	}
-	did.ExpiredSnapshots = expired
-	files, err := t.filesOnlyIn(ctx, before, after)
+	m.did.ExpiredSnapshots = count
+	files, err := m.filesOnlyIn(ctx, before, after)
 	if err != nil {
 		return fmt.Errorf("looking for what the expired snapshots alone named: %w", err)
 	}
-	if files, err = t.removable(ctx, files, did); err != nil {
+	if files, err = m.removable(ctx, files); err != nil {
 		return err
 	}
-	removed, err := t.remove(ctx, files, u)
-	did.Removed = append(did.Removed, removed...)
-	did.RemovedFiles += len(removed)
+	removed, err := m.remove(ctx, files)
+	m.did.RemovedFiles += removed
 	return err
 }
 
 // removable lists which of the files this program made and no other program
 // needs. The rest is for whoever made it.
-func (t upkeep) removable(ctx context.Context, files []string, did *Maintained) ([]string, error) {
-	own := tabledef.PathsOf(t.opened.Location(), t.opened.Metadata())
+func (m *maintenance) removable(ctx context.Context, files []string) ([]string, error) {
+	own := tabledef.PathsOf(m.opened.Location(), m.opened.Metadata())
 	all := len(files)
 	files = slices.DeleteFunc(files, func(file string) bool { return !filenames.Ours(file) || !own.Contain(file) })
 	if others := all - len(files); others > 0 {
-		did.leave("%d files that only expired snapshots named stay, because other programs created them or they are outside the table location; maintain --orphans=all removes those below it", others)
+		m.did.leave("%d files that only expired snapshots named stay, because other programs created them or they are outside the table location; maintain --orphans=all removes those below it", others)
 	}
-	lister, ok := t.files.(iceio.ListableIO)
+	lister, ok := m.storage.Files.(iceio.ListableIO)
 	if len(files) == 0 || !ok {
 		return files, nil
 	}
-	found, err := list(ctx, lister, own.Metadata)
+	found, err := storage.List(ctx, lister, own.Metadata)
 	if err != nil {
 		return nil, err
 	}
 	// Commits made while the files were listed are in this table's history.
-	base, err := t.cat.LoadTable(ctx, t.id)
+	base, err := m.load(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("loading table %s: %w", t, err)
+		return nil, err
 	}
-	around, err := t.surroundingsOf(ctx, base, found)
+	around, err := m.surroundingsOf(ctx, base, found)
 	if err != nil {
 		return nil, err
 	}
 	if around.sharedBecause != "" {
-		did.leave("%d files that only expired snapshots named are not removed: %s", len(files), around.sharedBecause)
+		m.did.leave("%d files that only expired snapshots named are not removed: %s", len(files), around.sharedBecause)
 		return nil, nil
 	}
 	return slices.DeleteFunc(files, func(file string) bool { return around.namedByOthers[filenames.Plain(file)] }), nil
@@ -108,7 +109,7 @@ func (t upkeep) removable(ctx context.Context, files []string, did *Maintained) 
 // the oldest if there are too many. It keeps the newest, those that a branch or a
 // tag names, those that a branch's own rules keep, and those that were current a
 // short while ago, because a reader may still use them.
-func (t upkeep) expired(meta table.Metadata, u Upkeep) []int64 {
+func expired(meta table.Metadata, o Options, readerTime time.Duration) []int64 {
 	superseded := supersededAt(meta)
 	now := time.Now()
 	age := func(s table.Snapshot) time.Duration { return now.Sub(superseded[s.SnapshotID]) }
@@ -132,10 +133,10 @@ func (t upkeep) expired(meta table.Metadata, u Upkeep) []int64 {
 	slices.SortStableFunc(newest, func(a, b table.Snapshot) int { return -cmp.Compare(a.SequenceNumber, b.SequenceNumber) })
 	var ids []int64
 	for i, s := range newest {
-		if i < max(u.KeepSnapshots, 1) || kept[s.SnapshotID] || age(s) < t.readerGracePeriod {
+		if i < max(o.KeepSnapshots, 1) || kept[s.SnapshotID] || age(s) < readerTime {
 			continue
 		}
-		if age(s) >= u.ExpireAfter || i >= maxSnapshots {
+		if age(s) >= o.ExpireAfter || i >= maxSnapshots {
 			ids = append(ids, s.SnapshotID)
 		}
 	}
@@ -169,7 +170,7 @@ func supersededAt(meta table.Metadata) map[int64]time.Time {
 // filesOnlyIn lists the files that snapshots of before name and none of after
 // does. Data and delete files come first: if their removal is interrupted, the
 // manifests that name the rest are still there.
-func (t upkeep) filesOnlyIn(ctx context.Context, before, after table.Metadata) ([]string, error) {
+func (m *maintenance) filesOnlyIn(ctx context.Context, before, after table.Metadata) ([]string, error) {
 	var expired []table.Snapshot
 	for _, s := range before.Snapshots() {
 		if after.SnapshotByID(s.SnapshotID) == nil {
@@ -179,35 +180,35 @@ func (t upkeep) filesOnlyIn(ctx context.Context, before, after table.Metadata) (
 	lists, manifests := map[string]bool{}, map[string]iceberg.ManifestFile{}
 	for _, s := range expired {
 		lists[s.ManifestList] = true
-		of, err := s.Manifests(t.files)
+		of, err := s.Manifests(m.storage.Files)
 		if err != nil {
 			return nil, err
 		}
-		for _, m := range of {
-			manifests[m.FilePath()] = m
+		for _, manifest := range of {
+			manifests[manifest.FilePath()] = manifest
 		}
 	}
 	kept := map[string]iceberg.ManifestFile{}
 	for _, s := range after.Snapshots() {
 		delete(lists, s.ManifestList)
-		of, err := s.Manifests(t.files)
+		of, err := s.Manifests(m.storage.Files)
 		if err != nil {
 			return nil, err
 		}
-		for _, m := range of {
-			kept[m.FilePath()] = m
-			delete(manifests, m.FilePath())
+		for _, manifest := range of {
+			kept[manifest.FilePath()] = manifest
+			delete(manifests, manifest.FilePath())
 		}
 	}
 	files := map[string]bool{}
 	each := func(manifests map[string]iceberg.ManifestFile, do func(path string)) error {
-		for _, m := range manifests {
+		for _, manifest := range manifests {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			for entry, err := range m.Entries(t.files, true) {
+			for entry, err := range manifest.Entries(m.storage.Files, true) {
 				if err != nil {
-					return fmt.Errorf("reading %s: %w", m.FilePath(), err)
+					return fmt.Errorf("reading %s: %w", manifest.FilePath(), err)
 				}
 				do(entry.DataFile().FilePath())
 			}

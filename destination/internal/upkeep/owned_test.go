@@ -1,4 +1,4 @@
-package lake
+package upkeep_test
 
 import (
 	"fmt"
@@ -15,36 +15,38 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
 // What a snapshot names that expires is removed only if this program made it and it lies below the table's own paths.
 func TestExpiryLeavesFilesOfOthersAndFilesElsewhere(t *testing.T) {
-	tbl := impatient(openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{}))
+	tbl := laketest.OpenTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{ReaderTime: time.Nanosecond})
 	appendOne(t, tbl, 1)
 	var mine []string
-	for _, uri := range named(t, load(t, tbl)) {
-		mine = append(mine, pathOf(t, uri))
+	for _, uri := range laketest.Named(t, laketest.Load(t, tbl)) {
+		mine = append(mine, laketest.PathOf(t, uri))
 	}
 	stays := []string{filepath.Join(t.TempDir(), filenames.New(".puffin"))}
 	if err := os.WriteFile(stays[0], []byte("x"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	addFile(t, tbl, parquet.NewWriterProperties(), 3, func(int) string { return "theirs" })
-	for _, uri := range named(t, load(t, tbl)) {
-		if path := pathOf(t, uri); strings.Contains(path, "theirs") {
+	laketest.AddFile(t, tbl, parquet.NewWriterProperties(), 3, func(int) string { return "theirs" })
+	for _, uri := range laketest.Named(t, laketest.Load(t, tbl)) {
+		if path := laketest.PathOf(t, uri); strings.Contains(path, "theirs") {
 			stays = append(stays, path)
 		}
 	}
-	if _, _, err := tbl.cat.CommitTable(t.Context(), tbl.id, nil, []table.Update{table.NewSetStatisticsUpdate(table.StatisticsFile{
-		SnapshotID: load(t, tbl).CurrentSnapshot().SnapshotID, StatisticsPath: "file://" + stays[0], BlobMetadata: []table.BlobMetadata{},
+	if _, _, err := tbl.Catalog().CommitTable(t.Context(), tbl.Opened().Identifier(), nil, []table.Update{table.NewSetStatisticsUpdate(table.StatisticsFile{
+		SnapshotID: laketest.Load(t, tbl).CurrentSnapshot().SnapshotID, StatisticsPath: "file://" + stays[0], BlobMetadata: []table.BlobMetadata{},
 	})}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tbl.Replace(t.Context(), []*Staged{stage(t, tbl, 0, map[string]any{"id": 2, "v": "x"})}, nil); err != nil {
+	if _, err := tbl.Replace(t.Context(), []*lake.Staged{laketest.Stage(t, tbl, 0, map[string]any{"id": 2, "v": "x"})}, nil); err != nil {
 		t.Fatal(err)
 	}
-	did := maintain(t, tbl, everything)
+	did := laketest.Maintain(t, tbl, laketest.Everything)
 	if did.ExpiredSnapshots != 2 || did.RemovedFiles == 0 || !strings.Contains(fmt.Sprint(did.Left), "other programs") {
 		t.Errorf("did %+v", did)
 	}
@@ -61,18 +63,17 @@ func TestExpiryLeavesFilesOfOthersAndFilesElsewhere(t *testing.T) {
 			t.Errorf("%s stays", path)
 		}
 	}
-	expectRows(t, tbl, `{"id":2,"v":"x"}`)
+	laketest.ExpectRows(t, tbl, `{"id":2,"v":"x"}`)
 }
 
 // Metadata files that a table has had are removed only where its metadata belongs.
 func TestMetadataFilesElsewhereStay(t *testing.T) {
-	cat := openCatalog(t, t.TempDir())
-	tbl := openTable(t, cat, plain("s"), Options{Settings: tabledef.Settings{Properties: map[string]string{table.MetadataPreviousVersionsMaxKey: "1"}}})
-	tbl.readerGracePeriod = 0
+	cat := laketest.OpenCatalog(t, t.TempDir())
+	tbl := laketest.OpenTable(t, cat, laketest.Plain("s"), lake.Options{ReaderTime: time.Nanosecond, Settings: tabledef.Settings{Properties: map[string]string{table.MetadataPreviousVersionsMaxKey: "1"}}})
 	elsewhere := t.TempDir()
 	amend := func(update table.Update) {
 		t.Helper()
-		if _, _, err := tbl.commitMetadata(t.Context(), func(*table.Table) ([]table.Requirement, []table.Update, error) {
+		if _, _, err := tbl.UpdateMetadata(t.Context(), func(*table.Table) ([]table.Requirement, []table.Update, error) {
 			return nil, []table.Update{update}, nil
 		}); err != nil {
 			t.Fatal(err)
@@ -85,7 +86,7 @@ func TestMetadataFilesElsewhereStay(t *testing.T) {
 	if err != nil || len(there) == 0 {
 		t.Fatalf("%v are elsewhere (error %v)", there, err)
 	}
-	here := pathOf(t, load(t, tbl).MetadataLocation())
+	here := laketest.PathOf(t, laketest.Load(t, tbl).MetadataLocation())
 	for n := range 5 {
 		amend(table.NewSetPropertiesUpdate(iceberg.Properties{"k": fmt.Sprint("now ", n)}))
 	}
@@ -102,9 +103,9 @@ func TestMetadataFilesElsewhereStay(t *testing.T) {
 func TestMetadataFilesStayForReaders(t *testing.T) {
 	for reader, want := range map[time.Duration]bool{time.Hour: true, time.Nanosecond: false} {
 		told := map[string]bool{}
-		tbl := openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{ReaderTime: reader, Removed: func(file string) { told[pathOf(t, file)] = true }, Settings: tabledef.Settings{Properties: map[string]string{table.MetadataPreviousVersionsMaxKey: "1"}}})
+		tbl := laketest.OpenTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{ReaderTime: reader, Removed: func(file string) { told[laketest.PathOf(t, file)] = true }, Settings: tabledef.Settings{Properties: map[string]string{table.MetadataPreviousVersionsMaxKey: "1"}}})
 		appendOne(t, tbl, 1)
-		begun := pathOf(t, load(t, tbl).MetadataLocation())
+		begun := laketest.PathOf(t, laketest.Load(t, tbl).MetadataLocation())
 		for id := range 3 {
 			appendOne(t, tbl, id)
 		}
@@ -116,26 +117,26 @@ func TestMetadataFilesStayForReaders(t *testing.T) {
 
 // A table may be registered in another catalog too, and go a way of its own there: what its metadata files name stays.
 func TestUpkeepLeavesWhatAnotherCatalogNeeds(t *testing.T) {
-	tbl := impatient(openTable(t, openCatalog(t, t.TempDir()), plain("s"), Options{}))
+	tbl := laketest.OpenTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{ReaderTime: time.Nanosecond})
 	want := []string{appendOne(t, tbl, 1), appendOne(t, tbl, 2)}
-	shared := named(t, load(t, tbl))
+	shared := laketest.Named(t, laketest.Load(t, tbl))
 	dir := t.TempDir()
-	second := register(t, openCatalog(t, dir), dir, load(t, tbl).MetadataLocation())
+	second := register(t, laketest.OpenCatalog(t, dir), dir, laketest.Load(t, tbl).MetadataLocation())
 	want = append(want, appendOne(t, second, 3))
 	appendOne(t, tbl, 4)
-	all := named(t, load(t, tbl))
-	if _, err := tbl.Replace(t.Context(), []*Staged{stage(t, tbl, 0, map[string]any{"id": 5, "v": "x"})}, nil); err != nil {
+	all := laketest.Named(t, laketest.Load(t, tbl))
+	if _, err := tbl.Replace(t.Context(), []*lake.Staged{laketest.Stage(t, tbl, 0, map[string]any{"id": 5, "v": "x"})}, nil); err != nil {
 		t.Fatal(err)
 	}
-	ageFiles(t, tbl)
-	did := maintain(t, tbl, everything)
+	laketest.AgeFiles(t, tbl)
+	did := laketest.Maintain(t, tbl, laketest.Everything)
 	if did.ExpiredSnapshots != 3 || did.RemovedFiles == 0 {
 		t.Errorf("did %+v", did)
 	}
-	expectRows(t, tbl, `{"id":5,"v":"x"}`)
-	expectRows(t, second, want...)
+	laketest.ExpectRows(t, tbl, `{"id":5,"v":"x"}`)
+	laketest.ExpectRows(t, second, want...)
 	for _, uri := range all {
-		if _, err := os.Stat(pathOf(t, uri)); err == nil && !slices.Contains(shared, uri) {
+		if _, err := os.Stat(laketest.PathOf(t, uri)); err == nil && !slices.Contains(shared, uri) {
 			t.Errorf("%s stays, which no other catalog knows", uri)
 		}
 	}

@@ -1,4 +1,4 @@
-package lake
+package upkeep
 
 import (
 	"cmp"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
@@ -47,42 +48,42 @@ const (
 // A bundle is data files that are rewritten into one.
 type bundle struct {
 	files []*snapshots.LiveFile // in the order of their rows
-	made  []*stagedFile
+	made  []iceberg.DataFile
 }
 
 // compact rewrites the files that are worth it, as many as the time allows, and
 // commits them in one snapshot.
-func (t upkeep) compact(ctx context.Context, base *table.Table, u Upkeep, did *Maintained) error {
-	if u.DryRun || !u.Thorough && !t.worthPlanning(base) {
+func (m *maintenance) compact(ctx context.Context, base *table.Table) error {
+	if m.DryRun || !m.Thorough && !m.worthPlanning(base) {
 		return nil
 	}
 	cache := snapshots.Cache{}
-	set, err := t.storage().List(t.tip(base), cache)
+	set, err := m.storage.List(base.SnapshotByName(m.table.Branch()), cache)
 	if err != nil {
 		return err
 	}
 	if set.EqualityDeletes > 0 {
-		did.leave("equality deletes of another program are not compacted: use that program")
+		m.did.leave("equality deletes of another program are not compacted: use that program")
 		return nil
 	}
-	bundles, err := t.bundles(set, u)
+	bundles, err := m.bundles(set)
 	if err != nil || len(bundles) == 0 {
 		return err
 	}
-	done, files, err := t.rewrite(ctx, base.Metadata(), bundles, set.SharedDeletes)
+	done, files, err := m.rewrite(ctx, base.Metadata(), bundles, set.SharedDeletes)
 	if err != nil {
 		return err
 	}
 	if left := len(bundles) - len(done); left > 0 {
-		did.leave("the time limit was reached before the last %d of %d merges of files", left, len(bundles))
+		m.did.leave("the time limit was reached before the last %d of %d merges of files", left, len(bundles))
 	}
 	if len(done) == 0 {
 		return nil
 	}
-	var landed Maintained
-	_, err = (&fileCommit{t: t.Table, files: files}).commitWithRetry(ctx, func(_ context.Context, base *table.Table) (*snapshots.Change, error) {
-		landed = Maintained{}
-		now, err := t.storage().List(t.tip(base), cache)
+	var landed Report
+	_, err = m.table.RewriteFiles(ctx, files, func(_ context.Context, base *table.Table) (*snapshots.Change, error) {
+		landed = Report{}
+		now, err := m.storage.List(base.SnapshotByName(m.table.Branch()), cache)
 		if err != nil {
 			return &snapshots.Change{}, err
 		}
@@ -91,14 +92,14 @@ func (t upkeep) compact(ctx context.Context, base *table.Table, u Upkeep, did *M
 	if err != nil {
 		return err
 	}
-	did.CompactedFiles, did.IntoFiles, did.FoldedDeletes = landed.CompactedFiles, landed.IntoFiles, landed.FoldedDeletes
+	m.did.CompactedFiles, m.did.IntoFiles, m.did.FoldedDeletes = landed.CompactedFiles, landed.IntoFiles, landed.FoldedDeletes
 	return nil
 }
 
 // worthPlanning reports whether a compaction may be worth its cost. It reads only
 // the summary of the snapshot whose files would be compacted.
-func (t upkeep) worthPlanning(base *table.Table) bool {
-	s := t.tip(base)
+func (m *maintenance) worthPlanning(base *table.Table) bool {
+	s := base.SnapshotByName(m.table.Branch())
 	if s == nil {
 		return false
 	}
@@ -111,7 +112,7 @@ func (t upkeep) worthPlanning(base *table.Table) bool {
 }
 
 // bundles plans a compaction: which files are rewritten together.
-func (t upkeep) bundles(set *snapshots.Set, u Upkeep) ([]*bundle, error) {
+func (m *maintenance) bundles(set *snapshots.Set) ([]*bundle, error) {
 	files := slices.Clone(set.Files)
 	// The files of one commit have no order. The smallest come last, so that a
 	// run of small files ends where a commit does.
@@ -122,7 +123,7 @@ func (t upkeep) bundles(set *snapshots.Set, u Upkeep) ([]*bundle, error) {
 	var found []*bundle
 	taken := map[*snapshots.LiveFile]bool{}
 	for _, partition := range partitions(files) {
-		merged, err := merges(partition, t.mergedBytes(), u, t.splitBySchema)
+		merged, err := merges(partition, m.mergedBytes(), m.Thorough, m.splitBySchema)
 		if err != nil {
 			return nil, err
 		}
@@ -139,7 +140,7 @@ func (t upkeep) bundles(set *snapshots.Set, u Upkeep) ([]*bundle, error) {
 			rest = append(rest, f)
 		}
 	}
-	for _, f := range filesWithManyDeletes(rest, u) {
+	for _, f := range filesWithManyDeletes(rest, m.Thorough) {
 		found = append(found, &bundle{files: []*snapshots.LiveFile{f}})
 	}
 	return found, nil
@@ -148,8 +149,8 @@ func (t upkeep) bundles(set *snapshots.Set, u Upkeep) ([]*bundle, error) {
 // mergedBytes is the largest size of a merged file: the target size, or less in a
 // table with so many columns that the file would have too many column chunks. A
 // row group takes about a quarter of its size in memory.
-func (t upkeep) mergedBytes() int64 {
-	return min(t.opts.TargetFileBytes, int64(max(1, parquetfile.MaxChunks/len(t.schema.FieldIDs())))*rewriteBatchBytes/4)
+func (m *maintenance) mergedBytes() int64 {
+	return min(m.storage.TargetFileBytes, int64(max(1, parquetfile.MaxChunks/len(m.opened.Schema().FieldIDs())))*snapshots.RewriteBatchBytes/4)
 }
 
 // partitions groups files by their partition and keeps their order.
@@ -157,7 +158,7 @@ func partitions(files []*snapshots.LiveFile) [][]*snapshots.LiveFile {
 	var all [][]*snapshots.LiveFile
 	at := map[string]int{}
 	for _, f := range files {
-		name := partitionOf(f.Data)
+		name := snapshots.PartitionOf(f.Data)
 		i, known := at[name]
 		if !known {
 			i = len(all)
@@ -170,10 +171,10 @@ func partitions(files []*snapshots.LiveFile) [][]*snapshots.LiveFile {
 
 // merges lists the groups of files to merge, tier by tier, the lowest first.
 // splitBySchema splits a run of files into parts that can be merged.
-func merges(files []*snapshots.LiveFile, target int64, u Upkeep, splitBySchema func([]*snapshots.LiveFile) ([][]*snapshots.LiveFile, error)) ([][]*snapshots.LiveFile, error) {
+func merges(files []*snapshots.LiveFile, target int64, thorough bool, splitBySchema func([]*snapshots.LiveFile) ([][]*snapshots.LiveFile, error)) ([][]*snapshots.LiveFile, error) {
 	full := target / 4 * 3
 	tier := int64(tierBytes)
-	if u.Thorough {
+	if thorough {
 		tier = full
 	}
 	taken := map[*snapshots.LiveFile]bool{}
@@ -181,7 +182,7 @@ func merges(files []*snapshots.LiveFile, target int64, u Upkeep, splitBySchema f
 	for ; ; tier *= tierGrowth {
 		tier = min(tier, full)
 		worth := func(files []*snapshots.LiveFile) bool {
-			if u.Thorough {
+			if thorough {
 				return len(files) >= thoroughFiles
 			}
 			return len(files) >= manyFiles || len(files) >= tierFiles && (tier == tierBytes || size(files) >= 2*tier)
@@ -210,18 +211,18 @@ func merges(files []*snapshots.LiveFile, target int64, u Upkeep, splitBySchema f
 }
 
 // filesWithManyDeletes lists the files to rewrite without their deleted rows.
-func filesWithManyDeletes(files []*snapshots.LiveFile, u Upkeep) []*snapshots.LiveFile {
+func filesWithManyDeletes(files []*snapshots.LiveFile, thorough bool) []*snapshots.LiveFile {
 	var found []*snapshots.LiveFile
 	for _, f := range files {
 		var deleted int64
 		for _, d := range f.Deletes {
 			deleted += d.Data.Count()
 		}
-		if deleted > 0 && (u.Thorough || deleted*foldShare >= f.Data.Count()) {
+		if deleted > 0 && (thorough || deleted*foldShare >= f.Data.Count()) {
 			found = append(found, f)
 		}
 	}
-	if u.Thorough || len(found) >= tierFiles || size(found) >= foldBytes {
+	if thorough || len(found) >= tierFiles || size(found) >= foldBytes {
 		return found
 	}
 	return nil
@@ -252,12 +253,12 @@ func runsOfSmallFiles(files []*snapshots.LiveFile, fits func(*snapshots.LiveFile
 
 // splitBySchema splits a run of files where their columns change: a file that is
 // rewritten keeps the columns it has.
-func (t upkeep) splitBySchema(files []*snapshots.LiveFile) ([][]*snapshots.LiveFile, error) {
+func (m *maintenance) splitBySchema(files []*snapshots.LiveFile) ([][]*snapshots.LiveFile, error) {
 	var all [][]*snapshots.LiveFile
 	var last *arrow.Schema
 	start := 0
 	for i, f := range files {
-		in, err := parquetfile.Open(t.files, f.Data, t.opts.Memory)
+		in, err := parquetfile.Open(m.storage.Files, f.Data, m.storage.Memory)
 		if err != nil {
 			return nil, err
 		}
@@ -295,18 +296,18 @@ func packBins(files []*snapshots.LiveFile, target int64) [][]*snapshots.LiveFile
 
 // rewrite rewrites the bundles. It returns those that it completed within three
 // quarters of the time; the last quarter is for the commit.
-func (t upkeep) rewrite(ctx context.Context, meta table.Metadata, bundles []*bundle, shared []snapshots.DeleteFile) (done []*bundle, files []*stagedFile, err error) {
+func (m *maintenance) rewrite(ctx context.Context, meta table.Metadata, bundles []*bundle, shared []snapshots.DeleteFile) (done []*bundle, files []iceberg.DataFile, err error) {
 	limited, cancel := ctx, func() {}
 	if until, ok := ctx.Deadline(); ok {
 		limited, cancel = context.WithTimeout(ctx, time.Until(until)/4*3)
 	}
 	defer cancel()
 	for _, b := range bundles {
-		if b.made, err = t.combine(limited, meta, b.files, shared); err != nil {
+		if b.made, err = m.combine(limited, meta, b.files, shared); err != nil {
 			if errors.Is(limited.Err(), context.DeadlineExceeded) && ctx.Err() == nil {
 				return done, files, nil
 			}
-			return nil, nil, errors.Join(err, t.discard(files))
+			return nil, nil, errors.Join(err, m.storage.RemoveAll(pathsOf(files)))
 		}
 		done = append(done, b)
 		files = append(files, b.made...)
@@ -316,36 +317,41 @@ func (t upkeep) rewrite(ctx context.Context, meta table.Metadata, bundles []*bun
 
 // combine copies the rows of files that are not deleted into a new file, in the
 // table's sort order if it has one.
-func (t upkeep) combine(ctx context.Context, meta table.Metadata, files []*snapshots.LiveFile, shared []snapshots.DeleteFile) ([]*stagedFile, error) {
-	r := newRewriter(t.Table, meta, &snapshots.Change{}, parquetfile.OneFile, meta.SortOrder())
+func (m *maintenance) combine(ctx context.Context, meta table.Metadata, files []*snapshots.LiveFile, shared []snapshots.DeleteFile) ([]iceberg.DataFile, error) {
+	c := &snapshots.Change{}
+	r := m.storage.Rewriter(meta, c, parquetfile.OneFile, meta.SortOrder())
 	err := func() error {
 		for _, f := range files {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			deleted, err := t.storage().Deleted(ctx, f, shared)
+			deleted, err := m.storage.Deleted(ctx, f, shared)
 			if err != nil {
 				return err
 			}
-			if err := r.copy(ctx, f.Data, deleted); err != nil {
+			if err := r.Copy(ctx, f.Data, deleted); err != nil {
 				return err
 			}
 		}
-		return r.close(ctx)
+		return r.Close(ctx)
 	}()
 	if err != nil {
-		return nil, errors.Join(err, r.abort())
+		return nil, errors.Join(err, r.Abort())
 	}
-	var made []*stagedFile
-	for _, data := range r.c.Add {
-		made = append(made, &stagedFile{data: data})
+	return c.Add, nil
+}
+
+func pathsOf(files []iceberg.DataFile) []string {
+	paths := make([]string, len(files))
+	for i, f := range files {
+		paths[i] = f.FilePath()
 	}
-	return made, nil
+	return paths
 }
 
 // swap replaces the files of each bundle by the rewritten ones, unless another
 // program has changed those files or their deletes since they were read.
-func swap(bundles []*bundle, read, now *snapshots.Set, did *Maintained) *snapshots.Change {
+func swap(bundles []*bundle, read, now *snapshots.Set, did *Report) *snapshots.Change {
 	c := &snapshots.Change{Operation: table.OpReplace, Sequences: map[string]int64{}}
 	files := map[string]*snapshots.LiveFile{}
 	for _, f := range now.Files {
@@ -358,9 +364,7 @@ func swap(bundles []*bundle, read, now *snapshots.Set, did *Maintained) *snapsho
 			return g == nil || !sameDeletes(f.Deletes, g.Deletes)
 		})
 		if !same {
-			for _, f := range b.made {
-				c.Superseded = append(c.Superseded, f.data.FilePath())
-			}
+			c.Superseded = append(c.Superseded, pathsOf(b.made)...)
 			continue
 		}
 		for _, f := range b.files {
@@ -369,8 +373,8 @@ func swap(bundles []*bundle, read, now *snapshots.Set, did *Maintained) *snapsho
 			did.FoldedDeletes += len(f.Deletes)
 		}
 		for _, f := range b.made {
-			c.Add = append(c.Add, f.data)
-			c.Sequences[f.data.FilePath()] = b.files[len(b.files)-1].Sequence
+			c.Add = append(c.Add, f)
+			c.Sequences[f.FilePath()] = b.files[len(b.files)-1].Sequence
 		}
 		did.CompactedFiles += len(b.files)
 		did.IntoFiles += len(b.made)

@@ -1,0 +1,61 @@
+package snapshots
+
+import (
+	"context"
+	"sync"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	iceio "github.com/apache/iceberg-go/io"
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
+)
+
+// Storage is where the files of a table are, and how new ones are written.
+type Storage struct {
+	Table           string // its name, for errors
+	Files           iceio.WriteFileIO
+	Locations       table.LocationProvider
+	Memory          *budget.Memory
+	TargetFileBytes int64 // size at which a data file is closed
+
+	mu       sync.Mutex
+	encoding *parquetfile.Encoding // of every new file
+}
+
+// NewPath is a path for a new file among the data files.
+func (s *Storage) NewPath(suffix string) string {
+	return s.Locations.NewDataLocation(filenames.New(suffix))
+}
+
+// Scratch is where rows and keys are spilled.
+func (s *Storage) Scratch() storage.Scratch {
+	return storage.Scratch{Files: s.Files, NewPath: s.NewPath}
+}
+
+// RollingWriter returns a writer of data files of the given size.
+func (s *Storage) RollingWriter(targetBytes int64, complete func(*parquetfile.Writer) error) *parquetfile.RollingWriter {
+	newPath := func() string { return s.NewPath(".parquet") }
+	return parquetfile.NewRollingWriter(s.Files, newPath, targetBytes, complete)
+}
+
+// EncodingFor is the encoding of all new files. The first rows that are written
+// decide it.
+func (s *Storage) EncodingFor(rec arrow.RecordBatch) *parquetfile.Encoding {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.encoding == nil {
+		s.encoding = parquetfile.NewEncoding(rec)
+	}
+	return s.encoding
+}
+
+// RemoveAll removes files that no commit has named, also in a run that is told to
+// stop.
+func (s *Storage) RemoveAll(paths []string) error {
+	_, err := storage.RemoveAll(context.Background(), s.Files, paths)
+	return err
+}

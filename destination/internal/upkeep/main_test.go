@@ -1,0 +1,9 @@
+package upkeep_test
+
+import (
+	"testing"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
+)
+
+func TestMain(m *testing.M) { laketest.Main(m) }

@@ -1,0 +1,211 @@
+package upkeep
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apache/iceberg-go"
+	iceio "github.com/apache/iceberg-go/io"
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/relocation"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
+)
+
+// orphanSuffixes are the suffixes of the files that Iceberg's writers make, and of
+// this program's scratch files.
+var orphanSuffixes = []string{".parquet", ".orc", ".avro", ".puffin", ".stats", ".metadata.json", storage.RowsSuffix, storage.KeysSuffix}
+
+// removeOrphans removes the files under the table's location that nothing names:
+// killed writers staged them, or maintenance was killed before it removed them.
+// Unless AllOrphans asks for more, it removes only files of this program. It
+// removes nothing if they may belong to another table.
+func (m *maintenance) removeOrphans(ctx context.Context, base *table.Table) error {
+	if last, err := time.Parse(time.RFC3339, base.Properties()[lake.OrphansKey]); err == nil && !m.Thorough && time.Since(last) < lake.OrphanAge {
+		return nil
+	}
+	if !gcEnabled(base.Metadata()) {
+		m.did.leave("orphans are not removed, because the table property %s forbids it", table.GCEnabledKey)
+		return nil
+	}
+	lister, ok := m.storage.Files.(iceio.ListableIO)
+	if !ok {
+		m.did.leave("orphans are not removed, because the storage cannot be listed")
+		return nil
+	}
+	m.did.LookedForOrphans = true
+	found, err := storage.List(ctx, lister, base.Location())
+	if err != nil {
+		return err
+	}
+	// Files that were committed while the files were listed are named now.
+	if base, err = m.load(ctx); err != nil {
+		return err
+	}
+	orphans, err := m.orphans(ctx, base, found)
+	if err != nil {
+		return err
+	}
+	removed, err := m.remove(ctx, orphans)
+	m.did.RemovedOrphans += removed
+	if err != nil {
+		return err
+	}
+	if m.Thorough || m.DryRun {
+		return nil
+	}
+	looked := time.Now().UTC().Format(time.RFC3339)
+	_, _, err = m.table.UpdateMetadata(ctx, func(base *table.Table) ([]table.Requirement, []table.Update, error) {
+		if base.Properties()[lake.OrphansKey] >= looked {
+			return nil, nil, nil
+		}
+		return nil, []table.Update{table.NewSetPropertiesUpdate(iceberg.Properties{lake.OrphansKey: looked})}, nil
+	})
+	return err
+}
+
+// orphans lists which of the found files to remove.
+func (m *maintenance) orphans(ctx context.Context, base *table.Table, found []storage.File) ([]string, error) {
+	own := tabledef.PathsOf(base.Location(), base.Metadata())
+	history := m.history(base, found)
+	var old []string
+	for _, f := range found {
+		superseded, isHistory := history[filenames.Plain(f.Path)]
+		switch {
+		case time.Since(f.Modified) < lake.OrphanAge, isHistory && (superseded.IsZero() || time.Since(superseded) < m.table.ReaderTime()):
+		case isHistory && !m.table.Catalog().ClientRemovesMetadata(): // the catalog does
+		case isHistory, m.AllOrphans && slices.ContainsFunc(orphanSuffixes, func(s string) bool { return strings.HasSuffix(f.Path, s) }),
+			filenames.Ours(f.Path) && own.Contain(f.Path):
+			old = append(old, f.Path)
+		}
+	}
+	if len(old) == 0 {
+		return nil, nil
+	}
+	named, err := m.referencedFiles(ctx, base)
+	if err != nil {
+		return nil, fmt.Errorf("looking for what the table names: %w", err)
+	}
+	old = slices.DeleteFunc(old, func(file string) bool { return named[filenames.Plain(file)] })
+	if len(old) == 0 {
+		return nil, nil
+	}
+	around, err := m.surroundingsOf(ctx, base, found)
+	if err != nil {
+		return nil, err
+	}
+	if around.sharedBecause != "" {
+		m.did.leave("%d files that nothing names are not removed: %s", len(old), around.sharedBecause)
+		return nil, nil
+	}
+	if m.AllOrphans { // metadata files that no catalog knows go with what they name
+		return old, nil
+	}
+	return slices.DeleteFunc(old, func(file string) bool { return around.namedByOthers[filenames.Plain(file)] }), nil
+}
+
+// history returns when each metadata file of this table was superseded, and the
+// zero time for the current one. A commit drops old entries from the table's list
+// of metadata files but leaves files that are too young to remove. Each metadata
+// file lists some before it, so the oldest one that the table lists leads to them.
+func (m *maintenance) history(base *table.Table, found []storage.File) map[string]time.Time {
+	there := map[string]bool{}
+	for _, f := range found {
+		there[filenames.Plain(f.Path)] = true
+	}
+	history := map[string]time.Time{filenames.Plain(base.MetadataLocation()): {}}
+	for meta := base.Metadata(); meta != nil; {
+		oldest := ""
+		entries := slices.Collect(meta.PreviousFiles())
+		for i, entry := range entries {
+			file := filenames.Plain(entry.MetadataFile)
+			if _, known := history[file]; known {
+				continue
+			}
+			history[file] = snapshots.MetadataSuperseded(entries, i, meta)
+			if oldest == "" && there[file] {
+				oldest = entry.MetadataFile
+			}
+		}
+		meta = nil
+		if oldest == "" {
+			break
+		}
+		if text, err := snapshots.ReadMetadata(m.storage.Files, oldest); err == nil {
+			if earlier, err := table.ParseMetadataBytes(text); err == nil && earlier.TableUUID() == m.opened.Metadata().TableUUID() {
+				meta = earlier
+			}
+		}
+	}
+	m.beforeRelocation(base, found, history)
+	return history
+}
+
+// beforeRelocation adds to history the metadata files that were copied from
+// another place together with the table: what they name is at that place.
+func (m *maintenance) beforeRelocation(base *table.Table, found []storage.File, history map[string]time.Time) {
+	dirs, err := relocation.Earlier(base.Properties()[relocation.FromKey])
+	if err != nil || len(dirs) == 0 {
+		return
+	}
+	access := func(context.Context) (iceio.IO, error) { return m.storage.Files, nil }
+	for _, f := range found {
+		if _, known := history[filenames.Plain(f.Path)]; known || !tabledef.IsMetadata(f.Path) {
+			continue
+		}
+		copied, err := table.NewFromLocation(context.Background(), m.opened.Identifier(), f.Path, access, nil)
+		if err != nil || copied.Metadata().TableUUID() != m.opened.Metadata().TableUUID() {
+			continue // surroundingsOf decides about it
+		}
+		at := filenames.Plain(copied.Location())
+		if !filenames.Within(at, filenames.Plain(base.Location())) && slices.ContainsFunc(dirs, func(dir string) bool { return filenames.Within(at, dir) }) {
+			history[filenames.Plain(f.Path)] = f.Modified
+		}
+	}
+}
+
+// referencedFiles returns the paths of all files that a table's metadata names,
+// directly or through manifest lists and manifests.
+func (m *maintenance) referencedFiles(ctx context.Context, base *table.Table) (map[string]bool, error) {
+	meta := base.Metadata()
+	named := map[string]bool{filenames.Plain(base.MetadataLocation()): true}
+	for entry := range meta.PreviousFiles() {
+		named[filenames.Plain(entry.MetadataFile)] = true
+	}
+	for s := range meta.Statistics() {
+		named[filenames.Plain(s.StatisticsPath)] = true
+	}
+	for s := range meta.PartitionStatistics() {
+		named[filenames.Plain(s.StatisticsPath)] = true
+	}
+	for _, s := range meta.Snapshots() {
+		named[filenames.Plain(s.ManifestList)] = true
+		manifests, err := s.Manifests(m.storage.Files)
+		if err != nil {
+			return nil, err
+		}
+		for _, manifest := range manifests {
+			if named[filenames.Plain(manifest.FilePath())] {
+				continue
+			}
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			named[filenames.Plain(manifest.FilePath())] = true
+			for entry, err := range manifest.Entries(m.storage.Files, false) {
+				if err != nil {
+					return nil, fmt.Errorf("reading %s: %w", manifest.FilePath(), err)
+				}
+				named[filenames.Plain(entry.DataFile().FilePath())] = true
+			}
+		}
+	}
+	return named, nil
+}
