@@ -87,7 +87,8 @@ func (a *appendTables) clone() *appendTables {
 }
 
 // An append table cannot take a row back. So wherever a run is cut, the one that
-// resumes from the last states brings no version of a row that is committed.
+// resumes from the last states brings no version of a row that is committed, and all
+// others.
 func TestAppendGetsNoVersionTwice(t *testing.T) {
 	daysBack := func(n int) string { return opening.Add(-time.Duration(n) * day).Format(time.RFC3339) }
 	for name, tt := range map[string]struct {
@@ -98,25 +99,36 @@ func TestAppendGetsNoVersionTwice(t *testing.T) {
 	}{
 		"first sync": {4, nil, []string{"workout", "sleep_for_cycle"}, nil},
 		"first sync, with requests, under a tight limit": {
-			1, map[string]any{"drilldowns": config.Request, "start_date": daysBack(70)}, []string{"recovery_for_cycle", "workout_by_id"},
+			1,
+			map[string]any{"drilldowns": config.Request, "start_date": daysBack(70)},
+			[]string{"recovery_for_cycle", "workout_by_id"},
 			func(w *world) {
 				w.states = nil
 				w.limit(10)
 			},
 		},
 		"full walk of several slices": {
-			7, map[string]any{"start_date": daysBack(400)}, []string{"workout", "recovery"},
-			func(w *world) { w.config["start_date"] = daysBack(2500) },
+			4,
+			map[string]any{"start_date": daysBack(100)},
+			[]string{"workout", "recovery"},
+			func(w *world) { w.config["start_date"] = daysBack(1300) },
 		},
 		"full walk with edits and deletions, under a tight limit": {
-			4, map[string]any{"reconcile_every_days": 1}, []string{"workout", "workout_by_id"},
+			1,
+			map[string]any{"reconcile_every_days": 1},
+			[]string{"workout", "workout_by_id"},
 			func(w *world) {
 				w.clock.Advance(2 * day)
-				for age, do := range map[int]member.EventType{3: member.Rescore, 100: member.Rescore, 700: member.Delete, 1000: member.Rescore, 1300: member.Delete} {
-					if err := w.server.Schedule(member.Event{Do: do, Stream: "workout", Age: member.Duration(time.Duration(age) * day)}); err != nil {
-						t.Fatal(err)
+				happens := func(do member.EventType, daysAgo int) {
+					if err := w.server.Schedule(member.Event{Do: do, Stream: "workout", Age: member.Duration(time.Duration(daysAgo) * day)}); err != nil {
+						w.t.Fatal(err)
 					}
 				}
+				happens(member.Rescore, 3)
+				happens(member.Rescore, 100)
+				happens(member.Delete, 150)
+				happens(member.Rescore, 200)
+				happens(member.Delete, 300)
 				w.limit(3)
 			},
 		},
@@ -138,6 +150,8 @@ func TestAppendGetsNoVersionTwice(t *testing.T) {
 				if cut.Code != 0 {
 					t.Fatalf("exit code %d: %v", cut.Code, cut.Errors())
 				}
+				uncut := tables.clone()
+				uncut.run(t, cut.Messages)
 				for i, m := range cut.Messages {
 					if m.Type != "STATE" { // a cut here leaves the same as one at the last STATE
 						continue
@@ -147,6 +161,11 @@ func TestAppendGetsNoVersionTwice(t *testing.T) {
 					w.states = start
 					w.keep(cut.Messages[:i+1])
 					resumed.run(t, w.sync(chosen).Messages)
+					for _, stream := range tt.streams {
+						if got, want := resumed.committed[stream], uncut.committed[stream]; !maps.Equal(got, want) || len(want) == 0 {
+							t.Errorf("%s: %d rows, want the %d of the run that was not cut, or other versions", stream, len(got), len(want))
+						}
+					}
 					if t.Failed() {
 						t.Fatalf("resumed from message %d: %s", i, m.State)
 					}

@@ -14,7 +14,7 @@ import (
 )
 
 // The fixtures of acceptance-test-config.yml, whose sandbox is that of these
-// flags. go test ./source -run Fixtures -update writes them anew.
+// flags. go test ./source -run Fixtures -update rewrites them.
 var fixtureSandbox = sandboxFlags{seed: 1, years: 1, clock: sandboxClock, perMinute: -1}
 
 const (

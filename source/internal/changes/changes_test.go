@@ -137,7 +137,7 @@ func TestManyOldChangesAreEmittedAnewAndDeletionsStillTold(t *testing.T) {
 	all := again(t, walk, true)
 	for i := range 399 {
 		if !all.Observe(rec(i, opening.Add(-time.Duration(i)*day), 2)) {
-			t.Errorf("row %d is not emitted anew", i)
+			t.Errorf("row %d is not emitted again", i)
 		}
 	}
 	list, more, lost = all.Unresolved()

@@ -177,7 +177,8 @@ func (a *authorization) verify(ctx context.Context, apiURL string, g grant) (str
 // A fixedToken is a token that cannot be renewed.
 type fixedToken string
 
-func (t fixedToken) Token(context.Context) (string, error)                  { return string(t), nil }
+func (t fixedToken) Token(context.Context) (string, error) { return string(t), nil }
+
 func (t fixedToken) TokenInsteadOf(context.Context, string) (string, error) { return string(t), nil }
 
 // isResponse reports whether parameters are those of an authorization response.
