@@ -25,7 +25,8 @@ type place struct {
 	Path string // of the file, or the name of the secret
 	URL  string // of Secrets Manager
 
-	Expiry time.Duration // of claims on a secret
+	Expiry time.Duration       // of claims on a secret
+	aws    *secretstest.Server // that holds the secret; nil: that at URL does
 }
 
 const (
@@ -40,9 +41,15 @@ var kinds = []string{inConfig, inFile, inSecret}
 // shared reports whether processes know of each other.
 func (p place) shared() bool { return p.Kind != inConfig }
 
-// deadAfter is the age at which claims expire here, where their owners die.
-// Elsewhere they are released, and none expires on a machine that is busy.
-const deadAfter = 4 * time.Second
+// expireClaims lets the claims of processes that have died expire: by the clock
+// of AWS, or soon where nobody can move that.
+func (p *place) expireClaims() {
+	if p.aws != nil {
+		p.aws.Advance(2 * p.Expiry)
+	} else {
+		p.Expiry = 4 * time.Second
+	}
+}
 
 // newPlace makes an empty place. Secrets are at SECRETS_MANAGER_URL, if that is
 // set, and else in this process.
@@ -51,9 +58,10 @@ func newPlace(t *testing.T, kind string) place {
 	if kind != inSecret {
 		return place{Kind: kind, Path: filepath.Join(t.TempDir(), "whoop.json")}
 	}
-	p := place{Kind: kind, URL: os.Getenv("SECRETS_MANAGER_URL"), Path: fmt.Sprintf("%s/%d", t.Name(), time.Now().UnixNano()), Expiry: time.Minute}
+	p := place{Kind: kind, URL: os.Getenv("SECRETS_MANAGER_URL"), Path: fmt.Sprintf("%s/%d", t.Name(), time.Now().UnixNano()), Expiry: 24 * time.Hour}
 	if p.URL == "" {
-		server := httptest.NewServer(&secretstest.Server{})
+		p.aws = &secretstest.Server{}
+		server := httptest.NewServer(p.aws)
 		t.Cleanup(server.Close)
 		p.URL = server.URL
 	}
@@ -100,6 +108,7 @@ func (p place) open() Store {
 
 // The contract of a store, whatever its kind.
 func TestStores(t *testing.T) {
+	t.Parallel()
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			t.Run("gives back what was saved", func(t *testing.T) {
@@ -188,8 +197,7 @@ func excludes(t *testing.T, kind string) {
 	a := &authority{}
 	p := filled(t, kind, a.credentials())
 	one, other := p.open(), p.open()
-	began := time.Now()
-	for range 3 { // a claim that was released can be had again, at once
+	for range 3 { // a claim that was released can be had again, long before it would expire
 		release, err := one.Claim(t.Context(), a.credentials())
 		if err != nil {
 			t.Fatal(err)
@@ -201,9 +209,6 @@ func excludes(t *testing.T, kind string) {
 		cancel()
 		release()
 		one, other = other, one
-	}
-	if took := time.Since(began); took > time.Minute {
-		t.Errorf("it took %v: claims were waited for, not released", took)
 	}
 }
 
@@ -253,12 +258,12 @@ func TestConnectionSurvivesAProcessThatDies(t *testing.T) {
 				t.Parallel()
 				a := &authority{}
 				p := filled(t, kind, a.credentials())
-				p.Expiry = deadAfter
 				server := httptest.NewServer(a)
 				defer server.Close()
 				victim := spawn(t, order{Place: p, TokenURL: server.URL, Goroutines: 1, DieAt: step.name})
 				victim.start()
 				victim.waitKilled()
+				p.expireClaims()
 
 				heir := spawn(t, order{Place: p, TokenURL: server.URL, Goroutines: 1})
 				heir.start()

@@ -81,6 +81,7 @@ func TestExpiredClaimOfALivingProcessUndoesNothing(t *testing.T) {
 
 // Many have seen that nobody holds a claim before any of them puts his own.
 func TestOneOfManyClaimsAtOneInstantHolds(t *testing.T) {
+	t.Parallel()
 	const many = 8
 	var reached sync.WaitGroup
 	reached.Add(many)
@@ -157,65 +158,84 @@ func TestRoleIsAssumedWithItsExternalID(t *testing.T) {
 	}
 }
 
+// unusable is a secret that no refresh can use.
+type unusable struct {
+	document    string
+	before      func(operation string) bool
+	status      int // of every answer, if it is not 0
+	want        string
+	unavailable bool
+}
+
 func TestWhatIsWrongWithASecretIsFoundBeforeTheTokenIsSpent(t *testing.T) {
+	t.Parallel()
 	refuse := func(operations ...string) func(string) bool {
 		return func(o string) bool { return !slices.Contains(operations, o) }
 	}
+	for name, u := range map[string]unusable{
+		"missing":       {want: "reading the secret whoop: it does not exist in this account and region"},
+		"not JSON":      {document: `{"client_id":"id-hush",`, want: "reading the secret whoop: it is not a JSON object"},
+		"no client":     {document: `{"access_token":"access-0"}`, want: `it has no "client_id"`},
+		"may not read":  {document: document, before: refuse("GetSecretValue"), want: "the policy must allow secretsmanager:GetSecretValue and secretsmanager:PutSecretValue"},
+		"may not write": {document: document, before: refuse("PutSecretValue"), want: "claiming the secret whoop: AWS does not allow it"},
+		"out of order":  {document: document, status: 503, want: "AWS did not answer properly (503)", unavailable: true},
+	} {
+		t.Run(name, func(t *testing.T) { t.Parallel(); u.wantFound(t) })
+	}
+}
+
+func TestWhatIsWrongWithTheEnvironmentIsFoundBeforeTheTokenIsSpent(t *testing.T) {
 	for name, test := range map[string]struct {
-		document    string
-		before      func(string) bool
 		environment map[string]string
-		config      SecretConfig
-		status      int // of every answer, if it is not 0
 		want        string
-		unavailable bool
 	}{
-		"missing":        {want: "reading the secret whoop: it does not exist in this account and region"},
-		"not JSON":       {document: `{"client_id":"id-hush",`, want: "reading the secret whoop: it is not a JSON object"},
-		"no client":      {document: `{"access_token":"access-0"}`, want: `it has no "client_id"`},
-		"may not read":   {document: document, before: refuse("GetSecretValue"), want: "the policy must allow secretsmanager:GetSecretValue and secretsmanager:PutSecretValue"},
-		"may not write":  {document: document, before: refuse("PutSecretValue"), want: "claiming the secret whoop: AWS does not allow it"},
-		"foreign key":    {document: document, environment: map[string]string{"AWS_ACCESS_KEY_ID": "AKIDOTHER"}, want: "AWS refuses it: UnrecognizedClientException"},
-		"no credentials": {document: document, environment: map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, want: "there are no AWS credentials for this process"},
-		"no region":      {document: document, environment: map[string]string{"AWS_REGION": ""}, want: "its region is not known"},
-		"out of order":   {document: document, status: 503, want: "AWS did not answer properly (503)", unavailable: true},
+		"foreign key":    {map[string]string{"AWS_ACCESS_KEY_ID": "AKIDOTHER"}, "AWS refuses it: UnrecognizedClientException"},
+		"no credentials": {map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "there are no AWS credentials for this process"},
+		"no region":      {map[string]string{"AWS_REGION": ""}, "its region is not known"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for name, value := range test.environment {
 				t.Setenv(name, value)
 			}
-			aws := &secretstest.Server{Before: test.before}
-			if test.document != "" {
-				aws.Put("whoop", test.document)
-			}
-			open := secretAt(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if test.status != 0 {
-					w.WriteHeader(test.status)
-					io.WriteString(w, "<html>hush</html>") //nolint:errcheck // a test
-					return
-				}
-				aws.ServeHTTP(w, r)
-			}))
-			a := &authority{}
-			_, err := keeper(open(test.config), a).TokenInsteadOf(t.Context(), "access-0")
-			var store *StoreError
-			if !errors.As(err, &store) || !strings.Contains(err.Error(), test.want) || errors.Is(err, ErrUnavailable) != test.unavailable {
-				t.Errorf("error %v, want %s", err, test.want)
-			}
-			for _, hush := range []string{"hush", "access-0", "refresh-0", "aws-secret-access-key"} {
-				if err != nil && strings.Contains(err.Error(), hush) {
-					t.Errorf("error %v shows %s", err, hush)
-				}
-			}
-			a.want(t, 0, 0)
-			if len(a.forms) > 0 {
-				t.Errorf("WHOOP was sent %q", a.forms)
-			}
+			unusable{document: document, want: test.want}.wantFound(t)
 		})
 	}
 }
 
+// wantFound checks what a refresh says, and that WHOOP was not asked.
+func (u unusable) wantFound(t *testing.T) {
+	t.Helper()
+	aws := &secretstest.Server{Before: u.before}
+	if u.document != "" {
+		aws.Put("whoop", u.document)
+	}
+	open := secretAt(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if u.status != 0 {
+			w.WriteHeader(u.status)
+			io.WriteString(w, "<html>hush</html>") //nolint:errcheck // a test
+			return
+		}
+		aws.ServeHTTP(w, r)
+	}))
+	a := &authority{}
+	_, err := keeper(open(SecretConfig{}), a).TokenInsteadOf(t.Context(), "access-0")
+	var store *StoreError
+	if !errors.As(err, &store) || !strings.Contains(err.Error(), u.want) || errors.Is(err, ErrUnavailable) != u.unavailable {
+		t.Errorf("error %v, want %s", err, u.want)
+	}
+	for _, hush := range []string{"hush", "access-0", "refresh-0", "aws-secret-access-key"} {
+		if err != nil && strings.Contains(err.Error(), hush) {
+			t.Errorf("error %v shows %s", err, hush)
+		}
+	}
+	a.want(t, 0, 0)
+	if len(a.forms) > 0 {
+		t.Errorf("WHOOP was sent %q", a.forms)
+	}
+}
+
 func TestSecretIsMadeWhereThereIsNone(t *testing.T) {
+	t.Parallel()
 	a := &authority{}
 	for name, aws := range map[string]*secretstest.Server{
 		"none":     {},

@@ -41,6 +41,7 @@ type Server struct {
 	Before func(operation string) bool
 
 	mu      sync.Mutex
+	ahead   time.Duration // of this machine's clock
 	secrets map[string]*secret
 }
 
@@ -58,6 +59,15 @@ const (
 	largestValue = 65536
 	mostLabels   = 20 // of one version
 )
+
+// Advance moves AWS's clock.
+func (s *Server) Advance(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ahead += d
+}
+
+func (s *Server) now() time.Time { return time.Now().Add(s.ahead) }
 
 // Declare makes a secret without a value, as infrastructure tools do.
 func (s *Server) Declare(name string) {
@@ -81,7 +91,7 @@ func (s *Server) Put(name, value string) {
 	defer s.mu.Unlock()
 	s.declare(name)
 	n := len(s.secrets[name].versions)
-	s.secrets[name].add(fmt.Sprintf("00000000-0000-4000-8000-%012d", n), value, []string{"AWSCURRENT"})
+	s.secrets[name].add(version{value, s.now()}, fmt.Sprintf("00000000-0000-4000-8000-%012d", n), []string{"AWSCURRENT"})
 }
 
 // Value returns a secret's current value, and how many versions it has had.
@@ -105,8 +115,8 @@ func (s *secret) current(label string) version { return s.versions[s.labels[labe
 
 // add adds a version. A label moves from the version that bore it, and
 // AWSPREVIOUS to the one that AWSCURRENT left.
-func (s *secret) add(id, value string, labels []string) {
-	s.versions[id] = version{value, time.Now()}
+func (s *secret) add(v version, id string, labels []string) {
+	s.versions[id] = v
 	for _, label := range labels {
 		if label == "AWSCURRENT" && s.labels[label] != "" {
 			s.labels["AWSPREVIOUS"] = s.labels[label]
@@ -151,7 +161,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, failure{"AccessDeniedException", "User: arn:aws:iam::123456789012:user/example is not authorized to perform: secretsmanager:" + operation})
 		return
 	}
-	out, f := s.do(operation, in)
+	out, now, f := s.do(operation, in)
+	w.Header().Set("Date", now.UTC().Format(http.TimeFormat))
 	if f != nil {
 		refuse(w, *f)
 		return
@@ -166,15 +177,21 @@ func refuse(w http.ResponseWriter, f failure) {
 	json.NewEncoder(w).Encode(map[string]string{"__type": f.code, "Message": f.message}) //nolint:errcheck // the client went away
 }
 
-func (s *Server) do(operation string, in request) (map[string]any, *failure) {
+// do also returns the time by AWS's clock.
+func (s *Server) do(operation string, in request) (map[string]any, time.Time, *failure) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	out, f := s.operate(operation, in)
+	return out, s.now(), f
+}
+
+func (s *Server) operate(operation string, in request) (map[string]any, *failure) {
 	if operation == "CreateSecret" {
 		if s.secrets[in.Name] != nil {
 			return nil, &failure{"ResourceExistsException", "The operation failed because the secret " + in.Name + " already exists."}
 		}
 		s.declare(in.Name)
-		return s.secrets[in.Name].put(in)
+		return s.secrets[in.Name].put(in, s.now())
 	}
 	found := s.secrets[in.SecretId]
 	if found == nil {
@@ -184,7 +201,7 @@ func (s *Server) do(operation string, in request) (map[string]any, *failure) {
 	case "GetSecretValue":
 		return found.get(in)
 	case "PutSecretValue":
-		return found.put(in)
+		return found.put(in, s.now())
 	}
 	return nil, &failure{"UnknownOperationException", operation}
 }
@@ -207,7 +224,7 @@ func (s *secret) get(in request) (map[string]any, *failure) {
 	return map[string]any{"VersionId": id, "SecretString": v.value, "CreatedDate": float64(v.created.UnixMilli()) / 1000}, nil
 }
 
-func (s *secret) put(in request) (map[string]any, *failure) {
+func (s *secret) put(in request, now time.Time) (map[string]any, *failure) {
 	if len(in.ClientRequestToken) < 32 || len(in.ClientRequestToken) > 64 {
 		return nil, &failure{"InvalidParameterException", "You must provide a ClientRequestToken value between 32 and 64 characters."}
 	}
@@ -223,7 +240,7 @@ func (s *secret) put(in request) (map[string]any, *failure) {
 		if len(labels) == 0 {
 			labels = []string{"AWSCURRENT"}
 		}
-		s.add(in.ClientRequestToken, in.SecretString, labels)
+		s.add(version{in.SecretString, now}, in.ClientRequestToken, labels)
 	}
 	return map[string]any{"VersionId": in.ClientRequestToken}, nil
 }
