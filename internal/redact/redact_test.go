@@ -71,9 +71,8 @@ func FuzzRedactor(f *testing.F) {
 	f.Add("aaaa", "aaaaa", "aaaaaaaaa", "")
 	f.Add(`q"<\`, "l1\nline two is long", `{"x":"q\"<\\"}`, "é")
 	f.Fuzz(func(t *testing.T, a, b, text, prefix string) {
-		if strings.Contains(a+b, "*") {
-			t.Skip("a mark can be part of such a secret")
-		}
+		// With an asterisk, the mark of another secret can be part of one.
+		a, b = strings.ReplaceAll(a, "*", "+"), strings.ReplaceAll(b, "*", "+")
 		var r Redactor
 		r.Add(a, b)
 		for _, s := range []string{a, b} {
