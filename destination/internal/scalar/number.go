@@ -283,22 +283,22 @@ var Pow10 = [...]float64{
 	1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17,
 }
 
+// appendDigits appends the digits from b[i] on to those of m; end is where they end.
+func appendDigits(m uint64, b []byte, i int) (appended uint64, end int) {
+	for b[i]-'0' <= 9 {
+		m = m*10 + uint64(b[i]-'0')
+		i++
+	}
+	return m, i
+}
+
 // PlainInteger reads the usual form of an integer; end is -1 for any other.
 func PlainInteger(b []byte, i int) (v int64, end int) {
 	start := i
 	if b[i] == '-' {
 		start++
 	}
-	var m uint64
-	end = start
-	for {
-		digit := b[end] - '0'
-		if digit > 9 {
-			break
-		}
-		m = m*10 + uint64(digit)
-		end++
-	}
+	m, end := appendDigits(0, b, start)
 	count := end - start
 	if uint(count-1) >= 18 || b[start] == '0' && count > 1 || b[end] == '.' || b[end]|0x20 == 'e' {
 		return 0, -1
@@ -315,15 +315,7 @@ func plainMantissa(b []byte, i int) (mantissa uint64, fraction int, end int) {
 	if b[i] == '-' {
 		i++
 	}
-	end = i
-	for {
-		digit := b[end] - '0'
-		if digit > 9 {
-			break
-		}
-		mantissa = mantissa*10 + uint64(digit)
-		end++
-	}
+	mantissa, end = appendDigits(0, b, i)
 	count := end - i
 	if count == 0 || b[i] == '0' && count > 1 {
 		return 0, 0, -1
@@ -331,14 +323,7 @@ func plainMantissa(b []byte, i int) (mantissa uint64, fraction int, end int) {
 	if b[end] == '.' {
 		end++
 		first := end
-		for {
-			digit := b[end] - '0'
-			if digit > 9 {
-				break
-			}
-			mantissa = mantissa*10 + uint64(digit)
-			end++
-		}
+		mantissa, end = appendDigits(mantissa, b, end)
 		if fraction = end - first; fraction == 0 {
 			return 0, 0, -1
 		}
