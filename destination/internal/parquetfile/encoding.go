@@ -150,27 +150,20 @@ func (p *probe) column(path string, a arrow.Array) {
 
 func (p *probe) lowCardinality(a arrow.Array) bool {
 	n := min(a.Len(), probeRows)
-	switch a := a.(type) {
-	case *array.String:
-		return fewDistinct(n, a.Value)
-	case *array.Int32:
-		return fewDistinct(n, a.Value)
-	case *array.Int64:
-		return fewDistinct(n, a.Value)
-	case *array.Float64:
-		return fewDistinct(n, a.Value)
-	case *array.Date32:
-		return fewDistinct(n, a.Value)
-	case *array.Timestamp:
-		return fewDistinct(n, a.Value)
-	case *array.Decimal128:
+	if a, ok := a.(*array.String); ok {
 		return fewDistinct(n, a.Value)
 	}
-	return false
+	t, ok := a.DataType().(arrow.FixedWidthDataType)
+	if !ok || t.BitWidth() < 8 { // a boolean needs no dictionary
+		return false
+	}
+	width := t.BitWidth() / 8
+	data := a.Data().Buffers()[1].Bytes()[a.Data().Offset()*width:]
+	return fewDistinct(n, func(i int) string { return string(data[i*width : (i+1)*width]) })
 }
 
-func fewDistinct[T comparable](n int, value func(int) T) bool {
-	seen := map[T]struct{}{}
+func fewDistinct(n int, value func(int) string) bool {
+	seen := map[string]struct{}{}
 	for i := range n {
 		seen[value(i)] = struct{}{}
 		if len(seen)*4 >= n {
