@@ -26,11 +26,7 @@ func TestDocsDescribeEveryField(t *testing.T) {
 			walk(path+name+".", field)
 		}
 	}
-	names, err := Names()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range names {
+	for _, name := range names(t) {
 		raw, err := Get(name)
 		if err != nil {
 			t.Fatal(err)

@@ -8,8 +8,6 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
-	"io/fs"
-	"strings"
 )
 
 //go:embed *.json
@@ -22,16 +20,4 @@ func Get(name string) (json.RawMessage, error) {
 		return nil, fmt.Errorf("reading the schema of %s: %w", name, err)
 	}
 	return data, nil
-}
-
-// Names returns the kinds of record there are schemas for, sorted.
-func Names() ([]string, error) {
-	paths, err := fs.Glob(files, "*.json")
-	if err != nil {
-		return nil, fmt.Errorf("listing the schemas: %w", err)
-	}
-	for i, p := range paths {
-		paths[i] = strings.TrimSuffix(p, ".json")
-	}
-	return paths, nil
 }

@@ -6,7 +6,9 @@ import (
 	"flag"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -78,9 +80,12 @@ func TestDiscoverMatchesItsOwnSchemas(t *testing.T) {
 		used[streams[i].schema] = true
 	}
 	wantEqual(t, "streams", len(r.Messages[0].Catalog.Streams), 11)
-	all, err := schemas.Names()
+	all, err := filepath.Glob("../schemas/*.json")
 	if err != nil {
 		t.Fatal(err)
+	}
+	for i, path := range all {
+		all[i] = strings.TrimSuffix(filepath.Base(path), ".json")
 	}
 	wantEqual(t, "schemas used", slices.Sorted(maps.Keys(used)), all)
 }

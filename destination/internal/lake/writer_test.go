@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/iceberg-go"
 	"github.com/google/go-cmp/cmp"
 
@@ -75,7 +76,7 @@ func TestFewRowsBecomeLargeRowGroups(t *testing.T) {
 			}
 			groups := 0
 			for _, f := range staged.Files() {
-				in, err := parquetfile.Open(tbl.Storage().Files, f, tbl.Storage().Memory)
+				in, err := file.OpenParquetFile(laketest.PathOf(t, f.FilePath()), false)
 				if err != nil {
 					t.Fatal(err)
 				}

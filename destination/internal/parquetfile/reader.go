@@ -118,9 +118,6 @@ func (r *Reader) Schema() (*arrow.Schema, error) {
 // NumRows is the number of rows in the file.
 func (r *Reader) NumRows() int64 { return r.in.NumRows() }
 
-// NumRowGroups is the number of row groups in the file.
-func (r *Reader) NumRowGroups() int { return r.in.NumRowGroups() }
-
 // HasFieldIDs reports whether every column carries a field id.
 func (r *Reader) HasFieldIDs() bool {
 	return !slices.ContainsFunc(r.AllColumns(), func(c int) bool { return r.in.MetaData().Schema.Column(c).SchemaNode().FieldID() < 0 })

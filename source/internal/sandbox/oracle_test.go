@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member"
 )
 
 // What a reader that applies changes step by step ends with is the truth.
@@ -18,7 +19,7 @@ func TestChangesLeadFromOneInstantToTheNext(t *testing.T) {
 	clock := NewClock(noon.Add(-age))
 	o := New(Config{Seed: 14, Clock: clock}).Oracle()
 	clock.Advance(age)
-	for _, stream := range o.Streams() {
+	for _, stream := range member.Streams {
 		at := noon.Add(-time.Duration(testsize.Of(20, 60)) * day)
 		held := o.Records(stream, at)
 		upserted, deleted := 0, 0
@@ -50,7 +51,7 @@ func TestChangesLeadFromOneInstantToTheNext(t *testing.T) {
 
 func TestNothingChangesInAnInstant(t *testing.T) {
 	o := New(Config{Seed: 1, Years: 1, Clock: NewClock(noon)}).Oracle()
-	for _, stream := range o.Streams() {
+	for _, stream := range member.Streams {
 		if c := o.Changes(stream, noon, noon); len(c.Upserted)+len(c.Deleted) > 0 {
 			t.Errorf("%s: %+v", stream, c)
 		}

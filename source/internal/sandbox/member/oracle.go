@@ -23,9 +23,6 @@ type Oracle struct{ member *Member }
 // Oracle returns the member's oracle.
 func (m *Member) Oracle() *Oracle { return &Oracle{m} }
 
-// Streams returns the names that Records and Changes accept.
-func (o *Oracle) Streams() []string { return slices.Clone(Streams) }
-
 // Records returns what the API shows in a stream at an instant: primary key as
 // text to the record's bytes. The body measurement has no key in the API; it is
 // under the member's user id. Records panics on a name that is not a stream.
