@@ -3,6 +3,7 @@ package catalogs
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"sync"
 	"testing"
 
@@ -27,6 +28,7 @@ func TestCatalogs(t *testing.T) {
 			"a stale commit is refused for certain": staleCommitIsRefusedForCertain,
 			"what others committed is loaded":       loadsWhatOthersCommitted,
 			"many open at once":                     manyOpenAtOnce,
+			"metadata files have one remover":       metadataFilesHaveOneRemover,
 		} {
 			t.Run(kind+"/"+name, func(t *testing.T) { test(t, configure) })
 		}
@@ -138,6 +140,41 @@ func loadsWhatOthersCommitted(t *testing.T, configure newCatalog) {
 	}
 	if load(one).Metadata().TableUUID() == before {
 		t.Error("a table that was made anew was taken for the old one")
+	}
+}
+
+// The metadata files that a table does not list any more are removed by the catalog,
+// or are left to whoever commits, as it says.
+func metadataFilesHaveOneRemover(t *testing.T, configure newCatalog) {
+	cat := openWith(t, configure(t), "file://"+t.TempDir())
+	id := table.Identifier{"ns", "t"}
+	if err := cat.CreateNamespace(t.Context(), id[:1], nil); err != nil {
+		t.Fatal(err)
+	}
+	first, err := cat.CreateTable(t.Context(), id, schema, catalog.WithProperties(iceberg.Properties{
+		table.MetadataDeleteAfterCommitEnabledKey: "true", table.MetadataPreviousVersionsMaxKey: "1",
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 3 {
+		if _, _, err := cat.CommitTable(t.Context(), id, nil, []table.Update{table.NewSetPropertiesUpdate(iceberg.Properties{"n": fmt.Sprint(n)})}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files, err := first.FS(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := files.Open(first.MetadataLocation())
+	if err == nil {
+		err = f.Close()
+	}
+	switch gone := errors.Is(err, fs.ErrNotExist); {
+	case err != nil && !gone:
+		t.Fatal(err)
+	case gone == cat.ClientRemovesMetadata():
+		t.Errorf("the first metadata file is gone: %v; the client removes it: %v", gone, cat.ClientRemovesMetadata())
 	}
 }
 

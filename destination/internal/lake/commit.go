@@ -115,7 +115,7 @@ func (c *fileCommit) commitWithRetry(ctx context.Context, stage func(context.Con
 			if err == nil {
 				p.requirements, p.updates, err = c.prepare(ctx, base, change)
 			}
-			p.written, p.superseded = change.Written, change.Superseded
+			p.written, p.supersededFiles = change.Written, change.SupersededFiles
 			return err
 		})
 		return p, err

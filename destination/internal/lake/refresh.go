@@ -155,12 +155,12 @@ func mergeBranch(ctx context.Context, t *Table, branch string, minimum int64, st
 		}
 		u := newUpsert(t, files, []*rowkeys.Index{index})
 		defer u.close()
-		outdated, err := u.outdated(ctx, base.Schema(), main)
+		outdated, err := u.outdatedFiles(ctx, base.Schema(), main)
 		if err != nil {
 			return c, err
 		}
 		err = u.apply(ctx, c, base, outdated)
-		c.Superseded = nil // the branch's snapshots name them until they expire
+		c.SupersededFiles = nil // the branch's snapshots name them until they expire
 		return c, err
 	})
 }

@@ -39,7 +39,7 @@ func (t *Table) Replace(ctx context.Context, staged []*Staged, state json.RawMes
 		for _, d := range set.Deletes {
 			c.Remove(d.Data, d.Manifest)
 		}
-		if _, err := u.outdated(ctx, base.Schema(), &snapshots.Set{}); err != nil {
+		if _, err := u.outdatedFiles(ctx, base.Schema(), &snapshots.Set{}); err != nil {
 			return c, err
 		}
 		return c, u.apply(ctx, c, base, nil)

@@ -20,10 +20,10 @@ import (
 
 // A proposal is what one attempt asks the catalog to commit.
 type proposal struct {
-	requirements []table.Requirement
-	updates      []table.Update // none: there is nothing to commit
-	written      []string       // files of this attempt alone
-	superseded   []string       // files that nothing needs once it is committed
+	requirements    []table.Requirement
+	updates         []table.Update // none: there is nothing to commit
+	written         []string       // files of this attempt alone
+	supersededFiles []string       // files that nothing needs once it is committed
 }
 
 // A transaction is one change of a table that is proposed again until it is
@@ -164,7 +164,7 @@ func (x *transaction) removeSuperseded(after table.Metadata, p proposal) {
 		}
 	}
 	if x.unknownOutcome == nil { // else an earlier attempt may name them
-		for _, path := range p.superseded {
+		for _, path := range p.supersededFiles {
 			superseded[path] = struct{}{}
 		}
 	}

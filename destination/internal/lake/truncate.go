@@ -45,7 +45,8 @@ func (w *Writer) truncate(ctx context.Context, rows int64) error {
 	return nil
 }
 
-// head copies the first rows of a staged file into a new one.
+// head copies the first rows of a staged file into a new one. One file comes of
+// it, because a [snapshots.Rewriter] allows huge values where the staged file does.
 func (w *Writer) head(ctx context.Context, f *stagedFile, rows int64) (*stagedFile, error) {
 	t := w.t
 	deletedRows := parquetfile.NewPositions(f.data.Count())

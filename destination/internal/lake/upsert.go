@@ -58,7 +58,7 @@ func (u *upsert) stage(ctx context.Context, base *table.Table) (*snapshots.Chang
 	if len(set.Files) == 0 {
 		c.Operation = table.OpAppend
 	}
-	outdated, err := u.outdated(ctx, base.Schema(), set)
+	outdated, err := u.outdatedFiles(ctx, base.Schema(), set)
 	if err != nil {
 		return c, err
 	}
@@ -78,16 +78,16 @@ type outdatedFile struct {
 	deletedRows parquetfile.Positions // already, or now
 }
 
-// outdated finds the rows of the table that staged rows replace or delete,
+// outdatedFiles finds the rows of the table that staged rows replace or delete,
 // and marks the staged rows that rows of the table supersede.
-func (u *upsert) outdated(ctx context.Context, schema *iceberg.Schema, set *snapshots.Set) ([]*outdatedFile, error) {
-	superseded, err := u.superseded(ctx, schema, set)
+func (u *upsert) outdatedFiles(ctx context.Context, schema *iceberg.Schema, set *snapshots.Set) ([]*outdatedFile, error) {
+	rowsOf, err := u.supersededRows(ctx, schema, set)
 	if err != nil {
 		return nil, err
 	}
 	var outdated []*outdatedFile
 	for _, f := range set.Files {
-		rows := superseded[f.Data.FilePath()]
+		rows := rowsOf[f.Data.FilePath()]
 		if rows == nil && f.Older != nil {
 			if rows, err = u.t.storage.Deleted(ctx, f, set.SharedDeletes); err != nil {
 				return nil, err
@@ -100,9 +100,9 @@ func (u *upsert) outdated(ctx context.Context, schema *iceberg.Schema, set *snap
 	return outdated, nil
 }
 
-// superseded finds the rows of the table that staged rows supersede, with those of
+// supersededRows finds the rows of the table that staged rows supersede, with those of
 // their files that were deleted already, by path.
-func (u *upsert) superseded(ctx context.Context, schema *iceberg.Schema, set *snapshots.Set) (map[string]parquetfile.Positions, error) {
+func (u *upsert) supersededRows(ctx context.Context, schema *iceberg.Schema, set *snapshots.Set) (map[string]parquetfile.Positions, error) {
 	if err := u.contest.Begin(ctx); err != nil {
 		return nil, err
 	}
@@ -129,11 +129,11 @@ func (u *upsert) superseded(ctx context.Context, schema *iceberg.Schema, set *sn
 		}
 		files = append(files, file)
 	}
-	superseded, err := u.contest.Decide(ctx, files)
+	rows, err := u.contest.Decide(ctx, files)
 	if err != nil {
 		return nil, fmt.Errorf("comparing keys of table %s: %w", u.t, err)
 	}
-	return superseded, nil
+	return rows, nil
 }
 
 // apply adds to c the staged files without the rows that lose, and the
@@ -145,29 +145,29 @@ func (u *upsert) apply(ctx context.Context, c *snapshots.Change, base *table.Tab
 		deletedRows parquetfile.Positions
 	}
 	var partials []partial
-	var rewrite, fresh int64
+	var rewriteBytes, stagedBytes int64
 	for _, f := range u.files {
-		deleted := f.superseded()
-		fresh += f.data.FileSizeBytes()
+		deleted := f.supersededRows()
+		stagedBytes += f.data.FileSizeBytes()
 		switch {
 		case deleted == nil:
 			c.Add = append(c.Add, f.data)
 		case deleted.Count() == f.data.Count():
-			c.Superseded = append(c.Superseded, f.data.FilePath())
+			c.SupersededFiles = append(c.SupersededFiles, f.data.FilePath())
 		default:
 			partials = append(partials, partial{f, deleted})
-			rewrite += f.data.FileSizeBytes()
+			rewriteBytes += f.data.FileSizeBytes()
 		}
 	}
 	outdated = slices.DeleteFunc(outdated, func(o *outdatedFile) bool {
 		if o.deletedRows.Count() < o.Data.Count() {
-			rewrite += o.Data.FileSizeBytes()
+			rewriteBytes += o.Data.FileSizeBytes()
 			return false
 		}
 		c.RemoveFile(o.LiveFile)
 		return true
 	})
-	if u.copies(version, rewrite, fresh) && len(partials)+len(outdated) > 0 {
+	if u.copies(version, rewriteBytes, stagedBytes) && len(partials)+len(outdated) > 0 {
 		end, err := u.t.storage.Memory.Begin(ctx, snapshots.RewriteBytes)
 		if err != nil {
 			return err
@@ -177,7 +177,7 @@ func (u *upsert) apply(ctx context.Context, c *snapshots.Change, base *table.Tab
 		snapshots.SortByPartition(partials, func(p partial) iceberg.DataFile { return p.staged.data })
 		snapshots.SortByPartition(outdated, func(o *outdatedFile) iceberg.DataFile { return o.Data })
 		for _, p := range partials {
-			c.Superseded = append(c.Superseded, p.staged.data.FilePath())
+			c.SupersededFiles = append(c.SupersededFiles, p.staged.data.FilePath())
 			if err := r.Copy(ctx, p.staged.data, p.deletedRows); err != nil {
 				return err
 			}
@@ -207,20 +207,20 @@ func (u *upsert) apply(ctx context.Context, c *snapshots.Change, base *table.Tab
 	return nil
 }
 
-// copies says whether files are rewritten rather than given delete files.
-func (u *upsert) copies(version int, rewrite, fresh int64) bool {
+// copies reports whether files are rewritten rather than given delete files.
+func (u *upsert) copies(version int, rewriteBytes, stagedBytes int64) bool {
 	switch {
 	case version < 2: // has no delete files
 		return true
 	case u.t.opts.Upsert == Auto:
-		return rewrite <= max(rewriteLimit, fresh)
+		return rewriteBytes <= max(rewriteLimit, stagedBytes)
 	}
 	return u.t.opts.Upsert == CopyOnWrite
 }
 
-// superseded is the rows of the file that must not become visible, nil if there
+// supersededRows is the rows of the file that must not become visible, nil if there
 // are none.
-func (f *stagedFile) superseded() parquetfile.Positions {
+func (f *stagedFile) supersededRows() parquetfile.Positions {
 	deleted := slices.Clone(f.deletedRows)
 	if f.keys == nil {
 		return deleted

@@ -106,6 +106,31 @@ func TestFewRowsBecomeLargeRowGroups(t *testing.T) {
 	}
 }
 
+// A file that is shortened stays one file, also when a value without statistics
+// comes after more rows than are read at once.
+func TestAShortenedFileWithALateHugeValueStaysOne(t *testing.T) {
+	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{})
+	const long = 2 * parquetfile.PieceBytes / (200 << 10)
+	var rows []map[string]any
+	for id := range long {
+		rows = append(rows, map[string]any{"id": id, "v": fmt.Sprint(id, strings.Repeat(" ", 200<<10))})
+	}
+	rows = append(rows, map[string]any{"id": long, "v": strings.Repeat("x", 300<<10)}, map[string]any{"id": long + 1, "v": "cut off"})
+	w := tbl.NewWriter()
+	if err := w.Write(t.Context(), laketest.Batch(t, tbl.Opened().Schema(), rows...), nil); err != nil {
+		t.Fatal(err)
+	}
+	staged, err := w.Close(t.Context(), nil, nil, long+1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(staged.Files()); n != 1 || staged.Rows() != long+1 {
+		t.Errorf("%d files of %d rows", n, staged.Rows())
+	}
+	laketest.Commit(t, tbl, "", staged)
+	laketest.ExpectFiles(t, tbl, false)
+}
+
 // Of the versions of a key the last one wins, whichever of them were put aside.
 func TestFewRowsKeepTheirOrderOfArrival(t *testing.T) {
 	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Keyed("s"), lake.Options{})

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/url"
-	"os"
 	"testing"
 	"time"
 
@@ -33,7 +32,7 @@ func Main(m *testing.M) {
 	})
 	iceio.Unregister("file")
 	iceio.Register("file", func(context.Context, *url.URL, map[string]string) (iceio.IO, error) { return iceio.LocalFS{}, nil })
-	os.Exit(m.Run())
+	m.Run()
 }
 
 // Keyed is the plan most tests use: one row per id, the highest updated_at wins,

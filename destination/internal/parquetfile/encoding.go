@@ -76,10 +76,10 @@ func hugeColumns(rec arrow.RecordBatch) (paths []string) {
 	return paths
 }
 
-// withoutStatistics is the encoding for a file that holds huge values in some
-// columns.
-func (e *Encoding) withoutStatistics(huge []string) *Encoding {
-	return &Encoding{level: e.level, dictionaries: e.dictionaries, noStatistics: huge}
+// WithoutStatistics is the encoding for a file that may hold huge values in some
+// columns, by their Parquet paths.
+func (e *Encoding) WithoutStatistics(columns []string) *Encoding {
+	return &Encoding{level: e.level, dictionaries: e.dictionaries, noStatistics: slices.Concat(e.noStatistics, columns)}
 }
 
 // allowsHuge reports whether huge values in these columns may be written.

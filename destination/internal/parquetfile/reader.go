@@ -115,6 +115,23 @@ func (r *Reader) Schema() (*arrow.Schema, error) {
 	return schema, nil
 }
 
+// ColumnsWithoutStatistics lists the Parquet paths of the columns that have no
+// statistics in any row group, as those with huge values do.
+func (r *Reader) ColumnsWithoutStatistics() []string {
+	meta := r.in.MetaData()
+	var paths []string
+	for c := range meta.Schema.NumColumns() {
+		has := false
+		for _, group := range meta.RowGroups {
+			has = has || group.Columns[c].MetaData.IsSetStatistics()
+		}
+		if !has {
+			paths = append(paths, meta.Schema.Column(c).Path())
+		}
+	}
+	return paths
+}
+
 // NumRows is the number of rows in the file.
 func (r *Reader) NumRows() int64 { return r.in.NumRows() }
 

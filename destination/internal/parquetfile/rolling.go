@@ -38,7 +38,7 @@ func (w *RollingWriter) Open(rec arrow.RecordBatch, e *Encoding) (created string
 		return "", nil
 	}
 	path := w.newPath()
-	w.file, err = Create(w.files, path, rec.Schema(), e.withoutStatistics(huge))
+	w.file, err = Create(w.files, path, rec.Schema(), e.WithoutStatistics(huge))
 	return path, err
 }
 

@@ -10,13 +10,13 @@ import (
 // snapshot and none that limits the number of manifests. So the snapshot is
 // written here, with the library's manifest writers.
 type Change struct {
-	Operation  table.Operation
-	Add        []iceberg.DataFile   // data files and position delete files
-	removed    map[FileKey]struct{} // live data files and delete files
-	touched    map[string]struct{}  // paths of the manifests that name them
-	Written    []string             // files that were written for this attempt alone
-	Superseded []string             // files that nothing needs once the change is committed
-	Forced     bool                 // make a snapshot even when no file changes
+	Operation       table.Operation
+	Add             []iceberg.DataFile   // data files and position delete files
+	removed         map[FileKey]struct{} // live data files and delete files
+	touched         map[string]struct{}  // paths of the manifests that name them
+	Written         []string             // files that were written for this attempt alone
+	SupersededFiles []string             // files that nothing needs once the change is committed
+	Forced          bool                 // make a snapshot even when no file changes
 
 	// Data sequence numbers, by path, of added files whose rows were in the table
 	// before. Other files get the number of the snapshot.

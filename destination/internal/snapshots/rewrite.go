@@ -43,13 +43,16 @@ type Rewriter struct {
 	files *parquetfile.RollingWriter
 	order table.SortOrder // that the rows are brought into; unsorted: they stay as they are
 
-	of        iceberg.DataFile // what was copied last
-	sortOrder *rowsort.Order   // of the sorter
-	sortID    int              // of the order that the rows copied are in, 0: of none
-	sorter    *rowsort.Sorter  // nil: rows stay as they are
-	schema    *arrow.Schema
-	pending   []arrow.RecordBatch
-	bytes     int64
+	of iceberg.DataFile // what was copied last
+	// The columns that may hold huge values: a file that is copied must not become
+	// two because such a value comes late.
+	withoutStatistics []string
+	sortOrder         *rowsort.Order  // of the sorter
+	sortID            int             // of the order that the rows copied are in, 0: of none
+	sorter            *rowsort.Sorter // nil: rows stay as they are
+	schema            *arrow.Schema
+	pending           []arrow.RecordBatch
+	bytes             int64
 }
 
 // Rewriter returns a rewriter that adds files of the target size to c. It sorts
@@ -86,6 +89,7 @@ func (r *Rewriter) Copy(ctx context.Context, data iceberg.DataFile, deletedRows 
 		}
 	}
 	r.of, r.schema = data, schema
+	r.withoutStatistics = append(r.withoutStatistics, in.ColumnsWithoutStatistics()...)
 	var copied int64
 	for p, err := range in.Pieces(in.AllColumns()) {
 		if err != nil {
@@ -156,7 +160,7 @@ func (r *Rewriter) gathered() (arrow.RecordBatch, error) {
 
 // group writes rows as one row group.
 func (r *Rewriter) group(batch arrow.RecordBatch, _ []uint64) error {
-	created, err := r.files.Open(batch, r.s.EncodingFor(batch))
+	created, err := r.files.Open(batch, r.s.EncodingFor(batch).WithoutStatistics(r.withoutStatistics))
 	if err != nil {
 		return err
 	}
@@ -206,7 +210,7 @@ func (r *Rewriter) Close(ctx context.Context) error {
 	if err := r.files.Roll(); err != nil {
 		return err
 	}
-	r.of, r.sorter = nil, nil
+	r.of, r.sorter, r.withoutStatistics = nil, nil, nil
 	return nil
 }
 

@@ -364,7 +364,7 @@ func swap(bundles []*bundle, read, now *snapshots.Set, did *Report) *snapshots.C
 			return g == nil || !sameDeletes(f.Deletes, g.Deletes)
 		})
 		if !same {
-			c.Superseded = append(c.Superseded, pathsOf(b.made)...)
+			c.SupersededFiles = append(c.SupersededFiles, pathsOf(b.made)...)
 			continue
 		}
 		for _, f := range b.files {

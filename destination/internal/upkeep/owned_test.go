@@ -99,6 +99,32 @@ func TestMetadataFilesElsewhereStay(t *testing.T) {
 	}
 }
 
+// serverCatalog removes metadata files itself, as the server of a REST catalog does.
+type serverCatalog struct{ lake.Catalog }
+
+func (serverCatalog) ClientRemovesMetadata() bool { return false }
+
+func TestMetadataFilesOfAServerStay(t *testing.T) {
+	o := lake.Options{ReaderTime: time.Nanosecond, Settings: tabledef.Settings{Properties: map[string]string{table.MetadataPreviousVersionsMaxKey: "1"}}}
+	tbl := laketest.OpenTable(t, serverCatalog{laketest.OpenCatalog(t, t.TempDir())}, laketest.Plain("s"), o)
+	var all []string
+	for id := range 4 {
+		appendOne(t, tbl, id)
+		all = append(all, laketest.PathOf(t, laketest.Load(t, tbl).MetadataLocation()))
+	}
+	laketest.AgeFiles(t, tbl)
+	for _, orphans := range []bool{false, true} {
+		u := laketest.Everything
+		u.AllOrphans = orphans
+		laketest.Maintain(t, tbl, u)
+		for _, path := range all {
+			if _, err := os.Stat(path); err != nil {
+				t.Errorf("all orphans %v: %v", orphans, err)
+			}
+		}
+	}
+}
+
 // A reader looks at a table once, and reads for a while: what it began on stays for as long as the configuration says.
 func TestMetadataFilesStayForReaders(t *testing.T) {
 	for reader, want := range map[time.Duration]bool{time.Hour: true, time.Nanosecond: false} {
