@@ -17,7 +17,7 @@ import (
 
 // A small file of another program that stands for gigabytes is read in pieces, however its values are stored once for many rows.
 func TestAFileThatStandsForMuchMoreIsReadInPieces(t *testing.T) {
-	const rows, long = 320, 512 << 10 // in two columns, 320 MiB
+	const rows, long = 160, 512 << 10 // in two columns, 160 MiB
 	text := strings.Repeat("all work and no play ", long/21)
 	for name, props := range map[string]*parquet.WriterProperties{
 		"dictionary": parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Zstd)),

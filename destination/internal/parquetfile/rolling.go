@@ -12,6 +12,7 @@ type RollingWriter struct {
 	files       iceio.WriteFileIO
 	newPath     func() string
 	targetBytes int64
+	maxChunks   int // of a file
 	complete    func(*Writer) error
 	file        *Writer // nil: none is open
 }
@@ -22,7 +23,7 @@ const OneFile = math.MaxInt64
 // NewRollingWriter returns a writer that gives a file to complete when it has the
 // target size.
 func NewRollingWriter(files iceio.WriteFileIO, newPath func() string, targetBytes int64, complete func(*Writer) error) *RollingWriter {
-	return &RollingWriter{files: files, newPath: newPath, targetBytes: targetBytes, complete: complete}
+	return &RollingWriter{files: files, newPath: newPath, targetBytes: targetBytes, maxChunks: MaxChunks, complete: complete}
 }
 
 // Open makes the open file one that can take these rows. It returns the path of
@@ -47,7 +48,7 @@ func (w *RollingWriter) Write(rec arrow.RecordBatch) error {
 	if err := w.file.Write(rec); err != nil {
 		return err
 	}
-	if w.targetBytes != OneFile && (w.file.count.n >= w.targetBytes || w.file.chunks >= MaxChunks) {
+	if w.targetBytes != OneFile && (w.file.count.n >= w.targetBytes || w.file.chunks >= w.maxChunks) {
 		return w.Roll()
 	}
 	return nil

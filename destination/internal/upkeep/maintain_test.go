@@ -290,25 +290,34 @@ func (c mortalCatalog) CommitTable(ctx context.Context, id table.Identifier, req
 func TestUpkeepThatIsKilledLeavesTheTableRight(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(5, 5))
-	survived, deaths := false, 0
-	for left := 1; !survived; left += 1 + rng.IntN(testsize.Of(40, 14)) {
-		real := laketest.OpenCatalog(t, t.TempDir())
-		tbl := laketest.OpenTable(t, real, laketest.Keyed("s"), lake.Options{Upsert: lake.MergeOnRead, ReaderTime: time.Nanosecond})
-		want := laketest.Model{}
+	opts := lake.Options{Upsert: lake.MergeOnRead, ReaderTime: time.Nanosecond}
+	dir, saved := filepath.Join(t.TempDir(), "lake"), filepath.Join(t.TempDir(), "saved")
+	want := laketest.Model{}
+	t.Run("made once", func(t *testing.T) {
+		tbl := laketest.OpenTable(t, laketest.OpenCatalog(t, dir), laketest.Keyed("s"), opts)
 		for n := range int64(6) {
 			versions := []laketest.Version{{Key: n, Cursor: n, V: "x"}, {Key: n + 10, Cursor: n, V: "x"}, {Key: max(0, n-1), Cursor: n, V: "again", Order: 1}}
 			laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, versions[0].Row(), versions[1].Row(), versions[2].Row()))
 			want.Commit(versions)
 		}
+	})
+	if err := os.Rename(dir, saved); err != nil {
+		t.Fatal(err)
+	}
+	killed := func(t *testing.T, left int) (survived bool) {
+		if err := errors.Join(os.RemoveAll(dir), os.CopyFS(dir, os.DirFS(saved))); err != nil {
+			t.Fatal(err)
+		}
+		real := laketest.OpenCatalog(t, dir)
+		tbl := laketest.OpenTable(t, real, laketest.Keyed("s"), opts)
 		l := &laketest.Life{Left: 1000}
-		mortal := laketest.OpenTable(t, mortalCatalog{real, l}, laketest.Keyed("s"), lake.Options{Upsert: lake.MergeOnRead, ReaderTime: time.Nanosecond})
+		mortal := laketest.OpenTable(t, mortalCatalog{real, l}, laketest.Keyed("s"), opts)
 		mortal.Storage().Files = laketest.MortalFiles{Life: l}
 		l.Left = left
 		_, err := upkeep.Maintain(t.Context(), mortal, laketest.Everything)
 		if survived = l.Left >= 0; survived && err != nil {
 			t.Errorf("not killed: error %v", err)
 		}
-		deaths++
 		laketest.ExpectRows(t, tbl, want.Rows()...)
 		for _, uri := range laketest.Named(t, laketest.Load(t, tbl)) {
 			if _, err := os.Stat(laketest.PathOf(t, uri)); err != nil {
@@ -320,9 +329,12 @@ func TestUpkeepThatIsKilledLeavesTheTableRight(t *testing.T) {
 		if loaded := laketest.Load(t, tbl); len(loaded.Metadata().Snapshots()) != 1 {
 			t.Errorf("killed at %d: %d snapshots", left, len(loaded.Metadata().Snapshots()))
 		}
-		if t.Failed() {
-			return
-		}
+		return survived
+	}
+	survived, deaths := false, 0
+	for left := 1; !survived && !t.Failed(); left += 1 + rng.IntN(testsize.Of(40, 14)) {
+		t.Run(fmt.Sprint(left), func(t *testing.T) { survived = killed(t, left) })
+		deaths++
 	}
 	if deaths < testsize.Of(4, 10) {
 		t.Errorf("killed %d times only", deaths)
