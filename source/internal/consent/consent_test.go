@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -203,10 +204,6 @@ func TestConsentThatIsNone(t *testing.T) {
 			profile: sandbox.Profile{DenialIsForbidden: true}, decision: "deny",
 			want: "WHOOP says: request_forbidden", page: "The access was not allowed",
 		},
-		"wrong state": {
-			profile: sandbox.Profile{ForgedState: true}, decision: "authorize", args: []string{"--timeout", "2s"},
-			want: "No consent came within 2s", page: "This is not the answer to this consent",
-		},
 		"nobody there": {
 			args: []string{"--timeout", "50ms"}, want: "No consent came within 50ms. If WHOOP showed an error instead of a question: the app must have registered exactly the redirect URL http",
 		},
@@ -252,6 +249,30 @@ func TestConsentThatIsNone(t *testing.T) {
 			c.quiet("wrong-1234")
 		})
 	}
+}
+
+// An answer with the state of another consent is not taken, and the right one is waited for.
+func TestTheAnswerToAnotherConsentIsNotTaken(t *testing.T) {
+	c := newConsenting(t, "http", sandbox.Profile{ForgedState: true})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	seen := errors.New("the page was seen")
+	var page string
+	go func() {
+		page = <-c.page
+		cancel(seen)
+	}()
+	path := filepath.Join(t.TempDir(), "source.json")
+	if err := c.run(ctx, &c.stderr, c.browse, "--config", path); err == nil || err.Error() != seen.Error() {
+		t.Errorf("error %v", err)
+	}
+	<-ctx.Done()
+	if !strings.Contains(page, "This is not the answer to this consent") || strings.Contains(page, "sandbox-secret") {
+		t.Errorf("page %s", page)
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("a configuration was written")
+	}
+	c.quiet()
 }
 
 // A consent is the member's work: only tokens that WHOOP refuses are thrown away.

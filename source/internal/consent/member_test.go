@@ -81,7 +81,7 @@ func (c *consenting) run(ctx context.Context, stderr io.Writer, browse func(stri
 	a := &authorization{browse: browse, streams: streams, userAgent: "test-agent"}
 	flags := flag.NewFlagSet("authorize", flag.ContinueOnError)
 	a.register(flags)
-	if err := flags.Parse(append([]string{"--api-url", c.url, "--redirect", c.redirect, "--timeout", "20s"}, args...)); err != nil {
+	if err := flags.Parse(append([]string{"--api-url", c.url, "--redirect", c.redirect, "--timeout", "1h"}, args...)); err != nil {
 		c.t.Fatal(err)
 	}
 	return a.run(ctx, protocol.Env{
