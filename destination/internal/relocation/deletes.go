@@ -21,14 +21,15 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 )
 
-// deletes writes position deletes or deletion vectors anew.
-func (w *writer) deletes(ctx context.Context, before, format string) (copied, error) {
-	return w.once(ctx, before, func(*growth) (string, error) {
+// rewriteDeletes writes the new version of a file of position deletes or deletion
+// vectors.
+func (w *writer) rewriteDeletes(ctx context.Context, before, format string) (rewritten, error) {
+	return w.rewriteOnce(ctx, before, func(*sizeChange) (string, error) {
 		switch strings.ToUpper(format) {
 		case "PARQUET":
-			return w.positionDeletes(ctx, before)
+			return w.rewritePositionDeletes(ctx, before)
 		case "PUFFIN":
-			return w.puffin(before)
+			return w.rewritePuffin(before)
 		}
 		return "", fmt.Errorf("position deletes in %s files cannot be relocated: rewrite the table with the program that created it", format)
 	})
@@ -37,7 +38,7 @@ func (w *writer) deletes(ctx context.Context, before, format string) (copied, er
 // batchRows is how many rows of a delete file are in memory at once.
 const batchRows = 1 << 16
 
-func (w *writer) positionDeletes(ctx context.Context, before string) (string, error) {
+func (w *writer) rewritePositionDeletes(ctx context.Context, before string) (string, error) {
 	opened, err := w.files.Open(w.move.Location(before))
 	if err != nil {
 		return "", err
@@ -71,12 +72,12 @@ func (w *writer) positionDeletes(ctx context.Context, before string) (string, er
 	defer rows.Release()
 	return w.create(w.locations.NewDataLocation(filenames.New(".parquet")), func(file io.Writer) error {
 		props := parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Zstd), parquet.WithDictionaryDefault(true))
-		out, err := pqarrow.NewFileWriter(schema, unclosed{file}, props, pqarrow.DefaultWriterProps())
+		out, err := pqarrow.NewFileWriter(schema, withoutClose{file}, props, pqarrow.DefaultWriterProps())
 		if err != nil {
 			return err
 		}
 		for rows.Next() {
-			if err := out.Write(w.moved(rows.RecordBatch(), column)); err != nil {
+			if err := out.Write(w.withMovedPaths(rows.RecordBatch(), column)); err != nil {
 				return errors.Join(err, out.Close())
 			}
 		}
@@ -87,11 +88,11 @@ func (w *writer) positionDeletes(ctx context.Context, before string) (string, er
 	})
 }
 
-// unclosed keeps the library from closing what its caller closes.
-type unclosed struct{ io.Writer }
+// withoutClose keeps the library from closing a file that the caller closes.
+type withoutClose struct{ io.Writer }
 
-// moved is rows with one column's paths moved.
-func (w *writer) moved(rows arrow.RecordBatch, column int) arrow.RecordBatch {
+// withMovedPaths returns the rows with the new paths in one column.
+func (w *writer) withMovedPaths(rows arrow.RecordBatch, column int) arrow.RecordBatch {
 	paths := rows.Column(column).(*array.String)
 	b := array.NewStringBuilder(memory.DefaultAllocator)
 	b.Reserve(paths.Len())
@@ -107,9 +108,9 @@ func (w *writer) moved(rows arrow.RecordBatch, column int) arrow.RecordBatch {
 	return array.NewRecordBatch(rows.Schema(), columns, rows.NumRows())
 }
 
-// puffin copies a file of deletion vectors. Its blobs stay where they are, and
-// the footer behind them names other data files.
-func (w *writer) puffin(before string) (string, error) {
+// rewritePuffin copies a file of deletion vectors. Its blobs keep their offsets, and
+// the footer after them refers to the new data files.
+func (w *writer) rewritePuffin(before string) (string, error) {
 	in, err := w.files.Open(w.move.Location(before))
 	if err != nil {
 		return "", err

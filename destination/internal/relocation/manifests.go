@@ -15,77 +15,77 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 )
 
-func (w *writer) manifestList(ctx context.Context, before, snapshot string) (copied, error) {
-	return w.once(ctx, before, func(grown *growth) (string, error) {
-		return w.avro(before, func(manifest map[string]any) error {
+func (w *writer) rewriteManifestList(ctx context.Context, before, snapshot string) (rewritten, error) {
+	return w.rewriteOnce(ctx, before, func(change *sizeChange) (string, error) {
+		return w.rewriteAvro(before, func(manifest map[string]any) error {
 			location, ok := manifest["manifest_path"].(string)
 			if !ok {
 				return errors.New("it has a manifest without a path")
 			}
-			made, err := w.manifest(ctx, location)
+			made, err := w.rewriteManifest(ctx, location)
 			manifest["manifest_path"], manifest["manifest_length"] = made.location, made.bytes
-			grown.live += made.grown.live
+			change.live += made.change.live
 			if strconv.FormatInt(number(manifest["added_snapshot_id"]), 10) == snapshot {
-				grown.added += made.grown.added
-				grown.removed += made.grown.removed
+				change.added += made.change.added
+				change.removed += made.change.removed
 			}
 			return err
 		})
 	})
 }
 
-// What the specification calls the status of a manifest's entries, and their
-// content.
+// The status of a manifest entry and the content of its file, as in Iceberg's
+// specification.
 const (
 	addedEntry      = 1
 	deletedEntry    = 2
 	positionDeletes = 1
 )
 
-func (w *writer) manifest(ctx context.Context, before string) (copied, error) {
-	return w.once(ctx, before, func(grown *growth) (string, error) {
-		return w.avro(before, func(entry map[string]any) error {
+func (w *writer) rewriteManifest(ctx context.Context, before string) (rewritten, error) {
+	return w.rewriteOnce(ctx, before, func(change *sizeChange) (string, error) {
+		return w.rewriteAvro(before, func(entry map[string]any) error {
 			file, ok := entry["data_file"].(map[string]any)
 			if !ok {
 				return errors.New("it has an entry without a file")
 			}
 			status, bytes := number(entry["status"]), number(file["file_size_in_bytes"])
-			if err := w.dataFile(ctx, file, status == deletedEntry); err != nil {
+			if err := w.updateEntry(ctx, file, status == deletedEntry); err != nil {
 				return err
 			}
 			switch by := number(file["file_size_in_bytes"]) - bytes; status {
 			case deletedEntry:
-				grown.removed += by
+				change.removed += by
 			case addedEntry:
-				grown.added += by
-				grown.live += by
+				change.added += by
+				change.live += by
 			default:
-				grown.live += by
+				change.live += by
 			}
 			return nil
 		})
 	})
 }
 
-// dataFile changes what a manifest says of a data or delete file. One that is
-// gone from the table need not be there.
-func (w *writer) dataFile(ctx context.Context, file map[string]any, gone bool) error {
+// updateEntry changes the paths in a manifest's entry for a data or delete file.
+// The file of a deleted entry may be missing.
+func (w *writer) updateEntry(ctx context.Context, file map[string]any, deleted bool) error {
 	before := textOf(file["file_path"])
 	file["file_path"] = w.move.Location(before)
 	if referenced, ok := file["referenced_data_file"].(string); ok {
 		file["referenced_data_file"] = w.move.Location(referenced)
 	}
 	if number(file["content"]) != positionDeletes {
-		if gone {
+		if deleted {
 			return nil
 		}
-		return w.mustBeThere(before)
+		return w.checkExists(before)
 	}
-	w.bounds(file)
-	if _, known := w.written[before]; gone && !known {
+	w.updateBounds(file)
+	if _, known := w.written[before]; deleted && !known {
 		return nil
 	}
-	made, err := w.deletes(ctx, before, textOf(file["file_format"]))
+	made, err := w.rewriteDeletes(ctx, before, textOf(file["file_format"]))
 	if err != nil {
 		return err
 	}
@@ -96,13 +96,12 @@ func (w *writer) dataFile(ctx context.Context, file map[string]any, gone bool) e
 	return nil
 }
 
-// pathFieldID is that of the column of position delete files that names data
-// files.
+// pathFieldID is the reserved field id of file_path in position delete files.
 const pathFieldID = 2147483546
 
-// bounds changes the bounds of that column. Where one was cut off within the
-// path of the old directory, nothing is known of the new paths.
-func (w *writer) bounds(file map[string]any) {
+// updateBounds changes the bounds of that column. A bound that was truncated within
+// the path of the old directory says nothing about the new paths.
+func (w *writer) updateBounds(file map[string]any) {
 	for key, none := range map[string]string{"lower_bounds": "", "upper_bounds": "\U0010FFFF"} {
 		for _, bound := range objects(file[key]) {
 			if number(bound["key"]) != pathFieldID {
@@ -130,8 +129,8 @@ func number(value any) int64 {
 	return 0
 }
 
-// avro copies an Avro file, with edited records.
-func (w *writer) avro(before string, edit func(record map[string]any) error) (string, error) {
+// rewriteAvro copies an Avro file, with edited records.
+func (w *writer) rewriteAvro(before string, edit func(record map[string]any) error) (string, error) {
 	in, err := w.files.Open(w.move.Location(before))
 	if err != nil {
 		return "", err
@@ -175,7 +174,7 @@ func (w *writer) avro(before string, edit func(record map[string]any) error) (st
 	})
 }
 
-// newName is a name of the same kind as another one.
+// newName returns a new file name of the same kind.
 func newName(before string) string {
 	name := filenames.New(path.Ext(before))
 	if base := path.Base(before); strings.HasPrefix(base, "snap-") {
@@ -185,14 +184,14 @@ func newName(before string) string {
 	return name
 }
 
-// withoutLogicalTypes is a schema of the same encoding by which values are
+// withoutLogicalTypes returns a schema of the same encoding by which values are
 // copied as they are stored.
 func withoutLogicalTypes(schema []byte) (*avro.Schema, error) {
 	var doc any
 	if err := json.Unmarshal(schema, &doc); err != nil {
 		return nil, err
 	}
-	strip(doc)
+	removeLogicalTypes(doc)
 	text, err := json.Marshal(doc)
 	if err != nil {
 		return nil, err
@@ -200,16 +199,16 @@ func withoutLogicalTypes(schema []byte) (*avro.Schema, error) {
 	return avro.Parse(string(text))
 }
 
-func strip(node any) {
+func removeLogicalTypes(node any) {
 	switch n := node.(type) {
 	case map[string]any:
 		delete(n, "logicalType")
 		for _, inner := range n {
-			strip(inner)
+			removeLogicalTypes(inner)
 		}
 	case []any:
 		for _, inner := range n {
-			strip(inner)
+			removeLogicalTypes(inner)
 		}
 	}
 }

@@ -1,11 +1,11 @@
-// Package relocation makes tables name their files where they are after a lake
-// was copied or moved. The metadata of a table names all files by absolute
-// paths, down to the rows of position delete files.
+// Package relocation updates the paths in a table's metadata after a lake was
+// copied or moved. Iceberg metadata contains absolute paths everywhere, down to
+// the rows of position delete files.
 //
-// Nothing that is there is changed or removed: all that holds paths is written
-// anew, and the table is at its new place when its catalog names the new
-// metadata file. What a relocation leaves that is cut off before are files that
-// nothing names.
+// No existing file is changed or removed. Every file that contains paths is
+// written again under a new name, and the relocation takes effect when the
+// catalog points to the new metadata file. A relocation that is interrupted
+// leaves only files that nothing refers to.
 package relocation
 
 import (
@@ -30,15 +30,15 @@ import (
 
 // FromKey is the table property that lists, as a JSON array, the directories
 // that a table was relocated from. Metadata files that were copied from there
-// name no file at the table's present place.
+// refer to no file in the table's current directory.
 const FromKey = "airbyte.relocated-from"
 
-// A Move is of files that were copied, or moved, from one directory to another.
+// A Move says that files were copied or moved from one directory to another.
 // Both are plain paths.
 type Move struct{ From, To string }
 
-// Location is where a file is now that was somewhere before. Files outside of
-// the old directory are where they were.
+// Location returns the current location of a file, given the one before the
+// move. A file outside of the old directory has not moved.
 func (m Move) Location(before string) string {
 	plain := filenames.Plain(before)
 	if !filenames.Within(plain, m.From) {
@@ -47,15 +47,16 @@ func (m Move) Location(before string) string {
 	return "file://" + path.Join(m.To, strings.TrimPrefix(plain, m.From))
 }
 
-// Load reads a table's metadata at the new place. It still names the old one.
+// Load reads a table's metadata from the new directory. It still contains the
+// old paths.
 func (m Move) Load(ctx context.Context, files iceio.IO, id table.Identifier, metadata string) (*table.Table, error) {
 	access := func(context.Context) (iceio.IO, error) { return files, nil }
 	return table.NewFromLocation(ctx, id, m.Location(metadata), access, nil)
 }
 
-// Table writes what names the files of a table at the new place, and returns
-// the location of its new metadata file, for the catalog to name. It fails if a
-// file is missing that a snapshot needs.
+// Table writes metadata that refers to a table's files in the new directory, and
+// returns the location of the new metadata file, for the catalog to point to. It
+// fails if a file that a snapshot needs is missing.
 func (m Move) Table(ctx context.Context, files iceio.WriteFileIO, loaded *table.Table) (string, error) {
 	text, err := json.Marshal(loaded.Metadata())
 	if err != nil {
@@ -67,36 +68,36 @@ func (m Move) Table(ctx context.Context, files iceio.WriteFileIO, loaded *table.
 	if err := in.Decode(&doc); err != nil {
 		return "", err
 	}
-	if err := m.place(doc); err != nil {
+	if err := m.updateMetadata(doc); err != nil {
 		return "", err
 	}
-	// What is written below has its place by the new location.
-	placed, err := parse(doc)
+	// The location of the files that are written below depends on the new one.
+	updated, err := parse(doc)
 	if err != nil {
 		return "", err
 	}
-	locations, err := table.LoadLocationProvider(placed.Location(), placed.Properties())
+	locations, err := table.LoadLocationProvider(updated.Location(), updated.Properties())
 	if err != nil {
 		return "", err
 	}
-	w := &writer{move: m, files: files, locations: locations, written: map[string]copied{}, there: map[string]bool{}}
+	w := &writer{move: m, files: files, locations: locations, written: map[string]rewritten{}, exists: map[string]bool{}}
 	for _, s := range objects(doc["snapshots"]) {
 		list, ok := s["manifest-list"].(string)
 		if !ok {
 			return "", fmt.Errorf("snapshot %v has no manifest list", s["snapshot-id"])
 		}
-		made, err := w.manifestList(ctx, list, textOf(s["snapshot-id"]))
+		made, err := w.rewriteManifestList(ctx, list, textOf(s["snapshot-id"]))
 		if err != nil {
 			return "", err
 		}
 		s["manifest-list"] = made.location
-		if err := made.grown.inSummary(s["summary"]); err != nil {
+		if err := made.change.applyTo(s["summary"]); err != nil {
 			return "", fmt.Errorf("snapshot %v: %w", s["snapshot-id"], err)
 		}
 	}
 	for _, key := range []string{"statistics", "partition-statistics"} {
 		for _, s := range objects(doc[key]) {
-			if err := w.mustBeThere(textOf(s["statistics-path"])); err != nil {
+			if err := w.checkExists(textOf(s["statistics-path"])); err != nil {
 				return "", err
 			}
 			s["statistics-path"] = m.Location(textOf(s["statistics-path"]))
@@ -118,8 +119,8 @@ func (m Move) Table(ctx context.Context, files iceio.WriteFileIO, loaded *table.
 	return location, nil
 }
 
-// place changes what the metadata itself says of where a table is.
-func (m Move) place(doc map[string]any) error {
+// updateMetadata changes the paths in the table metadata itself.
+func (m Move) updateMetadata(doc map[string]any) error {
 	before := textOf(doc["location"])
 	if !filenames.Within(filenames.Plain(before), m.From) {
 		return fmt.Errorf("the table is at %s, outside %s", before, m.From)
@@ -153,7 +154,7 @@ func (m Move) place(doc map[string]any) error {
 		return err
 	}
 	props[FromKey] = string(list)
-	doc["metadata-log"] = []any{} // they name files at the old place
+	doc["metadata-log"] = []any{} // its files contain the old paths
 	return nil
 }
 
@@ -197,21 +198,21 @@ func textOf(value any) string {
 	return ""
 }
 
-// copied is a file that was written anew.
-type copied struct {
+// rewritten is the new version of a file that contains paths.
+type rewritten struct {
 	location string
 	bytes    int64
-	grown    growth // of the files that it names
+	change   sizeChange // of the files that it refers to
 }
 
-// growth is by how many bytes the delete files of a manifest, or of a snapshot,
-// are larger than they were: paths have another length.
-type growth struct{ live, added, removed int64 }
+// sizeChange is how many bytes the delete files of a manifest or a snapshot have
+// gained, since the new paths have another length.
+type sizeChange struct{ live, added, removed int64 }
 
-// inSummary corrects the summary of a snapshot.
-func (g growth) inSummary(summary any) error {
+// applyTo corrects the sizes in a snapshot's summary.
+func (c sizeChange) applyTo(summary any) error {
 	of, _ := summary.(map[string]any)
-	for key, by := range map[string]int64{"total-files-size": g.live, "added-files-size": g.added, "removed-files-size": g.removed} {
+	for key, by := range map[string]int64{"total-files-size": c.live, "added-files-size": c.added, "removed-files-size": c.removed} {
 		text, ok := of[key].(string)
 		if !ok {
 			continue
@@ -225,30 +226,30 @@ func (g growth) inSummary(summary any) error {
 	return nil
 }
 
-// writer writes anew what names files of one table, each once.
+// writer writes new versions of one table's files that contain paths.
 type writer struct {
 	move      Move
 	files     iceio.WriteFileIO
 	locations table.LocationProvider
-	written   map[string]copied // by what it was before
-	there     map[string]bool
+	written   map[string]rewritten // by the old location
+	exists    map[string]bool
 }
 
-// once writes a file anew unless that was done.
-func (w *writer) once(ctx context.Context, before string, write func(*growth) (string, error)) (copied, error) {
+// rewriteOnce writes the new version of a file unless it has been written.
+func (w *writer) rewriteOnce(ctx context.Context, before string, write func(*sizeChange) (string, error)) (rewritten, error) {
 	if made, ok := w.written[before]; ok {
 		return made, nil
 	}
 	if err := ctx.Err(); err != nil {
-		return copied{}, err
+		return rewritten{}, err
 	}
-	var made copied
+	var made rewritten
 	var err error
-	if made.location, err = write(&made.grown); err != nil {
-		return copied{}, fmt.Errorf("relocating %s: %w", before, err)
+	if made.location, err = write(&made.change); err != nil {
+		return rewritten{}, fmt.Errorf("relocating %s: %w", before, err)
 	}
 	if made.bytes, err = w.size(made.location); err != nil {
-		return copied{}, err
+		return rewritten{}, err
 	}
 	w.written[before] = made
 	return made, nil
@@ -263,18 +264,18 @@ func (w *writer) size(location string) (int64, error) {
 	return size, errors.Join(err, f.Close())
 }
 
-// mustBeThere reports a file that was not copied with the others.
-func (w *writer) mustBeThere(before string) error {
+// checkExists returns an error if a file was not copied with the others.
+func (w *writer) checkExists(before string) error {
 	location := w.move.Location(before)
-	if w.there[location] {
+	if w.exists[location] {
 		return nil
 	}
 	_, err := w.size(location)
-	w.there[location] = err == nil
+	w.exists[location] = err == nil
 	return err
 }
 
-// create writes a file that copies another one.
+// create writes a new file.
 func (w *writer) create(location string, write func(io.Writer) error) (string, error) {
 	out, err := w.files.Create(location)
 	if err != nil {
