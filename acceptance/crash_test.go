@@ -79,7 +79,7 @@ func TestKilledFeedResumedFromEchoesHasEveryRow(t *testing.T) {
 }
 
 // killed ends the destination before its time again and again until the feed comes to its end, and
-// begins anew until that was done often enough.
+// starts again until that was done often enough.
 func killed(t *testing.T, share float64, exact bool) {
 	left, random := kills(t, share)
 	for left > 0 {

@@ -61,7 +61,7 @@ func (f feed) stream(name string) feedStream {
 	return feedStreams[slices.IndexFunc(feedStreams, func(s feedStream) bool { return s.name == name })]
 }
 
-// replaces tells whether the stream's rows come all at once, in the place of others.
+// replaces reports whether the stream's rows come all at once, in the place of others.
 func (s feedStream) replaces() bool { return s.mode == protocol.Overwrite }
 
 // accountIDs is how many rows accounts and members can have.
@@ -222,7 +222,7 @@ func (f feed) try(l *lake, catalog string, from map[string]int, at stop) *attemp
 	return a
 }
 
-// over tells whether the states that were echoed are the last ones.
+// over reports whether the states that were echoed are the last ones.
 func (f feed) over(echoed map[string]int) bool {
 	return maps.Equal(echoed, f.lengths)
 }

@@ -183,7 +183,7 @@ func (r *readStream) wantEveryField(valueless []Exempt) {
 	})
 }
 
-// has tells whether there is a value at the path, written as walk writes it.
+// has reports whether there is a value at the path, written as walk writes it.
 func has(value any, at, path string) bool {
 	if at == path {
 		return value != nil

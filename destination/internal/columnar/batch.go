@@ -94,7 +94,7 @@ const Deletes = 1 << 63
 // numbers but for [Deletes]. It is nil unless the plan is Dedup.
 func (b *Batch) Order() []uint64 { return b.order }
 
-// lacksKey tells whether the row that is being parsed has a null in its key.
+// lacksKey reports whether the row that is being parsed has a null in its key.
 func (b *Batch) lacksKey() bool {
 	for _, key := range b.keys {
 		if key.rows <= b.rows || key.nulls > 0 {

@@ -37,7 +37,7 @@ func (o *object) add(name string, c *column) *member {
 	return m
 }
 
-// follows tells whether m is the member that begins at b[i].
+// follows reports whether m is the member that begins at b[i].
 func (m *member) follows(b []byte, i int) bool {
 	return m != nil && len(b)-i >= len(m.key) && len(m.key) > 0 && string(b[i:i+len(m.key)]) == string(m.key)
 }

@@ -96,7 +96,7 @@ func ParseDecimal(text []byte) (low, high int64, f Fit) {
 	return low, high, f
 }
 
-// IsNumber tells whether a text that comes from a string is a JSON number.
+// IsNumber reports whether a text that comes from a string is a JSON number.
 func IsNumber(text []byte) bool {
 	_, ok := scanDecimal(text)
 	return ok

@@ -210,7 +210,7 @@ func twoDigits(text []byte) int {
 
 var monthDays = [...]int{0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
 
-// isDate tells whether a day of the years 1 to 9999 exists.
+// isDate reports whether a day of the years 1 to 9999 exists.
 func isDate(year, month, day int) bool {
 	if year < 1 || year > 9999 || month < 1 || month > 12 || day < 1 || day > monthDays[month] {
 		return false

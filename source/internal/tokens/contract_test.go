@@ -18,8 +18,8 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens/secretstest"
 )
 
-// A place is where credentials are kept. Every store over it is opened anew, by
-// any process.
+// A place is where credentials are kept. Any process can open
+// a store over it.
 type place struct {
 	Kind string
 	Path string // of the file, or the name of the secret

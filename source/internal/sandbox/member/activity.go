@@ -13,8 +13,8 @@ const (
 	Unscorable = "UNSCORABLE"
 )
 
-// An activity is a sleep, a nap or a workout, and all that becomes of it. A
-// zero time means never.
+// An activity is a sleep, a nap or a workout, and everything that happens to it.
+// A zero time means never.
 type activity struct {
 	kind     string
 	day, nth int // names it among its kind
@@ -27,7 +27,7 @@ type activity struct {
 	unscorable       bool
 }
 
-// Odds are the probabilities of an activity's fates.
+// Odds are the probabilities of what can happen to an activity.
 type odds struct {
 	entered    float64 // by hand, days later
 	edited     float64
@@ -36,7 +36,7 @@ type odds struct {
 	shift      time.Duration // how far an edit moves a bound at most
 }
 
-// happens decides the fate of an activity.
+// happens decides what happens to an activity.
 func (l life) happens(r dice, start, end time.Time, o odds) activity {
 	a := activity{start: start, end: end}
 	a.created = l.synced(end.Add(r.between(4*time.Minute, 40*time.Minute)))

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// insert adds a workout or a nap that nobody knew of until the event.
+// insert adds a workout or a nap that appears with the event.
 func (m *Member) insert(k Kind, start time.Time, waiting time.Duration, e Event) error {
 	a := m.entry("workout", dayOf(start), e.At, waiting)
 	a.start, a.end = start, start.Add(time.Duration(cmp.Or(e.Length, Duration(45*time.Minute))))
@@ -87,7 +87,7 @@ func (m *Member) recoveryOf(s sleep, at time.Time) *record {
 	return r
 }
 
-// remove deletes a record and what cannot be without it.
+// remove deletes a record and the records that depend on it.
 func (m *Member) remove(k Kind, r *record, shown any, at time.Time) {
 	switch s := shown.(type) {
 	case cycle:
@@ -118,7 +118,7 @@ func (m *Member) removeSleep(cycle string, at time.Time) {
 	}
 }
 
-// recreate puts another main sleep in the place of one.
+// recreate replaces a main sleep.
 func (m *Member) recreate(s sleep, e Event, waiting time.Duration) {
 	cycle := strconv.FormatInt(s.CycleID, 10)
 	m.removeSleep(cycle, e.At)

@@ -12,14 +12,14 @@ type EventType string
 
 const (
 	Insert   EventType = "insert"   // a workout or nap appears that began Age before and lasted Length
-	Twin     EventType = "twin"     // a workout or nap appears that began with the chosen one, to the millisecond
-	Edit     EventType = "edit"     // the bounds move by Shift and the score is made anew; a main sleep takes its cycles and recovery along
-	Rescore  EventType = "rescore"  // another score, at once
-	Zero     EventType = "zero"     // a score of zeros, at once
+	Twin     EventType = "twin"     // a workout or nap appears that began in the same millisecond as the chosen record
+	Edit     EventType = "edit"     // start and end move by Shift and the score is computed again; the edit of a main sleep also changes its cycles and recovery
+	Rescore  EventType = "rescore"  // the score changes, at once
+	Zero     EventType = "zero"     // every value of the score becomes zero, at once
 	SetState EventType = "state"    // the score's state becomes State
-	Delete   EventType = "delete"   // a main sleep takes its recovery along, a cycle also its sleeps
-	Recreate EventType = "recreate" // a main sleep gives way to another with a new id under its cycle; the recovery changes over to it
-	FlipNap  EventType = "flip_nap" // a nap becomes a sleep, a sleep a nap, which has no recovery
+	Delete   EventType = "delete"   // the record is deleted; with a main sleep its recovery, with a cycle also its sleeps
+	Recreate EventType = "recreate" // a main sleep is replaced by one with a new id in the same cycle; the recovery then refers to that one
+	FlipNap  EventType = "flip_nap" // a nap becomes a main sleep, or a main sleep a nap, which has no recovery
 	Revoke   EventType = "revoke"   // the member withdraws every consent
 )
 
@@ -39,9 +39,9 @@ type Event struct {
 
 	Length  Duration `json:"length,omitzero"`  // of what appears; 0: 45 minutes
 	Shift   Duration `json:"shift,omitzero"`   // forward if positive
-	Pending Duration `json:"pending,omitzero"` // before a new record or new bounds are scored; 0: 5 minutes
-	// State is the score's, once it is not pending: UNSCORABLE, or one that no
-	// document names. Empty means SCORED where there is anything to score.
+	Pending Duration `json:"pending,omitzero"` // until a new or edited record is scored; 0: 5 minutes
+	// State is that of the score once it is not pending: UNSCORABLE, or an
+	// undocumented one. Empty means SCORED if there is anything to score.
 	State  string `json:"state,omitzero"`
 	Silent bool   `json:"silent,omitzero"` // updated_at does not move
 }
@@ -82,7 +82,7 @@ func (e Event) Check(members int) error {
 	return nil
 }
 
-// Apply lets an event happen to the member.
+// Apply applies an event to the member.
 func (m *Member) Apply(e Event) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

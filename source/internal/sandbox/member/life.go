@@ -9,7 +9,7 @@ import (
 
 // A life is what happens to a member: when they sleep, where they are, when
 // the strap lies in a drawer. It is a pure function of the seed, and any day of
-// it can be told without telling the days before. Days are numbered from
+// it can be computed without the days before. Days are numbered from
 // 1970-01-01.
 type life struct {
 	seed uint64
@@ -119,7 +119,7 @@ func (l life) worn(d int) bool {
 	return !l.dice("night missed", d).chance(0.012)
 }
 
-// synced is when WHOOP hears of something that the strap knows at t: at once,
+// synced is when WHOOP receives what the strap records at t: at once,
 // except when the phone was away for hours or days. It is strictly increasing.
 func (l life) synced(t time.Time) time.Time {
 	if from, to, away := l.outage(t); away {

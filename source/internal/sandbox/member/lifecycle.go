@@ -6,7 +6,7 @@ import (
 )
 
 // history makes a version of every change. See tells what a record is from an
-// instant on; a version without show says that it is gone.
+// instant on; a version without show is a deletion.
 func history(changes []time.Time, see func(changed time.Time) Version) []Version {
 	slices.SortFunc(changes, time.Time.Compare)
 	changes = slices.Compact(changes)
@@ -104,8 +104,8 @@ func (m *Member) workout(a activity, zone time.Duration, changed time.Time) work
 // recoveryLag is how long after its sleep a recovery is scored.
 const recoveryLag = 2 * time.Minute
 
-// recoveryVersions is the history of a night's recovery. It lives and dies with
-// its sleep, and comes back when the member enters the sleep again.
+// recoveryVersions is the history of a night's recovery. It is deleted with its
+// sleep, and exists again when the member enters the sleep again.
 func (m *Member) recoveryVersions(n night) []Version {
 	if !n.worn || n.sleeps[0].unscorable && m.dice("no recovery", n.day).chance(0.5) {
 		return nil

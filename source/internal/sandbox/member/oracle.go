@@ -71,7 +71,7 @@ func (o *Oracle) all(k Kind, at time.Time) map[string]json.RawMessage {
 // that came and went in between is in neither.
 type Changes struct {
 	Upserted map[string]json.RawMessage `json:"upserted"` // new or different, as of the later instant
-	Deleted  []string                   `json:"deleted"`  // keys that are gone, sorted
+	Deleted  []string                   `json:"deleted"`  // keys of deleted records, sorted
 }
 
 // Changes compares a stream at two instants.

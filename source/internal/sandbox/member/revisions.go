@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// split lets a version begin at an instant, equal to the one in force then.
+// split starts a new version at an instant, equal to the current one.
 func (r *record) split(at time.Time) {
 	i, found := slices.BinarySearchFunc(r.versions, at, func(v Version, t time.Time) int { return v.from.Compare(t) })
 	if found || i == 0 {
@@ -27,7 +27,7 @@ func (r *record) amend(at time.Time, change func(Version) Version) {
 	}
 }
 
-// end deletes the record, whatever else was to become of it.
+// end deletes the record and cancels its later versions.
 func (r *record) end(at time.Time) {
 	i, _ := slices.BinarySearchFunc(r.versions, at, func(v Version, t time.Time) int { return v.from.Compare(t) })
 	r.versions = append(slices.Clone(r.versions[:i]), Version{from: at})

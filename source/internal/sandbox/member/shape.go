@@ -28,7 +28,7 @@ type reshaping struct {
 	Shape
 }
 
-// Reshape lets records look different from now on.
+// Reshape changes how records are written from now on.
 func (m *Member) Reshape(now time.Time, s Shape) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
