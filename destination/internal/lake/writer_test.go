@@ -139,6 +139,14 @@ func TestAShortenedFileWithALateHugeValueStaysOne(t *testing.T) {
 	if n := len(staged.Files()); n != 1 || staged.Rows() != long+1 {
 		t.Errorf("%d files of %d rows", n, staged.Rows())
 	}
+	for _, f := range staged.Files() {
+		for name, want := range map[string]bool{"id": true, "v": false} {
+			field, _ := tbl.Opened().Schema().FindFieldByName(name)
+			if _, has := f.LowerBoundValues()[field.ID]; has != want {
+				t.Errorf("column %s has bounds: %v", name, has)
+			}
+		}
+	}
 	laketest.Commit(t, tbl, "", staged)
 	laketest.ExpectFiles(t, tbl, false)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowsort"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
@@ -44,8 +45,8 @@ type Rewriter struct {
 	order table.SortOrder // that the rows are brought into; unsorted: they stay as they are
 
 	of iceberg.DataFile // what was copied last
-	// The columns that may hold huge values: a file that is copied must not become
-	// two because such a value comes late.
+	// The columns in which files of this program hold huge values: a file that is
+	// copied must not become two because such a value comes late.
 	withoutStatistics []string
 	sortOrder         *rowsort.Order  // of the sorter
 	sortID            int             // of the order that the rows copied are in, 0: of none
@@ -89,7 +90,9 @@ func (r *Rewriter) Copy(ctx context.Context, data iceberg.DataFile, deletedRows 
 		}
 	}
 	r.of, r.schema = data, schema
-	r.withoutStatistics = append(r.withoutStatistics, in.ColumnsWithoutStatistics()...)
+	if filenames.Ours(data.FilePath()) {
+		r.withoutStatistics = append(r.withoutStatistics, in.ColumnsWithoutStatistics()...)
+	}
 	var copied int64
 	for p, err := range in.Pieces(in.AllColumns()) {
 		if err != nil {
