@@ -154,7 +154,7 @@ func (p *probe) lowCardinality(a arrow.Array) bool {
 		return fewDistinct(n, a.Value)
 	}
 	t, ok := a.DataType().(arrow.FixedWidthDataType)
-	if !ok || t.BitWidth() < 8 { // a boolean needs no dictionary
+	if !ok || t.BitWidth() < 8 || n == 0 { // a boolean needs no dictionary, and no values may have no buffer
 		return false
 	}
 	width := t.BitWidth() / 8

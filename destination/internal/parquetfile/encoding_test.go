@@ -62,3 +62,12 @@ func TestDictionariesAreForFewValuesOnly(t *testing.T) {
 		t.Errorf("text is compressed at level %d", level)
 	}
 }
+
+// A list of which all rows are null has a column of elements that may not even
+// have a buffer.
+func TestAColumnWithoutValuesHasNoDictionary(t *testing.T) {
+	schema := arrow.NewSchema([]arrow.Field{{Name: "l", Type: arrow.ListOf(arrow.PrimitiveTypes.Int64), Nullable: true}}, nil)
+	if e := NewEncoding(recordOf(t, schema, []map[string]any{{"l": nil}})); len(e.dictionaries) > 0 {
+		t.Errorf("dictionaries for %q", e.dictionaries)
+	}
+}
