@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member/membertest"
 )
 
 const (
@@ -198,29 +200,6 @@ func texts(records map[string]json.RawMessage) map[string]string {
 	return all
 }
 
-// An item is what the collections have in common.
-type item struct {
-	ID         json.RawMessage  `json:"id"`
-	CycleID    int64            `json:"cycle_id"`
-	SleepID    string           `json:"sleep_id"`
-	V1ID       int64            `json:"v1_id"`
-	Start      time.Time        `json:"start"`
-	End        *time.Time       `json:"end"`
-	Nap        bool             `json:"nap"`
-	Created    time.Time        `json:"created_at"`
-	Updated    time.Time        `json:"updated_at"`
-	Offset     string           `json:"timezone_offset"`
-	ScoreState string           `json:"score_state"`
-	Score      *json.RawMessage `json:"score"`
-}
-
-func (i item) key() string {
-	if i.ID == nil {
-		return fmt.Sprint(i.CycleID)
-	}
-	return strings.Trim(string(i.ID), `"`)
-}
-
 func TestCollectionsShowExactlyWhatTheOracleKnows(t *testing.T) {
 	b := newBench(t, Config{Seed: 7, Years: 1})
 	for path, stream := range map[string]string{
@@ -228,7 +207,7 @@ func TestCollectionsShowExactlyWhatTheOracleKnows(t *testing.T) {
 	} {
 		got := map[string]string{}
 		for _, record := range b.walk(t, path, url.Values{"limit": {"25"}}) {
-			got[parse[item](t, string(record)).key()] = string(record)
+			got[parse[membertest.Item](t, string(record)).Key()] = string(record)
 		}
 		want := texts(b.Oracle().Records(stream, noon))
 		if len(want) < 200 {
@@ -263,7 +242,7 @@ func TestDrillDownsGiveTheRecordOfTheCollection(t *testing.T) {
 		recovery := b.get(t, "/v2/cycle/"+key+"/recovery")
 		switch sleep.status {
 		case http.StatusOK:
-			found[parse[item](t, sleep.body).key()] = sleep.body
+			found[parse[membertest.Item](t, sleep.body).Key()] = sleep.body
 		case http.StatusNotFound:
 			if missing++; recovery.status != http.StatusNotFound {
 				t.Errorf("cycle %s has a recovery (%d) and no sleep", key, recovery.status)
@@ -313,7 +292,7 @@ func TestActivityMappingNeedsNoToken(t *testing.T) {
 	mapped := 0
 	for _, stream := range []string{"sleep", "workout"} {
 		for key, record := range b.Oracle().Records(stream, noon) {
-			v1 := parse[item](t, string(record)).V1ID
+			v1 := parse[membertest.Item](t, string(record)).V1ID
 			if v1 == 0 {
 				continue // recorded after v1
 			}
@@ -372,7 +351,7 @@ func TestAnswersToBadRequests(t *testing.T) {
 func TestEveryEndpointAsksForItsScope(t *testing.T) {
 	b := newBench(t, Config{Seed: 2, Years: 1})
 	cycle := b.page(t, "/v2/cycle", url.Values{"end": {stamp(noon.Add(-5 * day))}}).Records[0]
-	id := parse[item](t, string(cycle)).key()
+	id := parse[membertest.Item](t, string(cycle)).Key()
 	for path, scope := range map[string]string{
 		"/v2/user/profile/basic":        "read:profile",
 		"/v2/user/measurement/body":     "read:body_measurement",

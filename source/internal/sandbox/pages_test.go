@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member/membertest"
 )
 
 func TestPageSizes(t *testing.T) {
@@ -76,9 +77,9 @@ func TestRecordsComeNewestFirst(t *testing.T) {
 	for path, stream := range map[string]string{"/v2/cycle": "", "/v2/activity/sleep": "sleep", "/v2/activity/workout": ""} {
 		var last time.Time
 		for _, record := range b.walk(t, path, url.Values{"limit": {"25"}}) {
-			i := parse[item](t, string(record))
+			i := parse[membertest.Item](t, string(record))
 			if stream == "sleep" {
-				started[i.key()] = i.Start
+				started[i.Key()] = i.Start
 			}
 			if !last.IsZero() && i.Start.After(last) {
 				t.Fatalf("%s: %s after %s", path, i.Start, last)
@@ -88,7 +89,7 @@ func TestRecordsComeNewestFirst(t *testing.T) {
 	}
 	var last time.Time
 	for _, record := range b.walk(t, "/v2/recovery", url.Values{"limit": {"25"}}) {
-		start := started[parse[item](t, string(record)).SleepID]
+		start := started[parse[membertest.Item](t, string(record)).SleepID]
 		if start.IsZero() || !last.IsZero() && start.After(last) {
 			t.Fatalf("recovery of a sleep at %s after one at %s", start, last)
 		}
@@ -105,9 +106,9 @@ func (b *bench) bounds(t *testing.T, stream string) map[string][2]time.Time {
 		slept = b.Oracle().Records("sleep", b.clock.Now())
 	}
 	for key, record := range b.Oracle().Records(stream, b.clock.Now()) {
-		i := parse[item](t, string(record))
+		i := parse[membertest.Item](t, string(record))
 		if stream == "recovery" {
-			i = parse[item](t, string(slept[i.SleepID]))
+			i = parse[membertest.Item](t, string(slept[i.SleepID]))
 		}
 		end := time.Time{}
 		if i.End != nil {
@@ -147,7 +148,7 @@ func TestWindowsKeepWhatOverlapsThem(t *testing.T) {
 			}
 			var got []string
 			for _, record := range b.walk(t, path, url.Values{"start": {stamp(w[0])}, "end": {stamp(w[1])}, "limit": {"3"}}) {
-				got = append(got, parse[item](t, string(record)).key())
+				got = append(got, parse[membertest.Item](t, string(record)).Key())
 			}
 			slices.Sort(want)
 			slices.Sort(got)
@@ -163,7 +164,7 @@ func TestAdjacentWindowsMissNothing(t *testing.T) {
 	got := map[string]bool{}
 	for from := noon.AddDate(-1, 0, -2); from.Before(noon); from = from.Add(30 * day) {
 		for _, record := range b.walk(t, "/v2/cycle", url.Values{"start": {stamp(from)}, "end": {stamp(from.Add(30 * day))}, "limit": {"25"}}) {
-			got[parse[item](t, string(record)).key()] = true
+			got[parse[membertest.Item](t, string(record)).Key()] = true
 		}
 	}
 	for key := range b.Oracle().Records("cycles", noon) {
@@ -199,7 +200,7 @@ func TestRecordThatAppearsBetweenPagesShiftsThem(t *testing.T) {
 	b.tokens = b.Issue()
 	query.Set("nextToken", *first.NextToken)
 	second := b.page(t, "/v2/cycle", query)
-	key := func(p page, i int) string { return parse[item](t, string(p.Records[i])).key() }
+	key := func(p page, i int) string { return parse[membertest.Item](t, string(p.Records[i])).Key() }
 	if got, want := key(second, 0), key(first, 4); got != want {
 		t.Errorf("second page begins with %s, want %s again", got, want)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member/membertest"
 )
 
 // A demonstration shows over HTTP what a scenario does. It begins before the
@@ -112,7 +113,7 @@ func (b *bench) checkTruth(t *testing.T) {
 	for stream, path := range collectionPaths {
 		got := map[string]string{}
 		for _, record := range b.walk(t, path, url.Values{"limit": {"25"}}) {
-			got[parse[item](t, string(record)).key()] = string(record)
+			got[parse[membertest.Item](t, string(record)).Key()] = string(record)
 		}
 		if diff := cmp.Diff(texts(b.Oracle().Records(stream, b.Now())), got); diff != "" {
 			t.Errorf("%s (-oracle +api):\n%s", stream, diff)
@@ -237,7 +238,7 @@ func TestMembersOfAnAppAreApartButShareItsQuota(t *testing.T) {
 		got := parse[page](t, b.request(t, "GET", "/developer/v2/cycle", tok.AccessToken).body)
 		oracle := b.OracleOf(n).Records("cycles", noon)
 		for _, record := range got.Records {
-			if key := parse[item](t, string(record)).key(); string(oracle[key]) != string(record) {
+			if key := parse[membertest.Item](t, string(record)).Key(); string(oracle[key]) != string(record) {
 				t.Errorf("member %d is shown %s", n, record)
 			}
 		}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member/membertest"
 )
 
 const workoutPath = "/v2/activity/workout"
@@ -18,7 +20,7 @@ func keysIn(t *testing.T, p page) []string {
 	t.Helper()
 	var keys []string
 	for _, record := range p.Records {
-		keys = append(keys, parse[item](t, string(record)).key())
+		keys = append(keys, parse[membertest.Item](t, string(record)).Key())
 	}
 	return keys
 }
@@ -45,13 +47,13 @@ func endsWith(want string) demonstration {
 // boundary asks for workouts in a window that only touches one.
 func boundary(window func(start, end time.Time) url.Values, before, after bool) demonstration {
 	return func(t *testing.T, b *bench, play func()) {
-		w := parse[item](t, string(b.page(t, workoutPath, nil).Records[3]))
+		w := parse[membertest.Item](t, string(b.page(t, workoutPath, nil).Records[3]))
 		query := window(w.Start, *w.End)
-		if got := slices.Contains(keysIn(t, b.page(t, workoutPath, query)), w.key()); got != before {
+		if got := slices.Contains(keysIn(t, b.page(t, workoutPath, query)), w.Key()); got != before {
 			t.Errorf("before: included is %v", got)
 		}
 		play()
-		if got := slices.Contains(keysIn(t, b.page(t, workoutPath, query)), w.key()); got != after {
+		if got := slices.Contains(keysIn(t, b.page(t, workoutPath, query)), w.Key()); got != after {
 			t.Errorf("included is %v", got)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"slices"
 	"testing"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member/membertest"
 )
 
 // paging plays a scenario, walks the workouts five by five, and hands over the
@@ -45,8 +47,8 @@ var pagingDemonstrations = map[string]demonstration{
 		b.page(t, workoutPath, query)
 		changed := 0
 		for _, record := range first.Records {
-			old := parse[item](t, string(record))
-			if now := b.byID(t, "workout", old.key()); now.scoreText() != old.scoreText() && now.Updated.After(noon) {
+			old := parse[membertest.Item](t, string(record))
+			if now := b.byID(t, "workout", old.Key()); now.ScoreText() != old.ScoreText() && now.Updated.After(noon) {
 				changed++
 			}
 		}
@@ -67,7 +69,7 @@ var pagingDemonstrations = map[string]demonstration{
 		before := b.Oracle().Records("workout", noon)
 		play()
 		found := b.inserted(t, "workout", before)
-		if len(found) != 1 || !found[0].Start.Equal(twin.Start) || found[0].key() == twin.key() {
+		if len(found) != 1 || !found[0].Start.Equal(twin.Start) || found[0].Key() == twin.Key() {
 			t.Errorf("inserted %v beside %v", found, twin)
 		}
 		walked := b.keys(t, 1)

@@ -4,13 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member/membertest"
 )
 
 var noon = time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC)
@@ -24,38 +24,15 @@ func parse[T any](t *testing.T, text string) T {
 	return v
 }
 
-// An item is what the collections have in common.
-type item struct {
-	ID         json.RawMessage  `json:"id"`
-	CycleID    int64            `json:"cycle_id"`
-	SleepID    string           `json:"sleep_id"`
-	V1ID       int64            `json:"v1_id"`
-	Start      time.Time        `json:"start"`
-	End        *time.Time       `json:"end"`
-	Nap        bool             `json:"nap"`
-	Created    time.Time        `json:"created_at"`
-	Updated    time.Time        `json:"updated_at"`
-	Offset     string           `json:"timezone_offset"`
-	ScoreState string           `json:"score_state"`
-	Score      *json.RawMessage `json:"score"`
-}
-
-func (i item) key() string {
-	if i.ID == nil {
-		return fmt.Sprint(i.CycleID)
-	}
-	return strings.Trim(string(i.ID), `"`)
-}
-
 // seeds give members with different homes.
 var seeds = []int64{0, 1, 2, 3, 4, 12345, -9}
 
 // items parses what a member shows, newest first.
-func items(t *testing.T, m *Member, k Kind, at time.Time) []item {
+func items(t *testing.T, m *Member, k Kind, at time.Time) []membertest.Item {
 	t.Helper()
-	var all []item
+	var all []membertest.Item
 	for _, v := range m.List(k, at) {
-		all = append(all, parse[item](t, string(m.EncodeVersion(v.Version, at))))
+		all = append(all, parse[membertest.Item](t, string(m.EncodeVersion(v.Version, at))))
 	}
 	return all
 }
@@ -75,36 +52,36 @@ func TestMemberIsCoherentAtEveryInstant(t *testing.T) {
 }
 
 func checkCoherence(t *testing.T, m *Member, at time.Time) {
-	byCycle := map[string]item{}
+	byCycle := map[string]membertest.Item{}
 	for i, c := range items(t, m, Cycles, at) {
-		byCycle[c.key()] = c
+		byCycle[c.Key()] = c
 		checkRecord(t, c, at)
 		if i == 0 != (c.End == nil) {
-			t.Errorf("cycle %s is number %d from the newest and ends at %v", c.key(), i, c.End)
+			t.Errorf("cycle %s is number %d from the newest and ends at %v", c.Key(), i, c.End)
 		}
 		if c.End != nil && c.End.Sub(c.Start) < 8*time.Hour {
-			t.Errorf("cycle %s lasts %v", c.key(), c.End.Sub(c.Start))
+			t.Errorf("cycle %s lasts %v", c.Key(), c.End.Sub(c.Start))
 		}
 	}
 	inOrder := items(t, m, Cycles, at)
 	for i := 1; i < len(inOrder); i++ {
 		if later, earlier := inOrder[i-1], inOrder[i]; !earlier.End.Equal(later.Start) {
-			t.Errorf("cycle %s ends at %s, the next begins at %s", earlier.key(), earlier.End, later.Start)
+			t.Errorf("cycle %s ends at %s, the next begins at %s", earlier.Key(), earlier.End, later.Start)
 		}
 	}
 
-	main, byID := map[int64]item{}, map[string]item{}
+	main, byID := map[int64]membertest.Item{}, map[string]membertest.Item{}
 	for _, s := range items(t, m, Sleeps, at) {
 		checkRecord(t, s, at)
-		byID[s.key()] = s
+		byID[s.Key()] = s
 		c, ok := byCycle[fmt.Sprint(s.CycleID)]
 		switch {
 		case !ok:
-			t.Errorf("sleep %s is of cycle %d, which does not exist", s.key(), s.CycleID)
+			t.Errorf("sleep %s is of cycle %d, which does not exist", s.Key(), s.CycleID)
 		case s.Nap && (s.Start.Before(c.Start) || c.End != nil && s.End.After(*c.End)):
-			t.Errorf("nap %s lies outside its cycle %d", s.key(), s.CycleID)
+			t.Errorf("nap %s lies outside its cycle %d", s.Key(), s.CycleID)
 		case !s.Nap && !s.Start.Equal(c.Start):
-			t.Errorf("sleep %s begins at %s, its cycle at %s", s.key(), s.Start, c.Start)
+			t.Errorf("sleep %s begins at %s, its cycle at %s", s.Key(), s.Start, c.Start)
 		}
 		if !s.Nap {
 			if _, twice := main[s.CycleID]; twice {
@@ -117,8 +94,8 @@ func checkCoherence(t *testing.T, m *Member, at time.Time) {
 	for _, r := range items(t, m, Recoveries, at) {
 		checkRecord(t, r, at)
 		s, ok := main[r.CycleID]
-		if !ok || s.key() != r.SleepID {
-			t.Errorf("recovery of cycle %d is of sleep %s, the cycle's is %s", r.CycleID, r.SleepID, s.key())
+		if !ok || s.Key() != r.SleepID {
+			t.Errorf("recovery of cycle %d is of sleep %s, the cycle's is %s", r.CycleID, r.SleepID, s.Key())
 		}
 		if r.ScoreState == scored && s.ScoreState != scored {
 			t.Errorf("recovery of cycle %d is scored, its sleep is %s", r.CycleID, s.ScoreState)
@@ -129,21 +106,21 @@ func checkCoherence(t *testing.T, m *Member, at time.Time) {
 	for i, w := range exercise {
 		checkRecord(t, w, at)
 		if i > 0 && w.End.After(exercise[i-1].Start) {
-			t.Errorf("workouts %s and %s overlap", w.key(), exercise[i-1].key())
+			t.Errorf("workouts %s and %s overlap", w.Key(), exercise[i-1].Key())
 		}
 	}
 }
 
-func checkRecord(t *testing.T, i item, at time.Time) {
+func checkRecord(t *testing.T, i membertest.Item, at time.Time) {
 	t.Helper()
 	if i.Updated.Before(i.Created) || i.Updated.After(at) {
-		t.Errorf("%s: created %s, updated %s, seen %s", i.key(), i.Created, i.Updated, at)
+		t.Errorf("%s: created %s, updated %s, seen %s", i.Key(), i.Created, i.Updated, at)
 	}
 	if i.End != nil && !i.End.After(i.Start) {
-		t.Errorf("%s: from %s to %s", i.key(), i.Start, i.End)
+		t.Errorf("%s: from %s to %s", i.Key(), i.Start, i.End)
 	}
 	if !slices.Contains([]string{scored, pending, Unscorable}, i.ScoreState) || (i.Score != nil) != (i.ScoreState == scored) {
-		t.Errorf("%s: state %s with score %v", i.key(), i.ScoreState, i.Score != nil)
+		t.Errorf("%s: state %s with score %v", i.Key(), i.ScoreState, i.Score != nil)
 	}
 }
 
@@ -215,7 +192,7 @@ func troubles(t *testing.T, m *Member) map[string]bool {
 
 // watch goes through a record's life and notes what it sees.
 func watch(t *testing.T, m *Member, name string, r *record, seen map[string]bool) {
-	var first, before item
+	var first, before membertest.Item
 	for i, v := range r.versions {
 		if v.show == nil {
 			seen[name+" deleted"] = true
@@ -225,7 +202,7 @@ func watch(t *testing.T, m *Member, name string, r *record, seen map[string]bool
 			continue
 		}
 		text := string(m.EncodeVersion(&v, v.from))
-		now := parse[item](t, text)
+		now := parse[membertest.Item](t, text)
 		if i == 0 {
 			first = now
 		}
@@ -290,7 +267,7 @@ func TestUpdatedAtMovesWithEveryChange(t *testing.T) {
 				if v.show == nil {
 					continue
 				}
-				if updated := parse[item](t, string(m.EncodeVersion(&v, v.from))).Updated; !updated.After(last) {
+				if updated := parse[membertest.Item](t, string(m.EncodeVersion(&v, v.from))).Updated; !updated.After(last) {
 					t.Errorf("%s: updated %s, then %s", r.key, last, updated)
 				} else {
 					last = updated
