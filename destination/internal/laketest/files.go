@@ -99,25 +99,29 @@ func CheckFiles(t testing.TB, tbl *table.Table) {
 			t.Errorf("delete file %s is about %s, which is not live", d[0].FilePath(), target)
 			continue
 		}
-		if table.IsDeletionVector(d[0]) {
-			continue
-		}
-		previous := int64(-1)
-		for _, row := range ReadPositions(t, d[0].FilePath(), target) {
-			if row <= previous || row >= of.Count() {
-				t.Errorf("delete file %s: row %d after row %d of %d", d[0].FilePath(), row, previous, of.Count())
-			}
-			previous = row
+		if !table.IsDeletionVector(d[0]) {
+			checkPositions(t, d[0], of)
 		}
 	}
-	props := snapshot.Summary.Properties
 	for key, want := range map[string]int64{
 		"total-data-files": int64(len(data)), "total-delete-files": int64(total),
 		"total-records": records, "total-position-deletes": deletePositions, "total-files-size": size, "total-equality-deletes": 0,
 	} {
-		if got := props.GetInt64(key, -1); got != want {
+		if got := snapshot.Summary.Properties.GetInt64(key, -1); got != want {
 			t.Errorf("summary says %s is %d, it is %d", key, got, want)
 		}
+	}
+}
+
+// checkPositions looks at the rows that a position delete file names of a data file.
+func checkPositions(t testing.TB, deletes, of iceberg.DataFile) {
+	t.Helper()
+	previous := int64(-1)
+	for _, row := range ReadPositions(t, deletes.FilePath(), of.FilePath()) {
+		if row <= previous || row >= of.Count() {
+			t.Errorf("delete file %s: row %d after row %d of %d", deletes.FilePath(), row, previous, of.Count())
+		}
+		previous = row
 	}
 }
 
