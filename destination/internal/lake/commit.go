@@ -34,7 +34,7 @@ type Committed struct {
 // When it fails for certain, the staged files are deleted. When it cannot be
 // known whether it failed, they are left: the table may name them.
 func (t *Table) Commit(ctx context.Context, staged []*Staged, state json.RawMessage) (Committed, error) {
-	c := &fileCommit{t: t, files: stagedFiles(staged), state: state}
+	c := &fileCommit{t: t, branch: t.Branch(), files: stagedFiles(staged), state: state}
 	if len(c.files) == 0 && state == nil {
 		return Committed{}, nil
 	}
@@ -47,7 +47,7 @@ func (t *Table) Commit(ctx context.Context, staged []*Staged, state json.RawMess
 			return change, nil
 		})
 	}
-	u := newUpsert(t, c.files, indexesOf(staged))
+	u := newUpsert(t, c.branch, c.files, indexesOf(staged))
 	defer u.close()
 	return c.commitWithRetry(ctx, u.stage)
 }
@@ -76,7 +76,7 @@ func indexesOf(staged []*Staged) []*rowkeys.Index {
 // which files they replace in the table as it is. It may leave out some, whose
 // files it then names as superseded.
 func (t *Table) RewriteFiles(ctx context.Context, added []iceberg.DataFile, stage func(context.Context, *table.Table) (*snapshots.Change, error)) (Committed, error) {
-	c := &fileCommit{t: t}
+	c := &fileCommit{t: t, branch: t.Branch()}
 	for _, data := range added {
 		c.files = append(c.files, &stagedFile{data: data})
 	}
@@ -85,9 +85,10 @@ func (t *Table) RewriteFiles(ctx context.Context, added []iceberg.DataFile, stag
 
 // A fileCommit is a transaction that changes the files of a table.
 type fileCommit struct {
-	t     *Table
-	files []*stagedFile // which are removed when it fails for certain
-	state json.RawMessage
+	t      *Table
+	branch string        // that it goes to
+	files  []*stagedFile // which are removed when it fails for certain
+	state  json.RawMessage
 	// What else is part of it, and which state the snapshot has if the commit
 	// brings none, instead of its parent's. Both may be nil.
 	alsoUpdate   func(base *table.Table) ([]table.Requirement, []table.Update)
@@ -138,15 +139,14 @@ func (c *fileCommit) commitWithRetry(ctx context.Context, stage func(context.Con
 // prepare writes the manifests of an attempt and says what it updates.
 func (c *fileCommit) prepare(ctx context.Context, base *table.Table, change *snapshots.Change) ([]table.Requirement, []table.Update, error) {
 	meta := base.Metadata()
-	branch := c.t.Branch()
-	tip := base.SnapshotByName(branch)
+	tip := base.SnapshotByName(c.branch)
 	reqs := []table.Requirement{
-		table.AssertTableUUID(meta.TableUUID()), table.AssertRefSnapshotID(branch, idOf(tip)),
+		table.AssertTableUUID(meta.TableUUID()), table.AssertRefSnapshotID(c.branch, idOf(tip)),
 		table.AssertCurrentSchemaID(meta.CurrentSchema().ID),
 	}
 	// A branch is there from its first state on: it is what says that there is
 	// a refresh to continue.
-	change.Forced = change.Forced || tip == nil && branch != table.MainBranch
+	change.Forced = change.Forced || tip == nil && c.branch != table.MainBranch
 	var updates []table.Update
 	c.snapshot = nil
 	state := c.state
@@ -165,10 +165,10 @@ func (c *fileCommit) prepare(ctx context.Context, base *table.Table, change *sna
 			snapshot.Summary.Properties[stateKey] = string(state)
 		}
 		tip, c.snapshot = snapshot, snapshot
-		updates = append(updates, table.NewAddSnapshotUpdate(snapshot), moveTo(meta, branch, snapshot.SnapshotID))
+		updates = append(updates, table.NewAddSnapshotUpdate(snapshot), moveTo(meta, c.branch, snapshot.SnapshotID))
 	}
 	if state != nil {
-		updates = append(updates, setState(branch, tip, state))
+		updates = append(updates, setState(c.branch, tip, state))
 	}
 	if c.alsoUpdate != nil {
 		moreReqs, moreUpdates := c.alsoUpdate(base)
@@ -191,7 +191,7 @@ func (c *fileCommit) inheritedState(ctx context.Context, base *table.Table, pare
 			return state, err
 		}
 	}
-	found, err := findState(ctx, base, c.t.Branch(), parent)
+	found, err := findState(ctx, base, c.branch, parent)
 	switch {
 	case errors.Is(err, ErrStateUnknown), found.old: // and stays so
 		return nil, nil
@@ -226,11 +226,11 @@ func moveTo(meta table.Metadata, branch string, id int64) table.Update {
 // hasLanded reports whether the commit is in a table. A state has a number of its own and
 // is stored by the same update as its snapshot, so it tells as well as the token.
 func (c *fileCommit) hasLanded(ctx context.Context, base *table.Table) bool {
-	if c.state != nil && c.snapshot == nil && base.Properties()[stateKey+suffixOf(c.t.Branch())] == string(c.state) {
+	if c.state != nil && c.snapshot == nil && base.Properties()[stateKey+suffixOf(c.branch)] == string(c.state) {
 		return true
 	}
 	history := &earlier{table: base}
-	for s := base.SnapshotByName(c.t.Branch()); s != nil; s, _ = history.parent(ctx, s) {
+	for s := base.SnapshotByName(c.branch); s != nil; s, _ = history.parent(ctx, s) {
 		if s.Summary != nil && s.Summary.Properties[tokenKey] == c.token {
 			c.snapshot = s
 			return true

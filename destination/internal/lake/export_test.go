@@ -39,6 +39,15 @@ func (t *Table) SetOpened(at time.Time) { t.since = at }
 // Files is how many files the writer has written since the last Close.
 func (w *Writer) Files() int { return len(w.staged) }
 
+// Rows returns the number of rows written.
+func (s *Staged) Rows() int64 {
+	var rows int64
+	for _, f := range s.files {
+		rows += f.data.Count()
+	}
+	return rows
+}
+
 // Files are the files that are staged.
 func (s *Staged) Files() []iceberg.DataFile {
 	var files []iceberg.DataFile

@@ -62,7 +62,7 @@ type olderRows struct {
 
 // any reports whether the main branch has such rows.
 func (o olderRows) any(ctx context.Context) (bool, error) {
-	set, err := o.t.storage.List(o.base.SnapshotByName(o.t.Branch()), snapshots.Cache{})
+	set, err := o.t.storage.List(o.base.CurrentSnapshot(), snapshots.Cache{})
 	if err != nil {
 		return false, err
 	}

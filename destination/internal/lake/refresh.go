@@ -100,14 +100,11 @@ func (t *Table) Refreshing() bool { return t.branch != "" }
 // Finish completes a refresh in one transaction: the main branch gets the rows of
 // the refresh and loses those of older generations, the table gets the state, and
 // the branch is removed. state is the last one of the sync, nil for that of the
-// branch. Finish must not run beside a Commit. Its errors mean what those of Commit
-// mean.
+// branch. Its errors mean what those of Commit mean.
 func (t *Table) Finish(ctx context.Context, state json.RawMessage) (Committed, error) {
-	branch := t.branch
-	t.branch = ""
-	done, err := mergeBranch(ctx, t, branch, t.minimum, state)
-	if err != nil {
-		t.branch = branch
+	done, err := mergeBranch(ctx, t, t.branch, t.minimum, state)
+	if err == nil {
+		t.branch = ""
 	}
 	return done, err
 }
@@ -116,7 +113,7 @@ func (t *Table) Finish(ctx context.Context, state json.RawMessage) (Committed, e
 // the main branch has of generations before the minimum, and removes the branch.
 func mergeBranch(ctx context.Context, t *Table, branch string, minimum int64, state json.RawMessage) (Committed, error) {
 	merge := &fileCommit{
-		t: t, state: state,
+		t: t, branch: table.MainBranch, state: state,
 		alsoUpdate: func(base *table.Table) ([]table.Requirement, []table.Update) {
 			return []table.Requirement{table.AssertRefSnapshotID(branch, idOf(base.SnapshotByName(branch)))}, removeBranch(base.Metadata(), branch)
 		},
@@ -153,7 +150,7 @@ func mergeBranch(ctx context.Context, t *Table, branch string, minimum int64, st
 		if err != nil {
 			return c, errors.Join(err, index.Close())
 		}
-		u := newUpsert(t, files, []*rowkeys.Index{index})
+		u := newUpsert(t, merge.branch, files, []*rowkeys.Index{index})
 		defer u.close()
 		outdated, err := u.outdatedFiles(ctx, base.Schema(), main)
 		if err != nil {

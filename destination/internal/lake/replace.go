@@ -17,9 +17,9 @@ import (
 // with them. What it says of failures is what Commit says.
 func (t *Table) Replace(ctx context.Context, staged []*Staged, state json.RawMessage) (Committed, error) {
 	files := stagedFiles(staged)
-	u := newUpsert(t, files, indexesOf(staged)) // rows of one key can be staged here too
+	u := newUpsert(t, table.MainBranch, files, indexesOf(staged)) // rows of one key can be staged here too
 	defer u.close()
-	replacement := &fileCommit{t: t, files: files, state: state, inheritState: stateOfReplacedRows, alsoUpdate: func(base *table.Table) (reqs []table.Requirement, updates []table.Update) {
+	replacement := &fileCommit{t: t, branch: table.MainBranch, files: files, state: state, inheritState: stateOfReplacedRows, alsoUpdate: func(base *table.Table) (reqs []table.Requirement, updates []table.Update) {
 		for _, n := range generationsOf(base.Metadata()) {
 			updates = append(updates, removeBranch(base.Metadata(), branchPrefix+strconv.FormatInt(n, 10))...)
 		}
@@ -29,7 +29,7 @@ func (t *Table) Replace(ctx context.Context, staged []*Staged, state json.RawMes
 		c := &snapshots.Change{Operation: table.OpOverwrite}
 		// A state of rows that are gone goes, too, if there are none by now.
 		c.Forced = state == nil && !slices.Contains([]string{"", noState}, base.Properties()[stateKey])
-		set, err := t.storage.List(base.SnapshotByName(t.Branch()), u.manifests)
+		set, err := t.storage.List(base.CurrentSnapshot(), u.manifests)
 		if err != nil {
 			return c, err
 		}

@@ -63,14 +63,14 @@ type Options struct {
 	Memory *budget.Memory
 
 	// Removed is told of each file that a commit left behind and that was
-	// removed; it may be nil. What upkeep removes besides is in [Maintained].
+	// removed; it may be nil. What maintenance removes is in its report.
 	Removed func(file string)
 
 	tabledef.Settings
 }
 
-// Table is the table of one stream. Its methods may be called from several
-// goroutines.
+// Table is the table of one stream. Its writers may work at once, also beside a
+// commit. Begin, Commit, Replace and Finish are called one at a time.
 type Table struct {
 	cat     Catalog
 	id      table.Identifier

@@ -21,6 +21,7 @@ const rewriteLimit = 256 << 10
 // upsert is a commit of rows that supersede those of their keys.
 type upsert struct {
 	t         *Table
+	branch    string // that the rows go to
 	files     []*stagedFile
 	contest   *rowkeys.Contest // between the rows of all keys
 	manifests snapshots.Cache  // that one attempt to commit has read, and the next need not
@@ -28,15 +29,15 @@ type upsert struct {
 
 // newUpsert finds the winners among the staged rows. Streams that are not dedup
 // have no keys, and all their rows win.
-func newUpsert(t *Table, files []*stagedFile, indexes []*rowkeys.Index) *upsert {
-	u := &upsert{t: t, files: files, manifests: snapshots.Cache{}}
+func newUpsert(t *Table, branch string, files []*stagedFile, indexes []*rowkeys.Index) *upsert {
+	u := &upsert{t: t, branch: branch, files: files, manifests: snapshots.Cache{}}
 	var keys []*rowkeys.File
 	for _, f := range files {
 		if f.keys != nil {
 			keys = append(keys, f.keys)
 		}
 	}
-	u.contest = rowkeys.NewContest(t.storage.Scratch(), t.storage.Memory, keys, indexes, t.branch != "" && t.plan.Deleted != "")
+	u.contest = rowkeys.NewContest(t.storage.Scratch(), t.storage.Memory, keys, indexes, branch != table.MainBranch && t.plan.Deleted != "")
 	return u
 }
 
@@ -48,7 +49,7 @@ func (u *upsert) close() { _ = u.contest.Close() }
 // stage is what committing the rows does to the table as it is in base.
 func (u *upsert) stage(ctx context.Context, base *table.Table) (*snapshots.Change, error) {
 	c := &snapshots.Change{Operation: table.OpOverwrite}
-	set, err := u.t.storage.List(base.SnapshotByName(u.t.Branch()), u.manifests)
+	set, err := u.t.storage.List(base.SnapshotByName(u.branch), u.manifests)
 	if err != nil {
 		return c, err
 	}

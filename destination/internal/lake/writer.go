@@ -25,15 +25,6 @@ type Staged struct {
 	index *rowkeys.Index // of their rows; nil unless dedup
 }
 
-// Rows returns the number of rows written.
-func (s *Staged) Rows() int64 {
-	var rows int64
-	for _, f := range s.files {
-		rows += f.data.Count()
-	}
-	return rows
-}
-
 type stagedFile struct {
 	data        iceberg.DataFile
 	keys        *rowkeys.File         // of its rows; nil unless dedup
