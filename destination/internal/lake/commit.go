@@ -34,7 +34,7 @@ type Committed struct {
 // When it fails for certain, the staged files are deleted. When it cannot be
 // known whether it failed, they are left: the table may name them.
 func (t *Table) Commit(ctx context.Context, staged []*Staged, state json.RawMessage) (Committed, error) {
-	c := &fileCommit{t: t, branch: t.Branch(), files: stagedFiles(staged), state: state}
+	c := &fileCommit{t: t, branch: t.Branch(), needs: t.refresh.needs(), files: stagedFiles(staged), state: state}
 	if len(c.files) == 0 && state == nil {
 		return Committed{}, nil
 	}
@@ -87,6 +87,7 @@ func (t *Table) RewriteFiles(ctx context.Context, added []iceberg.DataFile, stag
 type fileCommit struct {
 	t      *Table
 	branch string        // that it goes to
+	needs  string        // a branch that must be there; "": none
 	files  []*stagedFile // which are removed when it fails for certain
 	state  json.RawMessage
 	// What else is part of it, and which state the snapshot has if the commit
@@ -108,7 +109,7 @@ func (c *fileCommit) commitWithRetry(ctx context.Context, stage func(context.Con
 	c.token = uuid.NewString()
 	x := &transaction{t: c.t, verify: c.hasLanded}
 	x.propose = func(ctx context.Context, base *table.Table, budget *retryBudget) (p proposal, err error) {
-		if err := errors.Join(c.checkIdentity(base), c.checkStagedFiles()); err != nil {
+		if err := errors.Join(c.checkIdentity(base), c.checkBranch(base), c.checkStagedFiles()); err != nil {
 			return p, err
 		}
 		err = budget.exclude(func() error {
@@ -127,6 +128,7 @@ func (c *fileCommit) commitWithRetry(ctx context.Context, stage func(context.Con
 		}
 		return Committed{}, c.t.Explain(err)
 	}
+	c.t.refresh.begun = c.t.refresh.begun || c.branch == c.t.refresh.branch
 	done := Committed{MetadataLocation: x.location, Attempts: x.attempts, Duration: time.Since(began)}
 	if c.snapshot != nil {
 		added := c.snapshot.Summary.Properties.GetInt64

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/apache/iceberg-go/table"
-
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 const (
@@ -27,11 +25,8 @@ const (
 // table does not have readers see nothing.
 func (c *fileCommit) checkIdentity(base *table.Table) error {
 	t := c.t
-	refuse := func(format string, args ...any) error {
-		return &protocol.Error{Kind: protocol.TransientError, Stream: &t.plan.Stream, Message: fmt.Sprintf(format, args...)}
-	}
 	if base.Metadata().TableUUID() != t.uuid {
-		return refuse("Table %s was dropped and created again by another program during this sync. Start the sync again.", t)
+		return t.transientError(nil, "Table %s was dropped and created again by another program during this sync. Start the sync again.", t)
 	}
 	if len(c.files) == 0 || base.Schema().ID == t.schema.ID {
 		return nil
@@ -39,10 +34,19 @@ func (c *fileCommit) checkIdentity(base *table.Table) error {
 	for _, id := range slices.Sorted(maps.Values(t.columns.IDs)) {
 		if _, there := base.Schema().FindFieldByID(id); !there {
 			name, _ := t.schema.FindColumnName(id)
-			return refuse("Column %s of table %s was dropped by another program during this sync. Start the sync again. To keep the column dropped, remove its property from the catalog first.", name, t)
+			return t.transientError(nil, "Column %s of table %s was dropped by another program during this sync. Start the sync again. To keep the column dropped, remove its property from the catalog first.", name, t)
 		}
 	}
 	return nil
+}
+
+// checkBranch guards against the loss of a branch whose rows have states that were
+// echoed: neither a new branch nor the main one may go on without those rows.
+func (c *fileCommit) checkBranch(base *table.Table) error {
+	if c.needs == "" || base.SnapshotByName(c.needs) != nil {
+		return nil
+	}
+	return c.t.transientError(nil, "Branch %s of table %s, which held the rows of a refresh, was removed by another program. This sync left the main branch, which readers see, as it is. Start again from the table's own state, which the state command prints.", c.needs, c.t)
 }
 
 // checkStagedFiles guards against files that another process has removed as
@@ -56,10 +60,7 @@ func (c *fileCommit) checkStagedFiles() error {
 	for _, f := range c.files {
 		opened, err := t.storage.Files.Open(f.data.FilePath())
 		if errors.Is(err, fs.ErrNotExist) {
-			return &protocol.Error{
-				Kind: protocol.TransientError, Stream: &t.plan.Stream, Err: err,
-				Message: fmt.Sprintf("A file of table %s that this sync wrote more than a day ago and had not committed was removed as an orphan. Start the sync again, and do not run maintenance of the table beside it.", t),
-			}
+			return t.transientError(err, "A file of table %s that this sync wrote more than a day ago and had not committed was removed as an orphan. Start the sync again, and do not run maintenance of the table beside it.", t)
 		}
 		if err != nil {
 			return fmt.Errorf("looking for a staged file: %w", err)

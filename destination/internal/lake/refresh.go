@@ -36,6 +36,21 @@ const (
 // that stays when the sync is complete, 0 for all.
 type Generation struct{ ID, Minimum int64 }
 
+// A refresh is one that is under way.
+type refresh struct {
+	branch  string // that commits go to; "": there is no refresh
+	begun   bool   // the branch was found, or a commit to it has landed
+	minimum int64  // the oldest generation that stays
+}
+
+// needs is the branch that must be there, if there is one: it has rows.
+func (r refresh) needs() string {
+	if !r.begun {
+		return ""
+	}
+	return r.branch
+}
+
 // counts reports whether a sync's ids show that its orchestrator counts
 // generations, so that a row without a generation is older. PyAirbyte gives 1 and
 // 1 to every sync, which says nothing: such a sync must not remove what was
@@ -53,7 +68,7 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (retained []int64, err
 	branches := generationsOf(t.opened.Metadata())
 	if g == nil || g.Minimum == 0 {
 		for _, n := range branches {
-			if _, err := mergeBranch(ctx, t, branchPrefix+strconv.FormatInt(n, 10), 0, nil); err != nil {
+			if _, err := mergeBranch(ctx, t, refresh{branch: branchPrefix + strconv.FormatInt(n, 10), begun: true}, nil); err != nil {
 				return nil, err
 			}
 		}
@@ -83,46 +98,47 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (retained []int64, err
 	}
 	branch := branchPrefix + strconv.FormatInt(g.ID, 10)
 	begun := loaded.SnapshotByName(branch) != nil
+	due := begun
 	if !begun {
-		if begun, err = (olderRows{t, loaded, g.Minimum}).any(ctx); err != nil {
+		if due, err = (olderRows{t, loaded, g.Minimum}).any(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if begun {
-		t.branch, t.minimum = branch, g.Minimum
+	if due {
+		t.refresh = refresh{branch, begun, g.Minimum}
 	}
 	return nil, nil
 }
 
 // Refreshing reports whether commits go to a branch until Finish.
-func (t *Table) Refreshing() bool { return t.branch != "" }
+func (t *Table) Refreshing() bool { return t.refresh.branch != "" }
 
 // Finish completes a refresh in one transaction: the main branch gets the rows of
 // the refresh and loses those of older generations, the table gets the state, and
 // the branch is removed. state is the last one of the sync, nil for that of the
 // branch. Its errors mean what those of Commit mean.
 func (t *Table) Finish(ctx context.Context, state json.RawMessage) (Committed, error) {
-	done, err := mergeBranch(ctx, t, t.branch, t.minimum, state)
+	done, err := mergeBranch(ctx, t, t.refresh, state)
 	if err == nil {
-		t.branch = ""
+		t.refresh = refresh{}
 	}
 	return done, err
 }
 
-// mergeBranch moves the rows of a branch to the main branch, removes the rows that
+// mergeBranch moves the rows of a refresh to the main branch, removes the rows that
 // the main branch has of generations before the minimum, and removes the branch.
-func mergeBranch(ctx context.Context, t *Table, branch string, minimum int64, state json.RawMessage) (Committed, error) {
+func mergeBranch(ctx context.Context, t *Table, r refresh, state json.RawMessage) (Committed, error) {
 	merge := &fileCommit{
-		t: t, branch: table.MainBranch, state: state,
+		t: t, branch: table.MainBranch, needs: r.needs(), state: state,
 		alsoUpdate: func(base *table.Table) ([]table.Requirement, []table.Update) {
-			return []table.Requirement{table.AssertRefSnapshotID(branch, idOf(base.SnapshotByName(branch)))}, removeBranch(base.Metadata(), branch)
+			return []table.Requirement{table.AssertRefSnapshotID(r.branch, idOf(base.SnapshotByName(r.branch)))}, removeBranch(base.Metadata(), r.branch)
 		},
 		inheritState: func(ctx context.Context, base *table.Table) (json.RawMessage, error) {
-			last, err := stateAt(ctx, base, branch, base.SnapshotByName(branch))
+			last, err := stateAt(ctx, base, r.branch, base.SnapshotByName(r.branch))
 			switch {
 			case err != nil && !errors.Is(err, ErrStateUnknown):
 				return nil, err
-			case last == nil && minimum > 0: // the rows of the main branch's state are removed
+			case last == nil && r.minimum > 0: // the rows of the main branch's state are removed
 				return json.RawMessage(noState), nil
 			}
 			return last, nil
@@ -135,7 +151,7 @@ func mergeBranch(ctx context.Context, t *Table, branch string, minimum int64, st
 		if err != nil {
 			return c, err
 		}
-		refreshed, err := t.storage.List(base.SnapshotByName(branch), cache)
+		refreshed, err := t.storage.List(base.SnapshotByName(r.branch), cache)
 		if err != nil {
 			return c, err
 		}
@@ -143,7 +159,7 @@ func mergeBranch(ctx context.Context, t *Table, branch string, minimum int64, st
 		if main.EqualityDeletes+refreshed.EqualityDeletes > 0 {
 			return c, equalityDeletesError(t)
 		}
-		if err := (olderRows{t, base, minimum}).remove(ctx, c, main); err != nil {
+		if err := (olderRows{t, base, r.minimum}).remove(ctx, c, main); err != nil {
 			return c, err
 		}
 		files, index, err := stageBranch(ctx, t, base.Schema(), refreshed)
@@ -191,4 +207,4 @@ func idOf(s *table.Snapshot) *int64 {
 }
 
 // Branch is the branch to which commits go.
-func (t *Table) Branch() string { return cmp.Or(t.branch, table.MainBranch) }
+func (t *Table) Branch() string { return cmp.Or(t.refresh.branch, table.MainBranch) }

@@ -82,8 +82,7 @@ type Table struct {
 
 	opened  *table.Table
 	since   time.Time // when it was opened
-	branch  string    // that commits go to while a refresh is under way; "": main
-	minimum int64     // generation that the refresh keeps
+	refresh refresh   // that is under way, if any
 
 	maxBackoff       time.Duration // the longest pause between attempts to commit
 	commitTimeout    time.Duration // how long there are more attempts
@@ -213,4 +212,8 @@ func (t *Table) definition() tabledef.Definition {
 
 func (t *Table) configError(cause error, format string, args ...any) error {
 	return &protocol.Error{Kind: protocol.ConfigError, Stream: &t.plan.Stream, Message: fmt.Sprintf(format, args...), Err: cause}
+}
+
+func (t *Table) transientError(cause error, format string, args ...any) error {
+	return &protocol.Error{Kind: protocol.TransientError, Stream: &t.plan.Stream, Message: fmt.Sprintf(format, args...), Err: cause}
 }

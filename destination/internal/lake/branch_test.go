@@ -1,0 +1,87 @@
+package lake_test
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// update commits to a table as another program would.
+func update(t *testing.T, tbl *lake.Table, updates ...table.Update) {
+	t.Helper()
+	if _, _, err := tbl.Catalog().CommitTable(t.Context(), tbl.Opened().Identifier(), nil, updates); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A branch that another program drops takes rows with it whose states were echoed.
+// A refresh without them must not be taken for complete.
+func TestARefreshWhoseBranchIsGoneIsNotFinished(t *testing.T) {
+	p := laketest.Keyed("s")
+	g := &lake.Generation{ID: 13, Minimum: 13}
+	branch := lake.BranchPrefix + "13"
+	stage := func(tbl *lake.Table) []*lake.Staged {
+		return []*lake.Staged{laketest.Stage(t, tbl, 0, of(13, laketest.Version{Key: 4, Cursor: 1, V: "later"}.Row()))}
+	}
+	commit := func(tbl *lake.Table) error {
+		_, err := tbl.Commit(t.Context(), stage(tbl), json.RawMessage(`{"n":131}`))
+		return err
+	}
+	finish := func(tbl *lake.Table) error {
+		_, err := tbl.Finish(t.Context(), json.RawMessage(`{"n":132}`))
+		return err
+	}
+	for name, tc := range map[string]struct {
+		before    func(*lake.Table) error // what the run does while the branch is there
+		meanwhile bool                    // it is dropped during the next commit
+		then      func(*lake.Table) error
+	}{
+		"a commit after one":      {before: commit, then: commit},
+		"the end after a commit":  {before: commit, then: finish},
+		"a commit, continued":     {then: commit},
+		"the end, continued":      {then: finish},
+		"during a commit":         {meanwhile: true, then: commit},
+		"during the end":          {meanwhile: true, then: finish},
+		"the merge of its branch": {then: func(tbl *lake.Table) error { _, err := tbl.Begin(t.Context(), nil); return err }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tbl := begun(t, p)
+			cat := &laketest.Faulty{Catalog: tbl.Catalog()}
+			drop := func() { update(t, tbl, table.NewRemoveSnapshotRefUpdate(branch)) }
+			run := openTable(t, cat, p, lake.Options{})
+			if _, err := run.Begin(t.Context(), g); err != nil {
+				t.Fatal(err)
+			}
+			if tc.before != nil {
+				if err := tc.before(run); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if tc.meanwhile {
+				cat.Script, cat.Other = []laketest.Outcome{laketest.LetsOthersFirst}, drop
+			} else {
+				drop()
+			}
+			var told *protocol.Error
+			if err := tc.then(run); !errors.As(err, &told) || told.Kind != protocol.TransientError || !strings.Contains(told.Message, "Branch "+branch+" of table ns.s") {
+				t.Errorf("error %v", err)
+			}
+			laketest.ExpectRows(t, tbl, laketest.Version{Key: 1, Cursor: 1, V: "old"}.JSON(), laketest.Version{Key: 2, Cursor: 1, V: "old"}.JSON())
+			after := laketest.Load(t, tbl)
+			if after.SnapshotByName(branch) != nil {
+				t.Error("the branch was made again")
+			}
+			if state := laketest.LastState(t, after); string(state) != `{"n":12}` {
+				t.Errorf("state %s", state)
+			}
+			laketest.ExpectFiles(t, tbl, false)
+		})
+	}
+}
