@@ -109,7 +109,7 @@ func (c *fileCommit) commitWithRetry(ctx context.Context, stage func(context.Con
 	c.token = uuid.NewString()
 	x := &transaction{t: c.t, verify: c.hasLanded}
 	x.propose = func(ctx context.Context, base *table.Table, budget *retryBudget) (p proposal, err error) {
-		if err := errors.Join(c.checkIdentity(base), c.checkBranch(base), c.checkStagedFiles()); err != nil {
+		if err := errors.Join(c.checkIdentity(base), c.checkBranch(base)); err != nil {
 			return p, err
 		}
 		err = budget.exclude(func() error {
@@ -118,7 +118,7 @@ func (c *fileCommit) commitWithRetry(ctx context.Context, stage func(context.Con
 				p.requirements, p.updates, err = c.prepare(ctx, base, change)
 			}
 			p.written, p.supersededFiles = change.Written, change.SupersededFiles
-			return err
+			return errors.Join(c.checkStagedFiles(), err) // a file that is gone may be why
 		})
 		return p, err
 	}

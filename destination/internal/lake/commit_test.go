@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -90,31 +92,63 @@ func TestWhatTheCatalogSaysOfACommitIsToldOn(t *testing.T) {
 	}
 }
 
-// What was staged for more than a day may have been removed as an orphan.
+// orphaned is storage from which a file disappears when another one is created.
+type orphaned struct {
+	iceio.WriteFileIO
+	path string
+}
+
+func (o orphaned) Create(name string) (iceio.FileWriter, error) {
+	if err := o.Remove(o.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return o.WriteFileIO.Create(name)
+}
+
+// What was staged for more than a day may be removed as an orphan, before the commit and while it is made.
 func TestACommitNamesNoFileThatIsGone(t *testing.T) {
-	for _, gone := range []bool{false, true} {
-		tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{})
-		laketest.Commit(t, tbl, `{"n":1}`, laketest.Stage(t, tbl, 0, map[string]any{"id": 1, "v": "old"}))
-		staged := []*lake.Staged{laketest.Stage(t, tbl, 0, map[string]any{"id": 2, "v": "new"}), laketest.Stage(t, tbl, 0, map[string]any{"id": 3, "v": "new"})}
-		tbl.SetOpened(time.Now().Add(-lake.OrphanAge))
-		if gone {
-			if err := tbl.Storage().Files.Remove(staged[1].Files()[0].FilePath()); err != nil {
-				t.Fatal(err)
-			}
+	old := laketest.Version{Key: 1, Cursor: 1, V: "old"}
+	for name, tc := range map[string]struct {
+		remove func(tbl *lake.Table, path string) error
+		gone   bool
+	}{
+		"never":  {remove: func(*lake.Table, string) error { return nil }},
+		"before": {remove: func(tbl *lake.Table, path string) error { return tbl.Storage().Files.Remove(path) }, gone: true},
+		"meanwhile": {remove: func(tbl *lake.Table, path string) error {
+			tbl.Storage().Files = orphaned{tbl.Storage().Files, path}
+			return nil
+		}, gone: true},
+	} {
+		for _, kind := range []string{"append", "rows of one key"} {
+			t.Run(name+", "+kind, func(t *testing.T) {
+				p := laketest.Keyed("s")
+				p.Dedup = kind != "append"
+				tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), p, lake.Options{Upsert: lake.CopyOnWrite})
+				laketest.Commit(t, tbl, `{"n":1}`, laketest.Stage(t, tbl, 0, old.Row()))
+				added := []laketest.Version{{Key: 2, Cursor: 1, V: "a"}, {Key: 3, Cursor: 1, V: "b"}}
+				staged := laketest.Stage(t, tbl, 0, added[0].Row(), added[1].Row())
+				more := laketest.Stage(t, tbl, 2, laketest.Version{Key: 3, Cursor: 2, V: "c"}.Row())
+				tbl.SetOpened(time.Now().Add(-lake.OrphanAge))
+				if err := tc.remove(tbl, staged.Files()[0].FilePath()); err != nil {
+					t.Fatal(err)
+				}
+				_, err := tbl.Commit(t.Context(), []*lake.Staged{staged, more}, json.RawMessage(`{"n":2}`))
+				if !tc.gone {
+					if err != nil {
+						t.Error(err)
+					}
+					if n := len(laketest.Rows(t, laketest.Load(t, tbl))); n != 3 && p.Dedup || n != 4 && !p.Dedup {
+						t.Errorf("%d rows", n)
+					}
+					return
+				}
+				var told *protocol.Error
+				if !errors.As(err, &told) || told.Kind != protocol.TransientError || !strings.Contains(told.Message, "was removed as an orphan") {
+					t.Errorf("error %v", err)
+				}
+				laketest.ExpectRows(t, tbl, old.JSON())
+			})
 		}
-		_, err := tbl.Replace(t.Context(), staged, json.RawMessage(`{"n":2}`))
-		if !gone {
-			if err != nil {
-				t.Error(err)
-			}
-			laketest.ExpectRows(t, tbl, `{"id":2,"v":"new"}`, `{"id":3,"v":"new"}`)
-			continue
-		}
-		var told *protocol.Error
-		if !errors.As(err, &told) || told.Kind != protocol.TransientError {
-			t.Errorf("error %v", err)
-		}
-		laketest.ExpectRows(t, tbl, `{"id":1,"v":"old"}`)
 	}
 }
 

@@ -51,7 +51,7 @@ func (c *fileCommit) checkBranch(base *table.Table) error {
 
 // checkStagedFiles guards against files that another process has removed as
 // orphans, as it may when they are older than a day. A snapshot that names a
-// missing file cannot be read.
+// missing file cannot be read. It comes last, because an attempt can take long.
 func (c *fileCommit) checkStagedFiles() error {
 	t := c.t
 	if time.Since(t.since) < OrphanAge {
