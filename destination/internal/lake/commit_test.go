@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -260,5 +261,34 @@ func TestACommitSaysWhatItDid(t *testing.T) {
 	got, err := tbl.Commit(t.Context(), nil, json.RawMessage(`{"n":2}`))
 	if want := (lake.Committed{MetadataLocation: laketest.Load(t, tbl).MetadataLocation(), Attempts: 1, Duration: got.Duration}); err != nil || got != want {
 		t.Errorf("a state alone: %+v, %v, want %+v", got, err, want)
+	}
+}
+
+// unremovable is storage that removes nothing.
+type unremovable struct{ iceio.WriteFileIO }
+
+func (unremovable) Remove(string) error { return laketest.ErrConnection }
+
+// What a refused attempt leaves behind is in no one's way: it is an orphan.
+func TestARefusedCommitIsTriedAgainWhateverItLeaves(t *testing.T) {
+	for _, refusals := range []int{1, 10_000} {
+		cat := &laketest.Faulty{Catalog: laketest.OpenCatalog(t, t.TempDir())}
+		tbl := openTable(t, cat, laketest.Plain("s"), lake.Options{})
+		tbl.SetRetries(time.Millisecond, time.Millisecond)
+		staged := laketest.Stage(t, tbl, 0, map[string]any{"id": 1, "v": "x"})
+		tbl.Storage().Files = unremovable{tbl.Storage().Files}
+		cat.Script = slices.Repeat([]laketest.Outcome{laketest.Refuses}, refusals)
+		_, err := tbl.Commit(t.Context(), []*lake.Staged{staged}, json.RawMessage(`{"n":1}`))
+		if refusals == 1 {
+			if err != nil {
+				t.Error(err)
+			}
+			laketest.ExpectRows(t, tbl, `{"id":1,"v":"x"}`)
+			continue
+		}
+		if !errors.Is(err, table.ErrCommitFailed) || !errors.Is(err, laketest.ErrConnection) {
+			t.Errorf("error %v", err)
+		}
+		laketest.ExpectRows(t, tbl)
 	}
 }

@@ -104,8 +104,10 @@ func (x *transaction) attempt(ctx context.Context, budget *retryBudget) (done bo
 		x.removeSuperseded(after, p)
 		return true, nil
 	case errors.Is(err, table.ErrCommitFailed):
-		x.lastConflict = err
-		return false, t.storage.RemoveAll(p.written)
+		// A file that stays is in the way of no attempt, and the removal of orphans
+		// finds it. Its error is reported if no attempt succeeds.
+		x.lastConflict = errors.Join(err, t.storage.RemoveAll(p.written))
+		return false, nil
 	case errors.Is(err, storage.ErrNotCommitted):
 		return false, errors.Join(err, t.storage.RemoveAll(p.written))
 	}
