@@ -1,6 +1,7 @@
 package lake
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -103,7 +104,8 @@ type fileCommit struct {
 // there twice: each attempt requires the snapshot it was staged on, and after one
 // without an answer the commit's token is looked for in the table's history.
 //
-// stage returns a change even when it fails, so that what it wrote is removed.
+// A stage that fails returns its change, if there is one, so that what it wrote is
+// removed.
 func (c *fileCommit) commitWithRetry(ctx context.Context, stage func(context.Context, *table.Table) (*snapshots.Change, error)) (Committed, error) {
 	began := time.Now()
 	c.token = uuid.NewString()
@@ -114,6 +116,7 @@ func (c *fileCommit) commitWithRetry(ctx context.Context, stage func(context.Con
 		}
 		err = budget.exclude(func() error {
 			change, err := stage(ctx, base)
+			change = cmp.Or(change, &snapshots.Change{})
 			if err == nil {
 				p.requirements, p.updates, err = c.prepare(ctx, base, change)
 			}

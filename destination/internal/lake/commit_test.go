@@ -19,6 +19,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -291,4 +292,15 @@ func TestARefusedCommitIsTriedAgainWhateverItLeaves(t *testing.T) {
 		}
 		laketest.ExpectRows(t, tbl)
 	}
+}
+// The function that says what to replace may fail without a change.
+func TestARewriteThatDoesNotComeToAChange(t *testing.T) {
+	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{})
+	added := laketest.Stage(t, tbl, 0, map[string]any{"id": 1, "v": "x"}).Files()
+	_, err := tbl.RewriteFiles(t.Context(), added, func(context.Context, *table.Table) (*snapshots.Change, error) { return nil, laketest.ErrConnection })
+	if !errors.Is(err, laketest.ErrConnection) {
+		t.Errorf("error %v", err)
+	}
+	laketest.ExpectRows(t, tbl)
+	laketest.ExpectFiles(t, tbl, false)
 }
