@@ -39,7 +39,9 @@ func (rd *reader) walkedCollection() string {
 }
 
 // requestRows requests the row of each parent record. If the parent is the same
-// record as the row, only those that have changed are requested.
+// record as the row, only those that have changed are requested. WHOOP lists these, so
+// one that it does not know is requested again after the others. If WHOOP still does not
+// know it, it is no row, and the next sync requests it again.
 func (rd *reader) requestRows(ctx context.Context, parents []changes.Record) error {
 	sameRecord := rd.stream.parent == rd.stream.collection
 	parents = slices.DeleteFunc(slices.Clone(parents), func(r changes.Record) bool {
@@ -56,23 +58,35 @@ func (rd *reader) requestRows(ctx context.Context, parents []changes.Record) err
 		rd.requested[r.Key] = true
 		return r.Untracked == "" && !r.Open && r.End.Before(rd.readFrom) // another stream starts the walk further back
 	})
+	unknown, err := rd.requestEach(ctx, parents)
+	if err == nil && sameRecord {
+		_, err = rd.requestEach(ctx, unknown)
+	}
+	return err
+}
+
+// requestEach requests the row of each parent record, emits those that are changes, and
+// returns the parents of which WHOOP knows no row.
+func (rd *reader) requestEach(ctx context.Context, parents []changes.Record) (unknown []changes.Record, err error) {
 	get := func(ctx context.Context, parent changes.Record) (*changes.Record, error) {
 		if parent.Key == "" {
 			return &parent, nil // it cannot be requested, and is the row itself
 		}
 		return rd.run.session.readRow(ctx, rd.stream, rd.stream.child, parent.Key)
 	}
-	return prefetch(ctx, rd.run.session.client.Width, parents, get, func(_ changes.Record, row *changes.Record, err error) error {
+	err = prefetch(ctx, rd.run.session.client.Width, parents, get, func(parent changes.Record, row *changes.Record, err error) error {
 		switch {
-		case err != nil || row == nil:
+		case err != nil:
 			return err
-		case !sameRecord && !rd.isChange(*row):
+		case row == nil:
+			unknown = append(unknown, parent)
 			return nil
-		case sameRecord && rd.tracker != nil && row.Untracked == "":
-			rd.tracker.Remember(*row) // it may be newer than the parent
+		case !rd.isChange(*row):
+			return nil
 		}
-		return rd.emit(row.Raw)
+		return rd.emitRow(*row)
 	})
+	return unknown, err
 }
 
 func (rd *reader) warnOfParentWithoutKey(parent changes.Record) {

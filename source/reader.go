@@ -133,38 +133,32 @@ func (rd *reader) readRows(ctx context.Context, records []changes.Record) error 
 		}
 	}
 	for _, r := range records {
-		if !rd.isChange(r) {
-			continue
-		}
-		if err := rd.emit(r.Raw); err != nil {
-			return err
+		if rd.isChange(r) {
+			if err := rd.emitRow(r); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// isChange reports whether to emit a row. It remembers the row.
+// isChange reports whether to emit a row. A record that cannot be tracked is emitted
+// once a sync, because nobody knows whether it is the same as in the last one.
 func (rd *reader) isChange(r changes.Record) bool {
-	if r.Untracked != "" {
-		return rd.isNewUntracked(r)
-	}
-	if r.Time.Before(rd.streamStart) { // WHOOP also returns what lasted until then
+	switch {
+	case r.Untracked != "":
+		return !rd.untracked[r.Fingerprint]
+	case r.Time.Before(rd.streamStart): // WHOOP also returns what lasted until then
 		return false
-	}
-	if rd.tracker != nil {
+	case rd.tracker != nil:
 		return rd.tracker.Observe(r)
 	}
-	if rd.emitted[r.Key] {
-		return false
-	}
-	rd.emitted[r.Key] = true
-	return true
+	return !rd.emitted[r.Key]
 }
 
-// isNewUntracked reports whether to emit a record that cannot be tracked: once a sync,
-// because nobody knows whether it is the same as in the last one.
-func (rd *reader) isNewUntracked(r changes.Record) bool {
-	if len(rd.untracked) == 0 {
+// emitRow emits a row and then remembers it: what is remembered does not come again.
+func (rd *reader) emitRow(r changes.Record) error {
+	if r.Untracked != "" && len(rd.untracked) == 0 {
 		consequence := "every sync that meets it emits it again, and its deletion is not noticed"
 		if rd.tracker == nil {
 			consequence = "it is emitted as it is"
@@ -172,11 +166,18 @@ func (rd *reader) isNewUntracked(r changes.Record) bool {
 		rd.run.session.out.Logger().Warn("a record cannot be tracked: "+consequence+". This is the first one of the stream",
 			"stream", rd.stream.name, "record", r.Key, "why", r.Untracked)
 	}
-	if rd.untracked[r.Fingerprint] {
-		return false
+	if err := rd.emit(r.Raw); err != nil {
+		return err
 	}
-	rd.untracked[r.Fingerprint] = true
-	return true
+	switch {
+	case r.Untracked != "":
+		rd.untracked[r.Fingerprint] = true
+	case rd.tracker != nil:
+		rd.tracker.Emitted(r)
+	default:
+		rd.emitted[r.Key] = true
+	}
+	return nil
 }
 
 // endWalk completes the stream after the last slice. It first resolves the rows
@@ -218,26 +219,26 @@ func (rd *reader) resolve(ctx context.Context, u changes.Unresolved) error {
 	}
 	if r != nil && r.Untracked != "" { // it could be tracked when it came the last time
 		rd.tracker.Forget(u)
-		if !rd.isNewUntracked(*r) {
+		if !rd.isChange(*r) {
 			return nil
 		}
-		return rd.emit(r.Raw)
+		return rd.emitRow(*r)
 	}
 	if r != nil && r.Time.Before(rd.streamStart) {
 		r = nil // it moved out of the stream
 	}
 	emit, updated := rd.tracker.Resolve(u, r)
 	switch {
-	case emit:
+	case !emit:
+		return nil
+	case r != nil:
 		return rd.emit(r.Raw)
-	case r == nil:
-		now := rd.run.session.client.Now()
-		if updated.Before(now) { // a run that was killed may have emitted a newer version than the state knows
-			updated = now
-		}
-		return rd.emit(tombstone(rd.stream.key, u.Key, updated, now))
 	}
-	return nil
+	now := rd.run.session.client.Now()
+	if updated.Before(now) { // a run that was killed may have emitted a newer version than the state knows
+		updated = now
+	}
+	return rd.emit(tombstone(rd.stream.key, u.Key, updated, now))
 }
 
 func (rd *reader) emit(raw json.RawMessage) error {

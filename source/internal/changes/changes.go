@@ -61,15 +61,21 @@ func New(s State, lookback time.Duration, full bool, start time.Time) *Tracker {
 func (t *Tracker) Oldest() time.Time { return t.state.Oldest }
 
 // Observe takes a row that the sync has read and reports whether to emit it:
-// whether it is new or has changed, and was not observed before.
+// whether it is new or has changed, and was not emitted before. Whoever emits it then
+// calls [Tracker.Emitted]. If nobody does, the next sync observes it as a change again.
 func (t *Tracker) Observe(r Record) (emit bool) {
 	if e, ok := t.recent[r.Key]; ok {
-		if e.seen {
+		switch {
+		case e.seen && !e.owed:
+			return false
+		case e.fingerprint == r.Fingerprint && !t.emitAll:
+			if !e.owed {
+				t.remember(r)
+			}
 			return false
 		}
-		changed := e.fingerprint != r.Fingerprint
-		t.Remember(r)
-		return changed || t.emitAll
+		e.seen, e.owed = true, true
+		return true
 	}
 	_, seen := t.seenOutsideWindow[r.Key]
 	switch {
@@ -87,13 +93,20 @@ func (t *Tracker) Observe(r Record) (emit bool) {
 		t.sketchDifference.Delete(r.pair())
 		return t.emitAll
 	default:
-		t.Remember(r)
+		t.recent[r.Key] = &entry{key: r.Key, time: r.Time, seen: true, owed: true}
 		return true
 	}
 }
 
-// Remember keeps this version of a row as the one that was emitted.
-func (t *Tracker) Remember(r Record) {
+// Emitted records that this version of a row was emitted. Of a row from before the
+// window Observe has taken all that is kept.
+func (t *Tracker) Emitted(r Record) {
+	if _, ok := t.recent[r.Key]; ok {
+		t.remember(r)
+	}
+}
+
+func (t *Tracker) remember(r Record) {
 	t.recent[r.Key] = &entry{
 		key: r.Key, time: r.Time, fingerprint: r.Fingerprint, updated: r.Updated,
 		open: r.Open, unsettled: r.Unsettled, seen: true,
@@ -115,7 +128,7 @@ func (t *Tracker) Advance(to time.Time) {
 	start := t.nextWindowStart()
 	t.state.WindowStart = start
 	for key, e := range t.recent {
-		if e.seen && !e.open && e.time.Before(start) {
+		if e.seen && !e.owed && !e.open && e.time.Before(start) {
 			t.state.Older.Insert(e.pair())
 			t.seenOutsideWindow[key] = e.fingerprint
 			delete(t.recent, key)
@@ -216,16 +229,17 @@ func (t *Tracker) unresolvedOld() (rows []Unresolved, complete bool) {
 }
 
 // Resolve takes what WHOOP has under the key of an unresolved row, nil if there
-// is none, and reports whether to emit it. For a row that is gone it returns when
-// the version in the state was updated, if that is known.
+// is none, and reports whether to emit it: the record, or that the row is gone. For a
+// row that is gone it returns when the version in the state was updated, if that is
+// known.
 func (t *Tracker) Resolve(u Unresolved, r *Record) (emit bool, updated time.Time) {
 	if !u.old {
 		e := t.recent[u.Key]
 		if r == nil {
 			delete(t.recent, u.Key)
-			return false, e.updated
+			return e.fingerprint != 0, e.updated // without one, no version was ever emitted
 		}
-		t.Remember(*r)
+		t.remember(*r)
 		return e.fingerprint != r.Fingerprint, updated
 	}
 	fingerprint, came := t.seenOutsideWindow[u.Key]
@@ -233,7 +247,7 @@ func (t *Tracker) Resolve(u Unresolved, r *Record) (emit bool, updated time.Time
 		t.sketchSeen.Delete(pairOf(u.Key, fingerprint))
 	}
 	if r == nil {
-		return false, updated
+		return true, updated
 	}
 	t.sketchSeen.Insert(r.pair())
 	t.seenOutsideWindow[u.Key] = r.Fingerprint

@@ -94,12 +94,21 @@ func rec(id int, began time.Time, version int) Record {
 	return ParseRecord(json.RawMessage(raw), "id")
 }
 
+// observe gives a tracker a record, and emits it if it should be.
+func observe(tr *Tracker, r Record) (emit bool) {
+	emit = tr.Observe(r)
+	if emit {
+		tr.Emitted(r)
+	}
+	return emit
+}
+
 // tracked is a tracker that has read some records up to the opening.
 func tracked(t *testing.T, lookback time.Duration, records ...Record) *Tracker {
 	t.Helper()
 	tr := New(State{}, lookback, false, time.Time{})
 	for _, r := range records {
-		if !tr.Observe(r) {
+		if !observe(tr, r) {
 			t.Fatalf("record %s is not new", r.Key)
 		}
 	}
@@ -122,21 +131,21 @@ func TestManyOldChangesAreEmittedAnewAndDeletionsStillTold(t *testing.T) {
 	}
 	walk := again(t, tracked(t, 14*day, before...), true)
 	for i := range 399 {
-		walk.Observe(rec(i, opening.Add(-time.Duration(i)*day), 2))
+		observe(walk, rec(i, opening.Add(-time.Duration(i)*day), 2))
 	}
 	list, more, lost := walk.Unresolved()
 	wantEqual(t, "findings", list, []Unresolved{{Key: "399", old: true}}, cmp.AllowUnexported(Unresolved{}))
 	if !more || lost {
 		t.Fatalf("more %v, lost %v", more, lost)
 	}
-	if emit, _ := walk.Resolve(list[0], nil); emit {
-		t.Error("what is gone is emitted")
+	if emit, _ := walk.Resolve(list[0], nil); !emit {
+		t.Error("what is gone is not told")
 	}
 	walk.Finish(opening, more)
 
 	all := again(t, walk, true)
 	for i := range 399 {
-		if !all.Observe(rec(i, opening.Add(-time.Duration(i)*day), 2)) {
+		if !observe(all, rec(i, opening.Add(-time.Duration(i)*day), 2)) {
 			t.Errorf("row %d is not emitted again", i)
 		}
 	}
@@ -163,7 +172,7 @@ func TestAnOldRowThatPagesMissedIsNoChange(t *testing.T) {
 			if r.Key == "50" { // others have changed meanwhile
 				r = rec(50, r.Time, 2)
 			}
-			walk.Observe(r)
+			observe(walk, r)
 		}
 		missed, emitted := rec(99, before[99].Time, version), map[string]bool{}
 		list, _, _ := walk.Unresolved()
@@ -181,9 +190,9 @@ func TestAnOldRowThatPagesMissedIsNoChange(t *testing.T) {
 			if r.Key == "50" {
 				r = rec(50, r.Time, 2)
 			}
-			next.Observe(r)
+			observe(next, r)
 		}
-		next.Observe(missed)
+		observe(next, missed)
 		if list, _, _ := next.Unresolved(); len(list) > 0 {
 			t.Errorf("the next walk finds %v", list)
 		}
@@ -197,7 +206,7 @@ func TestManyDeletionsAreSaidToBeLost(t *testing.T) {
 	}
 	walk := again(t, tracked(t, 14*day, before...), true)
 	for i := range 200 {
-		walk.Observe(rec(i, opening.Add(-time.Duration(i)*day), 1))
+		observe(walk, rec(i, opening.Add(-time.Duration(i)*day), 1))
 	}
 	if _, more, lost := walk.Unresolved(); !more || !lost {
 		t.Errorf("more %v, lost %v of 200 rows that are gone", more, lost)
@@ -217,7 +226,7 @@ func TestOlderStateVersionsAreAccepted(t *testing.T) {
 	}
 	walk := New(s, 14*day, true, s.Start)
 	old := rec(3, opening.Add(-100*day), 1)
-	if !walk.Observe(old) || !walk.Observe(recent) {
+	if !observe(walk, old) || !observe(walk, recent) {
 		t.Error("not everything is emitted")
 	}
 	list, more, _ := walk.Unresolved()
@@ -232,7 +241,7 @@ func TestRowsThatMoveInTime(t *testing.T) {
 	oldMoved, recentMoved := rec(1, opening.Add(-2*day), 2), rec(2, opening.Add(-60*day), 2)
 
 	tr := again(t, tracked(t, 14*day, old, recent), false)
-	if !tr.Observe(oldMoved) {
+	if !observe(tr, oldMoved) {
 		t.Error("a row that moved into the window is not emitted")
 	}
 	list, _, _ := tr.Unresolved()
@@ -245,11 +254,11 @@ func TestRowsThatMoveInTime(t *testing.T) {
 	for _, later := range []time.Duration{0, 30 * day} { // while the moved row is in the window, and after
 		if later > 0 {
 			tr = again(t, tr, false)
-			tr.Observe(oldMoved)
+			observe(tr, oldMoved)
 			tr.Finish(opening.Add(later), false)
 		}
 		walk := again(t, tr, true)
-		if walk.Observe(oldMoved) || walk.Observe(recentMoved) {
+		if observe(walk, oldMoved) || observe(walk, recentMoved) {
 			t.Error("a row is emitted though it has not changed")
 		}
 		if list, more, lost := walk.Unresolved(); len(list) > 0 || more || lost {
@@ -265,7 +274,7 @@ func TestOpenRowIsFollowedForAsLongAsItLasts(t *testing.T) {
 	tr := tracked(t, 3*day, open)
 	for i := range 10 {
 		tr = again(t, tr, false)
-		if tr.Observe(open) {
+		if observe(tr, open) {
 			t.Error("it is emitted though it has not changed")
 		}
 		tr.Finish(opening.Add(time.Duration(i)*10*day), false)
@@ -276,7 +285,7 @@ func TestOpenRowIsFollowedForAsLongAsItLasts(t *testing.T) {
 	closed := open
 	closed.Open, closed.Unsettled, closed.Fingerprint, closed.End = false, false, 5, opening.Add(90*day)
 	tr = again(t, tr, false)
-	if !tr.Observe(closed) {
+	if !observe(tr, closed) {
 		t.Error("its end is not emitted")
 	}
 	tr.Finish(opening.Add(100*day), false)
@@ -293,10 +302,10 @@ func TestTombstoneKnowsTheVersionThatItDeletes(t *testing.T) {
 	tr := again(t, tracked(t, 14*day, r), false)
 	list, _, _ := tr.Unresolved()
 	emit, updated := tr.Resolve(list[0], nil)
-	if emit || !updated.Equal(r.Updated) {
+	if !emit || !updated.Equal(r.Updated) {
 		t.Errorf("%v, a tombstone of %v for a row of %v", emit, updated, r.Updated)
 	}
-	if !tr.Observe(r) {
+	if !observe(tr, r) {
 		t.Error("it returns and is not emitted")
 	}
 }
@@ -310,11 +319,11 @@ func TestWindowStretchesForUnsettledRowsAndNoFurther(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tr := New(State{}, 14*day, false, time.Time{})
-			tr.Observe(rec(1, opening.Add(-100*day), 1))
+			observe(tr, rec(1, opening.Add(-100*day), 1))
 			if c.age > 0 {
 				r := rec(2, opening.Add(-c.age), 1)
 				r.Unsettled = true
-				tr.Observe(r)
+				observe(tr, r)
 			}
 			tr.Finish(opening, false)
 			if got := opening.Sub(checkpointed(t, tr).WindowStart); got != c.want {

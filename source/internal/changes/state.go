@@ -16,10 +16,10 @@ import (
 // remembers of the rows that it has emitted:
 //
 //   - recent: key, time and fingerprint of each row that began at or after
-//     window_start, and of an open one however old. An incremental sync reads
-//     from window_start on: a row with another fingerprint has changed, and a row
-//     that is not in recent is new. A row that is in recent and does not come is
-//     gone, once WHOOP confirms that it does not know the key.
+//     window_start, and of one that is open or could not be read yet, however old.
+//     An incremental sync reads from window_start on: a row with another fingerprint
+//     has changed, and a row that is not in recent is new. A row that is in recent
+//     and does not come is gone, once WHOOP confirms that it does not know the key.
 //   - older: a sketch of all rows before that. A full walk compares it with what
 //     it reads and gets the keys of the rows that changed or vanished. If more
 //     have changed than are worth a request each, for example when WHOOP adds a
@@ -62,13 +62,14 @@ const maxStretch = 30 * 24 * time.Hour
 type entry struct {
 	key         string
 	time        time.Time
-	fingerprint uint64
+	fingerprint uint64    // of the version that was emitted last; 0: none was
 	updated     time.Time // zero: not known
 
 	// The rest is not kept. It is known for rows that this sync has read.
 	open      bool
 	unsettled bool
 	seen      bool
+	owed      bool // it is to be emitted and has not been: it stays until a sync has done so
 }
 
 func (e entry) MarshalJSON() ([]byte, error) {
