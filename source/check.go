@@ -63,7 +63,8 @@ func (s *source) Check(ctx context.Context, raw json.RawMessage, out *protocol.E
 			kind = known.Kind
 		}
 		findings = append(findings, known.Message)
-		if fatal(err) || whoop.Unreachable(err) != "" { // the other requests would fail in the same way
+		// The other requests would fail in the same way, or take minutes to tell.
+		if fatal(ctx, err) || whoop.Unreachable(err) != "" || errors.Is(err, context.DeadlineExceeded) {
 			break
 		}
 	}

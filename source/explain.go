@@ -22,13 +22,13 @@ type outputError struct{ error }
 func (e outputError) Unwrap() error { return e.error }
 
 // fatal reports whether an error ends the run and not only a stream, because all
-// other streams would fail in the same way.
-func fatal(err error) bool {
+// other streams would fail in the same way. A request that timed out is no such error: it
+// may be of one endpoint.
+func fatal(ctx context.Context, err error) bool {
 	var token *whoop.TokenError
 	var quota *whoop.QuotaError
 	var output outputError
-	return errors.As(err, &token) || errors.As(err, &quota) || errors.As(err, &output) ||
-		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	return errors.As(err, &token) || errors.As(err, &quota) || errors.As(err, &output) || err != nil && ctx.Err() != nil
 }
 
 // explain turns an error of the API into one for the user. Scopes are those that

@@ -99,7 +99,7 @@ func (r *run) read(ctx context.Context, states []protocol.State) error {
 	if err := r.readObjects(ctx); err != nil {
 		return err
 	}
-	byCollection, err := r.startReaders(states)
+	byCollection, err := r.startReaders(ctx, states)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (r *run) read(ctx context.Context, states []protocol.State) error {
 		delete(byCollection, s.collection)
 		w, err := r.newWalk(ctx, s.collection, readers)
 		if err != nil {
-			if err := r.failStreams(readers, err); err != nil {
+			if err := r.failStreams(ctx, readers, err); err != nil {
 				return err
 			}
 			continue
@@ -126,7 +126,7 @@ func (r *run) read(ctx context.Context, states []protocol.State) error {
 func (r *run) readObjects(ctx context.Context) error {
 	for _, rd := range r.readers {
 		if rd.stream.object != "" {
-			if err := r.failStream(rd, rd.readObject(ctx)); err != nil {
+			if err := r.failStream(ctx, rd, rd.readObject(ctx)); err != nil {
 				return err
 			}
 		}
@@ -139,7 +139,7 @@ func (r *run) readObjects(ctx context.Context) error {
 // collection, all incremental streams of the collection take part: a run that was
 // interrupted between two of them would otherwise cause a walk for each, every
 // week.
-func (r *run) startReaders(states []protocol.State) (map[string][]*reader, error) {
+func (r *run) startReaders(ctx context.Context, states []protocol.State) (map[string][]*reader, error) {
 	for _, s := range states {
 		if s.Type != protocol.StreamState {
 			r.session.out.Logger().Warn("the state file holds a state that this source did not write and does not use: pass it what the destination's state command prints", "type", string(s.Type))
@@ -152,7 +152,7 @@ func (r *run) startReaders(states []protocol.State) (map[string][]*reader, error
 			continue
 		}
 		due, err := rd.start(states)
-		if err := r.failStream(rd, err); err != nil {
+		if err := r.failStream(ctx, rd, err); err != nil {
 			return nil, err
 		}
 		if due && !rd.done {
@@ -174,20 +174,20 @@ func (r *run) startReaders(states []protocol.State) (map[string][]*reader, error
 
 // failStream ends a stream with err, if there is one. It returns err only if it
 // ends the whole run.
-func (r *run) failStream(rd *reader, err error) error {
+func (r *run) failStream(ctx context.Context, rd *reader, err error) error {
 	if err == nil || rd.done {
 		return nil
 	}
-	if fatal(err) {
+	if fatal(ctx, err) {
 		return err
 	}
 	rd.done = true
 	return r.fail(rd.stream.id(), explain(err, rd.stream.scopes))
 }
 
-func (r *run) failStreams(readers []*reader, err error) error {
+func (r *run) failStreams(ctx context.Context, readers []*reader, err error) error {
 	for _, rd := range readers {
-		if err := r.failStream(rd, err); err != nil {
+		if err := r.failStream(ctx, rd, err); err != nil {
 			return err
 		}
 	}

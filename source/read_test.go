@@ -375,25 +375,36 @@ func TestStartDateLimitsAndAnEarlierOneStartsOver(t *testing.T) {
 
 func TestOneStreamsFailureDoesNotStopTheOthers(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := young(t, 1, 40, nil)
-		w.server.SetFaults(sandbox.Fault{Path: "/developer/v2/activity/sleep", Times: -1, Action: sandbox.Replace, Status: 503})
-		r := w.read(catalog(t, protocol.Incremental))
-		if r.Code != 1 {
-			t.Errorf("exit code %d, want 1", r.Code)
-		}
-		failed := map[string]protocol.Kind{}
-		for _, e := range r.Errors() {
-			failed[e.Stream.Name] = e.FailureType
-		}
-		wantEqual(t, "failed", failed, map[string]protocol.Kind{
-			"sleep": protocol.TransientError, "sleep_by_id": protocol.TransientError, "sleep_for_cycle": protocol.TransientError,
+	const sleeps = "/developer/v2/activity/sleep"
+	for name, fault := range map[string]sandbox.Fault{
+		"503":  {Path: sleeps, Times: -1, Action: sandbox.Replace, Status: 503},
+		"hang": {Path: sleeps, Times: -1, Action: sandbox.Hang},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := young(t, 1, 40, nil)
+				w.server.SetFaults(fault)
+				r := w.read(catalog(t, protocol.Incremental))
+				if r.Code != 1 {
+					t.Errorf("exit code %d, want 1", r.Code)
+				}
+				failed := map[string]protocol.Kind{}
+				for _, e := range r.Errors() {
+					if e.Stream == nil {
+						t.Fatalf("the run failed: %+v", e)
+					}
+					failed[e.Stream.Name] = e.FailureType
+				}
+				wantEqual(t, "failed", failed, map[string]protocol.Kind{
+					"sleep": protocol.TransientError, "sleep_by_id": protocol.TransientError, "sleep_for_cycle": protocol.TransientError,
+				})
+				w.keep(r.Messages)
+				w.server.SetFaults()
+				w.sync(catalog(t, protocol.Incremental))
+				w.wantTruth()
+			})
 		})
-		w.keep(r.Messages)
-		w.server.SetFaults()
-		w.sync(catalog(t, protocol.Incremental))
-		w.wantTruth()
-	})
+	}
 }
 
 func TestFaultsThatPassLeaveNoTrace(t *testing.T) {

@@ -104,7 +104,7 @@ func (r *run) walk(ctx context.Context, walks []*walk) error {
 		}
 		if err != nil {
 			s.walk.failed.Store(true)
-			return r.failStreams(s.walk.readers, err)
+			return r.failStreams(ctx, s.walk.readers, err)
 		}
 		return s.read(ctx, records)
 	})
@@ -124,7 +124,7 @@ func (s step) read(ctx context.Context, records []changes.Record) error {
 		if err == nil && s.last {
 			err = rd.endWalk(ctx)
 		}
-		if err := s.walk.run.failStream(rd, err); err != nil {
+		if err := s.walk.run.failStream(ctx, rd, err); err != nil {
 			return err
 		}
 	}

@@ -88,7 +88,9 @@ func (p inProcess) RoundTrip(req *http.Request) (resp *http.Response, err error)
 		switch p := recover(); p {
 		case nil:
 		case http.ErrAbortHandler:
-			err = fmt.Errorf("connection reset by peer")
+			if err = req.Context().Err(); err == nil { // or the client gave up
+				err = fmt.Errorf("connection reset by peer")
+			}
 		default:
 			panic(p)
 		}
