@@ -107,3 +107,22 @@ func TestARowThatWasNeverEmittedHasNoTombstone(t *testing.T) {
 	}
 	w.wantTruth("workout_by_id")
 }
+
+// A walk whose only stream has failed reads no more of its collection.
+func TestAWalkEndsWithItsLastReader(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, sandbox.Config{Seed: 4, Years: 1}, map[string]any{
+			"drilldowns": config.Request, "start_date": opening.Add(-360 * day).Format(time.RFC3339),
+		})
+		w.server.SetFaults(sandbox.Fault{Path: workoutsPath + "/", Times: -1, Action: sandbox.Replace, Status: http.StatusInternalServerError})
+		r := w.read(catalog(t, protocol.Incremental, "workout_by_id"))
+		if len(r.Errors()) != 1 {
+			t.Fatalf("the errors are %+v", r.Errors())
+		}
+		// Slices may have been fetched before their turn.
+		if n := w.server.Audit().Requests["GET "+workoutsPath]; n > 8 {
+			t.Errorf("%d pages were read of a collection that nobody needs any more", n)
+		}
+	})
+}
