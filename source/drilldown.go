@@ -97,24 +97,26 @@ func (rd *reader) warnOfParentWithoutKey(parent changes.Record) {
 	rd.parentWithoutKey = true
 }
 
-// includedRows returns those of the records that are rows of the stream. A cycle can
+// includedRows returns those records of a slice that are rows of the stream. A cycle can
 // have several that qualify, for example when a nap became a sleep. WHOOP then shows
-// one of them and does not document which, so it is requested. A record without a
-// cycle is a row of its own.
-func (rd *reader) includedRows(ctx context.Context, records []changes.Record) ([]changes.Record, error) {
+// one of them and does not document which, so it is requested. The cycles at the ends of
+// the slice may have others outside it, so theirs is requested too, unless the state has
+// the record. A record without a cycle is a row of its own.
+func (rd *reader) includedRows(ctx context.Context, records []changes.Record, s timeSlice) ([]changes.Record, error) {
 	perCycle := map[string]int{}
 	for _, r := range records {
 		if rd.stream.include(r) {
 			perCycle[r.Cycle]++
 		}
 	}
+	cut := rd.cutCycles(records, s)
 	shownKey := map[string]string{} // by cycle
 	var rows []changes.Record
 	for _, r := range records {
 		if !rd.stream.include(r) || r.Untracked == "" && r.Time.Before(rd.readFrom) {
 			continue
 		}
-		if r.Cycle != "" && perCycle[r.Cycle] > 1 {
+		if r.Cycle != "" && (perCycle[r.Cycle] > 1 || cut[r.Cycle] && !rd.isKnown(r)) {
 			if _, requested := shownKey[r.Cycle]; !requested {
 				row, err := rd.run.session.readRow(ctx, rd.stream, rd.stream.child, r.Cycle)
 				if err != nil {
@@ -132,6 +134,27 @@ func (rd *reader) includedRows(ctx context.Context, records []changes.Record) ([
 		rows = append(rows, r)
 	}
 	return rows, nil
+}
+
+// cutCycles returns the cycles of which a slice may hold only a part: that of its first
+// record and, unless it ends now, that of its last one.
+func (rd *reader) cutCycles(records []changes.Record, s timeSlice) map[string]bool {
+	cut := map[string]bool{}
+	if len(records) > 0 && !s.from.IsZero() {
+		cut[records[0].Cycle] = true
+	}
+	if len(records) > 0 && s.to.Before(rd.run.end) {
+		cut[records[len(records)-1].Cycle] = true
+	}
+	return cut
+}
+
+// isKnown reports whether an earlier sync, or this one, has emitted a record.
+func (rd *reader) isKnown(r changes.Record) bool {
+	if rd.tracker == nil {
+		return rd.emitted[r.Key]
+	}
+	return rd.tracker.Knows(r)
 }
 
 // readItem reads one row by its key; nil if there is none.

@@ -114,11 +114,11 @@ func TestScenariosThatEndAConnectionAskForConsent(t *testing.T) {
 }
 
 // wantTruthSince compares the tables with what is true of what began at an
-// instant or later.
-func (w *world) wantTruthSince(first time.Time) {
+// instant or later: those of the chosen streams, or all.
+func (w *world) wantTruthSince(first time.Time, chosen ...string) {
 	w.t.Helper()
 	for _, s := range streams {
-		if !s.incremental() {
+		if !s.incremental() || len(chosen) > 0 && !slices.Contains(chosen, s.name) {
 			continue
 		}
 		want := map[string]string{}
@@ -186,41 +186,6 @@ func TestPagesThatLeadNowhereAreNotNeeded(t *testing.T) {
 				w.sync(catalog(t, protocol.Incremental))
 				w.wantTruth()
 			})
-		})
-	}
-}
-
-// A nap that becomes a sleep gives its cycle a second one; WHOOP shows one.
-func TestCycleShowsOneOfItsSleeps(t *testing.T) {
-	t.Parallel()
-	for _, mode := range []string{config.Request, config.Derive} {
-		t.Run(mode, func(t *testing.T) {
-			w := young(t, 4, 60, map[string]any{"drilldowns": mode})
-			chosen := catalog(t, protocol.Incremental, "sleep_for_cycle")
-			w.sync(chosen)
-			flips, err := sandbox.Named("nap-flips")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := w.server.Play(flips); err != nil {
-				t.Fatal(err)
-			}
-			several := false
-			for range 5 {
-				w.clock.Advance(40 * time.Minute)
-				w.sync(chosen)
-				w.wantTruth("sleep_for_cycle")
-				mains := 0
-				for _, raw := range w.server.Oracle().Records("sleep", w.clock.Now()) {
-					if !changes.ParseRecord(raw, "id").Nap {
-						mains++
-					}
-				}
-				several = several || mains > len(w.tables["sleep_for_cycle"])
-			}
-			if !several {
-				t.Error("no cycle had two sleeps")
-			}
 		})
 	}
 }

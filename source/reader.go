@@ -107,14 +107,14 @@ func (rd *reader) startTracking() {
 
 // readSlice emits the rows of a slice of the walked collection, and then a state. A
 // full walk has a state only at its end.
-func (rd *reader) readSlice(ctx context.Context, records []changes.Record, to time.Time) error {
-	if err := rd.readRows(ctx, records); err != nil {
+func (rd *reader) readSlice(ctx context.Context, records []changes.Record, s timeSlice) error {
+	if err := rd.readRows(ctx, records, s); err != nil {
 		return err
 	}
-	if rd.tracker == nil || !to.Before(rd.run.end) { // endWalk emits the last state
+	if rd.tracker == nil || !s.to.Before(rd.run.end) { // endWalk emits the last state
 		return nil
 	}
-	rd.tracker.Advance(to)
+	rd.tracker.Advance(s.to)
 	raw, err := rd.tracker.Checkpoint()
 	if err != nil || raw == nil {
 		return err
@@ -122,13 +122,13 @@ func (rd *reader) readSlice(ctx context.Context, records []changes.Record, to ti
 	return rd.emitState(raw)
 }
 
-func (rd *reader) readRows(ctx context.Context, records []changes.Record) error {
+func (rd *reader) readRows(ctx context.Context, records []changes.Record, s timeSlice) error {
 	if rd.byRequest() {
 		return rd.requestRows(ctx, records)
 	}
 	if rd.stream.include != nil {
 		var err error
-		if records, err = rd.includedRows(ctx, records); err != nil {
+		if records, err = rd.includedRows(ctx, records, s); err != nil {
 			return err
 		}
 	}

@@ -15,7 +15,7 @@ type walk struct {
 	collection  string
 	readers     []*reader
 	timeSlices  []timeSlice
-	untilAgreed bool // slices are read until two readings agree, because no later sync finds what paging missed
+	untilAgreed bool        // slices are read until two readings agree, because no later sync finds what paging missed
 	over        atomic.Bool // all its readers are done
 }
 
@@ -122,7 +122,7 @@ func (s step) read(ctx context.Context, records []changes.Record) error {
 		}
 		var err error
 		if s.slice.to.After(rd.readFrom) {
-			err = rd.readSlice(ctx, records, s.slice.to)
+			err = rd.readSlice(ctx, records, s.slice)
 		}
 		if err == nil && s.last {
 			err = rd.endWalk(ctx)

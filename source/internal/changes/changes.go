@@ -60,6 +60,12 @@ func New(s State, lookback time.Duration, full bool, start time.Time) *Tracker {
 // Oldest is when the oldest row known began; zero if there is none.
 func (t *Tracker) Oldest() time.Time { return t.state.Oldest }
 
+// Knows reports whether the version of a row in the window is the one that was emitted.
+func (t *Tracker) Knows(r Record) bool {
+	e, ok := t.recent[r.Key]
+	return ok && e.fingerprint == r.Fingerprint
+}
+
 // Observe takes a row that the sync has read and reports whether to emit it:
 // whether it is new or has changed, and was not emitted before. Whoever emits it then
 // calls [Tracker.Emitted]. If nobody does, the next sync observes it as a change again.

@@ -4,11 +4,13 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member"
@@ -125,4 +127,102 @@ func TestAWalkEndsWithItsLastReader(t *testing.T) {
 			t.Errorf("%d pages were read of a collection that nobody needs any more", n)
 		}
 	})
+}
+
+// A nap that becomes a sleep gives its cycle a second one; WHOOP shows one.
+func TestCycleShowsOneOfItsSleeps(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{config.Request, config.Derive} {
+		t.Run(mode, func(t *testing.T) {
+			w := young(t, 4, 60, map[string]any{"drilldowns": mode})
+			chosen := catalog(t, protocol.Incremental, "sleep_for_cycle")
+			w.sync(chosen)
+			flips, err := sandbox.Named("nap-flips")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.server.Play(flips); err != nil {
+				t.Fatal(err)
+			}
+			several := false
+			for range 5 {
+				w.clock.Advance(40 * time.Minute)
+				w.sync(chosen)
+				w.wantTruth("sleep_for_cycle")
+				mains := 0
+				for _, raw := range w.server.Oracle().Records("sleep", w.clock.Now()) {
+					if !changes.ParseRecord(raw, "id").Nap {
+						mains++
+					}
+				}
+				several = several || mains > len(w.tables["sleep_for_cycle"])
+			}
+			if !several {
+				t.Error("no cycle had two sleeps")
+			}
+		})
+	}
+}
+
+// The slice that is read need not hold both sleeps of a cycle. WHOOP still shows only
+// one of them, which may have begun before the lookback or in the slice before.
+func TestCycleShowsOneOfItsSleepsAcrossSlices(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		mode   protocol.SyncMode
+		synced bool // there is a sync before the nap becomes a sleep
+	}{
+		"before the lookback":               {mode: protocol.Incremental, synced: true},
+		"in the slice before, first sync":   {mode: protocol.Incremental},
+		"in the slice before, full refresh": {mode: protocol.FullRefresh},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, sandbox.Config{Seed: 4, Years: 4}, map[string]any{"lookback_days": 3})
+			first, nap := w.napAfterASleep(opening.Add(-30 * day))
+			boundary := nap.Time.Add(-time.Minute)
+			chosen := catalog(t, tt.mode, "sleep_for_cycle")
+			since := boundary.Add(-sliceLength)
+			w.config["start_date"] = since.Format(time.RFC3339Nano)
+			if tt.synced {
+				w.clock.Advance(boundary.Add(3 * day).Sub(w.clock.Now())) // the lookback begins at the boundary
+				w.sync(chosen)
+			}
+			if err := w.server.Schedule(member.Event{Do: member.FlipNap, Stream: "sleep", Key: strings.Trim(nap.Key, `"`)}); err != nil {
+				t.Fatal(err)
+			}
+			w.clock.Advance(time.Second)
+			w.sync(chosen)
+			rows := w.tables["sleep_for_cycle"]
+			if rows[strings.Trim(first.Key, `"`)] == nil || rows[strings.Trim(nap.Key, `"`)] != nil {
+				t.Errorf("the rows of cycle %s are wrong", nap.Cycle)
+			}
+			w.wantTruthSince(since, "sleep_for_cycle")
+			if again := w.sync(catalog(t, protocol.Incremental, "sleep_for_cycle")); tt.synced && len(again.Records(protocol.StreamID{Name: "sleep_for_cycle"})) != 0 {
+				t.Errorf("a row comes again: %s", again.Stdout)
+			}
+		})
+	}
+}
+
+// napAfterASleep returns the first nap after an instant whose cycle has a main sleep that
+// ended before it.
+func (w *world) napAfterASleep(after time.Time) (first, nap changes.Record) {
+	w.t.Helper()
+	sleeps := w.server.Oracle().Records("sleep", w.clock.Now())
+	for _, key := range slices.Sorted(maps.Keys(sleeps)) {
+		n := changes.ParseRecord(sleeps[key], "id")
+		if !n.Nap || n.Time.Before(after) || nap.Key != "" && nap.Time.Before(n.Time) {
+			continue
+		}
+		for _, raw := range sleeps {
+			if s := changes.ParseRecord(raw, "id"); !s.Nap && s.Cycle == n.Cycle && s.End.Before(n.Time.Add(-time.Hour)) {
+				first, nap = s, n
+			}
+		}
+	}
+	if nap.Key == "" {
+		w.t.Fatal("no cycle has a nap")
+	}
+	return first, nap
 }
