@@ -21,11 +21,11 @@ type checkpoints struct {
 	proofs             *proofs            // of completeness
 	stateType          protocol.StateType // of all states; "" before the first
 	segment            int64              // number of the last one, which no state has ended
-	noRecordSinceState bool               // the last message was a state
+	noRecordSinceState bool               // no record has come since a state
 	pending            []pendingState     // in order
 	messages           *stateMessages     // of pending
 	rows               int64              // of all streams, in no commit plan
-	waitingRows        int64              // of these, rows that do not count for the limits; see planCovered
+	waitingRows        int64              // of these, rows that do not count for the limits; see takeCovered
 	bytes              int64              // of the input since the last commit plan
 	clockStart         time.Time          // when the seconds of CommitLimits begin; zero: nothing is there to commit
 }
@@ -48,7 +48,7 @@ func newCheckpoints(streams Streams, messages *stateMessages) *checkpoints {
 	return &checkpoints{streams: streams, now: time.Now, proofs: newProofs(ids), segment: 1, messages: messages}
 }
 
-// addRecords counts a run of records and returns the segment it belongs to.
+// addRecords counts a batch of records and returns the segment it belongs to.
 func (c *checkpoints) addRecords(r *protocol.Records) (segment int64) {
 	c.rows += r.Count
 	c.addBytes(len(r.Data))
@@ -100,17 +100,18 @@ func (c *checkpoints) addState(state protocol.State) error {
 	return nil
 }
 
-// limitReached reports whether a commit is due at the next state. Waiting rows do
-// not count, or each state of another stream would make a commit of its own.
+// limitReached reports whether one of the limits is reached. Waiting rows do not
+// count, or each state of another stream would make a commit of its own.
 func (c *checkpoints) limitReached(limits CommitLimits) bool {
 	return c.rows-c.waitingRows >= limits.MaxRows ||
 		c.bytes >= limits.MaxMebibytes<<20 ||
 		!c.clockStart.IsZero() && c.now().Sub(c.clockStart) >= limits.maxAge()
 }
 
-// planCovered plans to commit every stream whose rows are all covered by its states.
-// The workers must have decoded all records before.
-func (c *checkpoints) planCovered() *commitPlan {
+// takeCovered moves every stream whose rows are all covered by its states into a
+// commit plan, and counts for the limits from here on. The workers must have decoded
+// all records before.
+func (c *checkpoints) takeCovered() *commitPlan {
 	plan := &commitPlan{}
 	for _, s := range c.streams.all {
 		if !c.mustWait(s) && s.unplanned.between(s.coveredUpTo, c.segment) == 0 {
@@ -130,15 +131,15 @@ func (c *checkpoints) planCovered() *commitPlan {
 }
 
 // mustWait reports whether a stream cannot be committed before its next state, or
-// before the end of the input. A stream that replaces its table's rows must wait
+// before the end of the input. A stream in overwrite mode must wait
 // for the end, as none of the new ones may be visible before; and where states cover
 // all streams, all streams wait with it.
 func (c *checkpoints) mustWait(s *Stream) bool {
-	return s.coveredUpTo <= s.planned || s.replaces() || c.statesAreShared() && c.anyReplaces()
+	return s.coveredUpTo <= s.planned || s.isOverwrite() || c.statesAreShared() && c.anyOverwrite()
 }
 
-func (c *checkpoints) anyReplaces() bool {
-	return slices.ContainsFunc(c.streams.all, (*Stream).replaces)
+func (c *checkpoints) anyOverwrite() bool {
+	return slices.ContainsFunc(c.streams.all, (*Stream).isOverwrite)
 }
 
 // statesAreShared reports whether the states of the input cover all streams.

@@ -114,9 +114,9 @@ func (a *account) play(b byte) {
 		if !a.checkpoints.noRecordSinceState { // when nobody cuts
 			return
 		}
-		plan := a.checkpoints.planCovered()
+		plan := a.checkpoints.takeCovered()
 		for _, t := range plan.tables {
-			if t.replace || t.finishRefresh || t.stream.replaces() {
+			if t.replace || t.finishRefresh || t.stream.isOverwrite() {
 				a.Errorf("stream %s is replaced before its end", t.stream.ID)
 			}
 			if got, want := a.committed[t.stream]+t.rows, a.covered(t.stream); got != want {
@@ -231,7 +231,7 @@ func (a *account) checkEnd(interrupted bool) {
 	if interrupted {
 		end = stoppedAtEnd
 	}
-	plan, decisions := a.checkpoints.planFinal(StateHint, end)
+	plan, decisions := a.checkpoints.takeFinal(StateHint, end)
 	keep := map[*Stream]keepRows{}
 	for _, v := range decisions {
 		keep[v.stream] = v.keep
@@ -240,7 +240,7 @@ func (a *account) checkEnd(interrupted bool) {
 		}
 	}
 	for _, t := range plan.tables {
-		if t.replace != t.stream.replaces() || t.replace && keep[t.stream] != keepAll {
+		if t.replace != t.stream.isOverwrite() || t.replace && keep[t.stream] != keepAll {
 			a.Errorf("stream %s: replaced %t, its decision %d", t.stream.ID, t.replace, keep[t.stream])
 		}
 		if t.finishRefresh != (t.stream.refreshing && keep[t.stream] == keepAll) {
@@ -256,11 +256,11 @@ func (a *account) checkEnd(interrupted bool) {
 	// States that cover all streams are committed only if all replacements are.
 	waits := false
 	for _, stream := range a.checkpoints.streams.all {
-		waits = waits || a.global && len(a.states) > 0 && stream.replaces() && keep[stream] != keepAll
+		waits = waits || a.global && len(a.states) > 0 && stream.isOverwrite() && keep[stream] != keepAll
 	}
 	for _, stream := range a.checkpoints.streams.all {
 		want := map[keepRows]int64{keepNothing: 0, keepCovered: a.covered(stream), keepAll: a.rows[stream]}[keep[stream]]
-		if waits && !(stream.replaces() && keep[stream] == keepAll) {
+		if waits && !(stream.isOverwrite() && keep[stream] == keepAll) {
 			want = 0
 		}
 		if a.committed[stream] != want {

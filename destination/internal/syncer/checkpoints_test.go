@@ -88,7 +88,7 @@ func TestWhatComesAfterABadRecordIsNotCommitted(t *testing.T) {
 			s := newScript(nil)
 			s.play(t, tt.steps...)
 			s.dropStatesFrom(tt.segment)
-			plan, _ := s.planFinal(StateHint, unreadable)
+			plan, _ := s.takeFinal(StateHint, unreadable)
 			if diff := cmp.Diff(tt.want, describe(plan)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -97,10 +97,10 @@ func TestWhatComesAfterABadRecordIsNotCommitted(t *testing.T) {
 	// What was committed before is not affected.
 	s := newScript(nil)
 	s.play(t, "a1", "A")
-	s.planCovered()
+	s.takeCovered()
 	s.play(t, "a2", "A")
 	s.dropStatesFrom(2)
-	if plan, _ := s.planFinal(StateHint, unreadable); len(plan.tables) > 0 || len(plan.echoes) > 0 {
+	if plan, _ := s.takeFinal(StateHint, unreadable); len(plan.tables) > 0 || len(plan.echoes) > 0 {
 		t.Errorf("after the commit: %v", describe(plan))
 	}
 }
@@ -137,13 +137,13 @@ func TestARefreshIsFinishedWhenItIsComplete(t *testing.T) {
 			s := newScript(nil)
 			s.streams.all[0].refreshing = true
 			s.play(t, tt.steps...)
-			if diff := cmp.Diff(tt.atState, describe(s.planCovered())); diff != "" {
+			if diff := cmp.Diff(tt.atState, describe(s.takeCovered())); diff != "" {
 				t.Errorf("at the state (-want +got):\n%s", diff)
 			}
 			for _, name := range tt.complete {
 				s.proofs.addStatus(protocol.StatusMessage{Stream: protocol.StreamID{Name: name}, Status: protocol.Complete})
 			}
-			plan, _ := s.planFinal(StateHint, inputEnded)
+			plan, _ := s.takeFinal(StateHint, inputEnded)
 			if diff := cmp.Diff(tt.atEnd, describe(plan)); diff != "" {
 				t.Errorf("at the end (-want +got):\n%s", diff)
 			}
@@ -196,10 +196,10 @@ func TestOnlyStreamsAtAStateAreCommitted(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newScript(tt.modes)
 			s.play(t, tt.steps...)
-			if diff := cmp.Diff(tt.want, describe(s.planCovered())); diff != "" {
+			if diff := cmp.Diff(tt.want, describe(s.takeCovered())); diff != "" {
 				t.Error(diff)
 			}
-			if got := describe(s.planCovered()); got != nil {
+			if got := describe(s.takeCovered()); got != nil {
 				t.Errorf("a second call commits again: %q", got)
 			}
 		})
@@ -292,7 +292,7 @@ func TestTheFinalCommitHasWhatIsProven(t *testing.T) {
 			s := newScript(tt.modes)
 			s.play(t, tt.steps...)
 			complete(s, tt.complete...)
-			plan, decisions := s.planFinal(StateHint, tt.end)
+			plan, decisions := s.takeFinal(StateHint, tt.end)
 			if diff := cmp.Diff(tt.want, describe(plan)); diff != "" {
 				t.Error(diff)
 			}
@@ -316,7 +316,7 @@ func TestRowsOfVeryManyStatesAreCounted(t *testing.T) {
 	for range states {
 		s.play(t, "a1", "A")
 	}
-	plan := s.planCovered()
+	plan := s.takeCovered()
 	if len(plan.echoes) != states || plan.tables[0].rows != states {
 		t.Fatalf("%d echoes, %d rows", len(plan.echoes), plan.tables[0].rows)
 	}
@@ -330,10 +330,10 @@ func TestRowsOfVeryManyStatesAreCounted(t *testing.T) {
 func TestRowsAreCountedFromTheLastCommit(t *testing.T) {
 	s := newScript(nil)
 	s.play(t, "a3", "A")
-	s.planCovered()
+	s.takeCovered()
 	s.play(t, "a2", "A")
 	want := []string{"commit a rows=2 state=true", "echo STREAM a written=2"}
-	if diff := cmp.Diff(want, describe(s.planCovered())); diff != "" {
+	if diff := cmp.Diff(want, describe(s.takeCovered())); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -359,23 +359,23 @@ func TestCommitIsDue(t *testing.T) {
 			s.play(t, "A")
 			s.now = func() time.Time { return time.Now().Add(time.Hour) }
 		}, true},
-		{"counts anew after a commit", func(t *testing.T, s script) { s.play(t, "a9", "a9", "A"); s.planCovered() }, false},
-		{"counts on what a commit left", func(t *testing.T, s script) { s.play(t, "b1", "B", "b9", "b5", "a1", "A"); s.planCovered() }, true},
-		{"not for rows that wait for a state of their stream", func(t *testing.T, s script) { s.play(t, "b9", "b5", "a1", "A"); s.planCovered(); s.play(t, "a9", "A") }, false},
-		{"when that state comes", func(t *testing.T, s script) { s.play(t, "b9", "b5", "a1", "A"); s.planCovered(); s.play(t, "B") }, true},
+		{"counts anew after a commit", func(t *testing.T, s script) { s.play(t, "a9", "a9", "A"); s.takeCovered() }, false},
+		{"counts on what a commit left", func(t *testing.T, s script) { s.play(t, "b1", "B", "b9", "b5", "a1", "A"); s.takeCovered() }, true},
+		{"not for rows that wait for a state of their stream", func(t *testing.T, s script) { s.play(t, "b9", "b5", "a1", "A"); s.takeCovered(); s.play(t, "a9", "A") }, false},
+		{"when that state comes", func(t *testing.T, s script) { s.play(t, "b9", "b5", "a1", "A"); s.takeCovered(); s.play(t, "B") }, true},
 		{"not for rows that wait for their stream's end", overwriting(func(t *testing.T, s script) {
 			s.play(t, "b9", "b5", "a1", "A")
-			s.planCovered()
+			s.takeCovered()
 			s.play(t, "a9", "B")
 		}), false},
 		{"after the rows beside those", overwriting(func(t *testing.T, s script) {
 			s.play(t, "b9", "b5", "a1", "A")
-			s.planCovered()
+			s.takeCovered()
 			s.play(t, "a9", "A", "a1", "A")
 		}), true},
 		{"not for rows that wait for another stream's end", overwriting(func(t *testing.T, s script) {
 			s.play(t, "b1", "a9", "a5", "G")
-			s.planCovered()
+			s.takeCovered()
 			s.play(t, "a9", "G")
 		}), false},
 	} {

@@ -61,7 +61,7 @@ type echo struct {
 	written int64 // rows
 }
 
-// commitIfDue commits if the last message was a state and a commit is due. A
+// commitIfDue commits if no record has come since a state and a limit is reached. A
 // source of many streams sends their states one after another; the caller waits
 // for the last of them, so that all of those streams are part of the commit.
 func (r *run) commitIfDue(ctx context.Context) error {
@@ -77,10 +77,10 @@ func (r *run) commitCovered(ctx context.Context) error {
 	if err := r.workers.each(ctx, (*worker).drain); err != nil {
 		return err
 	}
-	if r.bad.reported() {
+	if r.firstBad.reported() {
 		return nil // readInput makes the final commit next
 	}
-	plan := r.checkpoints.planCovered()
+	plan := r.checkpoints.takeCovered()
 	if len(plan.tables) == 0 {
 		return nil
 	}
@@ -176,11 +176,11 @@ func (r *run) commitTables(ctx context.Context, plan *commitPlan) error {
 }
 
 func (r *run) echoState(e echo) error {
-	state, err := r.messages.load(e.message)
+	state, err := r.stateMessages.load(e.message)
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.out.Echo(state, e.written, 0), r.messages.drop(e.message))
+	return errors.Join(r.out.Echo(state, e.written, 0), r.stateMessages.drop(e.message))
 }
 
 // commit commits the table's part of a plan. stored returns the text of the state

@@ -66,7 +66,7 @@ func newLostRun(t *testing.T) *run {
 		t.Fatal(err)
 	}
 	cat.Backend = lostCatalog{cat.Backend}
-	return &run{messages: &stateMessages{}, stateFiles: checkpoint.NewFiles(files), streams: streams, out: protocol.NewEmitter(io.Discard), group: &errgroup.Group{}}
+	return &run{stateMessages: &stateMessages{}, stateFiles: checkpoint.NewFiles(files), streams: streams, out: protocol.NewEmitter(io.Discard), group: &errgroup.Group{}}
 }
 
 // oneState is a plan that commits a state of each stream.

@@ -97,15 +97,15 @@ const (
 // A streamEnd is what is known of a stream when no more is read.
 type streamEnd struct {
 	proof
-	input        inputEnd
-	heard        bool  // the input had a record, a state or a status of some stream
-	statuses     bool  // the input had a status of some stream
-	generations  bool  // the catalog has generation ids, so its author also sends statuses
-	hasStates    bool  // the stream had a STATE
-	hasRecords   bool  // it had a record
-	uncovered    int64 // its records after its last STATE
-	replacesRows bool  // overwrite: to take half of the stream for all of it would lose rows
-	refreshing   bool  // the same, for rows of older generations; what states cover is kept for the next attempt
+	input       inputEnd
+	heard       bool  // the input had a record, a state or a status of some stream
+	statuses    bool  // the input had a status of some stream
+	generations bool  // the catalog has generation ids, so its author also sends statuses
+	hasStates   bool  // the stream had a STATE
+	hasRecords  bool  // it had a record, or a state that is in a commit plan
+	uncovered   int64 // its records after its last STATE
+	overwrite   bool  // to take half of the stream for all of it would lose rows
+	refreshing  bool  // the same, for rows of older generations; what states cover is kept for the next attempt
 }
 
 // A decision says what happens to the rows of a stream that are not committed.
@@ -133,7 +133,7 @@ func (c Completion) decide(id protocol.StreamID, e streamEnd) decision {
 	case e.input == unreadable:
 		return e.incomplete(nil)
 	case e.complete():
-		if e.input == stoppedEarly && !e.replacesRows && e.uncovered > 0 {
+		if e.input == stoppedEarly && !e.overwrite && e.uncovered > 0 {
 			return e.incomplete(nil) // a STATE that covers them may be on its way
 		}
 		return decision{keep: keepAll}
@@ -145,15 +145,15 @@ func (c Completion) decide(id protocol.StreamID, e streamEnd) decision {
 		return e.incomplete(nil)
 	case e.statuses:
 		return e.unproven(id, noProof)
-	case !e.replaces() && e.uncovered == 0 && c != Strict:
+	case !e.losesRowsIfIncomplete() && e.uncovered == 0 && c != Strict:
 		return decision{keep: keepAll}
 	case c == EndOfInput && e.heard:
 		return decision{keep: keepAll}
 	case c == EndOfInput:
 		return e.unproven(id, "the input has no record, state or status of any stream, as if the source had died before its first message")
-	case c == StateHint && !e.replaces() && !e.hasStates:
+	case c == StateHint && !e.losesRowsIfIncomplete() && !e.hasStates:
 		return decision{keep: keepAll, warning: "the input has neither states nor statuses: its end is taken as proof that the stream is complete"}
-	case c == StateHint && e.replaces() && !e.generations && e.hasStates && e.uncovered == 0:
+	case c == StateHint && e.losesRowsIfIncomplete() && !e.generations && e.hasStates && e.uncovered == 0:
 		return decision{keep: keepAll, warning: "the input has no statuses: the STATE at the stream's end is taken as proof that it is complete"}
 	case e.uncovered > 0 && e.hasStates:
 		return e.unproven(id, fmt.Sprintf("%d of its records came after its last STATE, without a COMPLETE status", e.uncovered))
@@ -163,13 +163,13 @@ func (c Completion) decide(id protocol.StreamID, e streamEnd) decision {
 
 const noProof = "the input ended without the stream's COMPLETE status"
 
-// replaces reports whether rows of the table are lost if the stream is taken for
+// losesRowsIfIncomplete reports whether rows of the table are lost if the stream is taken for
 // complete and is not.
-func (e streamEnd) replaces() bool { return e.replacesRows || e.refreshing }
+func (e streamEnd) losesRowsIfIncomplete() bool { return e.overwrite || e.refreshing }
 
 // incomplete decides on a stream that was not received completely.
 func (e streamEnd) incomplete(err error) decision {
-	if e.replacesRows {
+	if e.overwrite {
 		return decision{keep: keepNothing, err: err}
 	}
 	return decision{keep: keepCovered, err: err}
@@ -179,7 +179,7 @@ func (e streamEnd) incomplete(err error) decision {
 func (e streamEnd) unproven(id protocol.StreamID, why string) decision {
 	message := fmt.Sprintf("Stream %s was not received completely: %s.", id, strings.TrimRight(why, "."))
 	switch {
-	case e.replacesRows:
+	case e.overwrite:
 		message += " Its table is as it was before. Run the sync again."
 	case e.refreshing:
 		message += " Its table is as it was before, and what its states cover is kept for the next attempt. Run the sync again."

@@ -97,7 +97,7 @@ func TestCompletion(t *testing.T) {
 									e := streamEnd{
 										proof: p.of(sleepStream), input: input, heard: heard, statuses: p.statuses, generations: generations,
 										hasStates: states, hasRecords: heard, uncovered: uncovered,
-										replacesRows: kind == "overwrite", refreshing: kind == "refresh",
+										overwrite: kind == "overwrite", refreshing: kind == "refresh",
 									}
 									combinations++
 									got := c.decide(sleepStream, e)
@@ -163,10 +163,10 @@ func TestTheEndAsProofIsAdvisedToThoseItHelps(t *testing.T) {
 		end  streamEnd
 		want bool
 	}{
-		"records and no status": {streamEnd{hasRecords: true, replacesRows: true}, true},
-		"no records":            {streamEnd{replacesRows: true}, false},
-		"a failure":             {streamEnd{hasRecords: true, replacesRows: true, proof: proof{failure: "no"}}, false},
-		"statuses":              {streamEnd{hasRecords: true, replacesRows: true, statuses: true}, false},
+		"records and no status": {streamEnd{hasRecords: true, overwrite: true}, true},
+		"no records":            {streamEnd{overwrite: true}, false},
+		"a failure":             {streamEnd{hasRecords: true, overwrite: true, proof: proof{failure: "no"}}, false},
+		"statuses":              {streamEnd{hasRecords: true, overwrite: true, statuses: true}, false},
 	} {
 		err := Strict.decide(sleepStream, tt.end).err
 		if err == nil || strings.Contains(err.Error(), `"completion":"eof"`) != tt.want {

@@ -16,8 +16,9 @@
 // ends, it commits a stream only at one of the stream's states, so a snapshot holds
 // exactly the rows that its state covers. A commit is due when no record has come
 // since a state and one of the limits (rows, bytes, age) is reached. That is asked
-// before the next record, after 20 ms without input, and every second. Waiting rows
-// do not count.
+// before the next record, 20 ms after the last state, and every second. Rows that the
+// last commit had to leave out, because their stream waits for its next state or for
+// the end of the input, do not count.
 //
 // # Segments, states and commits
 //
@@ -34,7 +35,7 @@
 //     At B, one row goes to table b, and B is echoed with a count of 1. The last
 //     row of a is not covered yet: it waits for the next state of a.
 //   - At B, and not before: one row goes to table b, and B is echoed. Stream a
-//     is left out of the plan, since its open file holds a row that A does not
+//     is left out of the plan, since a worker holds a row of it that A does not
 //     cover. State A stays pending until the next state of a.
 //   - Neither: at the end of the input, after a COMPLETE status, all three rows of
 //     a are committed with state A. If nothing proves that a is complete, only the
@@ -61,15 +62,15 @@
 //
 //   - commit plan: which rows and states become durable together.
 //   - planned: a row in a commit plan, whether or not the commit has ended.
-//   - waiting row: one that the last plan left out, because its stream must wait for
-//     its next state or for the end of the input.
+//   - waiting row: one that the last plan left out, and that does not count for the
+//     limits while its stream must wait.
 //   - staged: in a closed data file that no snapshot has yet.
 //   - echo: the state sent back to the platform, which acknowledges its rows.
 //   - decision: what is kept of a stream at the end, and whether it failed.
 //
 // Of a worker:
 //
-//   - job: a run of records, of any streams, to be decoded.
+//   - job: a batch of records, of any streams, to be decoded.
 //   - task: what every worker does between two jobs, such as closing files.
 //   - stream buffer: rows of one stream that one worker has decoded since its files
 //     were closed.

@@ -18,13 +18,13 @@ func TestTheExampleOfTheDocumentation(t *testing.T) {
 	}
 	s := newScript(nil)
 	s.play(t, "a2", "A")
-	wantPlan("due at A", s.planCovered(), "commit a rows=2 state=true", "echo STREAM a written=2")
+	wantPlan("due at A", s.takeCovered(), "commit a rows=2 state=true", "echo STREAM a written=2")
 	s.play(t, "b1", "a1", "B")
-	wantPlan("due at A, then at B", s.planCovered(), "commit b rows=1 state=true", "echo STREAM b written=1")
+	wantPlan("due at A, then at B", s.takeCovered(), "commit b rows=1 state=true", "echo STREAM b written=1")
 
 	s = newScript(nil)
 	s.play(t, "a2", "A", "b1", "a1", "B")
-	wantPlan("due only at B", s.planCovered(), "commit b rows=1 state=true", "echo STREAM b written=1")
+	wantPlan("due only at B", s.takeCovered(), "commit b rows=1 state=true", "echo STREAM b written=1")
 
 	for name, tt := range map[string]struct {
 		status protocol.StreamStatus
@@ -36,7 +36,7 @@ func TestTheExampleOfTheDocumentation(t *testing.T) {
 		s := newScript(nil)
 		s.play(t, "a2", "A", "b1", "a1", "B")
 		s.proofs.addStatus(protocol.StatusMessage{Stream: protocol.StreamID{Name: "a"}, Status: tt.status})
-		plan, _ := s.planFinal(StateHint, inputEnded)
+		plan, _ := s.takeFinal(StateHint, inputEnded)
 		wantPlan("never due, and a is "+name, plan, tt.rows, "commit b rows=1 state=true", "echo STREAM a written=2", "echo STREAM b written=1")
 	}
 }

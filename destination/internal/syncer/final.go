@@ -38,12 +38,12 @@ func (r *run) commitFinal(ctx context.Context, end inputEnd) error {
 	if err := r.workers.each(ctx, (*worker).drain); err != nil {
 		return err
 	}
-	segment, bad := r.bad.first()
+	segment, bad := r.firstBad.first()
 	if bad != nil {
 		r.checkpoints.dropStatesFrom(segment)
 		end = unreadable
 	}
-	plan, decisions := r.checkpoints.planFinal(r.config.Completion, end)
+	plan, decisions := r.checkpoints.takeFinal(r.config.Completion, end)
 	if err := r.closeFiles(ctx, plan); err != nil {
 		return err
 	}
@@ -78,25 +78,25 @@ type streamDecision struct {
 	decision
 }
 
-// planFinal plans to commit what is left when no more is read, as far as the decision
-// on each stream allows.
-func (c *checkpoints) planFinal(completion Completion, end inputEnd) (*commitPlan, []streamDecision) {
+// takeFinal moves what is left when no more is read into a commit plan, as far as the
+// decision on each stream allows.
+func (c *checkpoints) takeFinal(completion Completion, end inputEnd) (*commitPlan, []streamDecision) {
 	plan := &commitPlan{}
 	var decisions []streamDecision
 	heard := c.heardFromSource()
 	proven := map[*Stream]bool{}
 	for _, stream := range c.streams.all {
 		d := completion.decide(stream.ID, streamEnd{
-			proof:        c.proofs.of(stream.ID),
-			input:        end,
-			heard:        heard,
-			statuses:     c.proofs.statuses,
-			generations:  stream.configured.GenerationID != nil,
-			hasStates:    stream.coveredUpTo > 0,
-			hasRecords:   c.hasRecords(stream),
-			uncovered:    stream.unplanned.between(stream.coveredUpTo, c.segment),
-			replacesRows: stream.replaces(),
-			refreshing:   stream.refreshing,
+			proof:       c.proofs.of(stream.ID),
+			input:       end,
+			heard:       heard,
+			statuses:    c.proofs.statuses,
+			generations: stream.configured.GenerationID != nil,
+			hasStates:   stream.coveredUpTo > 0,
+			hasRecords:  c.hasRecords(stream),
+			uncovered:   stream.unplanned.between(stream.coveredUpTo, c.segment),
+			overwrite:   stream.isOverwrite(),
+			refreshing:  stream.refreshing,
 		})
 		decisions = append(decisions, streamDecision{stream, d})
 		proven[stream] = d.keep == keepAll
@@ -104,13 +104,13 @@ func (c *checkpoints) planFinal(completion Completion, end inputEnd) (*commitPla
 	for _, d := range decisions {
 		stream := d.stream
 		switch {
-		case d.keep == keepAll && stream.replaces():
+		case d.keep == keepAll && stream.isOverwrite():
 			t := c.planStream(stream, c.segment)
 			t.replace = true
 			plan.tables = append(plan.tables, t)
-		case stream.replaces():
+		case stream.isOverwrite():
 			// Its files are deleted; the source sends its rows again.
-		case c.statesAreShared() && c.anyReplacementUnproven(proven):
+		case c.statesAreShared() && c.anyOverwriteUnproven(proven):
 			// The states also cover a stream that is not replaced. They are not
 			// echoed, so the source sends the rows of all their streams again.
 		case d.keep == keepAll:
@@ -147,10 +147,10 @@ func (c *checkpoints) anyUnproven() bool {
 	return slices.ContainsFunc(c.streams.all, func(s *Stream) bool { return !c.proofs.of(s.ID).complete() })
 }
 
-// anyReplacementUnproven reports whether a stream that replaces its table's rows is
-// not among the proven ones.
-func (c *checkpoints) anyReplacementUnproven(proven map[*Stream]bool) bool {
-	return slices.ContainsFunc(c.streams.all, func(s *Stream) bool { return s.replaces() && !proven[s] })
+// anyOverwriteUnproven reports whether a stream in overwrite mode is not among
+// the proven ones.
+func (c *checkpoints) anyOverwriteUnproven(proven map[*Stream]bool) bool {
+	return slices.ContainsFunc(c.streams.all, func(s *Stream) bool { return s.isOverwrite() && !proven[s] })
 }
 
 // heardFromSource reports whether the input had a record, a state or a status of
@@ -159,7 +159,8 @@ func (c *checkpoints) heardFromSource() bool {
 	return c.proofs.statuses || slices.ContainsFunc(c.streams.all, func(s *Stream) bool { return s.coveredUpTo > 0 || c.hasRecords(s) })
 }
 
-// hasRecords reports whether the input had a record of the stream.
+// hasRecords reports whether the input had a record of the stream. A state without
+// records counts, too, once it is in a commit plan.
 func (c *checkpoints) hasRecords(s *Stream) bool {
 	return s.planned > 0 || s.unplanned.between(0, c.segment) > 0
 }

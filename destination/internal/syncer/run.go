@@ -20,16 +20,16 @@ import (
 func Run(ctx context.Context, config Config, streams Streams, stateFiles *checkpoint.Files, input io.Reader, out *protocol.Emitter) error {
 	messages := &stateMessages{limit: config.Memory.bytes() / 16}
 	r := &run{
-		messages:    messages,
-		stateFiles:  stateFiles,
-		config:      config,
-		streams:     streams,
-		checkpoints: newCheckpoints(streams, messages),
-		out:         out,
-		log:         out.Logger(),
-		bad:         newFirstBadRecord(),
-		long:        newLongMessages(),
-		relayed:     map[string]struct{}{},
+		config:        config,
+		streams:       streams,
+		checkpoints:   newCheckpoints(streams, messages),
+		stateMessages: messages,
+		stateFiles:    stateFiles,
+		out:           out,
+		log:           out.Logger(),
+		firstBad:      newFirstBad(),
+		longMessages:  newLongMessages(),
+		relayed:       map[string]struct{}{},
 	}
 	var err error
 	if r.commitNumber, err = streams.lastCommitNumber(); err != nil {
@@ -40,20 +40,20 @@ func Run(ctx context.Context, config Config, streams Streams, stateFiles *checkp
 
 // run is the state of one sync.
 type run struct {
-	config      Config
-	streams     Streams
-	checkpoints *checkpoints
-	messages    *stateMessages
-	stateFiles  *checkpoint.Files
-	out         *protocol.Emitter
-	log         *slog.Logger
-	workers     workers
-	bad         *firstBadRecord
-	long        *longMessages
-	group       *errgroup.Group
-	relayed     map[string]struct{} // errors of the source that the user has seen
+	config        Config
+	streams       Streams
+	checkpoints   *checkpoints
+	stateMessages *stateMessages
+	stateFiles    *checkpoint.Files
+	out           *protocol.Emitter
+	log           *slog.Logger
+	workers       workers
+	firstBad      *firstBad
+	longMessages  *longMessages
+	group         *errgroup.Group
+	relayed       map[string]struct{} // errors of the source that the user has seen
 
-	sequence     uint64      // number of the last run of records, which is one job
+	sequence     uint64      // number of the last batch of records, which is one job
 	commitNumber int64       // number of the last commit
 	committing   chan error  // receives the result of the commit in flight; nil: there is none
 	unstarted    *commitPlan // its files are closed or being closed, and its commit has not started
@@ -69,7 +69,7 @@ func (r *run) execute(stop context.Context, in *protocol.Input) error {
 	parallel := r.config.Memory.parallel(runtime.GOMAXPROCS(0))
 	jobs := make(chan decodeJob, parallel)
 	for range parallel {
-		w := newWorker(r.streams, r.config.Memory.columnBytes(parallel), r.bad, r.long)
+		w := newWorker(r.streams, r.config.Memory.columnBytes(parallel), r.firstBad, r.longMessages)
 		r.workers = append(r.workers, w)
 		r.spawn(func() error { return w.run(ctx, jobs) })
 	}
@@ -87,13 +87,13 @@ func (r *run) execute(stop context.Context, in *protocol.Input) error {
 // spawn runs a part of the sync in a goroutine. Its error ends the sync.
 func (r *run) spawn(part func() error) { r.group.Go(protocol.Recovered(part)) }
 
-// stateQuietPeriod is how long the input must be silent after a state before the
-// state counts as the last of several.
+// stateQuietPeriod is how long no other state must follow a state before it counts
+// as the last of several.
 const stateQuietPeriod = 20 * time.Millisecond
 
 // readInput reads the input in order until it ends or stop is done.
 func (r *run) readInput(stop, ctx context.Context, in *protocol.Input, jobs chan<- decodeJob) error {
-	items, ended := readAhead(ctx, in, r.long)
+	items, ended := readAhead(ctx, in, r.longMessages)
 	age := time.NewTicker(min(r.config.Commit.maxAge(), time.Second))
 	defer age.Stop()
 	quiet := time.NewTimer(stateQuietPeriod)
@@ -104,7 +104,7 @@ func (r *run) readInput(stop, ctx context.Context, in *protocol.Input, jobs chan
 			return context.Cause(ctx)
 		case <-stop.Done():
 			return errors.Join(r.commitFinal(ctx, stoppedEarly), context.Cause(stop))
-		case <-r.bad.found:
+		case <-r.firstBad.found:
 			return r.commitFinal(ctx, unreadable)
 		case <-age.C:
 			// A source that waits for its API sends nothing for a while. Rows that

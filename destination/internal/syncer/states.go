@@ -24,18 +24,20 @@ import (
 // first of its tables asks. A long state is written to a file, which is durable
 // before a table refers to it.
 func (r *run) storedStates(plan *commitPlan) map[int64]func() (json.RawMessage, error) {
-	tables := map[int64][]string{}
-	stored := map[int64]func() (json.RawMessage, error){}
-	number, now := r.commitNumber, time.Now().UTC()
+	states := map[int64]pendingState{}
+	tables := map[int64][]string{} // that store the state
 	for _, t := range plan.tables {
-		segment := t.state.segment
-		if segment == 0 {
-			continue
+		if segment := t.state.segment; segment > 0 {
+			opened := t.stream.Table.Opened()
+			states[segment] = t.state
+			tables[segment] = append(tables[segment], tabledef.PathsOf(opened.Location(), opened.Metadata()).Metadata)
 		}
-		opened := t.stream.Table.Opened()
-		tables[segment] = append(tables[segment], tabledef.PathsOf(opened.Location(), opened.Metadata()).Metadata)
+	}
+	number, now := r.commitNumber, time.Now().UTC()
+	stored := map[int64]func() (json.RawMessage, error){}
+	for segment, pending := range states {
 		stored[segment] = sync.OnceValues(func() (json.RawMessage, error) {
-			state, err := r.messages.load(t.state.message)
+			state, err := r.stateMessages.load(pending.message)
 			if err != nil {
 				return nil, err
 			}
@@ -133,7 +135,7 @@ func (s Streams) CommittedStates(ctx context.Context, cat catalog.Catalog) ([]*C
 // holds the states that were read from files, each of which is parsed once.
 func (s *Stream) committedState(ctx context.Context, loaded *table.Table, byFile map[string]*CommittedState) (*CommittedState, error) {
 	generation := s.generation()
-	if s.replaces() {
+	if s.isOverwrite() {
 		generation = nil // an overwrite replaces the rows of all generations
 	}
 	raw, err := lake.CommittedState(ctx, loaded, s.plan, generation)

@@ -31,9 +31,9 @@ type Stream struct {
 	waitingRows int64         // rows that could not be part of the last commit plan
 }
 
-// replaces reports whether the stream's rows replace those of the table, at the end
+// isOverwrite reports whether the stream's rows replace those of the table, at the end
 // and all at once.
-func (s *Stream) replaces() bool { return s.configured.DestinationSyncMode == protocol.Overwrite }
+func (s *Stream) isOverwrite() bool { return s.configured.DestinationSyncMode == protocol.Overwrite }
 
 // generation returns the generations that the catalog names; nil: it names none.
 func (s *Stream) generation() *lake.Generation {
@@ -130,7 +130,7 @@ func (s Streams) Open(ctx context.Context, cat lake.Catalog, memory Memory, log 
 		if stream.Table, err = lake.Open(ctx, cat, stream.plan, stream.options); err != nil {
 			return fmt.Errorf("opening the table of stream %s: %w", stream.ID, err)
 		}
-		if !stream.replaces() {
+		if !stream.isOverwrite() {
 			retained, err := stream.Table.Begin(ctx, stream.generation())
 			if err != nil {
 				return fmt.Errorf("opening the table of stream %s: %w", stream.ID, err)

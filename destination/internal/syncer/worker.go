@@ -12,13 +12,13 @@ import (
 // own. One goroutine does both, which is faster than handing batches from a parser
 // to a writer: the two halves never take equally long.
 type worker struct {
-	decoder columnar.Decoder
-	streams Streams
-	limit   int // bytes of columns; more than that is written as row groups
-	tasks   chan func(context.Context) error
-	jobs    <-chan decodeJob
-	bad     *firstBadRecord
-	long    *longMessages
+	decoder      columnar.Decoder
+	streams      Streams
+	limit        int // bytes of columns; more than that is written as row groups
+	tasks        chan func(context.Context) error
+	jobs         <-chan decodeJob
+	firstBad     *firstBad
+	longMessages *longMessages
 
 	buffers  map[string]map[string]*streamBuffer // by namespace and name
 	all      []*streamBuffer
@@ -27,16 +27,16 @@ type worker struct {
 	capacity int             // bytes of memory allocated for them
 }
 
-// A decodeJob is a run of records and its place in the input.
+// A decodeJob is a batch of records and its place in the input.
 type decodeJob struct {
 	records  *protocol.Records
 	sequence uint64
 	segment  int64
 }
 
-func newWorker(streams Streams, limit int, bad *firstBadRecord, long *longMessages) *worker {
+func newWorker(streams Streams, limit int, firstBad *firstBad, longMessages *longMessages) *worker {
 	return &worker{
-		streams: streams, limit: limit, bad: bad, long: long,
+		streams: streams, limit: limit, firstBad: firstBad, longMessages: longMessages,
 		tasks: make(chan func(context.Context) error), buffers: map[string]map[string]*streamBuffer{},
 	}
 }
@@ -84,7 +84,7 @@ func (w *worker) drain(ctx context.Context) error {
 // decode parses a job's records into the buffers of their streams, and writes
 // buffers to files while there is too much in memory.
 func (w *worker) decode(ctx context.Context, job decodeJob) error {
-	defer w.long.done(len(job.records.Data))
+	defer w.longMessages.done(len(job.records.Data))
 	w.touched = w.touched[:0]
 	route := func(namespace, name []byte) (*columnar.Batch, error) {
 		b, ok := w.buffers[string(namespace)][string(name)]
@@ -103,7 +103,7 @@ func (w *worker) decode(ctx context.Context, job decodeJob) error {
 	err := w.decoder.Decode(job.records.Data, job.records.Line, job.sequence, route)
 	job.records.Release() // before files are written, which takes memory of its own
 	if err != nil {
-		w.bad.report(job, err)
+		w.firstBad.report(job.sequence, job.segment, err)
 	}
 	for _, b := range w.touched {
 		b.stream.unplanned.addRows(job.segment, b.endJob())
