@@ -1,10 +1,11 @@
 package syncer
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/apache/iceberg-go/catalog"
 	"github.com/apache/iceberg-go/table"
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
@@ -26,6 +28,19 @@ import (
 // lostCatalog is one that cannot be reached.
 type lostCatalog struct{ catalog.Catalog }
 
+// halfLostCatalog is one in which the tables of some streams cannot be committed.
+type halfLostCatalog struct {
+	catalog.Catalog
+	lost string // names of the tables
+}
+
+func (c halfLostCatalog) CommitTable(ctx context.Context, id table.Identifier, reqs []table.Requirement, updates []table.Update) (table.Metadata, string, error) {
+	if strings.Contains(c.lost, catalog.TableNameFromIdent(id)) {
+		return nil, "", fmt.Errorf("%w: %w", storage.ErrNotCommitted, errLost)
+	}
+	return c.Catalog.CommitTable(ctx, id, reqs, updates)
+}
+
 var errLost = errors.New("connection lost")
 
 func (lostCatalog) LoadTable(context.Context, table.Identifier) (*table.Table, error) {
@@ -36,8 +51,9 @@ func (lostCatalog) CommitTable(context.Context, table.Identifier, []table.Requir
 	return nil, "", errLost
 }
 
-// newLostRun makes a run of two streams, a and b, whose catalog cannot be reached any more.
-func newLostRun(t *testing.T) *run {
+// newTestRun makes a run of two streams, a and b, without workers, and returns its output. wrap replaces the catalog once
+// the tables are open.
+func newTestRun(t *testing.T, wrap func(catalog.Catalog) catalog.Catalog) (*run, *bytes.Buffer) {
 	t.Helper()
 	configured, err := protocol.ParseConfiguredCatalog([]byte(`{"streams":[
 		{"stream":{"name":"a","json_schema":{"properties":{"id":{"type":"integer"}}}},"sync_mode":"incremental","destination_sync_mode":"append"},
@@ -65,9 +81,32 @@ func newLostRun(t *testing.T) *run {
 	if err := streams.Open(t.Context(), cat, 512, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
-	cat.Backend = lostCatalog{cat.Backend}
-	return &run{stateMessages: &stateMessages{}, stateFiles: checkpoint.NewFiles(files), streams: streams, out: protocol.NewEmitter(io.Discard), group: &errgroup.Group{}}
+	cat.Backend = wrap(cat.Backend)
+	var out bytes.Buffer
+	messages := &stateMessages{limit: 1 << 20}
+	return &run{
+		config:        Config{Commit: CommitLimits{MaxRows: 1, MaxMebibytes: 1, MaxSeconds: 300}, Completion: StateHint},
+		streams:       streams,
+		checkpoints:   newCheckpoints(streams, messages),
+		stateMessages: messages,
+		stateFiles:    checkpoint.NewFiles(files),
+		firstBad:      newFirstBad(),
+		longMessages:  newLongMessages(),
+		out:           protocol.NewEmitter(&out),
+		log:           slog.New(slog.DiscardHandler),
+		group:         &errgroup.Group{},
+	}, &out
 }
+
+// newLostRun makes a run whose catalog cannot be reached any more.
+func newLostRun(t *testing.T) *run {
+	t.Helper()
+	r, _ := newTestRun(t, func(c catalog.Catalog) catalog.Catalog { return lostCatalog{c} })
+	return r
+}
+
+// sameCatalog leaves the catalog as it is.
+func sameCatalog(c catalog.Catalog) catalog.Catalog { return c }
 
 // oneState is a plan that commits a state of each stream.
 func (r *run) oneState() *commitPlan {
@@ -110,4 +149,40 @@ func TestNoCommitComesAfterOneThatFailed(t *testing.T) {
 			t.Error("the first commit has not failed")
 		}
 	})
+}
+
+// A state is echoed when all tables that it covers are committed, whatever happens to the others.
+func TestAStateIsEchoedWhenAllItsTablesAreCommitted(t *testing.T) {
+	const global = `{"type":"STATE","state":{"type":"GLOBAL","global":{"stream_states":[{"stream_descriptor":{"name":"a"}},{"stream_descriptor":{"name":"b"}}]}}}`
+	ofA, ofB := streamState("a", 1), streamState("b", 1)
+	for _, tt := range []struct {
+		name, lost string
+		states     []string
+		want       []string
+	}{
+		{"GLOBAL, none lost", "", []string{global}, []string{withRows(global, 2)}},
+		{"GLOBAL, the first table lost", "a", []string{global}, nil},
+		{"GLOBAL, the last table lost", "b", []string{global}, nil},
+		{"STREAM, the first table lost", "a", []string{ofA, ofB}, []string{withRows(ofB, 1)}},
+		{"STREAM, the last table lost", "b", []string{ofA, ofB}, []string{withRows(ofA, 1)}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r, out := newTestRun(t, func(c catalog.Catalog) catalog.Catalog { return halfLostCatalog{c, tt.lost} })
+			jobs := r.dispatchLines(t, append([]string{goodRecord("a"), goodRecord("b")}, tt.states...)...)
+			ctx, stop := context.WithCancel(t.Context())
+			w := r.addWorker()
+			r.spawn(func() error { return w.run(ctx, jobs) })
+			err := r.commitFinal(t.Context(), inputEnded)
+			stop()
+			if lost := err != nil && strings.Contains(err.Error(), "committing stream "+tt.lost+": "); (err != nil || tt.lost != "") && !lost {
+				t.Errorf("error %v", err)
+			}
+			if err := r.group.Wait(); err != nil {
+				t.Error(err)
+			}
+			if diff := cmp.Diff(tt.want, echoed(out)); diff != "" {
+				t.Errorf("echoed (-want +got):\n%s", diff)
+			}
+		})
+	}
 }

@@ -126,7 +126,7 @@ func (c *checkpoints) takeFinal(completion Completion, end inputEnd) (*commitPla
 }
 
 // dropStatesFrom drops the states that end a segment or a later one, because a
-// record in that segment could not be read.
+// message in that segment is bad.
 func (c *checkpoints) dropStatesFrom(segment int64) {
 	c.pending = slices.DeleteFunc(c.pending, func(p pendingState) bool { return p.segment >= segment })
 	for _, stream := range c.streams.all {

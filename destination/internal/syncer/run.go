@@ -53,7 +53,7 @@ type run struct {
 	group         *errgroup.Group
 	relayed       map[string]struct{} // errors of the source that the user has seen
 
-	sequence     uint64      // number of the last batch of records, which is one job
+	sequence     uint64      // number of the last batch of records, which is one job, or of the state after it
 	commitNumber int64       // number of the last commit
 	committing   chan error  // receives the result of the commit in flight; nil: there is none
 	unstarted    *commitPlan // its files are closed or being closed, and its commit has not started
@@ -151,7 +151,10 @@ func (r *run) dispatch(ctx context.Context, item protocol.Item, jobs chan<- deco
 			return context.Cause(ctx)
 		}
 	case item.State != nil:
-		return r.checkpoints.addState(*item.State)
+		r.sequence++
+		if err := r.checkpoints.addState(*item.State); err != nil {
+			r.firstBad.report(r.sequence, r.checkpoints.segment, err)
+		}
 	case item.Status != nil:
 		if !r.checkpoints.proofs.addStatus(*item.Status) {
 			r.log.Warn("the input holds a status of a stream that is not in the catalog", "stream", item.Status.Stream.String())

@@ -2,7 +2,7 @@ package syncer
 
 import "sync"
 
-// firstBad is the first record that cannot be read. It does not stop the
+// firstBad is the first record or state that cannot be right. It does not stop the
 // workers: the records before it are decoded, and then the goroutine that reads the
 // input makes the final commit, as at any other end.
 type firstBad struct {
@@ -10,8 +10,8 @@ type firstBad struct {
 	found chan struct{} // closed when there is one
 
 	mu       sync.Mutex
-	sequence uint64 // of the record's batch; see run.sequence
-	segment  int64  // that the record is in
+	sequence uint64 // of the message's batch; see run.sequence
+	segment  int64  // that the message is in
 	err      error
 }
 
@@ -35,7 +35,7 @@ func (b *firstBad) reported() bool {
 	}
 }
 
-// first returns the error and the segment of the record; nil: there is none. It is
+// first returns the error and the segment of the message; nil: there is none. It is
 // the first one of the input once all records before it are decoded.
 func (b *firstBad) first() (segment int64, err error) {
 	b.mu.Lock()
