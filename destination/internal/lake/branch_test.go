@@ -85,3 +85,44 @@ func TestARefreshWhoseBranchIsGoneIsNotFinished(t *testing.T) {
 		})
 	}
 }
+
+// Another process may commit to the branch while it becomes the main branch. Format version 1 has no sequence
+// numbers that would be in each other's way.
+func TestTheEndOfARefreshHasWhatOthersCommittedMeanwhile(t *testing.T) {
+	for version := 1; version <= 2; version++ {
+		p, o, g := laketest.Plain("s"), lake.Options{FormatVersion: version}, &lake.Generation{ID: 13, Minimum: 13}
+		tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), p, o)
+		laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, of(12, map[string]any{"id": 1, "v": "old"})))
+		cat := &laketest.Faulty{Catalog: tbl.Catalog()}
+		run := refreshing(t, openTable(t, cat, p, o), p, o, g)
+		laketest.Commit(t, run, `{"n":13}`, laketest.Stage(t, run, 0, of(13, map[string]any{"id": 2, "v": "new"})))
+		other := refreshing(t, tbl, p, o, g)
+		cat.Script = []laketest.Outcome{laketest.LetsOthersFirst}
+		cat.Other = func() {
+			laketest.Commit(t, other, `{"n":131}`, laketest.Stage(t, other, 0, of(13, map[string]any{"id": 3, "v": "theirs"})))
+		}
+		if _, err := run.Finish(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		laketest.ExpectRows(t, tbl, `{"id":2,"v":"new"}`, `{"id":3,"v":"theirs"}`)
+		if state := laketest.LastState(t, laketest.Load(t, tbl)); string(state) != `{"n":131}` {
+			t.Errorf("state %s", state)
+		}
+	}
+}
+
+// Another program may have moved the main branch to the refresh's.
+func TestTheEndOfARefreshThatTheMainBranchHasAlready(t *testing.T) {
+	p := laketest.Plain("s")
+	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), p, lake.Options{})
+	laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, of(12, map[string]any{"id": 1, "v": "old"})))
+	tbl = refreshing(t, tbl, p, lake.Options{}, &lake.Generation{ID: 13, Minimum: 13})
+	laketest.Commit(t, tbl, `{"n":13}`, laketest.Stage(t, tbl, 0, of(13, map[string]any{"id": 2, "v": "new"})))
+	meta := laketest.Load(t, tbl).Metadata()
+	update(t, tbl, lake.MoveTo(meta, table.MainBranch, meta.SnapshotByName(tbl.Branch()).SnapshotID))
+	if _, err := tbl.Finish(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	laketest.ExpectRows(t, tbl, `{"id":2,"v":"new"}`)
+	laketest.CheckFiles(t, laketest.Load(t, tbl))
+}

@@ -293,6 +293,7 @@ func TestARefusedCommitIsTriedAgainWhateverItLeaves(t *testing.T) {
 		laketest.ExpectRows(t, tbl)
 	}
 }
+
 // The function that says what to replace may fail without a change.
 func TestARewriteThatDoesNotComeToAChange(t *testing.T) {
 	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{})

@@ -138,3 +138,19 @@ func TestColumnsThatAreDroppedMeanwhileTakeNoRows(t *testing.T) {
 		})
 	}
 }
+
+// A column may also be dropped after an attempt has looked for it.
+func TestAColumnThatIsDroppedDuringACommitTakesNoRows(t *testing.T) {
+	cat := &laketest.Faulty{Catalog: laketest.OpenCatalog(t, t.TempDir())}
+	tbl := openTable(t, cat, planOf("s", optional("id", aLong), optional("v", aString)), lake.Options{})
+	staged := laketest.Stage(t, tbl, 0, map[string]any{"id": 1, "v": "x"})
+	cat.Script = []laketest.Outcome{laketest.LetsOthersFirst}
+	cat.Other = func() { changeColumns(t, tbl, func(u *table.UpdateSchema) { u.DeleteColumn([]string{"v"}) }) }
+	_, err := tbl.Commit(t.Context(), []*lake.Staged{staged}, nil)
+	if err == nil || !strings.Contains(err.Error(), "Column v of table") {
+		t.Errorf("error %v", err)
+	}
+	if laketest.Load(t, tbl).CurrentSnapshot() != nil {
+		t.Error("the rows are in the table")
+	}
+}
