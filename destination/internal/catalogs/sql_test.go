@@ -3,16 +3,19 @@ package catalogs
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/catalog"
 	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
+	"modernc.org/sqlite"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 )
@@ -139,5 +142,52 @@ func TestACommitWhoseMetadataCannotBeWrittenIsNotMade(t *testing.T) {
 			}
 			d.broken = false
 		})
+	}
+}
+
+// mute connects to a database whose answers to UPDATE get lost.
+type mute struct{ driver.Connector }
+
+type muteConn struct{ driver.Conn }
+
+var errLost = errors.New("the answer is lost")
+
+func (m mute) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := m.Connector.Connect(ctx)
+	return muteConn{conn}, err
+}
+
+func (c muteConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	result, err := c.Conn.(driver.ExecerContext).ExecContext(ctx, query, args)
+	if strings.HasPrefix(query, "UPDATE") {
+		return nil, errors.Join(errLost, err)
+	}
+	return result, err
+}
+
+// The catalog may name the metadata file of a commit that it gave no answer to, so the file stays.
+func TestTheMetadataOfACommitWithoutAnAnswerStays(t *testing.T) {
+	dir, id := t.TempDir(), table.Identifier{"ns", "t"}
+	cat := openWith(t, sqliteFile, "file://"+dir)
+	if err := cat.CreateNamespace(t.Context(), id[:1], nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cat.CreateTable(t.Context(), id, schema); err != nil {
+		t.Fatal(err)
+	}
+	connector, err := sqlite.NewConnector(sqliteDSN(filepath.Join(dir, "catalog.db"), false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answering := cat.Backend.(sqlCatalog)
+	unanswering := answering
+	unanswering.db = sql.OpenDB(mute{connector})
+	defer unanswering.db.Close()
+	_, _, err = unanswering.CommitTable(t.Context(), id, nil, []table.Update{table.NewSetPropertiesUpdate(iceberg.Properties{"k": "v"})})
+	if !errors.Is(err, errLost) || errors.Is(err, table.ErrCommitFailed) || errors.Is(err, storage.ErrNotCommitted) {
+		t.Errorf("error %v", err)
+	}
+	if now, err := answering.LoadTable(t.Context(), id); err != nil || now.Properties()["k"] != "v" {
+		t.Errorf("the table cannot be loaded as it was committed: %v", err)
 	}
 }
