@@ -89,6 +89,9 @@ func (c sqlCatalog) CommitTable(ctx context.Context, id table.Identifier, reqs [
 		}
 		return nil, "", fmt.Errorf("%w: %w", answer, err)
 	}
+	if err := checkRefs(base, updates, meta); err != nil {
+		return nil, "", err
+	}
 	if meta.Equals(base.Metadata()) {
 		return base.Metadata(), base.MetadataLocation(), nil
 	}
@@ -103,6 +106,26 @@ func (c sqlCatalog) CommitTable(ctx context.Context, id table.Identifier, reqs [
 		return nil, "", err
 	}
 	return meta, location, nil
+}
+
+// checkRefs refuses to remove a snapshot that a branch or a tag names: whoever chose
+// the snapshot saw the table before the ref was set. The library would remove the
+// ref, too.
+func checkRefs(base *table.Table, updates []table.Update, after table.Metadata) error {
+	rest := slices.DeleteFunc(slices.Clone(updates), func(u table.Update) bool { return u.Action() == table.UpdateRemoveSnapshots })
+	if len(rest) == len(updates) {
+		return nil
+	}
+	meta, err := table.UpdateTableMetadata(base.Metadata(), rest, base.MetadataLocation())
+	if err != nil {
+		return fmt.Errorf("%w: %w", storage.ErrNotCommitted, err)
+	}
+	for name, ref := range meta.Refs() {
+		if after.SnapshotByID(ref.SnapshotID) == nil {
+			return fmt.Errorf("%w: %s names snapshot %d, which was to be removed", table.ErrCommitFailed, name, ref.SnapshotID)
+		}
+	}
+	return nil
 }
 
 // replace has the catalog name another metadata file, if it still names the one

@@ -49,7 +49,7 @@ func (m *maintenance) expire(ctx context.Context, base *table.Table) error {
 			m.did.leave("%d snapshots are not expired, because the table property %s forbids it", len(ids), table.GCEnabledKey)
 			return nil, nil, nil
 		}
-		var reqs []table.Requirement
+		var reqs []table.Requirement // refs that were not there are the catalog's to look for
 		for name, ref := range meta.Refs() {
 			reqs = append(reqs, table.AssertRefSnapshotID(name, &ref.SnapshotID))
 		}
