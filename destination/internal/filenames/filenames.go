@@ -13,7 +13,8 @@ import (
 )
 
 // Mark ends the names of this program's files, before their extension. What
-// removes files without being asked removes only those that have it.
+// removes files without being asked removes only those that have it, and metadata
+// files, which have the library's names, if they are in the history of the table.
 const Mark = "-whoop-iceberg"
 
 var marked = regexp.MustCompile(`^(snap-[0-9]+-0-)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(-m[0-9]+)?` + Mark + `\.[a-z]+$`)

@@ -228,8 +228,8 @@ func moveTo(meta table.Metadata, branch string, id int64) table.Update {
 	return table.NewSetSnapshotRefUpdate(branch, id, table.BranchRef, refAge, snapshotAge, keep)
 }
 
-// hasLanded reports whether the commit is in a table. A state has a number of its own and
-// is stored by the same update as its snapshot, so it tells as well as the token.
+// hasLanded reports whether the commit is in a table. A commit of a state alone has
+// no snapshot with its token; there the state tells, which has a number of its own.
 func (c *fileCommit) hasLanded(ctx context.Context, base *table.Table) bool {
 	if c.state != nil && c.snapshot == nil && base.Properties()[stateKey+suffixOf(c.branch)] == string(c.state) {
 		return true

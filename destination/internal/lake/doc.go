@@ -24,6 +24,10 @@
 //
 // # Terms
 //
+//   - attempt: at a transaction; it makes a proposal, which the catalog takes or not.
+//   - proposal: the updates that an attempt asks for, and what they require.
+//   - outcome: committed, refused, failed or unknown (transaction.go).
+//   - tip: the last snapshot of a branch.
 //   - staged: written, and named by no snapshot yet.
 //   - outdated file: a data file of the table with rows that staged rows replace.
 //   - superseded row: loses to another row of its key. Superseded file: nothing

@@ -18,8 +18,8 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 )
 
-// A truncating refresh replaces the rows of older generations by those of a new
-// one, once all new rows are there. Its commits go to a branch of the table. The
+// A refresh replaces the rows of older generations by those of a new one, once all
+// new rows are there. Its commits go to a branch of the table. The
 // branch survives a failed attempt, together with the states that were echoed for
 // it, and the next attempt of the generation continues there. Readers see the main
 // branch, which changes once, at the end.
@@ -62,7 +62,7 @@ func (g Generation) counts() bool { return g.Minimum == 0 || g.ID > 1 }
 // branch from now on, until Finish, and Refreshing reports true.
 //
 // If the sync removes nothing, refreshes that were started and not finished are
-// given up: all their rows move to the main branch, because their states were
+// merged: all their rows move to the main branch, because their states were
 // echoed. Begin returns the generations of those refreshes.
 func (t *Table) Begin(ctx context.Context, g *Generation) (retained []int64, err error) {
 	branches := generationsOf(t.opened.Metadata())

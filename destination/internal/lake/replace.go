@@ -13,8 +13,8 @@ import (
 
 // Replace swaps all rows of the table for the staged ones, in one transaction:
 // readers see the old rows until they see the new ones. With nothing staged it
-// empties the table. Refreshes that are under way are given up, and their rows
-// with them. What it says of failures is what Commit says.
+// empties the table. Refreshes that are under way are discarded with their
+// rows. What it says of failures is what Commit says.
 func (t *Table) Replace(ctx context.Context, staged []*Staged, state json.RawMessage) (Committed, error) {
 	files := stagedFiles(staged)
 	u := newUpsert(t, table.MainBranch, files, indexesOf(staged)) // rows of one key can be staged here too

@@ -21,7 +21,9 @@ import (
 // Maintenance removes files for good, from directories in which other programs
 // keep files too. So this program marks the names of its files. By itself it
 // removes only files that have the mark, lie below the table's own paths, and are
-// named by no metadata file there, whoever wrote that.
+// named by no metadata file there, whoever wrote that. Metadata files have the
+// library's names instead of the mark. Of those it removes what the history of the
+// table names as superseded.
 
 // surroundings say to whom the files below a table's location may belong.
 type surroundings struct {
