@@ -46,7 +46,10 @@ func (w *walk) fetch(ctx context.Context, s timeSlice) ([]changes.Record, error)
 				return nil, err
 			}
 			second, err := w.fetch(ctx, newer)
-			return append(first, second...), err // a record across both comes twice
+			if err != nil {
+				return nil, err
+			}
+			return newestVersions(append(first, second...)), nil // a record can be in both
 		}
 		if err != nil || !w.untilAgreed || pages == 1 {
 			return records, err
@@ -97,7 +100,8 @@ func (w *walk) readPages(ctx context.Context, s timeSlice) (records []changes.Re
 }
 
 // newestVersions keeps one record per key, the one that was updated last. When
-// pages shift while they are read, a record can come twice.
+// pages shift while they are read, a record can come twice, and so can one that lies
+// across two slices.
 func newestVersions(records []changes.Record) []changes.Record {
 	at := map[string]int{}
 	kept := records[:0]
