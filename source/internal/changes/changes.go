@@ -255,8 +255,13 @@ func (t *Tracker) Resolve(u Unresolved, r *Record) (emit bool, updated time.Time
 	if r == nil {
 		return true, updated
 	}
-	t.sketchSeen.Insert(r.pair())
-	t.seenOutsideWindow[u.Key] = r.Fingerprint
+	if r.Time.Before(t.windowStart) {
+		t.sketchSeen.Insert(r.pair())
+		t.seenOutsideWindow[u.Key] = r.Fingerprint
+	} else {
+		delete(t.seenOutsideWindow, u.Key)
+		t.remember(*r)
+	}
 	return t.emitAll || r.Fingerprint != u.fingerprint, updated
 }
 

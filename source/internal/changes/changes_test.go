@@ -267,6 +267,32 @@ func TestRowsThatMoveInTime(t *testing.T) {
 	}
 }
 
+// A row from before the window that the pages of a full walk missed may have moved into
+// the window. It is then remembered with the others there, and does not come again.
+func TestAnOldRowThatMovedIntoTheWindowComesOnce(t *testing.T) {
+	old, moved := rec(1, opening.Add(-50*day), 1), rec(1, opening.Add(-2*day), 2)
+	walk := again(t, tracked(t, 14*day, old, rec(2, opening.Add(-40*day), 1)), true)
+	observe(walk, rec(2, opening.Add(-40*day), 1))
+	list, _, _ := walk.Unresolved()
+	if len(list) != 1 || list[0].Key != "1" {
+		t.Fatalf("findings %v", list)
+	}
+	if emit, _ := walk.Resolve(list[0], &moved); !emit {
+		t.Error("it is not emitted")
+	}
+	walk.Finish(opening, false)
+	for _, full := range []bool{false, true} {
+		next := again(t, walk, full)
+		if observe(next, moved) {
+			t.Errorf("full walk %v: it is emitted twice", full)
+		}
+		observe(next, rec(2, opening.Add(-40*day), 1))
+		if list, more, lost := next.Unresolved(); len(list) > 0 || more || lost {
+			t.Errorf("full walk %v: findings %v, more %v, lost %v", full, list, more, lost)
+		}
+	}
+}
+
 // An open cycle comes with every window, however long ago it began.
 func TestOpenRowIsFollowedForAsLongAsItLasts(t *testing.T) {
 	open := rec(1, opening.Add(-10*day), 1)
