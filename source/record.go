@@ -32,7 +32,7 @@ func tombstone(field, key string, updated, now time.Time) json.RawMessage {
 		cursor, updated.UTC().Format(time.RFC3339Nano), deletedAt, now.UTC().Format(time.RFC3339Nano)))
 }
 
-// withMember adds the member's id and an instant to an object that has neither.
+// withMember adds an instant to an object, and the member's id if it has none.
 func withMember(object json.RawMessage, userID json.RawMessage, now time.Time) (json.RawMessage, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(object, &fields); err != nil {

@@ -38,7 +38,8 @@ type State struct {
 	Until time.Time `json:"until"`
 	// Start is the start_date that the stream began with; zero: all history.
 	Start time.Time `json:"start_date,omitzero"`
-	// Oldest is when the oldest row began. A full walk starts there.
+	// Oldest is when the oldest row that has been in the window began. A walk of all history cuts
+	// its slices from there on: the first one has what is older.
 	Oldest time.Time `json:"oldest,omitzero"`
 	// Walked is when the last full walk began.
 	Walked      time.Time  `json:"walked"`
