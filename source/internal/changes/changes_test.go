@@ -371,3 +371,104 @@ func checkpointed(t *testing.T, tr *Tracker) State {
 	}
 	return s
 }
+
+// A lookback that was raised grows with time: rows from before the window are in the
+// sketch, where they cannot be told apart.
+func TestTheWindowNeverMovesBackwards(t *testing.T) {
+	old := rec(1, opening.Add(-10*day), 1)
+	tr := tracked(t, 3*day, old, rec(2, opening.Add(-day), 1))
+	next := New(checkpointed(t, tr), 60*day, false, time.Time{})
+	next.Finish(opening.Add(day), false)
+	if got, want := checkpointed(t, next).WindowStart, opening.Add(-3*day); !got.Equal(want) {
+		t.Errorf("the window begins at %v, want %v", got, want)
+	}
+}
+
+// A sync that is cut leaves rows that it has not read: the window still has them, so
+// that the next sync reads them.
+func TestTheWindowWaitsForRowsThatWereNotRead(t *testing.T) {
+	waiting := rec(1, opening.Add(-10*day), 1)
+	tr := again(t, tracked(t, 14*day, waiting), false)
+	tr.Advance(opening.Add(20 * day))
+	s := checkpointed(t, tr)
+	if s.WindowStart.After(waiting.Time) || len(s.Recent) != 1 {
+		t.Errorf("the window begins at %v and has %d rows; the row began at %v", s.WindowStart, len(s.Recent), waiting.Time)
+	}
+	if observe(tr, waiting); checkpointed(t, tr).Until != s.Until {
+		t.Error("a row moves the end of what was read")
+	}
+	tr.Advance(opening.Add(20 * day))
+	if s := checkpointed(t, tr); !s.WindowStart.Equal(opening.Add(6*day)) || len(s.Recent) != 0 {
+		t.Errorf("then it begins at %v and has %d rows", s.WindowStart, len(s.Recent))
+	}
+}
+
+// A row that lies across two slices comes with both, and between them may leave the window.
+func TestARowThatLeftTheWindowIsNotNewInTheSameSync(t *testing.T) {
+	long := rec(1, opening.Add(-50*day), 1)
+	tr := New(State{}, 14*day, false, time.Time{})
+	if !observe(tr, long) {
+		t.Fatal("it is not emitted")
+	}
+	if tr.Advance(opening.Add(-20 * day)); observe(tr, long) {
+		t.Error("it is emitted twice")
+	}
+}
+
+// A row that cannot be tracked any more leaves nothing behind in the state.
+func TestAForgottenRowIsNotMissed(t *testing.T) {
+	before := []Record{rec(1, opening.Add(-50*day), 1), rec(2, opening.Add(-day), 1), rec(3, opening.Add(-60*day), 1)}
+	walk := again(t, tracked(t, 14*day, before...), true)
+	observe(walk, rec(1, before[0].Time, 2)) // old and different
+	observe(walk, before[2])
+	list, _, _ := walk.Unresolved()
+	var keys []string
+	for _, u := range list {
+		keys = append(keys, u.Key)
+		walk.Forget(u)
+	}
+	wantEqual(t, "findings", keys, []string{"1", "2"})
+	walk.Finish(opening, false)
+	next := again(t, walk, true)
+	observe(next, before[2])
+	if list, more, lost := next.Unresolved(); len(list) > 0 || more || lost {
+		t.Errorf("the next walk finds %v, more %v, lost %v", list, more, lost)
+	}
+}
+
+// A row that was to be emitted and was not comes as a change again, and leaves the state
+// without a tombstone if it is gone.
+func TestARowThatWasNotEmittedIsStillOwed(t *testing.T) {
+	for name, began := range map[string]time.Duration{
+		"in the window":     -2 * day,
+		"before the window": -50 * day,
+	} {
+		r := rec(1, opening.Add(began), 1)
+		tr := New(State{}, 14*day, false, time.Time{})
+		if !tr.Observe(r) {
+			t.Fatal("it is not new")
+		}
+		tr.Finish(opening, false)
+		tr = again(t, tr, false)
+		if !tr.Observe(r) || !tr.Observe(r) {
+			t.Errorf("%s: it is not new any more", name)
+		}
+		tr.Emitted(r)
+		if tr.Observe(r) {
+			t.Errorf("%s: it comes twice", name)
+		}
+		tr.Finish(opening.Add(time.Hour), false)
+
+		tr = New(State{}, 14*day, false, time.Time{})
+		tr.Observe(r)
+		tr.Finish(opening, false)
+		tr = again(t, tr, false)
+		list, _, _ := tr.Unresolved()
+		if len(list) != 1 {
+			t.Fatalf("%s: findings %v", name, list)
+		}
+		if emit, _ := tr.Resolve(list[0], nil); emit {
+			t.Errorf("%s: a row that was never emitted has a tombstone", name)
+		}
+	}
+}
