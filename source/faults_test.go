@@ -139,10 +139,18 @@ func (w *world) wantTruthSince(first time.Time, chosen ...string) {
 	}
 }
 
-// A full refresh has no later sync that looks again: a record that vanishes
-// between two pages must not take another one with it.
-func TestFullRefreshReadsAgainWhatMovedUnderIt(t *testing.T) {
+// After a full refresh no later sync looks again, and neither does one without full walks
+// look at old records: a record that vanishes between two pages must not take another one
+// with it.
+func TestReadsAgainWhatMovedUnderIt(t *testing.T) {
 	t.Parallel()
+	noFullWalks := map[string]any{"reconcile_every_days": 0}
+	for mode, config := range map[protocol.SyncMode]map[string]any{protocol.FullRefresh: nil, protocol.Incremental: noFullWalks} {
+		t.Run(string(mode), func(t *testing.T) { readsAgainWhatMoved(t, mode, config) })
+	}
+}
+
+func readsAgainWhatMoved(t *testing.T, mode protocol.SyncMode, config map[string]any) {
 	for name, e := range map[string]member.Event{
 		"delete": {Do: member.Delete, Stream: "workout", Age: member.Duration(2 * day)},
 		"insert": {Do: member.Insert, Stream: "workout", Age: member.Duration(2 * day)},
@@ -150,13 +158,13 @@ func TestFullRefreshReadsAgainWhatMovedUnderIt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, sandbox.Config{Seed: 4, Years: 1}, nil)
+				w := newWorld(t, sandbox.Config{Seed: 4, Years: 1}, config)
 				e.After = member.Duration(45 * time.Second) // after some pages
 				if err := w.server.Play(sandbox.Scenario{Profile: sandbox.Profile{Tick: member.Duration(5 * time.Second)}, Events: []member.Event{e}}); err != nil {
 					t.Fatal(err)
 				}
 				before := w.server.Oracle().Records("workout", w.clock.Now())
-				r := w.read(catalog(t, protocol.FullRefresh, "workout"))
+				r := w.read(catalog(t, mode, "workout"))
 				after := w.server.Oracle().Records("workout", w.clock.Now())
 				got := map[string]bool{}
 				for _, data := range r.Records(protocol.StreamID{Name: "workout"}) {
