@@ -116,7 +116,7 @@ func (rd *reader) includedRows(ctx context.Context, records []changes.Record, s 
 		if !rd.stream.include(r) || r.Untracked == "" && r.Time.Before(rd.readFrom) {
 			continue
 		}
-		if r.Cycle != "" && (perCycle[r.Cycle] > 1 || cut[r.Cycle] && !rd.isKnown(r)) {
+		if r.Cycle != "" && (perCycle[r.Cycle] > 1 || cut[r.Cycle] && (rd.tracker == nil || !rd.tracker.Knows(r))) {
 			if _, requested := shownKey[r.Cycle]; !requested {
 				row, err := rd.run.session.readRow(ctx, rd.stream, rd.stream.child, r.Cycle)
 				if err != nil {
@@ -147,14 +147,6 @@ func (rd *reader) cutCycles(records []changes.Record, s timeSlice) map[string]bo
 		cut[records[len(records)-1].Cycle] = true
 	}
 	return cut
-}
-
-// isKnown reports whether an earlier sync, or this one, has emitted a record.
-func (rd *reader) isKnown(r changes.Record) bool {
-	if rd.tracker == nil {
-		return rd.emitted[r.Key]
-	}
-	return rd.tracker.Knows(r)
 }
 
 // readItem reads one row by its key; nil if there is none.

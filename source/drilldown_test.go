@@ -178,7 +178,7 @@ func TestCycleShowsOneOfItsSleepsAcrossSlices(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, sandbox.Config{Seed: 4, Years: 4}, map[string]any{"lookback_days": 3})
+			w := newWorld(t, sandbox.Config{Seed: 4, Years: 1}, map[string]any{"lookback_days": 3})
 			first, nap := w.napAfterASleep(opening.Add(-30 * day))
 			boundary := nap.Time.Add(-time.Minute)
 			chosen := catalog(t, tt.mode, "sleep_for_cycle")
@@ -203,6 +203,51 @@ func TestCycleShowsOneOfItsSleepsAcrossSlices(t *testing.T) {
 			}
 		})
 	}
+}
+
+// WHOOP does not document which of its sleeps a cycle shows: it can be the one in the
+// later slice.
+func TestCycleShowsItsLaterSleepAcrossSlices(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, sandbox.Config{Seed: 4, Years: 1}, nil)
+	first, nap := w.napAfterASleep(opening.Add(-30 * day))
+	w.config["start_date"] = nap.Time.Add(-time.Minute - sliceLength).Format(time.RFC3339Nano)
+	if err := w.server.Schedule(member.Event{Do: member.FlipNap, Stream: "sleep", Key: strings.Trim(nap.Key, `"`)}); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.Advance(time.Second)
+	shown := w.server.Oracle().Records("sleep", w.clock.Now())[strings.Trim(nap.Key, `"`)]
+	w.source.http = rewriting{w.source.http, func(path string, body []byte) []byte {
+		if path == "/developer/v2/cycle/"+nap.Cycle+"/sleep" {
+			return shown
+		}
+		return body
+	}}
+	for _, mode := range []protocol.SyncMode{protocol.Incremental, protocol.FullRefresh} {
+		w.tables = tables{}
+		w.sync(catalog(t, mode, "sleep_for_cycle"))
+		rows := w.tables["sleep_for_cycle"]
+		if rows[strings.Trim(first.Key, `"`)] != nil || rows[strings.Trim(nap.Key, `"`)] == nil {
+			t.Errorf("%s: the rows of cycle %s are wrong", mode, nap.Cycle)
+		}
+	}
+}
+
+// What the state knows need not be requested to be derived.
+func TestKnownSleepsOfCyclesAreNotRequested(t *testing.T) {
+	t.Parallel()
+	w := young(t, 4, 60, nil)
+	chosen := catalog(t, protocol.Incremental, "sleep_for_cycle")
+	w.sync(chosen)
+	before := w.server.Audit().Requests["GET /developer/v2/cycle/{cycleId}/sleep"]
+	for range 24 {
+		w.clock.Advance(time.Hour)
+		w.sync(chosen)
+	}
+	if asked := w.server.Audit().Requests["GET /developer/v2/cycle/{cycleId}/sleep"] - before; asked > 1 {
+		t.Errorf("%d requests in a day", asked)
+	}
+	w.wantTruth("sleep_for_cycle")
 }
 
 // napAfterASleep returns the first nap after an instant whose cycle has a main sleep that
