@@ -16,7 +16,8 @@ import (
 
 const consentAgain = "Let the member consent again, with all scopes: source authorize --config FILE, with the file of this configuration, replaces the tokens."
 
-// An outputError means that nobody reads the messages any more.
+// An outputError means that a message cannot be written, most likely because nobody
+// reads the messages any more.
 type outputError struct{ error }
 
 func (e outputError) Unwrap() error { return e.error }

@@ -5,8 +5,18 @@
 //   - row: what a stream has under one key. A record is a version of a row.
 //   - collection: a list of records in the API, by the time of their events.
 //   - walk: one reading of a collection, slice of time by slice of time.
-//   - full walk: a walk from the stream's beginning, to find old changes and deletions.
-//   - drill-down: a stream that WHOOP offers as one request per row; see drilldown.go.
+//   - slice: a span of time; a state goes out only when a whole slice has been read.
+//   - step: one slice of one walk.
+//   - reader: what reads one configured stream; each record of a walk goes to the
+//     readers of all streams that need its collection.
+//   - window: the recent time that every incremental sync reads again. It is a lookback
+//     long, as lookback_days says, or longer for rows that wait for their score.
+//   - full walk: a walk that reads an incremental stream from its start again, to find
+//     changes and deletions from before the window.
+//   - tracked: said of a row whose versions a state can tell apart, by its key and time.
+//   - drill-down: a stream that WHOOP offers as one request per row. The rows are derived
+//     from a collection, or each is requested by the key of its parent, a record of
+//     another collection or the same; see drilldown.go.
 //   - tombstone: a record that says that its row is gone.
 package main
 

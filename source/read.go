@@ -146,24 +146,24 @@ func (r *run) startReaders(ctx context.Context, states []protocol.State) (map[st
 		}
 	}
 	var started []*reader
-	fullWalk := map[string]bool{} // by collection
+	walkDue := map[string]bool{} // by collection
 	for _, rd := range r.readers {
 		if rd.stream.object != "" {
 			continue
 		}
-		due, err := rd.start(states)
+		toRead, err := rd.start(states)
 		if err := r.failStream(ctx, rd, err); err != nil {
 			return nil, err
 		}
-		if due && !rd.done {
+		if toRead && !rd.done {
 			started = append(started, rd)
-			fullWalk[rd.stream.collection] = fullWalk[rd.stream.collection] || rd.fullWalk
+			walkDue[rd.stream.collection] = walkDue[rd.stream.collection] || rd.walkDue
 		}
 	}
 	byCollection := map[string][]*reader{}
 	for _, rd := range started {
 		if rd.mode == protocol.Incremental {
-			rd.fullWalk = fullWalk[rd.stream.collection] && !rd.state.Until.IsZero()
+			rd.fullWalk = walkDue[rd.stream.collection] && !rd.state.Until.IsZero()
 			rd.startTracking()
 		}
 		collection := rd.walkedCollection()

@@ -17,12 +17,22 @@ type reader struct {
 	stream stream
 	mode   protocol.SyncMode
 
+	// Where a stream begins, and where it is read from:
+	//   - config.Start is start_date; changes.State.Start is the one that the stream was
+	//     last read from, which stays if start_date is moved to a later date.
+	//   - streamStart is the earlier of the two.
+	//   - readFrom is streamStart if all of the stream is read; otherwise it is
+	//     changes.State.WindowStart, where the last sync left the window.
+	//   - changes.Tracker keeps the latter as windowStart while the window moves on, and the
+	//     former state's Start as knownFrom. State.Oldest only saves requests: see
+	//     findOldest.
 	streamStart time.Time // the stream has no rows that began earlier; zero: all history
 	readFrom    time.Time // rows that began earlier need not be read
 
 	// For an incremental stream.
 	state    changes.State
-	fullWalk bool             // the stream is read from its beginning
+	walkDue  bool             // by its own state, a full walk is due
+	fullWalk bool             // the stream takes part in a full walk
 	tracker  *changes.Tracker // nil in a full refresh: every row is emitted
 
 	emitted   map[string]bool // keys, in a full refresh
@@ -46,9 +56,9 @@ func newReader(r *run, s stream, mode protocol.SyncMode) *reader {
 // machines answer for it, and each tells the time to the second only.
 const clockSlack = time.Hour
 
-// start reads the stream's state and decides where to start. It returns false if
-// there is nothing to read.
-func (rd *reader) start(states []protocol.State) (due bool, err error) {
+// start reads the stream's state and decides where to start, and whether a full walk is
+// due. It returns false if there is nothing to read.
+func (rd *reader) start(states []protocol.State) (toRead bool, err error) {
 	config, log := rd.run.session.config, rd.run.session.out.Logger()
 	rd.streamStart, rd.readFrom = config.Start, config.Start
 	if rd.mode == protocol.FullRefresh {
@@ -77,7 +87,7 @@ func (rd *reader) start(states []protocol.State) (due bool, err error) {
 	}
 	daysSinceWalk := int(rd.run.end.Sub(st.Walked) / (24 * time.Hour))
 	rd.state = st
-	rd.fullWalk = known && (config.Start.Before(st.Start) || st.EmitAll || config.ReconcileEveryDays > 0 && daysSinceWalk >= config.ReconcileEveryDays)
+	rd.walkDue = known && (config.Start.Before(st.Start) || st.EmitAll || config.ReconcileEveryDays > 0 && daysSinceWalk >= config.ReconcileEveryDays)
 	return true, nil
 }
 
@@ -212,7 +222,7 @@ func (rd *reader) endWalk(ctx context.Context) error {
 // resolve reads a row that did not come, or may be different, by its key. Pages can
 // miss a row if others appear or vanish while they are read, so only this request
 // shows that the row is gone.
-func (rd *reader) resolve(ctx context.Context, u changes.Unresolved) error {
+func (rd *reader) resolve(ctx context.Context, u changes.UnresolvedRow) error {
 	r, err := rd.readItem(ctx, u.Key)
 	if err != nil {
 		return err

@@ -134,7 +134,7 @@ func TestManyOldChangesAreEmittedAnewAndDeletionsStillTold(t *testing.T) {
 		observe(walk, rec(i, opening.Add(-time.Duration(i)*day), 2))
 	}
 	list, more, lost := walk.Unresolved()
-	wantEqual(t, "findings", list, []Unresolved{{Key: "399", old: true}}, cmp.AllowUnexported(Unresolved{}))
+	wantEqual(t, "findings", list, []UnresolvedRow{{Key: "399", old: true}}, cmp.AllowUnexported(UnresolvedRow{}))
 	if !more || lost {
 		t.Fatalf("more %v, lost %v", more, lost)
 	}
@@ -230,7 +230,7 @@ func TestOlderStateVersionsAreAccepted(t *testing.T) {
 		t.Error("not everything is emitted")
 	}
 	list, more, _ := walk.Unresolved()
-	wantEqual(t, "findings", list, []Unresolved{{Key: "2"}}, cmp.AllowUnexported(Unresolved{}))
+	wantEqual(t, "findings", list, []UnresolvedRow{{Key: "2"}}, cmp.AllowUnexported(UnresolvedRow{}))
 	if more {
 		t.Error("the walk is to be repeated")
 	}
@@ -245,7 +245,7 @@ func TestRowsThatMoveInTime(t *testing.T) {
 		t.Error("a row that moved into the window is not emitted")
 	}
 	list, _, _ := tr.Unresolved()
-	wantEqual(t, "findings", list, []Unresolved{{Key: "2"}}, cmp.AllowUnexported(Unresolved{})) // it did not come
+	wantEqual(t, "findings", list, []UnresolvedRow{{Key: "2"}}, cmp.AllowUnexported(UnresolvedRow{})) // it did not come
 	if emit, _ := tr.Resolve(list[0], &recentMoved); !emit {
 		t.Error("a row that moved out of the window is not emitted")
 	}
