@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
@@ -99,7 +100,7 @@ func (h *history) time(program string) time.Duration {
 // the last syncs take is logged, each beside the tenth of a new table, so that both meet the machine in
 // one mood.
 func TestASyncIsAsFastAfterYears(t *testing.T) {
-	if err := shareZstdEncoder(); err != nil {
+	if err := laketest.ShareZstdEncoder(); err != nil {
 		t.Fatal(err)
 	}
 	var program string

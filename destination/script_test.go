@@ -5,12 +5,13 @@ import (
 	"testing"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/destinationtest"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // The scripts run the program as its users do.
 func TestScripts(t *testing.T) {
-	if err := shareZstdEncoder(); err != nil {
+	if err := laketest.ShareZstdEncoder(); err != nil {
 		t.Fatal(err)
 	}
 	d := newDestination()

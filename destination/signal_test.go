@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/syncer"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -23,7 +24,7 @@ import (
 // end of the input proves nothing: an overwrite is not swapped in, rows that no state covers do not become
 // visible, and the run does not succeed.
 func TestASignalNearTheEndOfTheInput(t *testing.T) {
-	if err := shareZstdEncoder(); err != nil {
+	if err := laketest.ShareZstdEncoder(); err != nil {
 		t.Fatal(err)
 	}
 	const record, state = `{"type":"RECORD","record":{"stream":"items","emitted_at":1,"data":{"id":%d}}}` + "\n",

@@ -21,6 +21,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
@@ -39,7 +40,7 @@ type testLake struct {
 
 func newTestLake(t *testing.T, w workload) *testLake {
 	t.Helper()
-	if err := errors.Join(shareZstdEncoder(), useFaultyFiles()); err != nil {
+	if err := errors.Join(laketest.ShareZstdEncoder(), useFaultyFiles()); err != nil {
 		t.Fatal(err)
 	}
 	root := t.TempDir()

@@ -48,7 +48,7 @@ func TestCommitUnderFaults(t *testing.T) {
 		"another first, refused, silence": {script: []laketest.Outcome{laketest.LetsOthersFirst, laketest.Refuses, laketest.FailsSilently, laketest.LandsThenOthers}, there: true},
 	} {
 		for k, kind := range []string{"append", "copy_on_write", "merge_on_read", "replace", "spilled keys"} {
-			if (len(name)+k)%testsize.Of(4, 1) > 0 {
+			if (len(name)+k)%testsize.Of(5, 1) > 0 {
 				continue
 			}
 			t.Run(name+", "+kind, func(t *testing.T) {

@@ -259,7 +259,7 @@ func TestPartitionsAndOrderChangeNoRow(t *testing.T) {
 	for _, tc := range []struct {
 		mode   lake.Upsert
 		format int
-	}{{lake.CopyOnWrite, 1}, {lake.CopyOnWrite, 2}, {lake.MergeOnRead, 2}, {lake.MergeOnRead, 3}, {lake.Auto, 2}} {
+	}{{lake.CopyOnWrite, 1}, {lake.MergeOnRead, 3}, {lake.Auto, 2}, {lake.CopyOnWrite, 2}, {lake.MergeOnRead, 2}}[:testsize.Of(3, 5)] {
 		t.Run(fmt.Sprint(tc.mode, " v", tc.format), func(t *testing.T) {
 			t.Parallel()
 			rng := rand.New(rand.NewPCG(uint64(tc.format), uint64(len(tc.mode))))
@@ -287,7 +287,7 @@ func TestPartitionsAndOrderChangeNoRow(t *testing.T) {
 				for range 2 {
 					w := tbl.NewWriter()
 					var written []laketest.Version
-					for range rng.IntN(20) {
+					for range rng.IntN(testsize.Of(12, 20)) {
 						var rows []map[string]any
 						var orders []uint64
 						for range 1 + rng.IntN(6) {

@@ -13,11 +13,13 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
 // A small file of another program that stands for gigabytes is read in pieces, however its values are stored once for many rows.
 func TestAFileThatStandsForMuchMoreIsReadInPieces(t *testing.T) {
-	const rows, long = 160, 512 << 10 // in two columns, 160 MiB
+	const long = 512 << 10
+	rows := testsize.Of(96, 160) // in two columns, as many MiB
 	text := strings.Repeat("all work and no play ", long/21)
 	for name, props := range map[string]*parquet.WriterProperties{
 		"dictionary": parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Zstd)),
@@ -61,7 +63,7 @@ func TestAFileThatStandsForMuchMoreIsReadInPieces(t *testing.T) {
 				next += p.Rows
 				pieces++
 			}
-			if next != rows || pieces < 4 {
+			if next != int64(rows) || pieces < testsize.Of(3, 4) {
 				t.Errorf("%d rows in %d pieces", next, pieces)
 			}
 		})

@@ -109,7 +109,7 @@ func TestARelocatedTableHasEverySnapshot(t *testing.T) {
 				laketest.Commit(t, tbl, fmt.Sprintf(`{"n":%d}`, order), laketest.Stage(t, tbl, versions[0].Order, all...))
 				want.Commit(versions)
 			}
-			for range testsize.Of(3, 6) {
+			for range testsize.Of(2, 6) {
 				write(tbl)
 			}
 			for name, kind := range map[string]table.RefType{"kept": table.TagRef, "other": table.BranchRef} {
@@ -117,7 +117,7 @@ func TestARelocatedTableHasEverySnapshot(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			for range testsize.Of(2, 3) {
+			for range testsize.Of(1, 3) {
 				write(tbl)
 			}
 			before := everySnapshot(t, laketest.Load(t, tbl), from)

@@ -18,6 +18,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
 // fieldsOfSpecs shows the specs of a table in order, with the ids of fields.
@@ -240,7 +241,7 @@ func TestAnotherProgramsPartitionedTableIsWritten(t *testing.T) {
 }
 
 func TestAPartitionOfEveryType(t *testing.T) {
-	for _, tc := range []struct {
+	for i, tc := range []struct {
 		typ    iceberg.Type
 		values []any
 	}{
@@ -253,7 +254,10 @@ func TestAPartitionOfEveryType(t *testing.T) {
 		{iceberg.DecimalTypeOf(38, 9), []any{"-0.000000001", "0", "12345678901234567890123456789.123456789", "-12345678901234567890123456789"}},
 		{aString, []any{"", "/", "a=b&c", "..", "\u00e9\U0001f496", strings.Repeat("x", 4000), "null", "\x00"}},
 	} {
-		for _, transform := range []string{"at", "bucket(3, at)", "truncate(3, at)", "year(at)", "month(at)", "day(at)", "hour(at)"} {
+		for k, transform := range []string{"at", "bucket(3, at)", "truncate(3, at)", "year(at)", "month(at)", "hour(at)", "day(at)"} {
+			if (i+k)%testsize.Of(3, 1) > 0 {
+				continue // every type and every transform is left
+			}
 			p := planOf("s", iceberg.NestedField{Name: "id", Type: aLong, Required: true}, optional("at", tc.typ), optional("v", aString))
 			p.Dedup, p.Key = true, []string{"id"}
 			o := lake.Options{Upsert: lake.CopyOnWrite, Settings: tabledef.Settings{PartitionBy: by(t, transform)}}

@@ -122,7 +122,7 @@ func TestFewRowsBecomeLargeRowGroups(t *testing.T) {
 // comes after more rows than are read at once.
 func TestAShortenedFileWithALateHugeValueStaysOne(t *testing.T) {
 	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{})
-	const long = 2 * parquetfile.PieceBytes / (200 << 10)
+	const long = 5 * parquetfile.PieceBytes / 4 / (200 << 10)
 	var rows []map[string]any
 	for id := range long {
 		rows = append(rows, map[string]any{"id": id, "v": fmt.Sprint(id, strings.Repeat(" ", 200<<10))})
@@ -186,7 +186,7 @@ func TestFewRowsKeepTheirOrderOfArrival(t *testing.T) {
 // memory.
 func TestFilesOfManyColumnsHaveFewRowGroups(t *testing.T) {
 	t.Parallel()
-	const columns = parquetfile.MaxChunks / 4
+	columns := parquetfile.MaxChunks / testsize.Of(32, 4)
 	var fields []iceberg.NestedField
 	for i := range columns {
 		fields = append(fields, optional(fmt.Sprint("c", i), aLong))

@@ -26,6 +26,9 @@ func Main(m *testing.M) {
 	if _, err := storage.Open(context.Background(), storage.Default(), "file:///nowhere"); err != nil {
 		panic(err)
 	}
+	if err := ShareZstdEncoder(); err != nil {
+		panic(err)
+	}
 	sqlite.RegisterConnectionHook(func(conn sqlite.ExecQuerierContext, _ string) error {
 		_, err := conn.ExecContext(context.Background(), "PRAGMA synchronous = OFF", nil)
 		return err

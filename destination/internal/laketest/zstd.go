@@ -1,4 +1,4 @@
-package main
+package laketest
 
 import (
 	"fmt"
@@ -10,11 +10,18 @@ import (
 // sharedZstd compresses with one encoder for the whole process, which was made outside of any bubble of time.
 // The encoders of the library's pool are made when there is need, and one made inside a bubble cannot be used
 // outside of it.
-type sharedZstd struct{ compress.Codec }
+type sharedZstd struct{ zstdCodec }
+
+type zstdCodec interface {
+	compress.ErrorCodec
+	compress.StreamingCodec
+}
 
 func (c sharedZstd) EncodeLevel(dst, src []byte, _ int) []byte { return c.Encode(dst, src) }
 
-var shareZstdEncoder = sync.OnceValue(func() error {
+// ShareZstdEncoder makes parquet files be compressed with the encoder of the process. An encoder is megabytes, which
+// the race detector goes through each time one is made or dropped.
+var ShareZstdEncoder = sync.OnceValue(func() error {
 	plain, err := compress.GetCodec(compress.Codecs.Zstd)
 	if err != nil {
 		return err
@@ -22,6 +29,6 @@ var shareZstdEncoder = sync.OnceValue(func() error {
 	if text := plain.Decode(nil, plain.Encode(nil, []byte("warm"))); string(text) != "warm" {
 		return fmt.Errorf("zstd makes %q of itself", text)
 	}
-	compress.RegisterCodec(compress.Codecs.Zstd, sharedZstd{plain})
+	compress.RegisterCodec(compress.Codecs.Zstd, sharedZstd{plain.(zstdCodec)})
 	return nil
 })
