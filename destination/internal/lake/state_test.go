@@ -268,9 +268,9 @@ func (h *stateHistory) finish() bool {
 }
 
 func (h *stateHistory) upkeep() bool {
-	tbl := h.on(false)
+	tbl := openTable(h.t, h.tbl.Catalog(), h.p, lake.Options{ReaderTime: time.Nanosecond})
 	before := h.now(tbl)
-	if _, err := upkeep.Maintain(h.t.Context(), laketest.Impatient(h.t, tbl), upkeep.Options{ExpireAfter: time.Nanosecond, KeepSnapshots: 1 + h.random.IntN(3), Thorough: true}); err != nil {
+	if _, err := upkeep.Maintain(h.t.Context(), tbl, upkeep.Options{ExpireAfter: time.Nanosecond, KeepSnapshots: 1 + h.random.IntN(3), Thorough: true}); err != nil {
 		h.t.Fatal(err)
 	}
 	h.note(tbl, before)
