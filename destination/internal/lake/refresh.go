@@ -59,7 +59,7 @@ func (g Generation) counts() bool { return g.Minimum == 0 || g.ID > 1 }
 
 // Begin prepares the table for a sync that appends. g is nil if the sync has no
 // ids. If older generations must go and there are any, commits go to the refresh's
-// branch from now on, until Finish, and Refreshing reports true.
+// branch from now on, until Finish; Branch names it.
 //
 // If the sync removes nothing, refreshes that were started and not finished are
 // merged: all their rows move to the main branch, because their states were
@@ -109,9 +109,6 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (retained []int64, err
 	}
 	return nil, nil
 }
-
-// Refreshing reports whether commits go to a branch until Finish.
-func (t *Table) Refreshing() bool { return t.refresh.branch != "" }
 
 // Finish completes a refresh in one transaction: the main branch gets the rows of
 // the refresh and loses those of older generations, the table gets the state, and
@@ -206,5 +203,6 @@ func idOf(s *table.Snapshot) *int64 {
 	return &s.SnapshotID
 }
 
-// Branch is the branch to which commits go.
+// Branch is the branch to which commits go: the main branch, unless a refresh is under
+// way.
 func (t *Table) Branch() string { return cmp.Or(t.refresh.branch, table.MainBranch) }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
@@ -57,7 +58,7 @@ func TestARefreshIsSeenWhenItIsFinished(t *testing.T) {
 				}
 				tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), p, o)
 				tbl = refreshing(t, tbl, p, o, &lake.Generation{ID: 12})
-				if tbl.Refreshing() {
+				if tbl.Branch() != table.MainBranch {
 					t.Error("a sync that keeps all generations refreshes")
 				}
 				laketest.Commit(t, tbl, `{"n":12}`, laketest.Stage(t, tbl, 0, of(12, row(1, 9, "old")), of(12, row(2, 9, "old"))))
@@ -65,7 +66,7 @@ func TestARefreshIsSeenWhenItIsFinished(t *testing.T) {
 				// The first attempt fails after a commit, which readers do not see.
 				g := &lake.Generation{ID: 13, Minimum: 13}
 				tbl = refreshing(t, tbl, p, o, g)
-				if !tbl.Refreshing() {
+				if tbl.Branch() == table.MainBranch {
 					t.Fatal("no refresh was begun")
 				}
 				if state, err := lake.CommittedState(t.Context(), laketest.Load(t, tbl), p, g); err != nil || state != nil {
@@ -111,7 +112,7 @@ func TestARefreshIsSeenWhenItIsFinished(t *testing.T) {
 
 				// Once more with the same ids, as a retry comes: nothing is wiped.
 				tbl = refreshing(t, tbl, p, o, g)
-				if tbl.Refreshing() {
+				if tbl.Branch() != table.MainBranch {
 					t.Error("a refresh that is done was begun again")
 				}
 				laketest.Commit(t, tbl, `{"n":134}`, laketest.Stage(t, tbl, 0, of(13, row(5, 1, "late"))))
@@ -213,12 +214,12 @@ func TestWhatANullGenerationCountsAs(t *testing.T) {
 					row[lake.GenerationColumn] = g.ID
 				}
 				laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, row))
-				if tbl.Refreshing() {
+				if tbl.Branch() != table.MainBranch {
 					t.Fatalf("sync %d refreshes", i)
 				}
 			}
 			tbl = refreshing(t, tbl, p, lake.Options{}, &tc.refresh)
-			if tbl.Refreshing() {
+			if tbl.Branch() != table.MainBranch {
 				if _, err := tbl.Finish(t.Context(), nil); err != nil {
 					t.Fatal(err)
 				}
@@ -301,7 +302,7 @@ func TestARefreshHasItsStateBeforeItsFirstRow(t *testing.T) {
 	if state, err := lake.CommittedState(t.Context(), laketest.Load(t, tbl), p, g); err != nil || string(state) != `{"n":13}` {
 		t.Errorf("state %s, %v", state, err)
 	}
-	if tbl = refreshing(t, tbl, p, lake.Options{}, g); !tbl.Refreshing() {
+	if tbl = refreshing(t, tbl, p, lake.Options{}, g); tbl.Branch() == table.MainBranch {
 		t.Error("the refresh is not continued")
 	}
 }

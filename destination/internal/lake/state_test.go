@@ -194,7 +194,7 @@ func (h *stateHistory) commit() bool {
 
 func (h *stateHistory) stateAlone() bool {
 	tbl := h.on(h.refresh > 0 && h.random.IntN(2) == 0)
-	if tip := laketest.Load(h.t, tbl).SnapshotByName(tbl.Branch()); tbl.Refreshing() && (tip == nil || h.moved[tip.SnapshotID]) {
+	if tip := laketest.Load(h.t, tbl).SnapshotByName(tbl.Branch()); tbl.Branch() != table.MainBranch && (tip == nil || h.moved[tip.SnapshotID]) {
 		return false // it makes a snapshot, or is the main branch's progress, too
 	}
 	state := h.newState()
@@ -233,7 +233,7 @@ func (h *stateHistory) refreshStep() bool {
 			return false
 		}
 		h.refresh = max(h.generation, 1) + 1
-		if tbl := h.on(true); !tbl.Refreshing() {
+		if tbl := h.on(true); tbl.Branch() == table.MainBranch {
 			h.refresh = 0
 			return false
 		}
@@ -251,7 +251,7 @@ func (h *stateHistory) finish() bool {
 		return false
 	}
 	tbl := h.on(true)
-	if !tbl.Refreshing() {
+	if tbl.Branch() == table.MainBranch {
 		return false
 	}
 	state, raw := h.now(tbl), json.RawMessage(nil)

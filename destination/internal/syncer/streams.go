@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/apache/iceberg-go/catalog"
+	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
@@ -138,7 +139,7 @@ func (s Streams) Open(ctx context.Context, cat lake.Catalog, memory Memory, log 
 			for _, n := range retained {
 				log.Warn(fmt.Sprintf("the refresh to generation %d was given up, as this sync keeps all generations: everything was retained", n), "stream", stream.ID.String())
 			}
-			stream.refreshing = stream.Table.Refreshing()
+			stream.refreshing = stream.Table.Branch() != table.MainBranch
 		}
 		for _, m := range stream.Table.TypeChanges() {
 			log.Warn(fmt.Sprintf("column %s of table %s holds %s, and the source sends %s: its values go to column %s", m.Column, stream.Table, m.Holds, m.Sends, m.To), "stream", stream.ID.String())
