@@ -61,6 +61,27 @@ func withRows(state string, rows int) string {
 	return strings.TrimSuffix(state, "}}") + fmt.Sprintf(`,"destinationStats":{"recordCount":%d.0}}}`, rows)
 }
 
+// endsAt makes the final commit. The run must end at the message that the error names, with the
+// first state echoed and no other.
+func (r *run) endsAt(t *testing.T, out *bytes.Buffer, jobs chan decodeJob, message string) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	for _, w := range r.workers {
+		r.spawn(func() error { return w.run(ctx, jobs) })
+	}
+	err := r.commitFinal(t.Context(), inputEnded)
+	stop()
+	if err == nil || !strings.Contains(err.Error(), message) {
+		t.Errorf("error %v", err)
+	}
+	if err := errors.Join(r.group.Wait(), r.workers.discardFiles()); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]string{withRows(streamState("a", 1), 1)}, echoed(out)); diff != "" {
+		t.Errorf("echoed (-want +got):\n%s", diff)
+	}
+}
+
 // Workers come upon bad records in any order. What counts is the first of the input.
 func TestTheFirstBadRecordOfTheInputCounts(t *testing.T) {
 	r, out := newTestRun(t, sameCatalog)
@@ -79,21 +100,7 @@ func TestTheFirstBadRecordOfTheInputCounts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ctx, stop := context.WithCancel(t.Context())
-	for _, w := range r.workers {
-		r.spawn(func() error { return w.run(ctx, nil) })
-	}
-	err := r.commitFinal(t.Context(), inputEnded)
-	stop()
-	if err == nil || !strings.Contains(err.Error(), "Line 3 of the input") {
-		t.Errorf("error %v", err)
-	}
-	if err := errors.Join(r.group.Wait(), r.workers.discardFiles()); err != nil {
-		t.Error(err)
-	}
-	if diff := cmp.Diff([]string{withRows(streamState("a", 1), 1)}, echoed(out)); diff != "" {
-		t.Errorf("echoed (-want +got):\n%s", diff)
-	}
+	r.endsAt(t, out, nil, "Line 3 of the input")
 }
 
 // A bad record is found only when the workers have decoded it, which may be when the state after it makes a commit due.
@@ -123,18 +130,14 @@ func TestABadRecordBeforeABadStateCounts(t *testing.T) {
 	if !r.firstBad.reported() {
 		t.Fatal("the state of an unknown stream is not bad")
 	}
-	ctx, stop := context.WithCancel(t.Context())
-	w := r.addWorker()
-	r.spawn(func() error { return w.run(ctx, jobs) })
-	err := r.commitFinal(t.Context(), inputEnded)
-	stop()
-	if err == nil || !strings.Contains(err.Error(), "Line 3 of the input") {
-		t.Errorf("error %v", err)
-	}
-	if err := errors.Join(r.group.Wait(), r.workers.discardFiles()); err != nil {
-		t.Error(err)
-	}
-	if diff := cmp.Diff([]string{withRows(streamState("a", 1), 1)}, echoed(out)); diff != "" {
-		t.Errorf("echoed (-want +got):\n%s", diff)
-	}
+	r.addWorker()
+	r.endsAt(t, out, jobs, "Line 3 of the input")
+}
+
+// What comes after a bad state is read for a while, and its states cover nothing.
+func TestStatesAfterABadStateAreNotEchoed(t *testing.T) {
+	r, out := newTestRun(t, sameCatalog)
+	jobs := r.dispatchLines(t, goodRecord("a"), streamState("a", 1), goodRecord("a"), streamState("nap", 2), streamState("a", 3), goodRecord("a"), streamState("a", 4))
+	r.addWorker()
+	r.endsAt(t, out, jobs, "stream nap")
 }
