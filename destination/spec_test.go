@@ -11,7 +11,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
 
-var update = flag.Bool("update", false, "write testdata/spec.json anew")
+var update = flag.Bool("update", false, "write testdata/spec.json again")
 
 // specification is what spec prints, indented.
 func specification(t *testing.T) []byte {

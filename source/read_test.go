@@ -430,7 +430,7 @@ func TestFaultsThatPassLeaveNoTrace(t *testing.T) {
 				w.sync(catalog(t, protocol.Incremental))
 				w.wantTruth()
 				if got := w.server.Audit().Faults; got != f.Times {
-					t.Errorf("%d faults struck, want %d", got, f.Times)
+					t.Errorf("%d faults injected, want %d", got, f.Times)
 				}
 			})
 		})

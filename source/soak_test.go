@@ -492,7 +492,7 @@ func (s *soak) reconnect(r *protocoltest.Run, lost bool) {
 func (s *soak) figures() string {
 	f := &s.figure
 	a := s.server.Audit()
-	text := fmt.Sprintf("%d syncs: %d complete, %d failed and resumed, %d killed; %d requests, %d answers of 429 (at most %d of %d in one sync), %d faults struck\n"+
+	text := fmt.Sprintf("%d syncs: %d complete, %d failed and resumed, %d killed; %d requests, %d answers of 429 (at most %d of %d in one sync), %d faults injected\n"+
 		"%d records (%d tombstones) and %d states in %d lines, %d full walks of a stream, %d of them compared with the truth\n"+
 		"%d refreshes, %d refresh tokens replayed after a lost answer, %d consents\ndisturbances:",
 		f.syncs, f.clean, f.failed, f.kills, sum(a.Requests), a.RateLimited, f.refused, f.refusedOf, a.Faults, f.records, f.tombstones, f.states, f.lines, f.walks, f.compared,

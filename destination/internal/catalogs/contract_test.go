@@ -139,7 +139,7 @@ func loadsWhatOthersCommitted(t *testing.T, configure newCatalog) {
 		t.Fatal(err)
 	}
 	if load(one).Metadata().TableUUID() == before {
-		t.Error("a table that was made anew was taken for the old one")
+		t.Error("a table that was created again was taken for the old one")
 	}
 }
 

@@ -35,7 +35,7 @@ func TestReplaceSwapsAllRowsInOneCommit(t *testing.T) {
 			t.Errorf("%d snapshots", n)
 		}
 		if after.Metadata().TableUUID() != before.Metadata().TableUUID() {
-			t.Error("the table was made anew")
+			t.Error("the table was created again")
 		}
 		if got := string(laketest.LastState(t, after)); got != `{"n":1}` {
 			t.Errorf("state %s", got)

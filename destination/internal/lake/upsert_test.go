@@ -140,7 +140,7 @@ func TestUpsertRules(t *testing.T) {
 			{[]laketest.Version{{Key: 1, Cursor: 5, V: "a"}, {Key: 2, Cursor: 5, V: "b"}}, []string{laketest.Version{Key: 1, Cursor: 5, V: "a"}.JSON(), laketest.Version{Key: 2, Cursor: 5, V: "b"}.JSON()}},
 			{[]laketest.Version{{Key: 1, Cursor: 9, V: "c"}, {Key: 1, Cursor: -1, Deleted: true}}, []string{laketest.Version{Key: 2, Cursor: 5, V: "b"}.JSON()}},
 		},
-		"what comes after a tombstone without a cursor starts anew": {
+		"what comes after a tombstone without a cursor is a new row": {
 			{[]laketest.Version{{Key: 1, Cursor: 5, V: "a"}}, []string{laketest.Version{Key: 1, Cursor: 5, V: "a"}.JSON()}},
 			{
 				[]laketest.Version{{Key: 1, Cursor: 9, V: "b"}, {Key: 1, Cursor: -1, Deleted: true}, {Key: 1, Cursor: 3, V: "c"}, {Key: 1, Cursor: 2, V: "d"}},

@@ -27,7 +27,7 @@ import (
 // highest cursor, null being lowest; of those the one that arrived last, a staged
 // row being later than any in the table. If that one is a tombstone, none stays. A
 // tombstone without a cursor is not the lowest but the last of all that arrived
-// before it, and what arrives after it starts anew. A table keeps no tombstones:
+// before it, and what arrives after it is a new row. A table keeps no tombstones:
 // an older record that arrives in a later commit than the tombstone of its key is
 // a new row. The branch of a refresh does keep them, as they may have to delete
 // rows that are not on the branch.

@@ -359,7 +359,7 @@ func TestCommitIsDue(t *testing.T) {
 			s.play(t, "A")
 			s.now = func() time.Time { return time.Now().Add(time.Hour) }
 		}, true},
-		{"counts anew after a commit", func(t *testing.T, s script) { s.play(t, "a9", "a9", "A"); s.takeCovered() }, false},
+		{"counts again from zero after a commit", func(t *testing.T, s script) { s.play(t, "a9", "a9", "A"); s.takeCovered() }, false},
 		{"counts on what a commit left", func(t *testing.T, s script) { s.play(t, "b1", "B", "b9", "b5", "a1", "A"); s.takeCovered() }, true},
 		{"not for rows that wait for a state of their stream", func(t *testing.T, s script) { s.play(t, "b9", "b5", "a1", "A"); s.takeCovered(); s.play(t, "a9", "A") }, false},
 		{"when that state comes", func(t *testing.T, s script) { s.play(t, "b9", "b5", "a1", "A"); s.takeCovered(); s.play(t, "B") }, true},

@@ -15,7 +15,7 @@ type Config struct {
 // Rows count once for a commit. Those that it must leave out, because their stream
 // waits for its next state or for the end of the input, count again when they no
 // longer wait: otherwise each state of another stream would make a commit of its own.
-// Mebibytes and seconds begin anew with each commit, whatever it leaves.
+// Mebibytes and seconds start again with each commit, whatever it leaves.
 type CommitLimits struct {
 	MaxRows      int64 `json:"max_rows,omitempty" jsonschema:"title=Rows,default=1000000,minimum=1,maximum=1000000000"`
 	MaxMebibytes int64 `json:"max_mebibytes,omitempty" jsonschema:"title=Input (MiB),default=256,minimum=1,maximum=1048576"`

@@ -46,7 +46,7 @@ type State struct {
 	WindowStart time.Time  `json:"window_start"`
 	Recent      []entry    `json:"recent"`
 	Older       iblt.Table `json:"older"`
-	// EmitAll asks for a full walk that emits every row.
+	// EmitAll asks for a full walk that emits every row. Stored states know it by this name.
 	EmitAll bool `json:"anew,omitzero"`
 }
 

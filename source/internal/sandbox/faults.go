@@ -87,7 +87,7 @@ type script struct {
 
 type scripted struct {
 	Fault
-	seen, struck int
+	seen, injected int
 }
 
 // SetFaults replaces the script. Faults of the old one that are under way end as
@@ -118,10 +118,10 @@ func (s *script) next(r *http.Request) *Fault {
 		if !f.matches(r) {
 			continue
 		}
-		if f.seen++; f.seen <= f.Skip || f.Times >= 0 && f.struck >= max(f.Times, 1) {
+		if f.seen++; f.seen <= f.Skip || f.Times >= 0 && f.injected >= max(f.Times, 1) {
 			continue
 		}
-		f.struck++
+		f.injected++
 		return &f.Fault
 	}
 	return nil
