@@ -21,3 +21,18 @@ func TestSecretsInTheWrongPlaceAreFound(t *testing.T) {
 		}
 	}
 }
+
+// A key is a secret if the chosen form says so, or if any form does when none is chosen.
+func TestAKeyIsASecretInItsFormOnly(t *testing.T) {
+	schema := vehicles.Schema()
+	for config, secret := range map[string]bool{
+		`{"type":"bike","bell":"ding"}`: true,
+		`{"type":"car","bell":"ding"}`:  false,
+		`{"type":"boat","bell":"ding"}`: true,
+		`{"bell":"ding"}`:               true,
+	} {
+		if found := secretValues(schema, json.RawMessage(config)); slices.Contains(found, "ding") != secret {
+			t.Errorf("%s: found %q", config, found)
+		}
+	}
+}

@@ -144,6 +144,7 @@ func (s setting) walk(yield func(setting) bool) bool {
 	}
 	switch v := s.value.(type) {
 	case map[string]any:
+		s.schemas = chosen(s.schemas, v)
 		for _, key := range slices.Sorted(maps.Keys(v)) {
 			member := setting{path: s.path + key, key: key, value: v[key], secret: s.secret, known: true}
 			if s.path != "" {
@@ -175,6 +176,24 @@ func (s setting) walk(yield func(setting) bool) bool {
 		}
 	}
 	return true
+}
+
+// chosen leaves out the alternatives that an object says it is not: those whose
+// const is another than its value, if there is one that has its value. A key that is
+// a secret in one alternative may be none in another.
+func chosen(schemas []*jsonschema.Schema, object map[string]any) []*jsonschema.Schema {
+	says := func(o *jsonschema.Schema, same bool) bool {
+		for key, value := range object {
+			if p := property(o, key); p != nil && p.Const != nil && (p.Const == value) == same {
+				return true
+			}
+		}
+		return false
+	}
+	if !slices.ContainsFunc(schemas, func(o *jsonschema.Schema) bool { return says(o, true) }) {
+		return schemas
+	}
+	return slices.DeleteFunc(slices.Clone(schemas), func(o *jsonschema.Schema) bool { return says(o, false) })
 }
 
 // variants returns a schema and the alternatives of its oneOf.
