@@ -19,7 +19,7 @@ import (
 
 // Config is the user's configuration. Everything but the warehouse has a default.
 type Config struct {
-	Warehouse   string              `json:"warehouse" jsonschema:"required,title=Warehouse,pattern=^file:///.+,example=file:///local/lake" jsonschema_extras:"pattern_descriptor=file:///absolute/path"`
+	Warehouse   string              `json:"warehouse" jsonschema:"required,title=Warehouse,pattern=^(file:///|s3://).+,example=file:///local/lake,example=s3://bucket/lake" jsonschema_extras:"pattern_descriptor=file:///absolute/path or s3://bucket/prefix"`
 	Namespace   string              `json:"namespace,omitempty" jsonschema:"title=Namespace,default=airbyte"`
 	Catalog     catalogs.Config     `json:"catalog,omitempty" jsonschema:"title=Catalog"`
 	Storage     storage.Config      `json:"storage,omitempty" jsonschema:"title=Storage"`
@@ -37,7 +37,7 @@ type Config struct {
 // Descriptions describes the keys in the specification.
 func (Config) Descriptions() map[string]string {
 	return map[string]string{
-		"warehouse": "Where the tables live: file:///absolute/path.",
+		"warehouse": "Where the tables live: file:///absolute/path, or s3://bucket/prefix with the storage s3.",
 		"namespace": "Iceberg namespace of streams that have none.",
 		"catalog":   "The catalog that knows the tables.",
 		"storage":   "How the warehouse is reached.",

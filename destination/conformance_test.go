@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage/s3test"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
@@ -23,6 +24,9 @@ import (
 // used with: the configuration of a new lake with nothing in it.
 var lakeKinds = map[string]func(t *testing.T) string{
 	"sqlite, local": func(t *testing.T) string { return fmt.Sprintf(`{"warehouse":"file://%s"}`, t.TempDir()) },
+	"sqlite, s3": func(t *testing.T) string {
+		return fmt.Sprintf(`{"warehouse":"s3://%s/lake","catalog":{"type":"sqlite","path":"%s/catalog.db"},"storage":%s}`, s3test.Bucket, t.TempDir(), s3test.Config(s3test.Start(nil)))
+	},
 }
 
 // What every kind of catalog can do, on every storage.

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/apache/iceberg-go"
 	sqlcat "github.com/apache/iceberg-go/catalog/sql"
 	"github.com/apache/iceberg-go/table"
 	"github.com/jackc/pgx/v5"
@@ -120,10 +119,9 @@ func (p postgres) catalog(ctx context.Context, db *sql.DB, files *storage.Storag
 		if !there && !create {
 			return nil, noLake(files, p.String(), "catalog.uri", nil)
 		}
-		cat, err := sqlcat.NewCatalog(catalogName, db, sqlcat.Postgres, iceberg.Properties{
-			"warehouse":           files.Warehouse(),
-			"init_catalog_tables": fmt.Sprint(!there),
-		})
+		properties := files.Properties()
+		properties["init_catalog_tables"] = fmt.Sprint(!there)
+		cat, err := sqlcat.NewCatalog(catalogName, db, sqlcat.Postgres, properties)
 		switch {
 		case err == nil:
 			return cat, nil

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/apache/iceberg-go"
 	sqlcat "github.com/apache/iceberg-go/catalog/sql"
 	"github.com/apache/iceberg-go/table"
 	"modernc.org/sqlite"
@@ -41,6 +40,9 @@ func (c *sqliteConfig) inWarehouse(warehouse string) bool {
 
 func (c *sqliteConfig) open(ctx context.Context, files *storage.Storage, create bool) (*Catalog, error) {
 	file := c.Path
+	if file == "" && files.Directory() == "" {
+		return nil, configError(nil, `The SQLite catalog needs a place, because the warehouse %s is not on this machine. Set "catalog.path" to the path of a file that lasts as long as the tables, or use another type of catalog.`, files.Warehouse())
+	}
 	if file == "" {
 		file = filepath.Join(files.Directory(), "catalog.db")
 	}
@@ -83,10 +85,9 @@ func (c *sqliteConfig) open(ctx context.Context, files *storage.Storage, create 
 			return nil, noLake(files, file, "warehouse", nil)
 		}
 	}
-	cat, err := sqlcat.NewCatalog(catalogName, db, sqlcat.SQLite, iceberg.Properties{
-		"warehouse":           files.Warehouse(),
-		"init_catalog_tables": fmt.Sprint(create),
-	})
+	properties := files.Properties()
+	properties["init_catalog_tables"] = fmt.Sprint(create)
+	cat, err := sqlcat.NewCatalog(catalogName, db, sqlcat.SQLite, properties)
 	if err != nil {
 		return nil, classify(err)
 	}

@@ -33,7 +33,7 @@ func (s *Storage) NewPath(suffix string) string {
 
 // Scratch is where rows and keys are spilled.
 func (s *Storage) Scratch() storage.Scratch {
-	return storage.Scratch{Files: s.Files, NewPath: s.NewPath}
+	return storage.NewScratch(s.Files, s.NewPath)
 }
 
 // RollingWriter returns a writer of data files of the given size.

@@ -11,6 +11,8 @@ import (
 
 	iceio "github.com/apache/iceberg-go/io"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage/s3test"
 )
 
 // storages is one row for each kind. at is a warehouse with nothing in it.
@@ -19,6 +21,7 @@ var storages = map[string]struct {
 	at     func(t *testing.T) string
 }{
 	"local": {Default(), func(t *testing.T) string { return "file://" + t.TempDir() }},
+	"s3":    {s3At(s3test.Start(nil)), func(t *testing.T) string { return "s3://bucket/" + t.Name() }},
 }
 
 // What every storage promises, whatever its kind.
@@ -118,7 +121,11 @@ func whatIsWrittenIsRead(t *testing.T, s *Storage) {
 
 func nothingIsWrittenOver(t *testing.T, s *Storage) {
 	location := write(t, s, "a")[0]
-	if _, err := s.Files().Create(location); !errors.Is(err, fs.ErrExist) {
+	f, err := s.Files().Create(location)
+	if err == nil {
+		err = f.Close() // an object is there when it is closed, and not before
+	}
+	if !errors.Is(err, fs.ErrExist) {
 		t.Errorf("error %v", err)
 	}
 	if err := s.Files().WriteFile(location, nil); !errors.Is(err, fs.ErrExist) {
@@ -218,7 +225,7 @@ func theWarehouseIsMade(t *testing.T, s *Storage) {
 }
 
 func scratchFilesComeAndGo(t *testing.T, s *Storage) {
-	scratch := Scratch{Files: s.Files(), NewPath: func(suffix string) string { return s.Warehouse() + "/ns.db/t/data/1" + suffix }}
+	scratch := NewScratch(s.Files(), func(suffix string) string { return s.Warehouse() + "/ns.db/t/data/1" + suffix })
 	path, out, err := scratch.Create(RowsSuffix)
 	if err != nil {
 		t.Fatal(err)

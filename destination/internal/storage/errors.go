@@ -25,5 +25,8 @@ func Explain(err error, what string) *protocol.Error {
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return explained(protocol.ConfigError, "The files of %s cannot be written. Make the warehouse writable for this program's user (uid %d).", os.Getuid())
 	}
+	if kind, message := explainS3(err, what); kind != "" {
+		return &protocol.Error{Kind: kind, Message: message, Err: err}
+	}
 	return nil
 }

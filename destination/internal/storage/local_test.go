@@ -94,7 +94,7 @@ func TestLocalFilesAreWrittenWhole(t *testing.T) {
 func TestWhatIsNoStorageNamesTheRemedy(t *testing.T) {
 	const local, url = `{"type":"local"}`, "It must be file:/// and the absolute path of a directory"
 	for name, tc := range map[string]struct{ raw, warehouse, want string }{
-		"unknown kind":       {`{"type":"gs"}`, "file:///lake", `"storage.type" is "gs". The storage types are: local.`},
+		"unknown kind":       {`{"type":"gs"}`, "file:///lake", `"storage.type" is "gs". The storage types are: local, s3.`},
 		"other storage":      {local, "s3://bucket/lake", `"warehouse" is "s3://bucket/lake". ` + url},
 		"a user in it":       {local, "file://u:p@/lake", url},
 		"relative warehouse": {local, "lake", url},

@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 
 	iceio "github.com/apache/iceberg-go/io"
+	"github.com/google/uuid"
 )
 
 // The names of scratch files end like this.
@@ -15,12 +18,24 @@ const (
 )
 
 // Scratch is room for files that only this process needs: rows and keys for
-// which there is no memory. They lie among the data files, and what a killed
-// process leaves of them is removed with the orphans.
+// which there is no memory. On local storage they lie among the data files, which
+// are where there is room, and what a killed process leaves of them is removed
+// with the orphans. Otherwise they lie in the machine's temporary directory.
 type Scratch struct {
-	Files iceio.WriteFileIO
-	// NewPath returns a path that no other file has.
-	NewPath func(suffix string) string
+	files iceio.WriteFileIO
+	// newPath returns a path that no other file has.
+	newPath func(suffix string) string
+}
+
+// NewScratch is the scratch of a table whose files are these; newDataPath returns a
+// path for a new file among them.
+func NewScratch(files iceio.WriteFileIO, newDataPath func(suffix string) string) Scratch {
+	if _, remote := files.(*s3Files); remote {
+		return Scratch{localFiles{}, func(suffix string) string {
+			return filepath.Join(os.TempDir(), "destination-iceberg-"+uuid.NewString()+suffix)
+		}}
+	}
+	return Scratch{files, newDataPath}
 }
 
 // volatile is storage that can save itself the trouble of making a file last
@@ -31,9 +46,9 @@ type volatile interface {
 
 // Create starts a file.
 func (s Scratch) Create(suffix string) (path string, out io.WriteCloser, err error) {
-	path = s.NewPath(suffix)
-	create := s.Files.Create
-	if v, ok := s.Files.(volatile); ok {
+	path = s.newPath(suffix)
+	create := s.files.Create
+	if v, ok := s.files.(volatile); ok {
 		create = v.CreateScratch
 	}
 	if out, err = create(path); err != nil {
@@ -43,10 +58,10 @@ func (s Scratch) Create(suffix string) (path string, out io.WriteCloser, err err
 }
 
 // Open opens a file for reading.
-func (s Scratch) Open(path string) (iceio.File, error) { return s.Files.Open(path) }
+func (s Scratch) Open(path string) (iceio.File, error) { return s.files.Open(path) }
 
 // Remove removes files, of which some may be gone already.
 func (s Scratch) Remove(paths []string) error {
-	_, err := RemoveAll(context.Background(), s.Files, paths)
+	_, err := RemoveAll(context.Background(), s.files, paths)
 	return err
 }

@@ -12,8 +12,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 
+	"github.com/apache/iceberg-go"
 	iceio "github.com/apache/iceberg-go/io"
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/invopop/jsonschema"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -35,6 +38,7 @@ type kind interface {
 
 var kinds = protocol.Forms[kind]{
 	{Type: "local", Title: "Local files", New: func() kind { return &localConfig{} }},
+	{Type: "s3", Title: "Amazon S3 or compatible", New: func() kind { return &s3Config{} }},
 }
 
 // JSONSchema is the oneOf of all kinds.
@@ -64,7 +68,10 @@ func (c Config) kind(warehouse string) (kind, error) {
 type Storage struct {
 	warehouse string // as the tables' locations begin
 	files     iceio.WriteFileIO
-	directory string
+	directory string // of local files; "" for others
+
+	properties iceberg.Properties // besides the warehouse
+	aws        *aws.Config        // of S3
 }
 
 // Open reaches a warehouse. It makes nothing.
@@ -79,14 +86,30 @@ func Open(ctx context.Context, cfg Config, warehouse string) (*Storage, error) {
 // Warehouse is the location below which tables are made.
 func (s *Storage) Warehouse() string { return s.warehouse }
 
-// Directory is the path of the warehouse on this machine.
+// Directory is the path of the warehouse on this machine, or "" if it is not here.
 func (s *Storage) Directory() string { return s.directory }
+
+// Properties are what a catalog of the library has to be opened with. They lead the
+// library to the same files, for it reaches those of a table by itself.
+func (s *Storage) Properties() iceberg.Properties {
+	p := iceberg.Properties{"warehouse": s.warehouse}
+	maps.Copy(p, s.properties)
+	return p
+}
+
+// AWS is how the warehouse is reached if it is on S3, or nil.
+func (s *Storage) AWS() *aws.Config { return s.aws }
 
 // Files are the files of the warehouse.
 func (s *Storage) Files() iceio.WriteFileIO { return s.files }
 
-// Make makes the warehouse if it is not there.
-func (s *Storage) Make() error { return MakeDirectory(s.directory) }
+// Make makes the warehouse if it is not there. It makes no bucket.
+func (s *Storage) Make() error {
+	if objects, ok := s.files.(*s3Files); ok {
+		return objects.reachable(s.warehouse)
+	}
+	return MakeDirectory(s.directory)
+}
 
 // RemoveTree removes a location and all that is below it.
 func (s *Storage) RemoveTree(location string) error {

@@ -1,0 +1,81 @@
+package storage
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// permissions are what the policies must allow, by the operation that was refused.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html.
+var permissions = map[string]string{
+	"GetObject":               "s3:GetObject",
+	"HeadObject":              "s3:GetObject",
+	"PutObject":               "s3:PutObject",
+	"CreateMultipartUpload":   "s3:PutObject",
+	"UploadPart":              "s3:PutObject",
+	"CompleteMultipartUpload": "s3:PutObject",
+	"AbortMultipartUpload":    "s3:AbortMultipartUpload",
+	"ListObjectsV2":           "s3:ListBucket",
+	"DeleteObject":            "s3:DeleteObject",
+	"DeleteObjects":           "s3:DeleteObject",
+}
+
+// explainS3 finds the remedy for an error of S3, or of the way there, as [Explain] does.
+func explainS3(err error, what string) (kind protocol.Kind, message string) {
+	var operation *smithy.OperationError
+	if !errors.As(err, &operation) || operation.ServiceID != "S3" {
+		return "", ""
+	}
+	status := 0
+	if answer := (*awshttp.ResponseError)(nil); errors.As(err, &answer) {
+		status = answer.HTTPStatusCode()
+	}
+	code, said := "", ""
+	if api := smithy.APIError(nil); errors.As(err, &api) {
+		code, said = api.ErrorCode(), api.ErrorMessage()
+	}
+	var send *smithyhttp.RequestSendError
+	switch {
+	case code == "NoSuchBucket":
+		return protocol.ConfigError, fmt.Sprintf(`The bucket of %s does not exist. Create it, or correct the configuration's "warehouse".`, what)
+	case slices.Contains([]string{"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "InvalidClientTokenId"}, code):
+		return protocol.ConfigError, fmt.Sprintf(`S3 does not accept the credentials for the files of %s (%s). Correct "storage.access_key_id" and "storage.secret_access_key", or the credentials of this process.`, what, code)
+	case code == "ExpiredToken", code == "TokenRefreshRequired":
+		return protocol.ConfigError, fmt.Sprintf("The session token for the files of %s has expired. Give a new one, or use a role, whose credentials are renewed.", what)
+	case code == "RequestTimeTooSkewed":
+		return protocol.ConfigError, fmt.Sprintf("S3 refuses requests for the files of %s because this machine's clock is wrong. Set it.", what)
+	case status == http.StatusMovedPermanently, slices.Contains([]string{"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}, code):
+		return protocol.ConfigError, fmt.Sprintf(`The bucket of %s is in another region than the configured one%s. Set "storage.region" to the bucket's region.`, what, inBrackets(said))
+	case strings.HasPrefix(code, "KMS"), status == http.StatusForbidden && strings.Contains(strings.ToLower(said), "kms"):
+		return protocol.ConfigError, fmt.Sprintf("The KMS key for the files of %s cannot be used%s. Its policy must allow kms:GenerateDataKey and kms:Decrypt for these credentials, and it must be enabled.", what, inBrackets(said))
+	case status == http.StatusForbidden, code == "AccessDenied", code == "AllAccessDisabled":
+		return protocol.ConfigError, fmt.Sprintf("S3 does not allow %s for the files of %s. Allow it to these credentials, in their policy and in that of the bucket.",
+			cmp.Or(permissions[operation.OperationName], operation.OperationName), what)
+	case status == http.StatusServiceUnavailable, status == http.StatusTooManyRequests, code == "SlowDown", code == "ThrottlingException":
+		return protocol.TransientError, fmt.Sprintf("S3 asks to send fewer requests for the files of %s. Start again later; if that happens often, run fewer syncs at once.", what)
+	case status >= 500, code == "RequestTimeout", code == "InternalError":
+		return protocol.TransientError, fmt.Sprintf("S3 failed for the files of %s%s. Start again later.", what, inBrackets(code))
+	case errors.As(err, &send):
+		return protocol.TransientError, fmt.Sprintf(`S3 cannot be reached for the files of %s%s. Check the network, "storage.endpoint" and "storage.region", then start again.`, what, inBrackets(send.Err.Error()))
+	case code != "":
+		return protocol.ConfigError, fmt.Sprintf("S3 refuses a request for the files of %s (%s: %s). Correct what it names.", what, code, said)
+	}
+	return "", ""
+}
+
+func inBrackets(text string) string {
+	if text == "" {
+		return ""
+	}
+	return " (" + text + ")"
+}

@@ -1,0 +1,417 @@
+package storage
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	iceio "github.com/apache/iceberg-go/io"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage/s3test"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// s3At is the configuration of the storage behind an address.
+func s3At(endpoint string) Config {
+	var c Config
+	if err := json.Unmarshal([]byte(s3test.Config(endpoint)), &c); err != nil {
+		panic(err)
+	}
+	return c
+}
+
+func openS3(t *testing.T, front func(http.Handler) http.Handler) *Storage {
+	t.Helper()
+	s, err := Open(t.Context(), s3At(s3test.Start(front)), "s3://bucket/lake")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// randomBytes are the same for the same size.
+func randomBytes(size int) []byte {
+	content := make([]byte, size)
+	random := rand.NewChaCha8([32]byte{})
+	_, _ = random.Read(content)
+	return content
+}
+
+// operation names what a request asks for.
+func operation(r *http.Request) string {
+	q := r.URL.Query()
+	switch {
+	case r.Method == http.MethodPost && q.Has("uploads"):
+		return "CreateMultipartUpload"
+	case r.Method == http.MethodPost && q.Has("uploadId"):
+		return "CompleteMultipartUpload"
+	case r.Method == http.MethodPost && q.Has("delete"):
+		return "DeleteObjects"
+	case r.Method == http.MethodPut && q.Has("uploadId"):
+		return "UploadPart"
+	case r.Method == http.MethodDelete && q.Has("uploadId"):
+		return "AbortMultipartUpload"
+	case r.Method == http.MethodPut:
+		return "PutObject"
+	case r.Method == http.MethodDelete:
+		return "DeleteObject"
+	case r.Method == http.MethodGet && q.Get("list-type") == "2":
+		return "ListObjectsV2"
+	case r.Method == http.MethodGet:
+		return "GetObject"
+	}
+	return r.Method
+}
+
+// The sizes are around those at which parts begin and end.
+func TestObjectsAreWrittenInParts(t *testing.T) {
+	var parts, most atomic.Int32
+	s := openS3(t, func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if operation(r) == "UploadPart" {
+				n := parts.Add(1)
+				defer parts.Add(-1)
+				for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+				}
+			}
+			h.ServeHTTP(w, r)
+		})
+	})
+	var files sync.WaitGroup
+	for _, size := range []int{0, 1, tailBytes, tailBytes + 1, partBytes, 2*partBytes - 1, 2 * partBytes, 2*partBytes + 1, 3*partBytes + 5, 4 * partBytes} {
+		files.Go(func() {
+			content := randomBytes(size)
+			location := fmt.Sprintf("%s/%d", s.Warehouse(), size)
+			out, err := s.Files().Create(location)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for rest := content; len(rest) > 0; {
+				n := min(len(rest), 1<<20)
+				if _, err := out.Write(rest[:n]); err != nil {
+					t.Error(err)
+				}
+				rest = rest[n:]
+			}
+			if err := out.Close(); err != nil {
+				t.Error(err)
+			}
+			if got, err := s.Files().(iceio.ReadFileIO).ReadFile(location); err != nil || !bytes.Equal(got, content) {
+				t.Errorf("of %d bytes %d came back, %v", size, len(got), err)
+			}
+		})
+	}
+	files.Wait()
+	if most.Load() > maxUploads {
+		t.Errorf("%d parts were uploaded at once", most.Load())
+	}
+	expectNoUploads(t, s)
+}
+
+func expectNoUploads(t *testing.T, s *Storage) {
+	t.Helper()
+	open, err := s.files.(*s3Files).client.ListMultipartUploads(t.Context(), &s3.ListMultipartUploadsInput{Bucket: aws.String("bucket")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(open.Uploads) > 0 {
+		t.Errorf("%d uploads are left open", len(open.Uploads))
+	}
+}
+
+// hijacked ends the connection of a request without an answer.
+func hijacked(w http.ResponseWriter) {
+	conn, _, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		panic(err)
+	}
+	_ = conn.Close()
+}
+
+// Every kind of request is cut off once, before it was done and after. What is
+// written is there, once, and what is read is right.
+func TestRequestsThatAreCutOffAreRepeated(t *testing.T) {
+	for _, done := range []bool{false, true} {
+		for _, op := range []string{"CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "PutObject", "GetObject", "ListObjectsV2", "DeleteObjects", "DeleteObject"} {
+			t.Run(fmt.Sprintf("%s, done %v", op, done), func(t *testing.T) {
+				t.Parallel()
+				var cut atomic.Bool
+				s := openS3(t, func(h http.Handler) http.Handler {
+					return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						if operation(r) != op || !cut.CompareAndSwap(false, true) {
+							h.ServeHTTP(w, r)
+							return
+						}
+						if done {
+							h.ServeHTTP(httptest.NewRecorder(), r)
+						}
+						hijacked(w)
+					})
+				})
+				content := randomBytes(2*partBytes + 7)
+				large := s.Warehouse() + "/large"
+				out, err := s.Files().Create(large)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := out.Write(content); err != nil {
+					t.Fatal(err)
+				}
+				if err := out.Close(); err != nil {
+					t.Fatal(err)
+				}
+				for _, name := range []string{"/a", "/b", "/c"} {
+					if err := s.Files().WriteFile(s.Warehouse()+name, []byte(name)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if got, err := s.Files().(iceio.ReadFileIO).ReadFile(large); err != nil || !bytes.Equal(got, content) {
+					t.Errorf("%d bytes came back, %v", len(got), err)
+				}
+				expectFiles(t, s, "a", "b", "c", "large")
+				if err := s.Files().Remove(large); err != nil {
+					t.Error(err)
+				}
+				if _, err := RemoveAll(t.Context(), s.Files(), []string{s.Warehouse() + "/a", s.Warehouse() + "/b"}); err != nil {
+					t.Error(err)
+				}
+				expectFiles(t, s, "c")
+				if !cut.Load() {
+					t.Error("nothing was cut off")
+				}
+				if op != "CreateMultipartUpload" { // of which nobody has the id
+					expectNoUploads(t, s)
+				}
+			})
+		}
+	}
+}
+
+// cutWriter writes half of a body and then ends the connection.
+type cutWriter struct {
+	http.ResponseWriter
+	left int
+}
+
+func (w *cutWriter) Write(p []byte) (int, error) {
+	if len(p) < w.left {
+		w.left -= len(p)
+		return w.ResponseWriter.Write(p)
+	}
+	_, _ = w.ResponseWriter.Write(p[:w.left])
+	panic(http.ErrAbortHandler)
+}
+
+func TestBodiesThatBreakOffAreReadOn(t *testing.T) {
+	var gets atomic.Int32
+	s := openS3(t, func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if operation(r) == "GetObject" && gets.Add(1)%2 == 1 {
+				w = &cutWriter{w, 1000}
+			}
+			h.ServeHTTP(w, r)
+		})
+	})
+	content := randomBytes(5 * tailBytes)
+	location := s.Warehouse() + "/file"
+	if err := s.Files().WriteFile(location, content); err != nil {
+		t.Fatal(err)
+	}
+	in, err := s.Files().Open(location)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(in); err != nil || !bytes.Equal(got, content) {
+		t.Errorf("Read: %d bytes, %v", len(got), err)
+	}
+	for _, r := range [][2]int{{0, 10}, {0, len(content)}, {5000, 3 * tailBytes}, {4*tailBytes - 100, tailBytes}, {len(content) - 5, 5}} {
+		got := make([]byte, r[1])
+		n, err := in.ReadAt(got, int64(r[0]))
+		if want := content[r[0]:min(r[0]+r[1], len(content))]; !bytes.Equal(got[:n], want) || (n == r[1] && err != nil) || (n < r[1] && err != io.EOF) {
+			t.Errorf("ReadAt(%d, %d): %d bytes, %v", r[0], r[1], n, err)
+		}
+	}
+	if _, err := in.Seek(-7, io.SeekEnd); err != nil {
+		t.Error(err)
+	}
+	if got, err := io.ReadAll(in); err != nil || !bytes.Equal(got, content[len(content)-7:]) {
+		t.Errorf("after Seek: %d bytes, %v", len(got), err)
+	}
+	if err := in.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := in.Read(make([]byte, 1)); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("Read after Close: %v", err)
+	}
+}
+
+// answer is what S3 says when it refuses a request.
+func answer(w http.ResponseWriter, status int, code, message string) {
+	w.Header().Set("Content-Type", "application/xml")
+	w.WriteHeader(status)
+	_ = xml.NewEncoder(w).Encode(struct {
+		XMLName xml.Name `xml:"Error"`
+		Code    string
+		Message string
+	}{Code: code, Message: message})
+}
+
+func TestAFailedPartLeavesNothing(t *testing.T) {
+	s := openS3(t, func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if operation(r) == "UploadPart" && r.URL.Query().Get("partNumber") == "2" {
+				_, _ = io.Copy(io.Discard, r.Body)
+				answer(w, http.StatusForbidden, "AccessDenied", "Access Denied")
+				return
+			}
+			h.ServeHTTP(w, r)
+		})
+	})
+	out, err := s.Files().Create(s.Warehouse() + "/file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, writeErr := out.Write(make([]byte, 3*partBytes))
+	err = errors.Join(writeErr, out.Close())
+	if e := Explain(err, "table a.b"); e == nil || e.Kind != protocol.ConfigError || !strings.Contains(e.Message, "s3:PutObject") || !strings.Contains(e.Message, "table a.b") {
+		t.Errorf("error %v, explained %v", err, e)
+	}
+	expectFiles(t, s)
+	expectNoUploads(t, s)
+}
+
+// Some compatible services know neither.
+func TestServicesWithoutConditionsAndBulkDeletes(t *testing.T) {
+	s := openS3(t, func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("If-None-Match") != "" || operation(r) == "DeleteObjects" {
+				answer(w, http.StatusNotImplemented, "NotImplemented", "A header you provided implies functionality that is not implemented")
+				return
+			}
+			h.ServeHTTP(w, r)
+		})
+	})
+	locations := write(t, s, "a", "b", "c")
+	expectFiles(t, s, "a", "b", "c")
+	if removed, err := RemoveAll(t.Context(), s.Files(), locations[:2]); err != nil || len(removed) != 2 {
+		t.Errorf("removed %v, %v", removed, err)
+	}
+	expectFiles(t, s, "c")
+}
+
+func TestBulkDeletesSayWhatTheyLeft(t *testing.T) {
+	s := openS3(t, func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if operation(r) == "DeleteObjects" {
+				_, _ = io.WriteString(w, `<DeleteResult><Error><Key>lake/b</Key><Code>AccessDenied</Code><Message>Access Denied</Message></Error></DeleteResult>`)
+				return
+			}
+			h.ServeHTTP(w, r)
+		})
+	})
+	locations := write(t, s, "a", "b", "c")
+	removed, err := RemoveAll(t.Context(), s.Files(), locations)
+	if want := []string{locations[0], locations[2]}; fmt.Sprint(removed) != fmt.Sprint(want) {
+		t.Errorf("removed %v", removed)
+	}
+	if e := Explain(err, "table a.b"); e == nil || !strings.Contains(e.Message, "s3:DeleteObject") {
+		t.Errorf("error %v, explained %v", err, e)
+	}
+}
+
+func TestErrorsOfS3HaveRemedies(t *testing.T) {
+	t.Setenv("AWS_MAX_ATTEMPTS", "1")
+	for _, tc := range []struct {
+		status        int
+		code, message string
+		kind          protocol.Kind
+		says          string
+	}{
+		{404, "NoSuchBucket", "The specified bucket does not exist", protocol.ConfigError, `"warehouse"`},
+		{403, "AccessDenied", "Access Denied", protocol.ConfigError, "s3:ListBucket"},
+		{403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.", protocol.ConfigError, `"storage.access_key_id"`},
+		{403, "SignatureDoesNotMatch", "The request signature we calculated does not match", protocol.ConfigError, `"storage.secret_access_key"`},
+		{400, "ExpiredToken", "The provided token has expired.", protocol.ConfigError, "has expired"},
+		{403, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.", protocol.ConfigError, "clock"},
+		{301, "PermanentRedirect", "The bucket you are attempting to access must be addressed using the specified endpoint.", protocol.ConfigError, `"storage.region"`},
+		{400, "AuthorizationHeaderMalformed", "The authorization header is malformed; the region 'us-east-1' is wrong; expecting 'eu-west-1'", protocol.ConfigError, "eu-west-1"},
+		{403, "AccessDenied", "User is not authorized to perform: kms:GenerateDataKey on resource", protocol.ConfigError, "kms:Decrypt"},
+		{503, "SlowDown", "Please reduce your request rate.", protocol.TransientError, "fewer requests"},
+		{500, "InternalError", "We encountered an internal error.", protocol.TransientError, "Start again later"},
+		{400, "InvalidArgument", "Something is 100% wrong", protocol.ConfigError, "100% wrong"},
+	} {
+		t.Run(tc.code, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answer(w, tc.status, tc.code, tc.message) }))
+			defer server.Close()
+			s, err := Open(t.Context(), s3At(server.URL), "s3://bucket/lake")
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = s.Make()
+			e := Explain(err, "the probe table")
+			if e == nil || e.Kind != tc.kind || !strings.Contains(e.Message, tc.says) || !strings.Contains(e.Message, "the probe table") {
+				t.Errorf("error %v\nexplained %v", err, e)
+			}
+		})
+	}
+}
+
+func TestAnS3ThatIsNotThereIsTransient(t *testing.T) {
+	t.Setenv("AWS_MAX_ATTEMPTS", "1")
+	server := httptest.NewServer(http.NotFoundHandler())
+	server.Close()
+	s, err := Open(t.Context(), s3At(server.URL), "s3://bucket/lake")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := Explain(s.Make(), "the probe table"); e == nil || e.Kind != protocol.TransientError || !strings.Contains(e.Message, `"storage.endpoint"`) {
+		t.Errorf("explained %v", e)
+	}
+}
+
+func TestS3ConfigurationsThatAreWrong(t *testing.T) {
+	for _, tc := range []struct{ config, warehouse, says string }{
+		{`{}`, "file:///lake", `"warehouse"`},
+		{`{}`, "s3://", `"warehouse"`},
+		{`{}`, "s3://bucket/lake/", `"warehouse"`},
+		{`{}`, "s3://bucket//lake", `"warehouse"`},
+		{`{}`, "s3a://bucket/lake", `"warehouse"`},
+		{`{}`, "s3://bucket/l ake", `"warehouse"`},
+		{`{}`, "s3://bucket/lake?x", `"warehouse"`},
+		{`{"access_key_id": "a"}`, "s3://bucket/lake", `"storage.secret_access_key"`},
+		{`{"session_token": "a"}`, "s3://bucket/lake", `"storage.access_key_id"`},
+		{`{"external_id": "a"}`, "s3://bucket/lake", `"storage.role_arn"`},
+		{`{"profile": "a", "access_key_id": "a", "secret_access_key": "b"}`, "s3://bucket/lake", `"storage.profile"`},
+		{`{"endpoint": "localhost:9000"}`, "s3://bucket/lake", `"storage.endpoint"`},
+		{`{"kms_key_id": "a"}`, "s3://bucket/lake", `"storage.encryption"`},
+	} {
+		c := Config{Type: "s3"}
+		if err := json.Unmarshal([]byte(tc.config), &c); err != nil {
+			t.Fatal(err)
+		}
+		var e *protocol.Error
+		if err := c.Validate(tc.warehouse); !errors.As(err, &e) || e.Kind != protocol.ConfigError || !strings.Contains(e.Message, tc.says) {
+			t.Errorf("%s at %s: %v", tc.config, tc.warehouse, err)
+		}
+	}
+	for _, warehouse := range []string{"s3://bucket", "s3://bucket/lake", "s3://my.bucket/a/b-c_d"} {
+		c := Config{Type: "s3"}
+		if err := c.Validate(warehouse); err != nil {
+			t.Error(err)
+		}
+	}
+}
