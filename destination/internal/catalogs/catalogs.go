@@ -43,6 +43,8 @@ type kind interface {
 var kinds = protocol.Forms[kind]{
 	{Type: "sqlite", Title: "SQLite file", New: func() kind { return &sqliteConfig{} }},
 	{Type: "postgres", Title: "PostgreSQL", New: func() kind { return &postgresConfig{} }},
+	{Type: "glue", Title: "AWS Glue", New: func() kind { return &glueConfig{} }},
+	{Type: "rest", Title: "Iceberg REST", New: func() kind { return &restConfig{} }},
 }
 
 // JSONSchema is the oneOf of all kinds.

@@ -128,7 +128,7 @@ func TestWhatCannotBeOpenedNamesTheRemedy(t *testing.T) {
 		warehouse string
 		want      string
 	}{
-		"unknown kind":        {configure("hive"), "file://" + dir, `"catalog.type" is "hive". The catalog types are: postgres, sqlite.`},
+		"unknown kind":        {configure("hive"), "file://" + dir, `"catalog.type" is "hive". The catalog types are: glue, postgres, rest, sqlite.`},
 		"no kind":             {Config{}, "file://" + dir, `"catalog.type" is ""`},
 		"relative path":       {configure("sqlite", "path", "x.db"), "file://" + dir, `"catalog.path" is "x.db". It must be an absolute path.`},
 		"URI for a path":      {configure("sqlite", "path", "postgres://h/db"), "file://" + dir, `"catalog.path" is "postgres://h/db". It must be an absolute path.`},

@@ -241,7 +241,7 @@ func TestBodiesThatBreakOffAreReadOn(t *testing.T) {
 	for _, r := range [][2]int{{0, 10}, {0, len(content)}, {5000, 3 * tailBytes}, {4*tailBytes - 100, tailBytes}, {len(content) - 5, 5}} {
 		got := make([]byte, r[1])
 		n, err := in.ReadAt(got, int64(r[0]))
-		if want := content[r[0]:min(r[0]+r[1], len(content))]; !bytes.Equal(got[:n], want) || (n == r[1] && err != nil) || (n < r[1] && err != io.EOF) {
+		if want := content[r[0]:min(r[0]+r[1], len(content))]; !bytes.Equal(got[:n], want) || (n == r[1] && err != nil) || (n < r[1] && !errors.Is(err, io.EOF)) {
 			t.Errorf("ReadAt(%d, %d): %d bytes, %v", r[0], r[1], n, err)
 		}
 	}
