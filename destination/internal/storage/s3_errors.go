@@ -26,6 +26,7 @@ var permissions = map[string]string{
 	"CompleteMultipartUpload": "s3:PutObject",
 	"AbortMultipartUpload":    "s3:AbortMultipartUpload",
 	"ListObjectsV2":           "s3:ListBucket",
+	"ListMultipartUploads":    "s3:ListBucketMultipartUploads",
 	"DeleteObject":            "s3:DeleteObject",
 	"DeleteObjects":           "s3:DeleteObject",
 }
@@ -48,6 +49,8 @@ func explainS3(err error, what string) (kind protocol.Kind, message string) {
 	switch {
 	case code == "NoSuchBucket":
 		return protocol.ConfigError, fmt.Sprintf(`The bucket of %s does not exist. Create it, or correct the configuration's "warehouse".`, what)
+	case code == "NoSuchUpload":
+		return protocol.TransientError, fmt.Sprintf("A file of %s was being written in parts, and its upload was aborted by another program, by maintenance because it was a day old, or by a lifecycle rule of the bucket. Start again.", what)
 	case slices.Contains([]string{"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "InvalidClientTokenId"}, code):
 		return protocol.ConfigError, fmt.Sprintf(`S3 does not accept the credentials for the files of %s (%s). Correct "storage.access_key_id" and "storage.secret_access_key", or the credentials of this process.`, what, code)
 	case code == "ExpiredToken", code == "TokenRefreshRequired":

@@ -3,7 +3,6 @@ package storage
 import (
 	"bytes"
 	"encoding/json"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -17,8 +16,6 @@ import (
 	"testing"
 
 	iceio "github.com/apache/iceberg-go/io"
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage/s3test"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -50,38 +47,12 @@ func randomBytes(size int) []byte {
 	return content
 }
 
-// operation names what a request asks for.
-func operation(r *http.Request) string {
-	q := r.URL.Query()
-	switch {
-	case r.Method == http.MethodPost && q.Has("uploads"):
-		return "CreateMultipartUpload"
-	case r.Method == http.MethodPost && q.Has("uploadId"):
-		return "CompleteMultipartUpload"
-	case r.Method == http.MethodPost && q.Has("delete"):
-		return "DeleteObjects"
-	case r.Method == http.MethodPut && q.Has("uploadId"):
-		return "UploadPart"
-	case r.Method == http.MethodDelete && q.Has("uploadId"):
-		return "AbortMultipartUpload"
-	case r.Method == http.MethodPut:
-		return "PutObject"
-	case r.Method == http.MethodDelete:
-		return "DeleteObject"
-	case r.Method == http.MethodGet && q.Get("list-type") == "2":
-		return "ListObjectsV2"
-	case r.Method == http.MethodGet:
-		return "GetObject"
-	}
-	return r.Method
-}
-
 // The sizes are around those at which parts begin and end.
 func TestObjectsAreWrittenInParts(t *testing.T) {
 	var parts, most atomic.Int32
 	s := openS3(t, func(h http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if operation(r) == "UploadPart" {
+			if s3test.Operation(r) == "UploadPart" {
 				n := parts.Add(1)
 				defer parts.Add(-1)
 				for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
@@ -124,22 +95,10 @@ func TestObjectsAreWrittenInParts(t *testing.T) {
 
 func expectNoUploads(t *testing.T, s *Storage) {
 	t.Helper()
-	open, err := s.files.(*s3Files).client.ListMultipartUploads(t.Context(), &s3.ListMultipartUploadsInput{Bucket: aws.String("bucket")})
-	if err != nil {
-		t.Fatal(err)
+	open, err := OpenUploads(t.Context(), s.Files(), "s3://"+s3test.Bucket)
+	if err != nil || len(open) > 0 {
+		t.Errorf("open uploads %v, %v", open, err)
 	}
-	if len(open.Uploads) > 0 {
-		t.Errorf("%d uploads are left open", len(open.Uploads))
-	}
-}
-
-// hijacked ends the connection of a request without an answer.
-func hijacked(w http.ResponseWriter) {
-	conn, _, err := w.(http.Hijacker).Hijack()
-	if err != nil {
-		panic(err)
-	}
-	_ = conn.Close()
 }
 
 // Every kind of request is cut off once, before it was done and after. What is
@@ -152,14 +111,14 @@ func TestRequestsThatAreCutOffAreRepeated(t *testing.T) {
 				var cut atomic.Bool
 				s := openS3(t, func(h http.Handler) http.Handler {
 					return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-						if operation(r) != op || !cut.CompareAndSwap(false, true) {
+						if s3test.Operation(r) != op || !cut.CompareAndSwap(false, true) {
 							h.ServeHTTP(w, r)
 							return
 						}
 						if done {
 							h.ServeHTTP(httptest.NewRecorder(), r)
 						}
-						hijacked(w)
+						s3test.HangUp(w)
 					})
 				})
 				content := randomBytes(2*partBytes + 7)
@@ -220,7 +179,7 @@ func TestBodiesThatBreakOffAreReadOn(t *testing.T) {
 	var gets atomic.Int32
 	s := openS3(t, func(h http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if operation(r) == "GetObject" && gets.Add(1)%2 == 1 {
+			if s3test.Operation(r) == "GetObject" && gets.Add(1)%2 == 1 {
 				w = &cutWriter{w, 1000}
 			}
 			h.ServeHTTP(w, r)
@@ -259,23 +218,12 @@ func TestBodiesThatBreakOffAreReadOn(t *testing.T) {
 	}
 }
 
-// answer is what S3 says when it refuses a request.
-func answer(w http.ResponseWriter, status int, code, message string) {
-	w.Header().Set("Content-Type", "application/xml")
-	w.WriteHeader(status)
-	_ = xml.NewEncoder(w).Encode(struct {
-		XMLName xml.Name `xml:"Error"`
-		Code    string
-		Message string
-	}{Code: code, Message: message})
-}
-
 func TestAFailedPartLeavesNothing(t *testing.T) {
 	s := openS3(t, func(h http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if operation(r) == "UploadPart" && r.URL.Query().Get("partNumber") == "2" {
+			if s3test.Operation(r) == "UploadPart" && r.URL.Query().Get("partNumber") == "2" {
 				_, _ = io.Copy(io.Discard, r.Body)
-				answer(w, http.StatusForbidden, "AccessDenied", "Access Denied")
+				s3test.Refuse(w, http.StatusForbidden, "AccessDenied", "Access Denied")
 				return
 			}
 			h.ServeHTTP(w, r)
@@ -298,8 +246,8 @@ func TestAFailedPartLeavesNothing(t *testing.T) {
 func TestServicesWithoutConditionsAndBulkDeletes(t *testing.T) {
 	s := openS3(t, func(h http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Header.Get("If-None-Match") != "" || operation(r) == "DeleteObjects" {
-				answer(w, http.StatusNotImplemented, "NotImplemented", "A header you provided implies functionality that is not implemented")
+			if r.Header.Get("If-None-Match") != "" || s3test.Operation(r) == "DeleteObjects" {
+				s3test.Refuse(w, http.StatusNotImplemented, "NotImplemented", "A header you provided implies functionality that is not implemented")
 				return
 			}
 			h.ServeHTTP(w, r)
@@ -316,7 +264,7 @@ func TestServicesWithoutConditionsAndBulkDeletes(t *testing.T) {
 func TestBulkDeletesSayWhatTheyLeft(t *testing.T) {
 	s := openS3(t, func(h http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if operation(r) == "DeleteObjects" {
+			if s3test.Operation(r) == "DeleteObjects" {
 				_, _ = io.WriteString(w, `<DeleteResult><Error><Key>lake/b</Key><Code>AccessDenied</Code><Message>Access Denied</Message></Error></DeleteResult>`)
 				return
 			}
@@ -343,6 +291,7 @@ func TestErrorsOfS3HaveRemedies(t *testing.T) {
 	}{
 		{404, "NoSuchBucket", "The specified bucket does not exist", protocol.ConfigError, `"warehouse"`},
 		{403, "AccessDenied", "Access Denied", protocol.ConfigError, "s3:ListBucket"},
+		{404, "NoSuchUpload", "The specified upload does not exist.", protocol.TransientError, "lifecycle rule"},
 		{403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.", protocol.ConfigError, `"storage.access_key_id"`},
 		{403, "SignatureDoesNotMatch", "The request signature we calculated does not match", protocol.ConfigError, `"storage.secret_access_key"`},
 		{400, "ExpiredToken", "The provided token has expired.", protocol.ConfigError, "has expired"},
@@ -355,7 +304,7 @@ func TestErrorsOfS3HaveRemedies(t *testing.T) {
 		{400, "InvalidArgument", "Something is 100% wrong", protocol.ConfigError, "100% wrong"},
 	} {
 		t.Run(tc.code, func(t *testing.T) {
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answer(w, tc.status, tc.code, tc.message) }))
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s3test.Refuse(w, tc.status, tc.code, tc.message) }))
 			defer server.Close()
 			s, err := Open(t.Context(), s3At(server.URL), "s3://bucket/lake")
 			if err != nil {

@@ -15,7 +15,7 @@
 //   - bundle: data files that are rewritten into one.
 //   - fold in deletes: rewrite a data file without its deleted rows.
 //   - orphan: a file under the table's location that nothing names, and that is
-//     older than a day.
+//     older than a day; also one whose upload was begun a day ago and not completed.
 //   - history: the metadata files that the table has had, and when each was
 //     superseded.
 //   - surroundings: to whom else files below the table's location may belong.

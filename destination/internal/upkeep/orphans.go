@@ -17,6 +17,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // orphanSuffixes are the suffixes of the files that Iceberg's writers make, and of
@@ -58,6 +59,9 @@ func (m *maintenance) removeOrphans(ctx context.Context, base *table.Table) erro
 	if err != nil {
 		return err
 	}
+	if err := m.abortUploads(ctx, base); err != nil {
+		return err
+	}
 	if m.Thorough || m.DryRun {
 		return nil
 	}
@@ -81,8 +85,7 @@ func (m *maintenance) orphans(ctx context.Context, base *table.Table, found []st
 		switch {
 		case time.Since(f.Modified) < lake.OrphanAge, isHistory && (superseded.IsZero() || time.Since(superseded) < m.table.ReaderTime()):
 		case isHistory && !m.table.Catalog().ClientRemovesMetadata(): // the catalog does
-		case isHistory, m.AllOrphans && slices.ContainsFunc(orphanSuffixes, func(s string) bool { return strings.HasSuffix(f.Path, s) }),
-			filenames.Ours(f.Path) && own.Contain(f.Path):
+		case isHistory, m.removes(f.Path, own):
 			old = append(old, f.Path)
 		}
 	}
@@ -109,6 +112,48 @@ func (m *maintenance) orphans(ctx context.Context, base *table.Table, found []st
 		return old, nil
 	}
 	return slices.DeleteFunc(old, func(file string) bool { return around.namedByOthers[filenames.Plain(file)] }), nil
+}
+
+// removes reports whether a file is one of those that are removed when nothing
+// names them; own are the table's directories.
+func (m *maintenance) removes(file string, own tabledef.Paths) bool {
+	return m.AllOrphans && slices.ContainsFunc(orphanSuffixes, func(s string) bool { return strings.HasSuffix(file, s) }) ||
+		filenames.Ours(file) && own.Contain(file)
+}
+
+// abortUploads aborts what killed writers began to upload. It counts as orphans. Not
+// to be allowed to do so is no failure: everything else is done without.
+func (m *maintenance) abortUploads(ctx context.Context, base *table.Table) error {
+	err := m.abortOldUploads(ctx, base)
+	if e := storage.Explain(err, "table "+m.table.String()); e != nil && e.Kind == protocol.ConfigError {
+		m.did.leave("uploads that were begun more than a day ago and never completed are not removed: %s", e.Message)
+		return nil
+	}
+	return err
+}
+
+func (m *maintenance) abortOldUploads(ctx context.Context, base *table.Table) error {
+	open, err := storage.OpenUploads(ctx, m.storage.Files, base.Location())
+	if err != nil {
+		return err
+	}
+	own := tabledef.PathsOf(base.Location(), base.Metadata())
+	for _, u := range open {
+		if time.Since(u.Started) < lake.OrphanAge || !m.removes(u.Path, own) {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if !m.DryRun {
+			if err := storage.AbortUpload(m.storage.Files, u); err != nil {
+				return err
+			}
+		}
+		m.did.Removed = append(m.did.Removed, u.Path)
+		m.did.RemovedOrphans++
+	}
+	return nil
 }
 
 // history returns when each metadata file of this table was superseded, and the
