@@ -1,5 +1,6 @@
 #!/bin/sh
-# Creates the virtual environments .cache/engines, .cache/moto, .cache/cdk and .cache/pyairbyte, once per version of their requirements.
+# Creates the virtual environments .cache/engines, .cache/moto, .cache/cdk, .cache/pyairbyte, .cache/airflow and
+# .cache/kubernetes, once per version of their requirements, and the tools in .cache/bin.
 set -eu
 
 here=$(dirname "$0")
@@ -24,3 +25,19 @@ install engines requirements.txt
 install moto moto.txt # separate: it needs an older python-dateutil
 install cdk cdk.txt   # separate: it needs that, too, and an older xmltodict than moto
 install pyairbyte pyairbyte.txt # separate: it needs an older PyArrow and DuckDB
+install airflow airflow.txt
+install kubernetes kubernetes.txt # the schemas of its manifests
+
+mkdir -p "$cache/bin"
+
+# tool NAME MODULE@VERSION
+tool() {
+  if [ "$(cat "$cache/bin/$1.version" 2>/dev/null)" = "$2" ]; then
+    return
+  fi
+  GOBIN=$(cd "$cache/bin" && pwd) go install "$2"
+  echo "$2" > "$cache/bin/$1.version"
+}
+
+tool kubeconform github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0
+tool kustomize sigs.k8s.io/kustomize/kustomize/v5@v5.7.1
