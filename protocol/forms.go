@@ -1,7 +1,9 @@
 package protocol
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,9 +12,9 @@ import (
 	"github.com/invopop/jsonschema"
 )
 
-// Forms are the forms of a setting that is an object. The object's "type" names
-// the form, and each form has keys of its own. S is an interface that all forms
-// implement.
+// Forms are the forms of a setting that is an object. One key of the object, "type"
+// unless the [Choice] has another, names the form, and each form has keys of its own.
+// S is an interface that all forms implement.
 type Forms[S any] []Form[S]
 
 // Form is one of the forms of a setting.
@@ -23,15 +25,21 @@ type Form[S any] struct {
 
 // A Choice is such an object in a configuration.
 type Choice struct {
+	Key  string // that names the form; "": "type"
 	Type string // which may be a default
 	raw  json.RawMessage
 }
 
+func (c Choice) key() string { return cmp.Or(c.Key, "type") }
+
 // Schema returns a oneOf with a const type in each alternative.
-func (fs Forms[S]) Schema() *jsonschema.Schema {
+func (fs Forms[S]) Schema() *jsonschema.Schema { return fs.SchemaBy("type") }
+
+// SchemaBy is Schema for forms that another key than "type" names.
+func (fs Forms[S]) SchemaBy(key string) *jsonschema.Schema {
 	schema := &jsonschema.Schema{Type: "object"}
 	for _, f := range fs {
-		schema.OneOf = append(schema.OneOf, Alternative("type", f.Type, f.Title, f.New()))
+		schema.OneOf = append(schema.OneOf, Alternative(key, f.Type, f.Title, f.New()))
 	}
 	return schema
 }
@@ -52,9 +60,19 @@ func Alternative(key, value, title string, config any) *jsonschema.Schema {
 
 // Unmarshal reads an object. The choice keeps its type if the object has none.
 func (fs Forms[S]) Unmarshal(raw []byte, choice *Choice) error {
-	of := struct{ Type *string }{&choice.Type}
-	if err := json.Unmarshal(raw, &of); err != nil {
+	var given map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &given); err != nil {
 		return err
+	}
+	for key, value := range given {
+		if strings.EqualFold(key, choice.key()) { // as encoding/json matches them
+			if err := json.Unmarshal(value, &choice.Type); err != nil {
+				if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
+					wrong.Field = key
+				}
+				return err
+			}
+		}
 	}
 	choice.raw = slices.Clone(raw)
 	_, _, err := fs.decode(choice.Type, choice.raw)
@@ -66,7 +84,7 @@ func (fs Forms[S]) Unmarshal(raw []byte, choice *Choice) error {
 // belongs to other forms: the type has a default, so that the user may have meant
 // another.
 func (fs Forms[S]) Chosen(setting string, choice Choice) (form S, err error) {
-	if err := fs.check(setting, choice.Type, choice.raw); err != nil {
+	if err := fs.check(setting, choice); err != nil {
 		return form, err
 	}
 	form, _, err = fs.decode(choice.Type, choice.raw)
@@ -88,7 +106,8 @@ func (fs Forms[S]) decode(formType string, raw json.RawMessage) (form S, found b
 }
 
 // check finds a type that no form has, and keys that belong to other forms.
-func (fs Forms[S]) check(setting, formType string, raw json.RawMessage) error {
+func (fs Forms[S]) check(setting string, choice Choice) error {
+	named, formType := setting+"."+choice.key(), choice.Type
 	keys := map[string][]string{} // of each type
 	var types []string
 	for _, f := range fs {
@@ -99,16 +118,16 @@ func (fs Forms[S]) check(setting, formType string, raw json.RawMessage) error {
 	}
 	if !slices.Contains(types, formType) {
 		slices.Sort(types)
-		return configErrorf("The configuration's %q is %q. The %s types are: %s.", setting+".type", formType, setting, strings.Join(types, ", "))
+		return configErrorf("The configuration's %q is %q. The %s %ss are: %s.", named, formType, setting, choice.key(), strings.Join(types, ", "))
 	}
 	var given map[string]json.RawMessage
-	if len(raw) > 0 {
-		if err := json.Unmarshal(raw, &given); err != nil {
+	if len(choice.raw) > 0 {
+		if err := json.Unmarshal(choice.raw, &given); err != nil {
 			return err
 		}
 	}
 	source := ""
-	if given["type"] == nil {
+	if given[choice.key()] == nil {
 		source = ", the default"
 	}
 	for _, key := range slices.Sorted(maps.Keys(given)) {
@@ -126,7 +145,7 @@ func (fs Forms[S]) check(setting, formType string, raw json.RawMessage) error {
 		}
 		if len(others) > 0 {
 			return configErrorf("The configuration has a %q, and its %q is %q%s. Set it to %s, or remove %[1]q.",
-				setting+"."+key, setting+".type", formType, source, strings.Join(others, " or "))
+				setting+"."+key, named, formType, source, strings.Join(others, " or "))
 		}
 	}
 	return nil

@@ -83,12 +83,34 @@ func TestWhatIsOfNoFormNamesTheRemedy(t *testing.T) {
 		{"car", `{"Bell":"x"}`, `The configuration has a "vehicle.Bell", and its "vehicle.type" is "car", the default. Set it to "bike", or remove "vehicle.Bell".`},
 		{"bike", `{"type":"bike","doors":4}`, `is "bike". Set it to "car"`},
 	} {
-		_, err := vehicles.Chosen("vehicle", Choice{tc.formType, json.RawMessage(tc.raw)})
+		_, err := vehicles.Chosen("vehicle", Choice{Type: tc.formType, raw: json.RawMessage(tc.raw)})
 		if tc.want == "" && err == nil {
 			continue
 		}
 		if e := (*Error)(nil); !errors.As(err, &e) || e.Kind != ConfigError || !strings.Contains(e.Message, tc.want) || tc.want == "" {
 			t.Errorf("%s %s: error %v", tc.formType, tc.raw, err)
+		}
+	}
+}
+
+// The key that names the form need not be "type".
+func TestAKeyNamesTheForm(t *testing.T) {
+	if key := vehicles.SchemaBy("mode").OneOf[1].Properties.Oldest(); key.Key != "mode" || key.Value.Const != "bike" {
+		t.Errorf("the first property is %s: %v", key.Key, key.Value.Const)
+	}
+	for raw, want := range map[string]string{
+		`{"mode":"bike"}`:           "",
+		`{"mode":"boat"}`:           `The configuration's "vehicle.mode" is "boat". The vehicle modes are: bike, car.`,
+		`{"mode":"bike","doors":4}`: `and its "vehicle.mode" is "bike". Set it to "car"`,
+		`{"bell":"x"}`:              `and its "vehicle.mode" is "car", the default. Set it to "bike"`,
+	} {
+		choice := Choice{Key: "mode", Type: "car"}
+		err := vehicles.Unmarshal([]byte(raw), &choice)
+		if err == nil {
+			_, err = vehicles.Chosen("vehicle", choice)
+		}
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v", raw, err)
 		}
 	}
 }
