@@ -1,0 +1,159 @@
+package snowflake
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// check checks the world's account with the tables that its lake has.
+func (w *world) check(settings map[string]any, tables ...*lake.Table) error {
+	w.t.Helper()
+	var loaded []*table.Table
+	for _, t := range tables {
+		loaded = append(loaded, laketest.Load(w.t, t))
+	}
+	return w.config(settings).Check(w.t.Context(), w.lake(), loaded)
+}
+
+// remedy returns the statements in an error, as an administrator completes them.
+func remedy(t *testing.T, err error) string {
+	t.Helper()
+	_, script, found := strings.Cut(messageOf(err), ":\n")
+	if !found {
+		t.Fatalf("no statements in %v", err)
+	}
+	return regexp.MustCompile(`\(?<[^>]*>\)?`).ReplaceAllString(script, "X")
+}
+
+// A check of an account with nothing in it says all that is missing at once, and what
+// it says is enough.
+func TestWhatCheckAsksForIsEnough(t *testing.T) {
+	t.Parallel()
+	for source, settings := range map[string]map[string]any{
+		"OBJECT_STORE": {"external_volume": `"my ""volume"""`, "database": `"it's \ a lake"`},
+		"GLUE":         {"catalog_source": "glue"},
+		"ICEBERG_REST": {"catalog_source": "iceberg_rest", "external_volume": nil},
+		"POLARIS":      {"catalog_source": "polaris", "schema": "s"},
+	} {
+		t.Run(source, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.account.Users["LOADER"].PublicKey = nil
+			err := w.check(settings)
+			expectError(t, err, protocol.ConfigError, "ALTER USER")
+			w.run(remedy(t, err))
+			settings["role"] = "other"
+			err = w.check(settings)
+			expectError(t, err, protocol.ConfigError, "role other", "GRANT ROLE")
+			w.run(remedy(t, err))
+
+			err = w.check(settings)
+			expectError(t, err, protocol.ConfigError, "there is no database", "there is no schema", "there is no catalog integration", `TO ROLE "OTHER"`)
+			w.run(remedy(t, err))
+			if err := w.check(settings); err != nil {
+				t.Fatal(err)
+			}
+			sleep := w.open("whoop", "sleep", "")
+			w.commit(sleep)
+			if err := w.config(settings).Probe(t.Context(), w.lake(), laketest.Load(t, sleep)); err != nil {
+				t.Fatal(err)
+			}
+			for _, statement := range w.account.Statements() {
+				if strings.HasPrefix(statement, "CREATE") && !strings.HasPrefix(statement, "CREATE ICEBERG TABLE IF NOT EXISTS") {
+					t.Errorf("the check itself ran %s", statement)
+				}
+			}
+			if err := w.follow(settings, sleep).Finish(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			w.expectQuiet()
+			if err := w.check(settings, sleep); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// Each privilege that is missing alone is found, with the statement that grants it.
+func TestCheckFindsEachMissingPrivilege(t *testing.T) {
+	t.Parallel()
+	for _, line := range strings.Split(strings.TrimSpace(setup), "\n") {
+		if !strings.HasPrefix(line, "GRANT") {
+			continue
+		}
+		t.Run(line, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			script := strings.ReplaceAll(setup, line+"\n", "")
+			script = strings.Replace(strings.Replace(script, "%s", w.warehouse(), 1), "%s", "OBJECT_STORE", 1)
+			w.run(script)
+			err := w.check(nil)
+			expectError(t, err, protocol.ConfigError, "role LOADERS", "GRANT")
+			w.run(remedy(t, err))
+			if err := w.check(nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Run("CREATE ICEBERG TABLE", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		script := strings.Replace(setup, "USAGE, CREATE ICEBERG TABLE", "USAGE", 1)
+		w.run(strings.Replace(strings.Replace(script, "%s", w.warehouse(), 1), "%s", "OBJECT_STORE", 1))
+		err := w.check(nil)
+		expectError(t, err, protocol.ConfigError, "role LOADERS may not create Iceberg tables")
+		w.run(remedy(t, err))
+		if err := w.check(nil); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A privilege of a role that the session's role has is enough.
+func TestPrivilegesAreInherited(t *testing.T) {
+	t.Parallel()
+	w := newReadyWorld(t, "OBJECT_STORE")
+	w.account.Users["LOADER"].Roles = []string{"HEIR"}
+	w.run("GRANT ROLE LOADERS TO ROLE HEIR;")
+	if err := w.check(nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCheckLooksAtTheTablesThatAreThere(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		spoil    func(*world)
+		settings map[string]any
+		want     string
+	}{
+		"of another owner": {func(w *world) {
+			w.run("GRANT OWNERSHIP ON ICEBERG TABLE LAKE.WHOOP.SLEEP TO ROLE OTHER;\nGRANT USAGE ON ICEBERG TABLE LAKE.WHOOP.SLEEP TO ROLE LOADERS;")
+		}, nil, `GRANT OWNERSHIP ON ICEBERG TABLE "LAKE"."WHOOP"."SLEEP" TO ROLE "LOADERS" COPY CURRENT GRANTS;`},
+		"of another integration": {func(w *world) {
+			w.run("CREATE CATALOG INTEGRATION IF NOT EXISTS J CATALOG_SOURCE = OBJECT_STORE TABLE_FORMAT = ICEBERG ENABLED = TRUE;\nGRANT USAGE ON INTEGRATION J TO ROLE LOADERS;")
+		}, map[string]any{"catalog_integration": "j"}, "has the catalog I and not J"},
+		"a disabled integration": {func(w *world) { w.run("ALTER CATALOG INTEGRATION I SET ENABLED = FALSE;") }, nil, `ALTER CATALOG INTEGRATION "I" SET ENABLED = TRUE;`},
+		"another source":         {func(*world) {}, map[string]any{"catalog_source": "polaris"}, `set the configuration's "snowflake.catalog_source" to "object_store"`},
+		"a volume elsewhere":     {func(*world) {}, map[string]any{"volume_base_url": "s3://bucket"}, `set the configuration's "snowflake.volume_base_url" to where it is`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newReadyWorld(t, "OBJECT_STORE")
+			sleep := w.open("whoop", "sleep", "")
+			w.commit(sleep)
+			if err := w.follow(nil, sleep).Finish(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			tc.spoil(w)
+			expectError(t, w.check(tc.settings, sleep), protocol.ConfigError, tc.want)
+		})
+	}
+}
