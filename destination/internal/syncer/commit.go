@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/apache/iceberg-go/table"
+
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -30,6 +32,7 @@ type tableCommit struct {
 	state         pendingState // the last one that covers its rows; zero: none does
 	replace       bool         // the rows replace all others of the table
 	finishRefresh bool         // the refresh is complete: rows of older generations are removed
+	changed       bool         // what readers see has changed
 
 	mu     sync.Mutex
 	staged []*lake.Staged // the closed files with its rows, which no snapshot has yet
@@ -172,7 +175,20 @@ func (r *run) commitTables(ctx context.Context, plan *commitPlan) error {
 			err = echoErr
 		}
 	}
+	if r.config.Committed != nil {
+		r.config.Committed(plan.changed())
+	}
 	return err
+}
+
+// changed lists the tables whose visible rows the plan's commits have changed.
+func (p *commitPlan) changed() (tables []*lake.Table) {
+	for _, t := range p.tables {
+		if t.changed {
+			tables = append(tables, t.stream.Table)
+		}
+	}
+	return tables
 }
 
 func (r *run) echoState(e echo) error {
@@ -187,31 +203,32 @@ func (r *run) echoState(e echo) error {
 // that covers it; nil: none does. commit logs what it did, since a sync may take
 // hours.
 func (t *tableCommit) commit(ctx context.Context, stored func() (json.RawMessage, error), log *slog.Logger) error {
-	table := t.stream.Table
+	tbl := t.stream.Table
 	var state json.RawMessage
 	if stored != nil {
 		var err error
 		if state, err = stored(); err != nil {
-			return errors.Join(table.Explain(err), lake.Discard(table, t.staged))
+			return errors.Join(tbl.Explain(err), lake.Discard(tbl, t.staged))
 		}
 	}
 	logged := func(did lake.Committed, err error) error {
 		if err == nil {
-			log.Info("committed", "table", table.String(), "rows", did.Rows, "files", did.Files, "bytes", did.Bytes,
+			t.changed = t.changed || did.SnapshotID != 0 && tbl.Branch() == table.MainBranch
+			log.Info("committed", "table", tbl.String(), "rows", did.Rows, "files", did.Files, "bytes", did.Bytes,
 				"snapshot", did.SnapshotID, "attempts", did.Attempts, "took", did.Duration.Round(time.Millisecond).String())
 		}
 		return err
 	}
 	switch {
 	case t.replace:
-		return logged(table.Replace(ctx, t.staged, state))
+		return logged(tbl.Replace(ctx, t.staged, state))
 	case len(t.staged) > 0 || state != nil:
-		if err := logged(table.Commit(ctx, t.staged, state)); err != nil {
+		if err := logged(tbl.Commit(ctx, t.staged, state)); err != nil {
 			return err
 		}
 	}
 	if t.finishRefresh {
-		return logged(table.Finish(ctx, state))
+		return logged(tbl.Finish(ctx, state))
 	}
 	return nil
 }

@@ -1,6 +1,10 @@
 package syncer
 
-import "time"
+import (
+	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+)
 
 // Config is the part of the user's configuration that a sync needs.
 type Config struct {
@@ -8,6 +12,9 @@ type Config struct {
 	Completion  Completion
 	Memory      Memory
 	SignalDelay time.Duration // see [SignalDelay]
+	// Committed is told of the tables whose rows a commit changed, after its states are
+	// echoed. The next commit waits until it returns. nil: nobody wants to know.
+	Committed func([]*lake.Table)
 }
 
 // CommitLimits say when a commit is due: at the first STATE after any of these.

@@ -98,6 +98,15 @@ func PlanStreams(
 // All returns the streams in the order of the catalog.
 func (s Streams) All() []*Stream { return s.all }
 
+// Tables returns the open tables in the order of the catalog.
+func (s Streams) Tables() []*lake.Table {
+	tables := make([]*lake.Table, len(s.all))
+	for i, stream := range s.all {
+		tables[i] = stream.Table
+	}
+	return tables
+}
+
 // Has reports whether a stream is one of them.
 func (s Streams) Has(id protocol.StreamID) bool {
 	_, ok := s.byID[id]
