@@ -15,7 +15,7 @@ WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/go/pkg/mod \
     --mount=type=cache,target=/root/.cache/go-build \
-    CGO_ENABLED=0 GOOS=linux GOARCH=${TARGETARCH} go build -trimpath \
+    CGO_ENABLED=0 GOOS=linux GOARCH=${TARGETARCH} go build -trimpath -tags minicore_disabled \
       -ldflags "-s -w -X github.com/ingest-connectors/whoop-iceberg/protocol.Version=${VERSION}" \
       -o /out/ ./source ./destination
 

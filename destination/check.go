@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io/fs"
 
+	"github.com/apache/iceberg-go/table"
+
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
@@ -27,6 +29,9 @@ func (d destination) Check(ctx context.Context, raw json.RawMessage, _ *protocol
 			return err
 		}
 		err = checkLocations(ctx, config, cat)
+		if err == nil && config.Snowflake.Enabled() {
+			err = checkSnowflake(ctx, config, cat)
+		}
 		if err == nil {
 			err = probeWarehouse(ctx, config, cat)
 		}
@@ -65,5 +70,29 @@ func probeWarehouse(ctx context.Context, config Config, cat *catalogs.Catalog) e
 	if err != nil {
 		return err
 	}
-	return probe.Run(ctx, cat, config.Warehouse, plan)
+	if !config.Snowflake.Enabled() {
+		return probe.Run(ctx, cat, config.Warehouse, plan, nil)
+	}
+	return probe.Run(ctx, cat, config.Warehouse, plan, func(ctx context.Context, t *table.Table) error {
+		return config.Snowflake.Probe(ctx, config.lake(), t)
+	})
+}
+
+// checkSnowflake asks Snowflake for what the tables that exist need.
+func checkSnowflake(ctx context.Context, config Config, cat *catalogs.Catalog) error {
+	ids, err := tableIDs(ctx, cat)
+	if err != nil {
+		return err
+	}
+	var tables []*table.Table
+	for _, id := range ids {
+		loaded, err := cat.LoadTable(ctx, id)
+		if err != nil {
+			continue // a table that cannot be loaded is reported by the sync that needs it
+		}
+		if _, ours, err := tabledef.Owner(loaded); err == nil && ours {
+			tables = append(tables, loaded)
+		}
+	}
+	return config.Snowflake.Check(ctx, config.lake(), tables)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snowflake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/syncer"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -31,6 +32,7 @@ type Config struct {
 	Commit      syncer.CommitLimits `json:"commit,omitempty" jsonschema:"title=Commit"`
 	Memory      syncer.Memory       `json:"memory_mebibytes,omitempty" jsonschema:"title=Memory (MiB),default=512,minimum=256,maximum=1048576"`
 	Maintenance Maintenance         `json:"maintenance,omitempty" jsonschema:"title=Maintenance"`
+	Snowflake   snowflake.Config    `json:"snowflake,omitempty" jsonschema:"title=Snowflake"`
 	Streams     []StreamConfig      `json:"streams,omitempty" jsonschema:"title=Streams"`
 }
 
@@ -51,6 +53,7 @@ func (Config) Descriptions() map[string]string {
 		"commit":           "When rows become visible: at the first STATE after any of these.",
 		"memory_mebibytes": "The memory that the process may use.",
 		"streams":          "How the tables of single streams are partitioned and sorted.",
+		"snowflake":        "How Snowflake is told of the tables.",
 		"maintenance":      "How tables are kept in shape: small files are compacted, deletes are applied, old snapshots expire and unreferenced files are removed.",
 	}
 }
@@ -69,6 +72,7 @@ func parseConfig(raw json.RawMessage) (Config, error) {
 		Completion: syncer.StateHint,
 		Commit:     syncer.CommitLimits{MaxRows: 1_000_000, MaxMebibytes: 256, MaxSeconds: 300},
 		Memory:     512,
+		Snowflake:  snowflake.Default(),
 
 		Maintenance: Maintenance{OnWrite: true, ExpireAfterDays: 7, KeepSnapshots: 10, ReaderMinutes: 60, BudgetSeconds: 60},
 	}
@@ -87,7 +91,7 @@ func (c Config) faults() []error {
 	} else {
 		faults = append(faults, c.Storage.Validate(c.Warehouse))
 	}
-	faults = append(faults, c.Catalog.Validate())
+	faults = append(faults, c.Catalog.Validate(), c.Snowflake.Validate(c.lake()))
 	faults = append(faults, streamFaults(c.Streams)...)
 	if legal := c.Names.Legal(c.Namespace); c.Namespace != legal {
 		faults = append(faults, configError(`The configuration's "namespace" is %q, which not every engine can read. Write %q, or leave it out for "airbyte".`, c.Namespace, legal))
@@ -102,6 +106,11 @@ func (c Config) ownWarehouse() string {
 		return ""
 	}
 	return c.Warehouse
+}
+
+// lake is where Snowflake finds the tables.
+func (c Config) lake() snowflake.Lake {
+	return snowflake.Lake{Warehouse: c.Warehouse, Namespace: c.Namespace, CatalogType: c.Catalog.Type}
 }
 
 // openCatalog opens the catalog, and makes it and the warehouse if they are not

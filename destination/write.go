@@ -7,6 +7,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/syncer"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -46,12 +47,25 @@ func (d destination) write(ctx context.Context, config Config, streams syncer.St
 	if err := streams.Open(ctx, catalog, config.Memory, out.Logger()); err != nil {
 		return err
 	}
+	follower, err := config.Snowflake.Follow(config.lake(), streams.Tables(), out.Logger())
+	if err != nil {
+		return err
+	}
+	defer follower.Close()
 	stateFiles := checkpoint.NewFiles(catalog.Storage())
-	err := syncer.Run(ctx, syncer.Config{
+	err = syncer.Run(ctx, syncer.Config{
 		Commit: config.Commit, Completion: config.Completion, Memory: config.Memory, SignalDelay: d.signalDelay,
+		// Snowflake is not waited for when the run is told to stop.
+		Committed: func(tables []*lake.Table) { follower.Committed(ctx, tables) },
 	}, streams, stateFiles, input, out)
-	if err == nil || errors.Is(err, protocol.ErrStreamsFailed) {
-		maintainAfterWrite(ctx, config.Maintenance, streams, stateFiles, catalog, out.Logger())
+	if err != nil && !errors.Is(err, protocol.ErrStreamsFailed) {
+		return err
+	}
+	// What Snowflake shows is pinned before other snapshots expire.
+	notShown := follower.Finish(ctx)
+	maintainAfterWrite(ctx, config.Maintenance, streams, stateFiles, catalog, out.Logger())
+	if notShown != nil {
+		return errors.Join(err, notShown)
 	}
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/apache/iceberg-go/catalog"
+	"github.com/apache/iceberg-go/table"
 	"github.com/google/uuid"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
@@ -31,9 +32,10 @@ func Stream() protocol.ConfiguredStream {
 	}
 }
 
-// Run probes the warehouse with the plan of a [Stream]. Its error names the step that
-// failed.
-func Run(ctx context.Context, cat *catalogs.Catalog, warehouse string, plan *columnar.Plan) (err error) {
+// Run probes the warehouse with the plan of a [Stream]. show, unless it is nil, then
+// shows the table to an engine that is told of commits, and removes it there. The
+// error names the step that failed.
+func Run(ctx context.Context, cat *catalogs.Catalog, warehouse string, plan *columnar.Plan, show func(context.Context, *table.Table) error) (err error) {
 	p := probe{cat: cat, warehouse: warehouse, plan: plan}
 	namespace := plan.Identifier()[:len(plan.Identifier())-1]
 	if p.namespaceExisted, err = cat.CheckNamespaceExists(ctx, namespace); err != nil {
@@ -52,6 +54,16 @@ func Run(ctx context.Context, cat *catalogs.Catalog, warehouse string, plan *col
 		{"creating a table", p.create},
 		{"writing a row", p.write},
 		{"reading the row back", p.read},
+		{"showing the table", func(ctx context.Context) error {
+			if show == nil {
+				return nil
+			}
+			loaded, err := cat.LoadTable(ctx, plan.Identifier())
+			if err != nil {
+				return err
+			}
+			return show(ctx, loaded)
+		}},
 	} {
 		if err := step.run(ctx); err != nil {
 			return failure(step.name, err)
