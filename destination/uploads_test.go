@@ -20,13 +20,14 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
 
-// s3Lake is a lake with its files behind an endpoint and its catalog on this machine.
-func s3Lake(t *testing.T, endpoint string) *lakeUnderTest {
+// s3Lake is a lake with its files on S3, by the storage's configuration, and its
+// catalog on this machine.
+func s3Lake(t *testing.T, storage string) *lakeUnderTest {
 	t.Helper()
 	d := newDestination()
 	d.signalDelay = 0 // nobody signals
 	return &lakeUnderTest{t: t, d: d, config: protocoltest.File(t, fmt.Sprintf(
-		`{"warehouse":"s3://%s/lake","catalog":{"type":"sqlite","path":"%s/catalog.db"},"storage":%s}`, s3test.Bucket, t.TempDir(), s3test.Config(endpoint)))}
+		`{"warehouse":"s3://%s/lake","catalog":{"type":"sqlite","path":"%s/catalog.db"},"storage":%s}`, s3test.Bucket, t.TempDir(), storage))}
 }
 
 // lookedForOrphans sets the time at which maintenance after a write last did so.
@@ -84,7 +85,7 @@ func TestMaintenanceAbortsUploads(t *testing.T) {
 					h.ServeHTTP(w, r)
 				})
 			})
-			l := s3Lake(t, endpoint)
+			l := s3Lake(t, s3test.Config(endpoint))
 			write := func() string {
 				return l.succeeds(records(`{"id":1,"v":"a"}`)+stateOf(1)+fedComplete, "write", "--catalog", l.stream(protocol.Append, 0, 0, ""))
 			}

@@ -80,13 +80,14 @@ func ValidateEndpoint(setting, endpoint string) error {
 }
 
 // Timeouts of the parts of a request. A server that accepts a connection and
-// never answers ends an attempt too.
+// never answers ends an attempt too. All attempts at a server to which nobody can
+// connect take less than half a minute.
 const (
-	dialTimeout   = 4 * time.Second
+	dialTimeout   = 3 * time.Second
 	headerTimeout = time.Minute
 	stallTimeout  = time.Minute // of a connection on which no byte moves
 	maxAttempts   = 5
-	maxBackoff    = 5 * time.Second
+	maxBackoff    = 3 * time.Second
 )
 
 // Load makes the configuration of a client. It asks for credentials at once, so
@@ -139,11 +140,15 @@ func (c Config) Load(ctx context.Context) (aws.Config, error) {
 	return cfg, nil
 }
 
+// dial is a variable for the tests.
+var dial = (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext
+
 // timeouts sets those of the SDK's own transport, which knows AWS_CA_BUNDLE.
 func timeouts(t *http.Transport) {
-	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
 	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dialer.DialContext(ctx, network, address)
+		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+		defer cancel()
+		conn, err := dial(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}

@@ -50,9 +50,14 @@ func (c *glueConfig) validate() error {
 
 func (*glueConfig) inWarehouse(string) bool { return false }
 
-func (c *glueConfig) open(ctx context.Context, files *storage.Storage, _ bool) (*Catalog, error) {
+func (c *glueConfig) open(ctx context.Context, files *storage.Storage, create bool) (*Catalog, error) {
 	if files.Directory() != "" {
 		return nil, configError(nil, `The warehouse %s is on this machine, where nobody who asks Glue would find the tables. Use a warehouse on S3, or another type of catalog.`, files.Warehouse())
+	}
+	if create {
+		if err := files.Make(); err != nil {
+			return nil, err
+		}
 	}
 	cfg, err := c.awsConfig(ctx, files)
 	if err != nil {

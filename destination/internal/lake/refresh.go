@@ -65,6 +65,7 @@ func (g Generation) counts() bool { return g.Minimum == 0 || g.ID > 1 }
 // merged: all their rows move to the main branch, because their states were
 // echoed. Begin returns the generations of those refreshes.
 func (t *Table) Begin(ctx context.Context, g *Generation) (retained []int64, err error) {
+	defer func() { err = t.Explain(err) }()
 	branches := generationsOf(t.opened.Metadata())
 	if g == nil || g.Minimum == 0 {
 		for _, n := range branches {

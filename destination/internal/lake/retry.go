@@ -8,6 +8,7 @@ import (
 
 	"github.com/apache/iceberg-go/catalog"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -62,5 +63,10 @@ func mayPassOnRetry(err error) bool {
 	case errors.As(err, &e):
 		return e.Kind == protocol.TransientError
 	}
-	return true
+	return !ofStorage(err)
 }
+
+// ofStorage reports whether an error is one of the storage that another attempt
+// does not help against: somebody has to change something, or the storage itself has
+// asked again until it gave up.
+func ofStorage(err error) bool { return storage.Explain(err, "") != nil }

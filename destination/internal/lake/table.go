@@ -122,7 +122,7 @@ func open(ctx context.Context, cat Catalog, p *columnar.Plan, o Options) (*Table
 		return nil, t.Explain(err)
 	}
 	if err := t.use(ctx, loaded); err != nil {
-		return nil, err
+		return nil, t.Explain(err)
 	}
 	return t, t.definition().CheckSpec(t.spec, t.schema)
 }

@@ -103,12 +103,12 @@ func (x *transaction) attempt(ctx context.Context, budget *retryBudget) (done bo
 		x.after, x.location = after, location
 		x.removeSuperseded(after, p)
 		return true, nil
-	case errors.Is(err, table.ErrCommitFailed):
+	case errors.Is(err, table.ErrCommitFailed) && !ofStorage(err):
 		// A file that stays is in the way of no attempt, and the removal of orphans
 		// finds it. Its error is reported if no attempt succeeds.
 		x.lastConflict = errors.Join(err, t.storage.RemoveAll(p.written))
 		return false, nil
-	case errors.Is(err, storage.ErrNotCommitted):
+	case errors.Is(err, table.ErrCommitFailed), errors.Is(err, storage.ErrNotCommitted):
 		return false, errors.Join(err, t.storage.RemoveAll(p.written))
 	}
 	x.unknownOutcome = fmt.Errorf("committing table %s: %w", t, err)

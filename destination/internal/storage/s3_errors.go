@@ -2,8 +2,12 @@ package storage
 
 import (
 	"cmp"
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -45,16 +49,17 @@ func explainS3(err error, what string) (kind protocol.Kind, message string) {
 	if api := smithy.APIError(nil); errors.As(err, &api) {
 		code, said = api.ErrorCode(), api.ErrorMessage()
 	}
-	var send *smithyhttp.RequestSendError
 	switch {
 	case code == "NoSuchBucket":
-		return protocol.ConfigError, fmt.Sprintf(`The bucket of %s does not exist. Create it, or correct the configuration's "warehouse".`, what)
+		return protocol.ConfigError, fmt.Sprintf(`The bucket of %s does not exist. Create it, or correct the configuration's "warehouse". A compatible service may need "storage.path_style": true.`, what)
 	case code == "NoSuchUpload":
 		return protocol.TransientError, fmt.Sprintf("A file of %s was being written in parts, and its upload was aborted by another program, by maintenance because it was a day old, or by a lifecycle rule of the bucket. Start again.", what)
-	case slices.Contains([]string{"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "InvalidClientTokenId"}, code):
+	case slices.Contains([]string{"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidClientTokenId"}, code):
 		return protocol.ConfigError, fmt.Sprintf(`S3 does not accept the credentials for the files of %s (%s). Correct "storage.access_key_id" and "storage.secret_access_key", or the credentials of this process.`, what, code)
+	case code == "InvalidToken":
+		return protocol.ConfigError, fmt.Sprintf(`S3 does not accept the session token for the files of %s. Correct "storage.session_token", or the credentials of this process.`, what)
 	case code == "ExpiredToken", code == "TokenRefreshRequired":
-		return protocol.ConfigError, fmt.Sprintf("The session token for the files of %s has expired. Give a new one, or use a role, whose credentials are renewed.", what)
+		return protocol.ConfigError, fmt.Sprintf(`The session token for the files of %s has expired. Give a new "storage.session_token" and the key that belongs to it, or set "storage.role_arn" to a role, whose credentials are renewed.`, what)
 	case code == "RequestTimeTooSkewed":
 		return protocol.ConfigError, fmt.Sprintf("S3 refuses requests for the files of %s because this machine's clock is wrong. Set it.", what)
 	case status == http.StatusMovedPermanently, slices.Contains([]string{"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}, code):
@@ -68,10 +73,36 @@ func explainS3(err error, what string) (kind protocol.Kind, message string) {
 		return protocol.TransientError, fmt.Sprintf("S3 asks to send fewer requests for the files of %s. Start again later; if that happens often, run fewer syncs at once.", what)
 	case status >= 500, code == "RequestTimeout", code == "InternalError":
 		return protocol.TransientError, fmt.Sprintf("S3 failed for the files of %s%s. Start again later.", what, inBrackets(code))
-	case errors.As(err, &send):
-		return protocol.TransientError, fmt.Sprintf(`S3 cannot be reached for the files of %s%s. Check the network, "storage.endpoint" and "storage.region", then start again.`, what, inBrackets(send.Err.Error()))
 	case code != "":
 		return protocol.ConfigError, fmt.Sprintf("S3 refuses a request for the files of %s (%s: %s). Correct what it names.", what, code, said)
+	}
+	return explainConnection(err, what)
+}
+
+// explainConnection finds the remedy for a request that S3 has not answered, or
+// something that is not S3.
+func explainConnection(err error, what string) (kind protocol.Kind, message string) {
+	var send *smithyhttp.RequestSendError
+	var network net.Error
+	var unknown *net.DNSError
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &certificate):
+		return protocol.ConfigError, fmt.Sprintf(`The certificate of what should be S3 is not trusted for the files of %s%s. Set AWS_CA_BUNDLE to a file with the certificate of its authority, `+
+			`or correct "storage.endpoint"; a bucket with dots in its name needs "storage.path_style".`, what, inBrackets(certificate.Err.Error()))
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return protocol.ConfigError, fmt.Sprintf(`What should be S3 for the files of %s does not speak TLS. Correct "storage.endpoint": it must begin with http://, or have another port.`, what)
+	case errors.As(err, &unknown) && unknown.IsNotFound:
+		return protocol.TransientError, fmt.Sprintf(`The address of S3 for the files of %s is not known%s. Check the network, "storage.endpoint" and "storage.region"; `+
+			`a compatible service may need "storage.path_style": true.`, what, inBrackets(unknown.Error()))
+	case errors.Is(err, context.DeadlineExceeded):
+		return protocol.TransientError, fmt.Sprintf(`S3 has not answered in time for the files of %s. Check the network, "storage.endpoint" and "storage.region", then start again.`, what)
+	case errors.As(err, &send):
+		return protocol.TransientError, fmt.Sprintf(`S3 cannot be reached for the files of %s%s. Check the network, "storage.endpoint" and "storage.region", then start again.`, what, inBrackets(send.Err.Error()))
+	case errors.As(err, &network), errors.Is(err, io.ErrUnexpectedEOF):
+		return protocol.TransientError, fmt.Sprintf(`The answer of S3 for the files of %s broke off. Check the network, and whether "storage.endpoint" must begin with https://, then start again.`, what)
+	case errors.As(err, new(*smithy.DeserializationError)):
+		return protocol.ConfigError, fmt.Sprintf(`What answered for the files of %s is not S3. Correct "storage.endpoint": whether it begins with http:// or https://, its host and its port.`, what)
 	}
 	return "", ""
 }

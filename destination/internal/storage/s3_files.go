@@ -237,10 +237,19 @@ func (s *s3Files) RemoveAll(location string) error {
 	return err
 }
 
+// firstAnswer is how long S3 may take to answer the first request. Later ones are
+// waited for longer: what is done by then is worth it.
+const firstAnswer = 25 * time.Second
+
 // reachable returns an error if objects below a location cannot be listed.
 func (s *s3Files) reachable(location string) error {
 	return s.do("list", location, func(ctx context.Context, bucket, key *string) error {
-		_, err := s.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: bucket, Prefix: key, MaxKeys: aws.Int32(1)})
+		ctx, cancel := context.WithTimeout(ctx, firstAnswer)
+		defer cancel()
+		answer, err := s.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: bucket, Prefix: key, MaxKeys: aws.Int32(1)})
+		if err == nil && answer.Name == nil && answer.IsTruncated == nil { // some page of a web server
+			err = &smithy.OperationError{ServiceID: s3.ServiceID, OperationName: "ListObjectsV2", Err: &smithy.DeserializationError{Err: errors.New("it lists no bucket")}}
+		}
 		return err
 	})
 }

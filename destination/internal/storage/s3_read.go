@@ -35,14 +35,8 @@ func (s *s3Files) open(location string) (*s3Object, error) {
 	f := &s3Object{files: s, location: location}
 	err := s.do("open", location, func(ctx context.Context, bucket, key *string) error {
 		answer, err := s.client.GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: key, Range: aws.String(fmt.Sprintf("bytes=-%d", tailBytes))})
-		if isCode(err, "InvalidRange") || isStatus(err, 416) { // an empty object has no end
-			head, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: bucket, Key: key})
-			if err != nil {
-				return err
-			}
-			f.etag, f.info = head.ETag, object{name: path.Base(*key), modified: aws.ToTime(head.LastModified), size: aws.ToInt64(head.ContentLength)}
-			f.size, f.tailStart = f.info.size, f.info.size
-			return nil
+		if isCode(err, "InvalidRange") || isStatus(err, 416) { // an empty object has no end; on some services, nor has a small one
+			answer, err = s.client.GetObject(ctx, &s3.GetObjectInput{Bucket: bucket, Key: key})
 		}
 		if err != nil {
 			return err

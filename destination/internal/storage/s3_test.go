@@ -281,57 +281,6 @@ func TestBulkDeletesSayWhatTheyLeft(t *testing.T) {
 	}
 }
 
-func TestErrorsOfS3HaveRemedies(t *testing.T) {
-	t.Setenv("AWS_MAX_ATTEMPTS", "1")
-	for _, tc := range []struct {
-		status        int
-		code, message string
-		kind          protocol.Kind
-		says          string
-	}{
-		{404, "NoSuchBucket", "The specified bucket does not exist", protocol.ConfigError, `"warehouse"`},
-		{403, "AccessDenied", "Access Denied", protocol.ConfigError, "s3:ListBucket"},
-		{404, "NoSuchUpload", "The specified upload does not exist.", protocol.TransientError, "lifecycle rule"},
-		{403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.", protocol.ConfigError, `"storage.access_key_id"`},
-		{403, "SignatureDoesNotMatch", "The request signature we calculated does not match", protocol.ConfigError, `"storage.secret_access_key"`},
-		{400, "ExpiredToken", "The provided token has expired.", protocol.ConfigError, "has expired"},
-		{403, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.", protocol.ConfigError, "clock"},
-		{301, "PermanentRedirect", "The bucket you are attempting to access must be addressed using the specified endpoint.", protocol.ConfigError, `"storage.region"`},
-		{400, "AuthorizationHeaderMalformed", "The authorization header is malformed; the region 'us-east-1' is wrong; expecting 'eu-west-1'", protocol.ConfigError, "eu-west-1"},
-		{403, "AccessDenied", "User is not authorized to perform: kms:GenerateDataKey on resource", protocol.ConfigError, "kms:Decrypt"},
-		{503, "SlowDown", "Please reduce your request rate.", protocol.TransientError, "fewer requests"},
-		{500, "InternalError", "We encountered an internal error.", protocol.TransientError, "Start again later"},
-		{400, "InvalidArgument", "Something is 100% wrong", protocol.ConfigError, "100% wrong"},
-	} {
-		t.Run(tc.code, func(t *testing.T) {
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s3test.Refuse(w, tc.status, tc.code, tc.message) }))
-			defer server.Close()
-			s, err := Open(t.Context(), s3At(server.URL), "s3://bucket/lake")
-			if err != nil {
-				t.Fatal(err)
-			}
-			err = s.Make()
-			e := Explain(err, "the probe table")
-			if e == nil || e.Kind != tc.kind || !strings.Contains(e.Message, tc.says) || !strings.Contains(e.Message, "the probe table") {
-				t.Errorf("error %v\nexplained %v", err, e)
-			}
-		})
-	}
-}
-
-func TestAnS3ThatIsNotThereIsTransient(t *testing.T) {
-	t.Setenv("AWS_MAX_ATTEMPTS", "1")
-	server := httptest.NewServer(http.NotFoundHandler())
-	server.Close()
-	s, err := Open(t.Context(), s3At(server.URL), "s3://bucket/lake")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if e := Explain(s.Make(), "the probe table"); e == nil || e.Kind != protocol.TransientError || !strings.Contains(e.Message, `"storage.endpoint"`) {
-		t.Errorf("explained %v", e)
-	}
-}
-
 func TestS3ConfigurationsThatAreWrong(t *testing.T) {
 	for _, tc := range []struct{ config, warehouse, says string }{
 		{`{}`, "file:///lake", `"warehouse"`},

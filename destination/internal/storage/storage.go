@@ -106,7 +106,11 @@ func (s *Storage) Files() iceio.WriteFileIO { return s.files }
 // Make makes the warehouse if it is not there. It makes no bucket.
 func (s *Storage) Make() error {
 	if objects, ok := s.files.(*s3Files); ok {
-		return objects.reachable(s.warehouse)
+		err := objects.reachable(s.warehouse)
+		if e := Explain(err, "the warehouse "+s.warehouse); e != nil {
+			return e
+		}
+		return err
 	}
 	return MakeDirectory(s.directory)
 }
