@@ -64,7 +64,7 @@ func (s *source) Check(ctx context.Context, raw json.RawMessage, out *protocol.E
 		}
 		findings = append(findings, known.Message)
 		// The other requests would fail in the same way, or take minutes to tell.
-		if fatal(ctx, err) || whoop.Unreachable(err) != "" || errors.Is(err, context.DeadlineExceeded) {
+		if runError(ctx, err) != nil || whoop.Unreachable(err) != "" || errors.Is(err, context.DeadlineExceeded) {
 			break
 		}
 	}

@@ -22,14 +22,21 @@ type outputError struct{ error }
 
 func (e outputError) Unwrap() error { return e.error }
 
-// fatal reports whether an error ends the run and not only a stream, because all
-// other streams would fail in the same way. A request that timed out is no such error: it
-// may be of one endpoint.
-func fatal(ctx context.Context, err error) bool {
+// runError returns the error that ends the run, nil if err ends a stream at most. It is
+// err if all other streams would fail in the same way. A request that timed out is no
+// such error: it may be of one endpoint. Once the run was told to stop, it is that: the
+// next run meets any other failure again.
+func runError(ctx context.Context, err error) error {
 	var token *whoop.TokenError
 	var quota *whoop.QuotaError
 	var output outputError
-	return errors.As(err, &token) || errors.As(err, &quota) || errors.As(err, &output) || err != nil && ctx.Err() != nil
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &token), errors.As(err, &quota), errors.As(err, &output):
+		return err
+	}
+	return ctx.Err()
 }
 
 // explain turns an error of the API into one for the user. Scopes are those that

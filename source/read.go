@@ -172,14 +172,13 @@ func (r *run) startReaders(ctx context.Context, states []protocol.State) (map[st
 	return byCollection, nil
 }
 
-// failStream ends a stream with err, if there is one. It returns err only if it
-// ends the whole run.
+// failStream ends a stream with err, if there is one. Its own error ends the run.
 func (r *run) failStream(ctx context.Context, rd *reader, err error) error {
 	if err == nil || rd.done {
 		return nil
 	}
-	if fatal(ctx, err) {
-		return err
+	if end := runError(ctx, err); end != nil {
+		return end
 	}
 	rd.done = true
 	return r.fail(rd.stream.id(), explain(err, rd.stream.scopes))

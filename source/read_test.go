@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -59,6 +60,39 @@ func TestAnotherServerIsNoEmptyMember(t *testing.T) {
 	}
 	if r.Code != 1 || failed != len(streams) {
 		t.Errorf("exit code %d, %d of %d streams failed: %s", r.Code, failed, len(streams), r.Stdout)
+	}
+}
+
+// A run that is told to stop between two failing streams says so. The failure of a stream
+// would be the run's, without the scopes that only the stream has.
+func TestAStopIsNotTakenForAFailureOfTheRun(t *testing.T) {
+	w := young(t, 1, 2, nil)
+	w.server.SetFaults(sandbox.Fault{Path: "/developer", Action: sandbox.Replace, Status: 403, Times: -1})
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var out bytes.Buffer
+	code := protocol.RunSource(ctx, w.source, protocol.Env{
+		Args: []string{"read", "--config", protocoltest.File(t, w.config), "--catalog", protocoltest.File(t, catalog(t, protocol.FullRefresh, "profile", "body_measurement"))},
+		Stdout: writerFunc(func(p []byte) (int, error) {
+			if bytes.Contains(p, []byte(`"INCOMPLETE"`)) {
+				stop()
+			}
+			return out.Write(p)
+		}),
+		Stderr: io.Discard,
+	})
+	var told []string
+	messages, err := protocoltest.Parse(out.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range messages {
+		if m.Trace != nil && m.Trace.Error != nil {
+			told = append(told, string(m.Trace.Error.FailureType)+": "+m.Trace.Error.Message)
+		}
+	}
+	if code != 1 || len(told) != 2 || !strings.HasPrefix(told[0], "config_error: WHOOP refuses ") || !strings.HasPrefix(told[1], "transient_error: The run was interrupted.") {
+		t.Errorf("exit code %d, %q", code, told)
 	}
 }
 

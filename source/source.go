@@ -102,7 +102,7 @@ func (s *source) open(raw json.RawMessage, out *protocol.Emitter) (*session, err
 func (s *session) connect(ctx context.Context) error {
 	raw, err := s.client.Get(ctx, whoop.ProfilePath)
 	s.profile = answer{raw, err}
-	if fatal(ctx, err) {
+	if err := runError(ctx, err); err != nil {
 		return explain(err, nil)
 	}
 	if now := s.client.Now(); s.config.Start.After(now) {
