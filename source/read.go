@@ -151,11 +151,10 @@ func (r *run) startReaders(ctx context.Context, states []protocol.State) (map[st
 		if rd.stream.object != "" {
 			continue
 		}
-		toRead, err := rd.start(states)
-		if err := r.failStream(ctx, rd, err); err != nil {
+		if err := r.failStream(ctx, rd, rd.start(states)); err != nil {
 			return nil, err
 		}
-		if toRead && !rd.done {
+		if !rd.done {
 			started = append(started, rd)
 			walkDue[rd.stream.collection] = walkDue[rd.stream.collection] || rd.walkDue
 		}

@@ -122,7 +122,7 @@ func TestAFullWalkComesAfterSoManyDays(t *testing.T) {
 				t.Fatal(err)
 			}
 			rd := newReader(&run{end: end, session: &session{out: protocol.NewEmitter(io.Discard), config: config.Settings{Config: config.Config{ReconcileEveryDays: every}}}}, streams[2], protocol.Incremental)
-			if _, err := rd.start([]protocol.State{protocol.NewStreamState(rd.stream.id(), raw)}); err != nil || rd.walkDue != full {
+			if err := rd.start([]protocol.State{protocol.NewStreamState(rd.stream.id(), raw)}); err != nil || rd.walkDue != full {
 				t.Errorf("every %d days, after %d: %t, %v", every, days, rd.walkDue, err)
 			}
 		}

@@ -23,8 +23,8 @@ type reader struct {
 	//   - streamStart is the earlier of the two.
 	//   - readFrom is streamStart if all of the stream is read; otherwise it is
 	//     changes.State.WindowStart, where the last sync left the window.
-	//   - changes.Tracker keeps the latter as windowStart while the window moves on, and the
-	//     former state's Start as knownFrom. State.Oldest only saves requests: see
+	//   - changes.Tracker keeps, as they were before the sync, State.WindowStart as
+	//     windowStart and State.Start as knownFrom. State.Oldest only saves requests: see
 	//     findOldest.
 	streamStart time.Time // the stream has no rows that began earlier; zero: all history
 	readFrom    time.Time // rows that began earlier need not be read
@@ -57,12 +57,12 @@ func newReader(r *run, s stream, mode protocol.SyncMode) *reader {
 const clockSlack = time.Hour
 
 // start reads the stream's state and decides where to start, and whether a full walk is
-// due. It returns false if there is nothing to read.
-func (rd *reader) start(states []protocol.State) (toRead bool, err error) {
+// due. It completes a stream that has nothing to read.
+func (rd *reader) start(states []protocol.State) error {
 	config, log := rd.run.session.config, rd.run.session.out.Logger()
 	rd.streamStart, rd.readFrom = config.Start, config.Start
 	if rd.mode == protocol.FullRefresh {
-		return true, nil
+		return nil
 	}
 	var raw json.RawMessage
 	for _, s := range states {
@@ -80,7 +80,7 @@ func (rd *reader) start(states []protocol.State) (toRead bool, err error) {
 	if st.Until.Sub(rd.run.end) > clockSlack { // there is nothing newer
 		log.Warn("the state is later than WHOOP's clock: nothing is read until that time comes. If WHOOP's clock was wrong, clear the stream's state",
 			"stream", rd.stream.name, "until", st.Until)
-		return false, rd.complete(raw)
+		return rd.complete(raw)
 	}
 	if known {
 		rd.setLastState(raw)
@@ -88,7 +88,7 @@ func (rd *reader) start(states []protocol.State) (toRead bool, err error) {
 	daysSinceWalk := int(rd.run.end.Sub(st.Walked) / (24 * time.Hour))
 	rd.state = st
 	rd.walkDue = known && (config.Start.Before(st.Start) || st.EmitAll || config.ReconcileEveryDays > 0 && daysSinceWalk >= config.ReconcileEveryDays)
-	return true, nil
+	return nil
 }
 
 // fullRefreshDone is the state of a stream that needs none, as Airbyte's own
