@@ -228,12 +228,10 @@ func moveTo(meta table.Metadata, branch string, id int64) table.Update {
 	return table.NewSetSnapshotRefUpdate(branch, id, table.BranchRef, refAge, snapshotAge, keep)
 }
 
-// hasLanded reports whether the commit is in a table. A commit of a state alone has
-// no snapshot with its token; there the state tells, which has a number of its own.
+// hasLanded reports whether the commit is in a table, and finds its snapshot. A commit of
+// a state alone has no snapshot with its token; there the state tells, which has a number
+// of its own.
 func (c *fileCommit) hasLanded(ctx context.Context, base *table.Table) bool {
-	if c.state != nil && c.snapshot == nil && base.Properties()[stateKey+suffixOf(c.branch)] == string(c.state) {
-		return true
-	}
 	history := &earlier{table: base}
 	for s := base.SnapshotByName(c.branch); s != nil; s, _ = history.parent(ctx, s) {
 		if s.Summary != nil && s.Summary.Properties[tokenKey] == c.token {
@@ -241,5 +239,5 @@ func (c *fileCommit) hasLanded(ctx context.Context, base *table.Table) bool {
 			return true
 		}
 	}
-	return false
+	return c.state != nil && c.snapshot == nil && base.Properties()[stateKey+suffixOf(c.branch)] == string(c.state)
 }

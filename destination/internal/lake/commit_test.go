@@ -214,6 +214,53 @@ func TestACommitWithoutAStateIsNotTakenForCommitted(t *testing.T) {
 	laketest.ExpectRows(t, tbl)
 }
 
+// landsLate does not answer the first commit, which it makes once the table has been
+// loaded for the next attempt, and calls then what is given.
+type landsLate struct {
+	lake.Catalog
+	then func()
+	land func() error // nil: there is nothing to make
+}
+
+func (c *landsLate) CommitTable(ctx context.Context, id table.Identifier, reqs []table.Requirement, updates []table.Update) (table.Metadata, string, error) {
+	commit := func() (table.Metadata, string, error) { return c.Catalog.CommitTable(ctx, id, reqs, updates) }
+	if c.then == nil {
+		return commit()
+	}
+	c.then()
+	c.then, c.land = nil, func() error {
+		_, _, err := commit()
+		return err
+	}
+	return nil, "", laketest.ErrConnection
+}
+
+func (c *landsLate) LoadTable(ctx context.Context, id table.Identifier) (*table.Table, error) {
+	loaded, err := c.Catalog.LoadTable(ctx, id)
+	if c.land != nil && err == nil {
+		err, c.land = c.land(), nil
+	}
+	return loaded, err
+}
+
+// A commit that landed has its snapshot, also when the attempt after it made none.
+func TestACommitThatLandsLateSaysWhatItDid(t *testing.T) {
+	cat := &landsLate{Catalog: laketest.OpenCatalog(t, t.TempDir())}
+	tbl := openTable(t, cat, laketest.Plain("s"), lake.Options{})
+	staged := laketest.Stage(t, tbl, 0, map[string]any{"id": 1, "v": "x"})
+	files := tbl.Storage().Files
+	cat.then = func() { tbl.Storage().Files = unwritable{files} }
+	done, err := tbl.Commit(t.Context(), []*lake.Staged{staged}, json.RawMessage(`{"n":1}`))
+	tbl.Storage().Files = files
+	if err != nil {
+		t.Fatal(err)
+	}
+	if current := laketest.Load(t, tbl).CurrentSnapshot(); current == nil || done.SnapshotID != current.SnapshotID || done.Rows != 1 {
+		t.Errorf("%+v was done, and the table is at %v", done, current)
+	}
+	laketest.ExpectRows(t, tbl, `{"id":1,"v":"x"}`)
+}
+
 // unloadable fails to load a table so many times.
 type unloadable struct {
 	lake.Catalog
