@@ -98,9 +98,9 @@ func (o olderRows) remove(ctx context.Context, c *snapshots.Change, set *snapsho
 	return nil
 }
 
-// in returns which rows of a data file are older, nil if there are none. A row without a generation counts as generation 0
-// if the table's generations have ever been counted. Otherwise it has none: a sync
-// without ids, or with constant ones, wrote it.
+// in returns which rows of a data file are older, nil if there are none. A row without a
+// generation counts as generation 0 if the table's generations have ever been counted.
+// Otherwise it belongs to none: a sync without ids, or with constant ones, wrote it.
 func (o olderRows) in(ctx context.Context, f *snapshots.LiveFile) (parquetfile.Positions, error) {
 	_, nullsOlder := o.base.Properties()[generationsKey]
 	field, ok := o.base.Schema().FindFieldByName(generationColumn)

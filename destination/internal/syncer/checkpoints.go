@@ -131,9 +131,9 @@ func (c *checkpoints) takeCovered() *commitPlan {
 }
 
 // mustWait reports whether a stream cannot be committed before its next state, or
-// before the end of the input. A stream in overwrite mode must wait
-// for the end, as none of the new ones may be visible before; and where states cover
-// all streams, all streams wait with it.
+// before the end of the input. A stream in overwrite mode must wait for the end, because
+// its rows replace those of the table all at once. Where states cover all streams, all
+// streams wait with it: a state is echoed when all its streams are committed.
 func (c *checkpoints) mustWait(s *Stream) bool {
 	return s.coveredUpTo <= s.planned || s.isOverwrite() || c.statesAreShared() && c.anyOverwrite()
 }

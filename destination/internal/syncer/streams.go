@@ -122,7 +122,9 @@ func (s Streams) resolve(ctx context.Context, cat catalog.Catalog) error {
 	return tabledef.Resolve(ctx, cat, plans)
 }
 
-// Open opens the tables for writing.
+// Open opens the tables for writing. It creates those that do not exist and brings the
+// others to the columns of their streams. It also prepares the refreshes of the catalog's
+// generations, which can move rows of a refresh that was given up to the main branch.
 func (s Streams) Open(ctx context.Context, cat lake.Catalog, memory Memory, log *slog.Logger) error {
 	if err := s.resolve(ctx, cat); err != nil {
 		return err
