@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"math"
+	"net"
 	"net/http"
 	"os"
 	"regexp"
@@ -94,6 +95,25 @@ func TestAStopIsNotTakenForAFailureOfTheRun(t *testing.T) {
 	if code != 1 || len(told) != 2 || !strings.HasPrefix(told[0], "config_error: WHOOP refuses ") || !strings.HasPrefix(told[1], "transient_error: The run was interrupted.") {
 		t.Errorf("exit code %d, %q", code, told)
 	}
+}
+
+// Without a connection a run ends with its first request: it says so once, and not after
+// a wait for each stream.
+func TestARunWithoutAConnectionEndsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		paths := map[string]bool{}
+		s := &source{http: roundTrip(func(r *http.Request) (*http.Response, error) {
+			paths[r.URL.Path] = true
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "whoop.invalid"}}
+		})}
+		r := protocoltest.Source(t, s, "read", "--config", protocoltest.File(t, map[string]any{"credentials": map[string]any{
+			"auth_type": config.OAuth, "client_id": "id-1234", "client_secret": "secret-1234", "access_token": "token-1234", "refresh_token": "refresh-1234",
+		}}), "--catalog", protocoltest.File(t, catalog(t, protocol.Incremental)))
+		told := r.Errors()
+		if r.Code != 1 || len(told) != 1 || told[0].FailureType != protocol.TransientError || !strings.HasPrefix(told[0].Message, "WHOOP cannot be reached: the name whoop.invalid is not known") || len(paths) != 1 {
+			t.Errorf("exit code %d, %+v, after requests of %v", r.Code, told, paths)
+		}
+	})
 }
 
 // Somebody who mistypes a year hears of it.

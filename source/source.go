@@ -97,12 +97,16 @@ func (s *source) open(raw json.RawMessage, out *protocol.Emitter) (*session, err
 }
 
 // connect makes the first request, which shows whether the tokens work and what
-// time it is at WHOOP. It returns only errors that end the run. If the consent does
-// not cover the profile, only the streams that need it fail.
+// time it is at WHOOP. It returns only errors that end the run; without a connection,
+// every stream would wait for one. If the consent does not cover the profile, only the
+// streams that need it fail.
 func (s *session) connect(ctx context.Context) error {
 	raw, err := s.client.Get(ctx, whoop.ProfilePath)
 	s.profile = answer{raw, err}
-	if err := runError(ctx, err); err != nil {
+	if end := runError(ctx, err); end != nil {
+		return explain(end, nil)
+	}
+	if whoop.Unreachable(err) != "" {
 		return explain(err, nil)
 	}
 	if now := s.client.Now(); s.config.Start.After(now) {
