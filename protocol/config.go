@@ -138,7 +138,7 @@ func CheckConfig(raw json.RawMessage, config any) error {
 	for s := range settings(Reflect(config, ""), raw) {
 		for _, schema := range s.schemas {
 			if rule := brokenRule(schema, s.value); rule != "" {
-				broken = append(broken, fmt.Sprintf("The configuration's %q is %s. It must be %s.", s.path, s.text(), rule))
+				broken = append(broken, fmt.Sprintf("The configuration's %q is %s. It must be %s.%s", s.path, s.text(), rule, suggestion(schema, s.value)))
 				break
 			}
 		}
@@ -177,6 +177,43 @@ func brokenRule(schema *jsonschema.Schema, value any) string {
 		}
 	}
 	return ""
+}
+
+// suggestion names the value of the enum that a wrong one was probably meant to be.
+func suggestion(schema *jsonschema.Schema, value any) string {
+	given, _ := value.(string)
+	best, least := "", len(given)/3+1 // at most a third of the letters are wrong
+	for _, allowed := range schema.Enum {
+		name := fmt.Sprint(allowed)
+		if d := distance(strings.ToLower(given), name); d < least {
+			best, least = name, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf(" Did you mean %q?", best)
+}
+
+// distance is how many bytes to insert, remove or replace to turn a into b.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := diagonal
+			if a[i] != b[j] {
+				replaced++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replaced, diagonal+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
 }
 
 // unknownKeys returns the keys of config that schema does not declare, as
