@@ -18,7 +18,7 @@ import (
 
 // Check reads the whole configuration, looks at the tables that exist, and probes the
 // warehouse with a table of its own.
-func (d destination) Check(ctx context.Context, raw json.RawMessage, _ *protocol.Emitter) error {
+func (d destination) Check(ctx context.Context, raw json.RawMessage, out *protocol.Emitter) error {
 	config, err := parseConfig(raw)
 	if err != nil {
 		return err
@@ -29,6 +29,9 @@ func (d destination) Check(ctx context.Context, raw json.RawMessage, _ *protocol
 			return err
 		}
 		err = checkLocations(ctx, config, cat)
+		if err == nil {
+			err = checkReadability(ctx, config, cat, out.Logger())
+		}
 		if err == nil && config.Snowflake.Enabled() {
 			err = checkSnowflake(ctx, config, cat)
 		}
@@ -80,19 +83,29 @@ func probeWarehouse(ctx context.Context, config Config, cat *catalogs.Catalog) e
 
 // checkSnowflake asks Snowflake for what the tables that exist need.
 func checkSnowflake(ctx context.Context, config Config, cat *catalogs.Catalog) error {
-	ids, err := tableIDs(ctx, cat)
+	tables, err := ownTables(ctx, cat)
 	if err != nil {
 		return err
+	}
+	return config.Snowflake.Check(ctx, config.lake(), tables)
+}
+
+// ownTables returns the tables that this program writes. One that cannot be loaded is
+// reported by the sync that needs it.
+func ownTables(ctx context.Context, cat *catalogs.Catalog) ([]*table.Table, error) {
+	ids, err := tableIDs(ctx, cat)
+	if err != nil {
+		return nil, err
 	}
 	var tables []*table.Table
 	for _, id := range ids {
 		loaded, err := cat.LoadTable(ctx, id)
 		if err != nil {
-			continue // a table that cannot be loaded is reported by the sync that needs it
+			continue
 		}
 		if _, ours, err := tabledef.Owner(loaded); err == nil && ours {
 			tables = append(tables, loaded)
 		}
 	}
-	return config.Snowflake.Check(ctx, config.lake(), tables)
+	return tables, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/readers"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snowflake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/syncer"
@@ -33,6 +34,7 @@ type Config struct {
 	Memory      syncer.Memory       `json:"memory_mebibytes,omitempty" jsonschema:"title=Memory (MiB),default=512,minimum=256,maximum=1048576"`
 	Maintenance Maintenance         `json:"maintenance,omitempty" jsonschema:"title=Maintenance"`
 	Snowflake   snowflake.Config    `json:"snowflake,omitempty" jsonschema:"title=Snowflake"`
+	Readers     []readers.Reader    `json:"readers,omitempty" jsonschema:"title=Readers"`
 	Streams     []StreamConfig      `json:"streams,omitempty" jsonschema:"title=Streams"`
 }
 
@@ -53,6 +55,7 @@ func (Config) Descriptions() map[string]string {
 		"commit":           "When rows become visible: at the first STATE after any of these.",
 		"memory_mebibytes": "The memory that the process may use.",
 		"streams":          "How the tables of single streams are partitioned and sorted.",
+		"readers":          "Programs that are to read the tables. What one of them cannot read is a warning of check and of every write, with what to set instead.",
 		"snowflake":        "How Snowflake is told of the tables.",
 		"maintenance":      "How tables are kept in shape: small files are compacted, deletes are applied, old snapshots expire and unreferenced files are removed.",
 	}

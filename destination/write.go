@@ -47,6 +47,7 @@ func (d destination) write(ctx context.Context, config Config, streams syncer.St
 	if err := streams.Open(ctx, catalog, config.Memory, out.Logger()); err != nil {
 		return err
 	}
+	warnOfReadability(config, streams, out.Logger())
 	follower, err := config.Snowflake.Follow(config.lake(), streams.Tables(), out.Logger())
 	if err != nil {
 		return err

@@ -18,9 +18,9 @@ const (
 	Preserve  Names = "preserve"  // as they are, save what some engine cannot take
 )
 
-// maxName is the longest name in bytes that every engine takes; Redshift is
+// MaxName is the longest name in bytes that every engine takes; Redshift is
 // the strictest.
-const maxName = 127
+const MaxName = 127
 
 // metadataColumns are the columns that the Iceberg specification and Spark
 // keep for themselves.
@@ -127,14 +127,14 @@ func reserved(key string) bool {
 
 // usable reports whether a name is short enough and says anything at all.
 func usable(name string) bool {
-	return len(name) <= maxName && strings.Trim(name, "_- ") != ""
+	return len(name) <= MaxName && strings.Trim(name, "_- ") != ""
 }
 
 // Suffixed makes a legal name unique to the original.
 func Suffixed(legal, original string) string {
 	sum := sha256.Sum256([]byte(original))
 	suffix := "_" + hex.EncodeToString(sum[:4])
-	if cut := maxName - len(suffix); len(legal) > cut {
+	if cut := MaxName - len(suffix); len(legal) > cut {
 		for !utf8.RuneStart(legal[cut]) {
 			cut--
 		}

@@ -23,7 +23,7 @@ func TestColumnNames(t *testing.T) {
 		{"case, blanks and punctuation", Lowercase, []string{"CamelCase", "ALL CAPS", "a+1", "Foo.Bar", "grün"}, []string{"camelcase", "all_caps", "a_1", "foo_bar", "gr_n"}},
 		{"leading digit", Lowercase, []string{"1st"}, []string{"_1st"}},
 		{"nothing left", Lowercase, []string{"", "日本", "__"}, []string{"_e3b0c442", "___cf2abf0c", "___9911f4d2"}},
-		{"300 characters", Lowercase, []string{long}, []string{strings.Repeat("x", maxName-9) + "_0d4e2ca9"}},
+		{"300 characters", Lowercase, []string{long}, []string{strings.Repeat("x", MaxName-9) + "_0d4e2ca9"}},
 		{"of equal names the one without a change wins", Lowercase, []string{"Id", "id", "ID"}, []string{"id_12156e92", "id", "id_3843971d"}},
 		{"of equal names without a winner each gets a suffix", Lowercase, []string{"a b", "a.b"}, []string{"a_b_c8687a08", "a_b_2e7336dc"}},
 		{"a property named as the suffix of another", Lowercase, []string{"Id", "id", "id_12156e92"}, []string{"id_01b8fa29", "id", "id_12156e92"}},
@@ -85,7 +85,7 @@ func FuzzNames(f *testing.F) {
 				if names == Lowercase {
 					legal = strings.Trim(column, "abcdefghijklmnopqrstuvwxyz0123456789_") == ""
 				}
-				if !legal || column == "" || len(column) > maxName {
+				if !legal || column == "" || len(column) > MaxName {
 					t.Errorf("%q becomes %q", in[i], column)
 				}
 				if key := strings.ToLower(column); seen[key] || slices.Contains([]string{"_airbyte_raw_id", "_airbyte_extracted_at", "_airbyte_meta", "_airbyte_generation_id"}, key) {
@@ -93,7 +93,7 @@ func FuzzNames(f *testing.F) {
 				} else {
 					seen[key] = true
 				}
-				if table := names.Legal(in[i]); table == "" || len(table) > maxName || url.PathEscape(table) != table || strings.ContainsAny(table, ".:") {
+				if table := names.Legal(in[i]); table == "" || len(table) > MaxName || url.PathEscape(table) != table || strings.ContainsAny(table, ".:") {
 					t.Errorf("%q becomes table %q", in[i], table)
 				}
 			}

@@ -132,5 +132,5 @@ func variantName(name string, t iceberg.Type, holds string, n int) string {
 	if n > 1 {
 		suffix += fmt.Sprintf("_%d", n)
 	}
-	return strings.ToValidUTF8(name[:min(len(name), maxName-len(suffix))], "") + suffix
+	return strings.ToValidUTF8(name[:min(len(name), MaxName-len(suffix))], "") + suffix
 }

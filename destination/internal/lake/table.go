@@ -199,6 +199,11 @@ func (t *Table) ReaderTime() time.Duration { return t.opts.ReaderTime }
 // Layout is how batches of rows must be laid out to be written.
 func (t *Table) Layout() *columnar.Layout { return t.layout }
 
+// WritesPositionDeletes reports whether commits may write position deletes.
+func (t *Table) WritesPositionDeletes() bool {
+	return t.plan.Dedup && t.version >= 2 && t.opts.Upsert != CopyOnWrite
+}
+
 // TypeChanges are the properties whose values do not go to their oldest columns,
 // because those hold other types.
 func (t *Table) TypeChanges() []columns.TypeChange { return t.columns.TypeChanges }
