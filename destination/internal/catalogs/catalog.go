@@ -28,6 +28,7 @@ type Catalog struct {
 	classify func(error) error // finds the remedy for an error of the backend
 	// clientRemovesMetadata is what ClientRemovesMetadata reports.
 	clientRemovesMetadata bool
+	mainOnly              bool // it keeps no other branch of a table
 	storage               *storage.Storage
 	known                 known
 }
@@ -227,6 +228,9 @@ func (c *Catalog) UpdateNamespaceProperties(ctx context.Context, id table.Identi
 // metadata files that commits supersede. Otherwise the backend does, as the server
 // of a REST catalog.
 func (c *Catalog) ClientRemovesMetadata() bool { return c.clientRemovesMetadata }
+
+// KeepsBranches reports whether a table can have a branch besides main.
+func (c *Catalog) KeepsBranches() bool { return !c.mainOnly }
 
 // CatalogType is the library's name for the kind of the backend.
 func (c *Catalog) CatalogType() catalog.Type { return c.Backend.CatalogType() }

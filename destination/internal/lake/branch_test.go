@@ -35,7 +35,7 @@ func TestARefreshWhoseBranchIsGoneIsNotFinished(t *testing.T) {
 		return err
 	}
 	finish := func(tbl *lake.Table) error {
-		_, err := tbl.Finish(t.Context(), json.RawMessage(`{"n":132}`))
+		_, err := tbl.Finish(t.Context(), nil, json.RawMessage(`{"n":132}`))
 		return err
 	}
 	for name, tc := range map[string]struct {
@@ -101,7 +101,7 @@ func TestTheEndOfARefreshHasWhatOthersCommittedMeanwhile(t *testing.T) {
 		cat.Other = func() {
 			laketest.Commit(t, other, `{"n":131}`, laketest.Stage(t, other, 0, of(13, map[string]any{"id": 3, "v": "theirs"})))
 		}
-		if _, err := run.Finish(t.Context(), nil); err != nil {
+		if _, err := run.Finish(t.Context(), nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		laketest.ExpectRows(t, tbl, `{"id":2,"v":"new"}`, `{"id":3,"v":"theirs"}`)
@@ -120,7 +120,7 @@ func TestTheEndOfARefreshThatTheMainBranchHasAlready(t *testing.T) {
 	laketest.Commit(t, tbl, `{"n":13}`, laketest.Stage(t, tbl, 0, of(13, map[string]any{"id": 2, "v": "new"})))
 	meta := laketest.Load(t, tbl).Metadata()
 	update(t, tbl, lake.MoveTo(meta, table.MainBranch, meta.SnapshotByName(tbl.Branch()).SnapshotID))
-	if _, err := tbl.Finish(t.Context(), nil); err != nil {
+	if _, err := tbl.Finish(t.Context(), nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	laketest.ExpectRows(t, tbl, `{"id":2,"v":"new"}`)

@@ -23,6 +23,9 @@ import (
 // branch survives a failed attempt, together with the states that were echoed for
 // it, and the next attempt of the generation continues there. Readers see the main
 // branch, which changes once, at the end.
+//
+// Some catalogs keep no branches. There the new rows are held back until all of
+// them are there, and a failed attempt begins again.
 
 const (
 	// branchPrefix and the generation are the name of a refresh's branch.
@@ -38,9 +41,20 @@ type Generation struct{ ID, Minimum int64 }
 
 // A refresh is one that is under way.
 type refresh struct {
-	branch  string // that commits go to; "": there is no refresh
+	branch  string // that commits go to; "": there is no refresh, or the catalog keeps no branches
 	begun   bool   // the branch was found, or a commit to it has landed
 	minimum int64  // the oldest generation that stays
+}
+
+// Begun says what Begin found.
+type Begun struct {
+	// Retained are the generations of refreshes that are given up: their rows were
+	// merged into the main branch.
+	Retained []int64
+	// Refreshing: older generations go when the sync is complete, by Finish.
+	Refreshing bool
+	// AtOnce: until then nothing may be committed, as the catalog keeps no branches.
+	AtOnce bool
 }
 
 // needs is the branch that must be there, if there is one: it has rows.
@@ -63,20 +77,20 @@ func (g Generation) counts() bool { return g.Minimum == 0 || g.ID > 1 }
 //
 // If the sync removes nothing, refreshes that were started and not finished are
 // merged: all their rows move to the main branch, because their states were
-// echoed. Begin returns the generations of those refreshes.
-func (t *Table) Begin(ctx context.Context, g *Generation) (retained []int64, err error) {
+// echoed.
+func (t *Table) Begin(ctx context.Context, g *Generation) (begun Begun, err error) {
 	defer func() { err = t.Explain(err) }()
 	branches := generationsOf(t.opened.Metadata())
 	if g == nil || g.Minimum == 0 {
 		for _, n := range branches {
 			if _, err := mergeBranch(ctx, t, refresh{branch: branchPrefix + strconv.FormatInt(n, 10), begun: true}, nil); err != nil {
-				return nil, err
+				return begun, err
 			}
 		}
-		retained = branches
+		begun.Retained = branches
 	}
 	if g == nil {
-		return retained, nil
+		return begun, nil
 	}
 	_, _, err = t.UpdateMetadata(ctx, func(base *table.Table) (_ []table.Requirement, updates []table.Update, _ error) {
 		meta := base.Metadata()
@@ -91,32 +105,40 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (retained []int64, err
 		return nil, updates, nil
 	})
 	if err != nil || g.Minimum == 0 {
-		return retained, err
+		return begun, err
 	}
 	loaded, err := t.cat.LoadTable(ctx, t.id)
 	if err != nil {
-		return nil, fmt.Errorf("loading table %s: %w", t, err)
+		return begun, fmt.Errorf("loading table %s: %w", t, err)
 	}
-	branch := branchPrefix + strconv.FormatInt(g.ID, 10)
-	begun := loaded.SnapshotByName(branch) != nil
-	due := begun
-	if !begun {
-		if due, err = (olderRows{t, loaded, g.Minimum}).any(ctx); err != nil {
-			return nil, err
+	r := refresh{branch: branchPrefix + strconv.FormatInt(g.ID, 10), minimum: g.Minimum}
+	r.begun = loaded.SnapshotByName(r.branch) != nil
+	begun.Refreshing = r.begun
+	if !r.begun {
+		if begun.Refreshing, err = (olderRows{t, loaded, g.Minimum}).any(ctx); err != nil {
+			return Begun{}, err
 		}
 	}
-	if due {
-		t.refresh = refresh{branch, begun, g.Minimum}
+	if begun.AtOnce = begun.Refreshing && !t.cat.KeepsBranches(); begun.AtOnce {
+		r.branch = ""
 	}
-	return nil, nil
+	if begun.Refreshing {
+		t.refresh = r
+	}
+	return begun, nil
 }
 
 // Finish completes a refresh in one transaction: the main branch gets the rows of
 // the refresh and loses those of older generations, the table gets the state, and
 // the branch is removed. state is the last one of the sync, nil for that of the
-// branch. Its errors mean what those of Commit mean.
-func (t *Table) Finish(ctx context.Context, state json.RawMessage) (Committed, error) {
-	done, err := mergeBranch(ctx, t, t.refresh, state)
+// branch. staged are all rows of a refresh that is made at once; they are nil for
+// others, whose rows are on their branch. Its errors mean what those of Commit mean.
+func (t *Table) Finish(ctx context.Context, staged []*Staged, state json.RawMessage) (done Committed, err error) {
+	if t.refresh.branch == "" {
+		done, err = t.replaceOlder(ctx, staged, state)
+	} else {
+		done, err = mergeBranch(ctx, t, t.refresh, state)
+	}
 	if err == nil {
 		t.refresh = refresh{}
 	}
@@ -173,6 +195,33 @@ func mergeBranch(ctx context.Context, t *Table, r refresh, state json.RawMessage
 		err = u.apply(ctx, c, base, outdated)
 		c.SupersededFiles = nil // the branch's snapshots name them until they expire
 		return c, err
+	})
+}
+
+// replaceOlder adds staged rows to the main branch and removes the rows that it has
+// of generations before the refresh's minimum.
+func (t *Table) replaceOlder(ctx context.Context, staged []*Staged, state json.RawMessage) (Committed, error) {
+	files := stagedFiles(staged)
+	u := newUpsert(t, table.MainBranch, files, indexesOf(staged))
+	defer u.close()
+	replacement := &fileCommit{t: t, branch: table.MainBranch, files: files, state: state, inheritState: stateOfReplacedRows}
+	return replacement.commitWithRetry(ctx, func(ctx context.Context, base *table.Table) (*snapshots.Change, error) {
+		c := &snapshots.Change{Operation: table.OpOverwrite, Forced: true}
+		main, err := t.storage.List(base.CurrentSnapshot(), u.manifests)
+		if err != nil {
+			return c, err
+		}
+		if main.EqualityDeletes > 0 {
+			return c, equalityDeletesError(t)
+		}
+		if err := (olderRows{t, base, t.refresh.minimum}).remove(ctx, c, main); err != nil {
+			return c, err
+		}
+		outdated, err := u.outdatedFiles(ctx, base.Schema(), main)
+		if err != nil {
+			return c, err
+		}
+		return c, u.apply(ctx, c, base, outdated)
 	})
 }
 

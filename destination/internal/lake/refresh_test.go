@@ -87,7 +87,7 @@ func TestARefreshIsSeenWhenItIsFinished(t *testing.T) {
 					laketest.Commit(t, tbl, `{"n":133}`, laketest.Stage(t, tbl, 0, of(13, row(3, 2, "newest"))))
 				}
 				tbl = refreshing(t, tbl, p, o, g)
-				if _, err := tbl.Finish(t.Context(), nil); err != nil {
+				if _, err := tbl.Finish(t.Context(), nil, nil); err != nil {
 					t.Fatal(err)
 				}
 				last := `{"n":132}`
@@ -131,7 +131,7 @@ func TestARefreshDeletesRowsOfTheMainBranch(t *testing.T) {
 	for how, o := range refreshes {
 		for _, cursor := range []int64{2, -1} { // -1: none
 			for name, finish := range map[string]func(*lake.Table) error{
-				"finished": func(tbl *lake.Table) error { _, err := tbl.Finish(t.Context(), nil); return err },
+				"finished": func(tbl *lake.Table) error { _, err := tbl.Finish(t.Context(), nil, nil); return err },
 				"given up": func(tbl *lake.Table) error {
 					refreshing(t, tbl, p, o, &lake.Generation{ID: 14})
 					return nil
@@ -164,7 +164,7 @@ func TestARefreshOfNothingEmptiesTheTable(t *testing.T) {
 	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), p, lake.Options{})
 	laketest.Commit(t, tbl, `{"n":1}`, laketest.Stage(t, tbl, 0, of(12, laketest.Version{Key: 1, Cursor: 1, V: "a"}.Row())))
 	tbl = refreshing(t, tbl, p, lake.Options{}, &lake.Generation{ID: 13, Minimum: 13})
-	if _, err := tbl.Finish(t.Context(), nil); err != nil {
+	if _, err := tbl.Finish(t.Context(), nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	laketest.ExpectRows(t, tbl)
@@ -185,7 +185,7 @@ func TestRowsOfTheGenerationStayInFilesWithOlderOnes(t *testing.T) {
 		tbl = refreshing(t, tbl, p, o, &lake.Generation{ID: 13, Minimum: 13})
 		laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0,
 			of(13, row(1, 1, "new").Row()), of(13, row(2, 1, "older").Row()), of(13, row(3, 2, "newer").Row())))
-		if _, err := tbl.Finish(t.Context(), json.RawMessage(`{}`)); err != nil {
+		if _, err := tbl.Finish(t.Context(), nil, json.RawMessage(`{}`)); err != nil {
 			t.Fatal(err)
 		}
 		laketest.ExpectRows(t, tbl, row(1, 1, "new").JSON(), row(2, 5, "kept").JSON(), row(3, 2, "newer").JSON())
@@ -220,7 +220,7 @@ func TestWhatANullGenerationCountsAs(t *testing.T) {
 			}
 			tbl = refreshing(t, tbl, p, lake.Options{}, &tc.refresh)
 			if tbl.Branch() != table.MainBranch {
-				if _, err := tbl.Finish(t.Context(), nil); err != nil {
+				if _, err := tbl.Finish(t.Context(), nil, nil); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -245,19 +245,81 @@ func begun(t *testing.T, p *columnar.Plan) *lake.Table {
 func TestARefreshThatIsGivenUpIsRetained(t *testing.T) {
 	p := laketest.Keyed("s")
 	tbl := openTable(t, begun(t, p).Catalog(), p, lake.Options{})
-	retained, err := tbl.Begin(t.Context(), &lake.Generation{ID: 14})
+	begun, err := tbl.Begin(t.Context(), &lake.Generation{ID: 14})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]int64{13}, retained); diff != "" {
+	if diff := cmp.Diff([]int64{13}, begun.Retained); diff != "" {
 		t.Errorf("retained (-want +got):\n%s", diff)
 	}
 	laketest.ExpectRows(t, tbl, laketest.Version{Key: 1, Cursor: 1, V: "old"}.JSON(), laketest.Version{Key: 2, Cursor: 2, V: "new"}.JSON(), laketest.Version{Key: 3, Cursor: 2, V: "new"}.JSON())
 	if got := string(laketest.LastState(t, laketest.Load(t, tbl))); got != `{"n":13}` {
 		t.Errorf("state %s", got)
 	}
-	if retained, err := openTable(t, tbl.Catalog(), p, lake.Options{}).Begin(t.Context(), nil); err != nil || retained != nil {
-		t.Errorf("retained %v again, %v", retained, err)
+	if begun, err := openTable(t, tbl.Catalog(), p, lake.Options{}).Begin(t.Context(), nil); err != nil || begun.Retained != nil {
+		t.Errorf("retained %v again, %v", begun.Retained, err)
+	}
+}
+
+// mainOnly is a catalog that keeps no branches besides main.
+type mainOnly struct{ lake.Catalog }
+
+func (mainOnly) KeepsBranches() bool { return false }
+
+func TestWithoutBranchesARefreshIsMadeAtOnce(t *testing.T) {
+	for how, o := range refreshes {
+		for name, p := range map[string]*columnar.Plan{"append": laketest.Plain("s"), "append_dedup": laketest.Keyed("s")} {
+			t.Run(name+" "+how, func(t *testing.T) {
+				row := func(generation, key int64, v string) map[string]any {
+					if name == "append" {
+						return of(generation, map[string]any{"id": key, "v": v})
+					}
+					return of(generation, laketest.Version{Key: key, Cursor: 1, V: v}.Row())
+				}
+				cat := mainOnly{laketest.OpenCatalog(t, t.TempDir())}
+				tbl := openTable(t, cat, p, o)
+				laketest.Commit(t, tbl, `{"n":12}`, laketest.Stage(t, tbl, 0, row(12, 1, "old"), row(12, 2, "old")))
+
+				g := &lake.Generation{ID: 13, Minimum: 13}
+				tbl = openTable(t, cat, p, o)
+				if begun, err := tbl.Begin(t.Context(), g); err != nil || !begun.Refreshing || !begun.AtOnce || tbl.Branch() != table.MainBranch {
+					t.Fatalf("a refresh begins as %+v on %s, error %v", begun, tbl.Branch(), err)
+				}
+				staged := laketest.Stage(t, tbl, 0, row(13, 2, "new"), row(13, 3, "new"))
+				before := laketest.Load(t, tbl)
+				done, err := tbl.Finish(t.Context(), []*lake.Staged{staged}, json.RawMessage(`{"n":13}`))
+				if err != nil || done.Rows != 2 {
+					t.Fatalf("%+v, error %v", done, err)
+				}
+				after := laketest.Load(t, tbl)
+				if n := len(after.Metadata().Snapshots()) - len(before.Metadata().Snapshots()); n != 1 {
+					t.Errorf("it took %d snapshots", n)
+				}
+				if n := len(laketest.Rows(t, after)); n != 2 {
+					t.Errorf("%d rows", n)
+				}
+				if got := string(laketest.LastState(t, after)); got != `{"n":13}` {
+					t.Errorf("state %s", got)
+				}
+				laketest.ExpectFiles(t, tbl, false)
+				if begun, err := openTable(t, cat, p, o).Begin(t.Context(), g); err != nil || begun.Refreshing {
+					t.Errorf("once more it begins as %+v, error %v", begun, err)
+				}
+
+				// No row and no state: the rows of before go, and their state with them.
+				tbl = openTable(t, cat, p, o)
+				if _, err := tbl.Begin(t.Context(), &lake.Generation{ID: 14, Minimum: 14}); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := tbl.Finish(t.Context(), nil, nil); err != nil {
+					t.Fatal(err)
+				}
+				after = laketest.Load(t, tbl)
+				if rows, state := laketest.Rows(t, after), laketest.LastState(t, after); len(rows) != 0 || state != nil {
+					t.Errorf("rows %v, state %s", rows, state)
+				}
+			})
+		}
 	}
 }
 
@@ -265,7 +327,7 @@ func TestARefreshOfANewerGenerationDiscardsTheOlderOne(t *testing.T) {
 	p := laketest.Keyed("s")
 	tbl := refreshing(t, begun(t, p), p, lake.Options{}, &lake.Generation{ID: 14, Minimum: 14})
 	laketest.Commit(t, tbl, `{"n":14}`, laketest.Stage(t, tbl, 0, of(14, laketest.Version{Key: 4, Cursor: 1, V: "newest"}.Row())))
-	if _, err := tbl.Finish(t.Context(), json.RawMessage(`{"n":141}`)); err != nil {
+	if _, err := tbl.Finish(t.Context(), nil, json.RawMessage(`{"n":141}`)); err != nil {
 		t.Fatal(err)
 	}
 	laketest.ExpectRows(t, tbl, laketest.Version{Key: 4, Cursor: 1, V: "newest"}.JSON())
@@ -360,7 +422,7 @@ func TestARefreshUnderFaults(t *testing.T) {
 				if step == "the end" {
 					cat.Script = script
 				}
-				if _, err := tbl.Finish(t.Context(), nil); err != nil {
+				if _, err := tbl.Finish(t.Context(), nil, nil); err != nil {
 					t.Fatal(err)
 				}
 				laketest.ExpectRows(t, tbl, append(theirs,
@@ -385,13 +447,13 @@ func TestTheEndOfARefreshThatFailsCanBeTriedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	cat.Script = slices.Repeat([]laketest.Outcome{laketest.FailsSilently}, 10_000)
-	if _, err := tbl.Finish(t.Context(), nil); err == nil {
+	if _, err := tbl.Finish(t.Context(), nil, nil); err == nil {
 		t.Fatal("no error")
 	}
 	cat.Script = nil
 	laketest.ExpectRows(t, tbl, laketest.Version{Key: 1, Cursor: 1, V: "old"}.JSON(), laketest.Version{Key: 2, Cursor: 1, V: "old"}.JSON())
 	tbl = refreshing(t, tbl, p, lake.Options{}, g)
-	if _, err := tbl.Finish(t.Context(), nil); err != nil {
+	if _, err := tbl.Finish(t.Context(), nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	laketest.ExpectRows(t, tbl, laketest.Version{Key: 2, Cursor: 2, V: "new"}.JSON(), laketest.Version{Key: 3, Cursor: 2, V: "new"}.JSON())

@@ -311,7 +311,7 @@ func TestARefreshIntoOtherPartitions(t *testing.T) {
 		tbl = refreshing(t, tbl, p, lake.Options{Upsert: mode, Settings: tabledef.Settings{PartitionBy: by(t, "truncate(2, id)"), SortBy: sortedBy(t, "v")}}, g)
 		laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 10, of(3, version(4, "c").Row()), of(3, version(5, "c").Row())))
 		laketest.ExpectRows(t, openTable(t, cat, p, lake.Options{}), version(1, "a").JSON(), version(2, "a").JSON(), version(3, "a").JSON())
-		if _, err := tbl.Finish(t.Context(), nil); err != nil {
+		if _, err := tbl.Finish(t.Context(), nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		laketest.ExpectRows(t, tbl, version(1, "b").JSON(), version(4, "c").JSON(), version(5, "c").JSON())

@@ -259,7 +259,7 @@ func (h *stateHistory) finish() bool {
 		state = h.newState()
 		raw = json.RawMessage(state)
 	}
-	if _, err := tbl.Finish(h.t.Context(), raw); err != nil {
+	if _, err := tbl.Finish(h.t.Context(), nil, raw); err != nil {
 		h.t.Fatal(err)
 	}
 	h.note(tbl, state)

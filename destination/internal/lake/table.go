@@ -36,13 +36,15 @@ const (
 	MergeOnRead Upsert = "merge_on_read"
 )
 
-// Catalog is a catalog that says who removes the metadata files that commits
-// supersede.
+// Catalog is a catalog that says what it does with metadata files that commits
+// supersede, and with branches.
 type Catalog interface {
 	catalog.Catalog
 	// ClientRemovesMetadata reports whether whoever commits has to remove them.
 	// Otherwise the catalog does.
 	ClientRemovesMetadata() bool
+	// KeepsBranches reports whether a table can have a branch besides main.
+	KeepsBranches() bool
 }
 
 // Options are the user's choices; a zero value is the default.

@@ -131,15 +131,15 @@ func (c *checkpoints) takeCovered() *commitPlan {
 }
 
 // mustWait reports whether a stream cannot be committed before its next state, or
-// before the end of the input. A stream in overwrite mode must wait for the end, because
-// its rows replace those of the table all at once. Where states cover all streams, all
-// streams wait with it: a state is echoed when all its streams are committed.
+// before the end of the input. A stream whose rows replace others all at once must wait
+// for the end. Where states cover all streams, all streams wait with it: a state is
+// echoed when all its streams are committed.
 func (c *checkpoints) mustWait(s *Stream) bool {
-	return s.coveredUpTo <= s.planned || s.isOverwrite() || c.statesAreShared() && c.anyOverwrite()
+	return s.coveredUpTo <= s.planned || s.isAtOnce() || c.statesAreShared() && c.anyAtOnce()
 }
 
-func (c *checkpoints) anyOverwrite() bool {
-	return slices.ContainsFunc(c.streams.all, (*Stream).isOverwrite)
+func (c *checkpoints) anyAtOnce() bool {
+	return slices.ContainsFunc(c.streams.all, (*Stream).isAtOnce)
 }
 
 // statesAreShared reports whether the states of the input cover all streams.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -69,17 +70,17 @@ type accountedState struct {
 }
 
 // newAccount sets up what a byte says: 1 to 3 streams, which of them are in
-// overwrite mode or refreshed, and the type of states.
+// overwrite mode or refreshed, on a branch or at once, and the type of states.
 func newAccount(t *testing.T, setup byte) *account {
 	streams := Streams{byID: map[protocol.StreamID]*Stream{}}
-	for i := range int(setup&3)%3 + 1 {
+	for i := range min(int(setup&3)+1, 3) {
 		mode := protocol.Append
 		chosen, refreshes := setup>>2&(1<<i) != 0, setup&64 != 0
 		if chosen && !refreshes {
 			mode = protocol.Overwrite
 		}
-		stream := &Stream{ID: protocol.StreamID{Name: string(rune('a' + i))}, configured: protocol.ConfiguredStream{DestinationSyncMode: mode}, refreshing: chosen && refreshes}
-		if stream.refreshing {
+		stream := &Stream{ID: protocol.StreamID{Name: string(rune('a' + i))}, configured: protocol.ConfiguredStream{DestinationSyncMode: mode}}
+		if stream.begun = (lake.Begun{Refreshing: chosen && refreshes, AtOnce: chosen && refreshes && setup&3 == 3}); stream.begun.Refreshing {
 			stream.configured.GenerationID = new(int64)
 		}
 		streams.all = append(streams.all, stream)
@@ -116,7 +117,7 @@ func (a *account) play(b byte) {
 		}
 		plan := a.checkpoints.takeCovered()
 		for _, t := range plan.tables {
-			if t.replace || t.finishRefresh || t.stream.isOverwrite() {
+			if t.replace || t.finishRefresh || t.stream.isAtOnce() {
 				a.Errorf("stream %s is replaced before its end", t.stream.ID)
 			}
 			if got, want := a.committed[t.stream]+t.rows, a.covered(t.stream); got != want {
@@ -243,12 +244,12 @@ func (a *account) checkEnd(interrupted bool) {
 		if t.replace != t.stream.isOverwrite() || t.replace && keep[t.stream] != keepAll {
 			a.Errorf("stream %s: replaced %t, its decision %d", t.stream.ID, t.replace, keep[t.stream])
 		}
-		if t.finishRefresh != (t.stream.refreshing && keep[t.stream] == keepAll) {
+		if t.finishRefresh != (t.stream.begun.Refreshing && keep[t.stream] == keepAll) {
 			a.Errorf("stream %s: its refresh finished %t, its decision %d", t.stream.ID, t.finishRefresh, keep[t.stream])
 		}
 	}
 	for _, stream := range a.checkpoints.streams.all {
-		if stream.refreshing && keep[stream] == keepAll && !a.checkpoints.proofs.of(stream.ID).complete() {
+		if stream.begun.Refreshing && keep[stream] == keepAll && !a.checkpoints.proofs.of(stream.ID).complete() {
 			a.Errorf("the refresh of stream %s is taken for complete without its status", stream.ID)
 		}
 	}
@@ -256,11 +257,11 @@ func (a *account) checkEnd(interrupted bool) {
 	// States that cover all streams are committed only if all replacements are.
 	waits := false
 	for _, stream := range a.checkpoints.streams.all {
-		waits = waits || a.global && len(a.states) > 0 && stream.isOverwrite() && keep[stream] != keepAll
+		waits = waits || a.global && len(a.states) > 0 && stream.isAtOnce() && keep[stream] != keepAll
 	}
 	for _, stream := range a.checkpoints.streams.all {
 		want := map[keepRows]int64{keepNothing: 0, keepCovered: a.covered(stream), keepAll: a.rows[stream]}[keep[stream]]
-		if waits && !(stream.isOverwrite() && keep[stream] == keepAll) {
+		if waits && !(stream.isAtOnce() && keep[stream] == keepAll) {
 			want = 0
 		}
 		if a.committed[stream] != want {
@@ -278,7 +279,7 @@ func (a *account) checkEnd(interrupted bool) {
 func (a *account) String() string {
 	text := fmt.Sprintf("GLOBAL %t", a.global)
 	for _, stream := range a.checkpoints.streams.all {
-		text += fmt.Sprintf("; %s %s %s, refreshed %t", stream.ID, stream.configured.DestinationSyncMode, a.checkpoints.proofs.of(stream.ID).status, stream.refreshing)
+		text += fmt.Sprintf("; %s %s %s, %+v", stream.ID, stream.configured.DestinationSyncMode, a.checkpoints.proofs.of(stream.ID).status, stream.begun)
 	}
 	return text
 }

@@ -135,7 +135,7 @@ func TestARefreshIsFinishedWhenItIsComplete(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScript(nil)
-			s.streams.all[0].refreshing = true
+			s.streams.all[0].begun.Refreshing = true
 			s.play(t, tt.steps...)
 			if diff := cmp.Diff(tt.atState, describe(s.takeCovered())); diff != "" {
 				t.Errorf("at the state (-want +got):\n%s", diff)

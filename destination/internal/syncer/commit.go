@@ -222,13 +222,15 @@ func (t *tableCommit) commit(ctx context.Context, stored func() (json.RawMessage
 	switch {
 	case t.replace:
 		return logged(tbl.Replace(ctx, t.staged, state))
+	case t.finishRefresh && t.stream.begun.AtOnce:
+		return logged(tbl.Finish(ctx, t.staged, state))
 	case len(t.staged) > 0 || state != nil:
 		if err := logged(tbl.Commit(ctx, t.staged, state)); err != nil {
 			return err
 		}
 	}
 	if t.finishRefresh {
-		return logged(tbl.Finish(ctx, state))
+		return logged(tbl.Finish(ctx, nil, state))
 	}
 	return nil
 }

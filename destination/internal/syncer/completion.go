@@ -104,8 +104,8 @@ type streamEnd struct {
 	hasStates   bool  // the stream had a STATE
 	hasRecords  bool  // it had a record, or a state that is in a commit plan
 	uncovered   int64 // its records after its last STATE
-	overwrite   bool  // to take half of the stream for all of it would lose rows
-	refreshing  bool  // the same, for rows of older generations; what states cover is kept for the next attempt
+	atOnce      bool  // to take half of the stream for all of it would lose rows, and nothing of it is kept
+	refreshing  bool  // the same for rows of older generations, but what states cover is kept for the next attempt unless atOnce
 }
 
 // A decision says what happens to the rows of a stream that are not committed.
@@ -133,7 +133,7 @@ func (c Completion) decide(id protocol.StreamID, e streamEnd) decision {
 	case e.input == unreadable:
 		return e.incomplete(nil)
 	case e.complete():
-		if e.input == stoppedEarly && !e.overwrite && e.uncovered > 0 {
+		if e.input == stoppedEarly && !e.atOnce && e.uncovered > 0 {
 			return e.incomplete(nil) // a STATE that covers them may be on its way
 		}
 		return decision{keep: keepAll}
@@ -165,11 +165,11 @@ const noProof = "the input ended without the stream's COMPLETE status"
 
 // losesRowsIfIncomplete reports whether rows of the table are lost if the stream is taken for
 // complete and is not.
-func (e streamEnd) losesRowsIfIncomplete() bool { return e.overwrite || e.refreshing }
+func (e streamEnd) losesRowsIfIncomplete() bool { return e.atOnce || e.refreshing }
 
 // incomplete decides on a stream that was not received completely.
 func (e streamEnd) incomplete(err error) decision {
-	if e.overwrite {
+	if e.atOnce {
 		return decision{keep: keepNothing, err: err}
 	}
 	return decision{keep: keepCovered, err: err}
@@ -179,7 +179,7 @@ func (e streamEnd) incomplete(err error) decision {
 func (e streamEnd) unproven(id protocol.StreamID, why string) decision {
 	message := fmt.Sprintf("Stream %s was not received completely: %s.", id, strings.TrimRight(why, "."))
 	switch {
-	case e.overwrite:
+	case e.atOnce:
 		message += " Its table is as it was before. Run the sync again."
 	case e.refreshing:
 		message += " Its table is as it was before, and what its states cover is kept for the next attempt. Run the sync again."

@@ -95,8 +95,8 @@ func (c *checkpoints) takeFinal(completion Completion, end inputEnd) (*commitPla
 			hasStates:   stream.coveredUpTo > 0,
 			hasRecords:  c.hasRecords(stream),
 			uncovered:   stream.unplanned.between(stream.coveredUpTo, c.segment),
-			overwrite:   stream.isOverwrite(),
-			refreshing:  stream.refreshing,
+			atOnce:      stream.isAtOnce(),
+			refreshing:  stream.begun.Refreshing,
 		})
 		decisions = append(decisions, streamDecision{stream, d})
 		proven[stream] = d.keep == keepAll
@@ -104,18 +104,14 @@ func (c *checkpoints) takeFinal(completion Completion, end inputEnd) (*commitPla
 	for _, d := range decisions {
 		stream := d.stream
 		switch {
-		case d.keep == keepAll && stream.isOverwrite():
-			t := c.planStream(stream, c.segment)
-			t.replace = true
-			plan.tables = append(plan.tables, t)
-		case stream.isOverwrite():
+		case d.keep != keepAll && stream.isAtOnce():
 			// Its files are deleted; the source sends its rows again.
-		case c.statesAreShared() && c.anyOverwriteUnproven(proven):
+		case !stream.isAtOnce() && c.statesAreShared() && c.anyAtOnceUnproven(proven):
 			// The states also cover a stream that is not replaced. They are not
 			// echoed, so the source sends the rows of all their streams again.
 		case d.keep == keepAll:
 			t := c.planStream(stream, c.segment)
-			t.finishRefresh = stream.refreshing
+			t.replace, t.finishRefresh = stream.isOverwrite(), stream.begun.Refreshing
 			plan.tables = append(plan.tables, t)
 		case stream.coveredUpTo > stream.planned:
 			plan.tables = append(plan.tables, c.planStream(stream, stream.coveredUpTo))
@@ -147,10 +143,10 @@ func (c *checkpoints) anyUnproven() bool {
 	return slices.ContainsFunc(c.streams.all, func(s *Stream) bool { return !c.proofs.of(s.ID).complete() })
 }
 
-// anyOverwriteUnproven reports whether a stream in overwrite mode is not among
-// the proven ones.
-func (c *checkpoints) anyOverwriteUnproven(proven map[*Stream]bool) bool {
-	return slices.ContainsFunc(c.streams.all, func(s *Stream) bool { return s.isOverwrite() && !proven[s] })
+// anyAtOnceUnproven reports whether a stream that must be committed all at once is not
+// among the proven ones.
+func (c *checkpoints) anyAtOnceUnproven(proven map[*Stream]bool) bool {
+	return slices.ContainsFunc(c.streams.all, func(s *Stream) bool { return s.isAtOnce() && !proven[s] })
 }
 
 // heardFromSource reports whether the input had a record, a state or a status of

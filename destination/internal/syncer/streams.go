@@ -6,7 +6,6 @@ import (
 	"log/slog"
 
 	"github.com/apache/iceberg-go/catalog"
-	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
@@ -23,7 +22,7 @@ type Stream struct {
 	configured protocol.ConfiguredStream
 	plan       *columnar.Plan
 	options    lake.Options
-	refreshing bool // rows of older generations are removed when it is complete; see lake.Table.Begin
+	begun      lake.Begun // what its table has to do before it is complete; zero in overwrite mode
 
 	// These belong to checkpoints.
 	unplanned   rowsBySegment // its rows that are in no commit plan
@@ -35,6 +34,10 @@ type Stream struct {
 // isOverwrite reports whether the stream's rows replace those of the table, at the end
 // and all at once.
 func (s *Stream) isOverwrite() bool { return s.configured.DestinationSyncMode == protocol.Overwrite }
+
+// isAtOnce reports whether nothing of the stream may be committed before it is
+// complete.
+func (s *Stream) isAtOnce() bool { return s.isOverwrite() || s.begun.AtOnce }
 
 // generation returns the generations that the catalog names; nil: it names none.
 func (s *Stream) generation() *lake.Generation {
@@ -143,14 +146,12 @@ func (s Streams) Open(ctx context.Context, cat lake.Catalog, memory Memory, log 
 			return fmt.Errorf("opening the table of stream %s: %w", stream.ID, err)
 		}
 		if !stream.isOverwrite() {
-			retained, err := stream.Table.Begin(ctx, stream.generation())
-			if err != nil {
+			if stream.begun, err = stream.Table.Begin(ctx, stream.generation()); err != nil {
 				return fmt.Errorf("opening the table of stream %s: %w", stream.ID, err)
 			}
-			for _, n := range retained {
+			for _, n := range stream.begun.Retained {
 				log.Warn(fmt.Sprintf("the refresh to generation %d was given up, as this sync keeps all generations: everything was retained", n), "stream", stream.ID.String())
 			}
-			stream.refreshing = stream.Table.Branch() != table.MainBranch
 		}
 		for _, m := range stream.Table.TypeChanges() {
 			log.Warn(fmt.Sprintf("column %s of table %s holds %s, and the source sends %s: its values go to column %s", m.Column, stream.Table, m.Holds, m.Sends, m.To), "stream", stream.ID.String())

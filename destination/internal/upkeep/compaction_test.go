@@ -152,7 +152,7 @@ func TestUpkeepCompactsAnUnfinishedRefresh(t *testing.T) {
 		t.Errorf("upkeep did %+v", did)
 	}
 	laketest.ExpectRows(t, tbl, `{"id":0,"v":"old"}`)
-	if _, err := tbl.Finish(t.Context(), nil); err != nil {
+	if _, err := tbl.Finish(t.Context(), nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	laketest.ExpectRows(t, tbl, want...)
