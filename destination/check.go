@@ -28,6 +28,9 @@ func (d destination) Check(ctx context.Context, raw json.RawMessage, out *protoc
 		if err != nil {
 			return err
 		}
+		if !cat.KeepsBranches() {
+			out.Logger().Info("this catalog keeps no branches of a table: the rows of a refresh appear when it is complete, and a refresh that is interrupted begins again")
+		}
 		err = checkLocations(ctx, config, cat)
 		if err == nil {
 			err = checkReadability(ctx, config, cat, out.Logger())

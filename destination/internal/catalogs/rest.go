@@ -1,12 +1,15 @@
 package catalogs
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 
@@ -211,15 +214,59 @@ func (c *restConfig) open(ctx context.Context, files *storage.Storage, _ bool) (
 	}
 	properties := maps.Clone(files.Properties())
 	delete(properties, "warehouse") // it is another thing here
-	options = append(options, rest.WithHeaders(c.headers()), rest.WithWarehouseLocation(c.Warehouse), rest.WithPrefix(c.Prefix), rest.WithAdditionalProps(properties))
+	server := &restServer{Transport: http.DefaultTransport.(*http.Transport).Clone()}
+	options = append(options, rest.WithCustomTransport(server), rest.WithHeaders(c.headers()), rest.WithWarehouseLocation(c.Warehouse), rest.WithPrefix(c.Prefix), rest.WithAdditionalProps(properties))
 	limited, cancel := context.WithTimeoutCause(ctx, answerTimeout, errNoAnswer)
 	defer cancel()
 	backend, err := rest.NewCatalog(limited, catalogName, c.URI, options...)
 	if err != nil {
 		return nil, c.classify(err)
 	}
-	cat := restCatalog{backend}
-	return &Catalog{Backend: cat, Closer: cat, classify: c.classify, storage: files}, nil
+	return &Catalog{
+		Backend: restCatalog{backend}, Closer: restCloser{backend, server},
+		classify: c.classify, mainOnly: server.isNessie, storage: files,
+	}, nil
+}
+
+// restServer is the way to a catalog. It reads what the catalog says of itself when it is
+// opened, which the library does not show.
+type restServer struct {
+	*http.Transport
+	isNessie bool
+}
+
+// RoundTrip sends a request.
+func (s *restServer) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := s.Transport.RoundTrip(request)
+	if err != nil || response.StatusCode != http.StatusOK || !strings.HasSuffix(request.URL.Path, "/v1/config") {
+		return response, err
+	}
+	text, err := io.ReadAll(response.Body)
+	if err = errors.Join(err, response.Body.Close()); err != nil {
+		return nil, err
+	}
+	response.Body = io.NopCloser(bytes.NewReader(text))
+	var of struct{ Overrides map[string]string }
+	if json.Unmarshal(text, &of) != nil {
+		return response, nil // the library says what is wrong with it
+	}
+	// Nessie has branches of the whole catalog, and refuses those of a table.
+	// Source: catalog/format/iceberg/src/main/java/org/projectnessie/catalog/formats/iceberg/rest/IcebergMetadataUpdate.java of github.com/projectnessie/nessie.
+	s.isNessie = of.Overrides["nessie.is-nessie-catalog"] == "true"
+	return response, nil
+}
+
+// restCloser closes a catalog and the connections to it.
+type restCloser struct {
+	*rest.Catalog
+	server *restServer
+}
+
+// Close closes both.
+func (c restCloser) Close() error {
+	err := c.Catalog.Close()
+	c.server.CloseIdleConnections()
+	return err
 }
 
 func (c *restConfig) headers() map[string]string {

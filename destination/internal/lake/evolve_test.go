@@ -1,6 +1,9 @@
 package lake_test
 
 import (
+	"context"
+	"encoding/json"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -217,5 +220,45 @@ func TestTableIsMadeForEveryReader(t *testing.T) {
 	}
 	if f, _ := tbl.Opened().Schema().FindFieldByName("_airbyte_raw_id"); !f.Required {
 		t.Error("_airbyte_raw_id is optional")
+	}
+}
+
+// strictSchemas is a catalog that gives no ids to schemas, as Nessie.
+type strictSchemas struct{ lake.Catalog }
+
+func (c strictSchemas) CommitTable(ctx context.Context, id table.Identifier, reqs []table.Requirement, updates []table.Update) (table.Metadata, string, error) {
+	loaded, err := c.LoadTable(ctx, id)
+	if err != nil {
+		return nil, "", err
+	}
+	text, err := json.Marshal(updates)
+	if err != nil {
+		return nil, "", err
+	}
+	var of []struct {
+		Action string
+		Schema struct {
+			ID int `json:"schema-id"`
+		}
+	}
+	if err := json.Unmarshal(text, &of); err != nil {
+		return nil, "", err
+	}
+	for _, u := range of {
+		for _, s := range loaded.Metadata().Schemas() {
+			if u.Action == table.UpdateAddSchema && s.ID == u.Schema.ID {
+				return nil, "", fmt.Errorf("a schema with ID %d already exists", s.ID)
+			}
+		}
+	}
+	return c.Catalog.CommitTable(ctx, id, reqs, updates)
+}
+
+func TestANewSchemaHasAnIDOfItsOwn(t *testing.T) {
+	cat := strictSchemas{laketest.OpenCatalog(t, t.TempDir())}
+	for _, properties := range []string{`"a":{"type":"string"}`, `"a":{"type":"string"},"b":{"type":"string"}`, `"a":{"type":"string"},"b":{"type":"string"},"c":{"type":"string"}`} {
+		if _, err := lake.Open(t.Context(), cat, sending(t, properties), lake.Options{}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -90,7 +90,7 @@ func Evolve(p *columnar.Plan, s Settings, loaded *table.Table) (Definition, Chan
 	}
 	var c Change
 	if !SameColumns(have, d.Columns.Schema) {
-		c.Updates = append(c.Updates, table.NewAddSchemaUpdate(d.Columns.Schema), table.NewSetCurrentSchemaUpdate(-1))
+		c.Updates = append(c.Updates, table.NewAddSchemaUpdate(withNewID(meta, d.Columns.Schema)), table.NewSetCurrentSchemaUpdate(-1))
 	}
 	set, remove := d.Columns.Properties(meta.Properties())
 	if set != nil {
@@ -114,6 +114,16 @@ func Evolve(p *columnar.Plan, s Settings, loaded *table.Table) (Definition, Chan
 	c.Requirements = append(c.Requirements,
 		table.AssertTableUUID(meta.TableUUID()), table.AssertCurrentSchemaID(have.ID), table.AssertLastAssignedFieldID(meta.LastColumnID()))
 	return d, c, nil
+}
+
+// withNewID is a schema with an id that no other schema of the table has. Most catalogs
+// give it one themselves; Nessie does not.
+func withNewID(meta table.Metadata, schema *iceberg.Schema) *iceberg.Schema {
+	id := 0
+	for _, other := range meta.Schemas() {
+		id = max(id, other.ID+1)
+	}
+	return iceberg.NewSchemaWithIdentifiers(id, schema.IdentifierFieldIDs, schema.Fields()...)
 }
 
 // changeSettings brings a table's partition spec, sort order and properties to
