@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -16,6 +17,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs/resttest"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage/s3test"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
@@ -27,6 +30,15 @@ var lakeKinds = map[string]func(t *testing.T) string{
 	"sqlite, local": func(t *testing.T) string { return fmt.Sprintf(`{"warehouse":"file://%s"}`, t.TempDir()) },
 	"sqlite, s3": func(t *testing.T) string {
 		return fmt.Sprintf(`{"warehouse":"s3://%s/lake","catalog":{"type":"sqlite","path":"%s/catalog.db"},"storage":%s}`, s3test.Bucket, t.TempDir(), s3test.Config(s3test.Start(nil)))
+	},
+	"rest, local": func(t *testing.T) string {
+		return restLake(t, &resttest.Server{Prefix: "lake"}, "file://"+t.TempDir(), `{"type":"local"}`)
+	},
+	"rest without branches, local": func(t *testing.T) string {
+		return restLake(t, &resttest.Server{NoBranches: true, Overrides: map[string]string{"nessie.is-nessie-catalog": "true"}}, "file://"+t.TempDir(), `{"type":"local"}`)
+	},
+	"rest, s3": func(t *testing.T) string {
+		return restLake(t, &resttest.Server{}, "s3://"+s3test.Bucket+"/lake", s3test.Config(s3test.Start(nil)))
 	},
 }
 
@@ -52,6 +64,21 @@ func TestLakes(t *testing.T) {
 			})
 		}
 	}
+}
+
+// restLake is the configuration of a lake whose catalog is a server that is started.
+func restLake(t *testing.T, server *resttest.Server, warehouse, storageConfig string) string {
+	t.Helper()
+	var config storage.Config
+	if err := json.Unmarshal([]byte(storageConfig), &config); err != nil {
+		t.Fatal(err)
+	}
+	files, err := storage.Open(t.Context(), config, warehouse)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Files, server.Warehouse = files.Files(), warehouse
+	return fmt.Sprintf(`{"warehouse":%q,"catalog":{"type":"rest","uri":%q},"storage":%s}`, warehouse, server.Start().URL, storageConfig)
 }
 
 type lakeUnderTest struct {

@@ -126,3 +126,23 @@ func TestTheEndOfARefreshThatTheMainBranchHasAlready(t *testing.T) {
 	laketest.ExpectRows(t, tbl, `{"id":2,"v":"new"}`)
 	laketest.CheckFiles(t, laketest.Load(t, tbl))
 }
+
+// A file can have rows of several generations. Once the old ones are marked as deleted,
+// there is nothing more to refresh.
+func TestRowsThatWereDeletedAreNotRefreshedAgain(t *testing.T) {
+	p, o := laketest.Plain("s"), lake.Options{Upsert: lake.MergeOnRead}
+	tbl := refreshing(t, openTable(t, laketest.OpenCatalog(t, t.TempDir()), p, o), p, o, &lake.Generation{ID: 12})
+	laketest.Commit(t, tbl, `{"n":12}`, laketest.Stage(t, tbl, 0, of(12, map[string]any{"id": int64(1), "v": "old"}), of(13, map[string]any{"id": int64(2), "v": "stays"})))
+	g := &lake.Generation{ID: 13, Minimum: 13}
+	tbl = refreshing(t, tbl, p, o, g)
+	if _, err := tbl.Finish(t.Context(), nil, []byte(`{"n":13}`)); err != nil {
+		t.Fatal(err)
+	}
+	laketest.ExpectRows(t, tbl, `{"id":2,"v":"stays"}`)
+	if state, err := lake.CommittedState(t.Context(), laketest.Load(t, tbl), p, g); err != nil || string(state) != `{"n":13}` {
+		t.Errorf("after the refresh the state is %s, %v", state, err)
+	}
+	if begun, err := openTable(t, tbl.Catalog(), p, o).Begin(t.Context(), g); err != nil || begun.Refreshing {
+		t.Errorf("it begins again: %+v, %v", begun, err)
+	}
+}

@@ -60,7 +60,7 @@ type olderRows struct {
 	minimum int64
 }
 
-// any reports whether the main branch has such rows.
+// any reports whether the main branch has such rows. Deleted ones do not count.
 func (o olderRows) any(ctx context.Context) (bool, error) {
 	set, err := o.t.storage.List(o.base.CurrentSnapshot(), snapshots.Cache{})
 	if err != nil {
@@ -68,8 +68,20 @@ func (o olderRows) any(ctx context.Context) (bool, error) {
 	}
 	for _, f := range set.Files {
 		older, err := o.in(ctx, f)
-		if err != nil || older != nil {
-			return older != nil, err
+		if err != nil {
+			return false, err
+		}
+		if older == nil {
+			continue
+		}
+		deleted, err := o.t.storage.Deleted(ctx, f, set.SharedDeletes)
+		if err != nil {
+			return false, err
+		}
+		for row := range older.All() {
+			if !deleted.Has(row) {
+				return true, nil
+			}
 		}
 	}
 	return false, nil

@@ -23,8 +23,12 @@ func load(ctx context.Context, t *lake.Table) (*table.Table, error) {
 }
 
 // pin moves the tag to a snapshot. If the snapshot is not there any more, or has the
-// tag, nothing is committed.
+// tag, nothing is committed. A catalog without branches has no tags: there nothing is
+// pinned, and expiry keeps what it always does.
 func pin(ctx context.Context, t *lake.Table, snapshotID int64) error {
+	if !t.Catalog().KeepsBranches() {
+		return nil // nor tags
+	}
 	_, _, err := t.UpdateMetadata(ctx, func(base *table.Table) ([]table.Requirement, []table.Update, error) {
 		var tagged *int64
 		for name, ref := range base.Metadata().Refs() {
