@@ -78,8 +78,8 @@ soak:
 	go test -run '^TestATableStaysSmallForYears$$' -count=1 -timeout 3h -v ./destination/internal/upkeep -syncs $(SOAK_SYNCS)
 	go test -run '^TestASyncIsAsFastAfterYears$$' -count=1 -timeout 3h -v ./destination -syncs $(SOAK_SYNCS) -timed 50
 
-# Kills 200 processes at random points, makes every call of the catalog and the file
-# system fail in every way, runs eight processes that write one table at once, and
+# Kills 200 processes at random points, makes every call of the catalog, the file
+# system and S3 fail in every way, runs eight processes that write one table at once, and
 # runs maintenance in 400 surroundings: an hour. Needs Python 3.11 and PostgreSQL.
 crashes: engines
 	ACCEPTANCE_KILLS=200 go test -run 'Killed|Terminated|Signals|FullDisk|MayNotGrow' -count=1 -timeout 2h -tags acceptance -v ./acceptance

@@ -29,6 +29,7 @@ type workload struct {
 	resumed int  // records of the refresh that an earlier attempt has left on its branch
 	sorted  bool // and partitioned
 	long    bool // states, which are in files of their own
+	onS3    bool // the files
 }
 
 var workloads = []workload{
@@ -41,6 +42,12 @@ var workloads = []workload{
 	{name: "overwrite", mode: protocol.Overwrite, base: 26, old: true},
 	{name: "refresh, append", mode: protocol.Append, base: 26, old: true, refresh: true},
 	{name: "refresh, append_dedup, resumed", mode: protocol.AppendDedup, base: 26, old: true, refresh: true, resumed: 4},
+	{name: "append to no table, on S3", mode: protocol.Append, onS3: true},
+	{name: "append, on S3", mode: protocol.Append, base: 26, long: true, onS3: true},
+	{name: "append_dedup, copy on write, on S3", mode: protocol.AppendDedup, upsert: "copy_on_write", base: 26, onS3: true},
+	{name: "append_dedup, merge on read, on S3", mode: protocol.AppendDedup, upsert: "merge_on_read", base: 26, onS3: true},
+	{name: "overwrite, on S3", mode: protocol.Overwrite, base: 26, old: true, onS3: true},
+	{name: "refresh, append_dedup, resumed, on S3", mode: protocol.AppendDedup, base: 26, old: true, refresh: true, resumed: 4, onS3: true},
 }
 
 const (
@@ -142,7 +149,7 @@ type faultAt struct {
 	at   int
 }
 
-// Whichever call of the catalog or the file system fails, and however: no state is echoed that a
+// Whichever call of the catalog, the file system or S3 fails, and however: no state is echoed that a
 // reader cannot see, the table is whole, and a run without faults that goes on from there ends
 // with every row once.
 func TestAnyCallMayFail(t *testing.T) {
@@ -201,6 +208,8 @@ func (l *testLake) runWithFault(f *faults) {
 	switch errs := r.Errors(); {
 	case r.Code == 0 && echoed != l.last():
 		l.t.Errorf("the run succeeded and echoed %d", echoed)
+	case r.Code != 0 && (f.kind == cutBefore || f.kind == cutAfter):
+		l.t.Errorf("exit code %d, though the request was made again\n%s", r.Code, r.Stdout)
 	case r.Code != 0 && len(errs) == 0:
 		l.t.Errorf("exit code %d without a TRACE", r.Code)
 	case r.Code != 0:

@@ -26,6 +26,8 @@ const (
 	diskFull    fault = "finds the disk full, as do all after it"
 	breaksDown  fault = "fails, as do all after it"
 	panics      fault = "panics"
+	cutBefore   fault = "is cut off once, before it has an effect"
+	cutAfter    fault = "is cut off once, after its effect"
 	interrupts  fault = "comes when the run is told to stop"
 )
 
@@ -39,7 +41,8 @@ type faults struct {
 
 	mu    sync.Mutex
 	calls []string
-	ended chan struct{} // closed when what hangs ends; made in the run's bubble of time
+	asked map[string]effect // of requests, by their calls
+	ended chan struct{}     // closed when what hangs ends; made in the run's bubble of time
 }
 
 // release ends what hangs, after the run.
@@ -65,6 +68,10 @@ const (
 // after, and there are many: each of them fails in one of the ways there are, in turn.
 func faultsOf(call string, n int) []fault {
 	switch call {
+	case "GetObject", "HeadObject", "ListObjectsV2", "ListMultipartUploads":
+		return []fault{cutBefore, failsBefore, breaksDown}[n%3 : n%3+1]
+	case "PutObject", "DeleteObject", "DeleteObjects":
+		return []fault{cutBefore, cutAfter, failsBefore, failsAfter, breaksDown}
 	case "LoadTable", "CheckNamespaceExists", "ListNamespaces", "ListTables":
 		return []fault{failsBefore, hangs, breaksDown, panics}[n%4 : n%4+1]
 	case "Open", "Read", "ReadFile", "WalkDir": // the library reads in goroutines of its own, which nobody can recover
@@ -105,7 +112,7 @@ func (f *faults) next(name string) (effect, error) {
 	case f.kind == hangs:
 		f.ended = make(chan struct{})
 		return hang, failure
-	case f.kind == failsAfter:
+	case f.kind == failsAfter, f.kind == cutAfter:
 		return failAfter, failure
 	}
 	return failBefore, failure
@@ -151,6 +158,26 @@ func (f *faults) file(name, path string, do func() error) error {
 		return failure
 	}
 	return do()
+}
+
+// request is next for a request over HTTP. A client that gets no answer makes the same call with another one.
+func (f *faults) request(call, name string) effect {
+	f.mu.Lock()
+	e, again := f.asked[call]
+	f.mu.Unlock()
+	if again && (f.kind == cutBefore || f.kind == cutAfter) {
+		return noFault
+	}
+	if !again {
+		e, _ = f.next(name)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.asked == nil {
+			f.asked = map[string]effect{}
+		}
+		f.asked[call] = e
+	}
+	return e
 }
 
 // faultyDestination is the destination with one call of it failing.

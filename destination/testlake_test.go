@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,6 +21,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage/s3test"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
@@ -36,6 +36,7 @@ type testLake struct {
 	catalog    string
 	read       Config
 	configured protocol.ConfiguredCatalog
+	s3         *s3Objects // with the files; nil: they are in the directory, too
 }
 
 func newTestLake(t *testing.T, w workload) *testLake {
@@ -45,6 +46,9 @@ func newTestLake(t *testing.T, w workload) *testLake {
 	}
 	root := t.TempDir()
 	l := &testLake{t: t, workload: w, dir: filepath.Join(root, "lake")}
+	if w.onS3 {
+		l.s3 = newS3Objects()
+	}
 	config := l.configuration(fedEvery, map[string]any{"keep_snapshots": 1})
 	catalog := w.streams(w.mode, 4, 4)
 	l.config, l.catalog = protocoltest.File(t, config), protocoltest.File(t, catalog)
@@ -70,6 +74,10 @@ func (l *testLake) configuration(rows int, maintenance map[string]any) []byte {
 	config := map[string]any{
 		"warehouse": "file://" + l.dir, "namespace": "whoop", "upsert": cmp.Or(l.upsert, string(lake.Auto)),
 		"commit": map[string]any{"max_rows": rows}, "maintenance": maintenance,
+	}
+	if l.s3 != nil {
+		config["warehouse"], config["storage"] = "s3://"+s3test.Bucket+"/lake", json.RawMessage(s3test.Config(l.s3.server.URL))
+		config["catalog"] = map[string]any{"type": "sqlite", "path": l.dir + "/catalog.db"}
 	}
 	if l.sorted {
 		config["streams"] = []any{map[string]any{"name": "items", "partition_by": []string{"bucket(2, id)"}, "sort_by": []string{"version desc"}}}
@@ -125,11 +133,19 @@ func (l *testLake) copy(to, from string) {
 	if err := errors.Join(os.RemoveAll(to), os.CopyFS(to, os.DirFS(from))); err != nil {
 		l.t.Fatal(err)
 	}
+	if l.s3 != nil {
+		if err := l.s3.copy(to, from, l.dir); err != nil {
+			l.t.Fatal(err)
+		}
+	}
 }
 
 // addOrphan puts a file among the table's that nothing names.
 func (l *testLake) addOrphan() {
 	l.t.Helper()
+	if l.s3 != nil {
+		return
+	}
 	path := filepath.Join(l.dir, "whoop.db", "items", "data", "orphan.parquet")
 	old := time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC) // a bubble of time begins in 2000
 	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chtimes(path, old, old)); err != nil {
@@ -147,7 +163,11 @@ func (l *testLake) write(f *faults, input []byte) *protocoltest.Run {
 func (l *testLake) run(f *faults, input []byte, args ...string) *protocoltest.Run {
 	l.t.Helper()
 	d := newDestination()
-	if f != nil {
+	switch {
+	case l.s3 != nil:
+		l.s3.faults.Store(f)
+		defer l.s3.faults.Store(nil)
+	case f != nil:
 		d = faultyDestination(f)
 		defer faultsByWarehouse.Delete(l.dir)
 	}
@@ -267,8 +287,11 @@ func (l *testLake) checkFilesExist(tbl *table.Table) {
 					l.t.Errorf("snapshot %d: %v", s.SnapshotID, err)
 					break
 				}
-				path := strings.TrimPrefix(entry.DataFile().FilePath(), "file://")
-				if _, err := os.Stat(path); err != nil {
+				file, err := files.Open(entry.DataFile().FilePath())
+				if err == nil {
+					err = file.Close()
+				}
+				if err != nil {
 					l.t.Errorf("snapshot %d names a file that is not there: %v", s.SnapshotID, err)
 				}
 			}

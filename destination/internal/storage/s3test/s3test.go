@@ -2,6 +2,7 @@
 package s3test
 
 import (
+	"bytes"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -17,10 +18,19 @@ import (
 // Bucket is the bucket that a server holds.
 const Bucket = "bucket"
 
-// Start starts a server, which lasts as long as the process, and returns its
-// address. Each request goes through front first, if there is one. The server's
-// clock is that of its client, as the last request had it.
-func Start(front func(http.Handler) http.Handler) (endpoint string) {
+// Start starts a [Server] and returns its address.
+func Start(front func(http.Handler) http.Handler) (endpoint string) { return NewServer(front).URL }
+
+// A Server lasts as long as the process. Its clock is that of its client, as the
+// last request had it.
+type Server struct {
+	URL     string
+	backend *s3mem.Backend
+	clock   *clientsClock
+}
+
+// NewServer starts a server. Each request goes through front first, if there is one.
+func NewServer(front func(http.Handler) http.Handler) *Server {
 	clock := &clientsClock{}
 	backend := s3mem.New(s3mem.WithTimeSource(clock))
 	if err := backend.CreateBucket(Bucket); err != nil {
@@ -31,7 +41,46 @@ func Start(front func(http.Handler) http.Handler) (endpoint string) {
 	if front != nil {
 		handler = front(handler)
 	}
-	return httptest.NewServer(handler).URL
+	return &Server{httptest.NewServer(handler).URL, backend, clock}
+}
+
+// Objects are the contents of all objects, by their keys.
+func (s *Server) Objects() (map[string][]byte, error) {
+	listed, err := s.backend.ListBucket(Bucket, nil, gofakes3.ListBucketPage{})
+	if err != nil {
+		return nil, err
+	}
+	objects := map[string][]byte{}
+	for _, o := range listed.Contents {
+		found, err := s.backend.GetObject(Bucket, o.Key, nil)
+		if err != nil {
+			return nil, err
+		}
+		if objects[o.Key], err = io.ReadAll(found.Contents); err != nil {
+			return nil, err
+		}
+	}
+	return objects, nil
+}
+
+// SetObjects makes these all objects there are. They are very old.
+func (s *Server) SetObjects(objects map[string][]byte) error {
+	before, err := s.Objects()
+	if err != nil {
+		return err
+	}
+	for key := range before {
+		if _, err := s.backend.DeleteObject(Bucket, key); err != nil {
+			return err
+		}
+	}
+	s.clock.unix.Store(time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC).Unix())
+	for key, content := range objects {
+		if _, err := s.backend.PutObject(Bucket, key, map[string]string{}, bytes.NewReader(content), int64(len(content)), nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // noUploads begins an upload and aborts it: of a bucket in which there never was
