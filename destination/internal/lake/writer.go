@@ -248,6 +248,15 @@ func (w *Writer) waitForFiles() error {
 // state covers must not become visible, because they come again with the next run.
 // The writer can be used again.
 func (w *Writer) Close(ctx context.Context, last arrow.RecordBatch, arrivals []uint64, keep int64) (*Staged, error) {
+	if err := w.Complete(ctx, last, arrivals, keep); err != nil {
+		return nil, err
+	}
+	return w.Staged(ctx, keep)
+}
+
+// Complete is the part of Close that does not wait for the storage, which takes the
+// files in the meantime. Staged is the other.
+func (w *Writer) Complete(ctx context.Context, last arrow.RecordBatch, arrivals []uint64, keep int64) error {
 	if last != nil {
 		if rest := max(0, keep-w.rows); rest < last.NumRows() {
 			last, arrivals = last.NewSlice(0, rest), arrivals[:min(int64(len(arrivals)), rest)]
@@ -255,10 +264,18 @@ func (w *Writer) Close(ctx context.Context, last arrow.RecordBatch, arrivals []u
 		if last.NumRows() == 0 {
 			last = nil
 		} else if err := w.admit(ctx, last, arrivals); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if err := w.t.Explain(w.finish(ctx, last, arrivals, keep)); err != nil {
+	return w.t.Explain(w.finish(ctx, last, arrivals, keep))
+}
+
+// Staged returns the rows of a Complete with the same keep.
+func (w *Writer) Staged(ctx context.Context, keep int64) (*Staged, error) {
+	if err := w.t.Explain(errors.Join(w.waitForFiles(), ctx.Err())); err != nil {
+		return nil, err
+	}
+	if err := w.t.Explain(w.truncate(ctx, keep)); err != nil {
 		return nil, err
 	}
 	staged := &Staged{files: w.staged, index: w.index}
@@ -269,8 +286,8 @@ func (w *Writer) Close(ctx context.Context, last arrow.RecordBatch, arrivals []u
 	return staged, nil
 }
 
-// finish writes what was put aside and last, and completes the open file. It keeps
-// the first rows since the last Close, keep of them.
+// finish writes what was put aside and last, and completes the open file. It leaves
+// out the rows that were put aside after the first ones, keep of them.
 func (w *Writer) finish(ctx context.Context, last arrow.RecordBatch, arrivals []uint64, keep int64) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -281,10 +298,7 @@ func (w *Writer) finish(ctx context.Context, last arrow.RecordBatch, arrivals []
 			return err
 		}
 	}
-	if err := errors.Join(w.files.Roll(), w.waitForFiles()); err != nil {
-		return err
-	}
-	return w.truncate(ctx, keep)
+	return w.files.Roll()
 }
 
 // setAside is the number of rows that were put aside.

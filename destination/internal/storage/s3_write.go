@@ -24,7 +24,7 @@ const (
 	// but the last.
 	partBytes = 8 << 20
 	// maxUploads is how many parts are uploaded at once, of all objects.
-	maxUploads = 8
+	maxUploads = 32
 )
 
 // writerKey is the metadata of an object that says which attempt wrote it: when

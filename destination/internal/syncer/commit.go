@@ -97,12 +97,24 @@ func (r *run) commitCovered(ctx context.Context) error {
 func (r *run) closeFiles(ctx context.Context, plan *commitPlan) error {
 	r.unstarted = plan
 	return r.workers.each(ctx, func(w *worker, ctx context.Context) error {
-		for _, t := range plan.tables {
-			staged, err := w.closeFiles(ctx, t.stream, t.upTo)
-			if err != nil {
-				return err
+		for tables := range slices.Chunk(plan.tables, r.config.Memory.tablesAtOnce()) {
+			staged := make([]func() (*lake.Staged, error), len(tables))
+			for i, t := range tables {
+				var err error
+				if staged[i], err = w.closeFiles(ctx, t.stream, t.upTo); err != nil {
+					return err
+				}
 			}
-			t.addFiles(staged)
+			for i, t := range tables {
+				if staged[i] == nil {
+					continue
+				}
+				files, err := staged[i]()
+				if err != nil {
+					return err
+				}
+				t.addFiles(files)
+			}
 		}
 		return nil
 	})
@@ -140,16 +152,12 @@ func (r *run) waitForCommit(ctx context.Context) error {
 	}
 }
 
-// tablesAtOnce is how many tables are committed at the same time. A commit spends
-// most of its time waiting for storage and catalog.
-const tablesAtOnce = 4
-
 // commitTables commits all tables of a plan and echoes the states whose tables are
 // committed, also when other tables failed: what is durable may be acknowledged.
 func (r *run) commitTables(ctx context.Context, plan *commitPlan) error {
 	r.commitNumber++
 	states := r.storedStates(plan)
-	atOnce := make(chan struct{}, tablesAtOnce)
+	atOnce := make(chan struct{}, r.config.Memory.tablesAtOnce())
 	ended := make([]<-chan error, len(plan.tables))
 	for i, t := range plan.tables {
 		ended[i] = protocol.Go(func() error {

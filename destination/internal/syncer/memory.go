@@ -24,6 +24,14 @@ func (m Memory) parallel(cores int) int { return max(1, min(cores, int(m)/memory
 // outgrows its limit.
 func (m Memory) threads(cores int) int { return min(cores, 2*m.parallel(cores)) }
 
+// memoryPerTable is the share of a table that is opened or committed: its metadata and
+// manifests. What an upsert needs besides, it waits for.
+const memoryPerTable = 16 // MiB
+
+// tablesAtOnce returns how many tables are opened or committed at the same time. They
+// spend most of it waiting for storage and catalog, so it is not a matter of cores.
+func (m Memory) tablesAtOnce() int { return max(4, min(32, int(m)/memoryPerTable)) }
+
 // outsideHeap is what the process needs outside of Go's heap: the pages of the
 // program itself, and what the heap outgrows its limit by while the collector runs.
 const outsideHeap = 80 // MiB

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/apache/iceberg-go/catalog"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
@@ -133,31 +135,56 @@ func (s Streams) Open(ctx context.Context, cat lake.Catalog, memory Memory, log 
 		return err
 	}
 	shared := budget.NewMemory(memory.bytes())
-	for _, stream := range s.all {
-		if len(stream.plan.Wanted.Properties) == 0 {
-			log.Warn("the stream's schema in the catalog declares no properties, so its rows will hold none", "stream", stream.ID.String())
-		}
+	var opening errgroup.Group
+	opening.SetLimit(memory.tablesAtOnce())
+	errs := make([]error, len(s.all))
+	var failed atomic.Bool
+	for i, stream := range s.all {
 		stream.options.Memory = shared
 		stream.options.Removed = func(file string) {
 			log.Debug("a file that a commit left behind was removed", "stream", stream.ID.String(), "file", file)
 		}
-		var err error
-		if stream.Table, err = lake.Open(ctx, cat, stream.plan, stream.options); err != nil {
-			return fmt.Errorf("opening the table of stream %s: %w", stream.ID, err)
-		}
-		if !stream.isOverwrite() {
-			if stream.begun, err = stream.Table.Begin(ctx, stream.generation()); err != nil {
-				return fmt.Errorf("opening the table of stream %s: %w", stream.ID, err)
+		opening.Go(func() error {
+			if failed.Load() {
+				return nil // of a storage that does not answer, one has waited long enough
 			}
-			for _, n := range stream.begun.Retained {
-				log.Warn(fmt.Sprintf("the refresh to generation %d was given up, as this sync keeps all generations: everything was retained", n), "stream", stream.ID.String())
+			errs[i] = protocol.Recovered(func() error { return stream.open(ctx, cat) })()
+			if errs[i] != nil {
+				failed.Store(true)
 			}
+			return nil
+		})
+	}
+	_ = opening.Wait() // of the errors, the first in the order of the catalog counts
+	for i, stream := range s.all {
+		if len(stream.plan.Wanted.Properties) == 0 {
+			log.Warn("the stream's schema in the catalog declares no properties, so its rows will hold none", "stream", stream.ID.String())
 		}
-		for _, m := range stream.Table.TypeChanges() {
-			log.Warn(fmt.Sprintf("column %s of table %s holds %s, and the source sends %s: its values go to column %s", m.Column, stream.Table, m.Holds, m.Sends, m.To), "stream", stream.ID.String())
+		if errs[i] != nil {
+			return fmt.Errorf("opening the table of stream %s: %w", stream.ID, errs[i])
 		}
+		stream.warn(log)
 	}
 	return nil
+}
+
+// open opens the stream's table.
+func (s *Stream) open(ctx context.Context, cat lake.Catalog) (err error) {
+	if s.Table, err = lake.Open(ctx, cat, s.plan, s.options); err != nil || s.isOverwrite() {
+		return err
+	}
+	s.begun, err = s.Table.Begin(ctx, s.generation())
+	return err
+}
+
+// warn says what the user may not expect of the table, once it is open.
+func (s *Stream) warn(log *slog.Logger) {
+	for _, n := range s.begun.Retained {
+		log.Warn(fmt.Sprintf("the refresh to generation %d was given up, as this sync keeps all generations: everything was retained", n), "stream", s.ID.String())
+	}
+	for _, m := range s.Table.TypeChanges() {
+		log.Warn(fmt.Sprintf("column %s of table %s holds %s, and the source sends %s: its values go to column %s", m.Column, s.Table, m.Holds, m.Sends, m.To), "stream", s.ID.String())
+	}
 }
 
 // unknownStream returns the error of a message of a stream that the catalog does not

@@ -122,18 +122,19 @@ func (w *worker) decode(ctx context.Context, job decodeJob) error {
 	return nil
 }
 
-// closeFiles returns the stream's files with the rows up to a segment, and drops
-// the rows after it. It returns nil if the worker had no rows of the stream.
-func (w *worker) closeFiles(ctx context.Context, s *Stream, upTo int64) (*lake.Staged, error) {
+// closeFiles completes the stream's files with the rows up to a segment, and drops
+// the rows after it. What it returns waits until the storage has the files; nil: the
+// worker had no rows of the stream.
+func (w *worker) closeFiles(ctx context.Context, s *Stream, upTo int64) (staged func() (*lake.Staged, error), err error) {
 	b, ok := w.buffers[s.ID.Namespace][s.ID.Name]
 	if !ok {
 		return nil, nil
 	}
-	staged, err := b.writer.Close(ctx, b.batch.Record(), b.batch.Order(), b.rowsUpTo(upTo))
-	if err != nil {
+	keep := b.rowsUpTo(upTo)
+	if err := b.writer.Complete(ctx, b.batch.Record(), b.batch.Order(), keep); err != nil {
 		return nil, err
 	}
 	w.empty(b)
 	b.rows, b.written, b.segmentStarts = 0, 0, b.segmentStarts[:0]
-	return staged, nil
+	return func() (*lake.Staged, error) { return b.writer.Staged(ctx, keep) }, nil
 }

@@ -9,9 +9,15 @@ import (
 	"strings"
 
 	"github.com/apache/iceberg-go/catalog"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
+
+// lookedForAtOnce is how many tables are looked for at the same time, which is
+// waiting for the catalog.
+const lookedForAtOnce = 16
 
 // Resolve decides which table each plan is for. Names that differ at the source
 // can become one name when they are made legal. Then the stream that has the
@@ -22,16 +28,24 @@ import (
 // that was created with the other choice of names stays the stream's.
 func Resolve(ctx context.Context, cat catalog.Catalog, plans []*columnar.Plan) error {
 	r := resolver{cat: cat, taken: map[string]struct{}{}}
-	var open []*columnar.Plan
-	for _, p := range plans {
-		claim, err := r.claim(ctx, p, p.Location)
-		if err == nil && claim != own && p.Otherwise != p.Location {
-			claim, err = r.otherNames(ctx, p)
-		}
-		if err != nil {
+	claims := make([]claim, len(plans))
+	looking, limited := errgroup.WithContext(ctx)
+	looking.SetLimit(lookedForAtOnce)
+	for i, p := range plans {
+		looking.Go(protocol.Recovered(func() (err error) {
+			claims[i], err = r.claim(limited, p, p.Location)
+			if err == nil && claims[i] != own && p.Otherwise != p.Location {
+				claims[i], err = r.otherNames(limited, p)
+			}
 			return err
-		}
-		if claim != own {
+		}))
+	}
+	if err := looking.Wait(); err != nil {
+		return err
+	}
+	var open []*columnar.Plan
+	for i, p := range plans {
+		if claims[i] != own {
 			open = append(open, p)
 			continue
 		}
