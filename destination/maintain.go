@@ -19,6 +19,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/metrics"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/syncer"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/terminal"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
@@ -59,7 +60,7 @@ func (m Maintenance) upkeep(thorough bool) upkeep.Options {
 // safe by then, so no failure here makes the write fail. The tables are maintained
 // in random order: if the time is too short for all, it is not always the same ones
 // that are left.
-func maintainAfterWrite(ctx context.Context, m Maintenance, streams syncer.Streams, states *checkpoint.Files, catalog *catalogs.Catalog, log *slog.Logger) {
+func maintainAfterWrite(ctx context.Context, m Maintenance, streams syncer.Streams, states *checkpoint.Files, catalog *catalogs.Catalog, log *slog.Logger, measured *metrics.Metrics) {
 	if !m.OnWrite || ctx.Err() != nil {
 		return
 	}
@@ -70,10 +71,12 @@ func maintainAfterWrite(ctx context.Context, m Maintenance, streams syncer.Strea
 	for _, i := range rand.Perm(len(all)) {
 		stream := all[i]
 		var did upkeep.Report
+		began := time.Now()
 		err := protocol.Recovered(func() (err error) {
 			did, err = upkeep.Maintain(limited, stream.Table, m.upkeep(false))
 			return err
 		})()
+		measured.Maintained(stream.Measured(), time.Since(began), did, err)
 		switch {
 		case ctx.Err() != nil:
 			return

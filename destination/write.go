@@ -8,13 +8,16 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/metrics"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/syncer"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // Write writes the input into the catalog's tables; package syncer says how.
 // Afterwards it maintains the tables.
-func (d destination) Write(ctx context.Context, job protocol.WriteJob, out *protocol.Emitter) error {
+func (d destination) Write(ctx context.Context, job protocol.WriteJob, out *protocol.Emitter) (err error) {
+	measured := metrics.Start(out)
+	defer func() { measured.End(err) }()
 	config, err := parseConfig(job.Config)
 	if err != nil {
 		return err
@@ -29,7 +32,7 @@ func (d destination) Write(ctx context.Context, job protocol.WriteJob, out *prot
 		if err != nil {
 			return err
 		}
-		err = protocol.Recovered(func() error { return d.write(ctx, config, streams, catalog, job.Input, out) })()
+		err = protocol.Recovered(func() error { return d.write(ctx, config, streams, catalog, job.Input, out, measured) })()
 		// A commit is durable when it returns, whatever becomes of the connection.
 		if closeErr := protocol.Recovered(catalog.Close)(); closeErr != nil {
 			out.Logger().Warn("the catalog could not be closed; the rows and states that were committed are safe", "error", closeErr.Error())
@@ -38,7 +41,7 @@ func (d destination) Write(ctx context.Context, job protocol.WriteJob, out *prot
 	})
 }
 
-func (d destination) write(ctx context.Context, config Config, streams syncer.Streams, catalog *catalogs.Catalog, input io.Reader, out *protocol.Emitter) error {
+func (d destination) write(ctx context.Context, config Config, streams syncer.Streams, catalog *catalogs.Catalog, input io.Reader, out *protocol.Emitter, measured *metrics.Metrics) error {
 	for _, s := range config.Streams {
 		if !streams.Has(s.id()) {
 			out.Logger().Warn("the configuration's \"streams\" has an entry for a stream that is not in the catalog: it has no effect", "stream", s.id().String())
@@ -58,13 +61,14 @@ func (d destination) write(ctx context.Context, config Config, streams syncer.St
 		Commit: config.Commit, Completion: config.Completion, Memory: config.Memory, SignalDelay: d.signalDelay,
 		// Snowflake is not waited for when the run is told to stop.
 		Committed: func(tables []*lake.Table) { follower.Committed(ctx, tables) },
+		Metrics:   measured,
 	}, streams, stateFiles, input, out)
 	if err != nil && !errors.Is(err, protocol.ErrStreamsFailed) {
 		return err
 	}
 	// What Snowflake shows is pinned before other snapshots expire.
 	notShown := follower.Finish(ctx)
-	maintainAfterWrite(ctx, config.Maintenance, streams, stateFiles, catalog, out.Logger())
+	maintainAfterWrite(ctx, config.Maintenance, streams, stateFiles, catalog, out.Logger(), measured)
 	if notShown != nil {
 		return errors.Join(err, notShown)
 	}

@@ -55,6 +55,9 @@ func (p *panicError) Unwrap() error {
 	return err
 }
 
+// KindOf returns the kind with which err is reported.
+func KindOf(err error) Kind { return describe(err).Kind }
+
 // describe finds the message for the user in err.
 func describe(err error) *Error {
 	var e *Error

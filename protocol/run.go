@@ -7,6 +7,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/url"
+	"strings"
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/redact"
 )
@@ -27,8 +29,35 @@ func (e Env) secrets() []string {
 		return nil
 	}
 	secrets := []string{e.Getenv("AWS_SECRET_ACCESS_KEY"), e.Getenv("AWS_SESSION_TOKEN"), e.Getenv("PGPASSWORD")}
-	for _, proxy := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"} {
-		secrets = append(secrets, redact.CredentialsIn(e.Getenv(proxy))...)
+	for _, address := range []string{
+		"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy",
+		"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+	} {
+		secrets = append(secrets, redact.CredentialsIn(e.Getenv(address))...)
+	}
+	for _, headers := range []string{"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_METRICS_HEADERS"} {
+		secrets = append(secrets, headerSecrets(e.Getenv(headers))...)
+	}
+	return secrets
+}
+
+// headerSecrets are the values in a list such as "api-key=abc,authorization=Bearer%20def",
+// and those without the scheme. What is not of that form is a secret as a whole.
+func headerSecrets(headers string) (secrets []string) {
+	for header := range strings.SplitSeq(headers, ",") {
+		value := header
+		if _, after, ok := strings.Cut(header, "="); ok {
+			value = after
+		}
+		secrets = append(secrets, strings.TrimSpace(value))
+		decoded, err := url.PathUnescape(value)
+		if err != nil {
+			continue
+		}
+		secrets = append(secrets, strings.TrimSpace(decoded))
+		if words := strings.Fields(decoded); len(words) > 1 {
+			secrets = append(secrets, words[len(words)-1])
+		}
 	}
 	return secrets
 }

@@ -18,7 +18,8 @@ import (
 // tokenKey is the entry of a snapshot's summary that names the commit.
 const tokenKey = "airbyte.commit"
 
-// Committed is what a commit did. A commit of a state alone makes no snapshot.
+// Committed is what a commit did. A commit of a state alone makes no snapshot. Of one
+// that failed, it has the attempts and the duration.
 type Committed struct {
 	SnapshotID         int64         // 0: no snapshot
 	MetadataLocation   string        // the table's metadata file that has it
@@ -125,14 +126,16 @@ func (c *fileCommit) commitWithRetry(ctx context.Context, stage func(context.Con
 		})
 		return p, err
 	}
-	if err := x.run(ctx); err != nil {
+	err := x.run(ctx)
+	done := Committed{Attempts: x.attempts, Duration: time.Since(began)}
+	if err != nil {
 		if x.unknownOutcome == nil {
 			err = errors.Join(err, discard(c.t, c.files))
 		}
-		return Committed{}, c.t.Explain(err)
+		return done, c.t.Explain(err)
 	}
 	c.t.refresh.begun = c.t.refresh.begun || c.branch == c.t.refresh.branch
-	done := Committed{MetadataLocation: x.location, Attempts: x.attempts, Duration: time.Since(began)}
+	done.MetadataLocation = x.location
 	if c.snapshot != nil {
 		added := c.snapshot.Summary.Properties.GetInt64
 		done.SnapshotID = c.snapshot.SnapshotID

@@ -35,6 +35,8 @@ type pendingState struct {
 	message stateMessage
 	stream  *Stream // of a STREAM state; nil: the state covers all streams
 	segment int64
+
+	received time.Time
 }
 
 // covers reports whether the state covers rows of the stream.
@@ -72,7 +74,7 @@ func (c *checkpoints) addState(state protocol.State) error {
 		return &protocol.Error{Kind: protocol.SystemError, Message: fmt.Sprintf(
 			"The input mixes %s and %s states. A source must keep to one kind in a sync.", c.stateType, state.Type)}
 	}
-	pending := pendingState{segment: c.segment}
+	pending := pendingState{segment: c.segment, received: c.now()}
 	covered := c.streams.all
 	if state.Type == protocol.StreamState {
 		stream, ok := c.streams.byID[state.Stream]
@@ -181,7 +183,7 @@ func (c *checkpoints) moveTo(plan *commitPlan) {
 			written += s.unplanned.between(max(counted[s], s.planned), p.segment)
 			counted[s] = p.segment
 		}
-		plan.echoes = append(plan.echoes, echo{message: p.message, streams: covered, written: written})
+		plan.echoes = append(plan.echoes, echo{message: p.message, streams: covered, written: written, received: p.received})
 	}
 	c.pending = stay
 	for _, t := range plan.tables {

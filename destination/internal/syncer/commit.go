@@ -13,6 +13,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/metrics"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -62,6 +63,8 @@ type echo struct {
 	message stateMessage
 	streams []*Stream
 	written int64 // rows
+
+	received time.Time
 }
 
 // commitIfDue commits if no record has come since a state and a limit is reached. A
@@ -163,7 +166,7 @@ func (r *run) commitTables(ctx context.Context, plan *commitPlan) error {
 		ended[i] = protocol.Go(func() error {
 			atOnce <- struct{}{}
 			defer func() { <-atOnce }()
-			return t.commit(ctx, states[t.state.segment], r.log)
+			return t.commit(ctx, states[t.state.segment], r.log, r.config.Metrics)
 		})
 	}
 	errs := make([]error, len(plan.tables))
@@ -172,7 +175,9 @@ func (r *run) commitTables(ctx context.Context, plan *commitPlan) error {
 		if errs[i] = <-ended[i]; errs[i] != nil {
 			errs[i] = fmt.Errorf("committing stream %s: %w", t.stream.ID, errs[i])
 			failed[t.stream] = true
+			continue
 		}
+		r.config.Metrics.Durable(t.stream.Measured(), t.rows)
 	}
 	err := errors.Join(errs...)
 	for _, e := range plan.echoes {
@@ -204,13 +209,17 @@ func (r *run) echoState(e echo) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.out.Echo(state, e.written, 0), r.stateMessages.drop(e.message))
+	if err := r.out.Echo(state, e.written, 0); err != nil {
+		return errors.Join(err, r.stateMessages.drop(e.message))
+	}
+	r.config.Metrics.Echoed(e.received)
+	return r.stateMessages.drop(e.message)
 }
 
 // commit commits the table's part of a plan. stored returns the text of the state
 // that covers it; nil: none does. commit logs what it did, since a sync may take
 // hours.
-func (t *tableCommit) commit(ctx context.Context, stored func() (json.RawMessage, error), log *slog.Logger) error {
+func (t *tableCommit) commit(ctx context.Context, stored func() (json.RawMessage, error), log *slog.Logger, m *metrics.Metrics) error {
 	tbl := t.stream.Table
 	var state json.RawMessage
 	if stored != nil {
@@ -220,6 +229,7 @@ func (t *tableCommit) commit(ctx context.Context, stored func() (json.RawMessage
 		}
 	}
 	logged := func(did lake.Committed, err error) error {
+		m.Committed(t.stream.Measured(), did, err)
 		if err == nil {
 			t.changed = t.changed || did.SnapshotID != 0 && tbl.Branch() == table.MainBranch
 			log.Info("committed", "table", tbl.String(), "rows", did.Rows, "files", did.Files, "bytes", did.Bytes,

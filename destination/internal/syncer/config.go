@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/metrics"
 )
 
 // Config is the part of the user's configuration that a sync needs.
@@ -15,6 +16,7 @@ type Config struct {
 	// Committed is told of the tables whose rows a commit changed, after its states are
 	// echoed. The next commit waits until it returns. nil: nobody wants to know.
 	Committed func([]*lake.Table)
+	Metrics   *metrics.Metrics // nil: nothing is measured
 }
 
 // CommitLimits say when a commit is due: at the first STATE after any of these.

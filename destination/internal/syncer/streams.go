@@ -12,6 +12,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/metrics"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -40,6 +41,11 @@ func (s *Stream) isOverwrite() bool { return s.configured.DestinationSyncMode ==
 // isAtOnce reports whether nothing of the stream may be committed before it is
 // complete.
 func (s *Stream) isAtOnce() bool { return s.isOverwrite() || s.begun.AtOnce }
+
+// Measured names the stream and its table in metrics.
+func (s *Stream) Measured() metrics.Table {
+	return metrics.Table{Stream: s.ID, Mode: s.configured.DestinationSyncMode, Identifier: s.Table.Opened().Identifier()}
+}
 
 // generation returns the generations that the catalog names; nil: it names none.
 func (s *Stream) generation() *lake.Generation {
