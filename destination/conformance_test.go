@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -37,6 +38,35 @@ var lakeKinds = map[string]func(t *testing.T) string{
 	"rest without branches, local": func(t *testing.T) string {
 		return restLake(t, &resttest.Server{NoBranches: true, Overrides: map[string]string{"nessie.is-nessie-catalog": "true"}}, "file://"+t.TempDir(), `{"type":"local"}`)
 	},
+	"rest, vended s3": func(t *testing.T) string {
+		// A catalog that reaches the files by itself, and gives credentials for tables alone.
+		endpoint := s3test.Start(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if of := r.Header.Get("Authorization"); !strings.Contains(of, "Credential=key/") && (!strings.Contains(of, "Credential=vended/") || r.Header.Get("X-Amz-Security-Token") != "token") {
+					w.WriteHeader(http.StatusForbidden)
+					return
+				}
+				next.ServeHTTP(w, r)
+			})
+		})
+		own, err := storage.Open(t.Context(), storageConfig(t, s3test.Config(endpoint)), "s3://"+s3test.Bucket+"/lake")
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := &resttest.Server{Files: own.Files(), Warehouse: "s3://" + s3test.Bucket + "/theirs", Access: func(r *http.Request) resttest.Access {
+			if r.Header.Get("X-Iceberg-Access-Delegation") != "vended-credentials" {
+				return resttest.Access{}
+			}
+			return resttest.Access{
+				Config: map[string]string{"s3.endpoint": endpoint, "s3.path-style-access": "true", "client.region": "us-east-1"},
+				Credentials: []resttest.Credential{
+					{Prefix: "s3://", Config: map[string]string{"s3.access-key-id": "wrong", "s3.secret-access-key": "wrong"}},
+					{Prefix: "s3://" + s3test.Bucket + "/theirs", Config: map[string]string{"s3.access-key-id": "vended", "s3.secret-access-key": "sesame", "s3.session-token": "token"}},
+				},
+			}
+		}}
+		return fmt.Sprintf(`{"warehouse":"s3://%s/lake","catalog":{"type":"rest","uri":%q},"storage":{"type":"s3","vended":true}}`, s3test.Bucket, server.Start().URL)
+	},
 	"rest, s3": func(t *testing.T) string {
 		return restLake(t, &resttest.Server{}, "s3://"+s3test.Bucket+"/lake", s3test.Config(s3test.Start(nil)))
 	},
@@ -67,18 +97,22 @@ func TestLakes(t *testing.T) {
 }
 
 // restLake is the configuration of a lake whose catalog is a server that is started.
-func restLake(t *testing.T, server *resttest.Server, warehouse, storageConfig string) string {
+func restLake(t *testing.T, server *resttest.Server, warehouse, config string) string {
 	t.Helper()
-	var config storage.Config
-	if err := json.Unmarshal([]byte(storageConfig), &config); err != nil {
-		t.Fatal(err)
-	}
-	files, err := storage.Open(t.Context(), config, warehouse)
+	files, err := storage.Open(t.Context(), storageConfig(t, config), warehouse)
 	if err != nil {
 		t.Fatal(err)
 	}
 	server.Files, server.Warehouse = files.Files(), warehouse
-	return fmt.Sprintf(`{"warehouse":%q,"catalog":{"type":"rest","uri":%q},"storage":%s}`, warehouse, server.Start().URL, storageConfig)
+	return fmt.Sprintf(`{"warehouse":%q,"catalog":{"type":"rest","uri":%q},"storage":%s}`, warehouse, server.Start().URL, config)
+}
+
+func storageConfig(t *testing.T, text string) (config storage.Config) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), &config); err != nil {
+		t.Fatal(err)
+	}
+	return config
 }
 
 type lakeUnderTest struct {

@@ -94,6 +94,15 @@ const (
 // that missing ones are told from a refusal. The context ends nothing that is made
 // later with the result.
 func (c Config) Load(ctx context.Context) (aws.Config, error) {
+	cfg, err := c.LoadWithoutCredentials(ctx)
+	if err != nil {
+		return cfg, err
+	}
+	return cfg, c.addCredentials(context.WithoutCancel(ctx), &cfg)
+}
+
+// LoadWithoutCredentials is Load for a client whose credentials come from elsewhere.
+func (c Config) LoadWithoutCredentials(ctx context.Context) (aws.Config, error) {
 	ctx = context.WithoutCancel(ctx)
 	options := []func(*config.LoadOptions) error{
 		config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(timeouts)),
@@ -120,12 +129,18 @@ func (c Config) Load(ctx context.Context) (aws.Config, error) {
 			})
 		})
 	}
+	return cfg, nil
+}
+
+// addCredentials asks for the credentials of the configuration, and for those of its
+// role if it has one.
+func (c Config) addCredentials(ctx context.Context, cfg *aws.Config) error {
 	if _, err := cfg.Credentials.Retrieve(ctx); err != nil {
-		return cfg, &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: "There are no AWS credentials for this process. " +
+		return &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: "There are no AWS credentials for this process. " +
 			"Give an access key in the configuration, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or run with the role of a container or machine."}
 	}
 	if c.RoleARN != "" {
-		role := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), c.RoleARN, func(o *stscreds.AssumeRoleOptions) {
+		role := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(*cfg), c.RoleARN, func(o *stscreds.AssumeRoleOptions) {
 			o.RoleSessionName = "destination-iceberg"
 			if c.ExternalID != "" {
 				o.ExternalID = aws.String(c.ExternalID)
@@ -133,11 +148,11 @@ func (c Config) Load(ctx context.Context) (aws.Config, error) {
 		})
 		cfg.Credentials = aws.NewCredentialsCache(role, func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = time.Minute })
 		if _, err := cfg.Credentials.Retrieve(ctx); err != nil {
-			return cfg, &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: fmt.Sprintf(
+			return &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: fmt.Sprintf(
 				"The role %s cannot be assumed. Its trust policy must name these AWS credentials, and the external ID must be the one that it requires, if it requires one.", c.RoleARN)}
 		}
 	}
-	return cfg, nil
+	return nil
 }
 
 // dial is a variable for the tests.

@@ -146,6 +146,14 @@ func (c *Catalog) bind(ctx context.Context, of *table.Table, meta table.Metadata
 	if err != nil {
 		return nil, fmt.Errorf("reaching the files of table %s: %w", strings.Join(of.Identifier(), "."), err)
 	}
+	id := of.Identifier()
+	storage.Renew(files, func(ctx context.Context) (iceio.IO, error) {
+		again, err := ask(ctx, c, func(ctx context.Context) (*table.Table, error) { return c.Backend.LoadTable(ctx, id) })
+		if err != nil {
+			return nil, fmt.Errorf("asking the catalog for credentials: %w", err)
+		}
+		return again.FS(ctx)
+	})
 	fs := func(context.Context) (iceio.IO, error) { return files, nil }
 	return table.New(of.Identifier(), meta, location, fs, c), nil
 }

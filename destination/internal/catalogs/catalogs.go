@@ -103,6 +103,9 @@ func open(ctx context.Context, cfg Config, files *storage.Storage, create bool) 
 	if err != nil {
 		return nil, err
 	}
+	if files.Vended() && cfg.Type != "rest" {
+		return nil, configError(nil, `The configuration has "storage.vended", and only a catalog of the type "rest" gives credentials. Remove it, and give credentials in "storage".`)
+	}
 	return k.open(ctx, files, create)
 }
 

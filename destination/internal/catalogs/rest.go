@@ -88,6 +88,7 @@ func (c *restConfig) open(ctx context.Context, files *storage.Storage, _ bool) (
 	if err != nil {
 		return nil, err
 	}
+	server.vends = files.Vended()
 	properties := maps.Clone(files.Properties())
 	delete(properties, "warehouse") // it is another thing here
 	options := []rest.Option{

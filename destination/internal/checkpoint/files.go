@@ -29,11 +29,12 @@ const oldFile = 24 * time.Hour
 // Files keeps long states below a warehouse, each in a file that is written once
 // and named by all tables that the state covers.
 type Files struct {
-	files     iceio.WriteFileIO
+	files     iceio.WriteFileIO // nil: none are kept
 	warehouse string
 }
 
-// NewFiles keeps files below a warehouse.
+// NewFiles keeps files below a warehouse. If only the files of tables can be reached,
+// it keeps none: all states are in the tables' metadata.
 func NewFiles(s *storage.Storage) *Files { return &Files{s.Files(), s.Warehouse()} }
 
 // Dir is where the files are. No table can be there: the directories of
@@ -52,7 +53,7 @@ type content struct {
 // the directories that the metadata of its tables is in. The file is durable
 // when Keep returns.
 func (f *Files) Keep(c Checkpoint, metadata []string) (Checkpoint, error) {
-	if len(c.State) <= longState {
+	if len(c.State) <= longState || f.files == nil {
 		return c, nil
 	}
 	of := content{State: c.State}
@@ -116,6 +117,9 @@ type Namers struct {
 // and is named neither by a table of the catalog nor in the metadata directories
 // of the tables that it was written for.
 func (f *Files) Remove(ctx context.Context, namers Namers, dryRun bool) (removed, left []string, err error) {
+	if f.files == nil {
+		return nil, nil, nil
+	}
 	lister, ok := f.files.(iceio.ListableIO)
 	if !ok {
 		return nil, []string{"state files are not removed, because the storage cannot be listed"}, nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/apache/iceberg-go/catalog"
+	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/uuid"
 
@@ -140,6 +141,10 @@ func (p *probe) remove(ctx context.Context) error {
 	namespace := id[:len(id)-1]
 	// Where the catalog puts a table. It may have written a file before it failed.
 	location := fmt.Sprintf("%s/%s.db/%s", p.warehouse, strings.Join(namespace, "."), p.plan.Table)
+	var files iceio.IO
+	if all := p.cat.Storage().Files(); all != nil {
+		files = all
+	}
 	loaded, err := p.cat.LoadTable(ctx, id)
 	switch {
 	case errors.Is(err, catalog.ErrNoSuchTable), errors.Is(err, catalog.ErrNoSuchNamespace):
@@ -147,19 +152,24 @@ func (p *probe) remove(ctx context.Context) error {
 		return err
 	default:
 		location = loaded.Location()
+		if files, err = loaded.FS(ctx); err != nil {
+			return err
+		}
 		if err := p.cat.DropTable(ctx, id); err != nil {
 			return err
 		}
 	}
-	files := p.cat.Storage()
-	if err := files.RemoveTree(location); err != nil {
-		return err
+	if files != nil {
+		if err := storage.RemoveTree(files, location); err != nil {
+			return err
+		}
 	}
 	if p.namespaceExisted {
 		return nil
 	}
-	// The directory of the namespace is removed if it is empty.
-	_ = files.Files().Remove(location[:strings.LastIndex(location, "/")])
+	if p.cat.Storage().Directory() != "" { // the directory of the namespace is removed if it is empty
+		_ = files.Remove(location[:strings.LastIndex(location, "/")])
+	}
 	err = p.cat.DropNamespace(ctx, namespace)
 	if errors.Is(err, catalog.ErrNoSuchNamespace) || errors.Is(err, catalog.ErrNamespaceNotEmpty) {
 		return nil // it was not created, or another program has a table in it by now

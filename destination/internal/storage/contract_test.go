@@ -178,7 +178,7 @@ func filesAreRemovedInBulk(t *testing.T, s *Storage) {
 func aTreeIsRemoved(t *testing.T, s *Storage) {
 	write(t, s, "ns.db/t/data/a", "ns.db/t/metadata/b", "ns.db/tt/c")
 	for range 2 {
-		if err := s.RemoveTree(s.Warehouse() + "/ns.db/t"); err != nil {
+		if err := RemoveTree(s.Files(), s.Warehouse()+"/ns.db/t"); err != nil {
 			t.Error(err)
 		}
 		expectFiles(t, s, "ns.db/tt/c")

@@ -25,6 +25,7 @@ type s3Config struct {
 	PathStyle  bool   `json:"path_style,omitempty" jsonschema:"title=Path style,default=false"`
 	Encryption string `json:"encryption,omitempty" jsonschema:"title=Encryption,enum=AES256,enum=aws:kms"`
 	KMSKeyID   string `json:"kms_key_id,omitempty" jsonschema:"title=KMS key"`
+	Vended     bool   `json:"vended,omitempty" jsonschema:"title=Vended credentials,default=false"`
 }
 
 // Descriptions describes the keys in the specification.
@@ -34,6 +35,7 @@ func (c s3Config) Descriptions() map[string]string {
 	d["path_style"] = "Write the bucket into the path of a request and not into its host name, as most compatible services require."
 	d["encryption"] = "What encrypts the objects. The default is what the bucket is set to."
 	d["kms_key_id"] = "The KMS key of aws:kms. The default is the bucket's."
+	d["vended"] = "Use the credentials that a REST catalog gives for each table. They are renewed as long as the sync lasts. The catalog's region and endpoint are used unless they are given here."
 	return d
 }
 
@@ -51,10 +53,25 @@ func (c *s3Config) validate(warehouse string) error {
 	if err := awsconfig.ValidateEndpoint("storage.endpoint", c.Endpoint); err != nil {
 		return err
 	}
+	if own := c.Config; c.Vended && (own.AccessKeyID != "" || own.Profile != "" || own.RoleARN != "") {
+		return configError(nil, `The configuration has "storage.vended" and credentials of its own. Remove one of them.`)
+	}
 	return c.Config.Validate("storage")
 }
 
 func (c *s3Config) open(ctx context.Context, warehouse string) (*Storage, error) {
+	files := &s3Files{encryption: types.ServerSideEncryption(c.Encryption), uploads: make(chan struct{}, maxUploads)}
+	if c.KMSKeyID != "" {
+		files.kmsKey = aws.String(c.KMSKeyID)
+	}
+	if c.Vended {
+		cfg, err := c.LoadWithoutCredentials(ctx)
+		if err != nil {
+			return nil, err
+		}
+		vendor := &vendor{config: *c, aws: cfg, files: files}
+		return &Storage{warehouse: warehouse, properties: iceberg.Properties{s3Property: registerS3(vendor.filesOf)}}, nil
+	}
 	cfg, err := c.Load(ctx)
 	if err != nil {
 		return nil, err
@@ -65,45 +82,54 @@ func (c *s3Config) open(ctx context.Context, warehouse string) (*Storage, error)
 	if cfg.Region == "" {
 		return nil, configError(nil, `The region of the bucket is not known. Set "storage.region" in the configuration, or AWS_REGION in the environment.`)
 	}
-	client := s3.NewFromConfig(cfg, func(o *s3.Options) {
-		o.UsePathStyle = c.PathStyle
-		if c.Endpoint != "" {
-			o.BaseEndpoint = aws.String(c.Endpoint)
+	files.client = newS3Client(cfg, c.Endpoint, c.PathStyle)
+	of := func(map[string]string) (*s3Files, error) { return files, nil }
+	return &Storage{warehouse: warehouse, files: files, properties: iceberg.Properties{s3Property: registerS3(of)}, aws: &cfg}, nil
+}
+
+// newS3Client makes a client of AWS, or of a compatible service at an endpoint.
+func newS3Client(cfg aws.Config, endpoint string, pathStyle bool) *s3.Client {
+	return s3.NewFromConfig(cfg, func(o *s3.Options) {
+		o.UsePathStyle = pathStyle
+		if endpoint != "" {
+			o.BaseEndpoint = aws.String(endpoint)
 			// Services that are only compatible do not know the newer checksums.
 			o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 			o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 		}
 	})
-	files := &s3Files{client: client, encryption: types.ServerSideEncryption(c.Encryption), uploads: make(chan struct{}, maxUploads)}
-	if c.KMSKeyID != "" {
-		files.kmsKey = aws.String(c.KMSKeyID)
-	}
-	return &Storage{warehouse: warehouse, files: files, properties: iceberg.Properties{s3Property: registerS3(files)}, aws: &cfg}, nil
 }
 
-// s3Property tells the library's registry of schemes which of the s3Files of this
+// s3Property tells the library's registry of schemes which of the storages of this
 // process a catalog uses.
 const s3Property = "whoop-iceberg.storage"
 
-var openedS3 sync.Map // s3Files by the values of s3Property
+// s3Source returns the files of a table that has some properties.
+type s3Source func(properties map[string]string) (*s3Files, error)
 
-// registerS3 has the library reach the objects of a catalog through files, and
-// returns the value of the catalog's s3Property.
-func registerS3(files *s3Files) string {
+var openedS3 sync.Map // an s3Source by each value of s3Property
+
+// registerS3 has the library reach the objects of a catalog through what a source
+// returns, and returns the value of the catalog's s3Property.
+func registerS3(of s3Source) string {
 	registerS3Schemes()
 	id := uuid.NewString()
-	openedS3.Store(id, files)
+	openedS3.Store(id, of)
 	return id
 }
 
 var registerS3Schemes = sync.OnceFunc(func() {
 	for _, scheme := range []string{"s3", "s3a", "s3n"} {
 		iceio.Register(scheme, func(_ context.Context, u *url.URL, properties map[string]string) (iceio.IO, error) {
-			files, ok := openedS3.Load(properties[s3Property])
+			of, ok := openedS3.Load(properties[s3Property])
 			if !ok {
 				return nil, configError(nil, `The files at %s://%s are on S3, and the configuration's "storage.type" is another. Set it to "s3".`, u.Scheme, u.Host)
 			}
-			return files.(*s3Files), nil
+			files, err := of.(s3Source)(properties)
+			if err != nil {
+				return nil, err
+			}
+			return files, nil
 		})
 	}
 })
@@ -112,6 +138,7 @@ var registerS3Schemes = sync.OnceFunc(func() {
 // s3a and s3n, which other programs write, are the same.
 type s3Files struct {
 	client     *s3.Client
+	vended     *vendedCredentials // nil: the credentials are the configuration's
 	encryption types.ServerSideEncryption
 	kmsKey     *string
 

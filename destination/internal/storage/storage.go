@@ -100,7 +100,12 @@ func (s *Storage) Properties() iceberg.Properties {
 // AWS is how the warehouse is reached if it is on S3, or nil.
 func (s *Storage) AWS() *aws.Config { return s.aws }
 
-// Files are the files of the warehouse.
+// Vended reports whether there are credentials for the files of single tables alone,
+// which the catalog gives.
+func (s *Storage) Vended() bool { return s.files == nil }
+
+// Files are the files of the warehouse, nil if there are credentials for those of
+// tables alone.
 func (s *Storage) Files() iceio.WriteFileIO { return s.files }
 
 // Make makes the warehouse if it is not there. It makes no bucket.
@@ -116,8 +121,8 @@ func (s *Storage) Make() error {
 }
 
 // RemoveTree removes a location and all that is below it.
-func (s *Storage) RemoveTree(location string) error {
-	tree, ok := s.files.(iceio.RemoveAllIO)
+func RemoveTree(files iceio.IO, location string) error {
+	tree, ok := files.(iceio.RemoveAllIO)
 	if !ok {
 		return fmt.Errorf("removing %s: its storage cannot do that", location)
 	}

@@ -1,0 +1,155 @@
+package storage
+
+import (
+	"cmp"
+	"context"
+	"strconv"
+	"sync"
+	"time"
+
+	iceio "github.com/apache/iceberg-go/io"
+	"github.com/aws/aws-sdk-go-v2/aws"
+)
+
+// Properties by which a REST catalog says how the files of a table are reached.
+// Source: https://github.com/apache/iceberg/blob/main/open-api/rest-catalog-open-api.yaml, LoadTableResult.
+const (
+	vendedKey       = "s3.access-key-id"
+	vendedSecret    = "s3.secret-access-key"
+	vendedToken     = "s3.session-token"
+	vendedExpiry    = "s3.session-token-expires-at-ms"
+	vendedEndpoint  = "s3.endpoint"
+	vendedRegion    = "s3.region"
+	vendedRegionToo = "client.region"
+	vendedPathStyle = "s3.path-style-access"
+	remoteSigning   = "s3.remote-signing-enabled"
+)
+
+// A vendor reaches the files of each table as its catalog says.
+type vendor struct {
+	config s3Config
+	aws    aws.Config // without credentials
+	files  *s3Files   // without client
+}
+
+// filesOf returns the files of a table that has some properties.
+func (v *vendor) filesOf(properties map[string]string) (*s3Files, error) {
+	credentials, err := credentialsIn(properties)
+	if err != nil {
+		return nil, err
+	}
+	cfg := v.aws.Copy()
+	endpoint := cmp.Or(v.config.Endpoint, properties[vendedEndpoint])
+	cfg.Region = cmp.Or(v.config.Region, properties[vendedRegion], properties[vendedRegionToo], cfg.Region)
+	if cfg.Region == "" && endpoint != "" {
+		cfg.Region = "us-east-1"
+	}
+	if cfg.Region == "" {
+		return nil, configError(nil, `The catalog does not tell the region of the bucket. Set "storage.region" in the configuration.`)
+	}
+	vended := &vendedCredentials{now: time.Now, current: credentials}
+	cfg.Credentials = aws.NewCredentialsCache(vended)
+	return &s3Files{
+		client: newS3Client(cfg, endpoint, v.config.PathStyle || properties[vendedPathStyle] == "true"),
+		vended: vended, encryption: v.files.encryption, kmsKey: v.files.kmsKey, uploads: v.files.uploads,
+	}, nil
+}
+
+// credentialsIn returns the credentials in properties. If their end is not told, they
+// expire at no time.
+func credentialsIn(properties map[string]string) (aws.Credentials, error) {
+	c := aws.Credentials{
+		AccessKeyID: properties[vendedKey], SecretAccessKey: properties[vendedSecret], SessionToken: properties[vendedToken], Source: "Iceberg REST catalog",
+	}
+	switch {
+	case c.HasKeys():
+	case properties[remoteSigning] == "true":
+		return c, configError(nil, `The catalog gives no credentials for its tables' files and wants to sign each request itself, which this program does not do. Set up the catalog to vend credentials, or remove "storage.vended" and give credentials for the bucket in "storage".`)
+	default:
+		return c, configError(nil, `The catalog gives no credentials for its tables' files. Set up the catalog to vend credentials, and allow that to the principal of "catalog.auth", or remove "storage.vended" and give credentials for the bucket in "storage".`)
+	}
+	if ms, err := strconv.ParseInt(properties[vendedExpiry], 10, 64); err == nil && ms > 0 {
+		c.CanExpire, c.Expires = true, time.UnixMilli(ms)
+	}
+	return c, nil
+}
+
+// vendedCredentials are the credentials of one table's files. They are renewed before
+// they end.
+type vendedCredentials struct {
+	now func() time.Time
+
+	mu      sync.Mutex
+	current aws.Credentials
+	used    bool // current was returned
+	load    func(context.Context) (iceio.IO, error)
+}
+
+const (
+	// renewBefore is how long before their end credentials are renewed. What is left of
+	// those with a short life is halved.
+	renewBefore = 5 * time.Minute
+	// renewUntold is when credentials are renewed whose end is not told. Those of AWS
+	// live 15 minutes at least.
+	renewUntold = 10 * time.Minute
+	// renewAgain is how long after a failure it is tried again, while the old ones are
+	// good.
+	renewAgain = 20 * time.Second
+)
+
+// Retrieve implements [aws.CredentialsProvider]. The result expires when it is to be
+// renewed.
+func (v *vendedCredentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.used && v.load != nil {
+		fresh, err := v.renewed(ctx)
+		if err == nil {
+			v.current = fresh
+		} else if !v.current.CanExpire || v.now().Before(v.current.Expires) {
+			again := v.current
+			again.CanExpire, again.Expires = true, v.now().Add(renewAgain)
+			return again, nil
+		} else {
+			return aws.Credentials{}, err
+		}
+	}
+	v.used = true
+	until := v.current
+	if v.load == nil {
+		return until, nil
+	}
+	if life := until.Expires.Sub(v.now()); until.CanExpire {
+		until.Expires = until.Expires.Add(-min(renewBefore, life/2))
+	} else {
+		until.CanExpire, until.Expires = true, v.now().Add(renewUntold)
+	}
+	return until, nil
+}
+
+// renewed asks the catalog for new credentials.
+func (v *vendedCredentials) renewed(ctx context.Context) (aws.Credentials, error) {
+	files, err := v.load(ctx)
+	if err != nil {
+		return aws.Credentials{}, err
+	}
+	of, ok := files.(*s3Files)
+	if !ok || of.vended == nil {
+		return aws.Credentials{}, configError(nil, "The catalog does not give credentials for its tables' files any more. Set it up to vend credentials.")
+	}
+	of.vended.mu.Lock()
+	defer of.vended.mu.Unlock()
+	return of.vended.current, nil
+}
+
+// Renew has the credentials of files renewed by loading the files again, if a catalog
+// vends them. Other files are left as they are.
+func Renew(files iceio.IO, load func(context.Context) (iceio.IO, error)) {
+	if of, ok := files.(*s3Files); ok && of.vended != nil {
+		of.vended.mu.Lock()
+		defer of.vended.mu.Unlock()
+		if of.vended.load == nil {
+			of.vended.load = load
+		}
+	}
+}
