@@ -53,3 +53,22 @@ func TestDocsNameTestsThatExist(t *testing.T) {
 		}
 	}
 }
+
+// The configurations that the documentation shows for REST catalogs are valid.
+func TestDocumentedRESTCatalogsAreValid(t *testing.T) {
+	docs, err := os.ReadFile("../docs/destination.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(docs), "#### REST catalogs\n")
+	section, _, _ = strings.Cut(section, "\n### ")
+	shown := regexp.MustCompile("(?s)```json\n(.*?)```").FindAllStringSubmatch(section, -1)
+	if len(shown) != 7 {
+		t.Errorf("%d configurations", len(shown))
+	}
+	for _, config := range shown {
+		if _, err := parseConfig([]byte(config[1])); err != nil {
+			t.Errorf("%v: %s", err, config[1])
+		}
+	}
+}

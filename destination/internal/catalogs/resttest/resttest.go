@@ -24,8 +24,6 @@ type Server struct {
 	Overrides  map[string]string
 	Endpoints  []string // that it says it has
 	NoBranches bool     // it refuses all refs but main, as Nessie does
-	// Locate, if there is one, chooses the location of a table, whatever was asked for.
-	Locate func(namespace, name string) string
 	// Access, if there is one, is how clients reach the files of a table. It is asked
 	// when a table is made or loaded.
 	Access func(r *http.Request) Access

@@ -53,9 +53,6 @@ func (s *Server) createTable(r *http.Request) (any, error) {
 	if location == "" {
 		location = s.Warehouse + "/" + strings.ReplaceAll(namespace, separator, "/") + "/" + request.Name
 	}
-	if s.Locate != nil {
-		location = s.Locate(namespace, request.Name)
-	}
 	metadata, err := newMetadata(request.Schema, request.PartitionSpec, request.WriteOrder, location, request.Properties)
 	if err != nil {
 		return nil, refuse(http.StatusBadRequest, "BadRequestException", "%v", err)
