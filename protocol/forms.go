@@ -48,7 +48,7 @@ func (fs Forms[S]) SchemaBy(key string) *jsonschema.Schema {
 // want it: the first property is a constant that tells the alternatives apart, and
 // the others are those of the struct config.
 func Alternative(key, value, title string, config any) *jsonschema.Schema {
-	s := Reflect(config, title)
+	s := specify(config, title)
 	s.Version = ""
 	s.Properties.Set(key, &jsonschema.Schema{Type: "string", Const: value})
 	if err := s.Properties.MoveToFront(key); err != nil {

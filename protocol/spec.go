@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/invopop/jsonschema"
 
@@ -35,7 +36,28 @@ type Spec struct {
 // A property is described by its jsonschema_description tag or, where sentences
 // do not fit into a tag, by the method Descriptions() map[string]string of the
 // struct that has the field. The map's keys are the JSON names.
+//
+// A struct is reflected once for each title, because that takes milliseconds. So
+// nobody may change what is returned.
 func Reflect(config any, title string) *jsonschema.Schema {
+	key := reflected{reflect.TypeOf(config), title}
+	s, ok := specifications.Load(key)
+	if !ok {
+		s, _ = specifications.LoadOrStore(key, specify(config, title))
+	}
+	return s.(*jsonschema.Schema)
+}
+
+// specifications are those that Reflect has made: a [*jsonschema.Schema] for each reflected.
+var specifications sync.Map
+
+type reflected struct {
+	config reflect.Type
+	title  string
+}
+
+// specify makes a schema that is the caller's own.
+func specify(config any, title string) *jsonschema.Schema {
 	r := jsonschema.Reflector{
 		Anonymous:                  true,
 		DoNotReference:             true,

@@ -181,12 +181,20 @@ func (w *world) sync(c protocol.ConfiguredCatalog) *protocoltest.Run {
 // keep applies records and states in order.
 func (w *world) keep(messages []protocoltest.Message) {
 	w.t.Helper()
+	for _, m := range messages {
+		if m.Record != nil {
+			w.tables.apply(w.t, m.Record.Stream, m.Record.Data)
+		}
+	}
+	w.keepStates(messages)
+}
+
+// keepStates keeps the last state of each stream.
+func (w *world) keepStates(messages []protocoltest.Message) {
+	w.t.Helper()
 	var newer []protocol.State
 	for _, m := range messages {
-		switch {
-		case m.Record != nil:
-			w.tables.apply(w.t, m.Record.Stream, m.Record.Data)
-		case m.Type == "STATE":
+		if m.Type == "STATE" {
 			newer = append(newer, w.parseState(m.State))
 		}
 	}

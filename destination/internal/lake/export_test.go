@@ -16,7 +16,6 @@ var (
 const (
 	BranchPrefix     = branchPrefix
 	GenerationColumn = generationColumn
-	ScanRows         = scanRows
 	StateKey         = stateKey
 	StateSnapshotKey = stateSnapshotKey
 	TokenKey         = tokenKey
@@ -32,6 +31,9 @@ func (t *Table) SetRetries(maxBackoff, commitTimeout time.Duration) {
 
 // SetMinRowGroupBytes says which rows are too few for a row group.
 func (t *Table) SetMinRowGroupBytes(n int64) { t.minRowGroupBytes = n }
+
+// SetManyHits says how many rows of staged keys are too many for memory.
+func (t *Table) SetManyHits(n int64) { t.manyHits = n }
 
 // SetOpened makes the table one that was opened at another time.
 func (t *Table) SetOpened(at time.Time) { t.since = at }

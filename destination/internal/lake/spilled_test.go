@@ -15,6 +15,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
@@ -191,18 +192,19 @@ func TestADiskWithoutSpaceForSpilledKeys(t *testing.T) {
 // A table that was appended to for long has far more rows of a key than a
 // commit brings.
 func TestUpsertOfAKeyWithManyRows(t *testing.T) {
-	const many = lake.ScanRows + 10
+	many := testsize.Of(5_000, rowkeys.ManyHits)
 	cat := laketest.OpenCatalog(t, t.TempDir())
 	appended := laketest.Keyed("s")
 	appended.Dedup, appended.Key = false, nil
 	first := openTable(t, cat, appended, lake.Options{})
 	w := first.NewWriter()
-	staged, err := w.Close(t.Context(), benchBatch(t, first, make([]int64, many), 1), nil, math.MaxInt64)
+	staged, err := w.Close(t.Context(), benchBatch(t, first, make([]int64, many+10), 1), nil, math.MaxInt64)
 	if err != nil {
 		t.Fatal(err)
 	}
 	laketest.Commit(t, first, "", staged)
 	tbl := openTable(t, cat, laketest.Keyed("s"), lake.Options{Upsert: lake.MergeOnRead})
+	tbl.SetManyHits(int64(many))
 	files := &scratchCounter{}
 	tbl.Storage().Files = files
 	newer := laketest.Version{Key: 0, Cursor: 5, V: "newer"}

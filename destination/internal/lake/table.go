@@ -89,6 +89,7 @@ type Table struct {
 	maxBackoff       time.Duration // the longest pause between attempts to commit
 	commitTimeout    time.Duration // how long there are more attempts
 	minRowGroupBytes int64         // bytes of rows that are too few for a row group
+	manyHits         int64         // rows of staged keys that are kept in memory, beyond those that are staged
 
 	uuid    uuid.UUID
 	version int             // of the table's format
@@ -153,6 +154,7 @@ func newTable(cat Catalog, p *columnar.Plan, o Options) *Table {
 		cat: cat, id: id, plan: p, columns: &columns.Evolution{}, keys: rowkeys.Fields{Cursor: rowkeys.NoField, Deleted: rowkeys.NoField}, opts: o,
 		storage:    &snapshots.Storage{Table: strings.Join(id, "."), Memory: o.Memory, TargetFileBytes: o.TargetFileBytes},
 		maxBackoff: time.Second, commitTimeout: 5 * time.Minute, minRowGroupBytes: minRowGroupBytes,
+		manyHits: rowkeys.ManyHits,
 	}
 }
 

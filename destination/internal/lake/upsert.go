@@ -37,7 +37,7 @@ func newUpsert(t *Table, branch string, files []*stagedFile, indexes []*rowkeys.
 			keys = append(keys, f.keys)
 		}
 	}
-	u.contest = rowkeys.NewContest(t.storage.Scratch(), t.storage.Memory, keys, indexes, branch != table.MainBranch && t.plan.Deleted != "")
+	u.contest = rowkeys.NewContest(t.storage.Scratch(), t.storage.Memory, keys, indexes, branch != table.MainBranch && t.plan.Deleted != "", t.manyHits)
 	return u
 }
 

@@ -45,18 +45,20 @@ type Contest struct {
 	scanned map[string][]*block // hits in memory by data file, deleted rows included
 	found   map[string][]*block // the same of the scan that is under way
 	hits    int64               // rows of found
+	most    int64               // how many more of them than staged rows there may be
 }
 
-// manyHits is how many more hits than staged rows there may be in memory.
-const manyHits = 500_000
+// ManyHits is how many more hits than staged rows a table has in memory.
+const ManyHits = 500_000
 
 // ErrManyHits says that there are more rows of staged keys in the table than there
 // is memory for.
 var ErrManyHits = errors.New("the table has many rows of a key")
 
-// NewContest finds the winners among the staged rows, unless keys were spilled.
-func NewContest(scratch storage.Scratch, memory *budget.Memory, files []*File, indexes []*Index, keepTombstones bool) *Contest {
-	c := &Contest{scratch: scratch, memory: memory, files: files, indexes: indexes, keepTombstones: keepTombstones, scanned: map[string][]*block{}}
+// NewContest finds the winners among the staged rows, unless keys were spilled. At
+// most so many more hits than staged rows are kept in memory.
+func NewContest(scratch storage.Scratch, memory *budget.Memory, files []*File, indexes []*Index, keepTombstones bool, most int64) *Contest {
+	c := &Contest{scratch: scratch, memory: memory, files: files, indexes: indexes, keepTombstones: keepTombstones, scanned: map[string][]*block{}, most: most}
 	if len(c.stagedRuns()) > 0 {
 		c.spilled = newSpilledKeys(scratch, memory)
 		return c
@@ -135,7 +137,7 @@ func (c *Contest) hit(path string, b *block) error {
 		return c.spilled.add(path, b)
 	}
 	c.found[path] = append(c.found[path], b)
-	if c.hits += int64(len(b.slots)); c.hits > c.StagedRows()+manyHits {
+	if c.hits += int64(len(b.slots)); c.hits > c.StagedRows()+c.most {
 		return ErrManyHits
 	}
 	return nil

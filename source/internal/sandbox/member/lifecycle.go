@@ -185,9 +185,10 @@ func (m *Member) cycleVersions(n, next night) []Version {
 		case never, changed.Before(n.scored), !changed.Before(closed) && changed.Before(final):
 			c.ScoreState = pending
 		}
+		v.open = v.End.IsZero() && c.ScoreState == scored
 		v.show = func(at time.Time) any {
 			c, updated, share := c, changed, 1.0
-			if v.End.IsZero() && c.ScoreState == scored {
+			if v.open {
 				updated = m.heard(changed, at)
 				passed := updated.Sub(v.Start)
 				share = float64(passed) / float64(passed+6*time.Hour)

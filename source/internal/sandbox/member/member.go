@@ -44,6 +44,9 @@ type Version struct {
 	// show returns the record as the API gives it at an instant of the
 	// version's life. It is nil when the record is deleted.
 	show func(at time.Time) any
+	// open says that what is shown depends on the instant: the strain of a cycle
+	// grows until it ends.
+	open bool
 }
 
 // at returns the version that the API shows, or nil.
@@ -97,7 +100,8 @@ type Member struct {
 	sleepsOf    map[string][]*record // main sleeps by cycle, and those that were once
 	mapping     map[int64]string     // v1 id to UUID
 	shapes      []reshaping
-	entered     int // records that events added
+	texts       map[*Version]text // as they were last encoded; none of open ones
+	entered     int               // records that events added
 }
 
 // Options are how a member's records are written.
@@ -115,6 +119,7 @@ func New(seed int64, joined time.Time, o Options) *Member {
 		sleepsOf: map[string][]*record{},
 		mapping:  map[int64]string{},
 		shapes:   []reshaping{{Shape: o.Shape}},
+		texts:    map[*Version]text{},
 	}
 	if o.LargeIDs {
 		m.ids = 1<<53 + 1

@@ -50,8 +50,7 @@ func (o *Oracle) Records(stream string, at time.Time) map[string]json.RawMessage
 		records := map[string]json.RawMessage{}
 		for _, c := range m.List(Cycles, at) {
 			if v := m.SleepFor(c.Key, at); v != nil {
-				s := v.show(at).(sleep)
-				records[s.ID] = m.Encode(s, at)
+				records[v.show(at).(sleep).ID] = m.EncodeVersion(v, at)
 			}
 		}
 		return records

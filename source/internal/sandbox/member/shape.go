@@ -48,9 +48,30 @@ func (m *Member) shape(at time.Time) Shape {
 	return m.shapes[0].Shape
 }
 
-// EncodeVersion returns the JSON of a version at an instant of its life.
+// A text is the JSON of a version in a shape.
+type text struct {
+	Shape
+	json json.RawMessage
+}
+
+// EncodeVersion returns the JSON of a version at an instant of its life, which
+// nobody may change: it is kept, because most versions are asked for again and
+// again.
 func (m *Member) EncodeVersion(v *Version, at time.Time) json.RawMessage {
-	return m.Encode(v.show(at), at)
+	if v.open {
+		return m.Encode(v.show(at), at)
+	}
+	s := m.shape(at)
+	m.mu.Lock()
+	t, ok := m.texts[v]
+	m.mu.Unlock()
+	if !ok || t.Shape != s {
+		t = text{s, m.Encode(v.show(at), at)}
+		m.mu.Lock()
+		m.texts[v] = t
+		m.mu.Unlock()
+	}
+	return t.json
 }
 
 // Encode writes a record in the shape of an instant.
