@@ -37,7 +37,7 @@ func TestASignalNearTheEndOfTheInput(t *testing.T) {
 		"a record, then": fmt.Sprintf(record+state+record, 7, 7, 8) + fedComplete,
 	}
 	for _, mode := range []protocol.DestinationSyncMode{protocol.Append, protocol.Overwrite} {
-		for _, completion := range []syncer.Completion{syncer.Strict, syncer.StateHint, syncer.EndOfInput} {
+		for j, completion := range []syncer.Completion{syncer.Strict, syncer.StateHint, syncer.EndOfInput} {
 			t.Run(fmt.Sprintf("%s/%s", mode, completion), func(t *testing.T) {
 				t.Parallel()
 				root := t.TempDir()
@@ -55,7 +55,10 @@ func TestASignalNearTheEndOfTheInput(t *testing.T) {
 					t.Fatal(err)
 				}
 				for name, input := range inputs {
-					for _, after := range []time.Duration{-1, 1, 400, -50, 249}[:testsize.Of(3, 5)] {
+					for k, after := range []time.Duration{-1, 1, 400, -50, 249}[:testsize.Of(3, 5)] {
+						if (len(name)+j+k)%testsize.Of(2, 1) > 0 {
+							continue // every input is left, with every time
+						}
 						proven := strings.HasSuffix(input, fedComplete)
 						last := strings.HasPrefix(name, "a record") // after the last state
 						assumed := after > 250 && !proven && (completion == syncer.EndOfInput || completion == syncer.StateHint && (name == "a state last" || mode == protocol.Append && !last))

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
@@ -44,7 +45,10 @@ func TestAnAnswerWithoutARecordIsNoRow(t *testing.T) {
 		"a profile":          {"/developer/v2/user/profile", []string{`null`, `[]`, `{}`, `{"user_id":null}`}, []string{"profile", "body_measurement"}, nil},
 		"a body measurement": {"/developer/v2/user/measurement", []string{`null`, `[]`, `"a"`}, []string{"body_measurement"}, nil},
 	} {
-		for _, body := range tt.bodies {
+		for i, body := range tt.bodies {
+			if i%testsize.Of(2, 1) > 0 {
+				continue // answers of every path are left
+			}
 			t.Run(name+" "+body, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := young(t, 1, 12, tt.config)

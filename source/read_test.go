@@ -153,7 +153,7 @@ func TestAFullWalkComesAfterSoManyDays(t *testing.T) {
 // differs since the one before.
 func TestIncrementalEmitsExactlyTheChanges(t *testing.T) {
 	t.Parallel()
-	syncs := testsize.Of(5, 10)
+	syncs := testsize.Of(4, 10)
 	seed := deleter(t, opening.Add(50*day), opening.Add(60*day))
 	for _, mode := range []string{config.Request, config.Derive} {
 		t.Run(mode, func(t *testing.T) {

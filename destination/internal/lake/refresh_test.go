@@ -14,6 +14,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
 func refreshing(t *testing.T, tbl *lake.Table, p *columnar.Plan, o lake.Options, g *lake.Generation) *lake.Table {
@@ -382,7 +383,10 @@ func TestARefreshUnderFaults(t *testing.T) {
 		"another writer first":     {laketest.LetsOthersFirst, laketest.LetsOthersFirst},
 		"another writer after":     {laketest.Refuses, laketest.LandsThenOthers},
 	} {
-		for _, step := range []string{"a commit", "the end", "giving it up"} {
+		for k, step := range []string{"a commit", "the end", "giving it up"} {
+			if (len(name)+k)%testsize.Of(3, 1) > 0 {
+				continue // every script and every step is left
+			}
 			t.Run(name+" at "+step, func(t *testing.T) {
 				t.Parallel()
 				tbl := begun(t, p)

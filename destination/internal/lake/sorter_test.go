@@ -51,7 +51,7 @@ func TestRowsComeOutOfRunsInOrder(t *testing.T) {
 		"sorted":                 {Settings: tabledef.Settings{SortBy: sortedBy(t, "k")}},
 		"partitioned and sorted": {Settings: tabledef.Settings{PartitionBy: by(t, "bucket(3, k)"), SortBy: sortedBy(t, "k desc", "day")}},
 	} {
-		for _, runs := range []int{0, 1, 16, testsize.Of(2, 3) * 16} {
+		for _, runs := range []int{0, 1, 16, testsize.Of(18, 48)} {
 			t.Run(fmt.Sprint(name, " from ", runs, " runs"), func(t *testing.T) {
 				t.Parallel()
 				rng := rand.New(rand.NewPCG(uint64(runs), 1))

@@ -11,6 +11,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
 // flakyFiles fails one call, once.
@@ -109,7 +110,7 @@ func TestWritingMayFailAtAnyCall(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Keyed("s"), tc.o)
-			for at, over := 0, false; !over; at += tc.step {
+			for at, over := 0, false; !over; at += tc.step * testsize.Of(2, 1) {
 				files := &flakyFiles{left: at}
 				tbl.Storage().Files = files
 				w := tbl.NewWriter()

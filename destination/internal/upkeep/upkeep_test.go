@@ -112,7 +112,7 @@ func TestUpkeepChangesNoRow(t *testing.T) {
 			}
 			want, appended := laketest.Model{}, []string{}
 			order := uint64(0)
-			rounds := testsize.Of(8, 20)
+			rounds := testsize.Of(6, 20)
 			for round := range rounds {
 				var versions []laketest.Version
 				var rows []map[string]any
