@@ -12,9 +12,13 @@ GOLANGCI         := bin/tools/golangci-lint-$(GOLANGCI_VERSION)
 build:
 	go build -tags minicore_disabled -o bin/ ./source ./destination
 
-# Reads a sandboxed WHOOP member into Iceberg tables in ./lake, then the changes of one more day.
+# Reads a sandboxed WHOOP member into Iceberg tables in ./lake, then the changes of one more day. DEMO=lakehouse has
+# the tables in an object store with a REST catalog; it needs Python 3.11 and Maven.
+DEMO ?= local
+
 demo: build
-	acceptance/demo.sh
+	@if [ $(DEMO) = lakehouse ]; then acceptance/engines/install.sh && go build -o bin/ ./acceptance/lakehouse; fi
+	DEMO=$(DEMO) acceptance/demo.sh
 
 # Large tests run few of their cases here, and all of them with FULL_TESTS=1, as in accept.
 # The race detector needs a C compiler; without one the tests run without it. It waits

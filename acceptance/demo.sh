@@ -1,8 +1,13 @@
 #!/usr/bin/env bash
 # The whole pipe on this machine: a sandboxed WHOOP member into Iceberg tables in ./lake, then one more day of it.
 # Needs bin/source and bin/destination (make build); leaves ./lake to look at and nothing running.
+#
+# With DEMO=lakehouse the tables are in an object store with a REST catalog, which run as long as the demo does, and
+# are queried by DuckDB in the end. Needs what make engines installs.
 set -euo pipefail
 
+demo=${DEMO:-local}
+case $demo in local | lakehouse) ;; *) echo "DEMO is $demo; it may be local or lakehouse" >&2; exit 1 ;; esac
 if [ -e lake ] && [ ! -e lake/destination.json ]; then
   echo "./lake exists and is not an earlier demo's: move it away first" >&2
   exit 1
@@ -10,8 +15,11 @@ fi
 rm -rf lake && mkdir lake
 work=$(mktemp -d)
 sandbox=
+lakehouse=
 cleanup() {
-  [ -z "$sandbox" ] || { kill "$sandbox" && wait "$sandbox"; } 2>/dev/null || true
+  for process in $sandbox $lakehouse; do
+    { kill "$process" && wait "$process"; } 2>/dev/null || true
+  done
   rm -rf "$work"
 }
 trap cleanup EXIT
@@ -45,7 +53,19 @@ done
 bin/source check --config "$work/source.json"
 api=$(sed -n 's|.*"api_url": *"\([^"]*\)".*|\1|p' "$work/source.json")
 
-printf '{"warehouse": "file://%s", "namespace": "whoop"}\n' "$PWD/lake" > lake/destination.json
+if [ "$demo" = lakehouse ]; then
+  title "an object store and a REST catalog"
+  bin/lakehouse lake/destination.json 2> "$work/lakehouse.log" &
+  lakehouse=$!
+  until [ -s lake/destination.json ]; do
+    kill -0 "$lakehouse" 2>/dev/null || { cat "$work/lakehouse.log" >&2; exit 1; }
+    sleep 0.1
+  done
+  cat lake/destination.json
+  bin/destination check --config lake/destination.json
+else
+  printf '{"warehouse": "file://%s", "namespace": "whoop"}\n' "$PWD/lake" > lake/destination.json
+fi
 bin/source catalog > "$work/catalog.json"
 
 title "source read | destination write: records by stream"
@@ -65,4 +85,9 @@ sync --state "$work/state.json"
 
 title "destination tables"
 bin/destination tables --config lake/destination.json
-printf '\nThe tables stay in ./lake: bin/destination preview --config lake/destination.json workout\n'
+if [ "$demo" = lakehouse ]; then
+  title "DuckDB, through the catalog"
+  .cache/engines/bin/python acceptance/engines/lakehouse.py lake/destination.json
+else
+  printf '\nThe tables stay in ./lake: bin/destination preview --config lake/destination.json workout\n'
+fi
