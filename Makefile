@@ -13,7 +13,7 @@ build:
 	go build -tags minicore_disabled -o bin/ ./source ./destination
 
 # Reads a sandboxed WHOOP member into Iceberg tables in ./lake, then the changes of one more day. DEMO=lakehouse has
-# the tables in an object store with a REST catalog; it needs Python 3.11 and Maven.
+# the tables in an object store with a REST catalog; it needs Python 3.11.
 DEMO ?= local
 
 demo: build

@@ -50,7 +50,7 @@ func run(ctx context.Context, config string) (err error) {
 		return err
 	}
 	// Whoever waits for the file must not see half of it.
-	if err := errors.Join(os.WriteFile(config+".new", text, 0o600), os.Rename(config+".new", config)); err != nil {
+	if err := errors.Join(os.WriteFile(config+".new", append(text, '\n'), 0o600), os.Rename(config+".new", config)); err != nil {
 		return err
 	}
 	<-ctx.Done()
