@@ -150,7 +150,7 @@ func (s Streams) Open(ctx context.Context, cat lake.Catalog, memory Memory, log 
 		stream.options.Removed = func(file string) {
 			log.Debug("a file that a commit left behind was removed", "stream", stream.ID.String(), "file", file)
 		}
-		opening.Go(func() error {
+		opening.Go(protocol.Recovered(func() error {
 			if failed.Load() {
 				return nil // of a storage that does not answer, one has waited long enough
 			}
@@ -159,7 +159,7 @@ func (s Streams) Open(ctx context.Context, cat lake.Catalog, memory Memory, log 
 				failed.Store(true)
 			}
 			return nil
-		})
+		}))
 	}
 	_ = opening.Wait() // of the errors, the first in the order of the catalog counts
 	for i, stream := range s.all {
