@@ -84,15 +84,24 @@ func TestRefusedLoginsNameTheSetting(t *testing.T) {
 		t.Fatal(err)
 	}
 	for number, want := range map[int]string{
-		roleMissing:      `GRANT ROLE "LOADERS" TO USER "LOADER";`,
-		warehouseMissing: `GRANT USAGE ON WAREHOUSE "W" TO ROLE "LOADERS";`,
-		wrongAccount:     `"snowflake.account"`,
-		wrongPassword:    "does not let user loader of account myorg-account in",
-		expiredToken:     "does not let user loader of account myorg-account in",
+		roleMissing:        `GRANT ROLE "LOADERS" TO USER "LOADER";`,
+		warehouseMissing:   `GRANT USAGE ON WAREHOUSE "W" TO ROLE "LOADERS";`,
+		wrongAccount:       `"snowflake.account"`,
+		sf.ErrFailedToAuth: `"snowflake.account"`,
+		wrongPassword:      "does not let user loader of account myorg-account in",
+		expiredToken:       "does not let user loader of account myorg-account in",
 	} {
 		expectError(t, c.explainLogin(&sf.SnowflakeError{Number: number, Message: "no"}), protocol.ConfigError, want)
 	}
 	expectError(t, c.explainLogin(&sf.SnowflakeError{Number: sf.ErrCodeServiceUnavailable, Message: "later"}), protocol.TransientError, "cannot be reached")
 	c.Role = ""
 	expectError(t, c.explainLogin(&sf.SnowflakeError{Number: warehouseMissing}), protocol.ConfigError, `TO ROLE "<role>";`)
+}
+
+// A table that Snowflake does not create for want of a virtual warehouse names the
+// setting.
+func TestWithoutAVirtualWarehouse(t *testing.T) {
+	t.Parallel()
+	err := (&registerConfig{}).explain(&sf.SnowflakeError{Number: noWarehouse, Message: "No active warehouse selected in the current session."}, tableName{"LAKE", "WHOOP", "SLEEP"}, "LOADERS")
+	expectError(t, err, protocol.ConfigError, "LAKE.WHOOP.SLEEP", `"snowflake.warehouse"`, "LOADERS")
 }

@@ -129,30 +129,59 @@ func (i *inspection) checkVolume(ctx context.Context) error {
 			fmt.Sprintf("GRANT USAGE ON EXTERNAL VOLUME %s TO ROLE %s;", volume, quote(i.role)))
 		return nil
 	}
-	var bases []string
-	for _, p := range properties {
-		var location struct {
-			Base string `json:"STORAGE_BASE_URL"`
-		}
-		if json.Unmarshal([]byte(p["property_value"]), &location) == nil && location.Base != "" {
-			bases = append(bases, location.Base)
-		}
-	}
-	if len(bases) > 0 && !slices.ContainsFunc(bases, func(b string) bool { return sameFile(b, base) }) {
+	if bases := activeBases(properties); len(bases) > 0 && !slices.ContainsFunc(bases, func(b string) bool { return i.reaches(b, base) }) {
 		i.lacks(fmt.Sprintf("the external volume %s is at %s and not at %s; set the configuration's \"snowflake.volume_base_url\" to where it is, which must contain the warehouse", volume, strings.Join(bases, ", "), base))
 	}
 	return nil
 }
 
-// integrations are the statements that create a catalog integration.
-var integrations = map[catalogSource]string{
-	objectStore: "CREATE CATALOG INTEGRATION IF NOT EXISTS %s CATALOG_SOURCE = OBJECT_STORE TABLE_FORMAT = ICEBERG ENABLED = TRUE;",
-	glue: "CREATE CATALOG INTEGRATION IF NOT EXISTS %s CATALOG_SOURCE = GLUE CATALOG_NAMESPACE = '<database>' TABLE_FORMAT = ICEBERG " +
-		"GLUE_AWS_ROLE_ARN = '<ARN of a role that may read the catalog>' GLUE_CATALOG_ID = '<account>' GLUE_REGION = '<region>' ENABLED = TRUE;",
-	icebergREST: "CREATE CATALOG INTEGRATION IF NOT EXISTS %s CATALOG_SOURCE = ICEBERG_REST TABLE_FORMAT = ICEBERG CATALOG_NAMESPACE = '<namespace>' " +
-		"REST_CONFIG = (CATALOG_URI = '<URI>' WAREHOUSE = '<warehouse>') REST_AUTHENTICATION = (<authentication>) ENABLED = TRUE;",
-	polaris: "CREATE CATALOG INTEGRATION IF NOT EXISTS %s CATALOG_SOURCE = POLARIS TABLE_FORMAT = ICEBERG CATALOG_NAMESPACE = '<namespace>' " +
-		"REST_CONFIG = (CATALOG_URI = '<URI>' WAREHOUSE = '<warehouse>') REST_AUTHENTICATION = (<authentication>) ENABLED = TRUE;",
+// reaches reports whether Snowflake finds the tables with a volume that is at at and
+// that the configuration has at base. The paths that Snowflake is told of begin there.
+func (i *inspection) reaches(at, base string) bool {
+	return i.CatalogSource != objectStore && below(base, at) || sameFile(at, base)
+}
+
+// activeBases lists where a described volume is: at its active location if it has one.
+func activeBases(properties []map[string]string) (bases []string) {
+	active := ""
+	for _, p := range properties {
+		if strings.EqualFold(p["property"], "ACTIVE") {
+			active = p["property_value"]
+		}
+	}
+	for _, p := range properties {
+		var location struct {
+			Name string `json:"NAME"`
+			Base string `json:"STORAGE_BASE_URL"`
+		}
+		if json.Unmarshal([]byte(p["property_value"]), &location) == nil && location.Base != "" && (active == "" || location.Name == active) {
+			bases = append(bases, location.Base)
+		}
+	}
+	return bases
+}
+
+// createIntegration is the statement that creates the catalog integration.
+func (i *inspection) createIntegration() string {
+	namespace := literal(i.lake.Namespace)
+	delegation, oauth := "", "TYPE = OAUTH OAUTH_CLIENT_ID = '<client id>' OAUTH_CLIENT_SECRET = '<client secret>' OAUTH_ALLOWED_SCOPES = ('<scope>')"
+	if i.ExternalVolume == "" {
+		delegation = " ACCESS_DELEGATION_MODE = VENDED_CREDENTIALS"
+	}
+	source := "OBJECT_STORE TABLE_FORMAT = ICEBERG"
+	switch {
+	case i.CatalogSource == glue:
+		source = "GLUE TABLE_FORMAT = ICEBERG CATALOG_NAMESPACE = " + namespace +
+			" GLUE_AWS_ROLE_ARN = '<ARN of a role that may read the catalog>' GLUE_CATALOG_ID = '<AWS account>' GLUE_REGION = '<region>'"
+	case i.CatalogSource == icebergREST && i.lake.CatalogType == "glue":
+		source = "ICEBERG_REST TABLE_FORMAT = ICEBERG CATALOG_NAMESPACE = " + namespace +
+			" REST_CONFIG = (CATALOG_URI = 'https://glue.<region>.amazonaws.com/iceberg' CATALOG_API_TYPE = AWS_GLUE CATALOG_NAME = '<AWS account>'" + delegation + ")" +
+			" REST_AUTHENTICATION = (TYPE = SIGV4 SIGV4_IAM_ROLE = '<ARN of a role that may read the catalog>' SIGV4_SIGNING_REGION = '<region>')"
+	case i.CatalogSource == icebergREST, i.CatalogSource == polaris:
+		source = strings.ToUpper(string(i.CatalogSource)) + " TABLE_FORMAT = ICEBERG CATALOG_NAMESPACE = " + namespace +
+			" REST_CONFIG = (CATALOG_URI = '<URI>' CATALOG_NAME = '<warehouse of the catalog>'" + delegation + ") REST_AUTHENTICATION = (" + oauth + ")"
+	}
+	return fmt.Sprintf("CREATE CATALOG INTEGRATION IF NOT EXISTS %s CATALOG_SOURCE = %s ENABLED = TRUE;", i.CatalogIntegration.sql(), source)
 }
 
 func (i *inspection) checkIntegration(ctx context.Context) error {
@@ -163,7 +192,7 @@ func (i *inspection) checkIntegration(ctx context.Context) error {
 	}
 	if !seen {
 		i.lacks("there is no catalog integration "+integration+" that role "+i.role+" may use",
-			fmt.Sprintf(integrations[i.CatalogSource], integration), fmt.Sprintf("GRANT USAGE ON INTEGRATION %s TO ROLE %s;", integration, quote(i.role)))
+			i.createIntegration(), fmt.Sprintf("GRANT USAGE ON INTEGRATION %s TO ROLE %s;", integration, quote(i.role)))
 		return nil
 	}
 	for _, p := range properties {

@@ -157,3 +157,78 @@ func TestCheckLooksAtTheTablesThatAreThere(t *testing.T) {
 		})
 	}
 }
+
+// The statement for a catalog integration has what is known of the lake, in the form
+// that Snowflake has for each kind.
+func TestStatementsForCatalogIntegrations(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		source      catalogSource
+		catalogType string
+		volume      identifier
+		want, not   []string
+	}{
+		"object store":     {objectStore, "sqlite", "v", []string{`IF NOT EXISTS "I" CATALOG_SOURCE = OBJECT_STORE TABLE_FORMAT = ICEBERG ENABLED = TRUE;`}, nil},
+		"Glue":             {glue, "glue", "v", []string{"CATALOG_SOURCE = GLUE", `CATALOG_NAMESPACE = 'it''s'`, "GLUE_AWS_ROLE_ARN", "GLUE_CATALOG_ID"}, []string{"REST_CONFIG"}},
+		"Glue's REST":      {icebergREST, "glue", "v", []string{"CATALOG_API_TYPE = AWS_GLUE", "amazonaws.com/iceberg", "TYPE = SIGV4", "SIGV4_IAM_ROLE"}, []string{"VENDED", "OAUTH"}},
+		"REST":             {icebergREST, "rest", "v", []string{"CATALOG_SOURCE = ICEBERG_REST", "CATALOG_NAME", "OAUTH_CLIENT_SECRET"}, []string{"VENDED", "SIGV4"}},
+		"REST that vends":  {icebergREST, "rest", "", []string{"ACCESS_DELEGATION_MODE = VENDED_CREDENTIALS"}, nil},
+		"Polaris":          {polaris, "rest", "v", []string{"CATALOG_SOURCE = POLARIS", "CATALOG_NAME", "TYPE = OAUTH"}, []string{"WAREHOUSE"}},
+		"Glue that vends":  {icebergREST, "glue", "", []string{"CATALOG_API_TYPE = AWS_GLUE", "VENDED_CREDENTIALS"}, nil},
+		"Polaris of vends": {polaris, "rest", "", []string{"VENDED_CREDENTIALS"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			i := inspection{registerConfig: &registerConfig{CatalogSource: tc.source, CatalogIntegration: "i", ExternalVolume: tc.volume}, lake: Lake{Namespace: "it's", CatalogType: tc.catalogType}}
+			statement := i.createIntegration()
+			for _, want := range tc.want {
+				if !strings.Contains(statement, want) {
+					t.Errorf("no %s in %s", want, statement)
+				}
+			}
+			for _, not := range tc.not {
+				if strings.Contains(statement, not) {
+					t.Errorf("%s is in %s", not, statement)
+				}
+			}
+		})
+	}
+}
+
+// Paths that Snowflake is told of begin at the active location of the volume. If it
+// asks a catalog, the volume may begin above the warehouse.
+func TestVolumesThatReachTheWarehouse(t *testing.T) {
+	t.Parallel()
+	location := func(name, base string) map[string]string {
+		return map[string]string{"property": "STORAGE_LOCATION_" + name, "property_value": `{"NAME":"` + name + `","STORAGE_BASE_URL":"` + base + `"}`}
+	}
+	active := func(name string) map[string]string {
+		return map[string]string{"property": "ACTIVE", "property_value": name}
+	}
+	one, other := location("one", "s3://bucket/lake/"), location("other", "s3://other/")
+	for name, tc := range map[string]struct {
+		source   catalogSource
+		volume   []map[string]string
+		base     string
+		expected bool
+	}{
+		"at the warehouse":             {objectStore, []map[string]string{one, active("one")}, "s3://bucket/lake", true},
+		"not active":                   {objectStore, []map[string]string{one, other, active("other")}, "s3://bucket/lake", false},
+		"none is active yet":           {objectStore, []map[string]string{one, other, active("")}, "s3://bucket/lake", true},
+		"above the base":               {objectStore, []map[string]string{one}, "s3://bucket/lake/below", false},
+		"above, and a catalog":         {icebergREST, []map[string]string{one}, "s3://bucket/lake/below", true},
+		"below, and a catalog":         {glue, []map[string]string{one}, "s3://bucket", false},
+		"a neighbour, and a catalog":   {glue, []map[string]string{one}, "s3://bucket/lake2", false},
+		"at the warehouse, of Polaris": {polaris, []map[string]string{one}, "s3://bucket/lake", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			i := inspection{registerConfig: &registerConfig{CatalogSource: tc.source}}
+			found := false
+			for _, base := range activeBases(tc.volume) {
+				found = found || i.reaches(base, tc.base)
+			}
+			if found != tc.expected {
+				t.Errorf("it reaches the warehouse: %v", found)
+			}
+		})
+	}
+}

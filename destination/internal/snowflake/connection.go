@@ -24,9 +24,10 @@ func init() {
 
 const (
 	loginTimeout     = 25 * time.Second
-	statementTimeout = time.Minute
-	maxSessions      = 4 // each costs a login
-	maxRetries       = 2 // of a request that Snowflake has not answered
+	questionTimeout  = 25 * time.Second
+	statementTimeout = time.Minute // it reads the manifests of a table
+	maxSessions      = 4           // each costs a login
+	maxRetries       = 2           // of a request that Snowflake has not answered
 )
 
 // Connection is how Snowflake is reached.
@@ -45,7 +46,7 @@ func (Connection) Descriptions() map[string]string {
 		"account":   "The account identifier, as in myorg-account.",
 		"user":      "The user to log in as. OAuth needs none.",
 		"role":      "The role that owns the tables. The default is the user's own.",
-		"warehouse": "A virtual warehouse, if the account asks for one. The statements need none.",
+		"warehouse": "The virtual warehouse, which Snowflake asks for when it creates a table. The default is the user's own.",
 		"endpoint":  "The address of the account, if it is not https://ACCOUNT.snowflakecomputing.com.",
 		"auth":      "How this program proves to Snowflake who it is.",
 	}
@@ -155,7 +156,7 @@ func (c *client) exec(ctx context.Context, statement string) error {
 
 // value runs a statement whose result is one text.
 func (c *client) value(ctx context.Context, statement string) (string, error) {
-	limited, cancel := context.WithTimeout(ctx, statementTimeout)
+	limited, cancel := context.WithTimeout(ctx, questionTimeout)
 	defer cancel()
 	var value sql.NullString
 	err := c.db.QueryRowContext(limited, statement).Scan(&value)
@@ -165,7 +166,7 @@ func (c *client) value(ctx context.Context, statement string) (string, error) {
 // rows runs a statement and returns its result. Columns have the names that Snowflake
 // gives them, in lower case.
 func (c *client) rows(ctx context.Context, statement string) (all []map[string]string, err error) {
-	limited, cancel := context.WithTimeout(ctx, statementTimeout)
+	limited, cancel := context.WithTimeout(ctx, questionTimeout)
 	defer cancel()
 	rows, err := c.db.QueryContext(limited, statement)
 	if err != nil {

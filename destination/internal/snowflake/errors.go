@@ -15,6 +15,7 @@ import (
 
 // Numbers of Snowflake's errors.
 const (
+	noWarehouse      = 606   // none is running
 	objectMissing    = 2003  // or the role may not see it
 	schemaMissing    = 2043  // the same, of DESCRIBE
 	noPrivilege      = 3001  // the role sees the object
@@ -76,7 +77,7 @@ func (c *Connection) explainLogin(err error) error {
 		return configError(err, "Snowflake does not give user %s the role %s. An administrator grants it with:\nGRANT ROLE %s TO USER %s;", c.User, c.Role, role.sql(), userSQL(c.User))
 	case n == warehouseMissing:
 		return configError(err, "Snowflake has no virtual warehouse %s that the role may use. Correct the configuration's \"snowflake.warehouse\" or leave it out, or let an administrator run:\nGRANT USAGE ON WAREHOUSE %s TO ROLE %s;", c.Warehouse, c.Warehouse.sql(), role.sql())
-	case n == wrongAccount:
+	case n == wrongAccount, n == sf.ErrFailedToAuth: // HTTP 403, 404
 		return configError(err, "Snowflake has no account %s at this address. Correct the configuration's \"snowflake.account\" or \"snowflake.endpoint\".", c.Account)
 	case n == wrongPassword, n == wrongJWT, n == invalidToken, n == expiredToken, n >= 390000 && n < 395000:
 		remedy := ""
@@ -109,6 +110,8 @@ func (c *registerConfig) explain(err error, n tableName, role string) error {
 		return transientError(err, "Snowflake did not answer about table %s (%v).", n, reason(err))
 	}
 	switch numberOf(err) {
+	case noWarehouse:
+		return configError(err, "Snowflake wants a virtual warehouse for table %s: %s. Give the configuration's \"snowflake.warehouse\" one that role %s may use.", n, reason(err), role)
 	case objectMissing, schemaMissing, noPrivilege:
 		return configError(err, "Role %s may not do this to table %s in Snowflake: %s. Run check, which says what an administrator must do.", role, n, reason(err))
 	case equalityDeletes:

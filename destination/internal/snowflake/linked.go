@@ -81,7 +81,7 @@ func (c *linkedConfig) inspect(ctx context.Context, tables []tableSource) error 
 	}
 	if !seen {
 		return explainMissing([]missing{{"there is no catalog-linked database " + c.Database.sql() + " that role " + role + " may use", []string{
-			fmt.Sprintf("CREATE DATABASE IF NOT EXISTS %s LINKED_CATALOG = (CATALOG = '<catalog integration>', ALLOWED_NAMESPACES = (%s), ALLOWED_WRITE_OPERATIONS = NONE) EXTERNAL_VOLUME = '<external volume>';", c.Database.sql(), namespaces(tables)),
+			fmt.Sprintf("CREATE DATABASE %s LINKED_CATALOG = (CATALOG = '<catalog integration>', ALLOWED_NAMESPACES = (%s), ALLOWED_WRITE_OPERATIONS = NONE), EXTERNAL_VOLUME = '<external volume>';", c.Database.sql(), namespaces(tables)),
 			fmt.Sprintf("GRANT USAGE ON DATABASE %s TO ROLE %s;", c.Database.sql(), quote(role)),
 		}}})
 	}

@@ -2,6 +2,7 @@ package snowflake
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -80,11 +81,18 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
+// sources are the options of catalog integrations that are not of the kind OBJECT_STORE.
+var sources = map[string]string{
+	"GLUE":         "GLUE GLUE_AWS_ROLE_ARN = 'arn' GLUE_CATALOG_ID = '1'",
+	"ICEBERG_REST": "ICEBERG_REST REST_CONFIG = (CATALOG_URI = 'https://c' ACCESS_DELEGATION_MODE = VENDED_CREDENTIALS) REST_AUTHENTICATION = (TYPE = BEARER BEARER_TOKEN = 'x')",
+	"POLARIS":      "POLARIS REST_CONFIG = (CATALOG_URI = 'https://c' CATALOG_NAME = 'c') REST_AUTHENTICATION = (TYPE = OAUTH OAUTH_CLIENT_SECRET = 'x')",
+}
+
 // newReadyWorld is a world whose account has all that a sync needs.
 func newReadyWorld(t *testing.T, catalogSource string) *world {
 	t.Helper()
 	w := newWorld(t)
-	w.run(fmt.Sprintf(setup, w.warehouse()+"/", catalogSource))
+	w.run(fmt.Sprintf(setup, w.warehouse()+"/", cmp.Or(sources[catalogSource], catalogSource)))
 	return w
 }
 

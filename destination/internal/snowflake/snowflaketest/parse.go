@@ -197,7 +197,7 @@ func (p *parser) options() map[string]string {
 			if len(p.rest) == 0 {
 				p.fail(")")
 			}
-			if t.kind == 'w' && p.rest[0].kind == '=' && len(p.rest) > 1 && p.rest[1].kind == 's' {
+			if t.kind == 'w' && p.rest[0].kind == '=' && len(p.rest) > 1 && p.rest[1].kind != '(' {
 				set[key+"."+t.text] = p.rest[1].text
 			}
 		}

@@ -119,7 +119,7 @@ func (a *Account) describe(s *session, p *parser) result {
 		if err != nil {
 			panic(err)
 		}
-		properties.rows = append(properties.rows, []any{"", "ALLOW_WRITES", "Boolean", "false"}, []any{"STORAGE_LOCATIONS", "STORAGE_LOCATION_1", "String", string(text)})
+		properties.rows = append(properties.rows, []any{"", "ALLOW_WRITES", "Boolean", "false"}, []any{"STORAGE_LOCATIONS", "STORAGE_LOCATION_1", "String", string(text)}, []any{"STORAGE_LOCATIONS", "ACTIVE", "String", "lake"})
 	case "CATALOG INTEGRATION":
 		name := p.name(1)
 		a.use(s, kind, name, "USAGE")
@@ -185,13 +185,25 @@ func (a *Account) create(s *session, p *parser) {
 			panic(syntaxError("the volume has the options %v", options))
 		}
 	case "CATALOG INTEGRATION":
-		if options["CATALOG_SOURCE"] == "" || options["TABLE_FORMAT"] != "ICEBERG" {
+		if want, known := integrationOptions[options["CATALOG_SOURCE"]]; !known || options["TABLE_FORMAT"] != "ICEBERG" || !hasAll(options, want) {
 			panic(syntaxError("the integration has the options %v", options))
 		}
 		a.integrations[name] = options
 	}
 	a.add(kind, name)
 	a.grants[kind+" "+name] = append(a.grants[kind+" "+name], grant{"OWNERSHIP", s.role})
+}
+
+// integrationOptions are those that each kind of catalog integration must have.
+var integrationOptions = map[string][]string{
+	"OBJECT_STORE": {"ENABLED"},
+	"GLUE":         {"ENABLED", "GLUE_AWS_ROLE_ARN", "GLUE_CATALOG_ID"},
+	"ICEBERG_REST": {"ENABLED", "REST_CONFIG.CATALOG_URI", "REST_AUTHENTICATION.TYPE"},
+	"POLARIS":      {"ENABLED", "REST_CONFIG.CATALOG_URI", "REST_CONFIG.CATALOG_NAME", "REST_AUTHENTICATION.OAUTH_CLIENT_SECRET"},
+}
+
+func hasAll(options map[string]string, keys []string) bool {
+	return !slices.ContainsFunc(keys, func(key string) bool { return options[key] == "" })
 }
 
 // register creates a table.
@@ -204,6 +216,8 @@ func (a *Account) register(s *session, name string, options map[string]string) {
 	if volume, ok := options["EXTERNAL_VOLUME"]; ok || source == "OBJECT_STORE" || source == "GLUE" {
 		t.volume = storedName(volume)
 		a.use(s, "EXTERNAL VOLUME", t.volume, "USAGE")
+	} else if a.integrations[integration]["REST_CONFIG.ACCESS_DELEGATION_MODE"] != "VENDED_CREDENTIALS" {
+		panic(&refused{"093175", "22023", "SQL compilation error: The table has no EXTERNAL_VOLUME, and the catalog integration no vended credentials."})
 	}
 	wanted := []string{"AUTO_REFRESH", "CATALOG", "CATALOG_NAMESPACE", "CATALOG_TABLE_NAME"}
 	if source == "OBJECT_STORE" {
