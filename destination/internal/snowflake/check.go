@@ -55,7 +55,7 @@ func (c *registerConfig) check(ctx context.Context, lake Lake, tables []*table.T
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer client.close()
 	i := &inspection{registerConfig: c, lake: lake, client: client, sessions: map[string]bool{}}
 	if i.role, err = client.login(ctx); err != nil {
 		return err
@@ -309,7 +309,7 @@ func (c *registerConfig) probe(ctx context.Context, lake Lake, t *table.Table) (
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer client.close()
 	role, err := client.login(ctx)
 	if err != nil {
 		return err

@@ -111,7 +111,7 @@ type Follower interface {
 	// Finish makes sure that Snowflake shows every table, at the end of a sync. It
 	// logs what is wrong, and returns it only if the configuration says so.
 	Finish(ctx context.Context) error
-	Close() error
+	Close()
 }
 
 // Follow prepares a sync of tables. It asks Snowflake nothing.
@@ -136,7 +136,7 @@ type nobody struct{}
 
 func (nobody) Committed(context.Context, []*lake.Table) {}
 func (nobody) Finish(context.Context) error             { return nil }
-func (nobody) Close() error                             { return nil }
+func (nobody) Close()                                   {}
 
 // A catalogSource is the kind of a catalog integration, as Snowflake's CATALOG_SOURCE.
 type catalogSource string

@@ -13,6 +13,7 @@ import (
 	"github.com/snowflakedb/gosnowflake/v2/sflog"
 
 	_ "github.com/ingest-connectors/whoop-iceberg/destination/internal/snowflake/driverenv" // before the driver
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 func init() {
@@ -24,6 +25,7 @@ func init() {
 
 const (
 	loginTimeout     = 25 * time.Second
+	closeTimeout     = 3 * time.Second
 	questionTimeout  = 25 * time.Second
 	statementTimeout = time.Minute // it reads the manifests of a table
 	maxSessions      = 4           // each costs a login
@@ -126,21 +128,42 @@ func (c Connection) open() (*client, error) {
 	return &client{c, db}, nil
 }
 
-func (c *client) Close() error { return c.db.Close() }
+// close ends the sessions. It does not wait long: the driver sets no limit, and
+// Snowflake ends idle sessions by itself.
+func (c *client) close() {
+	select {
+	case <-protocol.Go(c.db.Close): //nolint:errcheck // nothing depends on it
+	case <-time.After(closeTimeout):
+	}
+}
+
+// ask lets the driver do something within a time. A driver whose time is over tells
+// Snowflake to abort the statement and waits for the answer, for which it has no
+// limit: it is left to it.
+func ask(ctx context.Context, limit time.Duration, do func(context.Context) error) error {
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	select {
+	case err := <-protocol.Go(func() error { return do(limited) }):
+		return err
+	case <-limited.Done():
+		return limited.Err()
+	}
+}
 
 // login makes sure that Snowflake lets the user in, and returns the role that the
 // session has.
 func (c *client) login(ctx context.Context) (role string, err error) {
-	limited, cancel := context.WithTimeout(ctx, loginTimeout)
-	defer cancel()
 	var current sql.NullString
-	if err := c.db.QueryRowContext(limited, "SELECT CURRENT_ROLE()").Scan(&current); err != nil {
-		if ctx.Err() != nil {
-			return "", ctx.Err()
-		}
+	err = ask(ctx, loginTimeout, func(ctx context.Context) error {
+		return c.db.QueryRowContext(ctx, "SELECT CURRENT_ROLE()").Scan(&current)
+	})
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return "", ctx.Err()
+	case err != nil:
 		return "", c.explainLogin(err)
-	}
-	if current.String == "" {
+	case current.String == "":
 		return "PUBLIC", nil
 	}
 	return current.String, nil
@@ -148,34 +171,45 @@ func (c *client) login(ctx context.Context) (role string, err error) {
 
 // exec runs a statement without a result.
 func (c *client) exec(ctx context.Context, statement string) error {
-	limited, cancel := context.WithTimeout(ctx, statementTimeout)
-	defer cancel()
-	_, err := c.db.ExecContext(limited, statement)
-	return statementError(err, statement)
+	return statementError(ask(ctx, statementTimeout, func(ctx context.Context) error {
+		_, err := c.db.ExecContext(ctx, statement)
+		return err
+	}), statement)
 }
 
 // value runs a statement whose result is one text.
 func (c *client) value(ctx context.Context, statement string) (string, error) {
-	limited, cancel := context.WithTimeout(ctx, questionTimeout)
-	defer cancel()
 	var value sql.NullString
-	err := c.db.QueryRowContext(limited, statement).Scan(&value)
-	return value.String, statementError(err, statement)
+	if err := ask(ctx, questionTimeout, func(ctx context.Context) error {
+		return c.db.QueryRowContext(ctx, statement).Scan(&value)
+	}); err != nil {
+		return "", statementError(err, statement)
+	}
+	return value.String, nil
 }
 
 // rows runs a statement and returns its result. Columns have the names that Snowflake
 // gives them, in lower case.
-func (c *client) rows(ctx context.Context, statement string) (all []map[string]string, err error) {
-	limited, cancel := context.WithTimeout(ctx, questionTimeout)
-	defer cancel()
-	rows, err := c.db.QueryContext(limited, statement)
-	if err != nil {
+func (c *client) rows(ctx context.Context, statement string) ([]map[string]string, error) {
+	var all []map[string]string
+	if err := ask(ctx, questionTimeout, func(ctx context.Context) (err error) {
+		all, err = c.query(ctx, statement)
+		return err
+	}); err != nil {
 		return nil, statementError(err, statement)
+	}
+	return all, nil
+}
+
+func (c *client) query(ctx context.Context, statement string) (all []map[string]string, err error) {
+	rows, err := c.db.QueryContext(ctx, statement)
+	if err != nil {
+		return nil, err
 	}
 	defer rows.Close()
 	columns, err := rows.Columns()
 	if err != nil {
-		return nil, statementError(err, statement)
+		return nil, err
 	}
 	for rows.Next() {
 		values := make([]sql.NullString, len(columns))
@@ -184,7 +218,7 @@ func (c *client) rows(ctx context.Context, statement string) (all []map[string]s
 			into[i] = &values[i]
 		}
 		if err := rows.Scan(into...); err != nil {
-			return nil, statementError(err, statement)
+			return nil, err
 		}
 		row := map[string]string{}
 		for i, column := range columns {
@@ -192,5 +226,5 @@ func (c *client) rows(ctx context.Context, statement string) (all []map[string]s
 		}
 		all = append(all, row)
 	}
-	return all, statementError(rows.Err(), statement)
+	return all, rows.Err()
 }

@@ -42,7 +42,7 @@ func (f *linkFollower) Finish(ctx context.Context) error {
 }
 
 // Close implements [Follower].
-func (*linkFollower) Close() error { return nil }
+func (*linkFollower) Close() {}
 
 // check implements mode.
 func (c *linkedConfig) check(ctx context.Context, _ Lake, tables []*table.Table) error {
@@ -63,7 +63,7 @@ func (c *linkedConfig) inspect(ctx context.Context, tables []tableSource) error 
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer client.close()
 	role, err := client.login(ctx)
 	if err != nil {
 		return err

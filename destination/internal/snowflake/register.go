@@ -26,6 +26,9 @@ const maxMoves = 5
 // them.
 const maxReported = 5
 
+// askAgainAfter is how long a Snowflake that did not answer is left alone.
+const askAgainAfter = 5 * time.Minute
+
 // registrar follows registered tables.
 type registrar struct {
 	config *registerConfig
@@ -33,10 +36,13 @@ type registrar struct {
 	log    *slog.Logger
 	tables []*followed
 
+	now func() time.Time
+
 	mu     sync.Mutex
 	client *client
 	role   string // of the session; "" before the login
-	down   bool   // Snowflake did not answer; until Finish it is not asked again
+	lost   error  // Snowflake did not answer, or did not let the user in
+	lostAt time.Time
 }
 
 // followed is a table on its way into Snowflake.
@@ -59,7 +65,7 @@ func versionOf(t *table.Table) version {
 }
 
 func (c *registerConfig) follow(l Lake, tables []*lake.Table, log *slog.Logger) Follower {
-	r := &registrar{config: c, lake: l, log: log}
+	r := &registrar{config: c, lake: l, log: log, now: time.Now}
 	taken := map[tableName]string{}
 	for _, t := range tables {
 		f := &followed{table: t, name: c.nameOf(sourceOf(t.Opened().Identifier()))}
@@ -88,19 +94,19 @@ func (r *registrar) Committed(ctx context.Context, tables []*lake.Table) {
 	}
 	r.each(ctx, changed, func(f *followed) error {
 		err := r.move(ctx, f)
-		f.failed = err != nil
+		f.failed = err != nil && r.leftAlone() == nil
 		return err
 	}, func(err error) {
-		r.log.Warn("Snowflake does not show what was committed, and is asked again at the end of the sync: " + messageOf(err))
+		r.log.Warn("Snowflake does not show what was committed, and is asked again later: " + messageOf(err))
 	})
 }
 
 // Finish implements [Follower].
 func (r *registrar) Finish(ctx context.Context) error {
-	r.mu.Lock()
-	r.down = false
-	r.mu.Unlock()
 	var failed []error
+	if err := r.leftAlone(); err != nil {
+		failed = append(failed, err)
+	}
 	r.each(ctx, r.tables, func(f *followed) error {
 		if f.taken != nil {
 			return f.taken
@@ -145,13 +151,12 @@ func outcome(ctx context.Context, failed []error, required bool, log *slog.Logge
 }
 
 // Close implements [Follower].
-func (r *registrar) Close() error {
+func (r *registrar) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.client == nil {
-		return nil
+	if r.client != nil {
+		r.client.close()
 	}
-	return r.client.Close()
 }
 
 // each does something for tables, some at once, and says what failed, one after
@@ -165,7 +170,7 @@ func (r *registrar) each(ctx context.Context, tables []*followed, do func(*follo
 			failed(err)
 		}
 	}
-	if len(tables) == 0 || r.unreachable() {
+	if len(tables) == 0 || r.leftAlone() != nil {
 		return
 	}
 	if err := r.connect(ctx); err != nil {
@@ -176,7 +181,7 @@ func (r *registrar) each(ctx context.Context, tables []*followed, do func(*follo
 	group.SetLimit(maxSessions)
 	for _, f := range tables {
 		group.Go(protocol.Recovered(func() error {
-			if ctx.Err() == nil && !r.unreachable() {
+			if ctx.Err() == nil && r.leftAlone() == nil {
 				fail(do(f))
 			}
 			return nil
@@ -185,11 +190,14 @@ func (r *registrar) each(ctx context.Context, tables []*followed, do func(*follo
 	fail(group.Wait()) // of a panic
 }
 
-// unreachable reports whether Snowflake has not answered before.
-func (r *registrar) unreachable() bool {
+// leftAlone returns the error for which Snowflake is not asked now; nil: it may be.
+func (r *registrar) leftAlone() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.down
+	if r.now().Sub(r.lostAt) >= askAgainAfter {
+		r.lost = nil
+	}
+	return r.lost
 }
 
 // connect logs in, once.
@@ -204,8 +212,9 @@ func (r *registrar) connect(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	r.role, err = r.client.login(ctx)
-	r.down = err != nil
+	if r.role, err = r.client.login(ctx); err != nil {
+		r.lost, r.lostAt = err, r.now()
+	}
 	return err
 }
 
@@ -303,12 +312,13 @@ func (r *registrar) pinStale(ctx context.Context, f *followed, loaded *table.Tab
 // explain finds the remedy for a statement that failed. If there was no answer to it,
 // there will be none to others.
 func (r *registrar) explain(err error, f *followed) error {
+	explained := r.config.explain(err, f.name, r.role)
 	if unanswered(err) {
 		r.mu.Lock()
-		r.down = true
+		r.lost, r.lostAt = explained, r.now()
 		r.mu.Unlock()
 	}
-	return r.config.explain(err, f.name, r.role)
+	return explained
 }
 
 func (r *registrar) location(ctx context.Context, n tableName) (string, error) {

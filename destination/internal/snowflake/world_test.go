@@ -135,13 +135,15 @@ func (w *world) config(settings map[string]any) Config {
 
 func (w *world) follow(settings map[string]any, tables ...*lake.Table) Follower {
 	w.t.Helper()
-	f, err := w.config(settings).Follow(w.lake(), tables, slog.New(slog.NewTextHandler(&w.log, nil)))
+	f, err := w.config(settings).Follow(w.lake(), tables, w.logger())
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.t.Cleanup(func() { f.Close() })
+	w.t.Cleanup(f.Close)
 	return f
 }
+
+func (w *world) logger() *slog.Logger { return slog.New(slog.NewTextHandler(&w.log, nil)) }
 
 // open opens the table of a stream with a column id, and others.
 func (w *world) open(namespace, name, properties string) *lake.Table {

@@ -1,0 +1,131 @@
+package snowflake
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
+)
+
+// A cut is how a network fails.
+type cut string
+
+const (
+	cutBefore cut = "before" // the connection breaks, and the request did not arrive
+	cutAfter  cut = "after"  // the request is answered, and the connection breaks
+	cutSilent cut = "silent" // nothing arrives, and nothing comes back
+)
+
+// A network is between the driver and an account. From one request on it fails, until
+// it is mended.
+type network struct {
+	url      string
+	how      cut
+	from     int64 // the first request that meets the cut; 0: none does
+	requests atomic.Int64
+	mended   atomic.Bool
+}
+
+func newNetwork(t *testing.T, account string, how cut, from int64) *network {
+	t.Helper()
+	target, err := url.Parse(account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &network{how: how, from: from}
+	over := make(chan struct{})
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if number := n.requests.Add(1); n.from == 0 || number < n.from || n.mended.Load() {
+			proxy.ServeHTTP(w, r)
+			return
+		}
+		switch n.how {
+		case cutAfter:
+			proxy.ServeHTTP(httptest.NewRecorder(), r)
+		case cutSilent:
+			<-over
+		}
+		panic(http.ErrAbortHandler)
+	}))
+	t.Cleanup(server.Close)
+	t.Cleanup(func() { close(over) })
+	n.url = server.URL
+	return n
+}
+
+// sync commits twice, as a sync does, and returns how long Snowflake was waited for.
+func (w *world) sync(t *testing.T, n *network, sleep *lake.Table) time.Duration {
+	t.Helper()
+	f, err := w.config(map[string]any{"endpoint": n.url}).Follow(w.lake(), []*lake.Table{sleep}, w.logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var waited time.Duration
+	for range 2 {
+		w.commit(sleep)
+		began := time.Now()
+		f.Committed(t.Context(), []*lake.Table{sleep})
+		waited += time.Since(began)
+	}
+	began := time.Now()
+	if err := f.Finish(t.Context()); err != nil {
+		t.Error(err)
+	}
+	f.Close()
+	return waited + time.Since(began)
+}
+
+// Wherever the network fails, a sync that does not require Snowflake ends well and
+// soon, with a warning, and the next one shows what it committed.
+func TestTheNetworkFails(t *testing.T) {
+	t.Parallel()
+	w := newReadyWorld(t, "OBJECT_STORE")
+	whole := newNetwork(t, w.account.URL, cutBefore, 0)
+	w.sync(t, whole, w.open("whoop", "sleep", ""))
+	w.expectQuiet()
+	last := whole.requests.Load()
+	closing := int64(1) // the last request ends the session
+	for _, how := range []cut{cutBefore, cutAfter, cutSilent} {
+		for from := int64(1); from <= last; from++ {
+			every := testsize.Of(4, 1)
+			if how == cutSilent {
+				every = testsize.Of(1_000, 3) // it takes half a minute
+			}
+			if (from-2)%int64(every) != 0 {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s request %d of %d", how, from, last), func(t *testing.T) {
+				t.Parallel()
+				w := newReadyWorld(t, "OBJECT_STORE")
+				n := newNetwork(t, w.account.URL, how, from)
+				sleep := w.open("whoop", "sleep", "")
+				if waited := w.sync(t, n, sleep); waited > 30*time.Second {
+					t.Errorf("it waited %v", waited)
+				}
+				warned := strings.Contains(w.log.String(), "level=WARN")
+				if lost := from <= last-closing; warned != lost {
+					t.Errorf("it warned: %v: %s", warned, w.log.String())
+				}
+				if rows := laketest.Load(t, sleep).Metadata().Snapshots(); len(rows) != 2 {
+					t.Errorf("the table has %d snapshots", len(rows))
+				}
+				n.mended.Store(true)
+				f := w.follow(map[string]any{"endpoint": n.url, "required": true}, sleep)
+				if err := f.Finish(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				w.expectShown(sleep, "WHOOP", "SLEEP")
+			})
+		}
+	}
+}
