@@ -1,5 +1,5 @@
 #!/bin/sh
-# Creates the virtual environments .cache/engines, .cache/moto, .cache/cdk, .cache/pyairbyte, .cache/airflow,
+# Creates the virtual environments .cache/engines, .cache/moto, .cache/fakesnow, .cache/cdk, .cache/pyairbyte, .cache/airflow,
 # .cache/kubernetes and .cache/spark, once per version of their requirements, the tools in .cache/bin and the Java
 # programs in .cache/jars.
 set -eu
@@ -24,6 +24,7 @@ install() {
 
 install engines requirements.txt
 install moto moto.txt # separate: it needs an older python-dateutil
+install fakesnow fakesnow.txt # separate: it needs another DuckDB
 install cdk cdk.txt   # separate: it needs that, too, and an older xmltodict than moto
 install pyairbyte pyairbyte.txt # separate: it needs an older PyArrow and DuckDB
 install airflow airflow.txt
