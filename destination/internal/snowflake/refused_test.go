@@ -161,3 +161,29 @@ func TestSnowflakeIsAskedAgain(t *testing.T) {
 	f.Committed(t.Context(), []*lake.Table{sleep})
 	w.expectShown(sleep, "WHOOP", "SLEEP")
 }
+
+// keepsNoReferences is a catalog that has no tags, as Nessie has none.
+type keepsNoReferences struct{ lake.Catalog }
+
+func (keepsNoReferences) KeepsBranches() bool { return false }
+
+// Where a catalog keeps no tags, Snowflake is told of commits all the same.
+func TestACatalogWithoutTags(t *testing.T) {
+	t.Parallel()
+	w := newReadyWorld(t, "OBJECT_STORE")
+	w.cat = keepsNoReferences{w.cat}
+	sleep := w.open("whoop", "sleep", "")
+	f := w.follow(map[string]any{"required": true}, sleep)
+	for range 2 {
+		w.commit(sleep)
+		before := laketest.Load(t, sleep).MetadataLocation()
+		f.Committed(t.Context(), []*lake.Table{sleep})
+		if location, _ := w.account.Table("LAKE", "WHOOP", "SLEEP"); location != before || laketest.Load(t, sleep).MetadataLocation() != before {
+			t.Errorf("Snowflake stands at %s, and the table was at %s", location, before)
+		}
+	}
+	if err := f.Finish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.expectQuiet()
+}

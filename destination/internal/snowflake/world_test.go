@@ -17,7 +17,6 @@ import (
 
 	"github.com/apache/iceberg-go/table"
 
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
@@ -59,7 +58,7 @@ GRANT USAGE ON INTEGRATION I TO ROLE LOADERS;
 type world struct {
 	t       *testing.T
 	dir     string
-	cat     *catalogs.Catalog
+	cat     lake.Catalog
 	account *snowflaketest.Account
 	log     bytes.Buffer
 }
