@@ -1,6 +1,9 @@
 package snowflake
 
 import (
+	"encoding/json"
+	"errors"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -230,5 +233,50 @@ func TestVolumesThatReachTheWarehouse(t *testing.T) {
 				t.Errorf("it reaches the warehouse: %v", found)
 			}
 		})
+	}
+}
+
+// What docs/destination.md tells an administrator to run is enough for its
+// configuration.
+func TestTheSetUpOfTheDocumentation(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../../docs/destination.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## Snowflake\n")
+	block := func(language, first string) string {
+		_, found, _ := strings.Cut(section, "```"+language+"\n"+first)
+		found, _, _ = strings.Cut(found, "```\n")
+		return first + found
+	}
+	w := newWorld(t)
+	for _, statement := range strings.Split(regexp.MustCompile(`--.*`).ReplaceAllString(block("sql", "CREATE ROLE"), ""), ";") {
+		switch words := strings.Fields(statement); {
+		case len(words) == 0, words[0] == "DESC", words[1] == "ROLE", words[1] == "USER", words[3] == "WAREHOUSE":
+			// Of these the stand-in knows nothing, or has what they make.
+		default:
+			w.run(statement + ";")
+		}
+	}
+	var config struct {
+		Warehouse string
+		Snowflake map[string]any
+	}
+	if err := json.Unmarshal([]byte(block("json", "{")), &config); err != nil {
+		t.Fatal(err)
+	}
+	config.Snowflake["endpoint"] = w.account.URL
+	config.Snowflake["auth"] = map[string]any{"type": "key_pair", "private_key": pemOf(t, loaderKey())}
+	raw, err := json.Marshal(config.Snowflake)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, lake := Default(), Lake{Warehouse: config.Warehouse, Namespace: "airbyte", CatalogType: "sqlite"}
+	if err := errors.Join(json.Unmarshal(raw, &c), c.Validate(lake), c.Check(t.Context(), lake, nil)); err != nil {
+		t.Error(err)
+	}
+	if statements := w.account.Statements(); len(statements) < 5 {
+		t.Errorf("the check sent %q", statements)
 	}
 }
