@@ -10,6 +10,7 @@ import (
 
 // localFiles is what storage gives the library for local files.
 type localFiles interface {
+	iceio.RemoveAllIO // what check removes in the end is not made to fail
 	iceio.WriteFileIO
 	iceio.ReadFileIO
 	iceio.ListableIO
