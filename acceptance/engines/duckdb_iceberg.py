@@ -6,10 +6,10 @@ import pathlib
 import duckdb
 
 
-def connect() -> duckdb.DuckDBPyConnection:
-    """Opens a connection with the extensions as PyPI ships them: nothing is fetched when they load."""
+def connect(*others: str) -> duckdb.DuckDBPyConnection:
+    """Opens a connection with the extensions, and others, as PyPI ships them: nothing is fetched when they load."""
     connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
-    for name in ("avro", "iceberg"):  # in this order: iceberg would install avro itself
+    for name in ("avro", "iceberg", *others):  # in this order: iceberg would install avro itself
         package = pathlib.Path(importlib.import_module(f"duckdb_extension_{name}").__file__).parent
         path = package / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
         connection.load_extension(str(path))

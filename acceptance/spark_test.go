@@ -1,0 +1,219 @@
+//go:build acceptance
+
+package acceptance
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/acceptance/servers"
+)
+
+// A measured is a lake of one stream of measurements, and the rows that its tables should have.
+type measured struct {
+	*lake
+	options map[string]any
+	random  *rand.Rand
+	at      int // the last version
+}
+
+const (
+	measurementSchema = `{"type":"object","properties":{"id":{"type":"integer"},"version":{"type":"integer"},"name":{"type":["null","string"]},
+		"at":{"type":["null","string"],"format":"date-time"},"_ab_cdc_deleted_at":{"type":["null","string"],"format":"date-time"}%s}}`
+	scoreProperty = `,"score":{"type":["null","object"],"properties":{"strain":{"type":["null","number"]},"tags":{"type":"array","items":{"type":"string"}}}}`
+)
+
+// sync writes changes of 200 of 300 rows of a stream: new, changed and deleted ones.
+func (m *measured) sync(stream string, want map[string]string, partitions []string, withScore bool) {
+	m.t.Helper()
+	m.options["streams"] = []any{map[string]any{"name": stream, "partition_by": partitions}}
+	writeJSON(m.t, m.config, m.options)
+	schema := fmt.Sprintf(measurementSchema, "")
+	if withScore {
+		schema = fmt.Sprintf(measurementSchema, scoreProperty)
+	}
+	catalog := m.configure(stream, schema, []string{"version"}, "id")
+	var records []string
+	for range 200 {
+		id := fmt.Sprint(m.random.IntN(300))
+		m.at++
+		if m.random.IntN(6) == 0 {
+			delete(want, id)
+			records = append(records, fmt.Sprintf(`{"id":%s,"version":%d,"_ab_cdc_deleted_at":"2026-01-01T00:00:00Z"}`, id, m.at))
+			continue
+		}
+		score, kept := "", `null`
+		if withScore {
+			kept = fmt.Sprintf(`{"strain":%d.5,"tags":["a","%s"]}`, m.at, id)
+			score = `,"score":` + kept
+		}
+		values := fmt.Sprintf(`"id":%s,"version":%d,"name":"row %s","at":"20%02d-02-03T04:05:06.000007Z"`, id, m.at, id, 10+m.at%15)
+		records = append(records, "{"+values+score+"}")
+		want[id] = "{" + values + `,"score":` + kept + "}"
+	}
+	m.write(catalog, messages(stream, records...))
+}
+
+// Spark, PyIceberg and DuckDB read the same of tables in a REST catalog and in Glue, and all that was
+// written: after changes of rows, of columns and of partitions, with deletes and after a compaction.
+func TestSparkReadsSharedCatalogs(t *testing.T) {
+	store, moto := serve(t, programs().VersityGW), serve(t, programs().Moto)
+	nessie := serve(t, func(ctx context.Context) (*servers.Server, error) { return programs().Nessie(ctx, store) })
+	lakes := map[string]*measured{}
+	wants := map[string]map[string]string{} // rows by id, by table
+	for name, config := range map[string]map[string]any{
+		"nessie": {"warehouse": servers.NessieWarehouse, "catalog": map[string]any{"type": "rest", "uri": nessie.Endpoint}, "storage": store.Storage()},
+		"glue":   {"warehouse": "s3://" + servers.Bucket + "/glue", "catalog": map[string]any{"type": "glue", "endpoint": moto.Endpoint}, "storage": moto.Storage()},
+	} {
+		config["namespace"], config["upsert"], config["maintenance"] = "spark", "merge_on_read", map[string]any{"on_write": false}
+		m := &measured{lake: newLake(t, t.TempDir(), nil), options: config, random: rand.New(rand.NewPCG(5, 6))}
+		lakes[name] = m
+		for _, stream := range []string{"compacted", "items"} {
+			want := map[string]string{}
+			wants[name+".spark."+stream] = want
+			m.sync(stream, want, nil, false)
+			m.sync(stream, want, nil, false)
+			m.sync(stream, want, []string{"bucket(3, id)"}, true)
+			m.sync(stream, want, []string{"month(at)"}, true)
+			if stream == "compacted" {
+				m.run("maintain", "--config", m.config)
+			}
+		}
+	}
+	spark := readBySpark(t, wants, map[string]map[string]string{
+		"nessie": {"type": "rest", "uri": nessie.Endpoint},
+		"glue": {
+			"type": "glue", "glue.endpoint": moto.Endpoint, "io-impl": "org.apache.iceberg.aws.s3.S3FileIO", "warehouse": "s3://" + servers.Bucket + "/glue",
+			"s3.endpoint": moto.Endpoint, "s3.path-style-access": "true", "s3.access-key-id": servers.AccessKeyID, "s3.secret-access-key": servers.SecretAccessKey,
+		},
+	})
+	for name, m := range lakes {
+		others := m.readFromStore(map[string]string{"nessie": nessie.Endpoint}[name])
+		for table, engines := range others {
+			name := name + "." + table
+			got := spark[name]
+			if diff := cmp.Diff(wants[name], m.measurements(got)); diff != "" {
+				t.Errorf("rows of %s to Spark (-want +got):\n%.3000s", name, diff)
+			}
+			deletes := got.Files["position_deletes"]
+			if compacted := strings.HasSuffix(table, "compacted"); compacted != (deletes == 0) || got.Files["equality_deletes"] != 0 {
+				t.Errorf("%s has the files %v", name, got.Files)
+			}
+			for engine, other := range engines {
+				other.mendLists(got)
+				if diff := cmp.Diff(got, other); diff != "" {
+					t.Errorf("%s is not the same to both (-Spark +%s):\n%.3000s", name, engine, diff)
+				}
+			}
+		}
+		if len(others) != 2 {
+			t.Errorf("%s has %d tables", name, len(others))
+		}
+	}
+}
+
+func readBySpark(t *testing.T, tables map[string]map[string]string, catalogs map[string]map[string]string) map[string]reading {
+	t.Helper()
+	java, err := programs().Java()
+	if err != nil {
+		t.Fatal(err)
+	}
+	jars, err := filepath.Glob(filepath.Join(repository, ".cache/jars/iceberg-*.jar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings, keys := map[string]string{}, map[string]string{}
+	for name, properties := range catalogs {
+		catalog := "spark.sql.catalog." + name
+		settings[catalog], settings[catalog+".client.region"] = "org.apache.iceberg.spark.SparkCatalog", servers.Region
+		settings[catalog+".cache-enabled"] = "false"
+		for key, value := range properties {
+			settings[catalog+"."+key] = value
+		}
+	}
+	for table := range tables {
+		keys[table] = "id"
+	}
+	out := ask(t, filepath.Join(repository, ".cache/spark/bin/python"), "spark_read.py", map[string]any{"jars": jars, "settings": settings, "tables": keys},
+		"JAVA_HOME="+filepath.Dir(filepath.Dir(java)), "AWS_ACCESS_KEY_ID="+servers.AccessKeyID, "AWS_SECRET_ACCESS_KEY="+servers.SecretAccessKey)
+	return decodeReadings[reading](t, out)
+}
+
+// readFromStore reads all tables by the other engines.
+func (m *measured) readFromStore(rest string) map[string]map[string]reading {
+	m.t.Helper()
+	var tables []struct {
+		Table    string
+		Metadata string `json:"metadata_location"`
+	}
+	unmarshal(m.t, m.run("tables", "--config", m.config, "--json"), &tables)
+	asked := map[string][2]string{}
+	for _, table := range tables {
+		asked[table.Table] = [2]string{table.Metadata, "id"}
+	}
+	var uri any
+	if rest != "" {
+		uri = rest
+	}
+	out := ask(m.t, python, "s3_read.py", map[string]any{"store": m.options["storage"], "rest": uri, "tables": asked})
+	return decodeReadings[map[string]reading](m.t, out)
+}
+
+// ask runs a script with a question on its standard input.
+func ask(t testing.TB, python, name string, question any, env ...string) []byte {
+	t.Helper()
+	text, err := json.Marshal(question)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), python, filepath.Join(repository, "acceptance/engines", name))
+	cmd.Stdin, cmd.Env = bytes.NewReader(text), append(os.Environ(), env...)
+	out, err := finish(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func decodeReadings[R any](t testing.TB, text []byte) map[string]R {
+	t.Helper()
+	var readings map[string]R
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.UseNumber()
+	if err := dec.Decode(&readings); err != nil {
+		t.Fatal(err)
+	}
+	return readings
+}
+
+// measurements are the rows of a reading as sync writes them, by id.
+func (m *measured) measurements(r reading) map[string]string {
+	rows := map[string]string{}
+	for _, row := range r.Rows {
+		values := row.(map[string]any)
+		score := "null"
+		if s, ok := values["score"].(map[string]any); ok {
+			tags, err := json.Marshal(s["tags"])
+			if err != nil {
+				m.t.Fatal(err)
+			}
+			score = fmt.Sprintf(`{"strain":%v,"tags":%s}`, s["strain"], tags)
+		}
+		id := fmt.Sprint(values["id"])
+		rows[id] = fmt.Sprintf(`{"id":%s,"version":%v,"name":"%v","at":"%v","score":%s}`, id, values["version"], values["name"], values["at"], score)
+	}
+	if len(rows) != len(r.Rows) {
+		m.t.Errorf("%d rows with %d keys", len(r.Rows), len(rows))
+	}
+	return rows
+}
