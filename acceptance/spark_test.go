@@ -98,7 +98,7 @@ func TestSparkReadsSharedCatalogs(t *testing.T) {
 		},
 	})
 	for name, m := range lakes {
-		others := m.readFromStore(map[string]string{"nessie": nessie.Endpoint}[name])
+		others := m.read(map[string]string{"nessie": nessie.Endpoint}[name])
 		for table, engines := range others {
 			name := name + "." + table
 			got := spark[name]
@@ -149,8 +149,16 @@ func readBySpark(t *testing.T, tables map[string]map[string]string, catalogs map
 	return decodeReadings[reading](t, out)
 }
 
-// readFromStore reads all tables by the other engines.
-func (m *measured) readFromStore(rest string) map[string]map[string]reading {
+// readFromStore reads tables on S3 by PyIceberg and DuckDB: by their names, the metadata file of each
+// and the columns to sort by. A REST catalog is asked for the metadata file.
+func (l *lake) readFromStore(storage any, rest string, tables map[string][2]string) map[string]map[string]reading {
+	l.t.Helper()
+	out := ask(l.t, python, "s3_read.py", map[string]any{"store": storage, "rest": rest, "tables": tables})
+	return decodeReadings[map[string]reading](l.t, out)
+}
+
+// read reads all tables of the lake.
+func (m *measured) read(rest string) map[string]map[string]reading {
 	m.t.Helper()
 	var tables []struct {
 		Table    string
@@ -161,12 +169,7 @@ func (m *measured) readFromStore(rest string) map[string]map[string]reading {
 	for _, table := range tables {
 		asked[table.Table] = [2]string{table.Metadata, "id"}
 	}
-	var uri any
-	if rest != "" {
-		uri = rest
-	}
-	out := ask(m.t, python, "s3_read.py", map[string]any{"store": m.options["storage"], "rest": uri, "tables": asked})
-	return decodeReadings[map[string]reading](m.t, out)
+	return m.readFromStore(m.options["storage"], rest, asked)
 }
 
 // ask runs a script with a question on its standard input.

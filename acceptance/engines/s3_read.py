@@ -1,6 +1,6 @@
 """Reads tables of an object store through PyIceberg and DuckDB and prints them in the form of canonical.py.
 
-    s3_read.py < {"store": {"endpoint": …, "region": …, "access_key_id": …, "secret_access_key": …}, "rest": URI or null,
+    s3_read.py < {"store": {"endpoint": …, "region": …, "access_key_id": …, "secret_access_key": …}, "rest": URI or "",
                   "tables": {"NAMESPACE.TABLE": ["METADATA_JSON", "id,…"]}}
 
     {"NAMESPACE.TABLE": {"pyiceberg": …, "duckdb": …}, …}

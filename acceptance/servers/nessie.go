@@ -35,8 +35,8 @@ func (p Programs) Nessie(ctx context.Context, store *Server) (*Server, error) {
 		return nil, err
 	}
 	const options = "-Dnessie.catalog.service.s3.default-options."
-	cmd := exec.Command(
-		java, "-Xmx512m", "-Dnessie.version.store.type=IN_MEMORY",
+	cmd := exec.CommandContext(
+		context.WithoutCancel(ctx), java, "-Xmx512m", "-Dnessie.version.store.type=IN_MEMORY",
 		"-Dquarkus.http.host=127.0.0.1", "-Dquarkus.http.port="+strconv.Itoa(address.Port),
 		"-Dquarkus.management.host=127.0.0.1", "-Dquarkus.management.port="+strconv.Itoa(management.Port),
 		"-Dnessie.catalog.default-warehouse=lake", "-Dnessie.catalog.warehouses.lake.location="+NessieWarehouse,

@@ -59,7 +59,7 @@ func Postgres(ctx context.Context) (_ *Server, err error) {
 		return nil, err
 	}
 	defer db.Close()
-	cmd := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-k", dir, "-h", "127.0.0.1", "-p", strconv.Itoa(address.Port))
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(bin, "postgres"), "-D", data, "-k", dir, "-h", "127.0.0.1", "-p", strconv.Itoa(address.Port))
 	cmd.Dir, cmd.SysProcAttr = dir, as
 	s, err := start(ctx, "PostgreSQL", cmd, syscall.SIGINT, db.PingContext) // SIGINT is its fast shutdown
 	if err != nil {

@@ -39,7 +39,7 @@ func (p Programs) VersityGW(ctx context.Context) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(data))
 	}
-	cmd := exec.Command(program, "--port", address.String(), "posix", data)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), program, "--port", address.String(), "posix", data)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+AccessKeyID, "ROOT_SECRET_KEY="+SecretAccessKey)
 	s, err := start(ctx, "versitygw", cmd, terminate, responds("http://"+address.String()+"/", http.StatusForbidden))
 	if err != nil {
@@ -62,7 +62,7 @@ func (p Programs) Moto(ctx context.Context) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(program, "-H", "127.0.0.1", "-p", strconv.Itoa(address.Port))
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), program, "-H", "127.0.0.1", "-p", strconv.Itoa(address.Port))
 	s, err := start(ctx, "moto", cmd, terminate, responds("http://"+address.String()+"/moto-api/", http.StatusOK))
 	if err != nil {
 		return nil, err

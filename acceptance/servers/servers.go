@@ -24,7 +24,7 @@ const (
 	stopTimeout  = 30 * time.Second
 )
 
-// A Server is a process that answers requests until Stop.
+// A Server is a process that answers requests until Stop, whatever becomes of the context it was started with.
 type Server struct {
 	Endpoint string // such as http://127.0.0.1:40123
 	name     string
