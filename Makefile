@@ -92,7 +92,8 @@ crashes: engines
 	go test -run '^TestUpkeepInAnySurroundings$$' -count=1 -timeout 1h ./destination/internal/upkeep -surroundings 400
 
 # Measures the requests of a sync of the source, the peak memory of the destination,
-# and its rows per second beside DuckDB's COPY of the same file. Needs Python 3.11.
+# and its rows per second, onto local files and onto S3, beside DuckDB's COPY of the same
+# file. Needs Python 3.11.
 bench: build engines
 	go run ./acceptance/bench/source
 	go run ./acceptance/bench/memory

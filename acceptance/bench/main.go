@@ -1,11 +1,12 @@
-// Command bench measures `destination write` beside DuckDB's COPY of the same
-// file, in turn on the same machine, and prints medians.
+// Command bench measures `destination write` onto local files and onto S3 beside
+// DuckDB's COPY of the same file, in turn on the same machine, and prints medians.
 //
 //	go run ./acceptance/bench [-kinds sleep,wide,text] [-cores 1,2] [-pairs 3] [-scale 1]
 //
 // Ours is the whole process: start, four metadata columns and the Iceberg
 // commit included, from `append` of 1,000,000 records (text: 100,000). DuckDB's is
-// the COPY of the data columns alone. Both write zstd level 1.
+// the COPY of the data columns alone. Both write zstd level 1. S3 is versitygw, which
+// shares the cores and the disk of this machine with the destination.
 package main
 
 import (
@@ -14,6 +15,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -27,6 +29,8 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/acceptance/servers"
 )
 
 const python = ".cache/engines/bin/python"
@@ -56,8 +60,16 @@ func run(ctx context.Context, kinds, cores []string, pairs int, scale float64) e
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", gen, "./acceptance/bench/gen").CombinedOutput(); err != nil {
 		return fmt.Errorf("building the generator: %w\n%s", err, out)
 	}
+	store, err := servers.Programs(".cache").VersityGW(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(compare(ctx, store, dir, gen, kinds, cores, pairs, scale), store.Stop())
+}
+
+func compare(ctx context.Context, store *servers.Server, dir, gen string, kinds, cores []string, pairs int, scale float64) error {
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "input\tcores\trecords\tours s\trecords/s\tpeak MB\tDuckDB s\tpeak MB\tours/DuckDB\t")
+	fmt.Fprintln(table, "input\tcores\trecords\tours s\trecords/s\tpeak MB\tDuckDB s\tpeak MB\tours/DuckDB\tS3 s\tpeak MB\tours/S3\t")
 	for _, kind := range kinds {
 		records := int(1_000_000 * scale)
 		if kind == "text" {
@@ -68,21 +80,25 @@ func run(ctx context.Context, kinds, cores []string, pairs int, scale float64) e
 			return fmt.Errorf("generating %s: %w", kind, err)
 		}
 		for _, n := range cores {
-			var ours, theirs []sample
+			var ours, onS3, theirs []sample
 			for range pairs {
-				o, err := in.destination(ctx, dir, n)
+				o, err := in.onLocalFiles(ctx, dir, n)
 				if err != nil {
 					return fmt.Errorf("writing %s on %s cores: %w", kind, n, err)
+				}
+				s, err := in.onS3(ctx, dir, n, store)
+				if err != nil {
+					return fmt.Errorf("writing %s onto S3 on %s cores: %w", kind, n, err)
 				}
 				t, err := in.duckdb(ctx, dir, n)
 				if err != nil {
 					return fmt.Errorf("copying %s with DuckDB on %s cores: %w", kind, n, err)
 				}
-				ours, theirs = append(ours, o), append(theirs, t)
+				ours, onS3, theirs = append(ours, o), append(onS3, s), append(theirs, t)
 			}
-			o, t := median(ours), median(theirs)
-			fmt.Fprintf(table, "%s\t%s\t%d\t%.2f\t%.0f\t%d\t%.2f\t%d\t%.2f\t\n",
-				kind, n, records, o.seconds, float64(records)/o.seconds, o.peak>>20, t.seconds, t.peak>>20, o.seconds/t.seconds)
+			o, s, t := median(ours), median(onS3), median(theirs)
+			fmt.Fprintf(table, "%s\t%s\t%d\t%.2f\t%.0f\t%d\t%.2f\t%d\t%.2f\t%.2f\t%d\t%.2f\t\n",
+				kind, n, records, o.seconds, float64(records)/o.seconds, o.peak>>20, t.seconds, t.peak>>20, o.seconds/t.seconds, s.seconds, s.peak>>20, o.seconds/s.seconds)
 		}
 	}
 	return table.Flush()
@@ -126,14 +142,35 @@ func (in input) generate(ctx context.Context, gen string) error {
 	return nil
 }
 
-// destination measures our write into an empty warehouse and checks that every record was committed.
-func (in input) destination(ctx context.Context, dir, cores string) (sample, error) {
+// onLocalFiles measures our write into an empty warehouse on this machine.
+func (in input) onLocalFiles(ctx context.Context, dir, cores string) (sample, error) {
 	warehouse := filepath.Join(dir, "lake")
 	if err := os.RemoveAll(warehouse); err != nil {
 		return sample{}, err
 	}
+	return in.destination(ctx, dir, cores, map[string]any{"warehouse": "file://" + warehouse, "namespace": "bench"})
+}
+
+// onS3 measures our write into an empty warehouse of an object store.
+func (in input) onS3(ctx context.Context, dir, cores string, store *servers.Server) (sample, error) {
+	catalog := filepath.Join(dir, "s3.db")
+	if err := os.RemoveAll(catalog); err != nil {
+		return sample{}, err
+	}
+	return in.destination(ctx, dir, cores, map[string]any{
+		"warehouse": fmt.Sprintf("s3://%s/%d", servers.Bucket, time.Now().UnixNano()), "namespace": "bench",
+		"storage": store.Storage(), "catalog": map[string]any{"type": "sqlite", "path": catalog},
+	})
+}
+
+// destination measures our write into a lake and checks that every record was committed.
+func (in input) destination(ctx context.Context, dir, cores string, lake map[string]any) (sample, error) {
+	text, err := json.Marshal(lake)
+	if err != nil {
+		return sample{}, err
+	}
 	config := filepath.Join(dir, "destination.json")
-	if err := os.WriteFile(config, fmt.Appendf(nil, `{"warehouse": %q, "namespace": "bench"}`, "file://"+warehouse), 0o644); err != nil {
+	if err := os.WriteFile(config, text, 0o600); err != nil {
 		return sample{}, err
 	}
 	stdin, err := os.Open(in.messages())
