@@ -1,0 +1,104 @@
+//go:build acceptance
+
+package acceptance
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/acceptance/servers"
+)
+
+// Files in an object store and a shared catalog: kill -9 and SIGTERM cost no more than on local files.
+func TestKilledFeedOnS3ResumedFromItsTablesHasEveryRowOnce(t *testing.T) {
+	store, database := serve(t, programs().VersityGW), serve(t, servers.Postgres)
+	f := feed{lengths: map[string]int{"log": 40_000, "accounts": 20_000, "totals": 10_000}, version: 1}
+	left, random := kills(t, 0.1)
+	for lakes := 0; left > 0; lakes++ {
+		options := map[string]any{
+			"warehouse": "s3://" + servers.Bucket + "/killed", "namespace": fmt.Sprintf("lake%d", lakes), "storage": store.Storage(),
+			"catalog": map[string]any{"type": "postgres", "uri": database.Endpoint},
+		}
+		maps.Copy(options, smallCommits)
+		l := newLake(t, t.TempDir(), options)
+		catalog := f.configure(l)
+		from, over := map[string]int{}, false
+		for round := 0; ; round++ {
+			at := stop{}
+			if round < 6 && !over {
+				at = randomStop(random)
+			}
+			a := f.try(l, catalog, from, at)
+			if a.run.Code == 0 {
+				break
+			}
+			if !a.ended {
+				t.Fatalf("exit code %d: %s", a.run.Code, last(a.run.Stdout, 4000))
+			}
+			if at.by == 0 {
+				left--
+			}
+			over = f.over(a.echoed)
+			from = l.positions(catalog)
+			t.Logf("%v: after %d bytes, echoed %v, the tables are at %v", at, len(a.run.Input), a.echoed, from)
+			for stream, n := range a.echoed {
+				if from[stream] < n {
+					t.Fatalf("state %d of %s was echoed, the table is at %d", n, stream, from[stream])
+				}
+			}
+			l.wantFeed(from["log"], from["accounts"])
+			delete(from, "totals") // a full refresh starts over
+			if t.Failed() {
+				return
+			}
+		}
+		l.wantFeed(f.lengths["log"], f.lengths["accounts"])
+		if totals := len(l.preview("totals")); totals != f.lengths["totals"] {
+			t.Errorf("totals holds %d rows", totals)
+		}
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// wantFeed checks that log and accounts hold so many of their records, each once.
+func (l *lake) wantFeed(log, accounts int) {
+	l.t.Helper()
+	for stream, want := range map[string]map[int]int{"log": seriesAt(log), "accounts": accountsAt(accounts)} {
+		if len(want) == 0 {
+			continue // there may be no table yet
+		}
+		got, rows := map[int]int{}, 0
+		for _, r := range l.preview(stream) {
+			values := r.(map[string]any)
+			got[number(l.t, values["id"])] = number(l.t, values["version"])
+			rows++
+		}
+		if diff := cmp.Diff(want, got); diff != "" || rows != len(got) {
+			l.t.Errorf("%s has %d rows of %d ids (-want +got):\n%.2000s", stream, rows, len(got), diff)
+		}
+	}
+}
+
+// seriesAt is what log must hold after so many of its records: id to version.
+func seriesAt(n int) map[int]int {
+	rows := map[int]int{}
+	for i := range n {
+		rows[i] = i
+	}
+	return rows
+}
+
+func number(t testing.TB, value any) int {
+	t.Helper()
+	n, err := value.(json.Number).Int64()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(n)
+}
