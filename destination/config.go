@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -32,6 +33,7 @@ type Config struct {
 	Completion  syncer.Completion   `json:"completion,omitempty" jsonschema:"title=Completion,enum=strict,enum=state_hint,enum=eof,default=state_hint"`
 	Commit      syncer.CommitLimits `json:"commit,omitempty" jsonschema:"title=Commit"`
 	Memory      syncer.Memory       `json:"memory_mebibytes,omitempty" jsonschema:"title=Memory (MiB),default=512,minimum=256,maximum=1048576"`
+	Scratch     string              `json:"scratch,omitempty" jsonschema:"title=Scratch directory,example=/var/tmp"`
 	Maintenance Maintenance         `json:"maintenance,omitempty" jsonschema:"title=Maintenance"`
 	Snowflake   snowflake.Config    `json:"snowflake,omitempty" jsonschema:"title=Snowflake"`
 	Readers     []readers.Reader    `json:"readers,omitempty" jsonschema:"title=Readers"`
@@ -54,10 +56,12 @@ func (Config) Descriptions() map[string]string {
 			"state_hint: if the input has no statuses at all, also a STATE as the stream's last message; eof: if it has none, also the end of the input.",
 		"commit":           "When rows become visible: at the first STATE after any of these.",
 		"memory_mebibytes": "The memory that the process may use.",
-		"streams":          "How the tables of single streams are partitioned and sorted.",
-		"readers":          "Programs that are to read the tables. What one of them cannot read is a warning of check and of every write, with what to set instead.",
-		"snowflake":        "How Snowflake is told of the tables.",
-		"maintenance":      "How tables are kept in shape: small files are compacted, deletes are applied, old snapshots expire and unreferenced files are removed.",
+		"scratch": "The directory of this machine for what does not fit into memory: states, and with files on S3 also rows, keys and files that are not uploaded yet. " +
+			"The default is TMPDIR, or /tmp.",
+		"streams":     "How the tables of single streams are partitioned and sorted.",
+		"readers":     "Programs that are to read the tables. What one of them cannot read is a warning of check and of every write, with what to set instead.",
+		"snowflake":   "How Snowflake is told of the tables.",
+		"maintenance": "How tables are kept in shape: small files are compacted, deletes are applied, old snapshots expire and unreferenced files are removed.",
 	}
 }
 
@@ -94,6 +98,9 @@ func (c Config) faults() []error {
 	} else {
 		faults = append(faults, c.Storage.Validate(c.Warehouse))
 	}
+	if c.Scratch != "" && !filepath.IsAbs(c.Scratch) {
+		faults = append(faults, configError(`The configuration's "scratch" is %q. It must be the absolute path of a directory.`, c.Scratch))
+	}
 	faults = append(faults, c.Catalog.Validate(), c.Snowflake.Validate(c.lake()))
 	faults = append(faults, streamFaults(c.Streams)...)
 	if legal := c.Names.Legal(c.Namespace); c.Namespace != legal {
@@ -119,7 +126,7 @@ func (c Config) lake() snowflake.Lake {
 // openCatalog opens the catalog, and makes it and the warehouse if they are not
 // there.
 func (c Config) openCatalog(ctx context.Context) (*catalogs.Catalog, error) {
-	files, err := storage.Open(ctx, c.Storage, c.Warehouse)
+	files, err := storage.Open(ctx, c.Storage, c.Warehouse, c.Scratch)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +135,7 @@ func (c Config) openCatalog(ctx context.Context) (*catalogs.Catalog, error) {
 
 // openExisting opens the catalog to look at what is there.
 func (c Config) openExisting(ctx context.Context) (*catalogs.Catalog, error) {
-	files, err := storage.Open(ctx, c.Storage, c.Warehouse)
+	files, err := storage.Open(ctx, c.Storage, c.Warehouse, c.Scratch)
 	if err != nil {
 		return nil, err
 	}

@@ -49,7 +49,7 @@ var lakeKinds = map[string]func(t *testing.T) string{
 				next.ServeHTTP(w, r)
 			})
 		})
-		own, err := storage.Open(t.Context(), storageConfig(t, s3test.Config(endpoint)), "s3://"+s3test.Bucket+"/lake")
+		own, err := storage.Open(t.Context(), storageConfig(t, s3test.Config(endpoint)), "s3://"+s3test.Bucket+"/lake", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,7 +99,7 @@ func TestLakes(t *testing.T) {
 // restLake is the configuration of a lake whose catalog is a server that is started.
 func restLake(t *testing.T, server *resttest.Server, warehouse, config string) string {
 	t.Helper()
-	files, err := storage.Open(t.Context(), storageConfig(t, config), warehouse)
+	files, err := storage.Open(t.Context(), storageConfig(t, config), warehouse, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -212,7 +212,7 @@ var faultsByWarehouse sync.Map
 // useFaultyFiles puts faultyFiles in the place of local files, for the warehouses in faultsByWarehouse.
 var useFaultyFiles = sync.OnceValue(func() error {
 	// Opening any storage puts ours in the library's place.
-	local, err := storage.Open(context.Background(), storage.Default(), "file:///nowhere")
+	local, err := storage.Open(context.Background(), storage.Default(), "file:///nowhere", "")
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func (d destination) write(ctx context.Context, config Config, streams syncer.St
 	defer follower.Close()
 	stateFiles := checkpoint.NewFiles(catalog.Storage())
 	err = syncer.Run(ctx, syncer.Config{
-		Commit: config.Commit, Completion: config.Completion, Memory: config.Memory, SignalDelay: d.signalDelay,
+		Commit: config.Commit, Completion: config.Completion, Memory: config.Memory, Scratch: config.Scratch, SignalDelay: d.signalDelay,
 		// Snowflake is not waited for when the run is told to stop.
 		Committed: func(tables []*lake.Table) { follower.Committed(ctx, tables) },
 		Metrics:   measured,

@@ -42,7 +42,7 @@ func configure(kind string, keys ...string) Config {
 // at is the storage of a warehouse.
 func at(t *testing.T, warehouse string) *storage.Storage {
 	t.Helper()
-	files, err := storage.Open(t.Context(), storage.Default(), warehouse)
+	files, err := storage.Open(t.Context(), storage.Default(), warehouse, "")
 	if err != nil {
 		t.Fatal(err)
 	}

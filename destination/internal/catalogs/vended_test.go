@@ -24,7 +24,7 @@ func openStorage(t *testing.T, config string) *storage.Storage {
 	if err := json.Unmarshal([]byte(config), &c); err != nil {
 		t.Fatal(err)
 	}
-	files, err := storage.Open(t.Context(), c, "s3://"+s3test.Bucket+"/lake")
+	files, err := storage.Open(t.Context(), c, "s3://"+s3test.Bucket+"/lake", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ var long = json.RawMessage(`{"type":"LEGACY","data":{"n":12345678901234567890,"t
 
 func newFiles(t *testing.T) *Files {
 	t.Helper()
-	files, err := storage.Open(t.Context(), storage.Default(), "file://"+t.TempDir())
+	files, err := storage.Open(t.Context(), storage.Default(), "file://"+t.TempDir(), "")
 	if err != nil {
 		t.Fatal(err)
 	}

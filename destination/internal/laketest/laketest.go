@@ -23,7 +23,7 @@ import (
 // disk here would only take time.
 func Main(m *testing.M) {
 	// The first storage to be opened puts its files in the library's place.
-	if _, err := storage.Open(context.Background(), storage.Default(), "file:///nowhere"); err != nil {
+	if _, err := storage.Open(context.Background(), storage.Default(), "file:///nowhere", ""); err != nil {
 		panic(err)
 	}
 	if err := ShareZstdEncoder(); err != nil {

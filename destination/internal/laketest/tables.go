@@ -24,7 +24,7 @@ import (
 // OpenCatalog opens the catalog of a directory.
 func OpenCatalog(t testing.TB, dir string) *catalogs.Catalog {
 	t.Helper()
-	files, err := storage.Open(t.Context(), storage.Default(), "file://"+dir)
+	files, err := storage.Open(t.Context(), storage.Default(), "file://"+dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,7 @@ func TestStorages(t *testing.T) {
 				// A run that is told to stop still needs its files: nothing of a
 				// storage ends with the context that it was opened with.
 				ctx, cancel := context.WithCancel(t.Context())
-				s, err := Open(ctx, row.config, row.at(t)+"/lake")
+				s, err := Open(ctx, row.config, row.at(t)+"/lake", "")
 				cancel()
 				if err != nil {
 					t.Fatal(err)

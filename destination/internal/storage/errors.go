@@ -17,7 +17,12 @@ func Explain(err error, what string) *protocol.Error {
 	explained := func(kind protocol.Kind, format string, args ...any) *protocol.Error {
 		return &protocol.Error{Kind: kind, Message: fmt.Sprintf(format, append([]any{what}, args...)...), Err: err}
 	}
+	var scratch *scratchError
 	switch {
+	case errors.As(err, &scratch) && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)):
+		return explained(protocol.TransientError, `There is no space left in %[2]s, where %[1]s needs some until its files are uploaded. Free some, or set "scratch" to another directory.`, scratch.dir)
+	case errors.As(err, &scratch):
+		return explained(protocol.ConfigError, `Files of %s cannot be written to %s before they are uploaded (%v). Set "scratch" to a directory that this program's user (uid %d) can write.`, scratch.dir, scratch.cause, os.Getuid())
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return explained(protocol.TransientError, "There is no space left for %s. Free some, then start again.")
 	case errors.Is(err, syscall.EFBIG):

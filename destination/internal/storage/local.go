@@ -31,7 +31,7 @@ func (*localConfig) validate(warehouse string) error {
 	return nil
 }
 
-func (*localConfig) open(ctx context.Context, warehouse string) (*Storage, error) {
+func (*localConfig) open(ctx context.Context, warehouse, _ string) (*Storage, error) {
 	registerLocal()
 	files, err := iceio.LoadFS(context.WithoutCancel(ctx), nil, warehouse)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 
 func openLocal(t *testing.T, warehouse string) *Storage {
 	t.Helper()
-	s, err := Open(t.Context(), Default(), warehouse)
+	s, err := Open(t.Context(), Default(), warehouse, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestWhatIsNoStorageNamesTheRemedy(t *testing.T) {
 			if err := json.Unmarshal([]byte(tc.raw), &c); err != nil {
 				t.Fatal(err)
 			}
-			_, openErr := Open(t.Context(), c, tc.warehouse)
+			_, openErr := Open(t.Context(), c, tc.warehouse, "")
 			for _, err := range []error{c.Validate(tc.warehouse), openErr} {
 				if e := (*protocol.Error)(nil); !errors.As(err, &e) || e.Kind != protocol.ConfigError || !strings.Contains(e.Message, tc.want) {
 					t.Errorf("error %v", err)

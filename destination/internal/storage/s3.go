@@ -1,8 +1,10 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -59,8 +61,8 @@ func (c *s3Config) validate(warehouse string) error {
 	return c.Config.Validate("storage")
 }
 
-func (c *s3Config) open(ctx context.Context, warehouse string) (*Storage, error) {
-	files := &s3Files{encryption: types.ServerSideEncryption(c.Encryption), uploads: make(chan struct{}, maxUploads)}
+func (c *s3Config) open(ctx context.Context, warehouse, scratch string) (*Storage, error) {
+	files := &s3Files{scratch: cmp.Or(scratch, os.TempDir()), encryption: types.ServerSideEncryption(c.Encryption), uploads: make(chan struct{}, maxUploads)}
 	if c.KMSKeyID != "" {
 		files.kmsKey = aws.String(c.KMSKeyID)
 	}
@@ -141,6 +143,7 @@ type s3Files struct {
 	vended     *vendedCredentials // nil: the credentials are the configuration's
 	encryption types.ServerSideEncryption
 	kmsKey     *string
+	scratch    string // a directory of this machine
 
 	uploads chan struct{} // a place in it for each part that is uploaded
 

@@ -43,7 +43,7 @@ func TestErrorsOfS3HaveRemedies(t *testing.T) {
 		t.Run(tc.code, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s3test.Refuse(w, tc.status, tc.code, tc.message) }))
 			defer server.Close()
-			s, err := Open(t.Context(), s3At(server.URL), "s3://bucket/lake")
+			s, err := Open(t.Context(), s3At(server.URL), "s3://bucket/lake", "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -60,7 +60,7 @@ func TestAnS3ThatIsNotThereIsTransient(t *testing.T) {
 	t.Setenv("AWS_MAX_ATTEMPTS", "1")
 	server := httptest.NewServer(http.NotFoundHandler())
 	server.Close()
-	s, err := Open(t.Context(), s3At(server.URL), "s3://bucket/lake")
+	s, err := Open(t.Context(), s3At(server.URL), "s3://bucket/lake", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func s3At(endpoint string) Config {
 
 func openS3(t *testing.T, front func(http.Handler) http.Handler) *Storage {
 	t.Helper()
-	s, err := Open(t.Context(), s3At(s3test.Start(front)), "s3://bucket/lake")
+	s, err := Open(t.Context(), s3At(s3test.Start(front)), "s3://bucket/lake", "")
 	if err != nil {
 		t.Fatal(err)
 	}

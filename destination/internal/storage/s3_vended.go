@@ -51,7 +51,7 @@ func (v *vendor) filesOf(properties map[string]string) (*s3Files, error) {
 	cfg.Credentials = aws.NewCredentialsCache(vended)
 	return &s3Files{
 		client: newS3Client(cfg, endpoint, v.config.PathStyle || properties[vendedPathStyle] == "true"),
-		vended: vended, encryption: v.files.encryption, kmsKey: v.files.kmsKey, uploads: v.files.uploads,
+		vended: vended, encryption: v.files.encryption, kmsKey: v.files.kmsKey, scratch: v.files.scratch, uploads: v.files.uploads,
 	}, nil
 }
 

@@ -3,7 +3,6 @@ package storage
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -38,12 +37,12 @@ const writerKey = "writer"
 // objects that are written take no memory. Parts are uploaded from there as they
 // fill, a few at once.
 func (s *s3Files) Create(location string) (iceio.FileWriter, error) {
-	spool, err := os.CreateTemp("", "upload-*")
+	spool, err := os.CreateTemp(s.scratch, "upload-*")
 	if err != nil {
-		return nil, fmt.Errorf("creating a scratch file for %s: %w", location, err)
+		return nil, &scratchError{s.scratch, err}
 	}
 	if err := os.Remove(spool.Name()); err != nil { // it is open, and gone when it is closed or the process ends
-		return nil, fmt.Errorf("creating a scratch file for %s: %w", location, errors.Join(err, spool.Close()))
+		return nil, &scratchError{s.scratch, errors.Join(err, spool.Close())}
 	}
 	return &s3Writer{files: s, location: location, spool: spool}, nil
 }
@@ -64,7 +63,7 @@ func (w *s3Writer) Write(p []byte) (int, error) {
 	n, err := w.spool.Write(p)
 	w.size += int64(n)
 	if err != nil {
-		return n, fmt.Errorf("writing the scratch file of %s: %w", w.location, err)
+		return n, &scratchError{w.files.scratch, err}
 	}
 	if w.upload == nil && w.size >= 2*partBytes {
 		if w.upload, err = w.files.startMultipart(w.location, w.spool); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	iceio "github.com/apache/iceberg-go/io"
@@ -20,22 +19,49 @@ const (
 // Scratch is room for files that only this process needs: rows and keys for
 // which there is no memory. On local storage they lie among the data files, which
 // are where there is room, and what a killed process leaves of them is removed
-// with the orphans. Otherwise they lie in the machine's temporary directory.
+// with the orphans. Otherwise they lie in the directory that the storage was
+// opened with.
 type Scratch struct {
 	files iceio.WriteFileIO
 	// newPath returns a path that no other file has.
 	newPath func(suffix string) string
+	dir     string // that is not the warehouse's; "": none
 }
 
 // NewScratch is the scratch of a table whose files are these; newDataPath returns a
 // path for a new file among them.
 func NewScratch(files iceio.WriteFileIO, newDataPath func(suffix string) string) Scratch {
-	if _, remote := files.(*s3Files); remote {
+	if remote, ok := files.(*s3Files); ok {
 		return Scratch{localFiles{}, func(suffix string) string {
-			return filepath.Join(os.TempDir(), "destination-iceberg-"+uuid.NewString()+suffix)
-		}}
+			return filepath.Join(remote.scratch, "destination-iceberg-"+uuid.NewString()+suffix)
+		}, remote.scratch}
 	}
-	return Scratch{files, newDataPath}
+	return Scratch{files, newDataPath, ""}
+}
+
+// A scratchError is what is wrong with the directory for scratch files.
+type scratchError struct {
+	dir   string
+	cause error
+}
+
+func (e *scratchError) Error() string {
+	return fmt.Sprintf("using the scratch directory %s: %v", e.dir, e.cause)
+}
+func (e *scratchError) Unwrap() error { return e.cause }
+
+// scratchFile names the directory when it cannot be written.
+type scratchFile struct {
+	io.WriteCloser
+	dir string
+}
+
+func (f scratchFile) Write(p []byte) (int, error) {
+	n, err := f.WriteCloser.Write(p)
+	if err != nil {
+		err = &scratchError{f.dir, err}
+	}
+	return n, err
 }
 
 // volatile is storage that can save itself the trouble of making a file last
@@ -51,8 +77,14 @@ func (s Scratch) Create(suffix string) (path string, out io.WriteCloser, err err
 	if v, ok := s.files.(volatile); ok {
 		create = v.CreateScratch
 	}
-	if out, err = create(path); err != nil {
+	out, err = create(path)
+	switch {
+	case err != nil && s.dir != "":
+		return "", nil, &scratchError{s.dir, err}
+	case err != nil:
 		return "", nil, fmt.Errorf("creating a scratch file: %w", err)
+	case s.dir != "":
+		out = scratchFile{out, s.dir}
 	}
 	return path, out, nil
 }

@@ -33,7 +33,7 @@ type kind interface {
 	// validate finds what is wrong with the configuration and the warehouse
 	// without looking for either. Its error is a config_error.
 	validate(warehouse string) error
-	open(ctx context.Context, warehouse string) (*Storage, error)
+	open(ctx context.Context, warehouse, scratch string) (*Storage, error)
 }
 
 var kinds = protocol.Forms[kind]{
@@ -74,13 +74,15 @@ type Storage struct {
 	aws        *aws.Config        // of S3
 }
 
-// Open reaches a warehouse. It makes nothing.
-func Open(ctx context.Context, cfg Config, warehouse string) (*Storage, error) {
+// Open reaches a warehouse. It makes nothing. scratch is the directory of this
+// machine for what only this process needs, where the warehouse is elsewhere; "" is
+// the machine's temporary directory.
+func Open(ctx context.Context, cfg Config, warehouse, scratch string) (*Storage, error) {
 	k, err := cfg.kind(warehouse)
 	if err != nil {
 		return nil, err
 	}
-	return k.open(ctx, warehouse)
+	return k.open(ctx, warehouse, scratch)
 }
 
 // Warehouse is the location below which tables are made.

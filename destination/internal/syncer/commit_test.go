@@ -69,7 +69,7 @@ func newTestRun(t *testing.T, wrap func(catalog.Catalog) catalog.Catalog) (*run,
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := storage.Open(t.Context(), storage.Default(), "file://"+t.TempDir())
+	files, err := storage.Open(t.Context(), storage.Default(), "file://"+t.TempDir(), "")
 	if err != nil {
 		t.Fatal(err)
 	}

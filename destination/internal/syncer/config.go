@@ -12,6 +12,7 @@ type Config struct {
 	Commit      CommitLimits
 	Completion  Completion
 	Memory      Memory
+	Scratch     string        // the directory for states that do not fit into memory; "": the machine's temporary one
 	SignalDelay time.Duration // see [SignalDelay]
 	// Committed is told of the tables whose rows a commit changed, after its states are
 	// echoed. The next commit waits until it returns. nil: nobody wants to know.

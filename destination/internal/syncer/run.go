@@ -18,7 +18,7 @@ import (
 // out. Long states are stored in stateFiles. After ctx is done it reads no more,
 // commits what states cover, and returns the cause.
 func Run(ctx context.Context, config Config, streams Streams, stateFiles *checkpoint.Files, input io.Reader, out *protocol.Emitter) error {
-	messages := &stateMessages{limit: config.Memory.bytes() / 16}
+	messages := &stateMessages{limit: config.Memory.bytes() / 16, dir: config.Scratch}
 	r := &run{
 		config:        config,
 		streams:       streams,

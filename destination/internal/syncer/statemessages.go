@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,8 @@ import (
 // mode are pending until the end of the input, so there may be many. It may be used
 // from several goroutines.
 type stateMessages struct {
-	limit int64 // bytes in memory
+	limit int64  // bytes in memory
+	dir   string // of the file; "": the machine's temporary directory
 
 	mu       sync.Mutex
 	inMemory int64
@@ -41,19 +43,19 @@ func (m *stateMessages) store(s protocol.State) (stateMessage, error) {
 		return stateMessage{State: s}, nil
 	}
 	if m.file == nil {
-		file, err := os.CreateTemp("", "states-*")
+		file, err := os.CreateTemp(m.dir, "states-*")
 		if err == nil {
 			// A file without a name goes away with the process, however it ends.
 			err = os.Remove(file.Name())
 		}
 		if err != nil {
-			return stateMessage{}, scratchError(err)
+			return stateMessage{}, m.scratchError(err)
 		}
 		m.file = file
 	}
 	message := stateMessage{State: protocol.State{Type: s.Type, Stream: s.Stream}, offset: m.size, size: int64(len(raw))}
 	if _, err := m.file.WriteAt(raw, message.offset); err != nil {
-		return stateMessage{}, scratchError(err)
+		return stateMessage{}, m.scratchError(err)
 	}
 	m.size += message.size
 	m.inFile++
@@ -85,7 +87,7 @@ func (m *stateMessages) drop(of stateMessage) error {
 	}
 	m.size = 0
 	if err := m.file.Truncate(0); err != nil {
-		return scratchError(err)
+		return m.scratchError(err)
 	}
 	return nil
 }
@@ -97,11 +99,11 @@ func (m *stateMessages) close() error {
 	return m.file.Close()
 }
 
-func scratchError(err error) error {
+func (m *stateMessages) scratchError(err error) error {
 	kind := protocol.SystemError
 	if errors.Is(err, os.ErrPermission) || errors.Is(err, os.ErrNotExist) {
 		kind = protocol.ConfigError
 	}
 	return &protocol.Error{Kind: kind, Err: err, Message: fmt.Sprintf(
-		"States that wait for their commit do not fit into memory and cannot be written to %s: %v. Free space there, set TMPDIR to another directory, or raise memory_mebibytes.", os.TempDir(), err)}
+		"States that wait for their commit do not fit into memory and cannot be written to %s: %v. Free space there, set \"scratch\" to another directory, or raise memory_mebibytes.", cmp.Or(m.dir, os.TempDir()), err)}
 }

@@ -152,7 +152,7 @@ func mean(all []time.Duration) time.Duration {
 // syncOnce is one sync, from opening the catalog to the end of upkeep.
 func syncOnce(t *testing.T, dir string, dedup bool, opts lake.Options, n int64, versions []laketest.Version) (*lake.Table, func()) {
 	t.Helper()
-	files, err := storage.Open(t.Context(), storage.Default(), "file://"+dir)
+	files, err := storage.Open(t.Context(), storage.Default(), "file://"+dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}
