@@ -3,6 +3,7 @@ package s3test
 
 import (
 	"bytes"
+	"context"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -87,12 +88,12 @@ func (s *Server) SetObjects(objects map[string][]byte) error {
 // one, the server says that it does not exist.
 func noUploads(handler http.Handler) {
 	began := httptest.NewRecorder()
-	handler.ServeHTTP(began, httptest.NewRequest(http.MethodPost, "/"+Bucket+"/none?uploads", http.NoBody))
+	handler.ServeHTTP(began, httptest.NewRequestWithContext(context.Background(), http.MethodPost, "/"+Bucket+"/none?uploads", http.NoBody))
 	var upload struct{ UploadId string }
 	if err := xml.NewDecoder(began.Body).Decode(&upload); err != nil {
 		panic(err)
 	}
-	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodDelete, "/"+Bucket+"/none?uploadId="+upload.UploadId, http.NoBody))
+	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(context.Background(), http.MethodDelete, "/"+Bucket+"/none?uploadId="+upload.UploadId, http.NoBody))
 }
 
 // clientsClock is the time of the last request.
@@ -192,7 +193,7 @@ func Uploads(endpoint string) (keys []string, err error) {
 }
 
 func ask(method, url string, at time.Time) (answer []byte, err error) {
-	request, err := http.NewRequest(method, url, http.NoBody)
+	request, err := http.NewRequestWithContext(context.Background(), method, url, http.NoBody)
 	if err != nil {
 		return nil, err
 	}
