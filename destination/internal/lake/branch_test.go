@@ -1,6 +1,7 @@
 package lake_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -145,4 +146,65 @@ func TestRowsThatWereDeletedAreNotRefreshedAgain(t *testing.T) {
 	if begun, err := openTable(t, tbl.Catalog(), p, o).Begin(t.Context(), g); err != nil || begun.Refreshing {
 		t.Errorf("it begins again: %+v, %v", begun, err)
 	}
+}
+
+// lastOnly is a catalog that keeps the last snapshot of a table and no other, as Nessie
+// does, and that has somebody else commit before it fails to answer.
+type lastOnly struct {
+	mainOnly
+	after func()
+}
+
+func (c *lastOnly) LoadTable(ctx context.Context, id table.Identifier) (*table.Table, error) {
+	loaded, err := c.mainOnly.LoadTable(ctx, id)
+	if err != nil || loaded.CurrentSnapshot() == nil {
+		return loaded, err
+	}
+	text, err := json.Marshal(loaded.Metadata())
+	if err != nil {
+		return nil, err
+	}
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(text, &all); err != nil {
+		return nil, err
+	}
+	snapshot := *loaded.CurrentSnapshot()
+	snapshot.ParentSnapshotID = nil
+	last, err := json.Marshal([]table.Snapshot{snapshot})
+	if err != nil {
+		return nil, err
+	}
+	all["snapshots"], all["snapshot-log"], all["metadata-log"] = last, json.RawMessage(`[]`), json.RawMessage(`[]`)
+	if text, err = json.Marshal(all); err != nil {
+		return nil, err
+	}
+	meta, err := table.ParseMetadataBytes(text)
+	return table.New(id, meta, loaded.MetadataLocation(), loaded.FS, c), err
+}
+
+func (c *lastOnly) CommitTable(ctx context.Context, id table.Identifier, reqs []table.Requirement, updates []table.Update) (table.Metadata, string, error) {
+	meta, location, err := c.mainOnly.CommitTable(ctx, id, reqs, updates)
+	if do := c.after; do != nil {
+		c.after = nil
+		do()
+		return nil, "", errors.New("no answer")
+	}
+	return meta, location, err
+}
+
+// Where the catalog keeps no history, a commit that may have landed before that of another
+// program is not made again: its rows could be there twice.
+func TestACommitIsNotRepeatedWithoutAHistory(t *testing.T) {
+	p, o := laketest.Plain("s"), lake.Options{}
+	cat := &lastOnly{mainOnly: mainOnly{laketest.OpenCatalog(t, t.TempDir())}}
+	row := func(id int64) map[string]any { return map[string]any{"id": id, "v": "x"} }
+	tbl, other := openTable(t, cat, p, o), openTable(t, cat, p, o)
+	laketest.Commit(t, tbl, `{"n":1}`, laketest.Stage(t, tbl, 0, row(1)))
+	staged := laketest.Stage(t, tbl, 0, row(2))
+	cat.after = func() { laketest.Commit(t, other, `{"n":3}`, laketest.Stage(t, other, 0, row(3))) }
+	_, err := tbl.Commit(t.Context(), []*lake.Staged{staged}, []byte(`{"n":2}`))
+	if told := (*protocol.Error)(nil); !errors.As(err, &told) || told.Kind != protocol.TransientError || !strings.Contains(told.Message, "did not say whether it accepted") {
+		t.Errorf("error %v", err)
+	}
+	laketest.ExpectRows(t, tbl, `{"id":1,"v":"x"}`, `{"id":2,"v":"x"}`, `{"id":3,"v":"x"}`)
 }

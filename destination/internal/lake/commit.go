@@ -231,16 +231,28 @@ func moveTo(meta table.Metadata, branch string, id int64) table.Update {
 	return table.NewSetSnapshotRefUpdate(branch, id, table.BranchRef, refAge, snapshotAge, keep)
 }
 
+// errNoHistory says that the outcome of a commit cannot be known any more.
+var errNoHistory = errors.New("another program has committed since, and the catalog does not keep the snapshot before")
+
 // hasLanded reports whether the commit is in a table, and finds its snapshot. A commit of
 // a state alone has no snapshot with its token; there the state tells, which has a number
-// of its own.
-func (c *fileCommit) hasLanded(ctx context.Context, base *table.Table) bool {
+// of its own. The error is [errNoHistory] for a table whose history does not reach back to
+// what the commit was made from, as Nessie keeps no snapshot but the last.
+func (c *fileCommit) hasLanded(ctx context.Context, base *table.Table) (bool, error) {
 	history := &earlier{table: base}
+	var oldest *table.Snapshot
 	for s := base.SnapshotByName(c.branch); s != nil; s, _ = history.parent(ctx, s) {
 		if s.Summary != nil && s.Summary.Properties[tokenKey] == c.token {
 			c.snapshot = s
-			return true
+			return true, nil
 		}
+		if c.snapshot != nil && c.snapshot.ParentSnapshotID != nil && s.SnapshotID == *c.snapshot.ParentSnapshotID {
+			return false, nil
+		}
+		oldest = s
 	}
-	return c.state != nil && c.snapshot == nil && base.Properties()[stateKey+suffixOf(c.branch)] == string(c.state)
+	if c.snapshot != nil && oldest != nil && oldest.ParentSnapshotID == nil && oldest.SequenceNumber > 1 {
+		return false, errNoHistory
+	}
+	return c.state != nil && c.snapshot == nil && base.Properties()[stateKey+suffixOf(c.branch)] == string(c.state), nil
 }

@@ -40,8 +40,9 @@ type transaction struct {
 	// it has written even when it fails.
 	propose func(ctx context.Context, base *table.Table, budget *retryBudget) (proposal, error)
 	// verify reports whether an earlier attempt, whose outcome is unknown, is in
-	// base. nil: propose recognises a change that is there, and proposes nothing.
-	verify func(ctx context.Context, base *table.Table) bool
+	// base. Its error says that nobody can know any more. nil: propose recognises a
+	// change that is there, and proposes nothing.
+	verify func(ctx context.Context, base *table.Table) (bool, error)
 
 	base     *table.Table   // that the last attempt was made from; it may be given for the first
 	after    table.Metadata // nil: an attempt was found committed, or there was nothing to commit
@@ -85,8 +86,10 @@ func (x *transaction) attempt(ctx context.Context, budget *retryBudget) (done bo
 		}
 	}
 	x.location = x.base.MetadataLocation()
-	if x.unknownOutcome != nil && x.verify != nil && x.verify(context.WithoutCancel(ctx), x.base) {
-		return true, nil
+	if x.unknownOutcome != nil && x.verify != nil {
+		if landed, err := x.verify(context.WithoutCancel(ctx), x.base); landed || err != nil {
+			return landed, err
+		}
 	}
 	p, err := x.propose(ctx, x.base, budget)
 	if err != nil {
@@ -122,9 +125,12 @@ func (x *transaction) fail(ctx context.Context, cause error) error {
 		return cause
 	}
 	base, err := x.t.cat.LoadTable(context.WithoutCancel(ctx), x.t.id)
-	if err == nil && x.verify != nil && x.verify(context.WithoutCancel(ctx), base) {
-		x.location = base.MetadataLocation()
-		return nil
+	if err == nil && x.verify != nil {
+		var landed bool
+		if landed, err = x.verify(context.WithoutCancel(ctx), base); landed {
+			x.location = base.MetadataLocation()
+			return nil
+		}
 	}
 	return &protocol.Error{
 		Kind: protocol.TransientError, Stream: &x.t.plan.Stream, Err: errors.Join(cause, x.unknownOutcome, err),
