@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 
+	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/catalog"
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
@@ -51,13 +53,14 @@ func (lostCatalog) CommitTable(context.Context, table.Identifier, []table.Requir
 	return nil, "", errLost
 }
 
-// newTestRun makes a run of two streams, a and b, without workers, and returns its output. wrap replaces the catalog once
-// the tables are open.
-func newTestRun(t *testing.T, wrap func(catalog.Catalog) catalog.Catalog) (*run, *bytes.Buffer) {
+// plannedStreams plans streams that append.
+func plannedStreams(t *testing.T, names ...string) Streams {
 	t.Helper()
-	configured, err := protocol.ParseConfiguredCatalog([]byte(`{"streams":[
-		{"stream":{"name":"a","json_schema":{"properties":{"id":{"type":"integer"}}}},"sync_mode":"incremental","destination_sync_mode":"append"},
-		{"stream":{"name":"b","json_schema":{"properties":{"id":{"type":"integer"}}}},"sync_mode":"incremental","destination_sync_mode":"append"}]}`))
+	var described []string
+	for _, name := range names {
+		described = append(described, fmt.Sprintf(`{"stream":{"name":%q,"json_schema":{"properties":{"id":{"type":"integer"}}}},"sync_mode":"incremental","destination_sync_mode":"append"}`, name))
+	}
+	configured, err := protocol.ParseConfiguredCatalog([]byte(`{"streams":[` + strings.Join(described, ",") + `]}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,6 +72,42 @@ func newTestRun(t *testing.T, wrap func(catalog.Catalog) catalog.Catalog) (*run,
 	if err != nil {
 		t.Fatal(err)
 	}
+	return streams
+}
+
+// unmakingCatalog is one in which no table can be made.
+type unmakingCatalog struct{ catalog.Catalog }
+
+func (unmakingCatalog) CreateNamespace(context.Context, table.Identifier, iceberg.Properties) error {
+	return errLost
+}
+
+// Tables are opened in any order, and not at all once one could not be: the error is
+// still that one's.
+func TestTheErrorOfATableThatCannotBeOpenedIsReported(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // the last goroutine that was started runs first
+	files, err := storage.Open(t.Context(), storage.Default(), "file://"+t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cat, err := catalogs.Open(t.Context(), catalogs.Default(), files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cat.Close()
+	cat.Backend = unmakingCatalog{cat.Backend}
+	for range 20 {
+		if err := plannedStreams(t, "a", "b", "c", "d", "e").Open(t.Context(), cat, 512, slog.New(slog.DiscardHandler)); !errors.Is(err, errLost) {
+			t.Fatalf("error %v", err)
+		}
+	}
+}
+
+// newTestRun makes a run of two streams, a and b, without workers, and returns its output. wrap replaces the catalog once
+// the tables are open.
+func newTestRun(t *testing.T, wrap func(catalog.Catalog) catalog.Catalog) (*run, *bytes.Buffer) {
+	t.Helper()
+	streams := plannedStreams(t, "a", "b")
 	files, err := storage.Open(t.Context(), storage.Default(), "file://"+t.TempDir(), "")
 	if err != nil {
 		t.Fatal(err)

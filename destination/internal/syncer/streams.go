@@ -163,12 +163,11 @@ func (s Streams) Open(ctx context.Context, cat lake.Catalog, memory Memory, log 
 	}
 	_ = opening.Wait() // of the errors, the first in the order of the catalog counts
 	for i, stream := range s.all {
-		if len(stream.plan.Wanted.Properties) == 0 {
-			log.Warn("the stream's schema in the catalog declares no properties, so its rows will hold none", "stream", stream.ID.String())
-		}
 		if errs[i] != nil {
 			return fmt.Errorf("opening the table of stream %s: %w", stream.ID, errs[i])
 		}
+	}
+	for _, stream := range s.all {
 		stream.warn(log)
 	}
 	return nil
@@ -185,6 +184,9 @@ func (s *Stream) open(ctx context.Context, cat lake.Catalog) (err error) {
 
 // warn says what the user may not expect of the table, once it is open.
 func (s *Stream) warn(log *slog.Logger) {
+	if len(s.plan.Wanted.Properties) == 0 {
+		log.Warn("the stream's schema in the catalog declares no properties, so its rows will hold none", "stream", s.ID.String())
+	}
 	for _, n := range s.begun.Retained {
 		log.Warn(fmt.Sprintf("the refresh to generation %d was given up, as this sync keeps all generations: everything was retained", n), "stream", s.ID.String())
 	}
