@@ -106,7 +106,10 @@ func (a *oauth2Auth) session(_ context.Context, catalogURI string, way http.Roun
 			config.EndpointParams.Set(name, value)
 		}
 	}
-	return &oauth2Session{config: config, client: &http.Client{Transport: way}, now: time.Now}, nil
+	client := &http.Client{Transport: way, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse // the request has the secret, and is for the token endpoint alone
+	}}
+	return &oauth2Session{config: config, client: client, now: time.Now}, nil
 }
 
 type sigv4Auth struct {

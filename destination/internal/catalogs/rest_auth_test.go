@@ -164,20 +164,42 @@ func TestATokenEndpointThatRefusesIsExplained(t *testing.T) {
 	}
 }
 
-// What authorizes a request goes to the catalog alone, wherever it redirects to.
-func TestARedirectGetsNoToken(t *testing.T) {
+// Nothing of a request goes elsewhere, wherever the catalog redirects to: headers of the configuration are secrets, too.
+func TestARedirectIsNotFollowed(t *testing.T) {
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		if got := r.Header.Get("Authorization"); got != "" {
-			t.Errorf("it got %q", got)
-		}
+		t.Errorf("it got %s %s with %v", r.Method, r.URL, r.Header)
 	}))
 	defer elsewhere.Close()
-	uri, warehouse := restServerWith(t, &resttest.Server{}, func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
-	})
-	if _, err := Open(t.Context(), restWith(uri, map[string]any{"auth": map[string]any{"type": "bearer", "token": "sesame"}}), at(t, warehouse)); err == nil {
-		t.Error("it was opened")
+	for name, redirect := range map[string]http.HandlerFunc{
+		"with a page": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
+		},
+		"without": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", elsewhere.URL)
+			w.WriteHeader(http.StatusTemporaryRedirect)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			uri, warehouse := restServerWith(t, &resttest.Server{}, redirect)
+			_, err := Open(t.Context(), restWith(uri, map[string]any{
+				"auth": map[string]any{"type": "bearer", "token": "sesame"}, "headers": []any{map[string]any{"name": "X-Key", "value": "sesame"}},
+			}), at(t, warehouse))
+			expectTold(t, err, protocol.ConfigError, "redirects to "+elsewhere.URL)
+		})
 	}
+}
+
+// Nor does the secret of the client.
+func TestARedirectOfTheTokenEndpointIsNotFollowed(t *testing.T) {
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("it got %s %s", r.Method, r.URL)
+	}))
+	defer elsewhere.Close()
+	tokens := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
+	defer tokens.Close()
+	uri, warehouse := restServerWith(t, &resttest.Server{}, func(http.ResponseWriter, *http.Request) {})
+	_, err := Open(t.Context(), restWith(uri, map[string]any{"auth": oauth2With(tokens.URL)}), at(t, warehouse))
+	expectTold(t, err, protocol.ConfigError, "status 307")
 }
 
 // The signature of each request is that of AWS.

@@ -23,7 +23,7 @@ import (
 type restServer struct {
 	*http.Transport
 	uri     string          // as configured
-	hosts   map[string]bool // that may see what authorizes a request
+	origins map[string]bool // that requests may go to
 	session session         // nil: requests are sent as they are
 	vends   bool            // the catalog is asked for credentials of the storage
 
@@ -38,7 +38,7 @@ func (c *restConfig) server(ctx context.Context, a authentication) (*restServer,
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.DialContext = (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext
-	s := &restServer{Transport: transport, uri: c.URI, hosts: map[string]bool{u.Host: true}}
+	s := &restServer{Transport: transport, uri: c.URI, origins: map[string]bool{originOf(u): true}}
 	if s.session, err = a.session(ctx, c.URI, transport); err != nil {
 		return nil, err
 	}
@@ -94,6 +94,10 @@ func (s *restServer) RoundTrip(request *http.Request) (*http.Response, error) {
 
 // prepare makes the request that is sent.
 func (s *restServer) prepare(request *http.Request) (*http.Request, error) {
+	// A redirect can lead anywhere, and headers and bodies are for the catalog alone.
+	if origin := originOf(request.URL); !s.origins[origin] {
+		return nil, configError(nil, "The catalog at %s redirects to %s. If that is the catalog, set \"catalog.uri\" to its address there.", s.uri, origin)
+	}
 	sent := request.Clone(request.Context())
 	if request.GetBody != nil {
 		var err error
@@ -104,11 +108,13 @@ func (s *restServer) prepare(request *http.Request) (*http.Request, error) {
 	if !s.vends {
 		sent.Header.Del("X-Iceberg-Access-Delegation") // the library asks always
 	}
-	if s.session == nil || !s.hosts[request.URL.Host] { // a redirect can lead anywhere
+	if s.session == nil {
 		return sent, nil
 	}
 	return sent, s.session.authorize(sent)
 }
+
+func originOf(u *url.URL) string { return u.Scheme + "://" + u.Host }
 
 func isRefusedToken(r *http.Response) bool {
 	const authenticationTimeout = 419 // of the protocol, for a token that has expired
@@ -137,7 +143,7 @@ func pauseOf(r *http.Response, attempt int) time.Duration {
 // checked returns an answer that the library understands, or says why it would not.
 func (s *restServer) checked(request *http.Request, r *http.Response) (*http.Response, error) {
 	isConfig := request.Method == http.MethodGet && strings.HasSuffix(request.URL.Path, "/v1/config")
-	isPage := strings.HasPrefix(r.Header.Get("Content-Type"), "text/html")
+	isPage := strings.HasPrefix(r.Header.Get("Content-Type"), "text/html") && r.Header.Get("Location") == "" // a redirect can have one, too
 	var err error
 	switch {
 	case r.StatusCode == http.StatusTooManyRequests:
@@ -169,7 +175,7 @@ func (s *restServer) note(r *http.Response) error {
 	var of struct{ Overrides map[string]string }
 	_ = json.Unmarshal(text, &of) // the library says what is wrong with it
 	if u, err := url.Parse(of.Overrides["uri"]); err == nil && u.Host != "" {
-		s.hosts[u.Host] = true
+		s.origins[originOf(u)] = true
 	}
 	// Nessie has branches of the whole catalog, and refuses those of a table.
 	// Source: catalog/format/iceberg/src/main/java/org/projectnessie/catalog/formats/iceberg/rest/IcebergMetadataUpdate.java of github.com/projectnessie/nessie.
