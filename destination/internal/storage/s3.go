@@ -13,6 +13,7 @@ import (
 	iceio "github.com/apache/iceberg-go/io"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/google/uuid"
@@ -93,6 +94,10 @@ func (c *s3Config) open(ctx context.Context, warehouse, scratch string) (*Storag
 func newS3Client(cfg aws.Config, endpoint string, pathStyle bool) *s3.Client {
 	return s3.NewFromConfig(cfg, func(o *s3.Options) {
 		o.UsePathStyle = pathStyle
+		// A conditional write that meets another of its name: no other program writes
+		// there, so it is an earlier attempt of this one.
+		// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html.
+		o.Retryer = retry.AddWithErrorCodes(o.Retryer, "ConditionalRequestConflict")
 		if endpoint != "" {
 			o.BaseEndpoint = aws.String(endpoint)
 			// Services that are only compatible do not know the newer checksums.

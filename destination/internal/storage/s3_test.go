@@ -101,6 +101,44 @@ func expectNoUploads(t *testing.T, s *Storage) {
 	}
 }
 
+// S3 refuses a conditional write while another one of the name is under way, which is
+// an attempt of this program whose answer was lost.
+func TestAWriteThatMeetsItsOwnIsRepeated(t *testing.T) {
+	for _, op := range []string{"PutObject", "CompleteMultipartUpload"} {
+		t.Run(op, func(t *testing.T) {
+			var met atomic.Bool
+			s := openS3(t, func(h http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if s3test.Operation(r) != op || !met.CompareAndSwap(false, true) {
+						h.ServeHTTP(w, r)
+						return
+					}
+					// The attempt whose answer was lost is still under way, and then done.
+					h.ServeHTTP(httptest.NewRecorder(), r)
+					w.Header().Set("Content-Type", "application/xml")
+					w.WriteHeader(http.StatusConflict)
+					fmt.Fprint(w, "<Error><Code>ConditionalRequestConflict</Code><Message>The conditional request cannot succeed due to a conflicting operation against this resource.</Message></Error>")
+				})
+			})
+			content := randomBytes(map[string]int{"PutObject": 10, "CompleteMultipartUpload": 2*partBytes + 7}[op])
+			out, err := s.Files().Create(s.Warehouse() + "/a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := out.Write(content); err != nil {
+				t.Fatal(err)
+			}
+			if err := out.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := s.Files().(iceio.ReadFileIO).ReadFile(s.Warehouse() + "/a"); err != nil || !bytes.Equal(got, content) {
+				t.Errorf("%d bytes came back, %v", len(got), err)
+			}
+			expectFiles(t, s, "a")
+		})
+	}
+}
+
 // Every kind of request is cut off once, before it was done and after. What is
 // written is there, once, and what is read is right.
 func TestRequestsThatAreCutOffAreRepeated(t *testing.T) {
