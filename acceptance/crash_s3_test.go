@@ -26,35 +26,19 @@ func TestKilledFeedOnS3ResumedFromItsTablesHasEveryRowOnce(t *testing.T) {
 		maps.Copy(options, smallCommits)
 		l := newLake(t, t.TempDir(), options)
 		catalog := f.configure(l)
-		from, over := map[string]int{}, false
-		for round := 0; ; round++ {
-			at := stop{}
-			if round < 6 && !over {
-				at = randomStop(random)
-			}
-			a := f.try(l, catalog, from, at)
-			if a.run.Code == 0 {
-				break
-			}
-			if !a.ended {
-				t.Fatalf("exit code %d: %s", a.run.Code, last(a.run.Stdout, 4000))
-			}
-			if at.by == 0 {
-				left--
-			}
-			over = f.over(a.echoed)
-			from = l.positions(catalog)
-			t.Logf("%v: after %d bytes, echoed %v, the tables are at %v", at, len(a.run.Input), a.echoed, from)
+		from := map[string]int{}
+		left -= f.stopped(l, catalog, random, from, func(a *attempt) {
+			clear(from)
+			maps.Copy(from, l.positions(catalog))
 			for stream, n := range a.echoed {
 				if from[stream] < n {
 					t.Fatalf("state %d of %s was echoed, the table is at %d", n, stream, from[stream])
 				}
 			}
 			l.wantFeed(from["log"], from["accounts"])
-			delete(from, "totals") // a full refresh starts over
-			if t.Failed() {
-				return
-			}
+		})
+		if t.Failed() {
+			return
 		}
 		l.wantFeed(f.lengths["log"], f.lengths["accounts"])
 		if totals := len(l.preview("totals")); totals != f.lengths["totals"] {

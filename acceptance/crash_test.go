@@ -90,41 +90,54 @@ func killed(t *testing.T, share float64, exact bool) {
 		}
 		catalog := f.configure(l)
 		p := newProgress(old, f, exact)
-		from, over := map[string]int{}, false
-		for round := 0; ; round++ {
-			at := stop{}
-			if round < 6 && !over {
-				at = randomStop(random)
-			}
-			a := f.try(l, catalog, from, at)
-			if a.run.Code == 0 {
-				break
-			}
-			if !a.ended {
-				t.Fatalf("exit code %d: %s", a.run.Code, last(a.run.Stdout, 4000))
-			}
-			if at.by == 0 {
-				left--
-			}
-			over = f.over(a.echoed)
-			t.Logf("%v: after %d bytes, from %v to %v", at, len(a.run.Input), from, a.echoed)
+		from := map[string]int{}
+		left -= f.stopped(l, catalog, random, from, func(a *attempt) {
 			positions := l.positions(catalog)
 			p.want(l, a.echoed, positions)
-			if t.Failed() {
-				return
-			}
 			if exact {
-				from = positions
+				clear(from)
+				maps.Copy(from, positions)
 			} else {
 				maps.Copy(from, a.echoed)
 			}
-			delete(from, "totals") // a full refresh starts over
+		})
+		if t.Failed() {
+			return
 		}
 		l.wantWhole(f, exact)
 		if t.Failed() {
 			return
 		}
 	}
+}
+
+// stopped has the feed written from some positions, and the destination stopped at random and started again until it
+// comes to the end. After each stop next checks what is there, and sets the positions of the next start. It returns
+// how often the destination was killed.
+func (f feed) stopped(l *lake, catalog string, random *rand.Rand, from map[string]int, next func(*attempt)) (killed int) {
+	l.t.Helper()
+	over := false
+	for round := 0; !l.t.Failed(); round++ {
+		at := stop{}
+		if round < 6 && !over {
+			at = randomStop(random)
+		}
+		a := f.try(l, catalog, from, at)
+		if a.run.Code == 0 {
+			break
+		}
+		if !a.ended {
+			l.t.Fatalf("exit code %d: %s", a.run.Code, last(a.run.Stdout, 4000))
+		}
+		if at.by == 0 {
+			killed++
+		}
+		over = f.over(a.echoed)
+		l.t.Logf("%v: after %d bytes, from %v to %v", at, len(a.run.Input), from, a.echoed)
+		next(a)
+		delete(from, "totals") // a full refresh starts over
+	}
+	return killed
 }
 
 // A destination told to stop commits what states cover, and no more, echoes the states, and dies of

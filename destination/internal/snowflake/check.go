@@ -264,7 +264,7 @@ func (i *inspection) checkTable(ctx context.Context, n tableName, t *table.Table
 		value identifier
 	}{{"catalog_name", i.CatalogIntegration}, {"external_volume_name", i.ExternalVolume}} {
 		if value := shown[its.key]; value != "" && its.value != "" && value != its.value.name() {
-			i.lacks(fmt.Sprintf("table %s has the %s %s and not %s; drop it in Snowflake, and the next sync registers it anew", n, strings.ReplaceAll(strings.TrimSuffix(its.key, "_name"), "_", " "), value, its.value.name()))
+			i.lacks(fmt.Sprintf("table %s has the %s %s and not %s; drop it in Snowflake, and the next sync registers it again", n, strings.ReplaceAll(strings.TrimSuffix(its.key, "_name"), "_", " "), value, its.value.name()))
 			return nil
 		}
 	}

@@ -22,7 +22,7 @@ func (r *registrar) reportDrift(ctx context.Context, f *followed) error {
 		return r.explain(err, f)
 	}
 	if found := drift(loaded.Schema(), columns); len(found) > 0 {
-		r.log.Warn("Snowflake shows columns otherwise than the table has them: "+strings.Join(found, "; ")+". Queries in Snowflake may fail or miss values. Refresh the table there; if that does not help, drop it in Snowflake, and the next sync registers it anew",
+		r.log.Warn("Snowflake shows columns otherwise than the table has them: "+strings.Join(found, "; ")+". Queries in Snowflake may fail or miss values. Refresh the table there; if that does not help, drop it in Snowflake, and the next sync registers it again",
 			"table", f.table.String(), "name", f.name.String())
 	}
 	return nil

@@ -16,33 +16,33 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
-// A cut is how a network fails.
-type cut string
+// A networkFault is how a network fails.
+type networkFault string
 
 const (
-	cutBefore cut = "before" // the connection breaks, and the request did not arrive
-	cutAfter  cut = "after"  // the request is answered, and the connection breaks
-	cutSilent cut = "silent" // nothing arrives, and nothing comes back
+	lostRequest networkFault = "before" // the connection breaks, and the request did not arrive
+	lostAnswer  networkFault = "after"  // the request is answered, and the connection breaks
+	silence     networkFault = "silent" // nothing arrives, and nothing comes back
 )
 
 // A network is between the driver and an account. From one request on it fails, until
 // it is mended.
 type network struct {
 	url      string
-	how      cut
-	from     int64 // the first request that meets the cut; 0: none does
+	how      networkFault
+	from     int64 // the first request that it concerns; 0: none
 	requests atomic.Int64
 	mended   atomic.Bool
 }
 
-func newNetwork(t *testing.T, account string, how cut, from int64) *network {
+func newNetwork(t *testing.T, account string, how networkFault, from int64) *network {
 	t.Helper()
 	target, err := url.Parse(account)
 	if err != nil {
 		t.Fatal(err)
 	}
 	n := &network{how: how, from: from}
-	over := make(chan struct{})
+	ended := make(chan struct{})
 	proxy := httputil.NewSingleHostReverseProxy(target)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if number := n.requests.Add(1); n.from == 0 || number < n.from || n.mended.Load() {
@@ -50,15 +50,15 @@ func newNetwork(t *testing.T, account string, how cut, from int64) *network {
 			return
 		}
 		switch n.how {
-		case cutAfter:
+		case lostAnswer:
 			proxy.ServeHTTP(httptest.NewRecorder(), r)
-		case cutSilent:
-			<-over
+		case silence:
+			<-ended
 		}
 		panic(http.ErrAbortHandler)
 	}))
 	t.Cleanup(server.Close)
-	t.Cleanup(func() { close(over) })
+	t.Cleanup(func() { close(ended) })
 	n.url = server.URL
 	return n
 }
@@ -90,15 +90,15 @@ func (w *world) sync(t *testing.T, n *network, sleep *lake.Table) time.Duration 
 func TestTheNetworkFails(t *testing.T) {
 	t.Parallel()
 	w := newReadyWorld(t, "OBJECT_STORE")
-	whole := newNetwork(t, w.account.URL, cutBefore, 0)
+	whole := newNetwork(t, w.account.URL, lostRequest, 0)
 	w.sync(t, whole, w.open("whoop", "sleep", ""))
 	w.expectQuiet()
 	last := whole.requests.Load()
 	closing := int64(1) // the last request ends the session
-	for _, how := range []cut{cutBefore, cutAfter, cutSilent} {
+	for _, how := range []networkFault{lostRequest, lostAnswer, silence} {
 		for from := int64(1); from <= last; from++ {
 			every := testsize.Of(4, 1)
-			if how == cutSilent {
+			if how == silence {
 				every = testsize.Of(1_000, 3) // it takes half a minute
 			}
 			if (from-2)%int64(every) != 0 {
