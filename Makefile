@@ -8,7 +8,7 @@ GOLANGCI         := bin/tools/golangci-lint-$(GOLANGCI_VERSION)
 
 .PHONY: build demo test lint tools fuzz soak crashes bench accept engines images clean
 
-# The tag leaves out a native library of Snowflake's driver.
+# The tag leaves out a native library of Snowflake's driver. With cgo, a program that has it takes some 35 MiB more.
 build:
 	go build -tags minicore_disabled -o bin/ ./source ./destination
 
