@@ -112,7 +112,7 @@ func checkRows(t testing.TB, tbl *lake.Table, meta table.Metadata, spec iceberg.
 		if err != nil {
 			t.Fatal(err)
 		}
-		rec, err := in.Batch(t.Context(), p)
+		rec, err := in.Batch(t.Context(), p, in.AllColumns())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -43,7 +43,7 @@ func TestAFileThatStandsForMuchMoreIsReadInPieces(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				got, err := r.Batch(t.Context(), p)
+				got, err := r.Batch(t.Context(), p, r.AllColumns())
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -154,7 +154,7 @@ func batches(ctx context.Context, r *parquetfile.Reader, err *error) iter.Seq2[p
 			)
 			*err = protocol.Recovered(func() (err error) {
 				if p, err, more = next(); more && err == nil {
-					batch, err = r.Batch(ctx, p)
+					batch, err = r.Batch(ctx, p, r.AllColumns())
 				}
 				return err
 			})()

@@ -75,7 +75,7 @@ func TestLongPagesAreReadBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rec, err := r.Batch(t.Context(), p)
+		rec, err := r.Batch(t.Context(), p, r.AllColumns())
 		if err != nil {
 			t.Fatal(err)
 		}

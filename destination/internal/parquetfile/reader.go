@@ -186,6 +186,22 @@ func (r *Reader) Read(ctx context.Context, p Piece, columns []int) ([]arrow.Arra
 	return arrays, nil
 }
 
+// ColumnsOf are the columns of the file that have one of the field ids or are part of a
+// column that has; all columns if the file carries no ids.
+func (r *Reader) ColumnsOf(ids []int) []int {
+	if !r.HasFieldIDs() {
+		return r.AllColumns()
+	}
+	return slices.DeleteFunc(r.AllColumns(), func(c int) bool {
+		for node := r.in.MetaData().Schema.Column(c).SchemaNode(); node != nil; node = node.Parent() {
+			if slices.Contains(ids, int(node.FieldID())) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // AllColumns are the columns of the file.
 func (r *Reader) AllColumns() []int {
 	columns := make([]int, r.in.MetaData().Schema.NumColumns())
@@ -195,20 +211,20 @@ func (r *Reader) AllColumns() []int {
 	return columns
 }
 
-// Batch returns all columns of a piece.
-func (r *Reader) Batch(ctx context.Context, p Piece) (arrow.RecordBatch, error) {
-	t, err := r.table(ctx, p, r.AllColumns())
+// Batch returns columns of a piece as a batch. Of a struct it has the columns asked for.
+func (r *Reader) Batch(ctx context.Context, p Piece, columns []int) (arrow.RecordBatch, error) {
+	t, err := r.table(ctx, p, columns)
 	if err != nil {
 		return nil, err
 	}
 	defer t.Release()
-	columns := make([]arrow.Array, t.NumCols())
-	for i := range columns {
-		if columns[i], err = concatChunks(t.Column(i).Data()); err != nil {
+	arrays := make([]arrow.Array, t.NumCols())
+	for i := range arrays {
+		if arrays[i], err = concatChunks(t.Column(i).Data()); err != nil {
 			return nil, fmt.Errorf("reading %s: %w", r.path, err)
 		}
 	}
-	return array.NewRecordBatch(t.Schema(), columns, t.NumRows()), nil
+	return array.NewRecordBatch(t.Schema(), arrays, t.NumRows()), nil
 }
 
 func concatChunks(c *arrow.Chunked) (arrow.Array, error) {

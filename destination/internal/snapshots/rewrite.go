@@ -98,7 +98,7 @@ func (r *Rewriter) Copy(ctx context.Context, data iceberg.DataFile, deletedRows 
 		if err != nil {
 			return err
 		}
-		rows, err := in.Batch(ctx, p)
+		rows, err := in.Batch(ctx, p, in.AllColumns())
 		if err != nil {
 			return err
 		}
