@@ -16,11 +16,15 @@ func catalogCommand() protocol.Command {
 	return protocol.Command{
 		Name:    "catalog",
 		Summary: "print a configured catalog of all streams, or of the named ones, for read and write",
-		New: func(*flag.FlagSet) func(context.Context, protocol.Env) error {
+		New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
+			costs := flags.Bool("costs", false, "print how many requests each stream takes, instead of the catalog")
 			return func(_ context.Context, env protocol.Env) error {
 				c, err := configure(env.Args)
 				if err != nil {
 					return err
+				}
+				if *costs {
+					return printCosts(env.Stdout, c)
 				}
 				out := json.NewEncoder(env.Stdout)
 				out.SetEscapeHTML(false)

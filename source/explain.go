@@ -23,9 +23,9 @@ type outputError struct{ error }
 func (e outputError) Unwrap() error { return e.error }
 
 // runError returns the error that ends the run, nil if err ends a stream at most. It is
-// err if all other streams would fail in the same way. A request that timed out is no
-// such error: it may be of one endpoint. Once the run was told to stop, it is that: the
-// next run meets any other failure again.
+// err if all other streams would fail in the same way, as without a connection. A
+// request that timed out is no such error: it may be of one endpoint. Once the run was
+// told to stop, it is that: the next run meets any other failure again.
 func runError(ctx context.Context, err error) error {
 	var token *whoop.TokenError
 	var quota *whoop.QuotaError
@@ -33,7 +33,7 @@ func runError(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &token), errors.As(err, &quota), errors.As(err, &output):
+	case errors.As(err, &token), errors.As(err, &quota), errors.As(err, &output), whoop.Unreachable(err) != "":
 		return err
 	}
 	return ctx.Err()

@@ -25,11 +25,12 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/consent"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
 )
 
 func main() {
 	protocol.Main(func(ctx context.Context, env protocol.Env) int {
-		return protocol.RunSource(ctx, &source{}, env, consent.Command(consentStreams(), userAgent), catalogCommand(), sandboxCommand())
+		return protocol.RunSource(ctx, &source{http: whoop.NewTransport()}, env, consent.Command(consentStreams(), userAgent), catalogCommand(), sandboxCommand())
 	})
 }
 

@@ -10,8 +10,8 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -165,7 +165,11 @@ func (c *sandboxFlags) writeConfig(url string, member sandbox.Config, t sandbox.
 		"access_token": pair.AccessToken, "refresh_token": pair.RefreshToken,
 	}
 	if c.tokenFile != "" {
-		credentials = map[string]string{"auth_type": config.File, "path": c.tokenFile}
+		path, err := filepath.Abs(c.tokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("--token-file %s: %w", c.tokenFile, err)
+		}
+		credentials = map[string]string{"auth_type": config.File, "path": path}
 		if err := config.Write(c.tokenFile, pair); err != nil {
 			return nil, err
 		}
@@ -203,6 +207,5 @@ func isSandboxFile(text []byte) bool {
 	if err := json.Unmarshal(text, &file); err != nil {
 		return len(bytes.TrimSpace(text)) == 0
 	}
-	u, err := url.Parse(file.URL)
-	return file.ClientID == sandboxClientID || err == nil && net.ParseIP(u.Hostname()).IsLoopback()
+	return file.ClientID == sandboxClientID || config.IsLocal(file.URL)
 }

@@ -106,9 +106,6 @@ func (s *session) connect(ctx context.Context) error {
 	if end := runError(ctx, err); end != nil {
 		return explain(end, nil)
 	}
-	if whoop.Unreachable(err) != "" {
-		return explain(err, nil)
-	}
 	if now := s.client.Now(); s.config.Start.After(now) {
 		s.out.Logger().Warn("start_date is in the future: the source reads nothing that began before it", "start_date", s.config.Start, "now", now)
 	}

@@ -133,11 +133,18 @@ func HasValidPort(u *url.URL) bool {
 // they are encrypted, or do not leave this machine.
 func IsConfidential(origin string) bool {
 	u, err := url.Parse(origin)
-	if err != nil || u.Scheme == "https" {
-		return err == nil
-	}
-	ip := net.ParseIP(u.Hostname())
-	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+	return err == nil && (u.Scheme == "https" || isLoopback(u.Hostname()))
+}
+
+// IsLocal reports whether an origin is on this machine.
+func IsLocal(origin string) bool {
+	u, err := url.Parse(origin)
+	return err == nil && isLoopback(u.Hostname())
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func parseInstant(key, text string) (time.Time, error) {

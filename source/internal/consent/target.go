@@ -60,7 +60,12 @@ func (a *authorization) openTarget(ctx context.Context) (*target, error) {
 	t.apiURL = strings.TrimRight(t.apiURL, "/")
 	switch {
 	case a.tokenFile != "":
-		t.credentials = config.Credentials{AuthType: config.File, FileCredentials: config.FileCredentials{Path: a.tokenFile}}
+		// A sync may run in another directory.
+		path, err := filepath.Abs(a.tokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("--token-file %s: %w", a.tokenFile, err)
+		}
+		t.credentials = config.Credentials{AuthType: config.File, FileCredentials: config.FileCredentials{Path: path}}
 	case a.secret != "":
 		t.credentials = config.Credentials{AuthType: config.Secret, SecretCredentials: config.SecretCredentials{SecretID: a.secret, Region: a.region}}
 	case t.credentials.AuthType == "":

@@ -25,10 +25,11 @@ import (
 const (
 	requestTimeout = 30 * time.Second
 	largestBody    = 32 << 20
-	attempts       = 6   // of one request that WHOOP fails to answer
-	refusals       = 12  // of one request by the rate limit
-	renewals       = 3   // of the token for one request
-	errorBody      = 300 // bytes of an error's body worth showing
+	attempts       = 6                // of one request that WHOOP fails to answer
+	reachTimeout   = 30 * time.Second // for its attempts if there is no connection
+	refusals       = 12               // of one request by the rate limit
+	renewals       = 3                // of the token for one request
+	errorBody      = 300              // bytes of an error's body worth showing
 )
 
 // ProfilePath is the path of the member's profile.
@@ -138,6 +139,7 @@ func (c *Client) get(ctx context.Context, path string, query url.Values) (json.R
 		return nil, c.tokenError(ctx, err)
 	}
 	var failed, refused, renewed int
+	var giveUp time.Time // if there is no connection by then
 	for {
 		sent, err := c.pace.wait(ctx)
 		if err != nil {
@@ -170,15 +172,30 @@ func (c *Client) get(ctx context.Context, path string, query url.Values) (json.R
 			if err == nil {
 				err = &StatusError{path, status, c.excerpt(body)}
 			}
-			if failed++; failed == attempts {
+			if failed == 0 {
+				giveUp = time.Now().Add(reachTimeout)
+				c.logFailure(path, err)
+			}
+			if failed++; failed == attempts || !worthRetrying(err) || Unreachable(err) != "" && time.Now().After(giveUp) {
 				return nil, &UnavailableError{path, err}
 			}
-			c.log.Warn("WHOOP did not answer properly; trying again", "path", path, "attempt", failed, "error", err)
+			c.log.Debug("a request failed; trying again", "path", path, "attempt", failed, "error", err)
 			pause := 250 * time.Millisecond << failed
 			if err := sleep(ctx, pause/2+rand.N(pause)); err != nil {
 				return nil, err
 			}
 		}
+	}
+}
+
+// logFailure reports the first failure of a request, for a person who would otherwise
+// wait for the last attempt without knowing why.
+func (c *Client) logFailure(path string, err error) {
+	switch cause := Unreachable(err); {
+	case cause == "":
+		c.log.Warn("WHOOP did not answer properly; trying again", "path", path, "error", err)
+	case worthRetrying(err):
+		c.log.Warn("WHOOP cannot be reached: " + cause + ". Trying again")
 	}
 }
 

@@ -5,7 +5,26 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"time"
 )
+
+// dialTimeout is how long an address that does not answer at all holds up an attempt.
+const dialTimeout = 10 * time.Second
+
+// NewTransport returns http.DefaultTransport's settings with a shorter time for a
+// connection to come about.
+func NewTransport() http.RoundTripper {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.DialContext = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
+	return t
+}
+
+// worthRetrying reports whether a failed request may succeed soon. A certificate that
+// is not trusted stays so.
+func worthRetrying(err error) bool {
+	return !errors.As(err, new(*tls.CertificateVerificationError))
+}
 
 // Unreachable returns why there was no connection to WHOOP, and what to check. It
 // is empty if there was a connection.
