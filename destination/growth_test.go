@@ -100,7 +100,7 @@ func (h *history) time(program string) time.Duration {
 // the last syncs take is logged, each beside the tenth of a new table, so that both meet the machine in
 // one mood.
 func TestASyncIsAsFastAfterYears(t *testing.T) {
-	if err := laketest.ShareZstdEncoder(); err != nil {
+	if err := laketest.StartZstd(); err != nil {
 		t.Fatal(err)
 	}
 	var program string

@@ -134,7 +134,7 @@ type timedRun struct {
 // inBubble runs a verb in a bubble of time. The server answers outside of it, in none.
 func (l *lakeUnderTest) inBubble(verb string) (r timedRun) {
 	l.t.Helper()
-	if err := laketest.ShareZstdEncoder(); err != nil {
+	if err := laketest.StartZstd(); err != nil {
 		l.t.Fatal(err)
 	}
 	stream := l.stream(protocol.AppendDedup, 0, 0, "")

@@ -11,7 +11,7 @@ import (
 
 // The scripts run the program as its users do.
 func TestScripts(t *testing.T) {
-	if err := laketest.ShareZstdEncoder(); err != nil {
+	if err := laketest.StartZstd(); err != nil {
 		t.Fatal(err)
 	}
 	d := newDestination()

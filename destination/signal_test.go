@@ -24,7 +24,7 @@ import (
 // end of the input proves nothing: an overwrite is not swapped in, rows that no state covers do not become
 // visible, and the run does not succeed.
 func TestASignalNearTheEndOfTheInput(t *testing.T) {
-	if err := laketest.ShareZstdEncoder(); err != nil {
+	if err := laketest.StartZstd(); err != nil {
 		t.Fatal(err)
 	}
 	const record, state = `{"type":"RECORD","record":{"stream":"items","emitted_at":1,"data":{"id":%d}}}` + "\n",

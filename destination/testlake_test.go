@@ -41,7 +41,7 @@ type testLake struct {
 
 func newTestLake(t *testing.T, w workload) *testLake {
 	t.Helper()
-	if err := errors.Join(laketest.ShareZstdEncoder(), useFaultyFiles()); err != nil {
+	if err := errors.Join(laketest.StartZstd(), useFaultyFiles()); err != nil {
 		t.Fatal(err)
 	}
 	root := t.TempDir()

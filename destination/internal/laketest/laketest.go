@@ -26,7 +26,7 @@ func Main(m *testing.M) {
 	if _, err := storage.Open(context.Background(), storage.Default(), "file:///nowhere", ""); err != nil {
 		panic(err)
 	}
-	if err := ShareZstdEncoder(); err != nil {
+	if err := StartZstd(); err != nil {
 		panic(err)
 	}
 	sqlite.RegisterConnectionHook(func(conn sqlite.ExecQuerierContext, _ string) error {

@@ -34,7 +34,7 @@ func (m Memory) tablesAtOnce() int { return max(4, min(32, int(m)/memoryPerTable
 
 // outsideHeap is what the process needs outside of Go's heap: the pages of the
 // program itself, and what the heap outgrows its limit by while the collector runs.
-const outsideHeap = 80 // MiB
+const outsideHeap = 100 // MiB
 
 // LimitProcess keeps the process within its memory.
 func (m Memory) LimitProcess() {
