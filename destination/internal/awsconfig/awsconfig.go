@@ -16,8 +16,6 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -88,17 +86,21 @@ const (
 	stallTimeout  = time.Minute // of a connection on which no byte moves
 	maxAttempts   = 5
 	maxBackoff    = 3 * time.Second
+	// credentialsTimeout is how long the first credentials may take.
+	credentialsTimeout = 25 * time.Second
 )
 
 // Load makes the configuration of a client. It asks for credentials at once, so
-// that missing ones are told from a refusal. The context ends nothing that is made
-// later with the result.
-func (c Config) Load(ctx context.Context) (aws.Config, error) {
+// that missing ones are told from a refusal. Setting is the path of the object in the
+// configuration. The context ends nothing that is made later with the result.
+func (c Config) Load(ctx context.Context, setting string) (aws.Config, error) {
 	cfg, err := c.LoadWithoutCredentials(ctx)
 	if err != nil {
 		return cfg, err
 	}
-	return cfg, c.addCredentials(context.WithoutCancel(ctx), &cfg)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), credentialsTimeout)
+	defer cancel()
+	return cfg, c.addCredentials(ctx, &cfg, setting)
 }
 
 // LoadWithoutCredentials is Load for a client whose credentials come from elsewhere.
@@ -130,29 +132,6 @@ func (c Config) LoadWithoutCredentials(ctx context.Context) (aws.Config, error) 
 		})
 	}
 	return cfg, nil
-}
-
-// addCredentials asks for the credentials of the configuration, and for those of its
-// role if it has one.
-func (c Config) addCredentials(ctx context.Context, cfg *aws.Config) error {
-	if _, err := cfg.Credentials.Retrieve(ctx); err != nil {
-		return &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: "There are no AWS credentials for this process. " +
-			"Give an access key in the configuration, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, or run with the role of a container or machine."}
-	}
-	if c.RoleARN != "" {
-		role := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(*cfg), c.RoleARN, func(o *stscreds.AssumeRoleOptions) {
-			o.RoleSessionName = "destination-iceberg"
-			if c.ExternalID != "" {
-				o.ExternalID = aws.String(c.ExternalID)
-			}
-		})
-		cfg.Credentials = aws.NewCredentialsCache(role, func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = time.Minute })
-		if _, err := cfg.Credentials.Retrieve(ctx); err != nil {
-			return &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: fmt.Sprintf(
-				"The role %s cannot be assumed. Its trust policy must name these AWS credentials, and the external ID must be the one that it requires, if it requires one.", c.RoleARN)}
-		}
-	}
-	return nil
 }
 
 // dial is a variable for the tests.

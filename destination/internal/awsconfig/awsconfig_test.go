@@ -27,7 +27,7 @@ func TestAServerThatIsNotThereIsGivenUp(t *testing.T) {
 				attempts++
 				return nil, answer(ctx)
 			}
-			cfg, err := Config{Region: "eu-west-1", AccessKeyID: "key", SecretAccessKey: "sesame"}.Load(t.Context())
+			cfg, err := Config{Region: "eu-west-1", AccessKeyID: "key", SecretAccessKey: "sesame"}.Load(t.Context(), "storage")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -3,6 +3,7 @@ package catalogs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"testing"
 	"testing/synctest"
@@ -135,14 +136,17 @@ func TestNoCallWaitsForEver(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c := &Catalog{Backend: deaf{}, classify: func(err error) error { return err }}
-				began := time.Now()
+				c := &Catalog{Backend: deaf{}, classify: func(err error) error { return err }, name: "The catalog", remedy: "Start it."}
+				began, limit := time.Now(), answerTimeout
+				if name == "CommitTable" {
+					limit = commitTimeout
+				}
 				err := call(t.Context(), c)
-				if took := time.Since(began); took != answerTimeout {
+				if took := time.Since(began); took != limit {
 					t.Errorf("it took %v", took)
 				}
 				var told *protocol.Error
-				if !errors.As(err, &told) || told.Kind != protocol.TransientError {
+				if !errors.As(err, &told) || told.Kind != protocol.TransientError || told.Message != fmt.Sprintf("The catalog has not answered for %s. Start it.", limit) {
 					t.Errorf("the error is %v", err)
 				}
 				if errors.Is(err, table.ErrCommitFailed) {

@@ -26,6 +26,8 @@ type Catalog struct {
 	Closer  io.Closer       // releases what the backend holds
 
 	classify func(error) error // finds the remedy for an error of the backend
+	name     string            // of the catalog, which begins an error about it
+	remedy   string            // for a catalog that does not answer
 	// clientRemovesMetadata is what ClientRemovesMetadata reports.
 	clientRemovesMetadata bool
 	mainOnly              bool // it keeps no other branch of a table
@@ -41,11 +43,17 @@ type FreshnessChecker interface {
 	IsCurrent(ctx context.Context, t *table.Table) (bool, error)
 }
 
-// answerTimeout is how long a catalog may take to answer.
-const answerTimeout = 2 * time.Minute
+// How long a catalog may take to answer. A commit that is given up may have been
+// made, and its files must stay until that is known, so it gets time. After any
+// other call nothing is lost, and whoever has started a check or a sync wants to be
+// told soon.
+const (
+	answerTimeout = 25 * time.Second
+	commitTimeout = 2 * time.Minute
+)
 
-var errNoAnswer error = &protocol.Error{Kind: protocol.TransientError, Message: fmt.Sprintf(
-	"The catalog has not answered for %s. Start again when it does.", answerTimeout)}
+// errNoAnswer is the cause of an error after a catalog has not answered in time.
+var errNoAnswer = fmt.Errorf("no answer in time: %w", context.DeadlineExceeded)
 
 // Close releases what the catalog holds.
 func (c *Catalog) Close() error { return c.Closer.Close() }
@@ -54,22 +62,28 @@ func (c *Catalog) Close() error { return c.Closer.Close() }
 func (c *Catalog) Storage() *storage.Storage { return c.storage }
 
 // call asks the backend something, and finds the remedy for its error.
-func (c *Catalog) call(ctx context.Context, do func(context.Context) error) error {
-	limited, cancel := context.WithTimeoutCause(ctx, answerTimeout, errNoAnswer)
+func (c *Catalog) call(ctx context.Context, timeout time.Duration, do func(context.Context) error) error {
+	limited, cancel := context.WithTimeoutCause(ctx, timeout, errNoAnswer)
 	defer cancel()
 	err := do(limited)
+	var told *protocol.Error
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(context.Cause(limited), errNoAnswer):
-		return fmt.Errorf("%w: %w", errNoAnswer, err)
+	case !errors.Is(context.Cause(limited), errNoAnswer):
+		return c.classify(err)
+	case errors.As(err, &told): // it was another server that did not answer
+		return err
 	}
-	return c.classify(err)
+	if told = storage.Explain(err, "the warehouse"); told != nil {
+		return told
+	}
+	return transientError(fmt.Errorf("%w: %w", errNoAnswer, err), "%s has not answered for %s. %s", c.name, timeout, c.remedy)
 }
 
-// ask is call for what has a result.
+// ask is call for what has a result and is no commit.
 func ask[T any](ctx context.Context, c *Catalog, do func(context.Context) (T, error)) (result T, err error) {
-	err = c.call(ctx, func(ctx context.Context) (err error) {
+	err = c.call(ctx, answerTimeout, func(ctx context.Context) (err error) {
 		result, err = do(ctx)
 		return err
 	})
@@ -87,7 +101,7 @@ func ask[T any](ctx context.Context, c *Catalog, do func(context.Context) (T, er
 func (c *Catalog) CommitTable(ctx context.Context, id table.Identifier, reqs []table.Requirement, updates []table.Update) (table.Metadata, string, error) {
 	var meta table.Metadata
 	var location string
-	err := c.call(ctx, func(ctx context.Context) (err error) {
+	err := c.call(ctx, commitTimeout, func(ctx context.Context) (err error) {
 		meta, location, err = c.Backend.CommitTable(ctx, id, reqs, updates)
 		return err
 	})
@@ -160,7 +174,7 @@ func (c *Catalog) bind(ctx context.Context, of *table.Table, meta table.Metadata
 
 // DropTable removes a table from the catalog and leaves its files.
 func (c *Catalog) DropTable(ctx context.Context, id table.Identifier) error {
-	return c.call(ctx, func(ctx context.Context) error { return c.Backend.DropTable(ctx, id) })
+	return c.call(ctx, answerTimeout, func(ctx context.Context) error { return c.Backend.DropTable(ctx, id) })
 }
 
 // RenameTable gives a table another name.
@@ -200,12 +214,12 @@ func (c *Catalog) ListTables(ctx context.Context, namespace table.Identifier) it
 
 // CreateNamespace makes a namespace.
 func (c *Catalog) CreateNamespace(ctx context.Context, id table.Identifier, props iceberg.Properties) error {
-	return c.call(ctx, func(ctx context.Context) error { return c.Backend.CreateNamespace(ctx, id, props) })
+	return c.call(ctx, answerTimeout, func(ctx context.Context) error { return c.Backend.CreateNamespace(ctx, id, props) })
 }
 
 // DropNamespace removes an empty namespace.
 func (c *Catalog) DropNamespace(ctx context.Context, id table.Identifier) error {
-	return c.call(ctx, func(ctx context.Context) error { return c.Backend.DropNamespace(ctx, id) })
+	return c.call(ctx, answerTimeout, func(ctx context.Context) error { return c.Backend.DropNamespace(ctx, id) })
 }
 
 // CheckNamespaceExists reports whether there is a namespace.

@@ -23,6 +23,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/awsconfig"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // glueConfig is for the AWS Glue Data Catalog.
@@ -78,7 +79,10 @@ func (c *glueConfig) open(ctx context.Context, files *storage.Storage, create bo
 		return nil, fmt.Errorf("opening the Glue catalog: %w", err)
 	}
 	cat := glueCatalog{backend, glue.NewFromConfig(cfg), id}
-	return &Catalog{Backend: cat, Closer: cat, classify: classifyGlue, clientRemovesMetadata: true, storage: files}, nil
+	return &Catalog{
+		Backend: cat, Closer: cat, classify: classifyGlue, clientRemovesMetadata: true, storage: files,
+		name: "Glue", remedy: glueRemedy,
+	}, nil
 }
 
 // awsConfig is that of the catalog, or what it leaves out that of the storage.
@@ -92,7 +96,7 @@ func (c *glueConfig) awsConfig(ctx context.Context, files *storage.Storage) (aws
 		}
 		return cfg, nil
 	}
-	cfg, err := c.Load(ctx)
+	cfg, err := c.Load(ctx, "catalog")
 	if err == nil && cfg.Region == "" {
 		err = configError(nil, `The region of the Glue catalog is not known. Set "catalog.region" in the configuration, or AWS_REGION in the environment.`)
 	}
@@ -213,10 +217,20 @@ func (c glueCatalog) CommitTable(ctx context.Context, id table.Identifier, reqs 
 	return meta, location, err
 }
 
+// unfinished are the errors of UpdateTable that have the status of a refusal and may
+// come when the table was changed.
+// Source: https://docs.aws.amazon.com/glue/latest/webapi/API_UpdateTable.html.
+var unfinished = []string{"OperationTimeoutException", "FederationSourceException", "FederationSourceRetryableException"}
+
 // commitOutcome marks an error of a commit with what is known of its outcome.
 func commitOutcome(err error) error {
 	var operation *smithy.OperationError
 	var api smithy.APIError
+	var told *protocol.Error // of the credentials, without which the request was not sent
+	code := ""
+	if errors.As(err, &api) {
+		code = api.ErrorCode()
+	}
 	switch {
 	case errors.Is(err, table.ErrCommitFailed):
 		return err
@@ -226,8 +240,12 @@ func commitOutcome(err error) error {
 			return fmt.Errorf("%w: %w", table.ErrCommitFailed, err)
 		}
 		return fmt.Errorf("%w: %w", storage.ErrNotCommitted, err)
-	case errors.As(err, &api) && slices.Contains([]string{"ThrottlingException", "ConcurrentModificationException"}, api.ErrorCode()):
+	case code == "ThrottlingException", code == "ConcurrentModificationException":
 		return fmt.Errorf("%w: %w", table.ErrCommitFailed, err)
+	case errors.As(err, &told):
+		return fmt.Errorf("%w: %w", storage.ErrNotCommitted, err)
+	case slices.Contains(unfinished, code):
+		return err
 	case statusOf(err) >= 400 && statusOf(err) < 500:
 		return fmt.Errorf("%w: %w", storage.ErrNotCommitted, err)
 	}
@@ -242,11 +260,14 @@ func statusOf(err error) int {
 	return 0
 }
 
+const glueRemedy = `Check the network, "catalog.region" and "catalog.endpoint", then start again.`
+
 // classifyGlue finds the remedy for an error of Glue. Errors of the files are
 // returned as they are.
 func classifyGlue(err error) error {
 	var operation *smithy.OperationError
-	if !errors.As(err, &operation) || operation.ServiceID != glue.ServiceID {
+	var told *protocol.Error // of the credentials
+	if errors.As(err, &told) || !errors.As(err, &operation) || operation.ServiceID != glue.ServiceID {
 		return err
 	}
 	code, said := "", ""
@@ -268,8 +289,8 @@ func classifyGlue(err error) error {
 		return transientError(err, "Glue asks to send fewer requests. Start again later; if that happens often, run fewer syncs at once.")
 	case code == "InvalidInputException", code == "ResourceNumberLimitExceededException", code == "GlueEncryptionException":
 		return configError(err, "Glue refuses %s: %s: %s. Correct what it names.", operation.OperationName, code, said)
-	case status >= 400 && status < 500:
+	case status >= 400 && status < 500 && !slices.Contains(unfinished, code):
 		return configError(err, "Glue refuses %s: %s: %s. Check \"catalog.region\" and \"catalog.catalog_id\".", operation.OperationName, code, said)
 	}
-	return transientError(err, "Glue cannot be reached or fails: %v. Check the network, \"catalog.region\" and \"catalog.endpoint\", then start again.", operation.Err)
+	return transientError(err, "Glue cannot be reached or fails: %v. %s", operation.Err, glueRemedy)
 }

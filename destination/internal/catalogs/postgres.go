@@ -68,7 +68,10 @@ func (c *postgresConfig) open(ctx context.Context, files *storage.Storage, creat
 	}
 	opened = true
 	tables := sqlCatalog{cat, db, dollar, server.classify}
-	return &Catalog{Backend: tables, Closer: tables, classify: server.classify, storage: files, clientRemovesMetadata: true}, nil
+	return &Catalog{
+		Backend: tables, Closer: tables, classify: server.classify, storage: files, clientRemovesMetadata: true,
+		name: fmt.Sprintf("The %s, which is the catalog,", server), remedy: `Check the server, the network and "catalog.uri", then start again.`,
+	}, nil
 }
 
 // parsePostgres reads a connection URI. Its errors show nothing of it: where

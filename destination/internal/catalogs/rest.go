@@ -94,17 +94,19 @@ func (c *restConfig) open(ctx context.Context, files *storage.Storage, _ bool) (
 	options := []rest.Option{
 		rest.WithCustomTransport(server), rest.WithHeaders(c.headers()), rest.WithWarehouseLocation(c.Warehouse), rest.WithPrefix(c.Prefix), rest.WithAdditionalProps(properties),
 	}
-	limited, cancel := context.WithTimeoutCause(ctx, answerTimeout, errNoAnswer)
-	defer cancel()
-	backend, err := rest.NewCatalog(limited, catalogName, c.URI, options...)
+	cat := &Catalog{
+		classify: c.classify, storage: files,
+		name: "The catalog at " + c.URI, remedy: `Check "catalog.uri" and the network, then start again.`,
+	}
+	backend, err := ask(ctx, cat, func(ctx context.Context) (*rest.Catalog, error) {
+		return rest.NewCatalog(ctx, catalogName, c.URI, options...)
+	})
 	if err != nil {
 		server.CloseIdleConnections()
-		return nil, c.classify(err)
+		return nil, err
 	}
-	return &Catalog{
-		Backend: restCatalog{backend}, Closer: restCloser{backend, server},
-		classify: c.classify, mainOnly: server.isNessie, storage: files,
-	}, nil
+	cat.Backend, cat.Closer, cat.mainOnly = restCatalog{backend}, restCloser{backend, server}, server.isNessie
+	return cat, nil
 }
 
 func (c *restConfig) headers() map[string]string {

@@ -126,7 +126,7 @@ func (a sigv4Auth) Descriptions() map[string]string {
 func (a *sigv4Auth) validate() error { return a.Validate("catalog.auth") }
 
 func (a *sigv4Auth) session(ctx context.Context, _ string, _ http.RoundTripper) (session, error) {
-	cfg, err := a.Load(ctx)
+	cfg, err := a.Load(ctx, "catalog.auth")
 	if err != nil {
 		return nil, err
 	}

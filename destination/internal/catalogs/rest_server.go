@@ -30,6 +30,9 @@ type restServer struct {
 	isNessie bool
 }
 
+// dial is a variable for the tests.
+var dial = (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext
+
 // server makes the way to the catalog.
 func (c *restConfig) server(ctx context.Context, a authentication) (*restServer, error) {
 	u, err := url.Parse(c.URI)
@@ -37,7 +40,7 @@ func (c *restConfig) server(ctx context.Context, a authentication) (*restServer,
 		return nil, err
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.DialContext = (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext
+	transport.DialContext = dial
 	s := &restServer{Transport: transport, uri: c.URI, origins: map[string]bool{originOf(u): true}}
 	if s.session, err = a.session(ctx, c.URI, transport); err != nil {
 		return nil, err

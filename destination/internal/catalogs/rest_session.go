@@ -99,8 +99,10 @@ func (s *oauth2Session) explain(err error) error {
 		said := strings.ReplaceAll(strings.TrimSuffix(answer.ErrorCode+": "+answer.ErrorDescription, ": "), s.config.ClientSecret, "***")
 		return configError(nil, "The token endpoint %s gives no token to this client (status %d, %q). Correct \"catalog.auth.client_id\", \"catalog.auth.client_secret\" and \"catalog.auth.scope\"; if tokens come from elsewhere, set \"catalog.auth.token_uri\".",
 			s.config.TokenURL, answer.Response.StatusCode, said)
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.Canceled):
 		return err
+	case errors.Is(err, context.DeadlineExceeded):
+		return transientError(context.DeadlineExceeded, "The token endpoint %s has not answered in time. Check \"catalog.auth.token_uri\" and the network, then start again.", s.config.TokenURL)
 	case errors.As(err, &network):
 		return transientError(network.Err, "The token endpoint %s cannot be reached. Check \"catalog.auth.token_uri\" and the network, then start again.", s.config.TokenURL)
 	}
@@ -117,7 +119,7 @@ type sigv4Session struct {
 func (s *sigv4Session) authorize(r *http.Request) error {
 	credentials, err := s.cfg.Credentials.Retrieve(r.Context())
 	if err != nil {
-		return configError(err, "There are no AWS credentials for the catalog any more. Correct \"catalog.auth\", or the credentials of this process.")
+		return err
 	}
 	hash := sha256.New()
 	if r.GetBody != nil {

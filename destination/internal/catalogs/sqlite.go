@@ -93,7 +93,10 @@ func (c *sqliteConfig) open(ctx context.Context, files *storage.Storage, create 
 	}
 	opened = true
 	tables := sqlCatalog{cat, db, questionMark, classify}
-	return &Catalog{Backend: tables, Closer: tables, classify: classify, storage: files, clientRemovesMetadata: true}, nil
+	return &Catalog{
+		Backend: tables, Closer: tables, classify: classify, storage: files, clientRemovesMetadata: true,
+		name: "The catalog " + file, remedy: "Make sure that its disk works, and start again when no other program locks it.",
+	}, nil
 }
 
 // filesystemOf is networkFilesystem, but for tests, which have no network.

@@ -52,16 +52,15 @@ func (r *retryBudget) again(ctx context.Context) (bool, error) {
 }
 
 // mayPassOnRetry reports whether the error of loading a table may be gone at the
-// next attempt. A catalog that has not answered in its time has been waited for long
-// enough.
+// next attempt.
 func mayPassOnRetry(err error) bool {
 	var e *protocol.Error
 	switch {
+	case errors.As(err, &e):
+		return e.Kind == protocol.TransientError
 	case errors.Is(err, catalog.ErrNoSuchTable), errors.Is(err, catalog.ErrNoSuchNamespace),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return false
-	case errors.As(err, &e):
-		return e.Kind == protocol.TransientError
 	}
 	return !ofStorage(err)
 }

@@ -75,7 +75,7 @@ func (c *s3Config) open(ctx context.Context, warehouse, scratch string) (*Storag
 		vendor := &vendor{config: *c, aws: cfg, files: files}
 		return &Storage{warehouse: warehouse, properties: iceberg.Properties{s3Property: registerS3(vendor.filesOf)}}, nil
 	}
-	cfg, err := c.Load(ctx)
+	cfg, err := c.Load(ctx, "storage")
 	if err != nil {
 		return nil, err
 	}
