@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -78,6 +79,40 @@ func TestFilesOfACommitThatIsNotMadeAreRemoved(t *testing.T) {
 		}
 		if files := data(); len(files) > 0 {
 			t.Errorf("%v are left", files)
+		}
+	})
+}
+
+// The rows of a complete stream become visible while the source waits for its API.
+func TestACompleteStreamIsCommittedWhileTheInputRests(t *testing.T) {
+	l := newTestLake(t, workload{mode: protocol.AppendDedup})
+	synctest.Test(t, func(t *testing.T) {
+		input, feed := io.Pipe()
+		var stdout bytes.Buffer
+		code := protocol.Go(func() error {
+			if code := newDestination().run(t.Context(), protocol.Env{
+				Args: []string{"write", "--config", l.config, "--catalog", l.catalog}, Stdin: input, Stdout: &stdout, Stderr: io.Discard,
+			}); code != 0 {
+				return fmt.Errorf("exit code %d", code)
+			}
+			return nil
+		})
+		echoes := func(ending string) int {
+			if _, err := io.WriteString(feed, ending); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			return bytes.Count(stdout.Bytes(), []byte(`"type":"STATE"`))
+		}
+		if n := echoes(string(l.input(0, fedEvery-1, ""))); n != 0 {
+			t.Errorf("%d states are echoed before the stream is complete and a commit is due", n)
+		}
+		if n := echoes(fedComplete); n != 1 {
+			t.Errorf("%d states are echoed after the stream is complete, want one", n)
+		}
+		if err := errors.Join(feed.Close(), <-code); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -28,6 +28,8 @@ type checkpoints struct {
 	waitingRows        int64              // of these, rows that do not count for the limits; see takeCovered
 	bytes              int64              // of the input since the last commit plan
 	clockStart         time.Time          // when the seconds of CommitLimits begin; zero: nothing is there to commit
+	streamCompleted    bool               // a COMPLETE status has come since the last commit plan
+	lastInput          time.Time          // when a record, a state or a status came
 }
 
 // A pendingState is a state that is in no commit plan yet, and the segment it ends.
@@ -58,9 +60,17 @@ func (c *checkpoints) addRecords(r *protocol.Records) (segment int64) {
 	return c.segment
 }
 
+// addStatus adds a stream's status. It reports whether the catalog has the stream.
+func (c *checkpoints) addStatus(s protocol.StatusMessage) bool {
+	c.streamCompleted = c.streamCompleted || s.Status == protocol.Complete
+	c.lastInput = c.now()
+	return c.proofs.addStatus(s)
+}
+
 func (c *checkpoints) addBytes(size int) {
+	c.lastInput = c.now()
 	if c.clockStart.IsZero() {
-		c.clockStart = c.now()
+		c.clockStart = c.lastInput
 	}
 	c.bytes += int64(size)
 }
@@ -102,12 +112,19 @@ func (c *checkpoints) addState(state protocol.State) error {
 	return nil
 }
 
-// limitReached reports whether one of the limits is reached. Waiting rows do not
-// count, or each state of another stream would make a commit of its own.
+// idleAfterComplete is how long the input rests before a complete stream is committed:
+// its rows become visible while the source waits for its API. Streams that follow each
+// other without a rest are committed together.
+const idleAfterComplete = 3 * time.Second
+
+// limitReached reports whether one of the limits is reached, or a stream is complete and
+// nothing more comes for now. Waiting rows do not count, or each state of another stream
+// would make a commit of its own.
 func (c *checkpoints) limitReached(limits CommitLimits) bool {
 	return c.rows-c.waitingRows >= limits.MaxRows ||
 		c.bytes >= limits.MaxMebibytes<<20 ||
-		!c.clockStart.IsZero() && c.now().Sub(c.clockStart) >= limits.maxAge()
+		!c.clockStart.IsZero() && c.now().Sub(c.clockStart) >= limits.maxAge() ||
+		c.streamCompleted && c.now().Sub(c.lastInput) >= idleAfterComplete
 }
 
 // takeCovered moves every stream whose rows are all covered by its states into a
@@ -191,7 +208,7 @@ func (c *checkpoints) moveTo(plan *commitPlan) {
 		t.stream.planned = t.upTo
 		c.rows -= t.rows
 	}
-	c.bytes, c.clockStart = 0, time.Time{}
+	c.bytes, c.clockStart, c.streamCompleted = 0, time.Time{}, false
 	if c.rows > 0 || len(c.pending) > 0 {
 		c.clockStart = c.now()
 	}

@@ -141,7 +141,7 @@ func TestARefreshIsFinishedWhenItIsComplete(t *testing.T) {
 				t.Errorf("at the state (-want +got):\n%s", diff)
 			}
 			for _, name := range tt.complete {
-				s.proofs.addStatus(protocol.StatusMessage{Stream: protocol.StreamID{Name: name}, Status: protocol.Complete})
+				s.addStatus(protocol.StatusMessage{Stream: protocol.StreamID{Name: name}, Status: protocol.Complete})
 			}
 			plan, _ := s.takeFinal(StateHint, inputEnded)
 			if diff := cmp.Diff(tt.atEnd, describe(plan)); diff != "" {
@@ -209,7 +209,7 @@ func TestOnlyStreamsAtAStateAreCommitted(t *testing.T) {
 func TestTheFinalCommitHasWhatIsProven(t *testing.T) {
 	complete := func(s script, names ...string) {
 		for _, n := range names {
-			s.proofs.addStatus(protocol.StatusMessage{Stream: protocol.StreamID{Name: n}, Status: protocol.Complete})
+			s.addStatus(protocol.StatusMessage{Stream: protocol.StreamID{Name: n}, Status: protocol.Complete})
 		}
 	}
 	for _, tt := range []struct {
@@ -359,6 +359,28 @@ func TestCommitIsDue(t *testing.T) {
 			s.play(t, "A")
 			s.now = func() time.Time { return time.Now().Add(time.Hour) }
 		}, true},
+		{"when a stream is complete and the input rests", func(t *testing.T, s script) {
+			s.play(t, "a1", "A")
+			s.addStatus(protocol.StatusMessage{Stream: s.streams.all[0].ID, Status: protocol.Complete})
+			s.now = func() time.Time { return time.Now().Add(idleAfterComplete) }
+		}, true},
+		{"not when more has come", func(t *testing.T, s script) {
+			s.play(t, "a1", "A")
+			s.addStatus(protocol.StatusMessage{Stream: s.streams.all[0].ID, Status: protocol.Complete})
+			s.now = func() time.Time { return time.Now().Add(idleAfterComplete) }
+			s.play(t, "b1", "B")
+		}, false},
+		{"not when the input rests before a stream's end", func(t *testing.T, s script) {
+			s.play(t, "a1", "A")
+			s.addStatus(protocol.StatusMessage{Stream: s.streams.all[0].ID, Status: protocol.Running})
+			s.now = func() time.Time { return time.Now().Add(idleAfterComplete) }
+		}, false},
+		{"once for a complete stream", func(t *testing.T, s script) {
+			s.play(t, "a1", "A")
+			s.addStatus(protocol.StatusMessage{Stream: s.streams.all[0].ID, Status: protocol.Complete})
+			s.takeCovered()
+			s.now = func() time.Time { return time.Now().Add(idleAfterComplete) }
+		}, false},
 		{"counts again from zero after a commit", func(t *testing.T, s script) { s.play(t, "a9", "a9", "A"); s.takeCovered() }, false},
 		{"counts on what a commit left", func(t *testing.T, s script) { s.play(t, "b1", "B", "b9", "b5", "a1", "A"); s.takeCovered() }, true},
 		{"not for rows that wait for a state of their stream", func(t *testing.T, s script) { s.play(t, "b9", "b5", "a1", "A"); s.takeCovered(); s.play(t, "a9", "A") }, false},

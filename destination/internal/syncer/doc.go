@@ -15,8 +15,9 @@
 // One goroutine handles the input in order; another reads ahead. Until the input
 // ends, it commits a stream only at one of the stream's states, so a snapshot holds
 // exactly the rows that its state covers. A commit is due when no record has come
-// since a state and one of the limits (rows, bytes, age) is reached. That is asked
-// before the next record, 20 ms after the last state, and every second. Rows that the
+// since a state and one of the limits (rows, bytes, age) is reached, or a stream is
+// complete and nothing has come for three seconds. That is asked before the next
+// record, 20 ms after the last state, and every second. Rows that the
 // last commit had to leave out, because their stream waits for its next state or for
 // the end of the input, do not count.
 //

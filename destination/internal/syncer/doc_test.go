@@ -35,7 +35,7 @@ func TestTheExampleOfTheDocumentation(t *testing.T) {
 	} {
 		s := newScript(nil)
 		s.play(t, "a2", "A", "b1", "a1", "B")
-		s.proofs.addStatus(protocol.StatusMessage{Stream: protocol.StreamID{Name: "a"}, Status: tt.status})
+		s.addStatus(protocol.StatusMessage{Stream: protocol.StreamID{Name: "a"}, Status: tt.status})
 		plan, _ := s.takeFinal(StateHint, inputEnded)
 		wantPlan("never due, and a is "+name, plan, tt.rows, "commit b rows=1 state=true", "echo STREAM a written=2", "echo STREAM b written=1")
 	}

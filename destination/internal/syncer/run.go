@@ -156,7 +156,7 @@ func (r *run) dispatch(ctx context.Context, item protocol.Item, jobs chan<- deco
 			r.firstBad.report(r.sequence, r.checkpoints.segment, err)
 		}
 	case item.Status != nil:
-		if !r.checkpoints.proofs.addStatus(*item.Status) {
+		if !r.checkpoints.addStatus(*item.Status) {
 			r.log.Warn("the input holds a status of a stream that is not in the catalog", "stream", item.Status.Stream.String())
 		}
 	case item.Failure != nil:
