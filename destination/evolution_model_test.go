@@ -13,7 +13,7 @@ import (
 
 	"github.com/apache/iceberg-go"
 
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -166,7 +166,7 @@ type cell struct {
 }
 
 // cells are those of a row that are not null, without Airbyte's columns.
-func cells(fields []iceberg.NestedField, row lake.Row, depth int) (all []cell) {
+func cells(fields []iceberg.NestedField, row inspect.Row, depth int) (all []cell) {
 	var of func(id int, t iceberg.Type, value any)
 	of = func(id int, t iceberg.Type, value any) {
 		if value == nil {
@@ -174,7 +174,7 @@ func cells(fields []iceberg.NestedField, row lake.Row, depth int) (all []cell) {
 		}
 		switch t := t.(type) {
 		case *iceberg.StructType:
-			all = append(all, cells(t.FieldList, value.(lake.Row), depth+1)...)
+			all = append(all, cells(t.FieldList, value.(inspect.Row), depth+1)...)
 		case *iceberg.ListType:
 			for _, element := range value.([]any) {
 				of(t.ElementID, t.Element, element)
@@ -194,7 +194,7 @@ func cells(fields []iceberg.NestedField, row lake.Row, depth int) (all []cell) {
 var tokens = regexp.MustCompile(`\d+(\.\d+)?`)
 
 // compare holds the model against the rows of the table.
-func (m *model) compare(s *evolutionSync, schema *iceberg.Schema, seen []lake.Row) error {
+func (m *model) compare(s *evolutionSync, schema *iceberg.Schema, seen []inspect.Row) error {
 	if err := m.learn(schema); err != nil {
 		return err
 	}
@@ -257,7 +257,7 @@ func (m *model) level(fields []iceberg.NestedField) error {
 }
 
 // row holds a row against its record: every value that was sent is in one column, the one where it was before.
-func (m *model) row(schema *iceberg.Schema, row lake.Row, records map[int64]*record) (*record, error) {
+func (m *model) row(schema *iceberg.Schema, row inspect.Row, records map[int64]*record) (*record, error) {
 	var r *record
 	for _, c := range row {
 		switch c.Name {

@@ -16,7 +16,7 @@ import (
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -289,8 +289,8 @@ func (e *evolution) table() *table.Table {
 	return tbl
 }
 
-func (e *evolution) reader(tbl *table.Table) (rows []lake.Row, err error) {
-	for row, err := range lake.Rows(e.t.Context(), tbl, 0) {
+func (e *evolution) reader(tbl *table.Table) (rows []inspect.Row, err error) {
+	for row, err := range inspect.Rows(e.t.Context(), tbl, 0) {
 		if err != nil {
 			return nil, err
 		}

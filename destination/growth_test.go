@@ -16,6 +16,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
@@ -162,7 +163,7 @@ func (h *history) check() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	info, err := lake.Describe(h.t.Context(), tbl)
+	info, err := inspect.Describe(h.t.Context(), tbl)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -176,7 +177,7 @@ func (h *history) check() {
 	}
 	newest := map[string]int64{}
 	got := 0
-	for row, err := range lake.Rows(h.t.Context(), tbl, 0) {
+	for row, err := range inspect.Rows(h.t.Context(), tbl, 0) {
 		if err != nil {
 			h.t.Fatal(err)
 		}

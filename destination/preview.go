@@ -11,7 +11,7 @@ import (
 	"github.com/apache/iceberg-go/catalog"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/terminal"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -66,7 +66,7 @@ func preview(ctx context.Context, config Config, id protocol.StreamID, limit int
 		return fmt.Errorf("loading table %s: %w", strings.Join(name, "."), err)
 	}
 	n := 0
-	for row, err := range lake.Rows(ctx, table, limit) {
+	for row, err := range inspect.Rows(ctx, table, limit) {
 		if err != nil {
 			return err
 		}
@@ -93,7 +93,7 @@ func preview(ctx context.Context, config Config, id protocol.StreamID, limit int
 
 // printRow prints a row as a block of lines with a column and its value each, since
 // a row of twenty columns fits no terminal.
-func printRow(env protocol.Env, number int, row lake.Row) error {
+func printRow(env protocol.Env, number int, row inspect.Row) error {
 	width := 0
 	names := make([]string, len(row))
 	for i, c := range row {

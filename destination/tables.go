@@ -14,7 +14,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/terminal"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -55,7 +55,7 @@ type description struct {
 	Table     string `json:"table"`
 	Stream    string `json:"stream,omitempty"` // empty when another program made the table
 	Namespace string `json:"namespace,omitempty"`
-	lake.Info
+	inspect.Info
 	Metadata string `json:"metadata_location"` // what engines without a catalog open, until the next commit
 	Error    string `json:"error,omitempty"`
 }
@@ -97,7 +97,7 @@ func describeTable(ctx context.Context, cat *catalogs.Catalog, id table.Identifi
 		return d, err
 	}
 	d.Stream, d.Namespace = stream.Name, stream.Namespace
-	d.Info, err = lake.Describe(ctx, loaded)
+	d.Info, err = inspect.Describe(ctx, loaded)
 	return d, err
 }
 

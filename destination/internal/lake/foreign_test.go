@@ -8,6 +8,7 @@ import (
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
@@ -64,7 +65,7 @@ func TestEqualityDeletesOfOtherProgramsAreRefused(t *testing.T) {
 	if !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, "has equality deletes") {
 		t.Errorf("error %v", err)
 	}
-	info, err := lake.Describe(t.Context(), laketest.Load(t, tbl))
+	info, err := inspect.Describe(t.Context(), laketest.Load(t, tbl))
 	if err != nil || info.EqualityDeletes != 1 || info.DataFiles != 2 {
 		t.Errorf("%+v, %v", info, err)
 	}

@@ -4,19 +4,20 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 )
 
 func TestDescribeCountsWhatReadersSee(t *testing.T) {
 	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Keyed("s"), lake.Options{Upsert: lake.MergeOnRead})
-	empty, err := lake.Describe(t.Context(), laketest.Load(t, tbl))
-	if err != nil || !reflect.DeepEqual(empty, lake.Info{}) {
+	empty, err := inspect.Describe(t.Context(), laketest.Load(t, tbl))
+	if err != nil || !reflect.DeepEqual(empty, inspect.Info{}) {
 		t.Errorf("an empty table is %+v, %v", empty, err)
 	}
 	laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, laketest.Version{Key: 1, Cursor: 1, V: "a"}.Row(), laketest.Version{Key: 2, Cursor: 1, V: "a"}.Row()))
 	laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, laketest.Version{Key: 1, Cursor: 2, V: "b"}.Row()))
-	got, err := lake.Describe(t.Context(), laketest.Load(t, tbl))
+	got, err := inspect.Describe(t.Context(), laketest.Load(t, tbl))
 	if err != nil {
 		t.Fatal(err)
 	}

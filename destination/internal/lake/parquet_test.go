@@ -11,6 +11,7 @@ import (
 	"github.com/apache/iceberg-go"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 )
@@ -151,7 +152,7 @@ func TestHugeValuesHaveNoStatistics(t *testing.T) {
 	}
 	laketest.Commit(t, tbl, "", staged)
 	lengths := map[int]int{}
-	for r, err := range lake.Rows(t.Context(), laketest.Load(t, tbl), 0) {
+	for r, err := range inspect.Rows(t.Context(), laketest.Load(t, tbl), 0) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -66,7 +67,7 @@ func TestLinesBecomeRows(t *testing.T) {
 		record(`{"id":"b","updated_at":"2026-01-03T00:00:00Z","_ab_cdc_deleted_at":"2026-01-03"}`),
 		record(`{"id":"c","updated_at":"2026-01-03T00:00:00Z","score":{"strain":3,"kilojoule":4}}`))
 	var got []string
-	for row, err := range lake.Rows(t.Context(), laketest.Load(t, tbl), 0) {
+	for row, err := range inspect.Rows(t.Context(), laketest.Load(t, tbl), 0) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -135,7 +135,7 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (begun Begun, err erro
 // others, whose rows are on their branch. Its errors mean what those of Commit mean.
 func (t *Table) Finish(ctx context.Context, staged []*Staged, state json.RawMessage) (done Committed, err error) {
 	if t.refresh.branch == "" {
-		done, err = t.replaceOlder(ctx, staged, state)
+		done, err = replaceOlder(ctx, t, staged, state)
 	} else {
 		done, err = mergeBranch(ctx, t, t.refresh, state)
 	}
@@ -200,7 +200,7 @@ func mergeBranch(ctx context.Context, t *Table, r refresh, state json.RawMessage
 
 // replaceOlder adds staged rows to the main branch and removes the rows that it has
 // of generations before the refresh's minimum.
-func (t *Table) replaceOlder(ctx context.Context, staged []*Staged, state json.RawMessage) (Committed, error) {
+func replaceOlder(ctx context.Context, t *Table, staged []*Staged, state json.RawMessage) (Committed, error) {
 	files := stagedFiles(staged)
 	u := newUpsert(t, table.MainBranch, files, indexesOf(staged))
 	defer u.close()

@@ -7,6 +7,7 @@ import (
 	"github.com/apache/iceberg-go"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 )
@@ -27,7 +28,7 @@ func TestRowsShowEveryTypeAsJSON(t *testing.T) {
 		`{"z":"ü\u003c\"","a":9007199254740993,"b":true,"d":0.1,"n":12345678901234567890.123456789,"day":"2026-11-23",`+
 			`"at":"2026-11-23T10:00:00.123456Z","local":"2026-11-23T10:00:00","o":{"y":"y","x":["1969-12-31T23:59:59.999999Z",null]}}`,
 		`{"z":null,"a":null,"b":null,"d":null,"n":null,"day":null,"at":null,"local":null,"o":null}`)
-	for row, err := range lake.Rows(t.Context(), laketest.Load(t, tbl), 1) {
+	for row, err := range inspect.Rows(t.Context(), laketest.Load(t, tbl), 1) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +59,7 @@ func TestRowsStopAtTheLimitAndCanBeLeft(t *testing.T) {
 	laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, many[:20]...))
 	for limit, want := range map[int]int{0: 30, 1: 1, 10: 10, 30: 30, 31: 30} {
 		n := 0
-		for row, err := range lake.Rows(t.Context(), laketest.Load(t, tbl), limit) {
+		for row, err := range inspect.Rows(t.Context(), laketest.Load(t, tbl), limit) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -71,7 +72,7 @@ func TestRowsStopAtTheLimitAndCanBeLeft(t *testing.T) {
 			t.Errorf("limit %d: %d rows, want %d", limit, n, want)
 		}
 	}
-	for _, err := range lake.Rows(t.Context(), laketest.Load(t, tbl), 0) { // who stops early stops the reading
+	for _, err := range inspect.Rows(t.Context(), laketest.Load(t, tbl), 0) { // who stops early stops the reading
 		if err != nil {
 			t.Error(err)
 		}

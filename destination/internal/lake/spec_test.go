@@ -14,6 +14,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
@@ -166,7 +167,7 @@ func TestThePartitionFollowsAColumnThatMoves(t *testing.T) {
 	} {
 		tbl := when(tc.kind)
 		send(t, tbl, fmt.Sprintf(`{"id":%d,"When":%s}`, i, tc.value))
-		info, err := lake.Describe(t.Context(), laketest.Load(t, tbl))
+		info, err := inspect.Describe(t.Context(), laketest.Load(t, tbl))
 		if err != nil || !slices.Equal(info.PartitionBy, []string{tc.by}) {
 			t.Errorf("step %d: partitioned by %s, %v, want %s", i, info.PartitionBy, err, tc.by)
 		}

@@ -127,7 +127,7 @@ func open(ctx context.Context, cat Catalog, p *columnar.Plan, o Options) (*Table
 	if err := t.use(ctx, loaded); err != nil {
 		return nil, t.Explain(err)
 	}
-	return t, t.definition().CheckSpec(t.spec, t.schema)
+	return t, definitionOf(t).CheckSpec(t.spec, t.schema)
 }
 
 func newTable(cat Catalog, p *columnar.Plan, o Options) *Table {
@@ -171,7 +171,7 @@ func (t *Table) use(ctx context.Context, loaded *table.Table) error {
 	if t.storage.Locations, err = loaded.LocationProvider(); err != nil {
 		return fmt.Errorf("locating the files of table %s: %w", t, err)
 	}
-	def := t.definition()
+	def := definitionOf(t)
 	if err := errors.Join(def.CheckProperties(loaded), def.CheckLocation(loaded, t.opts.Warehouse)); err != nil {
 		return err
 	}
@@ -215,7 +215,7 @@ func (t *Table) TypeChanges() []columns.TypeChange { return t.columns.TypeChange
 // String is the table's name, as in "whoop.sleep".
 func (t *Table) String() string { return strings.Join(t.id, ".") }
 
-func (t *Table) definition() tabledef.Definition {
+func definitionOf(t *Table) tabledef.Definition {
 	return tabledef.Definition{Plan: t.plan, Columns: t.columns, Settings: t.opts.Settings}
 }
 

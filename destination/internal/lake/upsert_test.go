@@ -10,6 +10,7 @@ import (
 	"github.com/apache/iceberg-go"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
@@ -248,7 +249,7 @@ func upsertOnEveryType(t *testing.T, keys int64, half int) {
 func valuesOf(t testing.TB, tbl *lake.Table, column string) []string {
 	t.Helper()
 	var got []string
-	for row, err := range lake.Rows(t.Context(), laketest.Load(t, tbl), 0) {
+	for row, err := range inspect.Rows(t.Context(), laketest.Load(t, tbl), 0) {
 		if err != nil {
 			t.Fatal(err)
 		}

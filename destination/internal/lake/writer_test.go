@@ -12,6 +12,7 @@ import (
 	"github.com/apache/iceberg-go"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
@@ -102,7 +103,7 @@ func TestFewRowsBecomeLargeRowGroups(t *testing.T) {
 			laketest.CheckFiles(t, laketest.Load(t, tbl))
 			laketest.ExpectFiles(t, tbl, false)
 			var got, want []string
-			for row, err := range lake.Rows(t.Context(), laketest.Load(t, tbl), 0) {
+			for row, err := range inspect.Rows(t.Context(), laketest.Load(t, tbl), 0) {
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 )
@@ -115,11 +116,11 @@ func LastState(t testing.TB, tbl *table.Table) json.RawMessage {
 func Rows(t testing.TB, tbl *table.Table) []string {
 	t.Helper()
 	got := []string{}
-	for row, err := range lake.Rows(t.Context(), tbl, 0) {
+	for row, err := range inspect.Rows(t.Context(), tbl, 0) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var short lake.Row
+		var short inspect.Row
 		for _, c := range row {
 			if !strings.HasPrefix(c.Name, "_a") {
 				short = append(short, c)

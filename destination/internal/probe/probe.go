@@ -17,6 +17,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -122,7 +123,7 @@ func (p *probe) read(ctx context.Context) error {
 		return err
 	}
 	rows := 0
-	for _, err := range lake.Rows(ctx, loaded, 0) {
+	for _, err := range inspect.Rows(ctx, loaded, 0) {
 		if err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/apache/iceberg-go/table"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snowflake/snowflaketest"
@@ -160,7 +161,7 @@ func TestWhatSnowflakeShowsDoesNotExpire(t *testing.T) {
 	if n := len(loaded.Metadata().Snapshots()); n != 2 || loaded.SnapshotByID(stands) == nil {
 		t.Errorf("%d snapshots are left, and that of Snowflake is %v", n, loaded.SnapshotByID(stands))
 	}
-	for _, err := range lake.Rows(t.Context(), at(t, loaded, stands), 0) {
+	for _, err := range inspect.Rows(t.Context(), at(t, loaded, stands), 0) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
@@ -116,7 +117,7 @@ func TestATableStaysSmallForYears(t *testing.T) {
 			tbl := laketest.OpenTable(t, laketest.OpenCatalog(t, dir), plan, opts)
 			if plan.Dedup {
 				laketest.ExpectRows(t, tbl, want.Rows()...)
-			} else if info, err := lake.Describe(t.Context(), laketest.Load(t, tbl)); err != nil || info.Rows != int64(appended) {
+			} else if info, err := inspect.Describe(t.Context(), laketest.Load(t, tbl)); err != nil || info.Rows != int64(appended) {
 				t.Errorf("%d rows of %d, %v", info.Rows, appended, err)
 			}
 			laketest.CheckFiles(t, laketest.Load(t, tbl))

@@ -16,6 +16,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
@@ -169,7 +170,7 @@ func readTwice(t *testing.T, tbl *lake.Table, want []string) {
 	t.Helper()
 	for range 20 {
 		got, err := func() (got []string, err error) {
-			for row, err := range lake.Rows(t.Context(), laketest.Load(t, tbl), 0) {
+			for row, err := range inspect.Rows(t.Context(), laketest.Load(t, tbl), 0) {
 				if err != nil {
 					return nil, err
 				}

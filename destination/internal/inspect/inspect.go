@@ -1,4 +1,7 @@
-package lake
+// Package inspect shows what any Iceberg table holds, whoever wrote it: its rows as
+// readers see them, and the files that it consists of. Its tests are those of
+// package lake, which fills the tables.
+package inspect
 
 import (
 	"context"

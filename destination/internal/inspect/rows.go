@@ -1,4 +1,4 @@
-package lake
+package inspect
 
 import (
 	"bytes"
