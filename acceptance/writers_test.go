@@ -66,13 +66,14 @@ func TestEightWritersOfOneTable(t *testing.T) {
 	}
 }
 
-// So do four whose tables are on S3, in catalogs that are services. Glue is not among them: moto takes
-// an update of a table whatever version it is meant for, so that updates are lost there.
+// So do four whose tables are on S3, in catalogs that are services.
 func TestFourWritersOfOneTableOnS3(t *testing.T) {
 	store := serve(t, programs().VersityGW)
 	postgres := serve(t, servers.Postgres)
 	nessie := serve(t, func(ctx context.Context) (*servers.Server, error) { return programs().Nessie(ctx, store) })
+	glue := serve(t, programs().Moto)
 	for name, options := range map[string]map[string]any{
+		"glue":     {"warehouse": "s3://" + servers.Bucket + "/glue", "catalog": map[string]any{"type": "glue", "endpoint": glue.Endpoint}, "storage": store.Storage()},
 		"postgres": {"warehouse": "s3://" + servers.Bucket + "/postgres", "catalog": map[string]any{"type": "postgres", "uri": postgres.Endpoint}, "storage": store.Storage()},
 		"nessie":   {"warehouse": servers.NessieWarehouse, "catalog": map[string]any{"type": "rest", "uri": nessie.Endpoint}, "storage": store.Storage()},
 	} {

@@ -324,7 +324,7 @@ func TestACatalogThatCannotBeClosedLosesNothing(t *testing.T) {
 func TestToldToStopWhileFilesHang(t *testing.T) {
 	l := newTestLake(t, workload{mode: protocol.Append})
 	const waited = "The run was told to stop. It waited 2m0s"
-	unanswered := "The catalog " + l.dir + "/catalog.db has not answered for 25s."
+	unanswered := "The catalog " + l.dir + "/catalog.db has not answered for 2m0s."
 	for name, tc := range map[string]struct {
 		verb string
 		at   int

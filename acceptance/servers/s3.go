@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,7 +53,8 @@ func (p Programs) VersityGW(ctx context.Context) (*Server, error) {
 	return s, nil
 }
 
-// Moto stands in for AWS: for S3, Glue and Secrets Manager. It keeps everything in memory.
+// Moto stands in for AWS: for S3, Glue and Secrets Manager. It keeps everything in memory. What it
+// does not do of Glue is done before it.
 func (p Programs) Moto(ctx context.Context) (*Server, error) {
 	program, err := p.find("moto/bin/moto_server")
 	if err != nil {
@@ -67,7 +69,9 @@ func (p Programs) Moto(ctx context.Context) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Endpoint = "http://" + address.String()
+	glue := &glueVersions{moto: "http://" + address.String()}
+	s.front = httptest.NewServer(Front(glue.moto, glue.intercept))
+	s.Endpoint = s.front.URL
 	if err := s.makeBucket(ctx); err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}

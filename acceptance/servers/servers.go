@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"sync"
@@ -32,7 +33,8 @@ type Server struct {
 	log      output
 	ended    chan struct{} // closed when the process has ended
 	stop     os.Signal
-	remove   []string // what goes with the server
+	front    *httptest.Server // that has Endpoint; nil: the process has it
+	remove   []string         // what goes with the server
 }
 
 // start runs a program and returns when it answers. stop asks it to end.
@@ -72,6 +74,9 @@ func (s *Server) Log() string { return s.log.String() }
 // Stop ends the server and removes what it kept. It may be called again.
 func (s *Server) Stop() error {
 	err := s.end()
+	if s.front != nil {
+		s.front.Close()
+	}
 	for _, path := range s.remove {
 		err = errors.Join(err, os.RemoveAll(path))
 	}

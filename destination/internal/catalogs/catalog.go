@@ -43,13 +43,13 @@ type FreshnessChecker interface {
 	IsCurrent(ctx context.Context, t *table.Table) (bool, error)
 }
 
-// How long a catalog may take to answer. A commit that is given up may have been
-// made, and its files must stay until that is known, so it gets time. After any
-// other call nothing is lost, and whoever has started a check or a sync wants to be
-// told soon.
+// How long a catalog may take to answer. A change that is given up may have been
+// made, and one that others make at the same time takes a while, so changes get time.
+// When anything else is given up nothing is lost, and whoever has started a check or a
+// sync wants to be told soon: both begin by reading.
 const (
-	answerTimeout = 25 * time.Second
-	commitTimeout = 2 * time.Minute
+	readTimeout   = 25 * time.Second
+	changeTimeout = 2 * time.Minute
 )
 
 // errNoAnswer is the cause of an error after a catalog has not answered in time.
@@ -81,9 +81,9 @@ func (c *Catalog) call(ctx context.Context, timeout time.Duration, do func(conte
 	return transientError(fmt.Errorf("%w: %w", errNoAnswer, err), "%s has not answered for %s. %s", c.name, timeout, c.remedy)
 }
 
-// ask is call for what has a result and is no commit.
-func ask[T any](ctx context.Context, c *Catalog, do func(context.Context) (T, error)) (result T, err error) {
-	err = c.call(ctx, answerTimeout, func(ctx context.Context) (err error) {
+// ask is call for what has a result.
+func ask[T any](ctx context.Context, c *Catalog, timeout time.Duration, do func(context.Context) (T, error)) (result T, err error) {
+	err = c.call(ctx, timeout, func(ctx context.Context) (err error) {
 		result, err = do(ctx)
 		return err
 	})
@@ -101,7 +101,7 @@ func ask[T any](ctx context.Context, c *Catalog, do func(context.Context) (T, er
 func (c *Catalog) CommitTable(ctx context.Context, id table.Identifier, reqs []table.Requirement, updates []table.Update) (table.Metadata, string, error) {
 	var meta table.Metadata
 	var location string
-	err := c.call(ctx, commitTimeout, func(ctx context.Context) (err error) {
+	err := c.call(ctx, changeTimeout, func(ctx context.Context) (err error) {
 		meta, location, err = c.Backend.CommitTable(ctx, id, reqs, updates)
 		return err
 	})
@@ -121,7 +121,7 @@ func (c *Catalog) CommitTable(ctx context.Context, id table.Identifier, reqs []t
 func (c *Catalog) LoadTable(ctx context.Context, id table.Identifier) (*table.Table, error) {
 	checker, ok := c.Backend.(FreshnessChecker)
 	if known := c.known.get(id); ok && known != nil {
-		current, err := ask(ctx, c, func(ctx context.Context) (bool, error) { return checker.IsCurrent(ctx, known) })
+		current, err := ask(ctx, c, readTimeout, func(ctx context.Context) (bool, error) { return checker.IsCurrent(ctx, known) })
 		if err != nil {
 			return nil, err
 		}
@@ -129,7 +129,7 @@ func (c *Catalog) LoadTable(ctx context.Context, id table.Identifier) (*table.Ta
 			return known, nil
 		}
 	}
-	t, err := c.table(ctx, func(ctx context.Context) (*table.Table, error) { return c.Backend.LoadTable(ctx, id) })
+	t, err := c.table(ctx, readTimeout, func(ctx context.Context) (*table.Table, error) { return c.Backend.LoadTable(ctx, id) })
 	if err == nil {
 		c.known.put(t)
 	}
@@ -138,14 +138,14 @@ func (c *Catalog) LoadTable(ctx context.Context, id table.Identifier) (*table.Ta
 
 // CreateTable makes a table whose transactions commit through c.
 func (c *Catalog) CreateTable(ctx context.Context, id table.Identifier, schema *iceberg.Schema, opts ...catalog.CreateTableOpt) (*table.Table, error) {
-	return c.table(ctx, func(ctx context.Context) (*table.Table, error) {
+	return c.table(ctx, changeTimeout, func(ctx context.Context) (*table.Table, error) {
 		return c.Backend.CreateTable(ctx, id, schema, opts...)
 	})
 }
 
 // table asks the backend for a table, which then commits through c.
-func (c *Catalog) table(ctx context.Context, do func(context.Context) (*table.Table, error)) (*table.Table, error) {
-	t, err := ask(ctx, c, do)
+func (c *Catalog) table(ctx context.Context, timeout time.Duration, do func(context.Context) (*table.Table, error)) (*table.Table, error) {
+	t, err := ask(ctx, c, timeout, do)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +162,7 @@ func (c *Catalog) bind(ctx context.Context, of *table.Table, meta table.Metadata
 	}
 	id := of.Identifier()
 	storage.Renew(files, func(ctx context.Context) (iceio.IO, error) {
-		again, err := ask(ctx, c, func(ctx context.Context) (*table.Table, error) { return c.Backend.LoadTable(ctx, id) })
+		again, err := ask(ctx, c, readTimeout, func(ctx context.Context) (*table.Table, error) { return c.Backend.LoadTable(ctx, id) })
 		if err != nil {
 			return nil, fmt.Errorf("asking the catalog for credentials: %w", err)
 		}
@@ -174,24 +174,24 @@ func (c *Catalog) bind(ctx context.Context, of *table.Table, meta table.Metadata
 
 // DropTable removes a table from the catalog and leaves its files.
 func (c *Catalog) DropTable(ctx context.Context, id table.Identifier) error {
-	return c.call(ctx, answerTimeout, func(ctx context.Context) error { return c.Backend.DropTable(ctx, id) })
+	return c.call(ctx, changeTimeout, func(ctx context.Context) error { return c.Backend.DropTable(ctx, id) })
 }
 
 // RenameTable gives a table another name.
 func (c *Catalog) RenameTable(ctx context.Context, from, to table.Identifier) (*table.Table, error) {
-	return c.table(ctx, func(ctx context.Context) (*table.Table, error) { return c.Backend.RenameTable(ctx, from, to) })
+	return c.table(ctx, changeTimeout, func(ctx context.Context) (*table.Table, error) { return c.Backend.RenameTable(ctx, from, to) })
 }
 
 // CheckTableExists reports whether there is a table.
 func (c *Catalog) CheckTableExists(ctx context.Context, id table.Identifier) (bool, error) {
-	return ask(ctx, c, func(ctx context.Context) (bool, error) { return c.Backend.CheckTableExists(ctx, id) })
+	return ask(ctx, c, readTimeout, func(ctx context.Context) (bool, error) { return c.Backend.CheckTableExists(ctx, id) })
 }
 
 // ListTables lists the tables of a namespace. All are listed before the first is
 // yielded.
 func (c *Catalog) ListTables(ctx context.Context, namespace table.Identifier) iter.Seq2[table.Identifier, error] {
 	return func(yield func(table.Identifier, error) bool) {
-		ids, err := ask(ctx, c, func(ctx context.Context) (ids []table.Identifier, err error) {
+		ids, err := ask(ctx, c, readTimeout, func(ctx context.Context) (ids []table.Identifier, err error) {
 			for id, err := range c.Backend.ListTables(ctx, namespace) {
 				if err != nil {
 					return nil, err
@@ -214,34 +214,34 @@ func (c *Catalog) ListTables(ctx context.Context, namespace table.Identifier) it
 
 // CreateNamespace makes a namespace.
 func (c *Catalog) CreateNamespace(ctx context.Context, id table.Identifier, props iceberg.Properties) error {
-	return c.call(ctx, answerTimeout, func(ctx context.Context) error { return c.Backend.CreateNamespace(ctx, id, props) })
+	return c.call(ctx, changeTimeout, func(ctx context.Context) error { return c.Backend.CreateNamespace(ctx, id, props) })
 }
 
 // DropNamespace removes an empty namespace.
 func (c *Catalog) DropNamespace(ctx context.Context, id table.Identifier) error {
-	return c.call(ctx, answerTimeout, func(ctx context.Context) error { return c.Backend.DropNamespace(ctx, id) })
+	return c.call(ctx, changeTimeout, func(ctx context.Context) error { return c.Backend.DropNamespace(ctx, id) })
 }
 
 // CheckNamespaceExists reports whether there is a namespace.
 func (c *Catalog) CheckNamespaceExists(ctx context.Context, id table.Identifier) (bool, error) {
-	return ask(ctx, c, func(ctx context.Context) (bool, error) { return c.Backend.CheckNamespaceExists(ctx, id) })
+	return ask(ctx, c, readTimeout, func(ctx context.Context) (bool, error) { return c.Backend.CheckNamespaceExists(ctx, id) })
 }
 
 // ListNamespaces lists the namespaces in another one, or all at the top.
 func (c *Catalog) ListNamespaces(ctx context.Context, parent table.Identifier) ([]table.Identifier, error) {
-	return ask(ctx, c, func(ctx context.Context) ([]table.Identifier, error) { return c.Backend.ListNamespaces(ctx, parent) })
+	return ask(ctx, c, readTimeout, func(ctx context.Context) ([]table.Identifier, error) { return c.Backend.ListNamespaces(ctx, parent) })
 }
 
 // LoadNamespaceProperties returns the properties of a namespace.
 func (c *Catalog) LoadNamespaceProperties(ctx context.Context, id table.Identifier) (iceberg.Properties, error) {
-	return ask(ctx, c, func(ctx context.Context) (iceberg.Properties, error) {
+	return ask(ctx, c, readTimeout, func(ctx context.Context) (iceberg.Properties, error) {
 		return c.Backend.LoadNamespaceProperties(ctx, id)
 	})
 }
 
 // UpdateNamespaceProperties changes the properties of a namespace.
 func (c *Catalog) UpdateNamespaceProperties(ctx context.Context, id table.Identifier, removals []string, updates iceberg.Properties) (catalog.PropertiesUpdateSummary, error) {
-	return ask(ctx, c, func(ctx context.Context) (catalog.PropertiesUpdateSummary, error) {
+	return ask(ctx, c, changeTimeout, func(ctx context.Context) (catalog.PropertiesUpdateSummary, error) {
 		return c.Backend.UpdateNamespaceProperties(ctx, id, removals, updates)
 	})
 }

@@ -98,7 +98,7 @@ func (c *restConfig) open(ctx context.Context, files *storage.Storage, _ bool) (
 		classify: c.classify, storage: files,
 		name: "The catalog at " + c.URI, remedy: `Check "catalog.uri" and the network, then start again.`,
 	}
-	backend, err := ask(ctx, cat, func(ctx context.Context) (*rest.Catalog, error) {
+	backend, err := ask(ctx, cat, readTimeout, func(ctx context.Context) (*rest.Catalog, error) {
 		return rest.NewCatalog(ctx, catalogName, c.URI, options...)
 	})
 	if err != nil {

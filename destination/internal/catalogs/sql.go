@@ -167,7 +167,7 @@ func (c *Catalog) onRows(ctx context.Context, do func(context.Context, sqlCatalo
 	if !ok {
 		return errors.New("the catalog does not show where it says that metadata files are")
 	}
-	return c.call(ctx, commitTimeout, func(ctx context.Context) error { return do(ctx, sql) })
+	return c.call(ctx, changeTimeout, func(ctx context.Context) error { return do(ctx, sql) })
 }
 
 // nextMetadataLocation names the metadata file after one, in the library's way.
