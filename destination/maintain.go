@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -21,8 +20,8 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/metrics"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/syncer"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/terminal"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
+	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -60,16 +59,19 @@ func (m Maintenance) upkeep(thorough bool) upkeep.Options {
 // safe by then, so no failure here makes the write fail. The tables are maintained
 // in random order: if the time is too short for all, it is not always the same ones
 // that are left.
-func maintainAfterWrite(ctx context.Context, m Maintenance, streams syncer.Streams, states *checkpoint.Files, catalog *catalogs.Catalog, log *slog.Logger, measured *metrics.Metrics) {
+func maintainAfterWrite(ctx context.Context, m Maintenance, streams syncer.Streams, states *checkpoint.Files, catalog *catalogs.Catalog, out *protocol.Emitter, measured *metrics.Metrics) {
 	if !m.OnWrite || ctx.Err() != nil {
 		return
 	}
 	limited, cancel := context.WithTimeout(ctx, time.Duration(m.BudgetSeconds)*time.Second)
 	defer cancel()
+	log, progress := out.Logger(), out.Progress()
+	defer progress.Doing("")
 	orphans := false
 	all := streams.All()
 	for _, i := range rand.Perm(len(all)) {
 		stream := all[i]
+		progress.Doing("maintaining " + stream.Table.String())
 		var did upkeep.Report
 		began := time.Now()
 		err := protocol.Recovered(func() (err error) {
@@ -88,6 +90,7 @@ func maintainAfterWrite(ctx context.Context, m Maintenance, streams syncer.Strea
 		}
 		if text := summary(did); text != "" {
 			log.Info("maintenance: "+text, "table", stream.Table.String())
+			progress.Print("%s: %s", stream.Table, text)
 		}
 		for _, file := range did.Removed {
 			log.Debug("maintenance removed a file", "table", stream.Table.String(), "file", file)
@@ -110,9 +113,10 @@ func maintainAfterWrite(ctx context.Context, m Maintenance, streams syncer.Strea
 }
 
 var maintainCommand = protocol.Command{
-	Name:    "maintain",
-	Summary: "compacts small files, expires old snapshots and removes orphans",
-	Config:  true,
+	Name:     "maintain",
+	Summary:  "compacts small files, expires old snapshots and removes orphans",
+	Config:   true,
+	Progress: true,
 	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
 		asJSON := flags.Bool("json", false, "print a JSON array, with every file that was removed")
 		orphans := flags.String("orphans", "own", "which orphans to remove, `own|all`: own are those that this program created, as their names show; all are any below the table locations")
@@ -127,7 +131,8 @@ var maintainCommand = protocol.Command{
 			}
 			u := config.Maintenance.upkeep(true)
 			u.AllOrphans, u.DryRun = *orphans == "all", *dryRun
-			done, err := maintainTables(ctx, config, u)
+			done, err := maintainTables(ctx, config, u, env.Progress)
+			env.Progress.End()
 			if done == nil {
 				return err
 			}
@@ -151,7 +156,7 @@ type maintained struct {
 
 // maintainTables does all maintenance that every table of the catalog needs, by
 // name, also if some fail.
-func maintainTables(ctx context.Context, config Config, u upkeep.Options) ([]maintained, error) {
+func maintainTables(ctx context.Context, config Config, u upkeep.Options, progress *protocol.Progress) ([]maintained, error) {
 	config.Memory.LimitProcess()
 	cat, err := config.openExisting(ctx)
 	if err != nil {
@@ -164,8 +169,10 @@ func maintainTables(ctx context.Context, config Config, u upkeep.Options) ([]mai
 	}
 	all := []maintained{}
 	failed := 0
+	progress.Expect("tables", len(ids))
 	for _, id := range ids {
 		m := maintained{Table: strings.Join(id, ".")}
+		progress.Doing(m.Table)
 		var removed []string
 		t, err := lake.Attach(ctx, cat, id, lake.Options{
 			ReaderTime: config.Maintenance.readerTime(), Warehouse: config.ownWarehouse(), Memory: budget.NewMemory(int64(config.Memory) << 20),
@@ -183,6 +190,9 @@ func maintainTables(ctx context.Context, config Config, u upkeep.Options) ([]mai
 			failed++
 		}
 		all = append(all, m)
+		progress.Add("tables", 1)
+		progress.Add("compacted files", int64(m.CompactedFiles))
+		progress.Add("removed files", int64(len(m.Removed)))
 		if ctx.Err() != nil {
 			return all, failedTables(failed)
 		}

@@ -16,7 +16,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/relocation"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/terminal"
+	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 

@@ -68,7 +68,7 @@ func (d destination) write(ctx context.Context, config Config, streams syncer.St
 	}
 	// What Snowflake shows is pinned before other snapshots expire.
 	notShown := follower.Finish(ctx)
-	maintainAfterWrite(ctx, config.Maintenance, streams, stateFiles, catalog, out.Logger(), measured)
+	maintainAfterWrite(ctx, config.Maintenance, streams, stateFiles, catalog, out, measured)
 	if notShown != nil {
 		return errors.Join(err, notShown)
 	}

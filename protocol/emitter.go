@@ -8,14 +8,13 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/invopop/jsonschema"
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/redact"
+	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
 )
 
 const (
@@ -35,18 +34,20 @@ const (
 // After a failed write, every call returns its error: nobody reads the messages any
 // more, and the run should end.
 type Emitter struct {
-	mu      sync.Mutex
-	w       io.Writer
-	buf     []byte // whole lines
-	err     error
-	streams map[StreamID]*emitted
-	secrets redact.Redactor
-	schema  *jsonschema.Schema // of the configuration; nil: not known
-	log     *slog.Logger
-	stderr  io.Writer   // warnings and errors go there too, as text
-	timer   *time.Timer // for a flush; nil before the first record
-	waiting bool        // the timer runs
-	now     func() time.Time
+	mu       sync.Mutex
+	w        io.Writer
+	buf      []byte // whole lines
+	err      error
+	streams  map[StreamID]*emitted
+	secrets  redact.Redactor
+	schema   *jsonschema.Schema // of the configuration; nil: not known
+	log      *slog.Logger
+	screen   *terminal.Screen // warnings and errors go there too, as text
+	shownOn  string           // the identity of standard error, for messages that say where they were shown
+	progress *Progress        // nil: nobody watches
+	timer    *time.Timer      // for a flush; nil before the first record
+	waiting  bool             // the timer runs
+	now      func() time.Time
 }
 
 // emitted is what the emitter remembers about a stream.
@@ -61,10 +62,13 @@ func (s *emitted) done() bool { return s.status == Complete || s.status == Incom
 
 // NewEmitter returns an Emitter that writes to w.
 func NewEmitter(w io.Writer) *Emitter {
-	e := &Emitter{w: w, streams: map[StreamID]*emitted{}, stderr: io.Discard, now: time.Now}
+	e := &Emitter{w: w, streams: map[StreamID]*emitted{}, screen: terminal.NewScreen(io.Discard, false, nil), now: time.Now}
 	e.log = e.newLogger(slog.LevelInfo)
 	return e
 }
+
+// Progress tells people how the run goes.
+func (e *Emitter) Progress() *Progress { return e.progress }
 
 // Redact removes the given values from all later logs, traces and check results.
 func (e *Emitter) Redact(secrets ...string) { e.secrets.Add(secrets...) }
@@ -111,6 +115,7 @@ func (e *Emitter) Record(id StreamID, data json.RawMessage) error {
 	e.buf = appendOneLine(e.buf, data)
 	e.buf = append(e.buf, "}}\n"...)
 	s.records++
+	e.progress.Records(1)
 	if len(e.buf) >= outputBuffer {
 		return e.flush()
 	}
@@ -204,31 +209,6 @@ func (e *Emitter) Log(level, message string) error {
 
 func (e *Emitter) writeLog(level, message string) error {
 	return e.write(envelope{Type: "LOG", Log: &logLine{Level: level, Message: message}})
-}
-
-// Relay writes another program's message to standard error.
-func (e *Emitter) Relay(whose, message string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.writeStderr(whose, e.secrets.Excerpt(message, maxStderr))
-}
-
-// maxStderr is the length at which a message on standard error is cut. Standard
-// output has all of it.
-const maxStderr = 2000
-
-// writeStderr writes a line for people. It ignores errors: a closed standard error
-// does not stop the run.
-func (e *Emitter) writeStderr(what, message string) {
-	if len(message) > maxStderr+len("…") {
-		message = strings.ToValidUTF8(message[:maxStderr], "") + "…"
-	}
-	_, _ = fmt.Fprintf(e.stderr, "%s: %s\n", what, strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' ' // it could end the line or control a terminal
-		}
-		return r
-	}, message))
 }
 
 func (e *Emitter) spec(s Spec) error {

@@ -54,6 +54,7 @@ type Item struct {
 type SourceFailure struct {
 	Stream  *StreamID // nil: the message names none
 	Message string    // in the source's own words
+	ShownOn string    // for [Emitter.Relay]
 }
 
 // SourceLog is a LOG message of the level ERROR or FATAL.
@@ -180,6 +181,7 @@ type incomingTrace struct {
 	Error *struct {
 		Message    string      `json:"message"`
 		Descriptor *descriptor `json:"stream_descriptor"`
+		ShownOn    string      `json:"shown_on"`
 	} `json:"error"`
 }
 
@@ -237,7 +239,7 @@ func (in *Input) trace(raw json.RawMessage, number int64) Item {
 	case t.Type == "ERROR":
 		f := &SourceFailure{Message: "it did not say why"}
 		if t.Error != nil && t.Error.Message != "" {
-			f.Message = t.Error.Message
+			f.Message, f.ShownOn = t.Error.Message, t.Error.ShownOn
 		}
 		if t.Error != nil && t.Error.Descriptor != nil && t.Error.Descriptor.Name != "" {
 			id := t.Error.Descriptor.id()

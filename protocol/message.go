@@ -65,6 +65,9 @@ type traceError struct {
 	StackTrace      string      `json:"stack_trace,omitempty"`
 	FailureType     Kind        `json:"failure_type"`
 	Descriptor      *descriptor `json:"stream_descriptor,omitempty"`
+	// ShownOn is not of the protocol, which allows more members. It says on which
+	// standard error the message was shown to people, for [Emitter.Relay].
+	ShownOn string `json:"shown_on,omitempty"`
 }
 
 type streamStatus struct {

@@ -20,7 +20,9 @@ type Env struct {
 	Stdout, Stderr io.Writer
 	Getenv         func(string) string // nil: no environment
 
-	Config json.RawMessage // of a Command that asks for it
+	// Of a Command that asks for it.
+	Config   json.RawMessage
+	Progress *Progress
 }
 
 // secrets are those in the variables that libraries read and may quote in errors.
@@ -72,7 +74,9 @@ type Command struct {
 	// Config adds the required flag --config. The configuration is read as for the
 	// verbs of the protocol: unknown keys cause warnings, secrets are redacted.
 	Config bool
-	New    func(*flag.FlagSet) func(ctx context.Context, env Env) error
+	// Progress adds the flag --progress. The verb says in env.Progress how it goes.
+	Progress bool
+	New      func(*flag.FlagSet) func(ctx context.Context, env Env) error
 }
 
 // Exit codes of a run.
@@ -86,7 +90,7 @@ const (
 // if not, 2 for invalid arguments. A verb of the protocol, or an unknown one, that
 // fails writes a TRACE with the reason, or writes it to stderr if stdout failed.
 func RunSource(ctx context.Context, s Source, env Env, extra ...Command) int {
-	r := &run{env: env, spec: s.Spec, extra: extra}
+	r := &run{program: "source", env: env, spec: s.Spec, extra: extra}
 	r.verbs = []verb{
 		{name: "spec", run: r.runSpec},
 		{name: "check", flags: []string{"config"}, run: func(ctx context.Context) error { return r.runCheck(ctx, s.Check) }},
@@ -97,7 +101,7 @@ func RunSource(ctx context.Context, s Source, env Env, extra ...Command) int {
 			}
 			return r.out.catalog(c)
 		}},
-		{name: "read", flags: []string{"config", "catalog"}, optional: []string{"state"}, run: func(ctx context.Context) error {
+		{name: "read", flags: []string{"config", "catalog"}, optional: []string{"state"}, progress: true, run: func(ctx context.Context) error {
 			catalog, err := ReadConfiguredCatalog(*r.paths["catalog"])
 			if err != nil {
 				return err
@@ -106,6 +110,7 @@ func RunSource(ctx context.Context, s Source, env Env, extra ...Command) int {
 			if err != nil {
 				return err
 			}
+			r.out.progress.Expect("streams", len(catalog.Streams))
 			return s.Read(ctx, ReadJob{Config: r.config, Catalog: catalog, States: states}, r.out)
 		}},
 	}
@@ -115,15 +120,16 @@ func RunSource(ctx context.Context, s Source, env Env, extra ...Command) int {
 // RunDestination runs one verb of a destination and returns the exit code as
 // [RunSource] does.
 func RunDestination(ctx context.Context, d Destination, env Env, extra ...Command) int {
-	r := &run{env: env, spec: d.Spec, extra: extra}
+	r := &run{program: "destination", env: env, spec: d.Spec, extra: extra}
 	r.verbs = []verb{
 		{name: "spec", run: r.runSpec},
 		{name: "check", flags: []string{"config"}, run: func(ctx context.Context) error { return r.runCheck(ctx, d.Check) }},
-		{name: "write", flags: []string{"config", "catalog"}, run: func(ctx context.Context) error {
+		{name: "write", flags: []string{"config", "catalog"}, progress: true, run: func(ctx context.Context) error {
 			catalog, err := ReadConfiguredCatalog(*r.paths["catalog"])
 			if err != nil {
 				return err
 			}
+			r.out.progress.Expect("streams", len(catalog.Streams))
 			return d.Write(ctx, WriteJob{Config: r.config, Catalog: catalog, Input: env.Stdin}, r.out)
 		}},
 	}
@@ -132,10 +138,11 @@ func RunDestination(ctx context.Context, d Destination, env Env, extra ...Comman
 
 // run is one invocation.
 type run struct {
-	env   Env
-	spec  func() Spec
-	verbs []verb
-	extra []Command
+	program string
+	env     Env
+	spec    func() Spec
+	verbs   []verb
+	extra   []Command
 
 	out    *Emitter
 	config json.RawMessage
@@ -146,6 +153,7 @@ type verb struct {
 	name     string
 	flags    []string // files that must be given
 	optional []string
+	progress bool // it has the flag
 	run      func(context.Context) error
 }
 
@@ -177,7 +185,7 @@ func (r *run) do(ctx context.Context) int {
 
 func (r *run) newEmitter() {
 	r.out = NewEmitter(r.env.Stdout)
-	r.out.stderr = r.env.Stderr
+	r.out.screen, r.out.shownOn = r.env.screen(true), identity(r.env.Stderr)
 	r.out.Redact(r.env.secrets()...)
 }
 
@@ -207,6 +215,12 @@ func (r *run) command(ctx context.Context, c Command, args []string) int {
 	if c.Config {
 		flags.StringVar(&config, "config", "", "path of the configuration `FILE`")
 	}
+	screen := r.env.screen(false)
+	r.env.Stderr = screen
+	progress := c.Progress && screen.IsTerminal()
+	if c.Progress {
+		flags.BoolVar(&progress, "progress", progress, progressUsage)
+	}
 	f := c.New(flags)
 	operands, err := parseMixed(flags, args)
 	switch {
@@ -219,6 +233,10 @@ func (r *run) command(ctx context.Context, c Command, args []string) int {
 	var secrets redact.Redactor
 	secrets.Add(r.env.secrets()...)
 	r.env.Stderr = secrets.Writer(r.env.Stderr)
+	if progress {
+		r.env.Progress = newProgress(screen, r.program, &secrets)
+		defer r.env.Progress.End()
+	}
 	if err := r.runCommand(ctx, c, config, &secrets, f); err != nil {
 		message := err.Error()
 		if e := (*Error)(nil); errors.As(err, &e) {

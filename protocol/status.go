@@ -92,6 +92,9 @@ func (e *Emitter) closeOpen() error {
 
 func (e *Emitter) writeStatus(id StreamID, status StreamStatus, reasons ...statusReason) error {
 	e.stream(id).status = status
+	if status == Complete {
+		e.progress.Add("streams", 1)
+	}
 	return e.write(envelope{Type: "TRACE", Trace: &trace{
 		Type: "STREAM_STATUS", EmittedAt: e.millis(),
 		StreamStatus: &streamStatus{Descriptor: newDescriptor(id), Status: status, Reasons: reasons},
@@ -100,8 +103,9 @@ func (e *Emitter) writeStatus(id StreamID, status StreamStatus, reasons ...statu
 
 func (e *Emitter) writeFailure(d *Error) error {
 	t := &traceError{Message: e.secrets.Clean(d.Message), FailureType: d.Kind}
-	if e.err == nil { // else nobody reads the messages, and the run reports it
+	if e.err == nil && !d.Told { // else nobody reads the messages, and the run reports it
 		e.writeStderr("error", t.Message)
+		t.ShownOn = e.shownOn
 	}
 	if d.Err != nil && d.Err.Error() != d.Message {
 		t.InternalMessage = e.secrets.Clean(d.Err.Error())

@@ -28,6 +28,10 @@ func (r *run) protocolVerb(ctx context.Context, v verb, args []string) int {
 	}
 	debug := flags.Bool("debug", false, "log more")
 	r.newEmitter()
+	progress := v.progress && r.out.screen.IsTerminal()
+	if v.progress {
+		flags.BoolVar(&progress, "progress", progress, progressUsage)
+	}
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return exitOK
@@ -40,12 +44,18 @@ func (r *run) protocolVerb(ctx context.Context, v verb, args []string) int {
 	if *debug || r.env.Getenv != nil && strings.EqualFold(r.env.Getenv("LOG_LEVEL"), "debug") {
 		r.out.log = r.out.newLogger(slog.LevelDebug)
 	}
+	if progress {
+		r.out.progress = newProgress(r.out.screen, r.program, &r.out.secrets)
+	}
 	err := r.runVerb(ctx, v)
 	if err == nil {
 		err = r.out.Flush()
 	}
 	if err != nil {
 		r.report(ctx, err)
+	}
+	r.out.progress.finish(ctx, err)
+	if err != nil {
 		return exitError
 	}
 	return exitOK
@@ -79,7 +89,7 @@ func (r *run) report(ctx context.Context, err error) {
 		werr = r.out.crash(describe(err))
 	}
 	if werr != nil && !errors.Is(werr, syscall.EPIPE) { // the reader knows that it closed the pipe
-		fmt.Fprintln(r.env.Stderr, r.out.secrets.Clean(errors.Join(werr, err).Error()))
+		fmt.Fprintln(r.out.screen, r.out.secrets.Clean(errors.Join(werr, err).Error()))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"time"
 
@@ -93,6 +94,9 @@ func (w *walk) readPages(ctx context.Context, s timeSlice) (records []changes.Re
 		pages++
 		for _, raw := range page.Records {
 			records = append(records, changes.ParseRecord(raw, key))
+		}
+		if len(records) > 0 { // pages come newest first
+			w.run.session.out.Progress().Doing(fmt.Sprintf("reading %s back to %s", path.Base(w.collection), records[len(records)-1].Time.Format(time.DateOnly)))
 		}
 	}
 	slices.Reverse(records)

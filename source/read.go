@@ -206,6 +206,7 @@ func (r *run) fail(id protocol.StreamID, err error) error {
 // resumed from it would get that record again. Errors are ignored: the next record
 // meets them again.
 func (r *run) rateLimited(until time.Time) {
+	r.session.out.Progress().Waiting("WHOOP's request quota", until)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, rd := range r.readers {

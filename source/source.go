@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -54,6 +55,17 @@ type session struct {
 	profile answer                // read once, for all that need it
 }
 
+// countRequests says how many requests there were.
+type countRequests struct {
+	http.RoundTripper
+	progress *protocol.Progress
+}
+
+func (c countRequests) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.progress.Add("requests", 1)
+	return c.RoundTripper.RoundTrip(r)
+}
+
 // userAgent identifies this program. WHOOP's front end refuses the default agents
 // of HTTP libraries.
 var userAgent = "source-whoop/" + protocol.Version
@@ -89,7 +101,7 @@ func (s *source) open(raw json.RawMessage, out *protocol.Emitter) (*session, err
 		RequestsPerSecond: settings.RequestsPerSecond,
 		UserAgent:         userAgent,
 		Excerpt:           out.Excerpt,
-		HTTP:              s.http,
+		HTTP:              countRequests{cmp.Or(s.http, http.DefaultTransport), out.Progress()},
 		Waiting:           func(until time.Time) { session.onWait(until) },
 		Log:               out.Logger(),
 	})

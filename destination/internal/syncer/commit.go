@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -13,7 +12,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/metrics"
+	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -159,6 +158,8 @@ func (r *run) waitForCommit(ctx context.Context) error {
 // committed, also when other tables failed: what is durable may be acknowledged.
 func (r *run) commitTables(ctx context.Context, plan *commitPlan) error {
 	r.commitNumber++
+	r.out.Progress().Doing("committing " + terminal.Counted(int64(len(plan.tables)), "tables"))
+	defer r.out.Progress().Doing("")
 	states := r.storedStates(plan)
 	atOnce := make(chan struct{}, r.config.Memory.tablesAtOnce())
 	ended := make([]<-chan error, len(plan.tables))
@@ -166,7 +167,7 @@ func (r *run) commitTables(ctx context.Context, plan *commitPlan) error {
 		ended[i] = protocol.Go(func() error {
 			atOnce <- struct{}{}
 			defer func() { <-atOnce }()
-			return t.commit(ctx, states[t.state.segment], r.log, r.config.Metrics)
+			return r.commitTable(ctx, t, states[t.state.segment])
 		})
 	}
 	errs := make([]error, len(plan.tables))
@@ -216,10 +217,9 @@ func (r *run) echoState(e echo) error {
 	return r.stateMessages.drop(e.message)
 }
 
-// commit commits the table's part of a plan. stored returns the text of the state
-// that covers it; nil: none does. commit logs what it did, since a sync may take
-// hours.
-func (t *tableCommit) commit(ctx context.Context, stored func() (json.RawMessage, error), log *slog.Logger, m *metrics.Metrics) error {
+// commitTable commits the table's part of a plan. stored returns the text of the state
+// that covers it; nil: none does. What it did is logged, since a sync may take hours.
+func (r *run) commitTable(ctx context.Context, t *tableCommit, stored func() (json.RawMessage, error)) error {
 	tbl := t.stream.Table
 	var state json.RawMessage
 	if stored != nil {
@@ -228,14 +228,18 @@ func (t *tableCommit) commit(ctx context.Context, stored func() (json.RawMessage
 			return errors.Join(tbl.Explain(err), lake.Discard(tbl, t.staged))
 		}
 	}
+	records := t.rows
 	logged := func(did lake.Committed, err error) error {
-		m.Committed(t.stream.Measured(), did, err)
-		if err == nil {
-			t.changed = t.changed || did.SnapshotID != 0 && tbl.Branch() == table.MainBranch
-			log.Info("committed", "table", tbl.String(), "rows", did.Rows, "files", did.Files, "bytes", did.Bytes,
-				"snapshot", did.SnapshotID, "attempts", did.Attempts, "took", did.Duration.Round(time.Millisecond).String())
+		r.config.Metrics.Committed(t.stream.Measured(), did, err)
+		if err != nil {
+			return err
 		}
-		return err
+		t.changed = t.changed || did.SnapshotID != 0 && tbl.Branch() == table.MainBranch
+		r.log.Info("committed", "table", tbl.String(), "rows", did.Rows, "files", did.Files, "bytes", did.Bytes,
+			"snapshot", did.SnapshotID, "attempts", did.Attempts, "took", did.Duration.Round(time.Millisecond).String())
+		r.showCommit(t, did, records)
+		records = 0 // the end of a refresh brings no others
+		return nil
 	}
 	switch {
 	case t.replace:
@@ -251,4 +255,16 @@ func (t *tableCommit) commit(ctx context.Context, stored func() (json.RawMessage
 		return logged(tbl.Finish(ctx, nil, state))
 	}
 	return nil
+}
+
+// showCommit tells people of a commit that made a snapshot.
+func (r *run) showCommit(t *tableCommit, did lake.Committed, records int64) {
+	progress := r.out.Progress()
+	progress.Add("committed", records)
+	if did.SnapshotID == 0 {
+		return
+	}
+	progress.Add("commits", 1)
+	progress.Add("files", did.Files)
+	progress.Print("%s: committed %s in %s, %s", t.stream.Table, terminal.Counted(records, "records"), terminal.Counted(did.Files, "files"), terminal.Size(did.Bytes))
 }

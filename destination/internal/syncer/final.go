@@ -54,17 +54,34 @@ func (r *run) commitFinal(ctx context.Context, end inputEnd) error {
 	if err := errors.Join(bad, r.commitTables(ctx, plan)); err != nil {
 		return err
 	}
+	return r.reportStreams(decisions)
+}
+
+// reportStreams reports what was decided on the streams: to programs one by one, and to
+// people once for all that failed for the same reason.
+func (r *run) reportStreams(decisions []streamDecision) error {
 	failed := false
+	alike := map[toldOnce][]string{}
+	var reasons []toldOnce
 	for _, d := range decisions {
 		if d.warning != "" {
 			r.log.Warn(d.warning, "stream", d.stream.ID.String())
 		}
 		if d.err != nil {
 			failed = true
+			if d.told != (toldOnce{}) {
+				if alike[d.told] == nil {
+					reasons = append(reasons, d.told)
+				}
+				alike[d.told] = append(alike[d.told], d.stream.ID.String())
+			}
 			if err := r.out.Fail(d.stream.ID, d.err); err != nil {
 				return err
 			}
 		}
+	}
+	for _, reason := range reasons {
+		r.out.Tell(reason.line(alike[reason]))
 	}
 	if failed {
 		return protocol.ErrStreamsFailed

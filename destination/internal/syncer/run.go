@@ -143,6 +143,7 @@ func (r *run) dispatch(ctx context.Context, item protocol.Item, jobs chan<- deco
 	switch {
 	case item.Records != nil:
 		r.sequence++
+		r.out.Progress().Records(item.Records.Count)
 		job := decodeJob{records: item.Records, sequence: r.sequence, segment: r.checkpoints.addRecords(item.Records)}
 		select {
 		case jobs <- job:
@@ -156,14 +157,17 @@ func (r *run) dispatch(ctx context.Context, item protocol.Item, jobs chan<- deco
 			r.firstBad.report(r.sequence, r.checkpoints.segment, err)
 		}
 	case item.Status != nil:
+		before := r.checkpoints.proofs.of(item.Status.Stream).status
 		if !r.checkpoints.addStatus(*item.Status) {
 			r.log.Warn("the input holds a status of a stream that is not in the catalog", "stream", item.Status.Stream.String())
+		} else if item.Status.Status == protocol.Complete && before != protocol.Complete {
+			r.out.Progress().Add("streams", 1)
 		}
 	case item.Failure != nil:
 		r.checkpoints.proofs.addFailure(*item.Failure)
-		r.relayOnce(item.Failure.Message)
+		r.relayOnce(item.Failure.Message, item.Failure.ShownOn)
 	case item.Log != nil:
-		r.relayOnce(item.Log.Message)
+		r.relayOnce(item.Log.Message, "")
 	}
 	return nil
 }
@@ -173,10 +177,10 @@ const maxRelayed = 20
 
 // relayOnce shows an error of the source to the user, who would not see it
 // otherwise: the source's messages end here.
-func (r *run) relayOnce(message string) {
+func (r *run) relayOnce(message, shownOn string) {
 	if _, shown := r.relayed[message]; shown || len(r.relayed) == maxRelayed {
 		return
 	}
 	r.relayed[message] = struct{}{}
-	r.out.Relay("source", message)
+	r.out.Relay(message, shownOn)
 }

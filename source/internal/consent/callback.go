@@ -61,6 +61,9 @@ func (a *authorization) receive(ctx context.Context, request authorizationReques
 	if err := a.browse(consentURL); err != nil {
 		fmt.Fprintf(a.terminal, "No browser could be opened here (%v).\n", err)
 	}
+	if deadline, ok := ctx.Deadline(); ok {
+		a.progress.Waiting("the member's consent", deadline)
+	}
 	select {
 	case r := <-responses:
 		shown := r.show

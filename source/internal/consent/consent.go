@@ -59,6 +59,7 @@ type authorization struct {
 	stdin     io.Reader
 	in        *bufio.Reader // over stdin
 	terminal  io.Writer     // what the person sees; stdout is for the result
+	progress  *protocol.Progress
 	secrets   redact.Redactor
 }
 
@@ -66,8 +67,9 @@ type authorization struct {
 // userAgent.
 func Command(streams []Stream, userAgent string) protocol.Command {
 	return protocol.Command{
-		Name:    "authorize",
-		Summary: "let a member consent in the browser, and store the tokens for the source",
+		Name:     "authorize",
+		Summary:  "let a member consent in the browser, and store the tokens for the source",
+		Progress: true,
 		New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
 			a := &authorization{streams: streams, userAgent: userAgent}
 			a.browse = a.openBrowser
@@ -106,6 +108,7 @@ func (a *authorization) run(ctx context.Context, env protocol.Env) error {
 	if len(env.Args) > 0 {
 		return fmt.Errorf("%q is not a flag; source authorize --help lists the flags", env.Args[0])
 	}
+	a.progress = env.Progress
 	a.getenv, a.stdin, a.in, a.terminal = env.Getenv, env.Stdin, bufio.NewReader(env.Stdin), a.secrets.Writer(env.Stderr)
 	err := a.authorize(ctx, env.Stdout)
 	switch {
@@ -142,6 +145,7 @@ func (a *authorization) authorize(ctx context.Context, stdout io.Writer) error {
 	waiting, cancel := context.WithTimeoutCause(ctx, a.timeout, a.timeoutError())
 	defer cancel()
 	got, err := a.receive(waiting, r)
+	a.progress.End()
 	if err != nil {
 		return err
 	}

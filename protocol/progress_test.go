@@ -1,0 +1,78 @@
+package protocol
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/internal/redact"
+	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
+)
+
+// Where standard error is no terminal, what is under way is told every ten seconds, and
+// what does not change only every minute.
+func TestProgressInPlainLines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got bytes.Buffer
+		secrets := &redact.Redactor{}
+		secrets.Add("opensesame")
+		p := newProgress(terminal.NewScreen(&got, true, nil), "source", secrets)
+		told := func(want string) {
+			t.Helper()
+			synctest.Wait()
+			if diff := cmp.Diff(want, got.String()); diff != "" {
+				t.Errorf("after %v:\n%s", time.Since(p.began), diff)
+			}
+			got.Reset()
+		}
+		time.Sleep(10 * time.Second)
+		told("")
+		p.Expect("streams", 11)
+		p.Add("requests", 1)
+		p.Doing("reading opensesame\x1b[2J")
+		time.Sleep(10 * time.Second)
+		told("source: 0:20 0 of 11 streams, 1 request, reading **** [2J\n")
+		time.Sleep(55 * time.Second)
+		told("")
+		time.Sleep(5 * time.Second)
+		told("source: 1:20 0 of 11 streams, 1 request, reading **** [2J\n")
+		for range 9 {
+			time.Sleep(time.Second)
+			p.Records(200)
+		}
+		p.Add("streams", 1)
+		p.Doing("")
+		time.Sleep(time.Second)
+		told("source: 1:30 1,800 records (180/s), 1 of 11 streams, 1 request\n")
+		until := time.Now().Add(45 * time.Second)
+		p.Waiting("quota", until)
+		p.Waiting("quota", until.Add(time.Millisecond))
+		told("source: waiting for quota until " + until.Local().Format(time.TimeOnly) + "\n")
+		time.Sleep(10 * time.Second)
+		told("source: 1:40 1,800 records, 1 of 11 streams, 1 request, waiting for quota until " + until.Local().Format(time.TimeOnly) + "\n")
+		time.Sleep(40 * time.Second)
+		told("source: 2:20 1,800 records, 1 of 11 streams, 1 request\n")
+		time.Sleep(time.Hour - 141*time.Second)
+		got.Reset()
+		p.Print("%d files", 3)
+		p.finish(t.Context(), errors.New("broken"))
+		told("source: 3 files\nsource: failed after 59:59: 1,800 records, 1 of 11 streams, 1 request\n")
+	})
+}
+
+// Nobody watches: nothing is counted, and nothing is written.
+func TestNoProgress(t *testing.T) {
+	var p *Progress
+	p.Records(1)
+	p.Add("requests", 1)
+	p.Expect("streams", 1)
+	p.Doing("something")
+	p.Waiting("something", time.Now().Add(time.Hour))
+	p.Print("something")
+	p.End()
+	p.finish(t.Context(), nil)
+}
