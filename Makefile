@@ -10,7 +10,7 @@ GOLANGCI         := bin/tools/golangci-lint-$(GOLANGCI_VERSION)
 
 # The tag leaves out a native library of Snowflake's driver. With cgo, a program that has it takes some 35 MiB more.
 build:
-	go build -tags minicore_disabled -o bin/ ./source ./destination
+	go build -tags minicore_disabled -ldflags '-X github.com/ingest-connectors/whoop-iceberg/protocol.Version=$(VERSION)' -o bin/ ./source ./destination
 
 # Reads a sandboxed WHOOP member into Iceberg tables in ./lake, then the changes of one more day. DEMO=lakehouse has
 # the tables in an object store with a REST catalog; it needs Python 3.11.

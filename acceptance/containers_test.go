@@ -61,9 +61,9 @@ func TestImagesAreWhatOrchestratorsExpect(t *testing.T) {
 			if config.Labels["io.airbyte.name"] != want.name || version == "" || version == "dev" {
 				t.Errorf("labels: %q", config.Labels)
 			}
-			usage, err := exec.CommandContext(t.Context(), engine, inContainer(engine, nil, image, "--help")...).CombinedOutput()
-			if err != nil || !bytes.Contains(usage, []byte("version "+version)) {
-				t.Errorf("the program is not of the image's version %s (%v): %s", version, err, usage)
+			printed, err := exec.CommandContext(t.Context(), engine, inContainer(engine, nil, image, "--version")...).CombinedOutput()
+			if err != nil || !bytes.Contains(printed, []byte(" "+version+" (commit ")) {
+				t.Errorf("the program is not of the image's version %s (%v): %s", version, err, printed)
 			}
 			// What Airbyte's launcher and its scripts call, and who they run as.
 			out := run(t, engine, inContainer(engine, []string{"--entrypoint", "sh"}, image, "-c",

@@ -113,8 +113,13 @@ func maintainAfterWrite(ctx context.Context, m Maintenance, streams syncer.Strea
 }
 
 var maintainCommand = protocol.Command{
-	Name:     "maintain",
-	Summary:  "compacts small files, expires old snapshots and removes orphans",
+	Name:    "maintain",
+	Summary: "compacts small files, expires old snapshots and removes orphans",
+	Details: "A write does the same after its last commit, for as long as the configuration allows.",
+	Examples: []string{
+		"maintain --config destination.json",
+		"maintain --config destination.json --orphans all --dry-run",
+	},
 	Config:   true,
 	Progress: true,
 	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
@@ -122,8 +127,8 @@ var maintainCommand = protocol.Command{
 		orphans := flags.String("orphans", "own", "which orphans to remove, `own|all`: own are those that this program created, as their names show; all are any below the table locations")
 		dryRun := flags.Bool("dry-run", false, "change nothing; list what would be removed")
 		return func(ctx context.Context, env protocol.Env) error {
-			if len(env.Args) > 0 || *orphans != "own" && *orphans != "all" {
-				return configError("Usage: maintain --config FILE [--json] [--orphans own|all] [--dry-run]")
+			if *orphans != "own" && *orphans != "all" {
+				return configError("--orphans is %q. It must be own or all.", *orphans)
 			}
 			config, err := parseConfig(env.Config)
 			if err != nil {

@@ -18,18 +18,20 @@ import (
 )
 
 var previewCommand = protocol.Command{
-	Name:    "preview",
-	Summary: "prints rows of a stream's table as a reader sees them",
-	Config:  true,
+	Name:      "preview",
+	Arguments: "STREAM",
+	Summary:   "prints rows of a stream's table as a reader sees them",
+	Examples: []string{
+		"preview sleep --config destination.json",
+		"preview orders --namespace shop --config destination.json --limit 0 --json",
+	},
+	Config: true,
 	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
 		namespace := flags.String("namespace", "", "the stream's `NAMESPACE`, if it has one")
-		limit := flags.Int("limit", 10, "maximum number of rows; 0: all")
+		limit := flags.Int("limit", 10, "maximum `NUMBER` of rows; 0: all")
 		asJSON := flags.Bool("json", false, "print one JSON object per line")
 		return func(ctx context.Context, env protocol.Env) error {
-			switch {
-			case len(env.Args) != 1:
-				return configError("Usage: preview STREAM --config FILE [--namespace NS] [--limit N] [--json]")
-			case *limit < 0:
+			if *limit < 0 {
 				return configError("preview cannot show %d rows. Give --limit a number, or 0 for all of them.", *limit)
 			}
 			config, err := parseConfig(env.Config)

@@ -22,15 +22,18 @@ import (
 
 var relocateCommand = protocol.Command{
 	Name:    "relocate",
-	Summary: "updates the tables of a copied or moved warehouse to name their files in the new place",
-	Config:  true,
+	Summary: "makes the tables of a moved or copied warehouse usable",
+	Details: "The metadata of a table names its files by their full paths. This writes new metadata with the " +
+		"paths in the configuration's warehouse.",
+	Examples: []string{
+		"relocate --config destination.json --dry-run",
+		"relocate --config destination.json --from /local/lake",
+	},
+	Config: true,
 	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
 		from := flags.String("from", "", "the `DIRECTORY` where the warehouse was, to include tables of other programs; by default the place that each of this program's tables records")
 		dryRun := flags.Bool("dry-run", false, "change nothing; print what would be done")
 		return func(ctx context.Context, env protocol.Env) error {
-			if len(env.Args) > 0 {
-				return configError("Usage: relocate --config FILE [--from DIRECTORY] [--dry-run]")
-			}
 			config, err := parseConfig(env.Config)
 			if err != nil {
 				return err

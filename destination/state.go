@@ -14,14 +14,16 @@ import (
 )
 
 var stateCommand = protocol.Command{
-	Name:    "state",
-	Summary: "prints the last committed states, ready for source read --state",
-	Config:  true,
+	Name:     "state",
+	Summary:  "prints the last committed states, for read --state of a source",
+	Details:  "They are a JSON array. It is empty before the first sync.",
+	Examples: []string{"state --config destination.json --catalog catalog.json > state.json"},
+	Config:   true,
 	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
 		catalogPath := flags.String("catalog", "", "path of the configured catalog `FILE`, whose streams' states are printed")
 		return func(ctx context.Context, env protocol.Env) error {
-			if len(env.Args) > 0 || *catalogPath == "" {
-				return configError("Usage: state --config FILE --catalog FILE")
+			if *catalogPath == "" {
+				return configError("Give the path of the configured catalog with --catalog.")
 			}
 			config, err := parseConfig(env.Config)
 			if err != nil {

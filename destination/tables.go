@@ -21,15 +21,13 @@ import (
 )
 
 var tablesCommand = protocol.Command{
-	Name:    "tables",
-	Summary: "lists the tables with rows, files, bytes, snapshots and the last commit",
-	Config:  true,
+	Name:     "tables",
+	Summary:  "lists the tables with rows, files, bytes and the last commit",
+	Examples: []string{"tables --config destination.json", "tables --config destination.json --json"},
+	Config:   true,
 	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
 		asJSON := flags.Bool("json", false, "print a JSON array")
 		return func(ctx context.Context, env protocol.Env) error {
-			if len(env.Args) > 0 {
-				return configError("Usage: tables --config FILE [--json]")
-			}
 			config, err := parseConfig(env.Config)
 			if err != nil {
 				return err
@@ -110,15 +108,15 @@ func explainTable(id table.Identifier, err error) string {
 }
 
 var dropCommand = protocol.Command{
-	Name:    "drop",
-	Summary: "removes a table from the catalog and leaves its files; works even if they are gone",
-	Config:  true,
+	Name:      "drop",
+	Arguments: "NAMESPACE.TABLE",
+	Summary:   "removes a table from the catalog and leaves its files",
+	Details:   "It works even if the files are gone.",
+	Examples:  []string{"drop whoop.sleep --config destination.json --dry-run"},
+	Config:    true,
 	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
 		dryRun := flags.Bool("dry-run", false, "change nothing; print what would be done")
 		return func(ctx context.Context, env protocol.Env) error {
-			if len(env.Args) != 1 {
-				return configError("Usage: drop NAMESPACE.TABLE --config FILE [--dry-run]")
-			}
 			config, err := parseConfig(env.Config)
 			if err != nil {
 				return err

@@ -46,13 +46,19 @@ func TestDebugLinesAreLoggedOnRequest(t *testing.T) {
 }
 
 func TestCommandsForPeople(t *testing.T) {
-	hello := protocol.Command{Name: "hello", Summary: "greets", New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
+	hello := protocol.Command{Name: "hello", Arguments: "[NAME]...", Summary: "greets", New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
 		name := flags.String("name", "world", "whom")
 		return func(_ context.Context, env protocol.Env) error {
 			if *name == "nobody" {
 				return &protocol.Error{Kind: protocol.ConfigError, Message: "There is nobody."}
 			}
 			_, err := fmt.Fprintln(env.Stdout, "hello", *name, env.Args)
+			return err
+		}
+	}}
+	two := protocol.Command{Name: "two", Arguments: "FROM TO [BY]", Summary: "moves", New: func(*flag.FlagSet) func(context.Context, protocol.Env) error {
+		return func(_ context.Context, env protocol.Env) error {
+			_, err := fmt.Fprintln(env.Stdout, "two", env.Args)
 			return err
 		}
 	}}
@@ -66,22 +72,100 @@ func TestCommandsForPeople(t *testing.T) {
 		{[]string{"hello", "a", "b", "-name=you"}, 0, "hello you [a b]\n", ""},
 		{[]string{"hello", "a", "--", "b", "--name", "you"}, 0, "hello world [a b --name you]\n", ""},
 		{[]string{"hello", "a", "--nam"}, 2, "", "-name"},
-		{[]string{"hello", "a", "-h"}, 0, "", "-name"},
 		{[]string{"hello", "a", "--name=you", "b"}, 0, "hello you [a b]\n", ""},
 		{[]string{"hello", "a", "--", "--name=you"}, 0, "hello world [a --name=you]\n", ""},
 		{[]string{"hello", "--name", "nobody"}, 1, "", "There is nobody.\n"},
 		{[]string{"hello", "--nam"}, 2, "", "-name"},
-		{[]string{"hello", "-h"}, 0, "", "-name"},
-		{[]string{"help"}, 0, "", "hello      greets"},
-		{[]string{"--help"}, 0, "", "spec"},
-		{[]string{"check", "-h"}, 0, "", "-config FILE"},
+		{[]string{"hello", "--nmae", "you"}, 2, "", "hello: unknown flag --nmae; did you mean --name?\nUsage: source hello [NAME]... [flags]\n"},
+		{[]string{"hello", "-nmae=you"}, 2, "", "unknown flag -nmae; did you mean --name?\n"},
+		{[]string{"hello", "--name"}, 2, "", "hello: flag needs an argument: --name\n"},
+		{[]string{"two", "a"}, 2, "", "two: TO is missing\nUsage: source two FROM TO [BY] [flags]\n"},
+		{[]string{"two", "a", "b", "c", "d"}, 2, "", `two: "d" is one argument too many`},
+		{[]string{"two", "a", "b"}, 0, "two [a b]\n", ""},
+		{[]string{"two", "--", "a", "-b", "c"}, 0, "two [a -b c]\n", ""},
 		{nil, 2, "", "check --config FILE"},
 	}
 	for _, tt := range tests {
 		var stdout, stderr bytes.Buffer
-		code := protocol.RunSource(t.Context(), source{}, protocol.Env{Args: tt.args, Stdout: &stdout, Stderr: &stderr}, hello)
+		code := protocol.RunSource(t.Context(), source{}, protocol.Env{Args: tt.args, Stdout: &stdout, Stderr: &stderr}, hello, two)
 		if code != tt.code || stdout.String() != tt.stdout || !strings.Contains(stderr.String(), tt.stderr) {
 			t.Errorf("%v: exit code %d, stdout %q, stderr %q", tt.args, code, &stdout, &stderr)
+		}
+	}
+}
+
+// Help that is asked for can be piped into a pager.
+func TestHelpIsPrintedOnStandardOutput(t *testing.T) {
+	hello := protocol.Command{
+		Name: "hello", Summary: "greets", Details: "It shouts.", Examples: []string{"hello --name you"}, Config: true,
+		New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
+			flags.String("name", "world", "whom to `GREET`")
+			return nil
+		},
+	}
+	const ofHello = `Greets.
+
+It shouts.
+
+Usage:
+  whoop hello --config FILE [flags]
+
+Examples:
+  whoop hello --name you
+
+Flags:
+      --config FILE   path of the configuration FILE
+  -h, --help          print this help
+      --name GREET    whom to GREET (default "world")
+`
+	for _, tt := range []struct {
+		args []string
+		want string // part of it
+	}{
+		{[]string{"hello", "-h"}, ofHello},
+		{[]string{"hello", "a", "--name=x", "--help"}, ofHello},
+		{[]string{"help", "hello"}, ofHello},
+		{[]string{"hello", "-help"}, ofHello},
+		{[]string{"help"}, "  hello       greets\n"},
+		{[]string{"--help"}, "  read --config FILE --catalog FILE [--state FILE]\n"},
+		{[]string{"-help"}, "  completion  prints a script with which a shell completes arguments\n"},
+		{[]string{"check", "-h"}, "Examples:\n  whoop check --config source.json\n\nFlags:\n      --config FILE   "},
+		{[]string{"--version"}, "whoop dev (go1."},
+		{[]string{"completion", "-h"}, "Verbs:\n  bash       "},
+		{[]string{"completion", "zsh"}, "#compdef whoop\n"},
+	} {
+		var stdout, stderr bytes.Buffer
+		code := protocol.RunSource(t.Context(), source{}, protocol.Env{Name: "whoop", Args: tt.args, Stdout: &stdout, Stderr: &stderr}, hello)
+		if code != 0 || !strings.Contains(stdout.String(), tt.want) || stderr.Len() > 0 {
+			t.Errorf("%v: exit code %d, stdout %s\nstderr %s", tt.args, code, &stdout, &stderr)
+		}
+	}
+}
+
+// Shells complete verbs, flags, and values of which there are a few.
+func TestShellsComplete(t *testing.T) {
+	tidy := protocol.Command{
+		Name: "tidy", Arguments: "[ROOM]", Values: []string{"attic", "kitchen"}, Summary: "tidies up",
+		New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
+			flags.String("how", "slowly", "`slowly|well`")
+			return nil
+		},
+	}
+	for line, want := range map[string]string{
+		"ti":                "tidy\ttidies up\n:4\n",
+		"tidy ":             "attic\nkitchen\n:4\n",
+		"tidy --h":          "--help\tprint this help\n--how\t`slowly|well`\n:4\n",
+		"tidy --how ":       "slowly\nwell\n:4\n",
+		"check --config ":   ":0\n", // a file
+		"completion ":       "bash\tGenerate the autocompletion script for bash\n",
+		"completion pow":    "powershell\tGenerate the autocompletion script for powershell\n",
+		"check --config x ": ":4\n",
+	} {
+		var stdout bytes.Buffer
+		args := append([]string{"__complete"}, strings.Split(line, " ")...)
+		code := protocol.RunSource(t.Context(), source{}, protocol.Env{Args: args, Stdout: &stdout, Stderr: io.Discard}, tidy)
+		if code != 0 || !strings.HasPrefix(stdout.String(), want) {
+			t.Errorf("%s: exit code %d, %q", line, code, &stdout)
 		}
 	}
 }

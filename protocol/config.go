@@ -182,38 +182,11 @@ func brokenRule(schema *jsonschema.Schema, value any) string {
 // suggestion names the value of the enum that a wrong one was probably meant to be.
 func suggestion(schema *jsonschema.Schema, value any) string {
 	given, _ := value.(string)
-	best, least := "", len(given)/3+1 // at most a third of the letters are wrong
+	var names []string
 	for _, allowed := range schema.Enum {
-		name := fmt.Sprint(allowed)
-		if d := distance(strings.ToLower(given), name); d < least {
-			best, least = name, d
-		}
+		names = append(names, fmt.Sprint(allowed))
 	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf(" Did you mean %q?", best)
-}
-
-// distance is how many bytes to insert, remove or replace to turn a into b.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replaced := diagonal
-			if a[i] != b[j] {
-				replaced++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replaced, diagonal+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
+	return DidYouMean(given, names)
 }
 
 // unknownKeys returns the keys of config that schema does not declare, as

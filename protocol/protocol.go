@@ -37,9 +37,6 @@ import (
 	"io"
 )
 
-// Version is the version of the connectors, set by the linker.
-var Version = "dev"
-
 // A Source reads from some system. Config is the user's JSON as given (see
 // [DecodeConfig]); a method reports a bad one as a [ConfigError].
 type Source interface {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -14,37 +13,47 @@ import (
 	"syscall"
 
 	"github.com/invopop/jsonschema"
+	"github.com/spf13/cobra"
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/redact"
 )
 
-// protocolVerb runs a verb of the protocol. Errors and panics become a TRACE.
-func (r *run) protocolVerb(ctx context.Context, v verb, args []string) int {
-	flags := flag.NewFlagSet(v.name, flag.ContinueOnError)
-	flags.SetOutput(r.env.Stderr)
-	r.paths = map[string]*string{}
-	for _, name := range slices.Concat(v.flags, v.optional) {
-		r.paths[name] = flags.String(name, "", "path of the "+name+" `FILE`")
+// A verb is one of the protocol.
+type verb struct {
+	name     string
+	flags    []string // files that must be given
+	optional []string
+	progress bool // it has the flag
+	summary  string // as in a [Command]
+	examples []string
+	run      func(context.Context) error
+}
+
+func (r *run) specVerb() verb {
+	return verb{
+		name:     "spec",
+		summary:  "prints what a configuration can contain, as one SPEC message with a JSON Schema",
+		examples: []string{"spec"},
+		run:      r.runSpec,
 	}
-	debug := flags.Bool("debug", false, "log more")
+}
+
+func (r *run) checkVerb(check func(context.Context, json.RawMessage, *Emitter) error) verb {
+	return verb{
+		name: "check", flags: []string{"config"},
+		summary:  "tests a configuration and prints one CONNECTION_STATUS message",
+		examples: []string{"check --config " + r.program + ".json"},
+		run:      func(ctx context.Context) error { return r.runCheck(ctx, check) },
+	}
+}
+
+// runProtocol runs a verb of the protocol. Errors and panics become a TRACE.
+func (r *run) runProtocol(ctx context.Context, v verb, cmd *cobra.Command) int {
 	r.newEmitter()
-	progress := v.progress && r.out.screen.IsTerminal()
-	if v.progress {
-		flags.BoolVar(&progress, "progress", progress, progressUsage)
-	}
-	switch err := flags.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		return exitOK
-	case err != nil:
-		return r.usageError(fmt.Sprintf("%s cannot be run with these arguments: %v.", v.name, err))
-	case flags.NArg() > 0:
-		flags.Usage()
-		return r.usageError(fmt.Sprintf("%s cannot be run with these arguments: %q is not a flag.", v.name, flags.Arg(0)))
-	}
-	if *debug || r.env.Getenv != nil && strings.EqualFold(r.env.Getenv("LOG_LEVEL"), "debug") {
+	if r.debug || r.env.Getenv != nil && strings.EqualFold(r.env.Getenv("LOG_LEVEL"), "debug") {
 		r.out.log = r.out.newLogger(slog.LevelDebug)
 	}
-	if progress {
+	if r.wantsProgress(cmd, r.out.screen) {
 		r.out.progress = newProgress(r.out.screen, r.program, &r.out.secrets)
 	}
 	err := r.runVerb(ctx, v)
@@ -68,8 +77,8 @@ func (r *run) runVerb(ctx context.Context, v verb) (err error) {
 			return &Error{Kind: ConfigError, Message: fmt.Sprintf("%s needs --%s with the path of the %s file.", v.name, name, name)}
 		}
 	}
-	if path, ok := r.paths["config"]; ok {
-		if err := r.readConfig(*path); err != nil {
+	if slices.Contains(v.flags, "config") {
+		if err := r.readConfig(*r.paths["config"]); err != nil {
 			return err
 		}
 	}
@@ -91,12 +100,6 @@ func (r *run) report(ctx context.Context, err error) {
 	if werr != nil && !errors.Is(werr, syscall.EPIPE) { // the reader knows that it closed the pipe
 		fmt.Fprintln(r.out.screen, r.out.secrets.Clean(errors.Join(werr, err).Error()))
 	}
-}
-
-// usageError reports invalid arguments, after the usage was printed.
-func (r *run) usageError(message string) int {
-	r.report(context.Background(), &Error{Kind: ConfigError, Message: message})
-	return exitUsage
 }
 
 func (r *run) runSpec(context.Context) error {

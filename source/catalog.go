@@ -14,8 +14,13 @@ import (
 // from the output of discover; without one, a person would have to write it.
 func catalogCommand() protocol.Command {
 	return protocol.Command{
-		Name:    "catalog",
-		Summary: "print a configured catalog of all streams, or of the named ones, for read and write",
+		Name:      "catalog",
+		Arguments: "[STREAM]...",
+		Values:    names(),
+		Summary:   "prints a configured catalog of all streams, or of the named ones",
+		Details: "The catalog is what read and write are given with --catalog. A stream with a cursor is read " +
+			"incrementally, and its table has one row for each key; the others are replaced by each sync.",
+		Examples: []string{"catalog > catalog.json", "catalog sleep recovery > catalog.json", "catalog --costs"},
 		New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
 			costs := flags.Bool("costs", false, "print how many requests each stream takes, instead of the catalog")
 			return func(_ context.Context, env protocol.Env) error {
@@ -42,7 +47,7 @@ func configure(chosen []string) (protocol.ConfiguredCatalog, error) {
 		if !slices.Contains(names(), name) {
 			return c, &protocol.Error{
 				Kind:    protocol.ConfigError,
-				Message: "There is no stream " + name + ". There are: " + strings.Join(names(), ", ") + ".",
+				Message: "There is no stream " + name + "." + protocol.DidYouMean(name, names()) + " There are: " + strings.Join(names(), ", ") + ".",
 			}
 		}
 	}

@@ -32,7 +32,10 @@ const sandboxClientID = "sandbox-client-id"
 func sandboxCommand() protocol.Command {
 	return protocol.Command{
 		Name:    "sandbox",
-		Summary: "serve a made-up WHOOP member to try things with",
+		Summary: "serves a made-up WHOOP member to try things with",
+		Details: "It prints the configuration with which the source reads that member, and serves until it is " +
+			"stopped. With --advance it moves the clock of a sandbox that runs, and ends.",
+		Examples: []string{"sandbox --config source.json", "sandbox --advance 24h"},
 		New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
 			c := sandboxFlags{}
 			flags.StringVar(&c.addr, "addr", "127.0.0.1:8080", "`address` to listen on (port 0: any free port), or with --advance the address of a running sandbox")
@@ -58,9 +61,6 @@ type sandboxFlags struct {
 }
 
 func (c *sandboxFlags) run(ctx context.Context, env protocol.Env) error {
-	if len(env.Args) > 0 {
-		return fmt.Errorf("%q is not a flag; source sandbox --help lists the flags", env.Args[0])
-	}
 	if c.advance != 0 || strings.HasPrefix(c.addr, "http://") {
 		return c.move(ctx, env)
 	}

@@ -67,8 +67,15 @@ type authorization struct {
 // userAgent.
 func Command(streams []Stream, userAgent string) protocol.Command {
 	return protocol.Command{
-		Name:     "authorize",
-		Summary:  "let a member consent in the browser, and store the tokens for the source",
+		Name:    "authorize",
+		Summary: "lets a member consent in the browser, and stores the tokens",
+		Details: "The source needs this once. The tokens go into a configuration, into a file that it names, or " +
+			"into a secret of AWS Secrets Manager. If WHOOP_CLIENT_SECRET is not set, you are asked for the " +
+			"secret of your app; typing is hidden.",
+		Examples: []string{
+			"authorize --config source.json --token-file /home/me/whoop.json",
+			"authorize --config source.json --secret-id whoop --region eu-central-1 --paste",
+		},
 		Progress: true,
 		New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
 			a := &authorization{streams: streams, userAgent: userAgent}
@@ -105,9 +112,6 @@ func (a *authorization) allScopes() []string {
 }
 
 func (a *authorization) run(ctx context.Context, env protocol.Env) error {
-	if len(env.Args) > 0 {
-		return fmt.Errorf("%q is not a flag; source authorize --help lists the flags", env.Args[0])
-	}
 	a.progress = env.Progress
 	a.getenv, a.stdin, a.in, a.terminal = env.Getenv, env.Stdin, bufio.NewReader(env.Stdin), a.secrets.Writer(env.Stderr)
 	err := a.authorize(ctx, env.Stdout)
