@@ -162,8 +162,8 @@ func (r *run) withConfig(ctx context.Context, wantsConfig bool, configPath strin
 		if env.Config, err = loadConfig(configPath, schema, secrets); err != nil {
 			return err
 		}
-		for _, key := range unknownKeys(schema, env.Config) {
-			fmt.Fprintln(env.Stderr, "warning: "+unknownKey(key))
+		for _, warning := range unknownKeys(schema, env.Config) {
+			fmt.Fprintln(env.Stderr, "warning: "+warning)
 		}
 	}
 	return f(ctx, env)

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -189,15 +190,16 @@ func suggestion(schema *jsonschema.Schema, value any) string {
 	return DidYouMean(given, names)
 }
 
-// unknownKeys returns the keys of config that schema does not declare, as
-// paths. Keys with a leading underscore belong to orchestrators and are left
-// out.
+// unknownKeys returns a warning for each key of config that schema does not declare.
+// Keys with a leading underscore belong to orchestrators and are left out.
 func unknownKeys(schema *jsonschema.Schema, config json.RawMessage) []string {
-	var unknown []string
+	var warnings []string
 	for s := range settings(schema, config) {
-		if !s.known && !strings.HasPrefix(s.key, "_") {
-			unknown = append(unknown, s.path)
+		if s.known || strings.HasPrefix(s.key, "_") {
+			continue
 		}
+		remedy := cmp.Or(DidYouMean(s.key, s.declared), " See the output of spec for the keys there are.")
+		warnings = append(warnings, fmt.Sprintf("The configuration's key %q is not known and has no effect.%s", s.path, remedy))
 	}
-	return unknown
+	return warnings
 }

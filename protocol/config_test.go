@@ -16,7 +16,7 @@ import (
 
 func TestWarningsNameKeysThatHaveNoEffect(t *testing.T) {
 	s := source{check: func(context.Context, json.RawMessage, *protocol.Emitter) error { return nil }}
-	c := protocoltest.File(t, "\ufeff"+`{"pasword":"x","Password":"secret","_internal":1,"auth":{"tokn":"","token":"t"},"tags":["a"]}`)
+	c := protocoltest.File(t, "\ufeff"+`{"pasword":"x","Password":"secret","_internal":1,"else":0,"auth":{"tokn":"","token":"t"},"tags":["a"]}`)
 	var got []string
 	for _, m := range protocoltest.Source(t, s, "check", "--config", c).Messages {
 		if m.Type == "LOG" {
@@ -24,8 +24,9 @@ func TestWarningsNameKeysThatHaveNoEffect(t *testing.T) {
 		}
 	}
 	want := []string{
-		`The configuration's key "auth.tokn" is not known and has no effect. See the output of spec for the keys there are.`,
-		`The configuration's key "pasword" is not known and has no effect. See the output of spec for the keys there are.`,
+		`The configuration's key "auth.tokn" is not known and has no effect. Did you mean "token"?`,
+		`The configuration's key "else" is not known and has no effect. See the output of spec for the keys there are.`,
+		`The configuration's key "pasword" is not known and has no effect. Did you mean "password"?`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)

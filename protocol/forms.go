@@ -118,7 +118,7 @@ func (fs Forms[S]) check(setting string, choice Choice) error {
 	}
 	if !slices.Contains(types, formType) {
 		slices.Sort(types)
-		return configErrorf("The configuration's %q is %q. The %s %ss are: %s.", named, formType, setting, choice.key(), strings.Join(types, ", "))
+		return configErrorf("The configuration's %q is %q.%s The %s %ss are: %s.", named, formType, DidYouMean(formType, types), setting, choice.key(), strings.Join(types, ", "))
 	}
 	var given map[string]json.RawMessage
 	if len(choice.raw) > 0 {

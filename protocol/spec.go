@@ -141,6 +141,7 @@ type setting struct {
 	value     any
 	schemas   []*jsonschema.Schema // all that may apply: those of the alternatives of a oneOf too
 	known     bool                 // the schema declares the key, or the object takes any
+	declared  []string             // if it is not known: the keys that its object can have
 	secret    bool                 // it is, or is below, an airbyte_secret
 }
 
@@ -180,6 +181,9 @@ func (s setting) walk(yield func(setting) bool) bool {
 				member.known = member.known && (o.Properties == nil || o.Properties.Len() == 0 || o.PropertyNames != nil)
 			}
 			member.known = member.known || len(member.schemas) > 0
+			if !member.known {
+				member.declared = properties(s.schemas)
+			}
 			if !member.walk(yield) {
 				return false
 			}
@@ -221,6 +225,19 @@ func chosen(schemas []*jsonschema.Schema, object map[string]any) []*jsonschema.S
 // variants returns a schema and the alternatives of its oneOf.
 func variants(s *jsonschema.Schema) []*jsonschema.Schema {
 	return append([]*jsonschema.Schema{s}, s.OneOf...)
+}
+
+// properties are the names of the members that schemas declare.
+func properties(schemas []*jsonschema.Schema) (names []string) {
+	for _, s := range schemas {
+		if s.Properties == nil {
+			continue
+		}
+		for p := s.Properties.Oldest(); p != nil; p = p.Next() {
+			names = append(names, p.Key)
+		}
+	}
+	return names
 }
 
 // property returns the schema of a member, nil if there is none. Names are

@@ -23,7 +23,7 @@ type verb struct {
 	name     string
 	flags    []string // files that must be given
 	optional []string
-	progress bool // it has the flag
+	progress bool   // it has the flag
 	summary  string // as in a [Command]
 	examples []string
 	run      func(context.Context) error
@@ -130,8 +130,8 @@ func (r *run) readConfig(path string) error {
 		return err
 	}
 	r.config = data
-	for _, key := range unknownKeys(r.out.schema, data) {
-		if err := r.out.Log("WARN", unknownKey(key)); err != nil {
+	for _, warning := range unknownKeys(r.out.schema, data) {
+		if err := r.out.Log("WARN", warning); err != nil {
 			return err
 		}
 	}
@@ -154,10 +154,6 @@ func loadConfig(path string, schema *jsonschema.Schema, secrets *redact.Redactor
 	}
 	secrets.Add(secretValues(schema, data)...)
 	return data, nil
-}
-
-func unknownKey(key string) string {
-	return fmt.Sprintf("The configuration's key %q is not known and has no effect. See the output of spec for the keys there are.", key)
 }
 
 // ReadConfiguredCatalog reads a configured catalog from a file.
