@@ -159,7 +159,7 @@ func (r *run) withConfig(ctx context.Context, wantsConfig bool, configPath strin
 			return &Error{Kind: ConfigError, Message: "Give the configuration's path with --config."}
 		}
 		schema := r.spec().ConnectionSpecification
-		if env.Config, err = loadConfig(configPath, schema, secrets); err != nil {
+		if env.Config, err = r.loadConfig(configPath, schema, secrets); err != nil {
 			return err
 		}
 		for _, warning := range unknownKeys(schema, env.Config) {

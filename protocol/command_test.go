@@ -108,13 +108,13 @@ func TestHelpIsPrintedOnStandardOutput(t *testing.T) {
 It shouts.
 
 Usage:
-  whoop hello --config FILE [flags]
+  bin/whoop hello --config FILE [flags]
 
 Examples:
-  whoop hello --name you
+  bin/whoop hello --name you
 
 Flags:
-      --config FILE   path of the configuration FILE
+      --config FILE   path of the configuration FILE, or - for standard input
   -h, --help          print this help
       --name GREET    whom to GREET (default "world")
 `
@@ -129,13 +129,13 @@ Flags:
 		{[]string{"help"}, "  hello       greets\n"},
 		{[]string{"--help"}, "  read --config FILE --catalog FILE [--state FILE]\n"},
 		{[]string{"-help"}, "  completion  prints a script with which a shell completes arguments\n"},
-		{[]string{"check", "-h"}, "Examples:\n  whoop check --config source.json\n\nFlags:\n      --config FILE   "},
+		{[]string{"check", "-h"}, "Examples:\n  bin/whoop check --config source.json\n\nFlags:\n      --config FILE   "},
 		{[]string{"--version"}, "whoop dev (go1."},
 		{[]string{"completion", "-h"}, "Verbs:\n  bash       "},
 		{[]string{"completion", "zsh"}, "#compdef whoop\n"},
 	} {
 		var stdout, stderr bytes.Buffer
-		code := protocol.RunSource(t.Context(), source{}, protocol.Env{Name: "whoop", Args: tt.args, Stdout: &stdout, Stderr: &stderr}, hello)
+		code := protocol.RunSource(t.Context(), source{}, protocol.Env{Name: "bin/whoop", Args: tt.args, Stdout: &stdout, Stderr: &stderr}, hello)
 		if code != 0 || !strings.Contains(stdout.String(), tt.want) || stderr.Len() > 0 {
 			t.Errorf("%v: exit code %d, stdout %s\nstderr %s", tt.args, code, &stdout, &stderr)
 		}

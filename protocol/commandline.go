@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"unicode"
@@ -25,7 +26,7 @@ const (
 
 // fileUsages describe the flags of the protocol's verbs.
 var fileUsages = map[string]string{
-	"config":  "path of the configuration `FILE`",
+	"config":  "path of the configuration `FILE`, or - for standard input",
 	"catalog": "path of the configured catalog `FILE`",
 	"state":   "path of the `FILE` with the states from which to continue",
 }
@@ -59,12 +60,15 @@ func (r *run) do(ctx context.Context) int {
 // commandLine declares the verbs, their flags and their help.
 func (r *run) commandLine() *cobra.Command {
 	root := &cobra.Command{
-		Use: r.env.Name, SilenceErrors: true, SilenceUsage: true,
+		// The scripts that complete arguments know the program by its name alone.
+		Use:           strings.TrimSuffix(filepath.Base(r.env.Name), ".exe"),
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: r.env.Name},
+		SilenceErrors: true, SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if version, err := cmd.Flags().GetBool("version"); err != nil || !version {
 				return usageErrorf("no verb is given")
 			}
-			_, err := fmt.Fprintf(r.env.Stdout, "%s %s\n", r.env.Name, versionText())
+			_, err := fmt.Fprintf(r.env.Stdout, "%s %s\n", cmd.Name(), versionText())
 			return err
 		},
 	}
@@ -224,7 +228,7 @@ func (r *run) help(w io.Writer, cmd *cobra.Command) error {
 	}
 	fmt.Fprintf(&b, "\nFlags:\n%s", cmd.LocalFlags().FlagUsagesWrapped(helpWidth))
 	if cmd.Parent() == nil {
-		b.WriteString("\n" + wrap(cmd.Name()+" VERB --help shows the flags of a verb, with examples. "+
+		b.WriteString("\n" + wrap(cmd.DisplayName()+" VERB --help shows the flags of a verb, with examples. "+
 			"The exit code is 0 after a success, 1 after a failure, and 2 if the arguments are wrong.") + "\n")
 	}
 	_, err := io.WriteString(w, b.String())

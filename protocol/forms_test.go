@@ -79,6 +79,7 @@ func TestWhatIsOfNoFormNamesTheRemedy(t *testing.T) {
 		{"car", `{"type":"car","doors":4}`, ""},
 		{"car", ``, ""},
 		{"car", `{"wings":2,"bell":""}`, ""}, // unknown keys are for others to warn of; an empty one is not meant
+		{"bikes", `{}`, `The configuration's "vehicle.type" is "bikes". Did you mean "bike"? The vehicle types are: bike, car.`},
 		{"boat", `{}`, `The configuration's "vehicle.type" is "boat". The vehicle types are: bike, car.`},
 		{"car", `{"Bell":"x"}`, `The configuration has a "vehicle.Bell", and its "vehicle.type" is "car", the default. Set it to "bike", or remove "vehicle.Bell".`},
 		{"bike", `{"type":"bike","doors":4}`, `is "bike". Set it to "car"`},

@@ -5,8 +5,6 @@ import (
 	"log"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -44,7 +42,7 @@ func Main(run func(ctx context.Context, env Env) int) {
 		die((<-signals).(syscall.Signal))
 		return nil
 	})
-	code := run(ctx, Env{Name: programName(), Args: os.Args[1:], Stdin: os.Stdin, Stdout: stdout, Stderr: os.Stderr, Getenv: os.Getenv})
+	code := run(ctx, Env{Name: os.Args[0], Args: os.Args[1:], Stdin: os.Stdin, Stdout: stdout, Stderr: os.Stderr, Getenv: os.Getenv})
 	if code != exitOK {
 		select {
 		case s := <-stopped:
@@ -54,9 +52,6 @@ func Main(run func(ctx context.Context, env Env) int) {
 	}
 	os.Exit(code)
 }
-
-// programName is the name under which the program was started.
-func programName() string { return strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe") }
 
 // dieBySignal ends the process the way an unhandled signal does, or with exit code
 // 128 plus its number if it cannot die of it: as process 1, or as a process whose

@@ -12,7 +12,7 @@ import (
 
 // Env is the process that a run belongs to. Tests make their own.
 type Env struct {
-	Name           string   // the program's; "": source or destination
+	Name           string   // of the program, as it was called: bin/source; "": source or destination
 	Args           []string // without the program's name
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
@@ -121,7 +121,7 @@ func RunDestination(ctx context.Context, d Destination, env Env, extra ...Comman
 		r.specVerb(),
 		r.checkVerb(d.Check),
 		{
-			name: "write", flags: []string{"config", "catalog"}, progress: true,
+			name: "write", flags: []string{"config", "catalog"}, progress: true, input: true,
 			summary: "writes the messages on standard input, and prints each STATE whose records are written",
 			examples: []string{
 				"write --config destination.json --catalog catalog.json < messages.jsonl",

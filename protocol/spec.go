@@ -169,10 +169,7 @@ func (s setting) walk(yield func(setting) bool) bool {
 	case map[string]any:
 		s.schemas = chosen(s.schemas, v)
 		for _, key := range slices.Sorted(maps.Keys(v)) {
-			member := setting{path: s.path + key, key: key, value: v[key], secret: s.secret, known: true}
-			if s.path != "" {
-				member.path = s.path + "." + key
-			}
+			member := setting{path: join(s.path, key), key: key, value: v[key], secret: s.secret, known: true}
 			for _, o := range s.schemas {
 				if p := property(o, key); p != nil {
 					member.schemas = append(member.schemas, variants(p)...)
@@ -202,6 +199,14 @@ func (s setting) walk(yield func(setting) bool) bool {
 		}
 	}
 	return true
+}
+
+// join returns the path of a member of the object at path.
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
 }
 
 // chosen leaves out the alternatives that an object says it is not: those whose

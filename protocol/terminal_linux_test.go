@@ -117,3 +117,33 @@ func TestAFailureOfTheSourceIsShownOnce(t *testing.T) {
 		})
 	}
 }
+
+// idle is a destination that writes nothing.
+type idle struct{ destination }
+
+func (idle) Write(context.Context, protocol.WriteJob, *protocol.Emitter) error { return nil }
+
+// Without a pipe, write would wait without a word.
+func TestWriteSaysAtATerminalWhatItWaitsFor(t *testing.T) {
+	keyboard, _ := terminaltest.Open(t, 80)
+	file, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for name, tt := range map[string]struct {
+		stdin *os.File
+		want  string
+	}{
+		"a terminal": {keyboard, "write waits for Airbyte messages on standard input, one on each line. Nothing is connected to it. " +
+			"Press Ctrl-C, and connect a source (source read … | destination write …) or a file (destination write … < messages.jsonl).\n"},
+		"a file": {file, ""},
+	} {
+		var stderr bytes.Buffer
+		args := append([]string{"write"}, readArgs(t)[1:]...)
+		code := protocol.RunDestination(t.Context(), idle{}, protocol.Env{Args: args, Stdin: tt.stdin, Stdout: io.Discard, Stderr: &stderr})
+		if code != 0 || stderr.String() != tt.want {
+			t.Errorf("%s: exit code %d, %q", name, code, &stderr)
+		}
+	}
+}

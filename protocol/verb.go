@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/redact"
+	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
 )
 
 // A verb is one of the protocol.
@@ -24,6 +26,7 @@ type verb struct {
 	flags    []string // files that must be given
 	optional []string
 	progress bool   // it has the flag
+	input    bool   // it reads messages from standard input
 	summary  string // as in a [Command]
 	examples []string
 	run      func(context.Context) error
@@ -77,10 +80,17 @@ func (r *run) runVerb(ctx context.Context, v verb) (err error) {
 			return &Error{Kind: ConfigError, Message: fmt.Sprintf("%s needs --%s with the path of the %s file.", v.name, name, name)}
 		}
 	}
+	if v.input && *r.paths["config"] == "-" {
+		return &Error{Kind: ConfigError, Message: v.name + " reads messages from standard input, so the configuration cannot come from there. Give --config the path of a file."}
+	}
 	if slices.Contains(v.flags, "config") {
 		if err := r.readConfig(*r.paths["config"]); err != nil {
 			return err
 		}
+	}
+	if v.input && terminal.Is(r.env.Stdin) {
+		fmt.Fprintf(r.out.screen, "%s waits for Airbyte messages on standard input, one on each line. Nothing is connected to it. "+
+			"Press Ctrl-C, and connect a source (source read … | %[2]s %[1]s …) or a file (%[2]s %[1]s … < messages.jsonl).\n", v.name, r.env.Name)
 	}
 	return v.run(ctx)
 }
@@ -125,7 +135,7 @@ func (r *run) runCheck(ctx context.Context, check func(context.Context, json.Raw
 
 func (r *run) readConfig(path string) error {
 	r.out.schema = r.spec().ConnectionSpecification
-	data, err := loadConfig(path, r.out.schema, &r.out.secrets)
+	data, err := r.loadConfig(path, r.out.schema, &r.out.secrets)
 	if err != nil {
 		return err
 	}
@@ -138,10 +148,10 @@ func (r *run) readConfig(path string) error {
 	return nil
 }
 
-// loadConfig reads a configuration file. It redacts the secrets before anything can
-// be written about it.
-func loadConfig(path string, schema *jsonschema.Schema, secrets *redact.Redactor) (json.RawMessage, error) {
-	data, err := readFile(path, "config")
+// loadConfig reads a configuration and replaces the variables in it. It redacts the
+// secrets before anything can be written about it.
+func (r *run) loadConfig(path string, schema *jsonschema.Schema, secrets *redact.Redactor) (json.RawMessage, error) {
+	data, err := r.configText(path)
 	if err != nil {
 		return nil, err
 	}
@@ -152,8 +162,26 @@ func loadConfig(path string, schema *jsonschema.Schema, secrets *redact.Redactor
 		}
 		return nil, &Error{Kind: ConfigError, Message: fmt.Sprintf("The config file %s is not a JSON object: %s.", path, invalid(err))}
 	}
+	if data, err = ExpandVariables(data, r.env.Getenv); err != nil {
+		return nil, err
+	}
 	secrets.Add(secretValues(schema, data)...)
 	return data, nil
+}
+
+// configText reads the file at a path, or standard input if that is "-".
+func (r *run) configText(path string) ([]byte, error) {
+	if path != "-" {
+		return readFile(path, "config")
+	}
+	if terminal.Is(r.env.Stdin) {
+		fmt.Fprintln(r.env.Stderr, "Type or paste the configuration, then press Ctrl-D.")
+	}
+	data, err := io.ReadAll(r.env.Stdin)
+	if err != nil {
+		return nil, &Error{Kind: ConfigError, Message: fmt.Sprintf("The configuration cannot be read from standard input: %v.", err), Err: err}
+	}
+	return decodeText(data, path, "config")
 }
 
 // ReadConfiguredCatalog reads a configured catalog from a file.
@@ -185,6 +213,11 @@ func readFile(path, what string) ([]byte, error) {
 	if err != nil {
 		return nil, &Error{Kind: ConfigError, Message: fmt.Sprintf("The %s file cannot be read: %v.", what, err), Err: err}
 	}
+	return decodeText(data, path, what)
+}
+
+// decodeText returns the text of a file without its byte-order mark.
+func decodeText(data []byte, path, what string) ([]byte, error) {
 	if encoding := encodingOf(data[:min(len(data), 120)]); encoding != "" {
 		return nil, &Error{Kind: ConfigError, Message: fmt.Sprintf("The %s file %s is %s but must be JSON in UTF-8. "+
 			"Windows PowerShell before 7.4 writes such files with >: write it in cmd, or in a newer PowerShell.", what, path, encoding)}

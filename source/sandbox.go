@@ -61,6 +61,9 @@ type sandboxFlags struct {
 }
 
 func (c *sandboxFlags) run(ctx context.Context, env protocol.Env) error {
+	if c.config == "-" {
+		return &protocol.Error{Kind: protocol.ConfigError, Message: "--config needs the path of a file. Without it, the configuration is printed."}
+	}
 	if c.advance != 0 || strings.HasPrefix(c.addr, "http://") {
 		return c.move(ctx, env)
 	}

@@ -101,9 +101,9 @@ func (s *Screen) Show(line string) {
 	_, _ = io.WriteString(s.w, eraseLine+line) // who closed standard error does not want it
 }
 
-// Is reports whether w is a terminal.
-func Is(w io.Writer) bool {
-	file, ok := w.(*os.File)
+// Is reports whether a stream is a terminal.
+func Is(stream any) bool {
+	file, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 

@@ -126,6 +126,40 @@ func TestConsentKeepsTheRestOfAConfiguration(t *testing.T) {
 	checked(t, path)
 }
 
+// What a configuration takes from the environment is used, and is not written into the file.
+func TestConsentKeepsReferencesToTheEnvironment(t *testing.T) {
+	c := newConsenting(t, "http", sandbox.Profile{})
+	c.env = map[string]string{"MY_ID": "sandbox-client", "MY_SECRET": "sandbox-secret", "OLD": "dead"}
+	path := protocoltest.File(t, map[string]any{"credentials": map[string]any{
+		"auth_type": config.OAuth, "client_id": "${MY_ID}", "client_secret": "${MY_SECRET}", "refresh_token": "${OLD}",
+	}})
+	if err := c.authorize("--config", path); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct{ Credentials map[string]string }
+	if err := json.Unmarshal(raw, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got := got.Credentials; got["client_id"] != "${MY_ID}" || got["client_secret"] != "${MY_SECRET}" || got["refresh_token"] == "${OLD}" {
+		t.Errorf("configuration %s", raw)
+	}
+
+	// The place of the tokens that is given now counts.
+	file := filepath.Join(t.TempDir(), "whoop.json")
+	c.env["ELSEWHERE"] = filepath.Join(t.TempDir(), "other.json")
+	path = protocoltest.File(t, map[string]any{"credentials": map[string]any{"auth_type": config.File, "path": "${ELSEWHERE}"}})
+	if err := c.authorize("--config", path, "--client-id", "sandbox-client", "--client-secret", "sandbox-secret", "--token-file", file); err != nil {
+		t.Fatal(err)
+	}
+	if raw, err := os.ReadFile(path); err != nil || !bytes.Contains(raw, []byte(file)) {
+		t.Errorf("configuration %s, %v", raw, err)
+	}
+}
+
 func TestTokensGoWhereTheyAreTold(t *testing.T) {
 	dir := t.TempDir()
 	t.Run("a new token file", func(t *testing.T) {

@@ -29,14 +29,17 @@ type target struct {
 	document    map[string]json.RawMessage // the configuration as it is, or will be
 	credentials config.Credentials
 	apiURL      string
-	store       tokens.Store       // nil: the configuration itself
-	client      tokens.Credentials // the client stored there before
+	store       tokens.Store         // nil: the configuration itself
+	client      tokens.Credentials   // the client stored there before
+	references  map[string]reference // credentials that the configuration takes from the environment
 }
 
 // openTarget opens the target and checks that it is writable, before the member
 // is asked.
 func (a *authorization) openTarget(ctx context.Context) (*target, error) {
 	switch {
+	case a.config == "-":
+		return nil, errors.New("authorize writes the configuration: --config needs the path of a file, not -")
 	case a.config == "" && a.tokenFile == "" && a.secret == "" && !a.printTokens:
 		return nil, errors.New("choose where the tokens go: --config FILE, --token-file FILE or --secret-id NAME, or --print-tokens to print them")
 	case a.tokenFile != "" && a.secret != "":
@@ -45,7 +48,7 @@ func (a *authorization) openTarget(ctx context.Context) (*target, error) {
 		return nil, errors.New("--region needs --secret-id")
 	}
 	t := &target{path: a.config, document: map[string]json.RawMessage{}}
-	if err := t.readConfig(); err != nil {
+	if err := t.readConfig(a.getenv); err != nil {
 		return nil, err
 	}
 	if a.apiURL != "" {
@@ -75,7 +78,7 @@ func (a *authorization) openTarget(ctx context.Context) (*target, error) {
 }
 
 // readConfig reads the configuration, if there is one yet.
-func (t *target) readConfig() error {
+func (t *target) readConfig(getenv func(string) string) error {
 	c := config.Default()
 	if t.path != "" {
 		raw, err := os.ReadFile(t.path)
@@ -89,13 +92,38 @@ func (t *target) readConfig() error {
 		if err := json.Unmarshal(raw, &t.document); err != nil || t.document == nil {
 			return fmt.Errorf("the configuration %s is not a JSON object", t.path)
 		}
-		if err := protocol.DecodeConfig(raw, &c); err != nil {
+		expanded, err := protocol.ExpandVariables(raw, getenv)
+		if err != nil {
 			return err
 		}
+		if err := protocol.DecodeConfig(expanded, &c); err != nil {
+			return err
+		}
+		t.references = references(raw, expanded)
 	}
 	t.credentials, t.apiURL = c.Credentials, c.APIURL
 	t.client = tokens.Credentials{ClientID: c.Credentials.ClientID, ClientSecret: c.Credentials.ClientSecret}
 	return nil
+}
+
+// A reference is a setting with a variable, such as ${SECRET}, and what that stands for.
+type reference struct{ text, value any }
+
+// references are the credentials that the expansion of variables has changed.
+func references(raw, expanded json.RawMessage) map[string]reference {
+	var before, after struct {
+		Credentials map[string]any `json:"credentials"`
+	}
+	if json.Unmarshal(raw, &before) != nil || json.Unmarshal(expanded, &after) != nil {
+		return nil // there is no object with credentials
+	}
+	changed := map[string]reference{}
+	for key, text := range before.Credentials {
+		if value, ok := after.Credentials[key].(string); ok && text != value {
+			changed[key] = reference{text, value}
+		}
+	}
+	return changed
 }
 
 func (t *target) openStore(ctx context.Context) error {
@@ -219,6 +247,11 @@ func oauthConfig(c tokens.Credentials) map[string]any {
 
 // with returns the configuration with these credentials.
 func (t *target) with(credentials map[string]any) (map[string]json.RawMessage, error) {
+	for key, r := range t.references {
+		if credentials[key] == r.value {
+			credentials[key] = r.text // what the environment holds does not belong into the file
+		}
+	}
 	document := maps.Clone(t.document)
 	if err := config.SetMember(document, "credentials", credentials); err != nil {
 		return nil, err
