@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/ingest-connectors/whoop-iceberg/internal/nearest"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
 )
 
@@ -170,7 +171,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	}
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	if near := nearest(strings.TrimLeft(given, "-"), names); near != "" {
+	if near := nearest.Name(strings.TrimLeft(given, "-"), names); near != "" {
 		return usageErrorf("unknown flag %s; did you mean --%s?", given, near)
 	}
 	return usageErrorf("unknown flag %s", given)

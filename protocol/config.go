@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/invopop/jsonschema"
+
+	"github.com/ingest-connectors/whoop-iceberg/internal/nearest"
 )
 
 // DecodeConfig reads a configuration into config, a pointer to a struct that
@@ -188,6 +190,16 @@ func suggestion(schema *jsonschema.Schema, value any) string {
 		names = append(names, fmt.Sprint(allowed))
 	}
 	return DidYouMean(given, names)
+}
+
+// DidYouMean names the one of several names that a mistyped one was probably meant to
+// be: it returns " Did you mean …?", or "" if none is near.
+func DidYouMean(typed string, names []string) string {
+	near := nearest.Name(typed, names)
+	if near == "" {
+		return ""
+	}
+	return fmt.Sprintf(" Did you mean %q?", near)
 }
 
 // unknownKeys returns a warning for each key of config that schema does not declare.
