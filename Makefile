@@ -8,9 +8,13 @@ GOLANGCI         := bin/tools/golangci-lint-$(GOLANGCI_VERSION)
 
 .PHONY: build demo test lint tools fuzz soak crashes bench accept engines images clean
 
+PROTOCOL := github.com/ingest-connectors/whoop-iceberg/protocol
+LDFLAGS   = -X $(PROTOCOL).Version=$(VERSION) -X $(PROTOCOL).Commit=$(shell git rev-parse HEAD 2>/dev/null) \
+            -X $(PROTOCOL).Date=$(shell git log -1 --format=%cs 2>/dev/null)
+
 # The tag leaves out a native library of Snowflake's driver. With cgo, a program that has it takes some 35 MiB more.
 build:
-	go build -tags minicore_disabled -ldflags '-X github.com/ingest-connectors/whoop-iceberg/protocol.Version=$(VERSION)' -o bin/ ./source ./destination
+	go build -tags minicore_disabled -ldflags '$(LDFLAGS)' -o bin/ ./source ./destination
 
 # Reads a sandboxed WHOOP member into Iceberg tables in ./lake, then the changes of one more day. DEMO=lakehouse has
 # the tables in an object store with a REST catalog; it needs Python 3.11.

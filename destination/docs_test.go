@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
 
 // The documentation names only tests that exist.
@@ -69,6 +73,35 @@ func TestDocumentedRESTCatalogsAreValid(t *testing.T) {
 	for _, config := range shown {
 		if _, err := parseConfig([]byte(config[1])); err != nil {
 			t.Errorf("%v: %s", err, config[1])
+		}
+	}
+}
+
+// The input that the documentation shows becomes the table that it describes.
+func TestTheDocumentedInputIsWritten(t *testing.T) {
+	docs, err := os.ReadFile("../docs/destination.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(docs), "### A first table\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	shown := regexp.MustCompile("(?s)```json\n(.*?)```").FindAllStringSubmatch(section, -1)
+	if len(shown) != 2 {
+		t.Fatalf("%d documents", len(shown))
+	}
+	config, catalog := protocoltest.File(t, map[string]string{"warehouse": "file://" + t.TempDir()}), protocoltest.File(t, shown[0][1])
+	written := protocoltest.Destination(t, newDestination(), []byte(shown[1][1]), "write", "--config", config, "--catalog", catalog)
+	if written.Code != 0 || len(written.States()) != 1 {
+		t.Fatalf("exit code %d: %s", written.Code, written.Stdout)
+	}
+	for _, tt := range []struct{ args, want string }{
+		{"preview orders --json", `^(.*"price":4\.2,.*\n.*"price":12,.*\n|.*"price":12,.*\n.*"price":4\.2,.*\n)$`},
+		{"state --catalog " + catalog, `"stream_state":\{"page":1\}`},
+	} {
+		var stdout, stderr bytes.Buffer
+		env := protocol.Env{Args: append(strings.Fields(tt.args), "--config", config), Stdout: &stdout, Stderr: &stderr}
+		if code := run(t.Context(), env); code != 0 || !regexp.MustCompile(tt.want).Match(stdout.Bytes()) {
+			t.Errorf("%s: exit code %d, %s%s", tt.args, code, &stdout, &stderr)
 		}
 	}
 }

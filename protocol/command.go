@@ -38,7 +38,8 @@ type Command struct {
 	// one in brackets may be left out, and one with dots may be repeated. They may stand
 	// before, between and after the flags, and are in env.Args. "": it takes none.
 	Arguments string
-	// Values, if not nil, are what the arguments can be. Shells complete them.
+	// Values, if not nil, are what the arguments can be. Others are refused, and shells
+	// complete them.
 	Values []string
 	// Summary says what it does in one line, without a full stop: "prints …". Details,
 	// which may be "", are the sentences that follow it in the verb's own help.
@@ -74,7 +75,7 @@ func (r *run) textCommand(c Command) *cobra.Command {
 		Long:    strings.TrimSpace(sentence(c.Summary) + "\n\n" + c.Details),
 		Example: r.examples(c.Examples),
 		GroupID: textVerbs,
-		Args:    func(_ *cobra.Command, args []string) error { return checkArguments(c.Arguments, args) },
+		Args:    func(_ *cobra.Command, args []string) error { return checkArguments(c.Arguments, c.Values, args) },
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return c.Values, cobra.ShellCompDirectiveNoFileComp
 		},
@@ -111,7 +112,7 @@ func completeChoices(cmd *cobra.Command) {
 }
 
 // checkArguments compares the arguments of a verb with those that it declares.
-func checkArguments(declared string, args []string) error {
+func checkArguments(declared string, values, args []string) error {
 	names := strings.Fields(declared)
 	for i, name := range names {
 		if i >= len(args) && !strings.HasPrefix(name, "[") {
@@ -119,12 +120,18 @@ func checkArguments(declared string, args []string) error {
 		}
 	}
 	switch {
-	case len(args) <= len(names) || strings.HasSuffix(declared, "..."):
-		return nil
-	case len(names) == 0:
+	case len(names) == 0 && len(args) > 0:
 		return usageErrorf("%q is not a flag", args[0])
+	case len(args) > len(names) && !strings.HasSuffix(declared, "..."):
+		return usageErrorf("%q is one argument too many", args[len(names)])
 	}
-	return usageErrorf("%q is one argument too many", args[len(names)])
+	for _, arg := range args {
+		if values != nil && !slices.Contains(values, arg) {
+			what := strings.ToLower(strings.Trim(names[0], "[]."))
+			return usageErrorf("There is no %s %s.%s There are: %s.", what, arg, DidYouMean(arg, values), strings.Join(values, ", "))
+		}
+	}
+	return nil
 }
 
 // runText runs a verb for people: text on stdout, errors on stderr.

@@ -83,6 +83,8 @@ func TestCommandsForPeople(t *testing.T) {
 		{[]string{"two", "a", "b", "c", "d"}, 2, "", `two: "d" is one argument too many`},
 		{[]string{"two", "a", "b"}, 0, "two [a b]\n", ""},
 		{[]string{"two", "--", "a", "-b", "c"}, 0, "two [a -b c]\n", ""},
+		{[]string{"completion"}, 2, "", "completion: SHELL is missing\n"},
+		{[]string{"completion", "fsh"}, 2, "", "completion: There is no shell fsh. Did you mean \"fish\"? There are: bash, fish, powershell, zsh.\n"},
 		{nil, 2, "", "check --config FILE"},
 	}
 	for _, tt := range tests {
@@ -131,7 +133,10 @@ Flags:
 		{[]string{"-help"}, "  completion  prints a script with which a shell completes arguments\n"},
 		{[]string{"check", "-h"}, "Examples:\n  bin/whoop check --config source.json\n\nFlags:\n      --config FILE   "},
 		{[]string{"--version"}, "whoop dev (go1."},
-		{[]string{"completion", "-h"}, "Verbs:\n  bash       "},
+		{[]string{"completion", "-h"}, "Usage:\n  bin/whoop completion SHELL [flags]\n"},
+		{[]string{"completion", "bash"}, "__start_whoop whoop\n"},
+		{[]string{"completion", "fish"}, "# fish completion for whoop "},
+		{[]string{"completion", "powershell"}, "# powershell completion for whoop "},
 		{[]string{"completion", "zsh"}, "#compdef whoop\n"},
 	} {
 		var stdout, stderr bytes.Buffer
@@ -157,8 +162,7 @@ func TestShellsComplete(t *testing.T) {
 		"tidy --h":          "--help\tprint this help\n--how\t`slowly|well`\n:4\n",
 		"tidy --how ":       "slowly\nwell\n:4\n",
 		"check --config ":   ":0\n", // a file
-		"completion ":       "bash\tGenerate the autocompletion script for bash\n",
-		"completion pow":    "powershell\tGenerate the autocompletion script for powershell\n",
+		"completion ":       "bash\nfish\npowershell\nzsh\n:4\n",
 		"check --config x ": ":4\n",
 	} {
 		var stdout bytes.Buffer

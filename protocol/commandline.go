@@ -95,12 +95,8 @@ func (r *run) commandLine() *cobra.Command {
 	root.AddCommand(help)
 	root.SetOut(r.env.Stdout)
 	root.SetErr(r.env.Stderr)
-	root.SetCompletionCommandGroupID(textVerbs)
-	root.InitDefaultCompletionCmd()
+	root.AddCommand(r.textCommand(completionCommand(root)))
 	for _, cmd := range append(root.Commands(), root) {
-		if cmd.Name() == "completion" {
-			cmd.Short = "prints a script with which a shell completes arguments"
-		}
 		cmd.DisableFlagsInUseLine = true
 		cmd.Flags().BoolP("help", "h", false, "print this help")
 	}
@@ -123,7 +119,7 @@ func (r *run) protocolCommand(v verb) *cobra.Command {
 		Long:    sentence(v.summary),
 		Example: r.examples(v.examples),
 		GroupID: protocolVerbs,
-		Args:    func(_ *cobra.Command, args []string) error { return checkArguments("", args) },
+		Args:    func(_ *cobra.Command, args []string) error { return checkArguments("", nil, args) },
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			r.code = r.runProtocol(cmd.Context(), v, cmd)
 			return nil
@@ -224,8 +220,17 @@ func (r *run) help(w io.Writer, cmd *cobra.Command) error {
 	if cmd.Example != "" {
 		fmt.Fprintf(&b, "\nExamples:\n%s\n", cmd.Example)
 	}
-	for _, group := range []string{protocolVerbs, textVerbs, ""} {
-		listVerbs(&b, cmd, group)
+	for _, group := range cmd.Groups() {
+		fmt.Fprintf(&b, "\n%s:\n", group.ID)
+		for _, verb := range cmd.Commands() {
+			switch {
+			case verb.GroupID != group.ID:
+			case verb.Short == "":
+				fmt.Fprintf(&b, "  %s\n", verb.Use)
+			default:
+				fmt.Fprintf(&b, "  %-*s %s\n", verb.NamePadding(), verb.Name(), verb.Short)
+			}
+		}
 	}
 	fmt.Fprintf(&b, "\nFlags:\n%s", cmd.LocalFlags().FlagUsagesWrapped(helpWidth))
 	if cmd.Parent() == nil {
@@ -236,26 +241,9 @@ func (r *run) help(w io.Writer, cmd *cobra.Command) error {
 	return err
 }
 
-// listVerbs writes the verbs of a group, if there are any.
-func listVerbs(b *strings.Builder, cmd *cobra.Command, group string) {
-	title := "\n" + cmp.Or(group, "Verbs") + ":\n"
-	for _, verb := range cmd.Commands() {
-		if verb.GroupID != group {
-			continue
-		}
-		b.WriteString(title)
-		title = ""
-		if verb.Short == "" {
-			fmt.Fprintf(b, "  %s\n", verb.Use)
-		} else {
-			fmt.Fprintf(b, "  %-*s %s\n", verb.NamePadding(), verb.Name(), verb.Short)
-		}
-	}
-}
-
 // useLine is how a verb is called.
 func useLine(cmd *cobra.Command) string {
-	if cmd.HasAvailableSubCommands() {
+	if cmd.HasSubCommands() {
 		return cmd.CommandPath() + " VERB [flags]"
 	}
 	return cmd.UseLine() + " [flags]"

@@ -37,8 +37,8 @@ import (
 	"io"
 )
 
-// A Source reads from some system. Config is the user's JSON as given (see
-// [DecodeConfig]); a method reports a bad one as a [ConfigError].
+// A Source reads from some system. Config is the user's JSON with its
+// variables expanded (see [DecodeConfig]); a method reports a bad one as a [ConfigError].
 type Source interface {
 	Spec() Spec
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"flag"
 	"slices"
-	"strings"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -43,14 +42,6 @@ func catalogCommand() protocol.Command {
 // cursor. It chooses full refresh and overwrite for the others.
 func configure(chosen []string) (protocol.ConfiguredCatalog, error) {
 	var c protocol.ConfiguredCatalog
-	for _, name := range chosen {
-		if !slices.Contains(names(), name) {
-			return c, &protocol.Error{
-				Kind:    protocol.ConfigError,
-				Message: "There is no stream " + name + "." + protocol.DidYouMean(name, names()) + " There are: " + strings.Join(names(), ", ") + ".",
-			}
-		}
-	}
 	for _, s := range streams {
 		if len(chosen) > 0 && !slices.Contains(chosen, s.name) {
 			continue
