@@ -62,7 +62,7 @@ func TestImagesAreWhatOrchestratorsExpect(t *testing.T) {
 				t.Errorf("labels: %q", config.Labels)
 			}
 			printed, err := exec.CommandContext(t.Context(), engine, inContainer(engine, nil, image, "--version")...).CombinedOutput()
-			if err != nil || !bytes.Contains(printed, []byte(" "+version+" (commit ")) {
+			if err != nil || !bytes.Contains(printed, []byte(" "+version+" (")) {
 				t.Errorf("the program is not of the image's version %s (%v): %s", version, err, printed)
 			}
 			// What Airbyte's launcher and its scripts call, and who they run as.

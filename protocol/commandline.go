@@ -190,9 +190,7 @@ func (r *run) refuse(root, cmd *cobra.Command, err error) int {
 		fmt.Fprintf(r.env.Stderr, "Usage: %s\n%s --help shows its flags and examples.\n", useLine(cmd), cmd.CommandPath())
 		return exitUsage
 	}
-	if err := r.help(r.env.Stderr, cmd); err != nil {
-		return exitUsage
-	}
+	_ = r.help(r.env.Stderr, cmd) // the message goes to standard output too
 	if len(r.env.Args) > 0 {
 		r.newEmitter()
 		r.report(context.Background(), &Error{Kind: ConfigError, Message: message})

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
 
@@ -209,5 +210,19 @@ func TestDestinationRuns(t *testing.T) {
 	run = protocoltest.Destination(t, destination{}, nil, "discover", "--config", c)
 	if run.Code != 2 {
 		t.Errorf("exit code %d: %s", run.Code, run.Stdout)
+	}
+}
+
+// An orchestrator that closes standard error is told all the same.
+func TestWrongArgumentsAreTracedWithoutStandardError(t *testing.T) {
+	closed, err := os.Open(os.DevNull) // for reading only
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closed.Close()
+	var stdout bytes.Buffer
+	code := protocol.RunSource(t.Context(), source{}, protocol.Env{Args: []string{"check", "--configg"}, Stdout: &stdout, Stderr: closed})
+	if code != 2 || !strings.Contains(stdout.String(), "did you mean --config?") {
+		t.Errorf("exit code %d, %s", code, &stdout)
 	}
 }
