@@ -7,7 +7,7 @@ set -eu
 here=$(dirname "$0")
 cache=$here/../../.cache
 
-# install VENV REQUIREMENTS
+# install VENV REQUIREMENTS [OPTION OF PIP]
 install() {
   if cmp -s "$here/$2" "$cache/$1/requirements.txt"; then
     return
@@ -18,14 +18,14 @@ install() {
   fi
   rm -rf "${cache:?}/$1"
   python3 -m venv "$cache/$1"
-  "$cache/$1/bin/pip" install --quiet --disable-pip-version-check --retries 10 -r "$here/$2"
+  "$cache/$1/bin/pip" install --quiet --disable-pip-version-check --retries 10 ${3:-} -r "$here/$2"
   cp "$here/$2" "$cache/$1/requirements.txt"
 }
 
 install engines requirements.txt
 install moto moto.txt # separate: it needs an older python-dateutil
 install fakesnow fakesnow.txt # separate: it needs another DuckDB
-install cdk cdk.txt   # separate: it needs that, too, and an older xmltodict than moto
+install cdk cdk.txt --no-deps # separate: it needs that, too, and an older xmltodict than moto
 install pyairbyte pyairbyte.txt # separate: it needs an older PyArrow and DuckDB
 install airflow airflow.txt
 install kubernetes kubernetes.txt # the schemas of its manifests
