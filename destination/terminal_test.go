@@ -54,8 +54,8 @@ func TestWhatPeopleReadOfAWrite(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			config := protocoltest.File(t, fmt.Sprintf(`{"warehouse":"file://%s","namespace":"namespace"}`, t.TempDir()))
 			var streams []string
-			for name, mode := range map[string]protocol.DestinationSyncMode{"a": protocol.Append, "b": protocol.Append, "c": protocol.Overwrite} {
-				streams = append(streams, fmt.Sprintf(`{"stream":{"name":%q,"json_schema":{"properties":{"id":{"type":"integer"}}}},"sync_mode":"incremental","destination_sync_mode":%q}`, name, mode))
+			for i, mode := range []protocol.DestinationSyncMode{protocol.Append, protocol.Append, protocol.Overwrite} {
+				streams = append(streams, fmt.Sprintf(`{"stream":{"name":%q,"json_schema":{"properties":{"id":{"type":"integer"}}}},"sync_mode":"incremental","destination_sync_mode":%q}`, "abc"[i:i+1], mode))
 			}
 			catalog := protocoltest.File(t, `{"streams":[`+strings.Join(streams, ",")+`]}`)
 			var stdout, stderr bytes.Buffer

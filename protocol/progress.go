@@ -244,7 +244,9 @@ func (p *Progress) End() {
 	}
 	p.ended.Do(func() {
 		close(p.stop)
-		<-p.stopped
+		if err := <-p.stopped; err != nil {
+			panic(err) // it panicked, in its own goroutine
+		}
 		p.screen.Show("")
 	})
 }
@@ -270,7 +272,10 @@ func (p *Progress) finish(ctx context.Context, err error) {
 	p.mu.Lock()
 	counted := strings.Join(p.counted(), ", ")
 	p.mu.Unlock()
-	p.Print("%s %s: %s", how, text, counted)
+	if counted != "" {
+		text += ": " + counted
+	}
+	p.Print("%s %s", how, text)
 }
 
 func clock(d time.Duration) string {

@@ -5,7 +5,7 @@ import "testing"
 func TestTheNearestNameIsFound(t *testing.T) {
 	names := []string{"start", "end", "score.state", "user_id", "id"}
 	for typed, want := range map[string]string{
-		"strat": "start", "Start": "start", "stat": "start", "ends": "end", "score.stat": "score.state", "userid": "user_id", "idd": "id",
+		"satrt": "start", "Start": "start", "stat": "start", "ends": "end", "score.stat": "score.state", "userid": "user_id", "idd": "id",
 		"": "", "zzzzzz": "", "beginning": "", "score": "",
 	} {
 		if got := Name(typed, names); got != want {

@@ -19,7 +19,7 @@ func Open(t testing.TB, columns int) (terminal *os.File, output func() string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { control.Close() })
+	t.Cleanup(func() { _ = control.Close() })
 	fd := int(control.Fd())
 	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
 		t.Fatal(err)
@@ -32,7 +32,7 @@ func Open(t testing.TB, columns int) (terminal *os.File, output func() string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { terminal.Close() })
+	t.Cleanup(func() { _ = terminal.Close() }) // it is closed already where output was read
 	if err := unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: uint16(columns)}); err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,9 @@ func Open(t testing.TB, columns int) (terminal *os.File, output func() string) {
 		written <- string(text)
 	}()
 	return terminal, func() string {
-		terminal.Close()
+		if err := terminal.Close(); err != nil {
+			t.Error(err)
+		}
 		return strings.ReplaceAll(<-written, "\r\n", "\n")
 	}
 }
