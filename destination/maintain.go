@@ -7,14 +7,15 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/apache/iceberg-go/table"
 
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
@@ -51,65 +52,90 @@ func (m Maintenance) upkeep(thorough bool) upkeep.Options {
 	return upkeep.Options{
 		ExpireAfter:   time.Duration(m.ExpireAfterDays) * 24 * time.Hour,
 		KeepSnapshots: int(m.KeepSnapshots),
+		Neighbours:    &upkeep.Neighbours{},
 		Thorough:      thorough,
 	}
 }
 
-// maintainAfterWrite maintains the tables after a write. The rows and states are
-// safe by then, so no failure here makes the write fail. The tables are maintained
-// in random order: if the time is too short for all, it is not always the same ones
-// that are left.
-func maintainAfterWrite(ctx context.Context, m Maintenance, streams syncer.Streams, states *checkpoint.Files, catalog *catalogs.Catalog, out *protocol.Emitter, measured *metrics.Metrics) {
-	if !m.OnWrite || ctx.Err() != nil {
+// afterWrite is the maintenance at the end of a write.
+type afterWrite struct {
+	Maintenance
+	log        *slog.Logger
+	progress   *protocol.Progress
+	measured   *metrics.Metrics
+	options    upkeep.Options
+	unfinished atomic.Int64 // tables for which there was not enough time
+	orphans    atomic.Bool  // some table has looked for orphans, as each does once a day
+}
+
+// maintain maintains the tables, several at once. The rows and states are safe by then, so
+// no failure here makes the write fail. The tables are maintained in random order: if
+// the time is too short for all, it is not always the same ones that are left.
+func (w *afterWrite) maintain(ctx context.Context, memory syncer.Memory, streams []*syncer.Stream, states *checkpoint.Files, catalog *catalogs.Catalog) {
+	if !w.OnWrite || ctx.Err() != nil {
 		return
 	}
-	limited, cancel := context.WithTimeout(ctx, time.Duration(m.BudgetSeconds)*time.Second)
+	limited, cancel := context.WithTimeout(ctx, time.Duration(w.BudgetSeconds)*time.Second)
 	defer cancel()
-	log, progress := out.Logger(), out.Progress()
-	defer progress.Doing("")
-	orphans := false
-	all := streams.All()
-	for _, i := range rand.Perm(len(all)) {
-		stream := all[i]
-		progress.Doing("maintaining " + stream.Table.String())
-		var did upkeep.Report
-		began := time.Now()
-		err := protocol.Recovered(func() (err error) {
-			did, err = upkeep.Maintain(limited, stream.Table, m.upkeep(false))
-			return err
-		})()
-		measured.Maintained(stream.Measured(), time.Since(began), did, err)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			log.Warn("maintenance of the table failed; its rows and states are safe. It runs again after the next write, or when you run maintain", "stream", stream.ID.String(), "table", stream.Table.String(), "error", err.Error())
-		case limited.Err() != nil:
-			log.Info("maintenance has used its time; it continues after the next write, or when you run maintain", "table", stream.Table.String())
-			return
-		}
-		if text := summary(did); text != "" {
-			log.Info("maintenance: "+text, "table", stream.Table.String())
-			progress.Print("%s: %s", stream.Table, text)
-		}
-		for _, file := range did.Removed {
-			log.Debug("maintenance removed a file", "table", stream.Table.String(), "file", file)
-		}
-		orphans = orphans || did.LookedForOrphans
+	w.progress.Doing("maintaining " + terminal.Counted(int64(len(streams)), "tables"))
+	defer w.progress.Doing("")
+	order := rand.Perm(len(streams))
+	errs := memory.EachTable(len(streams), func(i int) error { return w.table(limited, streams[order[i]]) })
+	if ctx.Err() != nil {
+		return
 	}
-	if !orphans { // tables look for orphans once a day
+	for i, err := range errs {
+		if stream := streams[order[i]]; err != nil {
+			w.log.Warn("maintenance of the table failed; its rows and states are safe. It runs again after the next write, or when you run maintain", "stream", stream.ID.String(), "table", stream.Table.String(), "error", err.Error())
+		}
+	}
+	if n := w.unfinished.Load(); n > 0 {
+		w.log.Info("maintenance has used its time; it continues after the next write, or when you run maintain", "unfinished_tables", n)
+		return
+	}
+	if !w.orphans.Load() {
 		return
 	}
 	removed, left, err := states.Remove(limited, upkeep.StateFiles(catalog), false)
 	if err != nil && limited.Err() == nil {
-		log.Warn("old state files could not be removed; maintenance tries again another day, or when you run maintain", "error", err.Error())
+		w.log.Warn("old state files could not be removed; maintenance tries again another day, or when you run maintain", "error", err.Error())
 	}
 	for _, file := range removed {
-		log.Debug("maintenance removed a state file", "file", file)
+		w.log.Debug("maintenance removed a state file", "file", file)
 	}
 	for _, why := range left {
-		log.Info("maintenance: " + why)
+		w.log.Info("maintenance: " + why)
 	}
+}
+
+// table maintains one table, if there is time.
+func (w *afterWrite) table(ctx context.Context, stream *syncer.Stream) error {
+	if ctx.Err() != nil {
+		w.unfinished.Add(1)
+		return nil
+	}
+	var did upkeep.Report
+	began := time.Now()
+	err := protocol.Recovered(func() (err error) {
+		did, err = upkeep.Maintain(ctx, stream.Table, w.options)
+		return err
+	})()
+	w.measured.Maintained(stream.Measured(), time.Since(began), did, err)
+	if err == nil && ctx.Err() != nil {
+		w.unfinished.Add(1)
+		return nil
+	}
+	if text := summary(did); text != "" {
+		w.log.Info("maintenance: "+text, "table", stream.Table.String())
+		w.progress.Print("%s: %s", stream.Table, text)
+	}
+	for _, file := range did.Removed {
+		w.log.Debug("maintenance removed a file", "table", stream.Table.String(), "file", file)
+	}
+	if did.LookedForOrphans {
+		w.orphans.Store(true)
+	}
+	return err
 }
 
 var maintainCommand = protocol.Command{
@@ -159,8 +185,8 @@ type maintained struct {
 	Error string `json:"error,omitempty"`
 }
 
-// maintainTables does all maintenance that every table of the catalog needs, by
-// name, also if some fail.
+// maintainTables does all maintenance that every table of the catalog needs, also if
+// some fail. It returns what was done by the names of the tables.
 func maintainTables(ctx context.Context, config Config, u upkeep.Options, progress *protocol.Progress) ([]maintained, error) {
 	config.Memory.LimitProcess()
 	cat, err := config.openExisting(ctx)
@@ -172,41 +198,52 @@ func maintainTables(ctx context.Context, config Config, u upkeep.Options, progre
 	if err != nil {
 		return nil, err
 	}
-	all := []maintained{}
-	failed := 0
 	progress.Expect("tables", len(ids))
-	for _, id := range ids {
-		m := maintained{Table: strings.Join(id, ".")}
-		progress.Doing(m.Table)
-		var removed []string
-		t, err := lake.Attach(ctx, cat, id, lake.Options{
-			ReaderTime: config.Maintenance.readerTime(), Warehouse: config.ownWarehouse(), Memory: budget.NewMemory(int64(config.Memory) << 20),
-			Removed: func(file string) { removed = append(removed, file) },
-		})
-		if err == nil {
-			m.Report, err = upkeep.Maintain(ctx, t, u)
-			m.Removed = append(m.Removed, removed...)
+	progress.Doing("maintaining")
+	all := make([]maintained, len(ids))
+	options := lake.Options{ReaderTime: config.Maintenance.readerTime(), Warehouse: config.ownWarehouse(), Memory: config.Memory.Shared()}
+	errs := config.Memory.EachTable(len(ids), func(i int) (err error) {
+		if ctx.Err() != nil {
+			return nil
 		}
-		switch {
-		case errors.Is(err, lake.ErrNotOurs):
-			m.Left = []string{"this program has committed nothing to it"}
-		case err != nil:
-			m.Error = explainTable(id, err)
+		all[i], err = maintainTable(ctx, cat, ids[i], options, u)
+		progress.Add("tables", 1)
+		progress.Add("compacted files", int64(all[i].CompactedFiles))
+		progress.Add("removed files", int64(len(all[i].Removed)))
+		return err
+	})
+	failed := 0
+	for i, err := range errs {
+		if err != nil {
+			all[i].Table, all[i].Error = strings.Join(ids[i], "."), explainTable(ids[i], err)
 			failed++
 		}
-		all = append(all, m)
-		progress.Add("tables", 1)
-		progress.Add("compacted files", int64(m.CompactedFiles))
-		progress.Add("removed files", int64(len(m.Removed)))
-		if ctx.Err() != nil {
-			return all, failedTables(failed)
-		}
+	}
+	if ctx.Err() != nil {
+		begun := slices.DeleteFunc(all, func(m maintained) bool { return m.Table == "" })
+		return begun, failedTables(failed)
 	}
 	states, err := maintainStates(ctx, cat, u)
 	if len(states.Removed)+len(states.Left) > 0 {
 		all = append(all, states)
 	}
 	return all, errors.Join(failedTables(failed), err)
+}
+
+func maintainTable(ctx context.Context, cat *catalogs.Catalog, id table.Identifier, o lake.Options, u upkeep.Options) (maintained, error) {
+	m := maintained{Table: strings.Join(id, ".")}
+	var removed []string
+	o.Removed = func(file string) { removed = append(removed, file) }
+	t, err := lake.Attach(ctx, cat, id, o)
+	if err == nil {
+		m.Report, err = upkeep.Maintain(ctx, t, u)
+		m.Removed = append(m.Removed, removed...)
+	}
+	if errors.Is(err, lake.ErrNotOurs) {
+		m.Left = []string{"this program has committed nothing to it"}
+		return m, nil
+	}
+	return m, err
 }
 
 // maintainStates removes the state files that no table refers to.

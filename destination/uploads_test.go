@@ -31,7 +31,7 @@ func s3Lake(t *testing.T, storage string) *lakeUnderTest {
 }
 
 // lookedForOrphans sets the time at which maintenance after a write last did so.
-func (l *lakeUnderTest) lookedForOrphans(at time.Time) {
+func (l *lakeUnderTest) lookedForOrphans(at time.Time, tables ...string) {
 	l.t.Helper()
 	raw, err := os.ReadFile(l.config)
 	if err != nil {
@@ -47,8 +47,10 @@ func (l *lakeUnderTest) lookedForOrphans(at time.Time) {
 	}
 	defer cat.Close()
 	update := table.NewSetPropertiesUpdate(iceberg.Properties{lake.OrphansKey: at.UTC().Format(time.RFC3339)})
-	if _, _, err := cat.CommitTable(l.t.Context(), table.Identifier{"airbyte", "items"}, nil, []table.Update{update}); err != nil {
-		l.t.Fatal(err)
+	for _, name := range tables {
+		if _, _, err := cat.CommitTable(l.t.Context(), table.Identifier{"airbyte", name}, nil, []table.Update{update}); err != nil {
+			l.t.Fatal(err)
+		}
 	}
 }
 
@@ -90,7 +92,7 @@ func TestMaintenanceAbortsUploads(t *testing.T) {
 				return l.succeeds(records(`{"id":1,"v":"a"}`)+stateOf(1)+fedComplete, "write", "--catalog", l.stream(protocol.Append, 0, 0, ""))
 			}
 			write()
-			l.lookedForOrphans(time.Now().Add(-25 * time.Hour))
+			l.lookedForOrphans(time.Now().Add(-25*time.Hour), "items")
 			var want []string
 			for i, upload := range []struct {
 				key string

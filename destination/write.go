@@ -68,7 +68,8 @@ func (d destination) write(ctx context.Context, config Config, streams syncer.St
 	}
 	// What Snowflake shows is pinned before other snapshots expire.
 	notShown := follower.Finish(ctx)
-	maintainAfterWrite(ctx, config.Maintenance, streams, stateFiles, catalog, out, measured)
+	after := &afterWrite{Maintenance: config.Maintenance, options: config.Maintenance.upkeep(false), log: out.Logger(), progress: out.Progress(), measured: measured}
+	after.maintain(ctx, config.Memory, streams.All(), stateFiles, catalog)
 	if notShown != nil {
 		return errors.Join(err, notShown)
 	}

@@ -1,12 +1,13 @@
 // Command bench measures `destination write` onto local files and onto S3 beside
 // DuckDB's COPY of the same file, in turn on the same machine, and prints medians.
 //
-//	go run ./acceptance/bench [-kinds sleep,wide,text] [-cores 1,2] [-pairs 3] [-scale 1]
+//	go run ./acceptance/bench [-kinds sleep,wide,text] [-cores 1,2] [-pairs 3] [-scale 1] [-tables 100,300]
 //
 // Ours is the whole process: start, four metadata columns and the Iceberg
 // commit included, from `append` of 1,000,000 records (text: 100,000). DuckDB's is
 // the COPY of the data columns alone. Both write zstd level 1. S3 is versitygw, which
-// shares the cores and the disk of this machine with the destination.
+// shares the cores and the disk of this machine with the destination. It also measures
+// syncs of many tables there.
 package main
 
 import (
@@ -42,13 +43,17 @@ func main() {
 	cores := flag.String("cores", "1,2", "numbers of cores")
 	pairs := flag.Int("pairs", 3, "runs of each side")
 	scale := flag.Float64("scale", 1, "fraction of the records")
+	tables := flag.String("tables", "100,300", "numbers of tables")
 	flag.Parse()
-	if err := run(context.Background(), strings.Split(*kinds, ","), strings.Split(*cores, ","), *pairs, *scale); err != nil {
+	list := func(text string) []string {
+		return strings.FieldsFunc(text, func(r rune) bool { return r == ',' })
+	}
+	if err := run(context.Background(), list(*kinds), list(*cores), *pairs, *scale, list(*tables)); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context, kinds, cores []string, pairs int, scale float64) error {
+func run(ctx context.Context, kinds, cores []string, pairs int, scale float64, tables []string) error {
 	dir, err := filepath.Abs(".cache/bench")
 	if err != nil {
 		return err
@@ -64,7 +69,7 @@ func run(ctx context.Context, kinds, cores []string, pairs int, scale float64) e
 	if err != nil {
 		return err
 	}
-	return errors.Join(compare(ctx, store, dir, gen, kinds, cores, pairs, scale), store.Stop())
+	return errors.Join(compare(ctx, store, dir, gen, kinds, cores, pairs, scale), manyTables(ctx, store, dir, tables), store.Stop())
 }
 
 func compare(ctx context.Context, store *servers.Server, dir, gen string, kinds, cores []string, pairs int, scale float64) error {
@@ -165,12 +170,8 @@ func (in input) onS3(ctx context.Context, dir, cores string, store *servers.Serv
 
 // destination measures our write into a lake and checks that every record was committed.
 func (in input) destination(ctx context.Context, dir, cores string, lake map[string]any) (sample, error) {
-	text, err := json.Marshal(lake)
-	if err != nil {
-		return sample{}, err
-	}
 	config := filepath.Join(dir, "destination.json")
-	if err := os.WriteFile(config, text, 0o600); err != nil {
+	if err := writeJSON(config, lake); err != nil {
 		return sample{}, err
 	}
 	stdin, err := os.Open(in.messages())

@@ -38,7 +38,7 @@ func TestAFileThatStandsForMuchMoreIsReadInPieces(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer r.Close()
-			next, pieces := int64(0), 0
+			next, pieces, decoded := int64(0), 0, 0.0
 			for p, err := range r.Pieces(r.AllColumns()) {
 				if err != nil {
 					t.Fatal(err)
@@ -62,9 +62,13 @@ func TestAFileThatStandsForMuchMoreIsReadInPieces(t *testing.T) {
 				}
 				next += p.Rows
 				pieces++
+				decoded += float64(budget.SizeOf(got))
 			}
 			if next != int64(rows) || pieces < testsize.Of(3, 4) {
 				t.Errorf("%d rows in %d pieces", next, pieces)
+			}
+			if most := r.DecodedBytes(); most < decoded {
+				t.Errorf("the rows take %.0f bytes, and at most %.0f were expected", decoded, most)
 			}
 		})
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+	"github.com/apache/arrow-go/v18/parquet/schema"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 )
@@ -99,21 +100,42 @@ func (r *Reader) decodedBytes(group int, columns []int) (bytes float64, err erro
 	for _, c := range columns {
 		chunk := r.in.MetaData().RowGroups[group].Columns[c].MetaData
 		values, stored := float64(chunk.NumValues), float64(chunk.TotalUncompressedSize)
-		switch column := r.in.MetaData().Schema.Column(c); column.PhysicalType() {
-		case parquet.Types.ByteArray:
-			longest := stored
-			if values*longest > PieceBytes/8 {
-				if longest, err = r.longest(group, c, stored); err != nil {
-					return 0, err
-				}
+		column, longest := r.in.MetaData().Schema.Column(c), stored
+		if column.PhysicalType() == parquet.Types.ByteArray && values*longest > PieceBytes/8 {
+			if longest, err = r.longest(group, c, stored); err != nil {
+				return 0, err
 			}
-			bytes += stored + values*longest
-		case parquet.Types.FixedLenByteArray:
-			bytes += values * float64(column.TypeLength())
 		}
-		bytes += 16 * values // of a number, or an offset, and of what says where a list begins
+		bytes += decodedChunk(column, values, stored, longest)
 	}
 	return bytes, nil
+}
+
+// DecodedBytes is the most memory that all rows of the file can take, as far as its
+// footer tells. Of a large file that is far too much, because each value of a string
+// column counts as if it were as long as the whole column.
+func (r *Reader) DecodedBytes() (bytes float64) {
+	for _, group := range r.in.MetaData().RowGroups {
+		for c, of := range group.Columns {
+			stored := float64(of.MetaData.TotalUncompressedSize)
+			bytes += decodedChunk(r.in.MetaData().Schema.Column(c), float64(of.MetaData.NumValues), stored, stored)
+		}
+	}
+	return bytes
+}
+
+// decodedChunk is the most memory that a column of a row group can take. stored is the
+// size of all its values, longest that of the longest that may be stored once for many
+// rows.
+func decodedChunk(column *schema.Column, values, stored, longest float64) float64 {
+	bytes := 16 * values // of a number, or an offset, and of what says where a list begins
+	switch column.PhysicalType() {
+	case parquet.Types.ByteArray:
+		bytes += stored + values*longest
+	case parquet.Types.FixedLenByteArray:
+		bytes += values * float64(column.TypeLength())
+	}
+	return bytes
 }
 
 // longest is the size of the longest value that may be stored once for many rows, 0

@@ -13,7 +13,6 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // A commitPlan says which rows become durable, and which states are echoed once
@@ -161,19 +160,12 @@ func (r *run) commitTables(ctx context.Context, plan *commitPlan) error {
 	r.out.Progress().Doing("committing " + terminal.Counted(int64(len(plan.tables)), "tables"))
 	defer r.out.Progress().Doing("")
 	states := r.storedStates(plan)
-	atOnce := make(chan struct{}, r.config.Memory.tablesAtOnce())
-	ended := make([]<-chan error, len(plan.tables))
-	for i, t := range plan.tables {
-		ended[i] = protocol.Go(func() error {
-			atOnce <- struct{}{}
-			defer func() { <-atOnce }()
-			return r.commitTable(ctx, t, states[t.state.segment])
-		})
-	}
-	errs := make([]error, len(plan.tables))
+	errs := r.config.Memory.EachTable(len(plan.tables), func(i int) error {
+		return r.commitTable(ctx, plan.tables[i], states[plan.tables[i].state.segment])
+	})
 	failed := map[*Stream]bool{}
 	for i, t := range plan.tables {
-		if errs[i] = <-ended[i]; errs[i] != nil {
+		if errs[i] != nil {
 			errs[i] = fmt.Errorf("committing stream %s: %w", t.stream.ID, errs[i])
 			failed[t.stream] = true
 			continue

@@ -3,6 +3,11 @@ package syncer
 import (
 	"runtime"
 	"runtime/debug"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // Memory is the memory that the process may use, in MiB.
@@ -24,13 +29,33 @@ func (m Memory) parallel(cores int) int { return max(1, min(cores, int(m)/memory
 // outgrows its limit.
 func (m Memory) threads(cores int) int { return min(cores, 2*m.parallel(cores)) }
 
-// memoryPerTable is the share of a table that is opened or committed: its metadata and
-// manifests. What an upsert needs besides, it waits for.
+// memoryPerTable is the share of a table that is opened, committed or maintained: its
+// metadata and manifests. What reading and rewriting rows needs besides, it waits for.
 const memoryPerTable = 16 // MiB
 
-// tablesAtOnce returns how many tables are opened or committed at the same time. They
-// spend most of it waiting for storage and catalog, so it is not a matter of cores.
+// tablesAtOnce returns how many tables are opened, committed or maintained at the same
+// time. They spend most of it waiting for storage and catalog, so it is not a matter of
+// cores.
 func (m Memory) tablesAtOnce() int { return max(4, min(32, int(m)/memoryPerTable)) }
+
+// EachTable does something for each of n tables, for several at the same time, and
+// returns their errors in the order of the tables.
+func (m Memory) EachTable(n int, do func(i int) error) []error {
+	errs := make([]error, n)
+	var working errgroup.Group
+	working.SetLimit(m.tablesAtOnce())
+	for i := range n {
+		working.Go(func() error {
+			errs[i] = protocol.Recovered(func() error { return do(i) })()
+			return nil
+		})
+	}
+	_ = working.Wait() // errs has all errors
+	return errs
+}
+
+// Shared returns what the tables of one run share for reading and rewriting rows.
+func (m Memory) Shared() *budget.Memory { return budget.NewMemory(m.bytes()) }
 
 // outsideHeap is what the process needs outside of Go's heap: the pages of the
 // program itself, and what the heap outgrows its limit by while the collector runs.

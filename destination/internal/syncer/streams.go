@@ -7,9 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/apache/iceberg-go/catalog"
-	"golang.org/x/sync/errgroup"
 
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/metrics"
@@ -140,29 +138,24 @@ func (s Streams) Open(ctx context.Context, cat lake.Catalog, memory Memory, log 
 	if err := s.resolve(ctx, cat); err != nil {
 		return err
 	}
-	shared := budget.NewMemory(memory.bytes())
-	var opening errgroup.Group
-	opening.SetLimit(memory.tablesAtOnce())
-	errs := make([]error, len(s.all))
+	shared := memory.Shared()
 	var failed atomic.Bool
-	for i, stream := range s.all {
+	errs := memory.EachTable(len(s.all), func(i int) error {
+		if failed.Load() {
+			return nil // of a storage that does not answer, one has waited long enough
+		}
+		stream := s.all[i]
 		stream.options.Memory = shared
 		stream.options.Removed = func(file string) {
 			log.Debug("a file that a commit left behind was removed", "stream", stream.ID.String(), "file", file)
 		}
-		opening.Go(protocol.Recovered(func() error {
-			if failed.Load() {
-				return nil // of a storage that does not answer, one has waited long enough
-			}
-			errs[i] = protocol.Recovered(func() error { return stream.open(ctx, cat) })()
-			if errs[i] != nil {
-				failed.Store(true)
-			}
-			return nil
-		}))
-	}
-	_ = opening.Wait() // of the errors, the first in the order of the catalog counts
-	for i, stream := range s.all {
+		err := stream.open(ctx, cat)
+		if err != nil {
+			failed.Store(true)
+		}
+		return err
+	})
+	for i, stream := range s.all { // of the errors, the first in the order of the catalog counts
 		if errs[i] != nil {
 			return fmt.Errorf("opening the table of stream %s: %w", stream.ID, errs[i])
 		}

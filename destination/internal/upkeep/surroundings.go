@@ -3,12 +3,8 @@ package upkeep
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
-	"github.com/apache/iceberg-go/catalog"
 	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
 
@@ -101,40 +97,6 @@ func (m *maintenance) readMetadata(ctx context.Context, location string, named m
 	}
 	for file := range others {
 		named[file] = true
-	}
-	return "", nil
-}
-
-// locationSharedBecause says which other table of the catalog may have files below
-// the table's location: one that was registered twice, or one that was told to
-// keep them there.
-func (m *maintenance) locationSharedBecause(ctx context.Context, base *table.Table) (string, error) {
-	namespaces, err := m.table.Catalog().ListNamespaces(ctx, nil)
-	if err != nil {
-		return "", fmt.Errorf("listing namespaces: %w", err)
-	}
-	for _, namespace := range namespaces {
-		for id, err := range m.table.Catalog().ListTables(ctx, namespace) {
-			if err != nil {
-				return "", fmt.Errorf("listing tables: %w", err)
-			}
-			if slices.Equal(id, m.opened.Identifier()) {
-				continue
-			}
-			other, err := m.table.Catalog().LoadTable(ctx, id)
-			if errors.Is(err, catalog.ErrNoSuchTable) {
-				continue
-			}
-			if err != nil {
-				return fmt.Sprintf("table %s of the same catalog cannot be loaded, so nobody knows where its files are (%v)", strings.Join(id, "."), err), nil
-			}
-			p := tabledef.PathsOf(other.Location(), other.Metadata())
-			for _, place := range []string{filenames.Plain(other.Location()), p.Data, p.Metadata} {
-				if own := filenames.Plain(base.Location()); filenames.Within(place, own) || filenames.Within(own, place) {
-					return fmt.Sprintf("table %s keeps files in %s, so that they may be its", strings.Join(id, "."), place), nil
-				}
-			}
-		}
 	}
 	return "", nil
 }

@@ -23,6 +23,9 @@ type Options struct {
 	// AllOrphans also removes files under the table's location that other
 	// programs may have made.
 	AllOrphans bool
+	// Neighbours may be shared with other tables of the catalog that are maintained
+	// in the same run; nil: they are not.
+	Neighbours *Neighbours
 	// DryRun changes nothing and reports what would be expired and removed.
 	DryRun bool
 }
@@ -51,11 +54,15 @@ type maintenance struct {
 	table   *lake.Table
 	opened  *table.Table // as it was when it was opened
 	storage *snapshots.Storage
+	decoded map[string]float64 // the most memory that the rows of a file take, as far as it is known
 	did     Report
 }
 
 func newMaintenance(t *lake.Table, o Options) *maintenance {
-	return &maintenance{Options: o, table: t, opened: t.Opened(), storage: t.Storage()}
+	if o.Neighbours == nil {
+		o.Neighbours = &Neighbours{}
+	}
+	return &maintenance{Options: o, table: t, opened: t.Opened(), storage: t.Storage(), decoded: map[string]float64{}}
 }
 
 // Maintain compacts small files, expires old snapshots and removes orphans. At
