@@ -15,6 +15,7 @@ type localFiles interface {
 	iceio.ReadFileIO
 	iceio.ListableIO
 	CreateScratch(name string) (iceio.FileWriter, error)
+	ReplaceFile(name string, content []byte) error
 }
 
 // faultyFiles makes calls of a file system fail.
@@ -68,6 +69,10 @@ func (f faultyFiles) WriteFile(name string, content []byte) error {
 	}
 	_, err = w.Write(content)
 	return errors.Join(err, w.Close())
+}
+
+func (f faultyFiles) ReplaceFile(name string, content []byte) error {
+	return f.faults.file("ReplaceFile", name, func() error { return f.localFiles.ReplaceFile(name, content) })
 }
 
 func (f faultyFiles) Remove(name string) error {

@@ -234,10 +234,14 @@ func maintainTable(ctx context.Context, cat *catalogs.Catalog, id table.Identifi
 	m := maintained{Table: strings.Join(id, ".")}
 	var removed []string
 	o.Removed = func(file string) { removed = append(removed, file) }
+	var unhinted []string
+	o.HintFailed = func(err error) {
+		unhinted = []string{"metadata/version-hint.text could not be written: " + err.Error()}
+	}
 	t, err := lake.Attach(ctx, cat, id, o)
 	if err == nil {
 		m.Report, err = upkeep.Maintain(ctx, t, u)
-		m.Removed = append(m.Removed, removed...)
+		m.Removed, m.Left = append(m.Removed, removed...), append(m.Left, unhinted...)
 	}
 	if errors.Is(err, lake.ErrNotOurs) {
 		m.Left = []string{"this program has committed nothing to it"}

@@ -15,6 +15,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/relocation"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -131,7 +132,11 @@ func (r relocator) table(ctx context.Context, id table.Identifier) (did string, 
 	if err := r.cat.SetMetadataLocation(ctx, id, before, after); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("was relocated from %s to %s", move.From, move.To), nil
+	did = fmt.Sprintf("was relocated from %s to %s", move.From, move.To)
+	if err := snapshots.WriteVersionHint(r.files, move.Location(loaded.Location()), after); err != nil {
+		did += fmt.Sprintf("; metadata/version-hint.text could not be written, which the next commit does: %v", err)
+	}
+	return did, nil
 }
 
 // formerWarehouse returns the warehouse in which this program created a table.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/apache/iceberg-go"
@@ -67,6 +69,9 @@ type Options struct {
 	// Removed is told of each file that a commit left behind and that was
 	// removed; it may be nil. What maintenance removes is in its report.
 	Removed func(file string)
+	// HintFailed is told once that the version hint could not be written; it may be
+	// nil.
+	HintFailed func(error)
 
 	tabledef.Settings
 }
@@ -83,8 +88,9 @@ type Table struct {
 	layout  *columnar.Layout
 
 	opened  *table.Table
-	since   time.Time // when it was opened
-	refresh refresh   // that is under way, if any
+	since   time.Time    // when it was opened
+	hinted  atomic.Value // the metadata file, a string, that the version hint was last made to name
+	refresh refresh      // that is under way, if any
 
 	maxBackoff       time.Duration // the longest pause between attempts to commit
 	commitTimeout    time.Duration // how long there are more attempts
@@ -114,20 +120,40 @@ func Open(ctx context.Context, cat Catalog, p *columnar.Plan, o Options) (*Table
 
 func open(ctx context.Context, cat Catalog, p *columnar.Plan, o Options) (*Table, error) {
 	t := newTable(cat, p, o)
-	loaded, err := cat.LoadTable(ctx, t.id)
+	found, err := cat.LoadTable(ctx, t.id)
 	if errors.Is(err, catalog.ErrNoSuchTable) || errors.Is(err, catalog.ErrNoSuchNamespace) {
-		loaded, err = create(ctx, t)
+		found, err = create(ctx, t)
 	}
 	if err != nil {
 		return nil, t.Explain(fmt.Errorf("opening table %s: %w", t, err))
 	}
-	if loaded, err = evolve(ctx, t, loaded); err != nil {
+	loaded, err := evolve(ctx, t, found)
+	if err != nil {
 		return nil, t.Explain(err)
 	}
 	if err := t.use(ctx, loaded); err != nil {
 		return nil, t.Explain(err)
 	}
+	if loaded.MetadataLocation() != found.MetadataLocation() {
+		HintVersion(t, loaded.MetadataLocation())
+	}
 	return t, definitionOf(t).CheckSpec(t.spec, t.schema)
+}
+
+// HintVersion has a table's version hint name a metadata file that the table has in
+// the catalog, and reports whether it does. A failure is only told: what is committed is
+// committed. There is no hint where the catalog's server removes metadata files, which
+// it does without changing the hint.
+func HintVersion(t *Table, metadata string) bool {
+	if t.hinted.Load() == metadata || !t.cat.ClientRemovesMetadata() {
+		return true
+	}
+	if err := snapshots.WriteVersionHint(t.storage.Files, t.opened.Location(), metadata); err != nil {
+		t.opts.HintFailed(err)
+		return false
+	}
+	t.hinted.Store(metadata)
+	return true
 }
 
 func newTable(cat Catalog, p *columnar.Plan, o Options) *Table {
@@ -149,6 +175,11 @@ func newTable(cat Catalog, p *columnar.Plan, o Options) *Table {
 	if o.Removed == nil {
 		o.Removed = func(string) {}
 	}
+	if o.HintFailed == nil {
+		o.HintFailed = func(error) {}
+	}
+	told, tell := sync.Once{}, o.HintFailed
+	o.HintFailed = func(err error) { told.Do(func() { tell(err) }) }
 	id := p.Identifier()
 	return &Table{
 		cat: cat, id: id, plan: p, columns: &columns.Evolution{}, keys: rowkeys.Fields{Cursor: rowkeys.NoField, Deleted: rowkeys.NoField}, opts: o,

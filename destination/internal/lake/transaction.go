@@ -87,7 +87,11 @@ func (x *transaction) attempt(ctx context.Context, budget *retryBudget) (done bo
 	}
 	x.location = x.base.MetadataLocation()
 	if x.unknownOutcome != nil && x.verify != nil {
-		if landed, err := x.verify(context.WithoutCancel(ctx), x.base); landed || err != nil {
+		landed, err := x.verify(context.WithoutCancel(ctx), x.base)
+		if landed {
+			x.finish(x.base.Metadata(), proposal{})
+		}
+		if landed || err != nil {
 			return landed, err
 		}
 	}
@@ -96,7 +100,7 @@ func (x *transaction) attempt(ctx context.Context, budget *retryBudget) (done bo
 		return false, errors.Join(err, t.storage.RemoveAll(p.written))
 	}
 	if len(p.updates) == 0 {
-		x.removeSuperseded(x.base.Metadata(), p)
+		x.finish(x.base.Metadata(), p)
 		return true, nil
 	}
 	// The catalog has the proposal from here on: its answer is worth waiting for.
@@ -104,7 +108,7 @@ func (x *transaction) attempt(ctx context.Context, budget *retryBudget) (done bo
 	switch {
 	case err == nil:
 		x.after, x.location = after, location
-		x.removeSuperseded(after, p)
+		x.finish(after, p)
 		return true, nil
 	case errors.Is(err, table.ErrCommitFailed) && !ofStorage(err):
 		// A file that stays is in the way of no attempt, and the removal of orphans
@@ -128,7 +132,8 @@ func (x *transaction) fail(ctx context.Context, cause error) error {
 	if err == nil && x.verify != nil {
 		var landed bool
 		if landed, err = x.verify(context.WithoutCancel(ctx), base); landed {
-			x.location = base.MetadataLocation()
+			x.base, x.location = base, base.MetadataLocation()
+			x.finish(base.Metadata(), proposal{})
 			return nil
 		}
 	}
@@ -158,16 +163,22 @@ func userMessage(err error) string {
 	return ""
 }
 
-// removeSuperseded removes the files that a commit leaves behind. A file that
-// cannot be removed is only in the way: it must not fail what is committed, and
+// finish has the version hint name what is committed, and then removes the files that
+// the commit leaves behind: the hint never names a metadata file that is gone. A file
+// that cannot be removed is only in the way: it must not fail what is committed, and
 // the removal of orphans finds it later.
-func (x *transaction) removeSuperseded(after table.Metadata, p proposal) {
+func (x *transaction) finish(after table.Metadata, p proposal) {
 	if x.t.storage.Files == nil {
 		return // the table is being opened
 	}
+	hinted := HintVersion(x.t, x.location)
 	superseded := map[string]struct{}{}
 	if x.t.cat.ClientRemovesMetadata() && after.Properties().GetBool(table.MetadataDeleteAfterCommitEnabledKey, false) {
-		for _, file := range x.droppedMetadataFiles(after) {
+		dropped := x.droppedMetadataFiles(after)
+		if len(dropped) > 0 && !hinted && snapshots.SettleVersionHint(x.t.storage.Files, x.base.Location(), x.location) != nil {
+			dropped = nil // the hint may name one of them
+		}
+		for _, file := range dropped {
 			superseded[file] = struct{}{}
 		}
 	}

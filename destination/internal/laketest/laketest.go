@@ -6,6 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"net/url"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,8 +36,20 @@ func Main(m *testing.M) {
 		return err
 	})
 	iceio.Unregister("file")
-	iceio.Register("file", func(context.Context, *url.URL, map[string]string) (iceio.IO, error) { return iceio.LocalFS{}, nil })
+	iceio.Register("file", func(context.Context, *url.URL, map[string]string) (iceio.IO, error) { return localFiles{}, nil })
 	m.Run()
+}
+
+// localFiles are local files that are not on disk when a call returns.
+type localFiles struct{ iceio.LocalFS }
+
+// ReplaceFile writes a file beside the one of the name, which then takes its place.
+func (localFiles) ReplaceFile(location string, content []byte) error {
+	name := strings.TrimPrefix(location, "file://")
+	if err := os.WriteFile(name+".next", content, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(name+".next", name)
 }
 
 // Keyed is the plan most tests use: one row per id, the highest updated_at wins,

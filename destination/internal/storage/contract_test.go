@@ -30,6 +30,7 @@ func TestStorages(t *testing.T) {
 		for name, test := range map[string]func(*testing.T, *Storage){
 			"what is written is read":                  whatIsWrittenIsRead,
 			"nothing is written over":                  nothingIsWrittenOver,
+			"only what is replaced is":                 onlyWhatIsReplaced,
 			"files are listed by their locations":      filesAreListed,
 			"files are removed in bulk":                filesAreRemovedInBulk,
 			"a tree is removed and nothing beside it":  aTreeIsRemoved,
@@ -130,6 +131,23 @@ func nothingIsWrittenOver(t *testing.T, s *Storage) {
 	}
 	if err := s.Files().WriteFile(location, nil); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("error %v", err)
+	}
+}
+
+func onlyWhatIsReplaced(t *testing.T, s *Storage) {
+	write(t, s, "beside")
+	location := s.Warehouse() + "/hint"
+	for _, content := range []string{"old and long", "new"} { // it is made first
+		if err := ReplaceFile(s.Files(), location, []byte(content)); err != nil {
+			t.Fatal(err)
+		}
+		if text, err := ReadFile(s.Files(), location); err != nil || string(text) != content {
+			t.Errorf("%q, %v", text, err)
+		}
+	}
+	expectFiles(t, s, "beside", "hint")
+	if err := ReplaceFile(struct{ iceio.IO }{s.Files()}, location, nil); err == nil {
+		t.Error("replaced by what cannot")
 	}
 }
 

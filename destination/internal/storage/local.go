@@ -12,6 +12,7 @@ import (
 
 	iceio "github.com/apache/iceberg-go/io"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -114,6 +115,24 @@ func (l localFiles) WriteFile(name string, content []byte) error {
 	}
 	_, err = f.Write(content)
 	return errors.Join(err, f.Close())
+}
+
+// ReplaceFile writes a file beside the one of the name, which then takes its place.
+func (l localFiles) ReplaceFile(name string, content []byte) error {
+	path := localPath(name)
+	next := filepath.Join(filepath.Dir(path), filenames.New(filepath.Ext(path)))
+	f, err := l.create(next, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(next, path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(next))
+	}
+	return nil
 }
 
 type syncedFile struct{ *os.File }

@@ -89,6 +89,18 @@ func (s *s3Files) WriteFile(location string, content []byte) error {
 	return s.put(location, bytes.NewReader(content), int64(len(content)))
 }
 
+// ReplaceFile writes an object, whether or not there is one of its name.
+func (s *s3Files) ReplaceFile(location string, content []byte) error {
+	return s.do("write", location, func(ctx context.Context, bucket, key *string) error {
+		_, err := s.client.PutObject(ctx, &s3.PutObjectInput{
+			Bucket: bucket, Key: key, Body: bytes.NewReader(content),
+			ServerSideEncryption: s.encryption,
+			SSEKMSKeyId:          s.kmsKey,
+		})
+		return err
+	})
+}
+
 // Remove removes an object. One that is not there is no error.
 func (s *s3Files) Remove(location string) error {
 	return s.do("remove", location, func(ctx context.Context, bucket, key *string) error {

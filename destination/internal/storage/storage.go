@@ -131,6 +131,18 @@ func RemoveTree(files iceio.IO, location string) error {
 	return tree.RemoveAll(location)
 }
 
+// ReplaceFile writes a small file that may be there already. Whoever reads it sees the
+// old content or the new one.
+func ReplaceFile(files iceio.IO, location string, content []byte) error {
+	replacer, ok := files.(interface {
+		ReplaceFile(location string, content []byte) error
+	})
+	if !ok {
+		return fmt.Errorf("replacing %s: its storage cannot do that", location)
+	}
+	return replacer.ReplaceFile(location, content)
+}
+
 // ErrNotCommitted says that the metadata file of a commit could not be written.
 // It comes before the catalog is asked, so the table has not changed.
 var ErrNotCommitted = errors.New("nothing was committed")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 
 	"github.com/apache/iceberg-go/catalog"
@@ -139,6 +140,7 @@ func (s Streams) Open(ctx context.Context, cat lake.Catalog, memory Memory, log 
 		return err
 	}
 	shared := memory.Shared()
+	var hint sync.Once // what one table's storage refuses, it refuses to all
 	var failed atomic.Bool
 	errs := memory.EachTable(len(s.all), func(i int) error {
 		if failed.Load() {
@@ -148,6 +150,12 @@ func (s Streams) Open(ctx context.Context, cat lake.Catalog, memory Memory, log 
 		stream.options.Memory = shared
 		stream.options.Removed = func(file string) {
 			log.Debug("a file that a commit left behind was removed", "stream", stream.ID.String(), "file", file)
+		}
+		stream.options.HintFailed = func(err error) {
+			hint.Do(func() {
+				log.Warn("metadata/version-hint.text of the table could not be written, so readers that open the table by its directory may see an older version of it; its rows and states are safe, and the next commit tries again",
+					"stream", stream.ID.String(), "table", stream.plan.Location.String(), "error", err.Error())
+			})
 		}
 		err := stream.open(ctx, cat)
 		if err != nil {

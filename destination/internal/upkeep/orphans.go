@@ -54,6 +54,12 @@ func (m *maintenance) removeOrphans(ctx context.Context, base *table.Table) erro
 	if err != nil {
 		return err
 	}
+	if slices.ContainsFunc(orphans, tabledef.IsMetadata) && !m.DryRun {
+		// A writer that was slow to write the hint may have made it name one of them.
+		if err := snapshots.SettleVersionHint(m.storage.Files, base.Location(), base.MetadataLocation()); err != nil {
+			return err
+		}
+	}
 	removed, err := m.remove(ctx, orphans)
 	m.did.RemovedOrphans += removed
 	if err != nil {

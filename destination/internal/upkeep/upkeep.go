@@ -79,6 +79,9 @@ func Maintain(ctx context.Context, t *lake.Table, o Options) (Report, error) {
 	if err != nil {
 		return m.did, t.Explain(err)
 	}
+	if !o.DryRun {
+		lake.HintVersion(t, base.MetadataLocation()) // another writer may have been slow to write its own
+	}
 	var errs []error
 	for _, step := range []struct {
 		doing string

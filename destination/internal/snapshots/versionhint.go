@@ -1,0 +1,56 @@
+package snapshots
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+
+	iceio "github.com/apache/iceberg-go/io"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
+)
+
+// versionHint is the name of the file in a table's metadata directory that names the
+// current metadata file. Readers without a catalog, as DuckDB, open a table by its
+// directory with it. The format is that of Iceberg's catalogs of files, which have
+// numbers where this one has names: no extension and no line end.
+const versionHint = "version-hint.text"
+
+// WriteVersionHint has the version hint of the table at a location name a metadata
+// file. It does nothing if the metadata file is not where such readers look for it.
+func WriteVersionHint(files iceio.IO, table, metadata string) error {
+	hint, name, ok := hintOf(table, metadata)
+	if !ok {
+		return nil
+	}
+	return storage.ReplaceFile(files, hint, []byte(name))
+}
+
+// SettleVersionHint makes sure that a table's version hint names no other metadata file
+// than this one, so that others can be removed: it is written, or else removed.
+func SettleVersionHint(files iceio.IO, table, metadata string) error {
+	hint, name, ok := hintOf(table, metadata)
+	if !ok {
+		return nil
+	}
+	err := storage.ReplaceFile(files, hint, []byte(name))
+	if err == nil {
+		return nil
+	}
+	if removeErr := files.Remove(hint); removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist) {
+		return errors.Join(err, removeErr)
+	}
+	return nil
+}
+
+// hintOf returns the location of a version hint and what it holds to name a metadata
+// file.
+func hintOf(table, metadata string) (location, content string, ok bool) {
+	slash := strings.LastIndex(metadata, "/")
+	content, ok = strings.CutSuffix(metadata[slash+1:], ".metadata.json")
+	if slash < 0 || !ok || filenames.Plain(metadata[:slash]) != strings.TrimSuffix(filenames.Plain(table), "/")+"/metadata" {
+		return "", "", false
+	}
+	return metadata[:slash+1] + versionHint, content, true
+}
