@@ -49,7 +49,7 @@ func TestEnginesReadARelocatedLake(t *testing.T) {
 	byDirectory := directories(l)
 	for i, name := range []string{"flat", "parts"} {
 		var rows []string
-		for _, row := range l.preview("whoop." + name) {
+		for _, row := range l.preview(name) {
 			rows = append(rows, row.(map[string]any)["v"].(string))
 		}
 		slices.Sort(rows)

@@ -80,7 +80,13 @@ func (w *afterWrite) maintain(ctx context.Context, memory syncer.Memory, streams
 	w.progress.Doing("maintaining " + terminal.Counted(int64(len(streams)), "tables"))
 	defer w.progress.Doing("")
 	order := rand.Perm(len(streams))
-	errs := memory.EachTable(len(streams), func(i int) error { return w.table(limited, streams[order[i]]) })
+	errs := memory.EachTable(len(streams), func(i int) error {
+		if limited.Err() == nil {
+			return w.table(limited, streams[order[i]])
+		}
+		w.unfinished.Add(1)
+		return nil
+	})
 	if ctx.Err() != nil {
 		return
 	}
@@ -108,12 +114,8 @@ func (w *afterWrite) maintain(ctx context.Context, memory syncer.Memory, streams
 	}
 }
 
-// table maintains one table, if there is time.
+// table maintains one table, as far as there is time.
 func (w *afterWrite) table(ctx context.Context, stream *syncer.Stream) error {
-	if ctx.Err() != nil {
-		w.unfinished.Add(1)
-		return nil
-	}
 	var did upkeep.Report
 	began := time.Now()
 	err := protocol.Recovered(func() (err error) {
@@ -121,7 +123,7 @@ func (w *afterWrite) table(ctx context.Context, stream *syncer.Stream) error {
 		return err
 	})()
 	w.measured.Maintained(stream.Measured(), time.Since(began), did, err)
-	if err == nil && ctx.Err() != nil {
+	if outOfTime := ctx.Err() != nil; outOfTime && err == nil {
 		w.unfinished.Add(1)
 		return nil
 	}
@@ -203,13 +205,12 @@ func maintainTables(ctx context.Context, config Config, u upkeep.Options, progre
 	all := make([]maintained, len(ids))
 	options := lake.Options{ReaderTime: config.Maintenance.readerTime(), Warehouse: config.ownWarehouse(), Memory: config.Memory.Shared()}
 	errs := config.Memory.EachTable(len(ids), func(i int) (err error) {
-		if ctx.Err() != nil {
-			return nil
+		if ctx.Err() == nil {
+			all[i], err = maintainTable(ctx, cat, ids[i], options, u)
+			progress.Add("tables", 1)
+			progress.Add("compacted files", int64(all[i].CompactedFiles))
+			progress.Add("removed files", int64(len(all[i].Removed)))
 		}
-		all[i], err = maintainTable(ctx, cat, ids[i], options, u)
-		progress.Add("tables", 1)
-		progress.Add("compacted files", int64(all[i].CompactedFiles))
-		progress.Add("removed files", int64(len(all[i].Removed)))
 		return err
 	})
 	failed := 0

@@ -4,8 +4,6 @@ import (
 	"runtime"
 	"runtime/debug"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -41,16 +39,19 @@ func (m Memory) tablesAtOnce() int { return max(4, min(32, int(m)/memoryPerTable
 // EachTable does something for each of n tables, for several at the same time, and
 // returns their errors in the order of the tables.
 func (m Memory) EachTable(n int, do func(i int) error) []error {
-	errs := make([]error, n)
-	var working errgroup.Group
-	working.SetLimit(m.tablesAtOnce())
+	slots := make(chan struct{}, m.tablesAtOnce())
+	ended := make([]<-chan error, n)
 	for i := range n {
-		working.Go(func() error {
-			errs[i] = protocol.Recovered(func() error { return do(i) })()
-			return nil
+		slots <- struct{}{}
+		ended[i] = protocol.Go(func() error {
+			defer func() { <-slots }()
+			return do(i)
 		})
 	}
-	_ = working.Wait() // errs has all errors
+	errs := make([]error, n)
+	for i := range n {
+		errs[i] = <-ended[i]
+	}
 	return errs
 }
 

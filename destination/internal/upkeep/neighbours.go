@@ -28,7 +28,7 @@ type Neighbours struct {
 type neighbour struct {
 	id     table.Identifier
 	places []string // plain paths
-	err    error    // why it could not be loaded
+	fault  string   // why it could not be loaded; "" if it was
 }
 
 // neighboursAge is how old they may be.
@@ -57,7 +57,7 @@ func (n *Neighbours) of(ctx context.Context, cat catalog.Catalog) ([]neighbour, 
 			case ctx.Err() != nil:
 				return nil, ctx.Err()
 			case err != nil:
-				all = append(all, neighbour{id: id, err: err})
+				all = append(all, neighbour{id: id, fault: err.Error()})
 			default:
 				p := tabledef.PathsOf(loaded.Location(), loaded.Metadata())
 				all = append(all, neighbour{id: id, places: []string{filenames.Plain(loaded.Location()), p.Data, p.Metadata}})
@@ -82,8 +82,8 @@ func (m *maintenance) locationSharedBecause(ctx context.Context, base *table.Tab
 		switch {
 		case slices.Equal(other.id, m.opened.Identifier()):
 			continue
-		case other.err != nil:
-			return fmt.Sprintf("table %s of the same catalog cannot be loaded, so nobody knows where its files are (%v)", name, other.err), nil
+		case other.fault != "":
+			return fmt.Sprintf("table %s of the same catalog cannot be loaded, so nobody knows where its files are (%s)", name, other.fault), nil
 		}
 		for _, place := range other.places {
 			if filenames.Within(place, own) || filenames.Within(own, place) {
