@@ -1,0 +1,221 @@
+//go:build acceptance
+
+package acceptance
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// The tables hold what sources of Airbyte's emit, value by value, in each mode. ACCEPTANCE_USERS=100000 has source-faker
+// make as many.
+func TestSourcesOfAirbytesAreWrittenValueByValue(t *testing.T) {
+	users := 500
+	if text := os.Getenv("ACCEPTANCE_USERS"); text != "" {
+		var err error
+		if users, err = strconv.Atoi(text); err != nil {
+			t.Fatalf("ACCEPTANCE_USERS: %v", err)
+		}
+	}
+	for _, source := range []struct {
+		name   string
+		config []map[string]any // of each sync
+	}{
+		{"source-faker", []map[string]any{
+			{"count": users, "seed": 1, "parallelism": 1, "always_updated": true},
+			{"count": users + 10, "seed": 2, "parallelism": 1, "always_updated": true},
+		}},
+		{"source-hardcoded-records", []map[string]any{{"count": 20}, {"count": 30}}},
+	} {
+		t.Run(source.name, func(t *testing.T) {
+			f := newForeignSource(t, source.name, source.config)
+			for _, mode := range []string{"append", "append_dedup", "overwrite"} {
+				t.Run(mode, func(t *testing.T) { f.check(t, mode) })
+			}
+		})
+	}
+}
+
+// A foreignSource has been read once with each configuration.
+type foreignSource struct {
+	streams []foreignStream
+	outputs [][]byte
+}
+
+type foreignStream struct {
+	raw     json.RawMessage
+	name    string
+	columns []column
+	rows    [][]map[string]any // of each output
+}
+
+func newForeignSource(t *testing.T, name string, configs []map[string]any) *foreignSource {
+	t.Helper()
+	program := filepath.Join(repository, ".cache/cdk/bin", name)
+	if _, err := os.Stat(program); err != nil {
+		t.Fatalf("%s is not installed (%v): run make engines", name, err)
+	}
+	f := &foreignSource{}
+	catalog := filepath.Join(t.TempDir(), "catalog.json")
+	for i, config := range configs {
+		path := filepath.Join(t.TempDir(), "config.json")
+		writeJSON(t, path, config)
+		if i == 0 {
+			f.discover(t, program, path)
+			writeJSON(t, catalog, f.catalog("append"))
+		}
+		read := speak(t, program, "read", "--config", path, "--catalog", catalog)
+		if read.Code != 0 {
+			t.Fatalf("%s ended with %d: %s", name, read.Code, last(read.Stdout, 2000))
+		}
+		f.outputs = append(f.outputs, read.Stdout)
+		for s := range f.streams {
+			f.streams[s].rows = append(f.streams[s].rows, nil)
+		}
+		for line := range bytes.Lines(read.Stdout) {
+			var m struct {
+				Record struct {
+					Stream string
+					Data   map[string]any
+				}
+			}
+			unmarshal(t, line, &m)
+			for s := range f.streams {
+				if stream := &f.streams[s]; stream.name == m.Record.Stream {
+					stream.rows[i] = append(stream.rows[i], m.Record.Data)
+				}
+			}
+		}
+		for _, stream := range f.streams {
+			if len(stream.rows[i]) == 0 {
+				t.Fatalf("%s emits no record of stream %s", name, stream.name)
+			}
+		}
+	}
+	return f
+}
+
+func (f *foreignSource) discover(t *testing.T, program, config string) {
+	t.Helper()
+	var discovered struct {
+		Catalog struct{ Streams []json.RawMessage }
+	}
+	for _, message := range speak(t, program, "discover", "--config", config).Messages {
+		if message.Catalog != nil {
+			unmarshal(t, message.Raw, &discovered)
+		}
+	}
+	for _, raw := range discovered.Catalog.Streams {
+		var s struct {
+			Name       string
+			JSONSchema json.RawMessage `json:"json_schema"`
+		}
+		unmarshal(t, raw, &s)
+		f.streams = append(f.streams, foreignStream{raw: raw, name: s.Name, columns: columnsOf(t, s.JSONSchema)})
+	}
+	if len(f.streams) < 3 {
+		t.Fatalf("%s discovers %d streams", program, len(f.streams))
+	}
+}
+
+// key is the column that rows are told apart by.
+func (s foreignStream) key() string {
+	return s.columns[max(0, slices.IndexFunc(s.columns, func(c column) bool { return c.name == "id" }))].name
+}
+
+func (f *foreignSource) catalog(mode string) any {
+	var streams []any
+	for _, s := range f.streams {
+		streams = append(streams, map[string]any{
+			"stream": s.raw, "sync_mode": "full_refresh", "destination_sync_mode": mode, "primary_key": [][]string{{s.key()}},
+		})
+	}
+	return map[string]any{"streams": streams}
+}
+
+// check writes each output in a mode, and compares the tables with it.
+func (f *foreignSource) check(t *testing.T, mode string) {
+	l := newLake(t, t.TempDir(), nil)
+	catalog := filepath.Join(filepath.Dir(l.config), "catalog.json")
+	writeJSON(t, catalog, f.catalog(mode))
+	for _, output := range f.outputs {
+		stdout, stderr, code := runDestination([]string{"write", "--config", l.config, "--catalog", catalog}, output)
+		if code != 0 {
+			t.Fatalf("exit code %d: %s\n%s", code, last(stdout, 4000), stderr)
+		}
+	}
+	tables, err := newReadback(t).engines(l.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range f.streams {
+		table := tables["whoop."+s.name]
+		if table.PyIceberg == nil || table.DuckDB == nil {
+			t.Fatalf("the engines do not see table %s with rows", s.name)
+		}
+		table.PyIceberg.mendLists(*table.DuckDB)
+		if diff := cmp.Diff(table.DuckDB, table.PyIceberg); diff != "" {
+			t.Errorf("table %s, DuckDB and PyIceberg:\n%.3000s", s.name, diff)
+		}
+		want, got := map[string]int{}, map[string]int{}
+		for _, object := range s.kept(t, mode) {
+			object = maps.Clone(object)
+			for _, c := range s.columns {
+				text, _ := object[c.name].(string)
+				if _, err := time.Parse("2006-01-02T15:04:05", text); err == nil && c.kind == "timestamptz" {
+					object[c.name] = text + "Z" // faker leaves out the zone; that counts as UTC
+				}
+			}
+			want[canonical(t, row(t, s.columns, object))]++
+		}
+		for _, object := range table.PyIceberg.Rows {
+			values := row(t, slices.Concat(s.columns, airbyteColumns), object)
+			if meta := fmt.Sprint(values["_airbyte_meta"]); meta != "map[changes:[] sync_id:<nil>]" {
+				t.Errorf("table %s: changes %s", s.name, meta)
+			}
+			for _, c := range airbyteColumns {
+				delete(values, c.name)
+			}
+			got[canonical(t, values)]++
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("rows of table %s (-want +got):\n%.4000s", s.name, diff)
+		}
+	}
+}
+
+// kept are the records that a table holds after all outputs were written in a mode.
+func (s foreignStream) kept(t *testing.T, mode string) []map[string]any {
+	t.Helper()
+	all := slices.Concat(s.rows...)
+	switch mode {
+	case "overwrite":
+		all = s.rows[len(s.rows)-1]
+	case "append_dedup":
+		newest := map[string]map[string]any{}
+		for _, object := range all {
+			newest[canonical(t, object[s.key()])] = object
+		}
+		all = slices.Collect(maps.Values(newest))
+	}
+	return all
+}
+
+func canonical(t *testing.T, value any) string {
+	t.Helper()
+	text, err := json.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
