@@ -43,6 +43,7 @@ func TestEnginesReadEveryCase(t *testing.T) {
 // runDestination runs the built program.
 func runDestination(args []string, stdin []byte) (_, _ []byte, code int) {
 	cmd := exec.Command(destination, args...)
+	cmd.Args[0] = "destination" // its usage shows it
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &stdout, &stderr
 	if err := cmd.Run(); err != nil && !errors.As(err, new(*exec.ExitError)) {
