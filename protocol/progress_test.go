@@ -1,8 +1,8 @@
 package protocol
 
 import (
-	"bytes"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,21 +13,41 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
 )
 
+// lines are written by one goroutine and taken by another.
+type lines struct {
+	mu      sync.Mutex
+	written []byte
+}
+
+func (l *lines) Write(text []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.written = append(l.written, text...)
+	return len(text), nil
+}
+
+func (l *lines) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	text := string(l.written)
+	l.written = nil
+	return text
+}
+
 // Where standard error is no terminal, what is under way is told every ten seconds, and
 // what does not change only every minute.
 func TestProgressInPlainLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var got bytes.Buffer
+		var got lines
 		secrets := &redact.Redactor{}
 		secrets.Add("opensesame")
 		p := newProgress(terminal.NewScreen(&got, true, nil), "source", secrets)
 		told := func(want string) {
 			t.Helper()
 			synctest.Wait()
-			if diff := cmp.Diff(want, got.String()); diff != "" {
+			if diff := cmp.Diff(want, got.take()); diff != "" {
 				t.Errorf("after %v:\n%s", time.Since(p.began), diff)
 			}
-			got.Reset()
 		}
 		time.Sleep(10 * time.Second)
 		told("")
@@ -57,7 +77,7 @@ func TestProgressInPlainLines(t *testing.T) {
 		time.Sleep(40 * time.Second)
 		told("source: 2:20 1,800 records, 1 of 11 streams, 1 request\n")
 		time.Sleep(time.Hour - 141*time.Second)
-		got.Reset()
+		got.take()
 		p.Print("%d files", 3)
 		p.finish(t.Context(), errors.New("broken"))
 		told("source: 3 files\nsource: failed after 59:59: 1,800 records, 1 of 11 streams, 1 request\n")
