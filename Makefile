@@ -27,14 +27,15 @@ demo: build
 # Large tests run few of their cases here, and all of them with FULL_TESTS=1, as in accept.
 # The race detector needs a C compiler; without one the tests run without it. It waits
 # for a second at the end of each process, unless told otherwise. GOGC is high because
-# the heaps of tests are small: they would be collected all the time.
+# the heaps of tests are small: they would be collected all the time. Some tests wait, so
+# there are more at once than two cores need.
 test: export GOGC = 400
 test: export GORACE = atexit_sleep_ms=10
 test:
 	go vet ./...
 	go vet -tags acceptance ./acceptance/...
 	@if command -v "$$(go env CC)" >/dev/null; then \
-	  echo 'CGO_ENABLED=1 go test -race -timeout 30m ./...'; CGO_ENABLED=1 go test -race -timeout 30m ./...; \
+	  echo 'CGO_ENABLED=1 go test -race -parallel 4 -timeout 30m ./...'; CGO_ENABLED=1 go test -race -parallel 4 -timeout 30m ./...; \
 	else \
 	  echo "no C compiler ($$(go env CC)): testing without -race"; go test ./...; \
 	fi

@@ -88,6 +88,7 @@ func TestLakes(t *testing.T) {
 			"upkeep":                       (*lakeUnderTest).upkeep,
 		} {
 			t.Run(kind+"/"+name, func(t *testing.T) {
+				t.Parallel()
 				d := newDestination()
 				d.signalDelay = 0 // nobody signals
 				test(&lakeUnderTest{t: t, d: d, config: protocoltest.File(t, configure(t))})

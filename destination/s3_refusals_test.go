@@ -96,6 +96,7 @@ func TestWhatS3RefusesIsExplained(t *testing.T) {
 // What asks for patience gets some. It passes in the real world: the limiter of the SDK waits for
 // less than a nanosecond at times, which never passes in a bubble.
 func TestABusyS3IsWaitedFor(t *testing.T) {
+	t.Parallel() // it waits for half a minute
 	const puts = "PutObject CreateMultipartUpload UploadPart CompleteMultipartUpload"
 	var all sync.WaitGroup
 	for _, tc := range []struct {
