@@ -17,55 +17,79 @@ import (
 )
 
 // Neighbours are the tables of a catalog, with the places where they keep files. The
-// tables that are maintained in one run share them: if each loaded all others, the time
-// would grow with the square of their number.
+// tables that are maintained in one run share what they loaded: if each loaded all
+// others, the time would grow with the square of their number. Each lists the tables
+// again, because one that was created in the meantime may keep files below its location.
 type Neighbours struct {
-	mu   sync.Mutex
-	read time.Time
-	all  []neighbour
+	mu     sync.Mutex
+	loaded map[string]neighbour // by name
 }
 
 type neighbour struct {
 	id     table.Identifier
+	read   time.Time
 	places []string // plain paths
 	fault  string   // why it could not be loaded; "" if it was
 }
 
-// neighboursAge is how old they may be.
+// neighboursAge is how long what was loaded of a table is used.
 const neighboursAge = time.Minute
 
+// of returns the tables that the catalog has now.
 func (n *Neighbours) of(ctx context.Context, cat catalog.Catalog) ([]neighbour, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if !n.read.IsZero() && time.Since(n.read) < neighboursAge {
-		return n.all, nil
-	}
-	began := time.Now()
 	namespaces, err := cat.ListNamespaces(ctx, nil)
 	if err != nil {
 		return nil, fmt.Errorf("listing namespaces: %w", err)
 	}
-	var all []neighbour
+	var listed []table.Identifier
 	for _, namespace := range namespaces {
 		for id, err := range cat.ListTables(ctx, namespace) {
 			if err != nil {
 				return nil, fmt.Errorf("listing tables: %w", err)
 			}
-			loaded, err := cat.LoadTable(ctx, id)
-			switch {
-			case errors.Is(err, catalog.ErrNoSuchTable):
-			case ctx.Err() != nil:
-				return nil, ctx.Err()
-			case err != nil:
-				all = append(all, neighbour{id: id, fault: err.Error()})
-			default:
-				p := tabledef.PathsOf(loaded.Location(), loaded.Metadata())
-				all = append(all, neighbour{id: id, places: []string{filenames.Plain(loaded.Location()), p.Data, p.Metadata}})
-			}
+			listed = append(listed, id)
 		}
 	}
-	n.read, n.all = began, all
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.loaded == nil {
+		n.loaded = map[string]neighbour{}
+	}
+	var all []neighbour
+	for _, id := range listed {
+		name := strings.Join(id, "\x00")
+		known, ok := n.loaded[name]
+		if !ok || time.Since(known.read) >= neighboursAge {
+			known, err = loadNeighbour(ctx, cat, id)
+			if errors.Is(err, catalog.ErrNoSuchTable) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			n.loaded[name] = known
+		}
+		all = append(all, known)
+	}
 	return all, nil
+}
+
+// loadNeighbour finds out where a table keeps files. That it cannot be loaded is no error.
+func loadNeighbour(ctx context.Context, cat catalog.Catalog, id table.Identifier) (neighbour, error) {
+	n := neighbour{id: id, read: time.Now()}
+	loaded, err := cat.LoadTable(ctx, id)
+	switch {
+	case errors.Is(err, catalog.ErrNoSuchTable):
+		return n, err
+	case ctx.Err() != nil:
+		return n, ctx.Err()
+	case err != nil:
+		n.fault = err.Error()
+	default:
+		p := tabledef.PathsOf(loaded.Location(), loaded.Metadata())
+		n.places = []string{filenames.Plain(loaded.Location()), p.Data, p.Metadata}
+	}
+	return n, nil
 }
 
 // locationSharedBecause says which other table of the catalog may have files below

@@ -3,10 +3,15 @@ package upkeep_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/catalog"
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
@@ -51,5 +56,40 @@ func TestTablesOfARunShareTheirNeighbours(t *testing.T) {
 	alone, shared := maintain(nil), maintain(&upkeep.Neighbours{})
 	if want := alone - (tables-1)*tables; shared != want {
 		t.Errorf("%d loads, want %d; without sharing %d", shared, want, alone)
+	}
+}
+
+// Files of a table that was created while others were maintained are not removed.
+func TestANeighbourThatComesInTheMeantimeIsSeen(t *testing.T) {
+	cat := laketest.OpenCatalog(t, t.TempDir())
+	u := laketest.Everything
+	u.Neighbours = &upkeep.Neighbours{}
+	withOrphan := func(name string) (tbl *lake.Table, orphan string) {
+		tbl = laketest.OpenTable(t, cat, laketest.Plain(name), lake.Options{})
+		appendOne(t, tbl, 1)
+		orphan = filepath.Join(laketest.PathOf(t, laketest.Load(t, tbl).Location()), "data", ownName("", ".parquet"))
+		if err := os.WriteFile(orphan, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(orphan, time.Time{}, time.Now().Add(-2*lake.OrphanAge)); err != nil {
+			t.Fatal(err)
+		}
+		return tbl, orphan
+	}
+	first, _ := withOrphan("first")
+	second, orphan := withOrphan("second")
+	if did := laketest.Maintain(t, first, u); did.RemovedOrphans != 1 {
+		t.Fatalf("did %+v", did)
+	}
+	_, err := cat.CreateTable(t.Context(), table.Identifier{"ns", "late"}, laketest.Plain("late").Schema,
+		catalog.WithProperties(iceberg.Properties{table.WriteDataPathKey: laketest.Load(t, second).Location() + "/data"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if did := laketest.Maintain(t, second, u); did.RemovedOrphans != 0 || !strings.Contains(strings.Join(did.Left, "\n"), "table ns.late keeps files in") {
+		t.Errorf("did %+v", did)
+	}
+	if _, err := os.Stat(orphan); err != nil {
+		t.Error(err)
 	}
 }
