@@ -44,6 +44,16 @@ func identity(w any) string {
 	return fmt.Sprintf("%x:%x", stat.Dev, stat.Ino)
 }
 
+// isRegularFile reports whether r is a file that stays where it is, not a pipe.
+func isRegularFile(r any) bool {
+	file, ok := r.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode().IsRegular()
+}
+
 // maxStderr is the length at which a message on standard error is cut. Standard
 // output has all of it.
 const maxStderr = 2000

@@ -81,28 +81,32 @@ func (relaying) Write(_ context.Context, job protocol.WriteJob, out *protocol.Em
 }
 
 // In a shell's pipe both programs have one standard error, where the source has shown
-// its failure already. Elsewhere the destination shows it.
+// its failure already. Elsewhere the destination shows it, and in a run that reads what
+// an earlier run of the source recorded.
 func TestAFailureOfTheSourceIsShownOnce(t *testing.T) {
 	fails := source{read: func(context.Context, protocol.ReadJob, *protocol.Emitter) error {
 		return &protocol.Error{Kind: protocol.ConfigError, Message: "The token is void."}
 	}}
 	for name, tt := range map[string]struct {
-		shared bool
-		want   string
+		shared   bool
+		recorded bool
+		want     string
 	}{
-		"one standard error": {true, "error: The token is void.\n"},
-		"two":                {false, "source: The token is void.\n"},
+		"one standard error":     {shared: true, want: "error: The token is void.\n"},
+		"two":                    {want: "source: The token is void.\n"},
+		"a recorded run":         {shared: true, recorded: true, want: "error: The token is void.\nsource: The token is void.\n"},
+		"one recorded elsewhere": {recorded: true, want: "source: The token is void.\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			open := func() *os.File {
-				f, err := os.CreateTemp(t.TempDir(), "stderr")
+			open := func(name string) *os.File {
+				f, err := os.CreateTemp(t.TempDir(), name)
 				if err != nil {
 					t.Fatal(err)
 				}
 				t.Cleanup(func() { f.Close() })
 				return f
 			}
-			stderr, others := open(), open()
+			stderr, others := open("stderr"), open("stderr")
 			if tt.shared {
 				others = stderr
 			}
@@ -110,7 +114,18 @@ func TestAFailureOfTheSourceIsShownOnce(t *testing.T) {
 			args := readArgs(t)
 			protocol.RunSource(t.Context(), fails, protocol.Env{Args: args, Stdout: &messages, Stderr: others})
 			args[0] = "write"
-			protocol.RunDestination(t.Context(), relaying{}, protocol.Env{Args: args, Stdin: &messages, Stdout: io.Discard, Stderr: stderr})
+			var stdin io.Reader = &messages
+			if tt.recorded {
+				file := open("messages")
+				if _, err := file.Write(messages.Bytes()); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := file.Seek(0, io.SeekStart); err != nil {
+					t.Fatal(err)
+				}
+				stdin = file
+			}
+			protocol.RunDestination(t.Context(), relaying{}, protocol.Env{Args: args, Stdin: stdin, Stdout: io.Discard, Stderr: stderr})
 			if got, err := os.ReadFile(stderr.Name()); err != nil || string(got) != tt.want {
 				t.Errorf("got %q (%v), want %q", got, err, tt.want)
 			}

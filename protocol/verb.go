@@ -88,6 +88,9 @@ func (r *run) runVerb(ctx context.Context, v verb) (err error) {
 			return err
 		}
 	}
+	if v.input && isRegularFile(r.env.Stdin) { // its failures were shown in another run, if at all
+		r.out.shownOn = ""
+	}
 	if v.input && terminal.Is(r.env.Stdin) {
 		fmt.Fprintf(r.out.screen, "%s waits for Airbyte messages on standard input, one on each line. Nothing is connected to it. "+
 			"Press Ctrl-C, and connect a source (source read … | %[2]s %[1]s …) or a file (%[2]s %[1]s … < messages.jsonl).\n", v.name, r.env.Name)
