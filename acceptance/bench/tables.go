@@ -9,8 +9,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,30 +25,19 @@ const smallFiles = 16
 // latency is what each request to S3 takes longer than versitygw on this machine does.
 const latency = 20 * time.Millisecond
 
-// distant returns an address behind which the server answers as late as S3 does.
-func distant(store *servers.Server) (*httptest.Server, error) {
-	target, err := url.Parse(store.Endpoint)
-	if err != nil {
-		return nil, err
-	}
-	proxy := &httputil.ReverseProxy{
-		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target); r.Out.Host = r.In.Host }, // which is signed
-		Transport: &http.Transport{MaxIdleConnsPerHost: 1000},
-	}
-	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// late passes requests on as late as S3 gets them.
+func late(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(latency)
-		proxy.ServeHTTP(w, r)
-	})), nil
+		next.ServeHTTP(w, r)
+	})
 }
 
 // manyTables measures syncs of many tables on S3, each with a record for every table: one
 // without maintenance, and one whose maintenance merges the files of all tables. Then it
 // measures the maintain command, which looks for orphans of all tables.
 func manyTables(ctx context.Context, store *servers.Server, dir string, numbers []string) error {
-	far, err := distant(store)
-	if err != nil {
-		return err
-	}
+	far := httptest.NewServer(servers.Front(store.Endpoint, late))
 	defer far.Close()
 	storage := maps.Clone(store.Storage())
 	storage["endpoint"] = far.URL
