@@ -9,7 +9,7 @@ import (
 )
 
 // frugalZstd is the library's zstd with less memory. The library's encoders remember
-// 4 MiB of what they compressed, in a buffer of twice that, and are made anew after
+// 4 MiB of what they compressed, in a buffer of twice that, and are made again after
 // every other garbage collection. It also reserves as much memory for a compressed page
 // as for the page.
 type frugalZstd struct{ zstdCodec }
