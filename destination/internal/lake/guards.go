@@ -20,13 +20,17 @@ const (
 	OrphansKey = "airbyte.orphans-removed"
 )
 
-// checkIdentity guards against commits to another table of the same name, and to
-// one that has lost columns: staged files carry field ids, and of an id that the
-// table does not have readers see nothing.
+// checkIdentity guards against commits to another table of the same name, to one that
+// has lost rows which the next state covers (restart.go), and to one that has lost
+// columns: staged files carry field ids, and of an id that the table does not have
+// readers see nothing.
 func (c *fileCommit) checkIdentity(base *table.Table) error {
 	t := c.t
 	if base.Metadata().TableUUID() != t.uuid {
 		return t.transientError(nil, "Table %s was dropped and created again by another program during this sync. Start the sync again.", t)
+	}
+	if base.Properties()[restartKey] != t.opened.Properties()[restartKey] {
+		return t.transientError(nil, "Table %s was reset or rolled back during this sync. Start the sync again.", t)
 	}
 	if len(c.files) == 0 || base.Schema().ID == t.schema.ID {
 		return nil

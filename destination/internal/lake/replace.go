@@ -3,6 +3,7 @@ package lake
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strconv"
 
@@ -16,19 +17,33 @@ import (
 // empties the table. Refreshes that are under way are discarded with their
 // rows. What it says of failures is what Commit says.
 func (t *Table) Replace(ctx context.Context, staged []*Staged, state json.RawMessage) (Committed, error) {
+	return replace(ctx, t, staged, state, nil)
+}
+
+// replace is Replace; more is committed with the snapshot, if there is one.
+func replace(ctx context.Context, t *Table, staged []*Staged, state json.RawMessage, more []table.Update) (Committed, error) {
 	files := stagedFiles(staged)
 	u := newUpsert(t, table.MainBranch, files, indexesOf(staged)) // rows of one key can be staged here too
 	defer u.close()
-	replacement := &fileCommit{t: t, branch: table.MainBranch, files: files, state: state, inheritState: stateOfReplacedRows, alsoUpdate: func(base *table.Table) (reqs []table.Requirement, updates []table.Update) {
+	replacement := &fileCommit{t: t, branch: table.MainBranch, files: files, state: state, inheritState: stateOfReplacedRows}
+	replacement.alsoUpdate = func(base *table.Table) (reqs []table.Requirement, updates []table.Update) {
+		if replacement.snapshot != nil {
+			updates = slices.Clone(more)
+		}
 		for _, n := range generationsOf(base.Metadata()) {
 			updates = append(updates, removeBranch(base.Metadata(), branchPrefix+strconv.FormatInt(n, 10))...)
 		}
 		return nil, updates
-	}}
+	}
 	return replacement.commitWithRetry(ctx, func(ctx context.Context, base *table.Table) (*snapshots.Change, error) {
 		c := &snapshots.Change{Operation: table.OpOverwrite}
-		// A state of rows that are gone goes, too, if there are none by now.
-		c.Forced = state == nil && !slices.Contains([]string{"", noState}, base.Properties()[stateKey])
+		if state == nil { // a state of rows that are gone goes, too, if there are none by now
+			old, err := stateAt(ctx, base, table.MainBranch, base.CurrentSnapshot())
+			if err != nil && !errors.Is(err, ErrStateUnknown) {
+				return c, err
+			}
+			c.Forced = old != nil || err != nil
+		}
 		set, err := t.storage.List(base.CurrentSnapshot(), u.manifests)
 		if err != nil {
 			return c, err

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
+	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+var resetCommand = tableCommand(protocol.Command{
+	Name:    "reset",
+	Summary: "empties a table and removes its state",
+	Details: "The next sync reads the stream from its beginning. Older snapshots keep the rows until they expire.",
+	Examples: []string{
+		"reset whoop.sleep --config destination.json --dry-run",
+		"reset sleep --config destination.json",
+	},
+}, func(*flag.FlagSet) func(context.Context, *tableChange) error { return reset })
+
+func reset(ctx context.Context, c *tableChange) error {
+	t, err := c.attach(ctx)
+	if err != nil {
+		return err
+	}
+	before := t.Opened()
+	info, err := inspect.Describe(ctx, before)
+	if err != nil {
+		return tabledef.ExplainLoss(c.id, err)
+	}
+	state, err := lake.LastState(ctx, before)
+	unknown := errors.Is(err, lake.ErrStateUnknown) // as by reset
+	switch rows := terminal.Counted(info.Rows, "rows"); {
+	case err != nil && !unknown:
+		return err
+	case info.Rows == 0 && state == nil && !unknown:
+		return c.say("is empty and has no state")
+	case c.dryRun:
+		return c.say("would be emptied: %s and its state.%s", rows, c.coveredBy(ctx, before, state))
+	}
+	done, err := lake.Reset(ctx, t)
+	if err != nil {
+		return err
+	}
+	after, err := c.load(ctx)
+	if err != nil {
+		return err
+	}
+	keeps := ""
+	if s := after.SnapshotByID(done.SnapshotID); s != nil && s.ParentSnapshotID != nil {
+		keeps = fmt.Sprintf(" Snapshot %d has the rows until it expires.", *s.ParentSnapshotID)
+	}
+	if err := c.say("was emptied, and its state removed.%s%s", c.coveredBy(ctx, before, state), keeps); err != nil {
+		return err
+	}
+	return c.tellSnowflake(ctx, t)
+}
+
+// coveredBy says what starts from its beginning without the state of a table.
+func (c *tableChange) coveredBy(ctx context.Context, tbl *table.Table, state json.RawMessage) string {
+	kind, err := kindOf(ctx, tbl, state)
+	if err == nil && kind != protocol.StreamState {
+		return " The state covers all streams of its source, so the next sync reads all of them from the beginning."
+	}
+	return " The next sync reads the stream from its beginning."
+}
+
+// kindOf is the type of a table's state.
+func kindOf(ctx context.Context, tbl *table.Table, raw json.RawMessage) (protocol.StateType, error) {
+	if raw == nil {
+		return protocol.StreamState, nil
+	}
+	stored, err := checkpoint.Parse(raw)
+	if err != nil {
+		return "", err
+	}
+	if stored.File != "" {
+		files, err := tbl.FS(ctx)
+		if err != nil {
+			return "", err
+		}
+		if stored.State, err = checkpoint.Read(files, stored.File); err != nil {
+			return "", err
+		}
+	}
+	state, err := protocol.ParseState(stored.State)
+	return state.Type, err
+}

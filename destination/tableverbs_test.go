@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/apache/iceberg-go/table"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// A tableVerb is a verb that changes a table, and what it leaves of the one of the workload.
+type tableVerb struct {
+	name string
+	do   func(context.Context, *tableChange) error
+	// done are the rows and the position of the state afterwards.
+	rows     []string
+	position int
+}
+
+var tableVerbs = []tableVerb{
+	{name: "reset", do: reset, rows: []string{}, position: -1},
+}
+
+// change runs a verb on the table of the lake, with faults.
+func (l *testLake) change(f *faults, v tableVerb) (said string, err error) {
+	l.t.Helper()
+	d := newDestination()
+	if f != nil {
+		d = faultyDestination(f)
+		defer faultsByWarehouse.Delete(l.dir)
+	}
+	synctest.Test(l.t, func(t *testing.T) {
+		time.Sleep(30 * 24 * time.Hour)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		defer time.AfterFunc(time.Hour, cancel).Stop()
+		var out bytes.Buffer
+		ended := make(chan struct{})
+		go func() { // what hangs for good is left behind, as when the process is killed
+			defer close(ended)
+			err = protocol.Recovered(func() error {
+				cat, err := d.openCatalog(ctx, l.read)
+				if err != nil {
+					return err
+				}
+				defer cat.Close()
+				return v.do(ctx, &tableChange{config: l.read, cat: cat, id: table.Identifier{"whoop", "items"}, out: &out, warnings: &out})
+			})()
+		}()
+		select {
+		case <-ended:
+		case <-time.After(2 * time.Hour):
+			f.release()
+			<-ended
+			err = errors.Join(errors.New("it hung"), err)
+			f = nil
+		}
+		if f != nil {
+			f.release()
+			time.Sleep(time.Hour)
+		}
+		synctest.Wait()
+		said = out.String()
+	})
+	return said, err
+}
+
+// Whichever call fails while a verb changes a table, and however: the table is as it was or as it should be, and the
+// verb can be run again.
+func TestAnyCallOfATableVerbMayFail(t *testing.T) {
+	for n, v := range tableVerbs {
+		for _, w := range []workload{
+			{name: "append", mode: protocol.Append, base: 4},
+			{name: "append_dedup, merge on read", mode: protocol.AppendDedup, upsert: "merge_on_read", base: 4},
+		} {
+			t.Run(v.name+", "+w.name, func(t *testing.T) {
+				t.Parallel()
+				l := newTestLake(t, w)
+				before := l.observe()
+				whole := &faults{at: math.MaxInt}
+				if said, err := l.change(whole, v); err != nil {
+					t.Fatalf("without a fault: %v\n%s", err, said)
+				}
+				l.wantChanged(v)
+				var all []faultAt
+				for n, name := range whole.calls {
+					for _, kind := range faultsOf(name, n) {
+						all = append(all, faultAt{kind, n})
+					}
+				}
+				t.Logf("%d calls, %d faults", len(whole.calls), len(all))
+				step := max(1, len(all)/testsize.Of(6, len(all)))
+				for i := step * (n + 1) / (len(tableVerbs) + 1); i < len(all); i += step {
+					f := all[i]
+					t.Run(fmt.Sprintf("%s %d %s", whole.calls[f.at], f.at, f.kind), func(t *testing.T) {
+						l.t = t
+						l.copy(l.dir, l.saved)
+						said, err := l.change(&faults{kind: f.kind, at: f.at}, v)
+						t.Logf("%v\n%s", err, said)
+						switch after := l.observe(); {
+						case err == nil:
+							l.wantChanged(v)
+						case !cmp.Equal(after.main, before.main) || after.position != before.position:
+							l.wantChanged(v)
+						case strings.Contains(said, " was "):
+							t.Errorf("the table is as it was, and the verb said: %s", said)
+						}
+						if said, err := l.change(nil, v); err != nil {
+							t.Fatalf("again: %v\n%s", err, said)
+						}
+						l.wantChanged(v)
+					})
+				}
+			})
+		}
+	}
+}
+
+func (l *testLake) wantChanged(v tableVerb) {
+	l.t.Helper()
+	got := l.observe()
+	slices.Sort(got.main)
+	if diff := cmp.Diff(v.rows, got.main); diff != "" {
+		l.t.Errorf("rows after %s (-want +got):\n%s", v.name, diff)
+	}
+	if got.position != v.position {
+		l.t.Errorf("after %s the state is %d, want %d", v.name, got.position, v.position)
+	}
+}
