@@ -26,7 +26,9 @@ type Error struct {
 	Message string
 	Stream  *StreamID // the stream it belongs to; nil: the whole run
 	Err     error     // the cause, for the operator; may be nil
-	Told    bool      // people were told, or will be, by [Emitter.Tell]
+	// TraceOnly keeps the message off standard error: [Emitter.PrintError] writes one
+	// there for several errors.
+	TraceOnly bool
 }
 
 func (e *Error) Error() string {
@@ -64,7 +66,7 @@ func describe(err error) *Error {
 	var e *Error
 	switch {
 	case errors.As(err, &e):
-		return &Error{Kind: e.Kind, Message: e.Message, Stream: e.Stream, Err: err, Told: e.Told}
+		return &Error{Kind: e.Kind, Message: e.Message, Stream: e.Stream, Err: err, TraceOnly: e.TraceOnly}
 	case errors.Is(err, context.Canceled):
 		return interrupted(err)
 	case errors.Is(err, context.DeadlineExceeded):

@@ -29,15 +29,15 @@ type Progress struct {
 
 	records atomic.Int64
 
-	mu      sync.Mutex
-	began   time.Time
-	counts  []count // of all but records
-	doing   string
-	reason  string    // to wait
-	until   time.Time // for which to wait
-	samples []sample  // of the last seconds, oldest first
-	told    string    // the last line of what is under way, without times and rates
-	toldAt  time.Time
+	mu        sync.Mutex
+	began     time.Time
+	counts    []count // of all but records
+	doing     string
+	reason    string    // to wait
+	until     time.Time // for which to wait
+	samples   []sample  // of the last seconds, oldest first
+	lastText  string    // the last line of what is under way, without times and rates
+	lastShown time.Time
 
 	ended   sync.Once
 	stop    chan struct{}
@@ -58,7 +58,7 @@ const (
 	liveInterval     = 250 * time.Millisecond // of a line that changes
 	terminalInterval = 5 * time.Second        // of lines that stay
 	plainInterval    = 10 * time.Second       // where nobody may be looking
-	unchanged        = time.Minute            // for as long, nothing new is not told again
+	repeatInterval   = time.Minute            // after which text is shown again that has not changed
 	rateWindow       = 10 * time.Second
 )
 
@@ -68,7 +68,7 @@ const progressUsage = "say on standard error how the run goes (default: if it is
 func newProgress(screen *terminal.Screen, program string, clean *redact.Redactor) *Progress {
 	p := &Progress{screen: screen, program: program, clean: clean, began: time.Now(), every: plainInterval, stop: make(chan struct{})}
 	p.samples = []sample{{at: p.began}}
-	p.toldAt = p.began
+	p.lastShown = p.began
 	switch {
 	case screen.Live():
 		p.every = liveInterval
@@ -83,7 +83,7 @@ func newProgress(screen *terminal.Screen, program string, clean *redact.Redactor
 			case <-p.stop:
 				return nil
 			case <-tick.C:
-				p.tell()
+				p.show()
 			}
 		}
 	})
@@ -169,17 +169,17 @@ func (p *Progress) Print(format string, args ...any) {
 	fmt.Fprintf(p.screen, "%s %s\n", p.screen.Styled(p.program+":", terminal.Quiet), text)
 }
 
-// tell shows what is under way, unless nothing has changed since it was told.
-func (p *Progress) tell() {
+// show writes what is under way, unless that has not changed since it was last shown.
+func (p *Progress) show() {
 	p.mu.Lock()
 	now := time.Now()
 	text, rate := p.underWay(now), p.rate(now)
 	if !p.screen.Live() {
-		if text == p.told && now.Sub(p.toldAt) < unchanged {
+		if text == p.lastText && now.Sub(p.lastShown) < repeatInterval {
 			p.mu.Unlock()
 			return
 		}
-		p.told, p.toldAt = text, now
+		p.lastText, p.lastShown = text, now
 	}
 	elapsed := now.Sub(p.began)
 	p.mu.Unlock()

@@ -42,7 +42,7 @@ func TestProgressInPlainLines(t *testing.T) {
 		secrets := &redact.Redactor{}
 		secrets.Add("opensesame")
 		p := newProgress(terminal.NewScreen(&got, true, nil), "source", secrets)
-		told := func(want string) {
+		wantOutput := func(want string) {
 			t.Helper()
 			synctest.Wait()
 			if diff := cmp.Diff(want, got.take()); diff != "" {
@@ -50,16 +50,16 @@ func TestProgressInPlainLines(t *testing.T) {
 			}
 		}
 		time.Sleep(10 * time.Second)
-		told("")
+		wantOutput("")
 		p.Expect("streams", 11)
 		p.Add("requests", 1)
 		p.Doing("reading opensesame\x1b[2J")
 		time.Sleep(10 * time.Second)
-		told("source: 0:20 0 of 11 streams, 1 request, reading **** [2J\n")
+		wantOutput("source: 0:20 0 of 11 streams, 1 request, reading **** [2J\n")
 		time.Sleep(55 * time.Second)
-		told("")
+		wantOutput("")
 		time.Sleep(5 * time.Second)
-		told("source: 1:20 0 of 11 streams, 1 request, reading **** [2J\n")
+		wantOutput("source: 1:20 0 of 11 streams, 1 request, reading **** [2J\n")
 		for range 9 {
 			time.Sleep(time.Second)
 			p.Records(200)
@@ -67,20 +67,20 @@ func TestProgressInPlainLines(t *testing.T) {
 		p.Add("streams", 1)
 		p.Doing("")
 		time.Sleep(time.Second)
-		told("source: 1:30 1,800 records (180/s), 1 of 11 streams, 1 request\n")
+		wantOutput("source: 1:30 1,800 records (180/s), 1 of 11 streams, 1 request\n")
 		until := time.Now().Add(45 * time.Second)
 		p.Waiting("quota", until)
 		p.Waiting("quota", until.Add(time.Millisecond))
-		told("source: waiting for quota until " + until.Local().Format(time.TimeOnly) + "\n")
+		wantOutput("source: waiting for quota until " + until.Local().Format(time.TimeOnly) + "\n")
 		time.Sleep(10 * time.Second)
-		told("source: 1:40 1,800 records, 1 of 11 streams, 1 request, waiting for quota until " + until.Local().Format(time.TimeOnly) + "\n")
+		wantOutput("source: 1:40 1,800 records, 1 of 11 streams, 1 request, waiting for quota until " + until.Local().Format(time.TimeOnly) + "\n")
 		time.Sleep(40 * time.Second)
-		told("source: 2:20 1,800 records, 1 of 11 streams, 1 request\n")
+		wantOutput("source: 2:20 1,800 records, 1 of 11 streams, 1 request\n")
 		time.Sleep(time.Hour - 141*time.Second)
 		got.take()
 		p.Print("%d files", 3)
 		p.finish(t.Context(), errors.New("broken"))
-		told("source: 3 files\nsource: failed after 59:59: 1,800 records, 1 of 11 streams, 1 request\n")
+		wantOutput("source: 3 files\nsource: failed after 59:59: 1,800 records, 1 of 11 streams, 1 request\n")
 	})
 }
 

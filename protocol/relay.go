@@ -22,9 +22,9 @@ func (e *Emitter) Relay(message, shownOn string) {
 	}
 }
 
-// Tell writes an error to standard error and nowhere else: it is for people what several
-// errors on standard output are for programs, which have [Error.Told].
-func (e *Emitter) Tell(message string) {
+// PrintError writes an error to standard error alone. It sums up for people several errors
+// with [Error.TraceOnly], which programs read on standard output.
+func (e *Emitter) PrintError(message string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.writeStderr("error", e.secrets.Clean(message))

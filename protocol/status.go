@@ -103,7 +103,7 @@ func (e *Emitter) writeStatus(id StreamID, status StreamStatus, reasons ...statu
 
 func (e *Emitter) writeFailure(d *Error) error {
 	t := &traceError{Message: e.secrets.Clean(d.Message), FailureType: d.Kind}
-	if e.err == nil && !d.Told { // else nobody reads the messages, and the run reports it
+	if e.err == nil && !d.TraceOnly { // else nobody reads the messages, and the run reports it
 		e.writeStderr("error", t.Message)
 		t.ShownOn = e.shownOn
 	}

@@ -90,13 +90,13 @@ func (w *world) sync(t *testing.T, n *network, sleep *lake.Table) time.Duration 
 func TestTheNetworkFails(t *testing.T) {
 	t.Parallel()
 	w := newReadyWorld(t, "OBJECT_STORE")
-	whole := newNetwork(t, w.account.URL, lostRequest, 0)
-	w.sync(t, whole, w.open("whoop", "sleep", ""))
+	faultless := newNetwork(t, w.account.URL, lostRequest, 0)
+	w.sync(t, faultless, w.open("whoop", "sleep", ""))
 	w.expectQuiet()
-	last := whole.requests.Load()
+	total := faultless.requests.Load()
 	closing := int64(1) // the last request ends the session
 	for _, how := range []networkFault{lostRequest, lostAnswer, silence} {
-		for from := int64(1); from <= last; from++ {
+		for from := int64(1); from <= total; from++ {
 			every := testsize.Of(4, 1)
 			if how == silence {
 				every = testsize.Of(1_000, 3) // it takes half a minute
@@ -104,7 +104,7 @@ func TestTheNetworkFails(t *testing.T) {
 			if (from-2)%int64(every) != 0 {
 				continue
 			}
-			t.Run(fmt.Sprintf("%s request %d of %d", how, from, last), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s request %d of %d", how, from, total), func(t *testing.T) {
 				t.Parallel()
 				w := newReadyWorld(t, "OBJECT_STORE")
 				n := newNetwork(t, w.account.URL, how, from)
@@ -113,7 +113,7 @@ func TestTheNetworkFails(t *testing.T) {
 					t.Errorf("it waited %v", waited)
 				}
 				warned := strings.Contains(w.log.String(), "level=WARN")
-				if lost := from <= last-closing; warned != lost {
+				if lost := from <= total-closing; warned != lost {
 					t.Errorf("it warned: %v: %s", warned, w.log.String())
 				}
 				if rows := laketest.Load(t, sleep).Metadata().Snapshots(); len(rows) != 2 {

@@ -111,21 +111,21 @@ type streamEnd struct {
 // A decision says what happens to the rows of a stream that are not committed.
 type decision struct {
 	keep    keepRows
-	err     error    // why the sync failed for this stream; nil: it did not
-	told    toldOnce // the same for people; zero: err says it
-	warning string   // what was assumed; "": nothing
+	err     error            // why the sync failed for this stream; nil: it did not
+	reason  incompleteReason // the same, for people; zero: err says it to them
+	warning string           // what was assumed; "": nothing
 }
 
-// toldOnce is what people are told once of all streams that failed for one reason.
-type toldOnce struct{ why, kept, remedy string }
+// An incompleteReason is shown to people once for all streams that failed for it.
+type incompleteReason struct{ why, kept, remedy string }
 
 // line returns the line about streams, at least one.
-func (t toldOnce) line(streams []string) string {
+func (r incompleteReason) line(streams []string) string {
 	if len(streams) == 1 {
-		return fmt.Sprintf("Stream %s was not received completely: %s. %s %s", streams[0], t.why, t.kept, t.remedy)
+		return fmt.Sprintf("Stream %s was not received completely: %s. %s %s", streams[0], r.why, r.kept, r.remedy)
 	}
-	kept := strings.NewReplacer("Its table is as it was", "Their tables are as they were", "its states", "their states").Replace(t.kept)
-	return fmt.Sprintf("%d streams were not received completely: %s. %s %s They are %s.", len(streams), t.why, kept, t.remedy, strings.Join(streams, ", "))
+	kept := strings.NewReplacer("Its table is as it was", "Their tables are as they were", "its states", "their states").Replace(r.kept)
+	return fmt.Sprintf("%d streams were not received completely: %s. %s %s They are %s.", len(streams), r.why, kept, r.remedy, strings.Join(streams, ", "))
 }
 
 type keepRows int
@@ -190,20 +190,20 @@ func (e streamEnd) incomplete(err error) decision {
 
 // unproven decides on a stream that fails because its completeness is not proven.
 func (e streamEnd) unproven(id protocol.StreamID, why string) decision {
-	told := toldOnce{why: strings.TrimRight(why, "."), kept: "What its states cover is kept.", remedy: "Run the sync again to get the rest."}
+	reason := incompleteReason{why: strings.TrimRight(why, "."), kept: "What its states cover is kept.", remedy: "Run the sync again to get the rest."}
 	switch {
 	case e.atOnce:
-		told.kept, told.remedy = "Its table is as it was before.", "Run the sync again."
+		reason.kept, reason.remedy = "Its table is as it was before.", "Run the sync again."
 	case e.refreshing:
-		told.kept, told.remedy = "Its table is as it was before, and what its states cover is kept for the next attempt.", "Run the sync again."
+		reason.kept, reason.remedy = "Its table is as it was before, and what its states cover is kept for the next attempt.", "Run the sync again."
 	}
 	if !e.statuses && e.failure == "" && e.hasRecords {
-		told.remedy += ` If the source never sends statuses, "completion":"eof" takes the end of the input as proof; a source that dies early then counts as complete.`
+		reason.remedy += ` If the source never sends statuses, "completion":"eof" takes the end of the input as proof; a source that dies early then counts as complete.`
 	}
-	d := e.incomplete(&protocol.Error{Kind: protocol.TransientError, Stream: &id, Message: told.line([]string{id.String()}), Told: true})
+	d := e.incomplete(&protocol.Error{Kind: protocol.TransientError, Stream: &id, Message: reason.line([]string{id.String()}), TraceOnly: true})
 	if e.failure != "" { // people have read it, with the source's own remedy
-		told.why, told.remedy = "the source failed", "Run the sync again when the cause is gone."
+		reason.why, reason.remedy = "the source failed", "Run the sync again when the cause is gone."
 	}
-	d.told = told
+	d.reason = reason
 	return d
 }

@@ -61,19 +61,19 @@ func (r *run) commitFinal(ctx context.Context, end inputEnd) error {
 // people once for all that failed for the same reason.
 func (r *run) reportStreams(decisions []streamDecision) error {
 	failed := false
-	alike := map[toldOnce][]string{}
-	var reasons []toldOnce
+	streams := map[incompleteReason][]string{}
+	var reasons []incompleteReason
 	for _, d := range decisions {
 		if d.warning != "" {
 			r.log.Warn(d.warning, "stream", d.stream.ID.String())
 		}
 		if d.err != nil {
 			failed = true
-			if d.told != (toldOnce{}) {
-				if alike[d.told] == nil {
-					reasons = append(reasons, d.told)
+			if d.reason != (incompleteReason{}) {
+				if streams[d.reason] == nil {
+					reasons = append(reasons, d.reason)
 				}
-				alike[d.told] = append(alike[d.told], d.stream.ID.String())
+				streams[d.reason] = append(streams[d.reason], d.stream.ID.String())
 			}
 			if err := r.out.Fail(d.stream.ID, d.err); err != nil {
 				return err
@@ -81,7 +81,7 @@ func (r *run) reportStreams(decisions []streamDecision) error {
 		}
 	}
 	for _, reason := range reasons {
-		r.out.Tell(reason.line(alike[reason]))
+		r.out.PrintError(reason.line(streams[reason]))
 	}
 	if failed {
 		return protocol.ErrStreamsFailed
