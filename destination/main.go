@@ -15,5 +15,5 @@ func run(ctx context.Context, env protocol.Env) int {
 }
 
 func (d destination) run(ctx context.Context, env protocol.Env) int {
-	return protocol.RunDestination(ctx, d, env, stateCommand, tablesCommand, previewCommand, maintainCommand, relocateCommand, resetCommand, dropCommand)
+	return protocol.RunDestination(ctx, d, env, stateCommand, tablesCommand, previewCommand, maintainCommand, relocateCommand, resetCommand, rollbackCommand, dropCommand)
 }

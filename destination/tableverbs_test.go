@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,6 +16,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rollback"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -30,6 +32,14 @@ type tableVerb struct {
 
 var tableVerbs = []tableVerb{
 	{name: "reset", do: reset, rows: []string{}, position: -1},
+	{name: "rollback", rows: []string{"0/0"}, position: 1, do: func(ctx context.Context, c *tableChange) error {
+		loaded, err := c.load(ctx)
+		if err != nil {
+			return err
+		}
+		ancestors := rollback.Ancestors(loaded)
+		return rollBack(ctx, c, strconv.FormatInt(ancestors[len(ancestors)-1].SnapshotID, 10))
+	}},
 }
 
 // change runs a verb on the table of the lake, with faults.

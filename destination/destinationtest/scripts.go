@@ -42,6 +42,9 @@ type Look func(script, config string, written bool) error
 //	    Puts each line of FILE with $N in it there N times, $N being 1 to N.
 //	exitcode N
 //	    The last run's exit code was N.
+//	capture NAME PATTERN
+//	    $NAME is from now on what the parentheses in PATTERN match of the last run's
+//	    standard output.
 //	check STATUS [PATTERN]
 //	    The last run ended in this CONNECTION_STATUS, with such a message.
 //	failed KIND PATTERN [STREAM]
@@ -89,6 +92,7 @@ func Scripts(t *testing.T, dir string, program Program, look Look) {
 			"fill":        command((*scenario).fill),
 			"repeat":      command((*scenario).repeat),
 			"exitcode":    command((*scenario).exitcode),
+			"capture":     command((*scenario).capture),
 			"check":       command((*scenario).check),
 			"failed":      command((*scenario).failed),
 			"failures":    command((*scenario).failures),
@@ -220,6 +224,16 @@ func (s *scenario) exitcode(_ bool, args ...string) {
 	if want := args[0]; strconv.Itoa(s.last.Code) != want {
 		s.Fatalf("exit code %d, want %s", s.last.Code, want)
 	}
+}
+
+func (s *scenario) capture(_ bool, args ...string) {
+	re, err := regexp.Compile("(?m)" + args[1])
+	s.Check(err)
+	found := re.FindSubmatch(s.last.Stdout)
+	if len(found) != 2 {
+		s.Fatalf("standard output has no %s", args[1])
+	}
+	s.Setenv(args[0], string(found[1]))
 }
 
 func (s *scenario) matches(pattern, text string) bool {

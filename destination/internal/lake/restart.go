@@ -28,14 +28,13 @@ func Reset(ctx context.Context, t *Table) (Committed, error) {
 }
 
 // RollBack returns the updates that set the main branch back to an earlier snapshot, and the
-// state that the table has then: that of the snapshot's rows, nil for none.
+// state that the table has then: that of the snapshot's rows, nil if they have none or
+// nobody knows it any more.
 func RollBack(ctx context.Context, base *table.Table, to *table.Snapshot) ([]table.Update, json.RawMessage, error) {
 	updates := []table.Update{moveTo(base.Metadata(), table.MainBranch, to.SnapshotID), restart()}
 	found, err := findState(ctx, base, table.MainBranch, to)
 	switch {
-	case errors.Is(err, ErrStateUnknown): // whoever reads the state is told so
-		return updates, nil, nil
-	case err != nil:
+	case err != nil && !errors.Is(err, ErrStateUnknown):
 		return nil, nil, err
 	case found.state == nil || found.old: // an old property may be the state of later rows
 		return append(updates, setState(table.MainBranch, to, json.RawMessage(noState))), nil, nil
