@@ -99,9 +99,11 @@ func (b *Bound) FieldIDs() []int {
 	return ids
 }
 
-// Expression is a filter of Iceberg's library that is true of every row that b matches,
-// and maybe of others: a scan passes over the files without such rows. It leaves out
-// what the library cannot say of a column, as for those of objects.
+// Expression returns a filter of Iceberg's library for planning a scan: its PlanFiles leaves
+// out files without rows that b matches. It is true of every such row, and maybe of others,
+// because the library cannot express all conditions, such as those on columns of objects.
+// It cannot select rows: reading a scan that has it ends with an error, because go.mod
+// replaces the functions that this would need. A [Matcher] selects rows.
 func (b *Bound) Expression() iceberg.BooleanExpression {
 	var all iceberg.BooleanExpression = iceberg.AlwaysTrue{}
 	for _, c := range b.conditions {
