@@ -158,17 +158,9 @@ func newCDKSource(t *testing.T, api *pagedAPI) *cdkSource {
 		flags:   []string{"--config", config, "--manifest-path", filepath.Join(repository, "acceptance/engines/cdk_manifest.yaml")},
 		columns: map[string][]column{}, echoed: map[protocol.StreamID]json.RawMessage{},
 	}
-	var discovered struct {
-		Catalog struct{ Streams []json.RawMessage }
-	}
-	for _, message := range speak(t, program, append([]string{"discover"}, c.flags...)...).Messages {
-		if message.Catalog != nil {
-			unmarshal(t, message.Raw, &discovered)
-		}
-	}
 	modes := map[string]protocol.DestinationSyncMode{"devices": protocol.Overwrite, "events": protocol.AppendDedup, "readings": protocol.Append}
 	var streams []any
-	for _, raw := range discovered.Catalog.Streams {
+	for _, raw := range discover(t, program, c.flags...) {
 		var s struct {
 			Name       string
 			JSONSchema json.RawMessage `json:"json_schema"`

@@ -47,17 +47,7 @@ func (c configured) key() string { return c.Stream.SourceDefinedPrimaryKey[0][0]
 func connect(t testing.TB, m *member, l *lake, mode protocol.DestinationSyncMode) *connection {
 	t.Helper()
 	c := &connection{t: t, member: m, lake: l, catalog: filepath.Join(filepath.Dir(l.config), "catalog.json")}
-	var discovered struct {
-		Catalog struct {
-			Streams []json.RawMessage
-		}
-	}
-	for _, message := range speak(t, source, "discover", "--config", m.config).Messages {
-		if message.Catalog != nil {
-			unmarshal(t, message.Raw, &discovered)
-		}
-	}
-	for _, raw := range discovered.Catalog.Streams {
+	for _, raw := range discover(t, source, "--config", m.config) {
 		s := configured{SyncMode: protocol.FullRefresh, DestinationSyncMode: protocol.Overwrite}
 		unmarshal(t, raw, &s.Stream)
 		if len(s.Stream.SupportedSyncModes) == 2 && mode != protocol.Overwrite {

@@ -56,7 +56,12 @@ type foreignStream struct {
 	raw     json.RawMessage
 	name    string
 	columns []column
-	rows    [][]map[string]any // of each output
+	records [][]foreignRecord // of each output
+}
+
+type foreignRecord struct {
+	data      map[string]any
+	emittedAt time.Time
 }
 
 func newForeignSource(t *testing.T, name string, configs []map[string]any) *foreignSource {
@@ -71,7 +76,7 @@ func newForeignSource(t *testing.T, name string, configs []map[string]any) *fore
 		path := filepath.Join(t.TempDir(), "config.json")
 		writeJSON(t, path, config)
 		if i == 0 {
-			f.discover(t, program, path)
+			f.addStreams(t, program, path)
 			writeJSON(t, catalog, f.catalog("append"))
 		}
 		read := speak(t, program, "read", "--config", path, "--catalog", catalog)
@@ -80,24 +85,25 @@ func newForeignSource(t *testing.T, name string, configs []map[string]any) *fore
 		}
 		f.outputs = append(f.outputs, read.Stdout)
 		for s := range f.streams {
-			f.streams[s].rows = append(f.streams[s].rows, nil)
+			f.streams[s].records = append(f.streams[s].records, nil)
 		}
 		for line := range bytes.Lines(read.Stdout) {
 			var m struct {
 				Record struct {
-					Stream string
-					Data   map[string]any
+					Stream    string
+					Data      map[string]any
+					EmittedAt int64 `json:"emitted_at"`
 				}
 			}
 			unmarshal(t, line, &m)
 			for s := range f.streams {
 				if stream := &f.streams[s]; stream.name == m.Record.Stream {
-					stream.rows[i] = append(stream.rows[i], m.Record.Data)
+					stream.records[i] = append(stream.records[i], foreignRecord{m.Record.Data, time.UnixMilli(m.Record.EmittedAt).UTC()})
 				}
 			}
 		}
 		for _, stream := range f.streams {
-			if len(stream.rows[i]) == 0 {
+			if len(stream.records[i]) == 0 {
 				t.Fatalf("%s emits no record of stream %s", name, stream.name)
 			}
 		}
@@ -105,17 +111,10 @@ func newForeignSource(t *testing.T, name string, configs []map[string]any) *fore
 	return f
 }
 
-func (f *foreignSource) discover(t *testing.T, program, config string) {
+// addStreams adds the streams that the source discovers.
+func (f *foreignSource) addStreams(t *testing.T, program, config string) {
 	t.Helper()
-	var discovered struct {
-		Catalog struct{ Streams []json.RawMessage }
-	}
-	for _, message := range speak(t, program, "discover", "--config", config).Messages {
-		if message.Catalog != nil {
-			unmarshal(t, message.Raw, &discovered)
-		}
-	}
-	for _, raw := range discovered.Catalog.Streams {
+	for _, raw := range discover(t, program, "--config", config) {
 		var s struct {
 			Name       string
 			JSONSchema json.RawMessage `json:"json_schema"`
@@ -168,43 +167,50 @@ func (f *foreignSource) check(t *testing.T, mode string) {
 			t.Errorf("table %s, DuckDB and PyIceberg:\n%.3000s", s.name, diff)
 		}
 		want, got := map[string]int{}, map[string]int{}
-		for _, object := range s.kept(t, mode) {
-			object = maps.Clone(object)
+		for _, record := range s.kept(t, mode) {
+			object := maps.Clone(record.data)
 			for _, c := range s.columns {
 				text, _ := object[c.name].(string)
 				if _, err := time.Parse("2006-01-02T15:04:05", text); err == nil && c.kind == "timestamptz" {
 					object[c.name] = text + "Z" // faker leaves out the zone; that counts as UTC
 				}
 			}
-			want[canonical(t, row(t, s.columns, object))]++
+			values := row(t, s.columns, object)
+			values["_airbyte_extracted_at"] = record.emittedAt
+			want[canonical(t, values)]++
 		}
+		rawIDs := map[any]bool{}
 		for _, object := range table.PyIceberg.Rows {
 			values := row(t, slices.Concat(s.columns, airbyteColumns), object)
 			if meta := fmt.Sprint(values["_airbyte_meta"]); meta != "map[changes:[] sync_id:<nil>]" {
 				t.Errorf("table %s: changes %s", s.name, meta)
 			}
-			for _, c := range airbyteColumns {
-				delete(values, c.name)
+			rawIDs[values["_airbyte_raw_id"]] = true
+			for _, varies := range []string{"_airbyte_raw_id", "_airbyte_meta", "_airbyte_generation_id"} {
+				delete(values, varies)
 			}
 			got[canonical(t, values)]++
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("rows of table %s (-want +got):\n%.4000s", s.name, diff)
 		}
+		if rows := len(table.PyIceberg.Rows); len(rawIDs) != rows || rawIDs[nil] || rawIDs[""] {
+			t.Errorf("table %s has %d raw ids in %d rows", s.name, len(rawIDs), rows)
+		}
 	}
 }
 
 // kept are the records that a table holds after all outputs were written in a mode.
-func (s foreignStream) kept(t *testing.T, mode string) []map[string]any {
+func (s foreignStream) kept(t *testing.T, mode string) []foreignRecord {
 	t.Helper()
-	all := slices.Concat(s.rows...)
+	all := slices.Concat(s.records...)
 	switch mode {
 	case "overwrite":
-		all = s.rows[len(s.rows)-1]
+		all = s.records[len(s.records)-1]
 	case "append_dedup":
-		newest := map[string]map[string]any{}
-		for _, object := range all {
-			newest[canonical(t, object[s.key()])] = object
+		newest := map[string]foreignRecord{}
+		for _, record := range all {
+			newest[canonical(t, record.data[s.key()])] = record
 		}
 		all = slices.Collect(maps.Values(newest))
 	}

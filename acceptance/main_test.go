@@ -7,6 +7,7 @@ package acceptance
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -94,6 +95,20 @@ func speak(t testing.TB, program string, args ...string) *protocoltest.Run {
 	r := &protocoltest.Run{Args: args, Stdout: stdout.Bytes(), Stderr: stderr.Bytes(), Code: cmd.ProcessState.ExitCode()}
 	r.Check(t)
 	return r
+}
+
+// discover returns the streams that a source discovers, as they are in its CATALOG message.
+func discover(t testing.TB, program string, flags ...string) []json.RawMessage {
+	t.Helper()
+	var discovered struct {
+		Catalog struct{ Streams []json.RawMessage }
+	}
+	for _, message := range speak(t, program, append([]string{"discover"}, flags...)...).Messages {
+		if message.Catalog != nil {
+			unmarshal(t, message.Raw, &discovered)
+		}
+	}
+	return discovered.Catalog.Streams
 }
 
 // last is the end of a long output.
