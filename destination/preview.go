@@ -8,12 +8,15 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/catalog"
+	"github.com/apache/iceberg-go/table"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filter"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
-	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -21,101 +24,136 @@ var previewCommand = protocol.Command{
 	Name:      "preview",
 	Arguments: "STREAM",
 	Summary:   "prints rows of a stream's table as a reader sees them",
+	Details: "Without --last, the rows come in the order of the data files. At a terminal, they are a table if that fits, or else a list of columns for each row, and\n" +
+		"what is too long is cut; elsewhere nothing is. A column of an object is named with dots, as in score.state.\n\n" +
+		"A condition compares a column with =, !=, <, <=, > or >=, or is null or is not null; several are joined with and.",
 	Examples: []string{
-		"preview sleep --config destination.json",
-		"preview orders --namespace shop --config destination.json --limit 0 --json",
+		"preview sleep --config destination.json --last 5 --columns id,start,score.sleep_performance_percentage",
+		`preview orders --config destination.json --limit 0 --where "total >= 100 and paid_at is null" --csv`,
 	},
 	Config: true,
 	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
-		namespace := flags.String("namespace", "", "the stream's `NAMESPACE`, if it has one")
-		limit := flags.Int("limit", 10, "maximum `NUMBER` of rows; 0: all")
-		asJSON := flags.Bool("json", false, "print one JSON object per line")
+		o := previewOptions{}
+		flags.StringVar(&o.namespace, "namespace", "", "the stream's `NAMESPACE`, if it has one")
+		flags.IntVar(&o.limit, "limit", defaultLimit, "maximum `NUMBER` of rows; 0: all")
+		flags.IntVar(&o.last, "last", 0, "the `NUMBER` of rows that were extracted last, by _airbyte_extracted_at, the newest first")
+		flags.StringVar(&o.where, "where", "", "only rows that match a `CONDITION`, as in \"id = 12 and score.state is not null\"")
+		flags.StringVar(&o.columns, "columns", "", "only these `COLUMNS`, with commas between them, as in id,score.state")
+		flags.BoolVar(&o.json, "json", false, "print one JSON object per line")
+		flags.BoolVar(&o.csv, "csv", false, "print comma-separated values (RFC 4180); null is nothing, an empty text \"\"")
 		return func(ctx context.Context, env protocol.Env) error {
-			if *limit < 0 {
-				return configError("preview cannot show %d rows. Give --limit a number, or 0 for all of them.", *limit)
-			}
 			config, err := parseConfig(env.Config)
+			if err == nil {
+				err = o.check()
+			}
 			if err != nil {
 				return err
 			}
-			return preview(ctx, config, protocol.StreamID{Namespace: *namespace, Name: env.Args[0]}, *limit, *asJSON, env)
+			return preview(ctx, config, o, env)
 		}
 	},
 }
 
-func preview(ctx context.Context, config Config, id protocol.StreamID, limit int, asJSON bool, env protocol.Env) error {
-	plan, err := config.plan(protocol.ConfiguredStream{
-		Stream:              protocol.Stream{Name: id.Name, Namespace: id.Namespace, JSONSchema: json.RawMessage(`{"type":"object"}`)},
-		DestinationSyncMode: protocol.Append,
-	})
-	if err != nil {
-		return err
+const defaultLimit = 10
+
+type previewOptions struct {
+	namespace, where, columns string
+	limit, last               int
+	json, csv                 bool
+}
+
+func (o previewOptions) check() error {
+	switch {
+	case o.limit < 0:
+		return configError("preview cannot show %d rows. Give --limit a number, or 0 for all of them.", o.limit)
+	case o.last < 0:
+		return configError("preview cannot show %d rows. Give --last a number.", o.last)
+	case o.last > 0 && o.limit != defaultLimit:
+		return configError("Give preview either --limit or --last.")
+	case o.json && o.csv:
+		return configError("Give preview either --json or --csv.")
 	}
+	return nil
+}
+
+// selection is what the options mean for a table.
+func (o previewOptions) selection(schema *iceberg.Schema) (inspect.Selection, error) {
+	s := inspect.Selection{Limit: o.limit}
+	if o.last > 0 {
+		s.Limit, s.Newest, s.MaxBytes = o.last, true, 128<<20
+	}
+	if o.where != "" {
+		where, err := filter.Parse(o.where)
+		if err != nil {
+			return s, err
+		}
+		if s.Where, err = where.Bind(schema); err != nil {
+			return s, err
+		}
+	}
+	if o.columns == "" {
+		s.Columns = inspect.AllColumns(schema)
+		return s, nil
+	}
+	var err error
+	s.Columns, err = inspect.ParseColumns(o.columns, schema)
+	return s, err
+}
+
+func preview(ctx context.Context, config Config, o previewOptions, env protocol.Env) error {
 	cat, err := config.openExisting(ctx)
 	if err != nil {
 		return err
 	}
 	defer cat.Close()
-	if err := tabledef.Resolve(ctx, cat, []*columnar.Plan{plan}); err != nil {
+	table, err := loadPreviewed(ctx, config, cat, protocol.StreamID{Namespace: o.namespace, Name: env.Args[0]})
+	if err != nil {
 		return err
 	}
-	name := plan.Identifier()
-	table, err := cat.LoadTable(ctx, name)
-	if errors.Is(err, catalog.ErrNoSuchTable) {
-		return configError("Stream %s has no table: the catalog has no %s. Run tables to list its tables.", id, strings.Join(name, "."))
-	}
+	selection, err := o.selection(table.Schema())
 	if err != nil {
-		return fmt.Errorf("loading table %s: %w", strings.Join(name, "."), err)
+		return err
 	}
+	out := rowPrinter(env, o, selection.Columns)
 	n := 0
-	for row, err := range inspect.Rows(ctx, table, limit) {
+	for row, err := range inspect.Select(ctx, table, selection) {
+		if err == nil {
+			n++
+			err = out.row(row)
+		}
 		if err != nil {
-			return err
-		}
-		n++
-		if asJSON {
-			text, err := terminal.JSON(row)
-			if err != nil {
-				return err
-			}
-			if _, err := fmt.Fprintln(env.Stdout, text); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := printRow(env, n, row); err != nil {
-			return err
+			return errors.Join(out.end(), err)
 		}
 	}
-	if n == 0 && !asJSON {
-		_, err = fmt.Fprintf(env.Stdout, "%s has no rows.\n", strings.Join(name, "."))
+	if n > 0 || o.json || o.csv {
+		return out.end()
 	}
+	none := "has no rows"
+	if o.where != "" {
+		none = "has no such rows"
+	}
+	_, err = fmt.Fprintf(env.Stdout, "%s %s.\n", strings.Join(table.Identifier(), "."), none)
 	return err
 }
 
-// printRow prints a row as a block of lines with a column and its value each, since
-// a row of twenty columns fits no terminal.
-func printRow(env protocol.Env, number int, row inspect.Row) error {
-	width := 0
-	names := make([]string, len(row))
-	for i, c := range row {
-		names[i] = terminal.Text(c.Name)
-		width = max(width, len(names[i]))
+func loadPreviewed(ctx context.Context, config Config, cat *catalogs.Catalog, id protocol.StreamID) (*table.Table, error) {
+	plan, err := config.plan(protocol.ConfiguredStream{
+		Stream:              protocol.Stream{Name: id.Name, Namespace: id.Namespace, JSONSchema: json.RawMessage(`{"type":"object"}`)},
+		DestinationSyncMode: protocol.Append,
+	})
+	if err != nil {
+		return nil, err
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "-- row %d\n", number)
-	for i, c := range row {
-		text, plain := c.Value.(string)
-		if plain {
-			text = terminal.Text(text)
-		} else {
-			var err error
-			if text, err = terminal.JSON(c.Value); err != nil {
-				return err
-			}
-		}
-		fmt.Fprintf(&b, "%-*s  %s\n", width, names[i], text)
+	if err := tabledef.Resolve(ctx, cat, []*columnar.Plan{plan}); err != nil {
+		return nil, err
 	}
-	_, err := fmt.Fprint(env.Stdout, b.String())
-	return err
+	name := plan.Identifier()
+	loaded, err := cat.LoadTable(ctx, name)
+	if errors.Is(err, catalog.ErrNoSuchTable) {
+		return nil, configError("Stream %s has no table: the catalog has no %s. Run tables to list its tables.", id, strings.Join(name, "."))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("loading table %s: %w", strings.Join(name, "."), err)
+	}
+	return loaded, nil
 }

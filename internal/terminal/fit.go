@@ -3,22 +3,50 @@ package terminal
 import (
 	"strconv"
 	"strings"
-	"unicode/utf8"
+	"unicode"
+
+	"golang.org/x/text/width"
 )
 
 // Cut returns text that takes up at most width columns, with "…" for what is left out.
-// Each character counts as one column.
 func Cut(text string, width int) string {
-	if utf8.RuneCountInString(text) <= width {
+	if TextWidth(text) <= width {
 		return text
 	}
-	n := 0
-	for i := range text {
-		if n++; n == width {
+	columns := 1 // of the "…"
+	for i, r := range text {
+		if columns += runeWidth(r); columns > width {
+			if width < 1 {
+				return ""
+			}
 			return text[:i] + "…"
 		}
 	}
 	return ""
+}
+
+// TextWidth is how many columns of a terminal text takes up: two for a character of
+// East Asian scripts or an emoji, none for an accent that combines with the character
+// before it.
+func TextWidth(text string) (columns int) {
+	for _, r := range text {
+		columns += runeWidth(r)
+	}
+	return columns
+}
+
+func runeWidth(r rune) int {
+	switch {
+	case r < 0x300:
+		return 1
+	case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
+		return 0
+	}
+	switch width.LookupRune(r).Kind() {
+	case width.EastAsianWide, width.EastAsianFullwidth:
+		return 2
+	}
+	return 1
 }
 
 // Number returns a number with a comma between thousands.

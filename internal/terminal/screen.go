@@ -54,6 +54,7 @@ const (
 	Alarm   Style = "\x1b[1;31m" // what failed
 	Warning Style = "\x1b[1;33m"
 	Quiet   Style = "\x1b[2m" // what is said by the way
+	Heading Style = "\x1b[1m"
 )
 
 // Styled returns a word in a style, or as it is where there are no colours.
@@ -91,7 +92,7 @@ func (s *Screen) Show(line string) {
 	if !s.live {
 		return
 	}
-	if width := width(s.file); width > 1 {
+	if width := widthOf(s.file); width > 1 {
 		line = Cut(line, width-1) // in the last column, some terminals begin a new line
 	}
 	if line == s.shown {
@@ -110,12 +111,12 @@ func Is(stream any) bool {
 // Width returns the width of a terminal, or 0 if w is none.
 func Width(w io.Writer) int {
 	if file, ok := w.(*os.File); ok {
-		return width(file)
+		return widthOf(file)
 	}
 	return 0
 }
 
-func width(file *os.File) int {
+func widthOf(file *os.File) int {
 	columns, _, err := term.GetSize(int(file.Fd()))
 	if err != nil {
 		return 0

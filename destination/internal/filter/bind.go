@@ -41,7 +41,7 @@ func bind(c condition, schema *iceberg.Schema) (boundCondition, error) {
 	for i, name := range c.column {
 		at := slices.IndexFunc(fields, func(f iceberg.NestedField) bool { return f.Name == name })
 		if at < 0 {
-			return bound, unknownColumn(c, schema)
+			return bound, UnknownColumn(c.name(), schema)
 		}
 		bound.path = append(bound.path, fields[at])
 		fields = nil
@@ -62,7 +62,9 @@ func bind(c condition, schema *iceberg.Schema) (boundCondition, error) {
 	return bound, nil
 }
 
-func unknownColumn(c condition, schema *iceberg.Schema) error {
+// UnknownColumn is a config_error for a column that a table does not have. It names the
+// nearest one there is.
+func UnknownColumn(column string, schema *iceberg.Schema) error {
 	var names []string
 	var list func(fields []iceberg.NestedField, in string)
 	list = func(fields []iceberg.NestedField, in string) {
@@ -74,18 +76,18 @@ func unknownColumn(c condition, schema *iceberg.Schema) error {
 		}
 	}
 	list(schema.Fields(), "")
-	like := nearest.Name(c.name(), names)
-	if of := slices.IndexFunc(names, func(name string) bool { return strings.HasSuffix(name, "."+c.name()) }); of >= 0 {
+	like := nearest.Name(column, names)
+	if of := slices.IndexFunc(names, func(name string) bool { return strings.HasSuffix(name, "."+column) }); of >= 0 {
 		like = names[of] // of an object that was left out
 	}
 	if like != "" {
-		return configError("The table has no column %q. Did you mean %s?", c.name(), like)
+		return configError("The table has no column %q. Did you mean %s?", column, like)
 	}
 	const most = 30
 	if len(names) > most {
 		names = append(names[:most], fmt.Sprintf("%d more", len(names)-most))
 	}
-	return configError("The table has no column %q. It has %s.", c.name(), strings.Join(names, ", "))
+	return configError("The table has no column %q. It has %s.", column, strings.Join(names, ", "))
 }
 
 // FieldIDs are the ids of the columns that are compared, for readers that read no others.

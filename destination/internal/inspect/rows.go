@@ -1,85 +1,146 @@
 package inspect
 
 import (
-	"bytes"
+	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"iter"
 	"slices"
-	"strconv"
-	"time"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/iceberg-go"
 	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filter"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// Row is one row of a table. Its values are what JSON can hold: strings,
-// booleans, json.Number, nil, []any, and Row for structs. Times are RFC 3339,
-// in UTC where the column has a zone.
-type Row []Cell
-
-// Cell is a named value.
-type Cell struct {
-	Name  string
-	Value any
-}
-
-// MarshalJSON writes an object with the columns in the table's order.
-func (r Row) MarshalJSON() ([]byte, error) {
-	var b bytes.Buffer
-	out := json.NewEncoder(&b)
-	out.SetEscapeHTML(false) // text stays as it is; whoever wants it escaped does so
-	b.WriteByte('{')
-	for i, c := range r {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		if err := out.Encode(c.Name); err != nil {
-			return nil, err
-		}
-		b.WriteByte(':')
-		if err := out.Encode(c.Value); err != nil {
-			return nil, err
-		}
-	}
-	b.WriteByte('}')
-	return b.Bytes(), nil
+// A Selection says which rows of a table are meant, and which of their columns.
+type Selection struct {
+	Where   *filter.Bound // nil: all rows
+	Columns []Column      // none: those of the table
+	Limit   int           // how many rows at most; 0: all
+	// Newest selects the rows with the highest _airbyte_extracted_at, the newest first.
+	// Limit says how many, and MaxBytes how much memory they may take.
+	Newest   bool
+	MaxBytes int
 }
 
 // Rows yields the rows of a table as a reader sees them, at most limit if
 // that is positive. It stops at the first error.
 func Rows(ctx context.Context, tbl *table.Table, limit int) iter.Seq2[Row, error] {
+	return Select(ctx, tbl, Selection{Limit: limit})
+}
+
+// Select yields rows of a table as a reader sees them, in the order of the commits that
+// brought their files. It stops at the first error.
+func Select(ctx context.Context, tbl *table.Table, s Selection) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
-		scan := tbl.Scan()
-		files, err := scan.PlanFiles(ctx)
+		r, err := newReading(ctx, tbl, s)
 		if err != nil {
 			yield(nil, fmt.Errorf("reading table: %w", err))
 			return
 		}
+		if s.Newest {
+			r.yieldNewest(ctx, yield)
+			return
+		}
 		n := 0
-		for _, file := range files {
-			for row, err := range fileRows(ctx, tbl, scan, file) {
+		for _, task := range r.tasks {
+			for found, err := range r.fileRows(ctx, task) {
 				if err != nil {
-					yield(nil, fmt.Errorf("reading %s: %w", file.File.FilePath(), err))
+					yield(nil, err)
 					return
 				}
-				if !yield(row, nil) {
+				if !yield(found.row(), nil) {
 					return
 				}
-				if n++; n == limit {
+				if n++; n == s.Limit {
 					return
 				}
 			}
 		}
 	}
+}
+
+// A reading is what is read of a table for a selection.
+type reading struct {
+	tbl     *table.Table
+	files   iceio.IO
+	scan    *table.Scan // of all rows
+	where   *filter.Bound
+	columns []Column
+	limit   int
+	bytes   int                  // of memory for the newest rows
+	tasks   []table.FileScanTask // of the files that may have such rows
+	ids     []int                // of the columns that are read
+}
+
+// extractedAt is the column that says when the source sent a row.
+const extractedAt = "_airbyte_extracted_at"
+
+func newReading(ctx context.Context, tbl *table.Table, s Selection) (*reading, error) {
+	r := &reading{tbl: tbl, scan: tbl.Scan(), where: s.Where, columns: s.Columns, limit: s.Limit, bytes: s.MaxBytes}
+	planned := r.scan
+	if s.Where != nil {
+		// Only to pass over files: the rows are compared here.
+		planned = tbl.Scan(table.WithRowFilter(s.Where.Expression()))
+	}
+	var err error
+	if r.tasks, err = planned.PlanFiles(ctx); err != nil {
+		return nil, err
+	}
+	for i := range r.tasks {
+		r.tasks[i].Residual = nil
+	}
+	slices.SortFunc(r.tasks, func(a, b table.FileScanTask) int {
+		return cmp.Or(cmp.Compare(sequence(a), sequence(b)), strings.Compare(a.File.FilePath(), b.File.FilePath()))
+	})
+	if r.files, err = tbl.FS(ctx); err != nil {
+		return nil, err
+	}
+	schema := tbl.Schema()
+	if len(r.columns) == 0 {
+		r.columns = AllColumns(schema)
+	}
+	for _, c := range r.columns {
+		r.ids = append(r.ids, c.path[len(c.path)-1].ID)
+	}
+	if s.Where != nil {
+		r.ids = append(r.ids, s.Where.FieldIDs()...)
+	}
+	if at, ok := schema.FindFieldByName(extractedAt); ok && s.Newest {
+		r.ids = append(r.ids, at.ID)
+	}
+	return r, nil
+}
+
+// sequence is a number that grows with every commit.
+func sequence(task table.FileScanTask) int64 {
+	if task.DataSequenceNumber == nil {
+		return 0
+	}
+	return *task.DataSequenceNumber
+}
+
+// A foundRow is a row in a batch of its file.
+type foundRow struct {
+	batch   arrow.RecordBatch
+	at      int   // in the batch
+	number  int64 // in the file
+	columns []columnReader
+}
+
+func (f foundRow) row() Row {
+	row := make(Row, len(f.columns))
+	for i, c := range f.columns {
+		row[i] = Cell{Name: c.name, Value: c.value(f.batch.Columns(), f.at)}
+	}
+	return row
 }
 
 // fileRows yields the rows of one data file. Equality deletes, files without
@@ -87,28 +148,23 @@ func Rows(ctx context.Context, tbl *table.Table, limit int) iter.Seq2[Row, error
 // a file that has none of an object's columns, and takes a file apart in
 // goroutines of its own, where a file that is broken makes it panic and nobody
 // can recover.
-func fileRows(ctx context.Context, tbl *table.Table, scan *table.Scan, task table.FileScanTask) iter.Seq2[Row, error] {
-	return func(yield func(Row, error) bool) {
-		files, err := tbl.FS(ctx)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
+func (r *reading) fileRows(ctx context.Context, task table.FileScanTask) iter.Seq2[foundRow, error] {
+	return func(yield func(foundRow, error) bool) {
 		var (
-			in      *parquetfile.Reader
-			columns []cellReader
-			gone    parquetfile.Positions
+			in    *parquetfile.Reader
+			gone  parquetfile.Positions
+			whole bool
 		)
-		err = protocol.Recovered(func() (err error) {
-			if in, err = parquetfile.Open(files, task.File, nil); err != nil {
+		err := protocol.Recovered(func() (err error) {
+			if in, err = parquetfile.Open(r.files, task.File, nil); err != nil {
 				return err
 			}
-			if columns, err = fileCellReaders(in, tbl.Schema().Fields()); err != nil || columns == nil {
+			if whole, err = hasAll(in, r.tbl.Schema().Fields()); err != nil || !whole {
 				return err
 			}
 			gone = parquetfile.NewPositions(in.NumRows())
 			for _, d := range slices.Concat(task.DeleteFiles, task.DeletionVectorFiles) {
-				if err := snapshots.ReadDeletes(ctx, files, nil, d, task.File.FilePath(), gone); err != nil {
+				if err := snapshots.ReadDeletes(ctx, r.files, nil, d, task.File.FilePath(), gone); err != nil {
 					return err
 				}
 			}
@@ -117,34 +173,86 @@ func fileRows(ctx context.Context, tbl *table.Table, scan *table.Scan, task tabl
 		if in != nil {
 			defer in.Close()
 		}
-		if err == nil && (columns == nil || len(task.EqualityDeleteFiles) > 0) {
-			if err = readAll(ctx, files, slices.Concat([]iceberg.DataFile{task.File}, task.DeleteFiles, task.EqualityDeleteFiles)); err == nil {
-				libraryRows(ctx, tbl, scan, task)(yield)
-				return
+		if err == nil {
+			if whole && len(task.EqualityDeleteFiles) == 0 {
+				err = r.ownRows(ctx, in, gone, yield)
+			} else if err = readAll(ctx, r.files, slices.Concat([]iceberg.DataFile{task.File}, task.DeleteFiles, task.EqualityDeleteFiles)); err == nil {
+				err = r.libraryRows(ctx, task, yield)
 			}
 		}
 		if err != nil {
-			yield(nil, err)
-			return
-		}
-		for p, batch := range batches(ctx, in, &err) {
-			for i := range int(batch.NumRows()) {
-				if !gone.Has(p.First+int64(i)) && !yield(rowOf(columns, batch.Columns(), i), nil) {
-					return
-				}
-			}
-		}
-		if err != nil {
-			yield(nil, err)
+			yield(foundRow{}, fmt.Errorf("reading %s: %w", task.File.FilePath(), err))
 		}
 	}
 }
 
+// ownRows yields the rows of one data file as this program reads them.
+func (r *reading) ownRows(ctx context.Context, in *parquetfile.Reader, gone parquetfile.Positions, yield func(foundRow, error) bool) error {
+	columns := in.ColumnsOf(r.ids)
+	if len(columns) == 0 { // they say how many rows there are
+		columns = in.AllColumns()
+	}
+	var err error
+	for p, batch := range batches(ctx, in, columns, &err) {
+		more, failed := r.batchRows(batch, p.First, gone, byFieldID, yield)
+		if !more {
+			return failed
+		}
+	}
+	return err
+}
+
+// libraryRows yields the rows of one data file as the library reads them.
+func (r *reading) libraryRows(ctx context.Context, task table.FileScanTask, yield func(foundRow, error) bool) error {
+	_, batches, err := r.scan.ReadTasks(ctx, []table.FileScanTask{task})
+	if err != nil {
+		return err
+	}
+	first := int64(0)
+	for batch, err := range batches {
+		if err != nil {
+			return err
+		}
+		more, err := r.batchRows(batch, first, nil, byName, yield)
+		if !more {
+			return err
+		}
+		first += batch.NumRows()
+	}
+	return nil
+}
+
+// batchRows yields the rows of a batch that the filter matches. It returns false if no
+// more are wanted or if it fails.
+func (r *reading) batchRows(batch arrow.RecordBatch, first int64, gone parquetfile.Positions, find finder, yield func(foundRow, error) bool) (bool, error) {
+	var matcher *filter.Matcher
+	if r.where != nil {
+		var err error
+		if matcher, err = r.where.In(batch.Schema()); err != nil {
+			return false, err
+		}
+	}
+	columns := make([]columnReader, len(r.columns))
+	for i, c := range r.columns {
+		columns[i] = c.reader(batch.Schema().Fields(), find)
+	}
+	for i := range int(batch.NumRows()) {
+		number := first + int64(i)
+		if gone != nil && gone.Has(number) || matcher != nil && !matcher.Matches(batch, i) {
+			continue
+		}
+		if !yield(foundRow{batch: batch, at: i, number: number, columns: columns}, nil) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
 // batches yields the rows of a file piece by piece. It stops at an error or a
 // panic, which becomes one.
-func batches(ctx context.Context, r *parquetfile.Reader, err *error) iter.Seq2[parquetfile.Piece, arrow.RecordBatch] {
+func batches(ctx context.Context, r *parquetfile.Reader, columns []int, err *error) iter.Seq2[parquetfile.Piece, arrow.RecordBatch] {
 	return func(yield func(parquetfile.Piece, arrow.RecordBatch) bool) {
-		next, stop := iter.Pull2(r.Pieces(r.AllColumns()))
+		next, stop := iter.Pull2(r.Pieces(columns))
 		defer stop()
 		for {
 			var (
@@ -154,7 +262,7 @@ func batches(ctx context.Context, r *parquetfile.Reader, err *error) iter.Seq2[p
 			)
 			*err = protocol.Recovered(func() (err error) {
 				if p, err, more = next(); more && err == nil {
-					batch, err = r.Batch(ctx, p, r.AllColumns())
+					batch, err = r.Batch(ctx, p, columns)
 				}
 				return err
 			})()
@@ -174,7 +282,7 @@ func readAll(ctx context.Context, files iceio.IO, all []iceberg.DataFile) error 
 				return err
 			}
 			defer in.Close()
-			for range batches(ctx, in, &err) { //nolint:revive // reading is all there is to do
+			for range batches(ctx, in, in.AllColumns(), &err) { //nolint:revive // reading is all there is to do
 			}
 			return err
 		})()
@@ -183,153 +291,4 @@ func readAll(ctx context.Context, files iceio.IO, all []iceberg.DataFile) error 
 		}
 	}
 	return nil
-}
-
-// libraryRows yields the rows of one data file as the library reads them.
-func libraryRows(ctx context.Context, tbl *table.Table, scan *table.Scan, task table.FileScanTask) iter.Seq2[Row, error] {
-	return func(yield func(Row, error) bool) {
-		_, batches, err := scan.ReadTasks(ctx, []table.FileScanTask{task})
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		for batch, err := range batches {
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			columns := cellReaders(tbl.Schema().Fields(), batch.Schema().Fields(), byPosition)
-			for i := range int(batch.NumRows()) {
-				if !yield(rowOf(columns, batch.Columns(), i), nil) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// A cellReader shows the values of a table's column in the rows of a file,
-// which may have it under another name, as a narrower type, or not at all.
-type cellReader struct {
-	column  iceberg.NestedField
-	at      int          // among the columns or fields of the file, -1 if it has none
-	fields  []cellReader // of a struct; key and value of a map
-	element *cellReader  // of a list; the entry of a map
-}
-
-// fileCellReaders finds columns in a file by field id. There are none if that does
-// not find them: the file has no ids, or a column that it lacks has a default.
-func fileCellReaders(r *parquetfile.Reader, columns []iceberg.NestedField) ([]cellReader, error) {
-	schema, err := r.Schema()
-	if err != nil || !r.HasFieldIDs() {
-		return nil, err
-	}
-	found := cellReaders(columns, schema.Fields(), byFieldID)
-	if slices.ContainsFunc(found, cellReader.defaults) {
-		return nil, nil
-	}
-	return found, nil
-}
-
-// defaults reports whether a value that the file lacks is not null.
-func (c cellReader) defaults() bool {
-	return c.at < 0 && c.column.InitialDefault != nil || slices.ContainsFunc(c.fields, cellReader.defaults) || c.element != nil && c.element.defaults()
-}
-
-// byFieldID and byPosition find a column among those of a file.
-func byFieldID(in []arrow.Field, column iceberg.NestedField, _ int) int {
-	return parquetfile.IndexByID(in, column.ID)
-}
-
-func byPosition(_ []arrow.Field, _ iceberg.NestedField, i int) int { return i }
-
-func cellReaders(columns []iceberg.NestedField, in []arrow.Field, find func([]arrow.Field, iceberg.NestedField, int) int) []cellReader {
-	found := make([]cellReader, len(columns))
-	for i, column := range columns {
-		at := find(in, column, i)
-		if at < 0 {
-			found[i] = cellReader{column: column, at: -1}
-			continue
-		}
-		found[i] = newCellReader(column, in[at].Type, find)
-		found[i].at = at
-	}
-	return found
-}
-
-func newCellReader(column iceberg.NestedField, in arrow.DataType, find func([]arrow.Field, iceberg.NestedField, int) int) cellReader {
-	c := cellReader{column: column}
-	switch t := column.Type.(type) {
-	case *iceberg.StructType:
-		if in, ok := in.(*arrow.StructType); ok {
-			c.fields = cellReaders(t.FieldList, in.Fields(), find)
-		}
-	case *iceberg.ListType:
-		if in, ok := in.(arrow.ListLikeType); ok {
-			element := newCellReader(t.ElementField(), in.Elem(), find)
-			c.element = &element
-		}
-	case *iceberg.MapType:
-		if in, ok := in.(*arrow.MapType); ok {
-			entry := cellReader{fields: cellReaders([]iceberg.NestedField{t.KeyField(), t.ValueField()}, in.Elem().(*arrow.StructType).Fields(), byPosition)}
-			c.element = &entry
-		}
-	}
-	return c
-}
-
-func rowOf(columns []cellReader, in []arrow.Array, i int) Row {
-	row := make(Row, len(columns))
-	for n, c := range columns {
-		row[n].Name = c.column.Name
-		if c.at >= 0 {
-			row[n].Value = c.value(in[c.at], i)
-		}
-	}
-	return row
-}
-
-func (c cellReader) value(a arrow.Array, i int) any {
-	if a.IsNull(i) {
-		return nil
-	}
-	switch a := a.(type) {
-	case *array.String:
-		return a.Value(i)
-	case *array.LargeString:
-		return a.Value(i)
-	case *array.Boolean:
-		return a.Value(i)
-	case *array.Timestamp:
-		t := a.Value(i).ToTime(a.DataType().(*arrow.TimestampType).Unit)
-		if a.DataType().(*arrow.TimestampType).TimeZone == "" {
-			return t.Format("2006-01-02T15:04:05.999999999")
-		}
-		return t.UTC().Format(time.RFC3339Nano)
-	case *array.Struct:
-		fields := make([]arrow.Array, a.NumField())
-		for f := range fields {
-			fields[f] = a.Field(f)
-		}
-		return rowOf(c.fields, fields, i)
-	case array.ListLike:
-		start, end := a.ValueOffsets(i)
-		values := make([]any, 0, end-start)
-		for j := start; j < end; j++ {
-			values = append(values, c.element.value(a.ListValues(), int(j)))
-		}
-		return values
-	}
-	text := a.ValueStr(i)
-	if f, ok := a.(*array.Float32); ok && c.column.Type.Equals(iceberg.PrimitiveTypes.Float64) {
-		text = strconv.FormatFloat(float64(f.Value(i)), 'g', -1, 64)
-	}
-	// Numbers as they are, the rest (dates, times, binary) as strings. What is
-	// not a JSON number, such as NaN, is a string too.
-	if arrow.IsInteger(a.DataType().ID()) || arrow.IsFloating(a.DataType().ID()) || arrow.IsDecimal(a.DataType().ID()) {
-		if number := json.Number(text); json.Valid([]byte(text)) {
-			return number
-		}
-	}
-	return text
 }
