@@ -4,6 +4,7 @@ package acceptance
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/acceptance/servers"
 )
 
 // A lake that was moved is read by the engines at every snapshot, as it was before. DuckDB opens its tables by their
@@ -85,4 +88,96 @@ func TestEnginesReadARelocatedLake(t *testing.T) {
 		moved.wantDeletes(name, "merge_on_read")
 	}
 	moved.read(map[string]string{"flat": "id", "parts": "id"})
+}
+
+// A lake whose objects are in another bucket, and no longer in the old one, is read by the engines as before, and
+// written on. So is a local lake that was copied into a bucket.
+func TestEnginesReadALakeInAnotherBucket(t *testing.T) {
+	store := serve(t, programs().VersityGW)
+	for name, from := range map[string]string{"a bucket": "s3://" + servers.Bucket + "/first", "this machine": ""} {
+		t.Run(name, func(t *testing.T) {
+			dir, upsert := t.TempDir(), map[string]any{"upsert": "merge_on_read"}
+			catalog := map[string]any{"type": "sqlite", "path": filepath.Join(dir, "catalog.db")}
+			options := map[string]any{"catalog": catalog}
+			maps.Copy(options, upsert)
+			objects := filepath.Join(dir, "lake")
+			if from == "" {
+				from = "file://" + objects
+			} else {
+				options["warehouse"], options["storage"] = from, store.Storage()
+				objects = filepath.Join(store.Directory, servers.Bucket, "first")
+			}
+			l := newLake(t, dir, options)
+			stream := l.configure("items", itemSchema, []string{"version"}, "id")
+			want := map[int]int{}
+			write := func(l *lake, sync int) {
+				t.Helper()
+				var records []string
+				for i := range 20 {
+					id, version := i*(sync+1)%31, sync*100+i
+					records = append(records, fmt.Sprintf(`{"id":%d,"version":%d,"name":"row"}`, id, version))
+					want[id] = version
+				}
+				l.write(stream, messages("items", records...))
+			}
+			for sync := range 3 {
+				write(l, sync)
+			}
+			bucket := filepath.Join(store.Directory, "second-"+filepath.Base(t.TempDir()))
+			if err := os.Rename(objects, makeParent(t, bucket, "lake")); err != nil {
+				t.Fatal(err)
+			}
+			options["warehouse"], options["storage"] = "s3://"+filepath.Base(bucket)+"/lake", store.Storage()
+			moved := newLake(t, dir, options)
+			moved.run("relocate", "--config", moved.config, "--from", from)
+			for sync := 3; sync < 5; sync++ {
+				for engine, got := range moved.versions("items") {
+					if diff := cmp.Diff(want, got); diff != "" {
+						t.Errorf("to %s, before sync %d (-want +got):\n%s", engine, sync, diff)
+					}
+				}
+				write(moved, sync)
+			}
+		})
+	}
+}
+
+// makeParent makes a directory and returns the path of what shall be in it.
+func makeParent(t *testing.T, dir, name string) string {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, name)
+}
+
+// versions are the rows of a table on S3 to each engine: id to version.
+func (l *lake) versions(name string) map[string]map[int]int {
+	l.t.Helper()
+	var config map[string]any
+	text, err := os.ReadFile(l.config)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	unmarshal(l.t, text, &config)
+	all := map[string]map[int]int{"ours": l.versionsOf(l.preview(name))}
+	metadata := l.metadataLocations()["whoop."+name]
+	for engine, r := range l.readFromStore(config["storage"], "", map[string][2]string{name: {metadata, "id"}})[name] {
+		all[engine] = l.versionsOf(r.Rows)
+	}
+	return all
+}
+
+// versionsOf are rows by id, of which each must be there once.
+func (l *lake) versionsOf(rows []any) map[int]int {
+	l.t.Helper()
+	versions := map[int]int{}
+	for _, r := range rows {
+		values := r.(map[string]any)
+		versions[number(l.t, values["id"])] = number(l.t, values["version"])
+	}
+	if len(versions) != len(rows) {
+		l.t.Errorf("%d rows with %d ids", len(rows), len(versions))
+	}
+	return versions
 }

@@ -160,16 +160,26 @@ func (l *lake) readFromStore(storage any, rest string, tables map[string][2]stri
 // read reads all tables of the lake.
 func (m *measured) read(rest string) map[string]map[string]reading {
 	m.t.Helper()
+	asked := map[string][2]string{}
+	for table, metadata := range m.metadataLocations() {
+		asked[table] = [2]string{metadata, "id"}
+	}
+	return m.readFromStore(m.options["storage"], rest, asked)
+}
+
+// metadataLocations are the metadata files of all tables, by namespace and name.
+func (l *lake) metadataLocations() map[string]string {
+	l.t.Helper()
 	var tables []struct {
 		Table    string
 		Metadata string `json:"metadata_location"`
 	}
-	unmarshal(m.t, m.run("tables", "--config", m.config, "--json"), &tables)
-	asked := map[string][2]string{}
+	unmarshal(l.t, l.run("tables", "--config", l.config, "--json"), &tables)
+	locations := map[string]string{}
 	for _, table := range tables {
-		asked[table.Table] = [2]string{table.Metadata, "id"}
+		locations[table.Table] = table.Metadata
 	}
-	return m.readFromStore(m.options["storage"], rest, asked)
+	return locations
 }
 
 // ask runs a script with a question on its standard input.

@@ -86,6 +86,7 @@ func TestLakes(t *testing.T) {
 			"refused and not committed":    (*lakeUnderTest).commitsOnceRefused,
 			"state in the table":           (*lakeUnderTest).keepsStates,
 			"upkeep":                       (*lakeUnderTest).upkeep,
+			"relocation":                   (*lakeUnderTest).relocates,
 		} {
 			t.Run(kind+"/"+name, func(t *testing.T) {
 				t.Parallel()

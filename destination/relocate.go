@@ -29,6 +29,7 @@ var relocateCommand = protocol.Command{
 	Examples: []string{
 		"relocate --config destination.json --dry-run",
 		"relocate --config destination.json --from /local/lake",
+		"relocate --config destination.json --from s3://bucket/lake",
 	},
 	Config: true,
 	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
@@ -42,19 +43,18 @@ var relocateCommand = protocol.Command{
 			if *from == "" && config.ownWarehouse() == "" {
 				return configError("The catalog is outside the warehouse, so its tables may be in several places. Name the directory to relocate from with --from DIRECTORY.")
 			}
-			if *from != "" && !path.IsAbs(filenames.Plain(*from)) {
-				return configError("The directory after --from is %q. It must be absolute, as in /local/lake.", *from)
+			if place := filenames.Plain(*from); *from != "" && !path.IsAbs(place) && !strings.HasPrefix(place, "s3://") {
+				return configError("The directory after --from is %q. It must be absolute, as in /local/lake, or in an object store, as in s3://bucket/lake.", *from)
 			}
 			cat, err := config.openExisting(ctx)
 			if err != nil {
 				return err
 			}
 			defer cat.Close()
-			r := relocator{cat: cat, files: cat.Storage().Files(), to: filenames.Plain(config.Warehouse), dryRun: *dryRun}
-			if *from != "" {
-				r.from = filenames.Plain(*from)
+			if !cat.PointsToMetadata() {
+				return configError("A REST catalog does not let its clients say where the metadata of a table is. Move the tables by the means of its server; relocate works with the types sqlite, postgres and glue.")
 			}
-			return r.all(ctx, env)
+			return relocator{cat: cat, files: cat.Storage().Files(), from: *from, to: config.Warehouse, dryRun: *dryRun}.all(ctx, env)
 		}
 	},
 }
@@ -101,14 +101,15 @@ func (r relocator) table(ctx context.Context, id table.Identifier) (did string, 
 	if filenames.Within(filenames.Real(before), filenames.Real(r.to)) {
 		return "is already in the warehouse", nil
 	}
-	move := relocation.Move{From: r.from, To: r.to}
-	if move.From == "" {
-		if move.From, err = formerWarehouse(id, before); err != nil {
+	from := filenames.Plain(r.from)
+	if r.from == "" {
+		if from, err = formerWarehouse(id, before); err != nil {
 			return "", err
 		}
 	}
-	if !filenames.Within(filenames.Plain(before), move.From) {
-		return fmt.Sprintf("stays at %s, outside %s", before, move.From), nil
+	move := relocation.NewMove(from, r.to)
+	if !move.Concerns(before) {
+		return fmt.Sprintf("stays at %s, outside %s", before, from), nil
 	}
 	defer func() {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -123,17 +124,17 @@ func (r relocator) table(ctx context.Context, id table.Identifier) (did string, 
 		return "was not relocated: another program created it. If its files were copied, too, name their old directory with --from", err
 	}
 	if r.dryRun {
-		return fmt.Sprintf("would be relocated from %s to %s", move.From, move.To), nil
+		return fmt.Sprintf("would be relocated %s", move), nil
 	}
 	after, err := move.Table(ctx, r.files, loaded)
 	if err != nil {
 		return "", err
 	}
-	if err := r.cat.SetMetadataLocation(ctx, id, before, after); err != nil {
+	if err := r.cat.SetMetadataLocation(ctx, before, after); err != nil {
 		return "", err
 	}
-	did = fmt.Sprintf("was relocated from %s to %s", move.From, move.To)
-	if err := snapshots.WriteVersionHint(r.files, move.Location(loaded.Location()), after); err != nil {
+	did = fmt.Sprintf("was relocated %s", move)
+	if err := snapshots.WriteVersionHint(r.files, after.Location(), after.MetadataLocation()); err != nil {
 		did += fmt.Sprintf("; metadata/version-hint.text could not be written, which the next commit does: %v", err)
 	}
 	return did, nil

@@ -46,7 +46,7 @@ func (p Programs) VersityGW(ctx context.Context) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(data))
 	}
-	s.Endpoint, s.remove = "http://"+address.String(), []string{data}
+	s.Endpoint, s.Directory, s.remove = "http://"+address.String(), data, []string{data}
 	if err := s.makeBucket(ctx); err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}

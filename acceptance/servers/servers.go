@@ -27,14 +27,15 @@ const (
 
 // A Server is a process that answers requests until Stop, whatever becomes of the context it was started with.
 type Server struct {
-	Endpoint string // such as http://127.0.0.1:40123
-	name     string
-	cmd      *exec.Cmd
-	log      output
-	ended    chan struct{} // closed when the process has ended
-	stop     os.Signal
-	front    *httptest.Server // that has Endpoint; nil: the process has it
-	remove   []string         // what goes with the server
+	Endpoint  string // such as http://127.0.0.1:40123
+	Directory string // of an object store that keeps buckets as directories
+	name      string
+	cmd       *exec.Cmd
+	log       output
+	ended     chan struct{} // closed when the process has ended
+	stop      os.Signal
+	front     *httptest.Server // that has Endpoint; nil: the process has it
+	remove    []string         // what goes with the server
 }
 
 // start runs a program and returns when it answers. stop asks it to end.

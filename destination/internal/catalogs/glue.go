@@ -162,16 +162,11 @@ type glueCatalog struct {
 
 // IsCurrent asks which metadata file the catalog names, without reading it.
 func (c glueCatalog) IsCurrent(ctx context.Context, t *table.Table) (bool, error) {
-	id := t.Identifier()
-	answer, err := c.client.GetTable(ctx, &glue.GetTableInput{CatalogId: c.id, DatabaseName: &id[0], Name: &id[1]})
-	var none *types.EntityNotFoundException
-	switch {
-	case errors.As(err, &none):
+	location, err := c.metadataLocation(ctx, t.Identifier())
+	if none := (*types.EntityNotFoundException)(nil); errors.As(err, &none) {
 		return false, nil
-	case err != nil:
-		return false, err
 	}
-	return answer.Table != nil && answer.Table.Parameters["metadata_location"] == t.MetadataLocation(), nil
+	return location == t.MetadataLocation(), err
 }
 
 // CreateTable makes a table whose name Glue keeps as it is.

@@ -146,28 +146,16 @@ func (c sqlCatalog) replace(ctx context.Context, id table.Identifier, before, af
 	return nil
 }
 
-// MetadataLocation is the metadata file that the catalog has for a table,
-// whether or not it is there.
-func (c *Catalog) MetadataLocation(ctx context.Context, id table.Identifier) (location string, err error) {
-	err = c.onRows(ctx, func(ctx context.Context, sql sqlCatalog) error {
-		where, args := sql.row(id, 1)
-		return sql.db.QueryRowContext(ctx, "SELECT metadata_location FROM iceberg_tables WHERE "+where, args...).Scan(&location)
-	})
+// metadataLocation is as [metadataPointer] says.
+func (c sqlCatalog) metadataLocation(ctx context.Context, id table.Identifier) (location string, err error) {
+	where, args := c.row(id, 1)
+	err = c.db.QueryRowContext(ctx, "SELECT metadata_location FROM iceberg_tables WHERE "+where, args...).Scan(&location)
 	return location, err
 }
 
-// SetMetadataLocation has the catalog name another metadata file for a table, if
-// it still names the one before; otherwise the error is [table.ErrCommitFailed].
-func (c *Catalog) SetMetadataLocation(ctx context.Context, id table.Identifier, before, after string) error {
-	return c.onRows(ctx, func(ctx context.Context, sql sqlCatalog) error { return sql.replace(ctx, id, before, after) })
-}
-
-func (c *Catalog) onRows(ctx context.Context, do func(context.Context, sqlCatalog) error) error {
-	sql, ok := c.Backend.(sqlCatalog)
-	if !ok {
-		return errors.New("the catalog does not show where it says that metadata files are")
-	}
-	return c.call(ctx, changeTimeout, func(ctx context.Context) error { return do(ctx, sql) })
+// setMetadataLocation is as [metadataPointer] says.
+func (c sqlCatalog) setMetadataLocation(ctx context.Context, id table.Identifier, before string, after *table.Table) error {
+	return c.replace(ctx, id, before, after.MetadataLocation())
 }
 
 // nextMetadataLocation names the metadata file after one, in the library's way.

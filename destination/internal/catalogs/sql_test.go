@@ -72,10 +72,11 @@ func TestTheMetadataOfATableIsSetOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cat.SetMetadataLocation(t.Context(), id, made.MetadataLocation(), "file:///elsewhere/a.metadata.json"); err != nil {
+	at := func(location string) *table.Table { return table.New(id, made.Metadata(), location, nil, nil) }
+	if err := cat.SetMetadataLocation(t.Context(), made.MetadataLocation(), at("file:///elsewhere/a.metadata.json")); err != nil {
 		t.Fatal(err)
 	}
-	if err := cat.SetMetadataLocation(t.Context(), id, made.MetadataLocation(), "file:///elsewhere/b.metadata.json"); !errors.Is(err, table.ErrCommitFailed) {
+	if err := cat.SetMetadataLocation(t.Context(), made.MetadataLocation(), at("file:///elsewhere/b.metadata.json")); !errors.Is(err, table.ErrCommitFailed) {
 		t.Errorf("error %v", err)
 	}
 	if at, err := cat.MetadataLocation(t.Context(), id); err != nil || at != "file:///elsewhere/a.metadata.json" {

@@ -374,7 +374,8 @@ func (h *stateHistory) orphan(keep map[int64]bool) {
 			text = bytes.ReplaceAll(text, fmt.Appendf(nil, `"parent-snapshot-id":%d,`, *s.ParentSnapshotID), nil)
 		}
 	}
-	if _, err := table.ParseMetadataBytes(text); err != nil {
+	meta, err := table.ParseMetadataBytes(text)
+	if err != nil {
 		h.t.Fatal(err)
 	}
 	before := loaded.MetadataLocation()
@@ -382,7 +383,8 @@ func (h *stateHistory) orphan(keep map[int64]bool) {
 	if err := os.WriteFile(laketest.PathOf(h.t, after), text, 0o600); err != nil {
 		h.t.Fatal(err)
 	}
-	if err := h.tbl.Catalog().(*catalogs.Catalog).SetMetadataLocation(h.t.Context(), h.tbl.Opened().Identifier(), before, after); err != nil {
+	cut := table.New(h.tbl.Opened().Identifier(), meta, after, nil, nil)
+	if err := h.tbl.Catalog().(*catalogs.Catalog).SetMetadataLocation(h.t.Context(), before, cut); err != nil {
 		h.t.Fatal(err)
 	}
 }

@@ -47,7 +47,7 @@ func Relocate(t *testing.T, from, to string, files iceio.WriteFileIO, p *columna
 	if err != nil {
 		t.Fatal(err)
 	}
-	move := relocation.Move{From: from, To: to}
+	move := relocation.NewMove(from, to)
 	loaded, err := move.Load(t.Context(), files, id, before)
 	if err != nil {
 		return nil, cat, err
@@ -56,7 +56,7 @@ func Relocate(t *testing.T, from, to string, files iceio.WriteFileIO, p *columna
 	if err != nil {
 		return nil, cat, err
 	}
-	if err := cat.SetMetadataLocation(t.Context(), id, before, after); err != nil {
+	if err := cat.SetMetadataLocation(t.Context(), before, after); err != nil {
 		return nil, cat, err
 	}
 	o.Warehouse = "file://" + to

@@ -99,22 +99,36 @@ func (w *writer) updateEntry(ctx context.Context, file map[string]any, deleted b
 // pathFieldID is the reserved field id of file_path in position delete files.
 const pathFieldID = 2147483546
 
-// updateBounds changes the bounds of that column. A bound that was truncated within
-// the path of the old directory says nothing about the new paths.
+// updateBounds changes the bounds of that column. Where both are in the old directory,
+// so is every path between them. Others may be of paths that have not moved, or cut
+// within the path of that directory, and say nothing about the new paths.
 func (w *writer) updateBounds(file map[string]any) {
-	for key, none := range map[string]string{"lower_bounds": "", "upper_bounds": "\U0010FFFF"} {
+	bounds := map[string][]map[string]any{}
+	moved := 0
+	for _, key := range []string{"lower_bounds", "upper_bounds"} {
 		for _, bound := range objects(file[key]) {
-			if number(bound["key"]) != pathFieldID {
-				continue
+			if number(bound["key"]) == pathFieldID {
+				bounds[key] = append(bounds[key], bound)
+				if w.move.Concerns(pathBound(bound)) {
+					moved++
+				}
 			}
-			value, _ := bound["value"].([]byte)
-			moved := w.move.Location(string(value))
-			if strings.HasPrefix("file://"+w.move.From, moved) || strings.HasPrefix(w.move.From, moved) {
-				moved = none
-			}
-			bound["value"] = []byte(moved)
 		}
 	}
+	for key, none := range map[string]string{"lower_bounds": "", "upper_bounds": "\U0010FFFF"} {
+		for _, bound := range bounds[key] {
+			if moved == 2 {
+				bound["value"] = []byte(w.move.Location(pathBound(bound)))
+			} else {
+				bound["value"] = []byte(none)
+			}
+		}
+	}
+}
+
+func pathBound(bound map[string]any) string {
+	value, _ := bound["value"].([]byte)
+	return string(value)
 }
 
 func number(value any) int64 {

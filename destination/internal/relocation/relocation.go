@@ -33,97 +33,128 @@ import (
 // refer to no file in the table's current directory.
 const FromKey = "airbyte.relocated-from"
 
-// A Move says that files were copied or moved from one directory to another.
-// Both are plain paths.
-type Move struct{ From, To string }
+// A Move says that files were copied or moved from one directory to another, on
+// this machine or in an object store.
+type Move struct{ from, to string }
+
+// NewMove is a move between two directories, however they are written.
+func NewMove(from, to string) Move { return Move{root(from), root(to)} }
+
+// root is a directory without a slash at its end.
+func root(directory string) string { return strings.TrimSuffix(filenames.Plain(directory), "/") }
+
+func (m Move) String() string { return "from " + m.from + " to " + m.to }
+
+// below returns what a location has after the old directory. The key of an object
+// is taken as it is: it may contain what would be an escape in a path.
+func (m Move) below(location string) (rest string, ok bool) {
+	plain := filenames.Plain(location)
+	if _, key, isURL := strings.Cut(location, "://"); isURL && strings.HasPrefix(plain, "s3://") {
+		plain = "s3://" + key
+	}
+	rest, ok = strings.CutPrefix(plain, m.from)
+	return rest, ok && (rest == "" || rest[0] == '/')
+}
+
+// Concerns reports whether a location is in the old directory.
+func (m Move) Concerns(location string) bool {
+	_, ok := m.below(location)
+	return ok
+}
 
 // Location returns the current location of a file, given the one before the
 // move. A file outside of the old directory has not moved.
 func (m Move) Location(before string) string {
-	plain := filenames.Plain(before)
-	if !filenames.Within(plain, m.From) {
+	rest, ok := m.below(before)
+	if !ok {
 		return before
 	}
-	return "file://" + path.Join(m.To, strings.TrimPrefix(plain, m.From))
+	if strings.Contains(m.to, "://") {
+		return m.to + rest
+	}
+	return "file://" + path.Join("/", m.to, rest)
 }
 
 // Load reads a table's metadata from the new directory. It still contains the
 // old paths.
 func (m Move) Load(ctx context.Context, files iceio.IO, id table.Identifier, metadata string) (*table.Table, error) {
-	access := func(context.Context) (iceio.IO, error) { return files, nil }
-	return table.NewFromLocation(ctx, id, m.Location(metadata), access, nil)
+	return table.NewFromLocation(ctx, id, m.Location(metadata), through(files), nil)
+}
+
+func through(files iceio.IO) table.FSysF {
+	return func(context.Context) (iceio.IO, error) { return files, nil }
 }
 
 // Table writes metadata that refers to a table's files in the new directory, and
-// returns the location of the new metadata file, for the catalog to point to. It
-// fails if a file that a snapshot needs is missing.
-func (m Move) Table(ctx context.Context, files iceio.WriteFileIO, loaded *table.Table) (string, error) {
+// returns the table as it is then, for the catalog to point to. It fails if a file
+// that a snapshot needs is missing.
+func (m Move) Table(ctx context.Context, files iceio.WriteFileIO, loaded *table.Table) (*table.Table, error) {
 	text, err := json.Marshal(loaded.Metadata())
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	in := json.NewDecoder(bytes.NewReader(text))
 	in.UseNumber()
 	var doc map[string]any
 	if err := in.Decode(&doc); err != nil {
-		return "", err
+		return nil, err
 	}
 	if err := m.updateMetadata(doc); err != nil {
-		return "", err
+		return nil, err
 	}
 	// The location of the files that are written below depends on the new one.
 	updated, err := parse(doc)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	locations, err := table.LoadLocationProvider(updated.Location(), updated.Properties())
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	w := &writer{move: m, files: files, locations: locations, written: map[string]rewritten{}, exists: map[string]bool{}}
 	for _, s := range objects(doc["snapshots"]) {
 		list, ok := s["manifest-list"].(string)
 		if !ok {
-			return "", fmt.Errorf("snapshot %v has no manifest list", s["snapshot-id"])
+			return nil, fmt.Errorf("snapshot %v has no manifest list", s["snapshot-id"])
 		}
 		made, err := w.rewriteManifestList(ctx, list, textOf(s["snapshot-id"]))
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		s["manifest-list"] = made.location
 		if err := made.change.applyTo(s["summary"]); err != nil {
-			return "", fmt.Errorf("snapshot %v: %w", s["snapshot-id"], err)
+			return nil, fmt.Errorf("snapshot %v: %w", s["snapshot-id"], err)
 		}
 	}
 	for _, key := range []string{"statistics", "partition-statistics"} {
 		for _, s := range objects(doc[key]) {
 			if err := w.checkExists(textOf(s["statistics-path"])); err != nil {
-				return "", err
+				return nil, err
 			}
 			s["statistics-path"] = m.Location(textOf(s["statistics-path"]))
 		}
 	}
 	meta, err := parse(doc)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	number, _, _ := strings.Cut(path.Base(loaded.MetadataLocation()), "-")
 	version, _ := strconv.Atoi(strings.TrimPrefix(number, "v")) // 0 if another program named the file
 	location := locations.NewMetadataLocation(fmt.Sprintf("%05d-%s.metadata.json", version+1, uuid.New()))
 	if text, err = json.Marshal(meta); err != nil {
-		return "", err
+		return nil, err
 	}
 	if err := files.WriteFile(location, text); err != nil {
-		return "", fmt.Errorf("writing %s: %w", location, err)
+		return nil, fmt.Errorf("writing %s: %w", location, err)
 	}
-	return location, nil
+	return table.New(loaded.Identifier(), meta, location, through(files), nil), nil
 }
 
 // updateMetadata changes the paths in the table metadata itself.
 func (m Move) updateMetadata(doc map[string]any) error {
 	before := textOf(doc["location"])
-	if !filenames.Within(filenames.Plain(before), m.From) {
-		return fmt.Errorf("the table is at %s, outside %s", before, m.From)
+	if !m.Concerns(before) {
+		return fmt.Errorf("the table is at %s, outside %s", before, m.from)
 	}
 	doc["location"] = m.Location(before)
 	props, _ := doc["properties"].(map[string]any)
@@ -146,8 +177,8 @@ func (m Move) updateMetadata(doc map[string]any) error {
 	if err != nil {
 		return err
 	}
-	if !slices.Contains(earlier, m.From) {
-		earlier = append(earlier, m.From)
+	if !slices.Contains(earlier, m.from) {
+		earlier = append(earlier, m.from)
 	}
 	list, err := json.Marshal(earlier)
 	if err != nil {
