@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -145,6 +146,40 @@ func TestABusyRESTCatalogIsWaitedFor(t *testing.T) {
 	}
 	if _, err := cat.CreateTable(t.Context(), table.Identifier{"ns", "t"}, schema); err != nil {
 		t.Error(err)
+	}
+}
+
+// What only asks is asked again when its connection breaks. A change may have been made, and is sent once.
+func TestAReadWhoseConnectionBreaksIsSentAgain(t *testing.T) {
+	requests := map[string]int{}
+	var lock sync.Mutex
+	uri, warehouse := restServerWith(t, &resttest.Server{}, func(_ http.ResponseWriter, r *http.Request) {
+		lock.Lock()
+		name := r.Method + " " + r.URL.Path
+		requests[name]++
+		first := requests[name] == 1
+		lock.Unlock()
+		if first && (r.Method == http.MethodGet || strings.HasSuffix(r.URL.Path, "/t")) {
+			panic(http.ErrAbortHandler)
+		}
+	})
+	cat, id := openWith(t, configure("rest", "uri", uri), warehouse), table.Identifier{"ns", "t"}
+	if err := cat.CreateNamespace(t.Context(), id[:1], nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cat.CreateTable(t.Context(), id, schema); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cat.LoadTable(t.Context(), id); err != nil {
+		t.Error(err)
+	}
+	if _, _, err := cat.CommitTable(t.Context(), id, nil, []table.Update{table.NewSetPropertiesUpdate(iceberg.Properties{"k": "v"})}); err == nil {
+		t.Error("a commit that nobody answered succeeded")
+	}
+	for name, want := range map[string]int{"GET /v1/config": 2, "GET /v1/namespaces/ns/tables/t": 2, "POST /v1/namespaces/ns/tables/t": 1} {
+		if requests[name] != want {
+			t.Errorf("%s was sent %d times, want %d", name, requests[name], want)
+		}
 	}
 }
 

@@ -49,7 +49,8 @@ func (c *restConfig) server(ctx context.Context, a authentication) (*restServer,
 }
 
 const (
-	// maxAttempts is how often a request is sent to a catalog that is busy.
+	// maxAttempts is how often a request is sent to a catalog that is busy, or one that
+	// changes nothing after its connection was lost.
 	maxAttempts = 5
 	// maxWaits is how long a request waits in all for a catalog that is busy.
 	maxWaits = 20 * time.Second
@@ -58,8 +59,8 @@ const (
 // errNotSent marks a request that the catalog never got.
 var errNotSent = errors.New("the request was not sent")
 
-// RoundTrip sends a request, again if its token had expired, or if the catalog has done
-// nothing because it is busy.
+// RoundTrip sends a request, again if its token had expired, if the catalog has done
+// nothing because it is busy, or if it changes nothing and its connection was lost.
 func (s *restServer) RoundTrip(request *http.Request) (*http.Response, error) {
 	if request.Body != nil {
 		defer request.Body.Close()
@@ -73,7 +74,10 @@ func (s *restServer) RoundTrip(request *http.Request) (*http.Response, error) {
 		}
 		response, err := s.Transport.RoundTrip(sent)
 		if err != nil {
-			return nil, err
+			if attempt == maxAttempts || !isLostRead(sent, err) || !pauses(request.Context(), 100*time.Millisecond<<attempt) {
+				return nil, err
+			}
+			continue
 		}
 		pause := pauseOf(response, attempt)
 		switch {
@@ -81,9 +85,7 @@ func (s *restServer) RoundTrip(request *http.Request) (*http.Response, error) {
 			renewed = true
 		case isBusy(response, request.Method) && attempt < maxAttempts && waited+pause <= maxWaits:
 			waited += pause
-			select {
-			case <-time.After(pause):
-			case <-request.Context().Done():
+			if !pauses(request.Context(), pause) {
 				return nil, errors.Join(context.Cause(request.Context()), response.Body.Close())
 			}
 		default:
@@ -94,6 +96,25 @@ func (s *restServer) RoundTrip(request *http.Request) (*http.Response, error) {
 		}
 	}
 }
+
+// pauses waits. It reports false if ctx ends first.
+func pauses(ctx context.Context, pause time.Duration) bool {
+	select {
+	case <-time.After(pause):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// isLostRead reports whether a request that changes nothing had a connection, and no
+// answer. An address that nobody listens at will hardly answer a moment later.
+func isLostRead(sent *http.Request, err error) bool {
+	var op *net.OpError
+	return isRead(sent.Method) && (!errors.As(err, &op) || op.Op != "dial")
+}
+
+func isRead(method string) bool { return method == http.MethodGet || method == http.MethodHead }
 
 // prepare makes the request that is sent.
 func (s *restServer) prepare(request *http.Request) (*http.Request, error) {
@@ -128,7 +149,7 @@ func isRefusedToken(r *http.Response) bool {
 // 503 may have done what it was asked, one that answers 429 has not.
 func isBusy(r *http.Response, method string) bool {
 	return r.StatusCode == http.StatusTooManyRequests ||
-		r.StatusCode == http.StatusServiceUnavailable && (method == http.MethodGet || method == http.MethodHead)
+		r.StatusCode == http.StatusServiceUnavailable && isRead(method)
 }
 
 // pauseOf is how long the catalog asks to wait.
