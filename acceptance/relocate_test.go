@@ -3,6 +3,7 @@
 package acceptance
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -94,8 +95,8 @@ func TestEnginesReadARelocatedLake(t *testing.T) {
 // written on. So is a local lake that was copied into a bucket.
 func TestEnginesReadALakeInAnotherBucket(t *testing.T) {
 	store := serve(t, programs().VersityGW)
-	for name, from := range map[string]string{"a bucket": "s3://" + servers.Bucket + "/first", "this machine": ""} {
-		t.Run(name, func(t *testing.T) {
+	for to, from := range map[string]string{"from-bucket": "s3://" + servers.Bucket + "/first", "from-files": ""} {
+		t.Run(to, func(t *testing.T) {
 			dir, upsert := t.TempDir(), map[string]any{"upsert": "merge_on_read"}
 			catalog := map[string]any{"type": "sqlite", "path": filepath.Join(dir, "catalog.db")}
 			options := map[string]any{"catalog": catalog}
@@ -123,11 +124,11 @@ func TestEnginesReadALakeInAnotherBucket(t *testing.T) {
 			for sync := range 3 {
 				write(l, sync)
 			}
-			bucket := filepath.Join(store.Directory, "second-"+filepath.Base(t.TempDir()))
-			if err := os.Rename(objects, makeParent(t, bucket, "lake")); err != nil {
+			bucket := filepath.Join(store.Directory, to)
+			if err := errors.Join(os.Mkdir(bucket, 0o755), os.Rename(objects, filepath.Join(bucket, "lake"))); err != nil {
 				t.Fatal(err)
 			}
-			options["warehouse"], options["storage"] = "s3://"+filepath.Base(bucket)+"/lake", store.Storage()
+			options["warehouse"], options["storage"] = "s3://"+to+"/lake", store.Storage()
 			moved := newLake(t, dir, options)
 			moved.run("relocate", "--config", moved.config, "--from", from)
 			for sync := 3; sync < 5; sync++ {
@@ -140,15 +141,6 @@ func TestEnginesReadALakeInAnotherBucket(t *testing.T) {
 			}
 		})
 	}
-}
-
-// makeParent makes a directory and returns the path of what shall be in it.
-func makeParent(t *testing.T, dir, name string) string {
-	t.Helper()
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return filepath.Join(dir, name)
 }
 
 // versions are the rows of a table on S3 to each engine: id to version.
