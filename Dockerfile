@@ -18,9 +18,9 @@ COPY . .
 RUN --mount=type=cache,target=/go/pkg/mod \
     --mount=type=cache,target=/root/.cache/go-build \
     CGO_ENABLED=0 GOOS=linux GOARCH=${TARGETARCH} go build -trimpath -tags minicore_disabled \
-      -ldflags "-s -w -X github.com/ingest-connectors/whoop-iceberg/protocol.Version=${VERSION} \
-        -X github.com/ingest-connectors/whoop-iceberg/protocol.Commit=${COMMIT} \
-        -X github.com/ingest-connectors/whoop-iceberg/protocol.Date=${DATE}" \
+      -ldflags "-s -w -X github.com/ingest-connectors/whoop-iceberg/protocol/cli.Version=${VERSION} \
+        -X github.com/ingest-connectors/whoop-iceberg/protocol/cli.Commit=${COMMIT} \
+        -X github.com/ingest-connectors/whoop-iceberg/protocol/cli.Date=${DATE}" \
       -o /out/ ./source ./destination
 
 # Airbyte's launcher starts connectors with `sh -c` and calls sleep, mv, touch and [: the base holds a shell.

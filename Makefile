@@ -8,9 +8,9 @@ GOLANGCI         := bin/tools/golangci-lint-$(GOLANGCI_VERSION)
 
 .PHONY: build demo test lint tools fuzz soak crashes bench accept engines images clean
 
-PROTOCOL := github.com/ingest-connectors/whoop-iceberg/protocol
-LDFLAGS   = -X $(PROTOCOL).Version=$(VERSION) -X $(PROTOCOL).Commit=$(shell git rev-parse HEAD 2>/dev/null) \
-            -X $(PROTOCOL).Date=$(shell git log -1 --format=%cs 2>/dev/null)
+CLI      := github.com/ingest-connectors/whoop-iceberg/protocol/cli
+LDFLAGS   = -X $(CLI).Version=$(VERSION) -X $(CLI).Commit=$(shell git rev-parse HEAD 2>/dev/null) \
+            -X $(CLI).Date=$(shell git log -1 --format=%cs 2>/dev/null)
 
 # The tag leaves out a native library of Snowflake's driver. With cgo, a program that has it takes some 35 MiB more.
 build:

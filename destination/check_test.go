@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // Whichever call of a check fails, and in whichever way, and whenever it is told to stop, the catalog holds nothing of it
@@ -37,7 +37,7 @@ func TestACheckThatFailsRemovesItsProbe(t *testing.T) {
 		sound := cat.Backend
 		cat.Backend = faultyCatalog{sound, f}
 		faultsByWarehouse.Store(dir, f)
-		err = protocol.Recovered(func() error { return probeWarehouse(ctx, config, cat) })()
+		err = goroutine.Recovered(func() error { return probeWarehouse(ctx, config, cat) })()
 		faultsByWarehouse.Delete(dir)
 		cat.Backend = sound
 		namespaces, listErr := sound.ListNamespaces(t.Context(), nil)

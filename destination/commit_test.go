@@ -18,7 +18,9 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
 
 // refusing keeps snapshots waiting, and then fails as a disk does.
@@ -49,8 +51,8 @@ func TestFilesOfACommitThatIsNotMadeAreRemoved(t *testing.T) {
 			return cat, err
 		}
 		input, feed := io.Pipe()
-		code := protocol.Go(func() error {
-			if code := d.run(t.Context(), protocol.Env{
+		code := goroutine.Start(func() error {
+			if code := d.run(t.Context(), cli.Env{
 				Args: []string{"write", "--config", l.config, "--catalog", l.catalog}, Stdin: input, Stdout: io.Discard, Stderr: io.Discard,
 			}); code == 0 {
 				return errors.New("exit code 0")
@@ -89,8 +91,8 @@ func TestACompleteStreamIsCommittedWhileTheInputRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		input, feed := io.Pipe()
 		var stdout bytes.Buffer
-		code := protocol.Go(func() error {
-			if code := newDestination().run(t.Context(), protocol.Env{
+		code := goroutine.Start(func() error {
+			if code := newDestination().run(t.Context(), cli.Env{
 				Args: []string{"write", "--config", l.config, "--catalog", l.catalog}, Stdin: input, Stdout: &stdout, Stderr: io.Discard,
 			}); code != 0 {
 				return fmt.Errorf("exit code %d", code)

@@ -18,6 +18,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/syncer"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/spec"
 )
 
 // Config is the user's configuration. Everything but the warehouse has a default.
@@ -83,10 +84,10 @@ func parseConfig(raw json.RawMessage) (Config, error) {
 
 		Maintenance: Maintenance{OnWrite: true, ExpireAfterDays: 7, KeepSnapshots: 10, ReaderMinutes: 60, BudgetSeconds: 60},
 	}
-	if err := protocol.DecodeConfig(raw, &c); err != nil {
+	if err := spec.DecodeConfig(raw, &c); err != nil {
 		return c, err
 	}
-	return c, joinFaults(append([]error{protocol.CheckConfig(raw, c)}, c.faults()...))
+	return c, joinFaults(append([]error{spec.CheckConfig(raw, c)}, c.faults()...))
 }
 
 // faults returns what is wrong with the configuration, besides what its schema

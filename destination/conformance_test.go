@@ -22,6 +22,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage/s3test"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
 
@@ -126,7 +127,7 @@ type lakeUnderTest struct {
 func (l *lakeUnderTest) do(input string, args ...string) (stdout string, code int) {
 	l.t.Helper()
 	var out, errs bytes.Buffer
-	code = l.d.run(l.t.Context(), protocol.Env{Args: append(args, "--config", l.config), Stdin: strings.NewReader(input), Stdout: &out, Stderr: &errs})
+	code = l.d.run(l.t.Context(), cli.Env{Args: append(args, "--config", l.config), Stdin: strings.NewReader(input), Stdout: &out, Stderr: &errs})
 	return out.String() + errs.String(), code
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/syncer"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/spec"
 )
 
 // destination implements [protocol.Destination]. Tests replace its fields.
@@ -25,7 +26,7 @@ func newDestination() destination {
 func (destination) Spec() protocol.Spec {
 	return protocol.Spec{
 		DocumentationURL:              "https://github.com/ingest-connectors/whoop-iceberg/blob/main/docs/destination.md",
-		ConnectionSpecification:       protocol.Reflect(&Config{}, "Apache Iceberg"),
+		ConnectionSpecification:       spec.Reflect(&Config{}, "Apache Iceberg"),
 		SupportsIncremental:           true,
 		SupportedDestinationSyncModes: []protocol.DestinationSyncMode{protocol.Append, protocol.Overwrite, protocol.AppendDedup},
 	}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
 
@@ -99,7 +99,7 @@ func TestTheDocumentedInputIsWritten(t *testing.T) {
 		{"state --catalog " + catalog, `"stream_state":\{"page":1\}`},
 	} {
 		var stdout, stderr bytes.Buffer
-		env := protocol.Env{Args: append(strings.Fields(tt.args), "--config", config), Stdout: &stdout, Stderr: &stderr}
+		env := cli.Env{Args: append(strings.Fields(tt.args), "--config", config), Stdout: &stdout, Stderr: &stderr}
 		if code := run(t.Context(), env); code != 0 || !regexp.MustCompile(tt.want).Match(stdout.Bytes()) {
 			t.Errorf("%s: exit code %d, %s%s", tt.args, code, &stdout, &stderr)
 		}

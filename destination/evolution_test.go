@@ -19,6 +19,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
 
 var (
@@ -186,7 +187,7 @@ func (e *evolution) sync() {
 	}
 	due := e.model.refuses(s)
 	var stdout, stderr bytes.Buffer
-	code := run(e.t.Context(), protocol.Env{Args: []string{"write", "--config", config, "--catalog", catalog}, Stdin: &input, Stdout: &stdout, Stderr: &stderr})
+	code := run(e.t.Context(), cli.Env{Args: []string{"write", "--config", config, "--catalog", catalog}, Stdin: &input, Stdout: &stdout, Stderr: &stderr})
 	tbl := e.table()
 	switch refused := code != 0 && strings.Contains(stdout.String(), `"failure_type":"config_error"`); {
 	case code != 0 && !refused:

@@ -21,6 +21,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
 
@@ -76,7 +77,7 @@ func (h *history) simulate(at time.Time) {
 	synctest.Test(h.t, func(t *testing.T) {
 		time.Sleep(time.Until(at))
 		var stdout bytes.Buffer
-		code := run(t.Context(), protocol.Env{Args: h.args, Stdin: bytes.NewReader(h.next()), Stdout: &stdout, Stderr: &stdout})
+		code := run(t.Context(), cli.Env{Args: h.args, Stdin: bytes.NewReader(h.next()), Stdout: &stdout, Stderr: &stdout})
 		if code != 0 {
 			t.Fatalf("sync %d: exit code %d\n%s", h.syncs, code, stdout.Bytes())
 		}

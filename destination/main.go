@@ -5,15 +5,15 @@ package main
 import (
 	"context"
 
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
 
-func main() { protocol.Main(run) }
+func main() { cli.Main(run) }
 
-func run(ctx context.Context, env protocol.Env) int {
+func run(ctx context.Context, env cli.Env) int {
 	return newDestination().run(ctx, env)
 }
 
-func (d destination) run(ctx context.Context, env protocol.Env) int {
-	return protocol.RunDestination(ctx, d, env, stateCommand, tablesCommand, previewCommand, maintainCommand, relocateCommand, resetCommand, rollbackCommand, dropCommand)
+func (d destination) run(ctx context.Context, env cli.Env) int {
+	return cli.RunDestination(ctx, d, env, stateCommand, tablesCommand, previewCommand, maintainCommand, relocateCommand, resetCommand, rollbackCommand, dropCommand)
 }

@@ -22,8 +22,10 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/metrics"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/syncer"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
+	"github.com/ingest-connectors/whoop-iceberg/internal/progress"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
 
 // Maintenance says how tables are kept in shape.
@@ -61,7 +63,7 @@ func (m Maintenance) upkeep(thorough bool) upkeep.Options {
 type afterWrite struct {
 	Maintenance
 	log        *slog.Logger
-	progress   *protocol.Progress
+	progress   *progress.Progress
 	measured   *metrics.Metrics
 	options    upkeep.Options
 	unfinished atomic.Int64 // tables for which there was not enough time
@@ -118,7 +120,7 @@ func (w *afterWrite) maintain(ctx context.Context, memory syncer.Memory, streams
 func (w *afterWrite) table(ctx context.Context, stream *syncer.Stream) error {
 	var did upkeep.Report
 	began := time.Now()
-	err := protocol.Recovered(func() (err error) {
+	err := goroutine.Recovered(func() (err error) {
 		did, err = upkeep.Maintain(ctx, stream.Table, w.options)
 		return err
 	})()
@@ -140,7 +142,7 @@ func (w *afterWrite) table(ctx context.Context, stream *syncer.Stream) error {
 	return err
 }
 
-var maintainCommand = protocol.Command{
+var maintainCommand = cli.Command{
 	Name:    "maintain",
 	Summary: "compacts small files, expires old snapshots and removes orphans",
 	Details: "A write does the same after its last commit, for as long as the configuration allows.",
@@ -150,11 +152,11 @@ var maintainCommand = protocol.Command{
 	},
 	Config:   true,
 	Progress: true,
-	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
+	New: func(flags *flag.FlagSet) func(context.Context, cli.Env) error {
 		asJSON := flags.Bool("json", false, "print a JSON array, with every file that was removed")
 		orphans := flags.String("orphans", "own", "which orphans to remove, `own|all`: own are those that this program created, as their names show; all are any below the table locations")
 		dryRun := flags.Bool("dry-run", false, "change nothing; list what would be removed")
-		return func(ctx context.Context, env protocol.Env) error {
+		return func(ctx context.Context, env cli.Env) error {
 			if *orphans != "own" && *orphans != "all" {
 				return configError("--orphans is %q. It must be own or all.", *orphans)
 			}
@@ -189,7 +191,7 @@ type maintained struct {
 
 // maintainTables does all maintenance that every table of the catalog needs, also if
 // some fail. It returns what was done by the names of the tables.
-func maintainTables(ctx context.Context, config Config, u upkeep.Options, progress *protocol.Progress) ([]maintained, error) {
+func maintainTables(ctx context.Context, config Config, u upkeep.Options, progress *progress.Progress) ([]maintained, error) {
 	config.Memory.LimitProcess()
 	cat, err := config.openExisting(ctx)
 	if err != nil {

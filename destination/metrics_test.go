@@ -21,7 +21,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
 
@@ -153,7 +153,7 @@ func measuredInput() string {
 func (l *measuredLake) write(t *testing.T) (stdout, stderr string, code int) {
 	t.Helper()
 	var out, text bytes.Buffer
-	code = l.d.run(t.Context(), protocol.Env{
+	code = l.d.run(t.Context(), cli.Env{
 		Args: []string{"write", "--config", l.config, "--catalog", l.catalog}, Stdin: strings.NewReader(measuredInput()),
 		Stdout: &out, Stderr: &text, Getenv: os.Getenv,
 	})
@@ -219,7 +219,7 @@ func TestMetricsSayWhatWasWritten(t *testing.T) {
 	for _, a := range received.ResourceMetrics[0].Resource.Attributes {
 		resource[a.Key] = a.Value.GetStringValue()
 	}
-	if resource["service.name"] != "lake" || resource["deployment.environment.name"] != "test" || resource["service.version"] != protocol.Version || resource["service.instance.id"] == "" {
+	if resource["service.name"] != "lake" || resource["deployment.environment.name"] != "test" || resource["service.version"] != cli.Version || resource["service.instance.id"] == "" {
 		t.Errorf("resource: %v", resource)
 	}
 }

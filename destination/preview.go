@@ -18,9 +18,10 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
 
-var previewCommand = protocol.Command{
+var previewCommand = cli.Command{
 	Name:      "preview",
 	Arguments: "STREAM",
 	Summary:   "prints rows of a stream's table as a reader sees them",
@@ -32,7 +33,7 @@ var previewCommand = protocol.Command{
 		`preview orders --config destination.json --limit 0 --where "total >= 100 and paid_at is null" --csv`,
 	},
 	Config: true,
-	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
+	New: func(flags *flag.FlagSet) func(context.Context, cli.Env) error {
 		o := previewOptions{}
 		flags.StringVar(&o.namespace, "namespace", "", "the stream's `NAMESPACE`, if it has one")
 		flags.IntVar(&o.limit, "limit", defaultLimit, "maximum `NUMBER` of rows; 0: all")
@@ -41,7 +42,7 @@ var previewCommand = protocol.Command{
 		flags.StringVar(&o.columns, "columns", "", "only these `COLUMNS`, with commas between them, as in id,score.state")
 		flags.BoolVar(&o.json, "json", false, "print one JSON object per line")
 		flags.BoolVar(&o.csv, "csv", false, "print comma-separated values (RFC 4180); null is nothing, an empty text \"\"")
-		return func(ctx context.Context, env protocol.Env) error {
+		return func(ctx context.Context, env cli.Env) error {
 			config, err := parseConfig(env.Config)
 			if err == nil {
 				err = o.check()
@@ -100,7 +101,7 @@ func (o previewOptions) selection(schema *iceberg.Schema) (inspect.Selection, er
 	return s, err
 }
 
-func preview(ctx context.Context, config Config, o previewOptions, env protocol.Env) error {
+func preview(ctx context.Context, config Config, o previewOptions, env cli.Env) error {
 	cat, err := config.openExisting(ctx)
 	if err != nil {
 		return err

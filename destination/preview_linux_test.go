@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal/terminaltest"
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
 
@@ -25,7 +25,7 @@ func TestPreviewAtATerminal(t *testing.T) {
 {"type":"STATE","state":{"type":"STREAM","stream":{"stream_descriptor":{"name":"items"},"stream_state":{}}}}
 `
 	var stderr bytes.Buffer
-	if code := run(t.Context(), protocol.Env{Args: []string{"write", "--config", config, "--catalog", catalog}, Stdin: strings.NewReader(input), Stdout: &bytes.Buffer{}, Stderr: &stderr}); code != 0 {
+	if code := run(t.Context(), cli.Env{Args: []string{"write", "--config", config, "--catalog", catalog}, Stdin: strings.NewReader(input), Stdout: &bytes.Buffer{}, Stderr: &stderr}); code != 0 {
 		t.Fatal(&stderr)
 	}
 	for name, tt := range map[string]struct {
@@ -71,7 +71,7 @@ func TestPreviewAtATerminal(t *testing.T) {
 		"no row": {60, nil, "--where id=7", "airbyte.items has no such rows.\n"},
 	} {
 		tty, output := terminaltest.Open(t, tt.width)
-		code := run(t.Context(), protocol.Env{
+		code := run(t.Context(), cli.Env{
 			Args: append([]string{"preview", "items", "--config", config}, strings.Fields(tt.args)...), Stdout: tty, Stderr: &stderr, Getenv: func(name string) string { return tt.env[name] },
 		})
 		if diff := cmp.Diff(tt.want, output()); diff != "" || code != 0 {

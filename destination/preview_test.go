@@ -11,7 +11,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/file"
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
 
@@ -29,7 +29,7 @@ func TestPreviewOfABrokenFile(t *testing.T) {
 	input.WriteString(`{"type":"STATE","state":{"type":"STREAM","stream":{"stream_descriptor":{"name":"items"},"stream_state":{}}}}` + "\n")
 	do := func(stdin []byte, args ...string) (code int, stderr string) {
 		var out, errs bytes.Buffer
-		code = run(t.Context(), protocol.Env{Args: args, Stdin: bytes.NewReader(stdin), Stdout: &out, Stderr: &errs})
+		code = run(t.Context(), cli.Env{Args: args, Stdin: bytes.NewReader(stdin), Stdout: &out, Stderr: &errs})
 		return code, errs.String()
 	}
 	if code, stderr := do(input.Bytes(), "write", "--config", config, "--catalog", catalog); code != 0 {

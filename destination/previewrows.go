@@ -8,7 +8,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
 
 // A printer prints rows one after another.
@@ -17,7 +17,7 @@ type printer interface {
 	end() error
 }
 
-func rowPrinter(env protocol.Env, o previewOptions, columns []inspect.Column) printer {
+func rowPrinter(env cli.Env, o previewOptions, columns []inspect.Column) printer {
 	isTerminal := terminal.Is(env.Stdout)
 	switch {
 	case o.json:
@@ -165,7 +165,7 @@ const (
 	usualWidth    = 80 // of a terminal that does not say how wide it is
 )
 
-func newTerminalRows(env protocol.Env, columns []inspect.Column) *terminalRows {
+func newTerminalRows(env cli.Env, columns []inspect.Column) *terminalRows {
 	p := &terminalRows{screen: terminal.NewScreen(env.Stdout, false, env.Getenv), width: terminal.Width(env.Stdout)}
 	if p.width == 0 {
 		p.width = usualWidth

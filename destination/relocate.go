@@ -17,11 +17,12 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/relocation"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
 
-var relocateCommand = protocol.Command{
+var relocateCommand = cli.Command{
 	Name:    "relocate",
 	Summary: "makes the tables of a moved or copied warehouse usable",
 	Details: "The metadata of a table names its files by their full paths. This writes new metadata with the " +
@@ -32,10 +33,10 @@ var relocateCommand = protocol.Command{
 		"relocate --config destination.json --from s3://bucket/lake",
 	},
 	Config: true,
-	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
+	New: func(flags *flag.FlagSet) func(context.Context, cli.Env) error {
 		from := flags.String("from", "", "the `DIRECTORY` where the warehouse was, to include tables of other programs; by default the place that each of this program's tables records")
 		dryRun := flags.Bool("dry-run", false, "change nothing; print what would be done")
-		return func(ctx context.Context, env protocol.Env) error {
+		return func(ctx context.Context, env cli.Env) error {
 			config, err := parseConfig(env.Config)
 			if err != nil {
 				return err
@@ -69,7 +70,7 @@ type relocator struct {
 }
 
 // all relocates the tables one by one, also if some fail.
-func (r relocator) all(ctx context.Context, env protocol.Env) error {
+func (r relocator) all(ctx context.Context, env cli.Env) error {
 	ids, err := tableIDs(ctx, r.cat)
 	if err != nil {
 		return err
@@ -93,7 +94,7 @@ func (r relocator) all(ctx context.Context, env protocol.Env) error {
 
 // table relocates a table, and returns what it did.
 func (r relocator) table(ctx context.Context, id table.Identifier) (did string, err error) {
-	defer protocol.Recover(&err)
+	defer goroutine.Recover(&err)
 	before, err := r.cat.MetadataLocation(ctx, id)
 	if err != nil {
 		return "", err

@@ -15,9 +15,10 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
 
-var resetCommand = tableCommand(protocol.Command{
+var resetCommand = tableCommand(cli.Command{
 	Name:    "reset",
 	Summary: "empties a table and removes its state",
 	Details: "The next sync reads the stream from its beginning. Older snapshots keep the rows until they expire.",

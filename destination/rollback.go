@@ -14,10 +14,10 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rollback"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
 
-var rollbackCommand = tableCommand(protocol.Command{
+var rollbackCommand = tableCommand(cli.Command{
 	Name:    "rollback",
 	Summary: "sets a table back to an earlier snapshot, with its state",
 	Details: "Without --to it lists the snapshots to which the table can be set back.",

@@ -18,6 +18,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage/s3test"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
 
 // A refusal is what S3 answers to some operations, as AWS documents it.
@@ -151,7 +152,7 @@ func (l *lakeUnderTest) timed(verb, stream string) timedRun {
 	}
 	start := time.Now()
 	var stdout, stderr bytes.Buffer
-	r.code = l.d.run(context.Background(), protocol.Env{Args: args, Stdin: strings.NewReader(input), Stdout: &stdout, Stderr: &stderr})
+	r.code = l.d.run(context.Background(), cli.Env{Args: args, Stdin: strings.NewReader(input), Stdout: &stdout, Stderr: &stderr})
 	r.took = time.Since(start)
 	r.output = stdout.String() + stderr.String()
 	for line := range strings.Lines(stdout.String()) {

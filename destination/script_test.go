@@ -6,7 +6,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/destinationtest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
 
 // The scripts run the program as its users do.
@@ -18,7 +18,7 @@ func TestScripts(t *testing.T) {
 	d.signalDelay = 0 // nobody signals
 	destinationtest.Scripts(t, "testdata/script", func(args []string, stdin []byte) (_, _ []byte, code int) {
 		var stdout, stderr bytes.Buffer
-		code = d.run(t.Context(), protocol.Env{Args: args, Stdin: bytes.NewReader(stdin), Stdout: &stdout, Stderr: &stderr})
+		code = d.run(t.Context(), cli.Env{Args: args, Stdin: bytes.NewReader(stdin), Stdout: &stdout, Stderr: &stderr})
 		return stdout.Bytes(), stderr.Bytes(), code
 	}, nil)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -16,7 +17,7 @@ const shutdownTimeout = 2 * time.Minute
 // hangs in a call that cannot be interrupted, as of a file system, it is left
 // running and an error is returned.
 func withShutdownTimeout(ctx context.Context, work func() error) error {
-	ended := protocol.Go(work)
+	ended := goroutine.Start(work)
 	select {
 	case err := <-ended:
 		return err

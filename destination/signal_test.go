@@ -15,8 +15,10 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/syncer"
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
 
@@ -46,7 +48,7 @@ func TestASignalNearTheEndOfTheInput(t *testing.T) {
 				catalog := protocoltest.File(t, fmt.Sprintf(`{"streams":[{"stream":{"name":"items","json_schema":{"properties":{"id":{"type":"integer"}}}},
 					"sync_mode":"incremental","destination_sync_mode":%q}]}`, mode))
 				write := []string{"write", "--config", config, "--catalog", catalog}
-				if code := newDestination().run(t.Context(), protocol.Env{
+				if code := newDestination().run(t.Context(), cli.Env{
 					Args: write, Stdin: strings.NewReader(fmt.Sprintf(record+state, 1, 1) + fedComplete), Stdout: io.Discard, Stderr: io.Discard,
 				}); code != 0 {
 					t.Fatalf("exit code %d", code)
@@ -68,7 +70,7 @@ func TestASignalNearTheEndOfTheInput(t *testing.T) {
 							}
 							code, stdout := runAndSignal(t, write, input, after)
 							var rows bytes.Buffer
-							newDestination().run(t.Context(), protocol.Env{Args: []string{"preview", "items", "--config", config, "--json"}, Stdout: &rows, Stderr: io.Discard})
+							newDestination().run(t.Context(), cli.Env{Args: []string{"preview", "items", "--config", config, "--json"}, Stdout: &rows, Stderr: io.Discard})
 							got := ""
 							for _, id := range []string{"1", "7", "8"} {
 								if strings.Contains(rows.String(), `{"id":`+id+`,`) {
@@ -100,7 +102,7 @@ func runAndSignal(t *testing.T, args []string, input string, after time.Duration
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		in, out := io.Pipe()
-		fed := protocol.Go(func() error {
+		fed := goroutine.Start(func() error {
 			time.Sleep(time.Second) // everything is open by then
 			_, err := io.WriteString(out, input)
 			time.Sleep(time.Second)
@@ -115,7 +117,7 @@ func runAndSignal(t *testing.T, args []string, input string, after time.Duration
 			}
 			return err
 		})
-		code = newDestination().run(ctx, protocol.Env{Args: args, Stdin: in, Stdout: &printed, Stderr: io.Discard})
+		code = newDestination().run(ctx, cli.Env{Args: args, Stdin: in, Stdout: &printed, Stderr: io.Discard})
 		in.Close()
 		<-fed //nolint:errcheck // a broken pipe when the write ended first
 	})

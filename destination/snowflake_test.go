@@ -76,7 +76,7 @@ func (l *shownLake) write(mode protocol.DestinationSyncMode, generation, minimum
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	return l.d.write(l.t.Context(), l.config, streams, l.cat, strings.NewReader(input), protocol.NewEmitter(&l.out), nil)
+	return l.d.write(l.t.Context(), l.config, streams, l.cat, strings.NewReader(input), protocol.NewEmitter(&l.out, protocol.EmitterOptions{}), nil)
 }
 
 // shown returns the snapshot that Snowflake shows, and the current one.

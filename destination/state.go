@@ -11,17 +11,18 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/syncer"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
 
-var stateCommand = protocol.Command{
+var stateCommand = cli.Command{
 	Name:     "state",
 	Summary:  "prints the last committed states, for read --state of a source",
 	Details:  "They are a JSON array. It is empty before the first sync.",
 	Examples: []string{"state --config destination.json --catalog catalog.json > state.json"},
 	Config:   true,
-	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
+	New: func(flags *flag.FlagSet) func(context.Context, cli.Env) error {
 		catalogPath := flags.String("catalog", "", "path of the configured catalog `FILE`, whose streams' states are printed")
-		return func(ctx context.Context, env protocol.Env) error {
+		return func(ctx context.Context, env cli.Env) error {
 			if *catalogPath == "" {
 				return configError("Give the path of the configured catalog with --catalog.")
 			}
@@ -29,7 +30,7 @@ var stateCommand = protocol.Command{
 			if err != nil {
 				return err
 			}
-			configured, err := protocol.ReadConfiguredCatalog(*catalogPath)
+			configured, err := cli.ReadConfiguredCatalog(*catalogPath)
 			if err != nil {
 				return err
 			}
@@ -62,7 +63,7 @@ func committedStates(ctx context.Context, config Config, configured protocol.Con
 }
 
 // printStates prints a JSON array. It holds one state at a time in memory.
-func printStates(ctx context.Context, env protocol.Env, states []*syncer.CommittedState) error {
+func printStates(ctx context.Context, env cli.Env, states []*syncer.CommittedState) error {
 	separator := "["
 	for _, s := range states {
 		raw, err := s.Read(ctx)

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
 
@@ -32,7 +33,7 @@ func TestStatesInFilesAreNotHeldInMemory(t *testing.T) {
 	run := func(stdin string, args ...string) string {
 		t.Helper()
 		var stdout, stderr bytes.Buffer
-		if code := d.run(t.Context(), protocol.Env{Args: args, Stdin: strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr}); code != 0 {
+		if code := d.run(t.Context(), cli.Env{Args: args, Stdin: strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr}); code != 0 {
 			t.Fatalf("exit code %d: %s", code, stderr.String())
 		}
 		return stdout.String()

@@ -18,18 +18,18 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/internal/nearest"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
 
 // tableCommand adds to a command what the verbs that change one table have in common:
 // the table is the first argument, and with --dry-run they only say what they would do.
-func tableCommand(c protocol.Command, declare func(*flag.FlagSet) func(context.Context, *tableChange) error) protocol.Command {
+func tableCommand(c cli.Command, declare func(*flag.FlagSet) func(context.Context, *tableChange) error) cli.Command {
 	c.Arguments = strings.TrimSpace("TABLE " + c.Arguments)
 	c.Config = true
-	c.New = func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
+	c.New = func(flags *flag.FlagSet) func(context.Context, cli.Env) error {
 		dryRun := flags.Bool("dry-run", false, "change nothing; print what would be done")
 		do := declare(flags)
-		return func(ctx context.Context, env protocol.Env) error {
+		return func(ctx context.Context, env cli.Env) error {
 			config, err := parseConfig(env.Config)
 			if err != nil {
 				return err

@@ -18,16 +18,17 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
 
-var tablesCommand = protocol.Command{
+var tablesCommand = cli.Command{
 	Name:     "tables",
 	Summary:  "lists the tables with rows, files, bytes and the last commit",
 	Examples: []string{"tables --config destination.json", "tables --config destination.json --json"},
 	Config:   true,
-	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
+	New: func(flags *flag.FlagSet) func(context.Context, cli.Env) error {
 		asJSON := flags.Bool("json", false, "print a JSON array")
-		return func(ctx context.Context, env protocol.Env) error {
+		return func(ctx context.Context, env cli.Env) error {
 			config, err := parseConfig(env.Config)
 			if err != nil {
 				return err
@@ -107,16 +108,16 @@ func explainTable(id table.Identifier, err error) string {
 	return fmt.Sprintf("%v. If files of the table are broken, restore them from a copy. To remove the table from the catalog, run drop %s.", err, strings.Join(id, "."))
 }
 
-var dropCommand = protocol.Command{
+var dropCommand = cli.Command{
 	Name:      "drop",
 	Arguments: "NAMESPACE.TABLE",
 	Summary:   "removes a table from the catalog and leaves its files",
 	Details:   "It works even if the files are gone.",
 	Examples:  []string{"drop whoop.sleep --config destination.json --dry-run"},
 	Config:    true,
-	New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
+	New: func(flags *flag.FlagSet) func(context.Context, cli.Env) error {
 		dryRun := flags.Bool("dry-run", false, "change nothing; print what would be done")
-		return func(ctx context.Context, env protocol.Env) error {
+		return func(ctx context.Context, env cli.Env) error {
 			config, err := parseConfig(env.Config)
 			if err != nil {
 				return err
@@ -151,7 +152,7 @@ var dropCommand = protocol.Command{
 	},
 }
 
-func printTables(env protocol.Env, found []description) error {
+func printTables(env cli.Env, found []description) error {
 	width := len("table")
 	for _, i := range found {
 		width = max(width, len(i.Table))

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rollback"
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -59,7 +60,7 @@ func (l *testLake) change(f *faults, v tableVerb) (said string, err error) {
 		ended := make(chan struct{})
 		go func() { // what hangs for good is left behind, as when the process is killed
 			defer close(ended)
-			err = protocol.Recovered(func() error {
+			err = goroutine.Recovered(func() error {
 				cat, err := d.openCatalog(ctx, l.read)
 				if err != nil {
 					return err

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
 
@@ -59,7 +60,7 @@ func TestWhatPeopleReadOfAWrite(t *testing.T) {
 			}
 			catalog := protocoltest.File(t, `{"streams":[`+strings.Join(streams, ",")+`]}`)
 			var stdout, stderr bytes.Buffer
-			code := run(t.Context(), protocol.Env{
+			code := run(t.Context(), cli.Env{
 				Args:  append([]string{"write", "--config", config, "--catalog", catalog}, tt.args...),
 				Stdin: strings.NewReader(tt.input), Stdout: &stdout, Stderr: &stderr,
 			})

@@ -23,6 +23,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage/s3test"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
 
@@ -181,7 +182,7 @@ func (l *testLake) run(f *faults, input []byte, args ...string) *protocoltest.Ru
 		start := time.Now()
 		defer time.AfterFunc(time.Hour, cancel).Stop() // as SIGTERM does
 		var stdout, stderr bytes.Buffer
-		r.Code = d.run(ctx, protocol.Env{Args: r.Args, Stdin: bytes.NewReader(input), Stdout: &stdout, Stderr: &stderr})
+		r.Code = d.run(ctx, cli.Env{Args: r.Args, Stdin: bytes.NewReader(input), Stdout: &stdout, Stderr: &stderr})
 		if took := time.Since(start); took > time.Hour+shutdownTimeout {
 			t.Errorf("the run took %v", took)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/metrics"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/syncer"
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -32,9 +33,9 @@ func (d destination) Write(ctx context.Context, job protocol.WriteJob, out *prot
 		if err != nil {
 			return err
 		}
-		err = protocol.Recovered(func() error { return d.write(ctx, config, streams, catalog, job.Input, out, measured) })()
+		err = goroutine.Recovered(func() error { return d.write(ctx, config, streams, catalog, job.Input, out, measured) })()
 		// A commit is durable when it returns, whatever becomes of the connection.
-		if closeErr := protocol.Recovered(catalog.Close)(); closeErr != nil {
+		if closeErr := goroutine.Recovered(catalog.Close)(); closeErr != nil {
 			out.Logger().Warn("the catalog could not be closed; the rows and states that were committed are safe", "error", closeErr.Error())
 		}
 		return err

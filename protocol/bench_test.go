@@ -61,7 +61,7 @@ func BenchmarkInput(b *testing.B) {
 
 func BenchmarkEmitterRecord(b *testing.B) {
 	data := json.RawMessage(`{"x":"` + strings.Repeat("x", 1000) + `"}`)
-	e := NewEmitter(io.Discard)
+	e := NewEmitter(io.Discard, EmitterOptions{})
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
 	for b.Loop() {

@@ -12,10 +12,9 @@ import (
 )
 
 const (
-	blockSize     = 1 << 20
-	minRead       = 64 << 10  // the most that a pipe returns
-	maxLineSize   = 256 << 20 // the longest message read
-	byteOrderMark = "\xef\xbb\xbf"
+	blockSize   = 1 << 20
+	minRead     = 64 << 10  // the most that a pipe returns
+	maxLineSize = 256 << 20 // the longest message read
 )
 
 // A block is a part of the input. The Input's goroutine appends to it while others read

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/ingest-connectors/whoop-iceberg/internal/jsonerrors"
 )
 
 // StreamID identifies a stream. An absent, null or empty namespace means the
@@ -112,9 +114,9 @@ func ParseConfiguredCatalog(data []byte) (ConfiguredCatalog, error) {
 	switch err := json.Unmarshal(data, &c); {
 	case errors.As(err, &wrongType) && wrongType.Field != "":
 		return c, &Error{Kind: ConfigError, Message: fmt.Sprintf("The catalog's %q is of type %s but must be of type %s. "+configuredCatalog,
-			wrongType.Field, wrongType.Value, jsonType(wrongType.Type))}
+			wrongType.Field, wrongType.Value, jsonerrors.WantedType(wrongType))}
 	case err != nil:
-		return c, &Error{Kind: ConfigError, Message: fmt.Sprintf("The catalog is not JSON that can be read: %s. "+configuredCatalog, invalid(err))}
+		return c, &Error{Kind: ConfigError, Message: fmt.Sprintf("The catalog is not JSON that can be read: %s. "+configuredCatalog, jsonerrors.Reason(err))}
 	}
 	if c.Streams == nil { // as in the CATALOG message that discover prints
 		return c, &Error{Kind: ConfigError, Message: "The catalog has no list of streams. " + configuredCatalog}

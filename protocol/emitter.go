@@ -11,8 +11,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/invopop/jsonschema"
-
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
+	"github.com/ingest-connectors/whoop-iceberg/internal/progress"
 	"github.com/ingest-connectors/whoop-iceberg/internal/redact"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
 )
@@ -34,20 +34,16 @@ const (
 // After a failed write, every call returns its error: nobody reads the messages any
 // more, and the run should end.
 type Emitter struct {
-	mu       sync.Mutex
-	w        io.Writer
-	buf      []byte // whole lines
-	err      error
-	streams  map[StreamID]*emitted
-	secrets  redact.Redactor
-	schema   *jsonschema.Schema // of the configuration; nil: not known
-	log      *slog.Logger
-	screen   *terminal.Screen // warnings and errors go there too, as text
-	shownOn  string           // the identity of standard error, for messages that say where they were shown
-	progress *Progress        // nil: nobody watches
-	timer    *time.Timer      // for a flush; nil before the first record
-	waiting  bool             // the timer runs
-	now      func() time.Time
+	mu      sync.Mutex
+	w       io.Writer
+	buf     []byte // whole lines
+	err     error
+	streams map[StreamID]*emitted
+	options EmitterOptions
+	log     *slog.Logger
+	timer   *time.Timer // for a flush; nil before the first record
+	waiting bool        // the timer runs
+	now     func() time.Time
 }
 
 // emitted is what the emitter remembers about a stream.
@@ -60,21 +56,44 @@ type emitted struct {
 func (s *emitted) open() bool { return s.status == Started || s.status == Running }
 func (s *emitted) done() bool { return s.status == Complete || s.status == Incomplete }
 
+// EmitterOptions are what an Emitter needs beside standard output. The zero value is for
+// a run that nobody watches.
+type EmitterOptions struct {
+	Stderr   *terminal.Screen   // where people read warnings and errors as text; nil: nowhere
+	ShownOn  string             // the identity of Stderr, for [Emitter.Relay]; "": it has none
+	LogLevel slog.Level         // of the first lines that Logger writes
+	Progress *progress.Progress // nil: none is shown
+	Secrets  *redact.Redactor   // of logs, traces and check results; nil: the Emitter makes one
+	// SecretsOf returns the secret values in a configuration of the connector; nil: there are none.
+	SecretsOf func(config json.RawMessage) []string
+}
+
 // NewEmitter returns an Emitter that writes to w.
-func NewEmitter(w io.Writer) *Emitter {
-	e := &Emitter{w: w, streams: map[StreamID]*emitted{}, screen: terminal.NewScreen(io.Discard, false, nil), now: time.Now}
-	e.log = e.newLogger(slog.LevelInfo)
+func NewEmitter(w io.Writer, options EmitterOptions) *Emitter {
+	if options.Stderr == nil {
+		options.Stderr = terminal.NewScreen(io.Discard, false, nil)
+	}
+	if options.Secrets == nil {
+		options.Secrets = &redact.Redactor{}
+	}
+	if options.SecretsOf == nil {
+		options.SecretsOf = func(json.RawMessage) []string { return nil }
+	}
+	e := &Emitter{w: w, options: options, streams: map[StreamID]*emitted{}, now: time.Now}
+	e.log = slog.New(&logHandler{out: e, level: options.LogLevel})
 	return e
 }
 
-// Progress tells people how the run goes.
-func (e *Emitter) Progress() *Progress { return e.progress }
+// Progress shows people how the run goes.
+func (e *Emitter) Progress() *progress.Progress { return e.options.Progress }
 
 // Redact removes the given values from all later logs, traces and check results.
-func (e *Emitter) Redact(secrets ...string) { e.secrets.Add(secrets...) }
+func (e *Emitter) Redact(secrets ...string) { e.options.Secrets.Add(secrets...) }
 
 // Excerpt returns up to limit bytes of a text, without the redacted values.
-func (e *Emitter) Excerpt(text string, limit int) string { return e.secrets.Excerpt(text, limit) }
+func (e *Emitter) Excerpt(text string, limit int) string {
+	return e.options.Secrets.Excerpt(text, limit)
+}
 
 func (e *Emitter) stream(id StreamID) *emitted {
 	s, ok := e.streams[id]
@@ -115,7 +134,7 @@ func (e *Emitter) Record(id StreamID, data json.RawMessage) error {
 	e.buf = appendOneLine(e.buf, data)
 	e.buf = append(e.buf, "}}\n"...)
 	s.records++
-	e.progress.Records(1)
+	e.options.Progress.Records(1)
 	if len(e.buf) >= outputBuffer {
 		return e.flush()
 	}
@@ -185,7 +204,7 @@ func (e *Emitter) writeState(s State, statsKey string, records, rejected int64) 
 func (e *Emitter) Control(config json.RawMessage) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.secrets.Add(secretValues(e.schema, config)...)
+	e.options.Secrets.Add(e.options.SecretsOf(config)...)
 	return e.write(envelope{Type: "CONTROL", Control: &control{
 		Type: "CONNECTOR_CONFIG", EmittedAt: e.millis(),
 		ConnectorConfig: connectorConfig{Config: config},
@@ -197,7 +216,7 @@ func (e *Emitter) Control(config json.RawMessage) error {
 func (e *Emitter) Log(level, message string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	message = e.secrets.Clean(message)
+	message = e.options.Secrets.Clean(message)
 	switch level {
 	case "WARN":
 		e.writeStderr("warning", message)
@@ -211,13 +230,16 @@ func (e *Emitter) writeLog(level, message string) error {
 	return e.write(envelope{Type: "LOG", Log: &logLine{Level: level, Message: message}})
 }
 
-func (e *Emitter) spec(s Spec) error {
+// Spec writes what the connector says of itself.
+func (e *Emitter) Spec(s Spec) error {
+	s.ProtocolVersion = protocolVersion
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.write(envelope{Type: "SPEC", Spec: &s})
 }
 
-func (e *Emitter) catalog(c Catalog) error {
+// Catalog writes the streams of a source.
+func (e *Emitter) Catalog(c Catalog) error {
 	if c.Streams == nil {
 		c.Streams = []Stream{} // the protocol wants a list
 	}
@@ -226,17 +248,18 @@ func (e *Emitter) catalog(c Catalog) error {
 	return e.write(envelope{Type: "CATALOG", Catalog: &c})
 }
 
-// connectionStatus writes the result of a check. The cause of a failure goes into a
-// LOG message, because the status holds only the sentence for the user.
-func (e *Emitter) connectionStatus(status, message string, cause error) error {
+// ConnectionStatus writes the result of a check, SUCCEEDED or FAILED with a message. The
+// cause of a failure goes into a LOG message, because the status holds only the sentence
+// for the user.
+func (e *Emitter) ConnectionStatus(status, message string, cause error) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	message = e.secrets.Clean(message)
+	message = e.options.Secrets.Clean(message)
 	if message != "" {
 		e.writeStderr("error", message)
 	}
 	if cause != nil {
-		if err := e.writeLog("ERROR", e.secrets.Clean(cause.Error())); err != nil {
+		if err := e.writeLog("ERROR", e.options.Secrets.Clean(cause.Error())); err != nil {
 			return err
 		}
 	}
@@ -260,7 +283,7 @@ func (e *Emitter) flushSoon() {
 		e.timer = time.AfterFunc(flushInterval, func() {
 			e.mu.Lock()
 			defer e.mu.Unlock()
-			defer Recover(&e.err)
+			defer goroutine.Recover(&e.err)
 			e.waiting = false
 			_ = e.flush()
 		})

@@ -21,7 +21,7 @@ var (
 
 // newTestEmitter returns an emitter whose clock stands at noon.
 func newTestEmitter(w io.Writer) *Emitter {
-	e := NewEmitter(w)
+	e := NewEmitter(w, EmitterOptions{})
 	e.now = func() time.Time { return noon }
 	return e
 }
@@ -51,7 +51,7 @@ func (w *writes) count() int {
 
 func TestEmitterWritesWholeLinesFromManyGoroutines(t *testing.T) {
 	var w writes
-	e := NewEmitter(&w)
+	e := NewEmitter(&w, EmitterOptions{})
 	const goroutines, each = 4, 2000
 	var group sync.WaitGroup
 	for g := range goroutines {
@@ -103,7 +103,7 @@ func TestEmitterWritesWholeLinesFromManyGoroutines(t *testing.T) {
 func TestRecordsWaitNoLongerThanTheFlushInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var w writes
-		e := NewEmitter(&w)
+		e := NewEmitter(&w, EmitterOptions{})
 		for round := range 3 {
 			if err := e.Record(sleep, json.RawMessage(`{}`)); err != nil {
 				t.Fatal(err)
@@ -125,7 +125,7 @@ func TestRecordsWaitNoLongerThanTheFlushInterval(t *testing.T) {
 func TestTheFirstFailedWriteIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := writes{err: errors.New("disk full")}
-		e := NewEmitter(&w)
+		e := NewEmitter(&w, EmitterOptions{})
 		if err := e.Record(sleep, json.RawMessage(`{}`)); err != nil {
 			t.Fatalf("a buffered record failed: %v", err)
 		}

@@ -3,7 +3,6 @@ package protocol
 import (
 	"context"
 	"errors"
-	"fmt"
 )
 
 // A Kind says who has to act after a failure. It is the protocol's failure_type.
@@ -45,18 +44,6 @@ func (e *Error) Unwrap() error { return e.Err }
 // code, and nothing more is printed. If it is joined with another error or wrapped in
 // text, that is reported.
 var ErrStreamsFailed = errors.New("streams failed")
-
-type panicError struct {
-	value any
-	stack string
-}
-
-func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }
-
-func (p *panicError) Unwrap() error {
-	err, _ := p.value.(error)
-	return err
-}
 
 // KindOf returns the kind with which err is reported.
 func KindOf(err error) Kind { return describe(err).Kind }

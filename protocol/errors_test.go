@@ -8,23 +8,20 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/invopop/jsonschema"
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 )
 
 func TestSecretsStayInControl(t *testing.T) {
 	var out bytes.Buffer
-	e := newTestEmitter(&out)
+	e := NewEmitter(&out, EmitterOptions{SecretsOf: func(json.RawMessage) []string { return []string{"new-secret"} }})
 	e.Redact("old-secret")
-	properties := jsonschema.NewProperties()
-	properties.Set("token", &jsonschema.Schema{Type: "string", Extras: map[string]any{"airbyte_secret": true}})
-	e.schema = &jsonschema.Schema{Type: "object", Properties: properties}
 	if err := e.Control(json.RawMessage(`{"token":"new-secret"}`)); err != nil {
 		t.Fatal(err)
 	}
 	control := out.Len()
-	failure := &Error{Kind: SystemError, Message: "old-secret", Err: &panicError{value: "new-secret", stack: "new-secret"}}
+	failure := &Error{Kind: SystemError, Message: "old-secret", Err: &goroutine.PanicError{Value: "new-secret", Stack: "new-secret"}}
 	for _, err := range []error{
-		e.Log("INFO", "old-secret"), e.connectionStatus("FAILED", "new-secret", nil), e.Fail(sleep, failure),
+		e.Log("INFO", "old-secret"), e.ConnectionStatus("FAILED", "new-secret", nil), e.Fail(sleep, failure),
 		e.Logger().Handler().Handle(t.Context(), slog.NewRecord(noon, slog.LevelInfo, "new-secret", 0)),
 	} {
 		if err != nil {
@@ -41,13 +38,13 @@ func TestSecretsStayInControl(t *testing.T) {
 
 func TestRecoverMakesAPanicAnError(t *testing.T) {
 	work := func() (err error) {
-		defer Recover(&err)
+		defer goroutine.Recover(&err)
 		var none []int
 		none[len(none)]++
 		return nil
 	}
 	var out bytes.Buffer
-	if err := newTestEmitter(&out).crash(describe(fmt.Errorf("worker 1: %w", work()))); err != nil {
+	if err := newTestEmitter(&out).FailRun(t.Context(), fmt.Errorf("worker 1: %w", work())); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"worker 1: panic: runtime error: index out of range", `"stack_trace":"goroutine`, "errors_test.go"} {

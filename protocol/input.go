@@ -8,6 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+
+	"github.com/ingest-connectors/whoop-iceberg/internal/rawjson"
 )
 
 // Input splits a message stream into long runs of RECORD lines, unparsed, and between
@@ -100,8 +102,8 @@ func (in *Input) Next() (Item, error) {
 				return Item{}, err
 			}
 		}
-		if in.line == 1 && bytes.HasPrefix(in.block.buf[in.pos:in.block.n], []byte(byteOrderMark)) {
-			in.pos += len(byteOrderMark)
+		if in.line == 1 && bytes.HasPrefix(in.block.buf[in.pos:in.block.n], []byte(rawjson.ByteOrderMark)) {
+			in.pos += len(rawjson.ByteOrderMark)
 		}
 		if run := in.recordRun(); run != nil {
 			return Item{Records: run}, nil
@@ -283,30 +285,12 @@ func (in *Input) eof() error {
 	if in.messages || in.foreign == nil {
 		return io.EOF
 	}
-	if what := encodingOf(in.foreign); what != "" {
+	if what := rawjson.Encoding(in.foreign); what != "" {
 		return &Error{Kind: ConfigError, Message: fmt.Sprintf("The input is %s, not the source's messages in UTF-8. "+
 			"Whatever connects the two programs must not change bytes. Windows PowerShell before 7.4 does: run the pipe in cmd, or in a newer PowerShell.", what)}
 	}
 	return &Error{Kind: SystemError, Message: "The input holds no message of the Airbyte protocol. " +
 		"Run the command before the pipe by itself to see what it says: it must be the read of a source."}
-}
-
-// encodingOf names the encoding of text that is not JSON, from its beginning. It is ""
-// for UTF-8.
-func encodingOf(text []byte) string {
-	switch {
-	case bytes.HasPrefix(text, []byte{0x1f, 0x8b}):
-		return "compressed with gzip"
-	case bytes.HasPrefix(text, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		return "compressed with zstd"
-	case bytes.HasPrefix(text, []byte{0xff, 0xfe}), bytes.HasPrefix(text, []byte("{\x00")):
-		return "encoded in UTF-16 (little-endian)"
-	case bytes.HasPrefix(text, []byte{0xfe, 0xff}), bytes.HasPrefix(text, []byte("\x00{")):
-		return "encoded in UTF-16 (big-endian)"
-	case bytes.IndexByte(text, 0) >= 0:
-		return "binary, or encoded in UTF-16 or UTF-32"
-	}
-	return ""
 }
 
 func brokenMessage(kind Kind, line int64, err error) error {

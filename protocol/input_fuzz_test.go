@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"github.com/ingest-connectors/whoop-iceberg/internal/rawjson"
 )
 
 // FuzzInput compares Input with a reader that does the same slowly: split at
@@ -18,7 +20,7 @@ import (
 // so that lines are longer than blocks, and too long.
 func FuzzInput(f *testing.F) {
 	f.Add([]byte(recordLine+"\n"+stateLine+"\r\n\n"+recordLine), uint64(0))
-	f.Add([]byte(byteOrderMark+`{"record":{"a":[{}]},"type":"RECORD"}`+"\nnull\n{\"type\":5}\n"), uint64(1))
+	f.Add([]byte(rawjson.ByteOrderMark+`{"record":{"a":[{}]},"type":"RECORD"}`+"\nnull\n{\"type\":5}\n"), uint64(1))
 	f.Add([]byte(`{"type":"TRACE","trace":{"type":"STREAM_STATUS","stream_status":{"stream_descriptor":{"name":"s"},"status":"COMPLETE"}}}`), uint64(2))
 	f.Add([]byte(`{"type":"STATE","state":{"global":{"stream_states":[]}}}`+"\n"+`{"type":"REC`), uint64(3))
 	f.Add([]byte("{\"a\\\"\\\\\":\"\\\\\",\"type\" :\t\"RECORD\"}\n{\"type\":\"\\u0052ECORD\"}\n"), uint64(4))
@@ -74,7 +76,7 @@ func FuzzInput(f *testing.F) {
 }
 
 func checkAgainstSlowReader(t *testing.T, data []byte, records map[int64]string, steering []string, failed error, failedAt int64) {
-	data = bytes.TrimPrefix(data, []byte(byteOrderMark))
+	data = bytes.TrimPrefix(data, []byte(rawjson.ByteOrderMark))
 	number, noMessage := int64(0), failed != nil && failedAt == 0
 	for line := range strings.Lines(string(data)) {
 		number++

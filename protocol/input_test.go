@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/ingest-connectors/whoop-iceberg/internal/rawjson"
 )
 
 // steps reads an input to its end and writes each step as a line: records as
@@ -86,10 +88,10 @@ func TestInput(t *testing.T) {
 		},
 		{
 			name:  "CRLF and byte-order mark",
-			input: byteOrderMark + recordLine + "\r\n" + stateLine + "\r\n\r\n",
+			input: rawjson.ByteOrderMark + recordLine + "\r\n" + stateLine + "\r\n\r\n",
 			want:  []string{"1 " + recordLine + "\r\n", stateStep},
 		},
-		{name: "only a byte-order mark", input: byteOrderMark},
+		{name: "only a byte-order mark", input: rawjson.ByteOrderMark},
 		{
 			name:  "spaces as Python's json.dumps writes them",
 			input: `{"type": "RECORD", "record": {}}` + "\n" + ` { "type" : "RECORD" }` + "\n",
@@ -133,7 +135,7 @@ func TestInput(t *testing.T) {
 		{name: "UTF-32", input: "\x00\x00\x00{\x00\x00\x00\"\n", warns: 1, err: "UTF-16 or UTF-32"},
 		{name: "gzip", input: "\x1f\x8b\x08\x00\x00\n", warns: 1, err: "compressed with gzip"},
 		{name: "text in front of a record", input: recordLine + "\nFetching {page} 2..." + recordLine + "\n", want: []string{"1 " + recordLine + "\n"}, err: "Line 2 of the input has other text in front of a RECORD message, which would be lost."},
-		{name: "a byte-order mark in the middle", input: recordLine + "\n" + byteOrderMark + stateLine + "\n", want: []string{"1 " + recordLine + "\n"}, err: "Line 2 of the input has other text in front of a STATE message"},
+		{name: "a byte-order mark in the middle", input: recordLine + "\n" + rawjson.ByteOrderMark + stateLine + "\n", want: []string{"1 " + recordLine + "\n"}, err: "Line 2 of the input has other text in front of a STATE message"},
 		{name: "text that quotes a record", input: recordLine + "\nsent " + recordLine + " twice\n", want: []string{"1 " + recordLine + "\n"}, warns: 1},
 		{name: "free text alone", input: "Traceback (most recent call last):\n  File\n", warns: 2, err: "The input holds no message of the Airbyte protocol. Run the command before the pipe by itself"},
 		{name: "one message is enough", input: "starting\n" + `{"type":"LOG"}` + "\n", warns: 1},

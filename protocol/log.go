@@ -10,10 +10,6 @@ import (
 // with --debug or LOG_LEVEL=debug.
 func (e *Emitter) Logger() *slog.Logger { return e.log }
 
-func (e *Emitter) newLogger(level slog.Leveler) *slog.Logger {
-	return slog.New(&logHandler{out: e, level: level})
-}
-
 // logHandler writes "message key=value …" as one LOG message.
 type logHandler struct {
 	out    *Emitter

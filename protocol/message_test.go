@@ -48,7 +48,7 @@ func TestEmitterLines(t *testing.T) {
 		},
 		{
 			"SPEC", func(e *Emitter) error {
-				return e.spec(Spec{
+				return e.Spec(Spec{
 					DocumentationURL: "https://example.com", ConnectionSpecification: &jsonschema.Schema{Type: "object"},
 					SupportsIncremental: true, SupportedDestinationSyncModes: []DestinationSyncMode{Append}, ProtocolVersion: "0.18.0",
 				})
@@ -56,12 +56,12 @@ func TestEmitterLines(t *testing.T) {
 			`{"type":"SPEC","spec":{"documentationUrl":"https://example.com","connectionSpecification":{"type":"object"},"supportsIncremental":true,"supported_destination_sync_modes":["append"],"protocol_version":"0.18.0"}}`,
 		},
 		{
-			"CONNECTION_STATUS", func(e *Emitter) error { return e.connectionStatus("FAILED", "no entry", nil) },
+			"CONNECTION_STATUS", func(e *Emitter) error { return e.ConnectionStatus("FAILED", "no entry", nil) },
 			`{"type":"CONNECTION_STATUS","connectionStatus":{"status":"FAILED","message":"no entry"}}`,
 		},
 		{
 			"CATALOG", func(e *Emitter) error {
-				return e.catalog(Catalog{Streams: []Stream{{
+				return e.Catalog(Catalog{Streams: []Stream{{
 					Name: "sleep", JSONSchema: json.RawMessage(`{"type":"object"}`), SupportedSyncModes: []SyncMode{FullRefresh, Incremental},
 					SourceDefinedCursor: true, DefaultCursorField: []string{"updated_at"}, SourceDefinedPrimaryKey: [][]string{{"id"}}, IsResumable: true,
 				}}})
@@ -69,7 +69,7 @@ func TestEmitterLines(t *testing.T) {
 			`{"type":"CATALOG","catalog":{"streams":[{"name":"sleep","json_schema":{"type":"object"},"supported_sync_modes":["full_refresh","incremental"],"source_defined_cursor":true,"default_cursor_field":["updated_at"],"source_defined_primary_key":[["id"]],"is_resumable":true}]}}`,
 		},
 		{
-			"CATALOG of nothing", func(e *Emitter) error { return e.catalog(Catalog{}) },
+			"CATALOG of nothing", func(e *Emitter) error { return e.Catalog(Catalog{}) },
 			`{"type":"CATALOG","catalog":{"streams":[]}}`,
 		},
 		{
@@ -78,7 +78,7 @@ func TestEmitterLines(t *testing.T) {
 		},
 		{
 			"TRACE of an error", func(e *Emitter) error {
-				return e.crash(describe(&Error{Kind: ConfigError, Message: "Give a key.", Err: errors.New("no key")}))
+				return e.FailRun(t.Context(), &Error{Kind: ConfigError, Message: "Give a key.", Err: errors.New("no key")})
 			},
 			`{"type":"TRACE","trace":{"type":"ERROR","emitted_at":1772366400000,"error":{"message":"Give a key.","internal_message":"Give a key. (no key)","failure_type":"config_error"}}}`,
 		},

@@ -1,10 +1,10 @@
 // Package protocol is the Airbyte protocol, version 0.18, as a connector sees
-// it: the messages, the reader of stdin, the one writer of stdout, errors,
-// arguments, signals and exit codes.
+// it: the messages, the reader of stdin, the one writer of stdout, and errors.
 //
-// A connector implements [Source] or [Destination] and passes it to [RunSource] or
-// [RunDestination]. It does not handle flags, files of the orchestrator, exit codes or
-// standard output: it writes everything through the [Emitter].
+// A connector implements [Source] or [Destination]. Package cli runs it as a program, and
+// package spec makes its specification and reads its configuration. The connector does not
+// handle flags, files of the orchestrator, exit codes or standard output: it writes
+// everything through the [Emitter].
 //
 // # The wire
 //
@@ -38,7 +38,8 @@ import (
 )
 
 // A Source reads from some system. Config is the user's JSON with its
-// variables expanded (see [DecodeConfig]); a method reports a bad one as a [ConfigError].
+// environment variables expanded, for spec.DecodeConfig; a method reports a bad one as a
+// [ConfigError].
 type Source interface {
 	Spec() Spec
 

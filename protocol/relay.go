@@ -2,11 +2,7 @@ package protocol
 
 import (
 	"fmt"
-	"os"
 	"strings"
-	"unicode"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
 )
@@ -17,8 +13,8 @@ import (
 func (e *Emitter) Relay(message, shownOn string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if shownOn == "" || shownOn != e.shownOn {
-		e.writeStderr("source", e.secrets.Excerpt(message, maxStderr))
+	if shownOn == "" || shownOn != e.options.ShownOn {
+		e.writeStderr("source", e.options.Secrets.Excerpt(message, maxStderr))
 	}
 }
 
@@ -27,31 +23,7 @@ func (e *Emitter) Relay(message, shownOn string) {
 func (e *Emitter) PrintError(message string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.writeStderr("error", e.secrets.Clean(message))
-}
-
-// identity returns what only one open terminal, pipe or file of this machine has; "" if
-// w is none.
-func identity(w any) string {
-	file, ok := w.(*os.File)
-	if !ok {
-		return ""
-	}
-	var stat unix.Stat_t
-	if err := unix.Fstat(int(file.Fd()), &stat); err != nil {
-		return ""
-	}
-	return fmt.Sprintf("%x:%x", stat.Dev, stat.Ino)
-}
-
-// isRegularFile reports whether r is a file that stays where it is, not a pipe.
-func isRegularFile(r any) bool {
-	file, ok := r.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode().IsRegular()
+	e.writeStderr("error", e.options.Secrets.Clean(message))
 }
 
 // maxStderr is the length at which a message on standard error is cut. Standard
@@ -68,15 +40,5 @@ func (e *Emitter) writeStderr(what, message string) {
 	if what == "warning" {
 		style = terminal.Warning
 	}
-	fmt.Fprintf(e.screen, "%s %s\n", e.screen.Styled(what+":", style), oneLine(message))
-}
-
-// oneLine returns text without what could end the line or control a terminal.
-func oneLine(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, text)
+	fmt.Fprintf(e.options.Stderr, "%s %s\n", e.options.Stderr.Styled(what+":", style), terminal.OneLine(message))
 }

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+
+	"github.com/ingest-connectors/whoop-iceberg/internal/jsonerrors"
+	"github.com/ingest-connectors/whoop-iceberg/internal/rawjson"
 )
 
 // A StateType is the scope of a STATE message.
@@ -165,10 +168,10 @@ func (s State) StreamState() json.RawMessage {
 // error is a Config error.
 func ParseStates(data []byte) ([]State, error) {
 	bad := func(err error) ([]State, error) {
-		return nil, &Error{Kind: ConfigError, Message: "The state file is not a list of states of the Airbyte protocol: " + invalid(err) +
+		return nil, &Error{Kind: ConfigError, Message: "The state file is not a list of states of the Airbyte protocol: " + jsonerrors.Reason(err) +
 			". Give the output of the destination's state command, or omit --state to start over."}
 	}
-	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte(byteOrderMark)))
+	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte(rawjson.ByteOrderMark)))
 	switch {
 	case len(data) == 0 || bytes.Equal(data, []byte("null")):
 		return nil, nil

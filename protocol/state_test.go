@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/ingest-connectors/whoop-iceberg/internal/rawjson"
 )
 
 func TestParseStates(t *testing.T) {
@@ -29,7 +31,7 @@ func TestParseStates(t *testing.T) {
 			{Type: StreamState, Stream: StreamID{Name: "s"}, Raw: json.RawMessage(stream)},
 			{Type: GlobalState, Streams: []StreamID{{"n", "a"}}, Raw: json.RawMessage(global)},
 		}},
-		{name: "one state behind a byte-order mark", file: byteOrderMark + stream, want: []State{
+		{name: "one state behind a byte-order mark", file: rawjson.ByteOrderMark + stream, want: []State{
 			{Type: StreamState, Stream: StreamID{Name: "s"}, Raw: json.RawMessage(stream)},
 		}},
 		{name: "types left away", file: `[{"type":null,"global":null,"stream":{"stream_descriptor":{"name":"s"}}},{"global":{"stream_states":[]}}]`, want: []State{
@@ -182,7 +184,7 @@ func TestAStateMessageIsRepeatedWhole(t *testing.T) {
 			continue
 		}
 		var out bytes.Buffer
-		if err := NewEmitter(&out).Echo(*item.State, 3, 0); err != nil {
+		if err := NewEmitter(&out, EmitterOptions{}).Echo(*item.State, 3, 0); err != nil {
 			t.Fatal(err)
 		}
 		if want := fmt.Sprintf(line, stats) + "\n"; out.String() != want {

@@ -1,12 +1,15 @@
 package protocol
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 )
 
 // Status reports the status of a stream. The emitter itself reports RUNNING, with the
@@ -61,24 +64,26 @@ func (e *Emitter) Fail(id StreamID, err error) error {
 	return e.writeStatus(id, Incomplete)
 }
 
-// crash reports the failure of the whole run. Open streams become INCOMPLETE.
-func (e *Emitter) crash(d *Error) error {
+// FailRun reports the failure of the whole run: it writes a TRACE with the reason,
+// unless that is [ErrStreamsFailed], and makes every open stream INCOMPLETE. If ctx has
+// ended, a cancellation is an interruption.
+func (e *Emitter) FailRun(ctx context.Context, err error) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if err := e.writeFailure(d); err != nil {
-		return err
+	if !errors.Is(err, ErrStreamsFailed) || err.Error() != ErrStreamsFailed.Error() {
+		d := describe(err)
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			d = interrupted(err)
+		}
+		if err := e.writeFailure(d); err != nil {
+			return err
+		}
 	}
-	return e.closeOpen()
+	return e.closeStreams()
 }
 
 // closeStreams makes the open streams INCOMPLETE.
 func (e *Emitter) closeStreams() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.closeOpen()
-}
-
-func (e *Emitter) closeOpen() error {
 	byName := func(a, b StreamID) int { return strings.Compare(a.String(), b.String()) }
 	for _, id := range slices.SortedFunc(maps.Keys(e.streams), byName) {
 		if e.streams[id].open() {
@@ -93,7 +98,7 @@ func (e *Emitter) closeOpen() error {
 func (e *Emitter) writeStatus(id StreamID, status StreamStatus, reasons ...statusReason) error {
 	e.stream(id).status = status
 	if status == Complete {
-		e.progress.Add("streams", 1)
+		e.options.Progress.Add("streams", 1)
 	}
 	return e.write(envelope{Type: "TRACE", Trace: &trace{
 		Type: "STREAM_STATUS", EmittedAt: e.millis(),
@@ -102,16 +107,16 @@ func (e *Emitter) writeStatus(id StreamID, status StreamStatus, reasons ...statu
 }
 
 func (e *Emitter) writeFailure(d *Error) error {
-	t := &traceError{Message: e.secrets.Clean(d.Message), FailureType: d.Kind}
+	t := &traceError{Message: e.options.Secrets.Clean(d.Message), FailureType: d.Kind}
 	if e.err == nil && !d.TraceOnly { // else nobody reads the messages, and the run reports it
 		e.writeStderr("error", t.Message)
-		t.ShownOn = e.shownOn
+		t.ShownOn = e.options.ShownOn
 	}
 	if d.Err != nil && d.Err.Error() != d.Message {
-		t.InternalMessage = e.secrets.Clean(d.Err.Error())
+		t.InternalMessage = e.options.Secrets.Clean(d.Err.Error())
 	}
-	if p := (*panicError)(nil); errors.As(d.Err, &p) {
-		t.StackTrace = e.secrets.Clean(p.stack)
+	if p := (*goroutine.PanicError)(nil); errors.As(d.Err, &p) {
+		t.StackTrace = e.options.Secrets.Clean(p.Stack)
 	}
 	if d.Stream != nil {
 		t.Descriptor = newDescriptor(*d.Stream)

@@ -74,7 +74,7 @@ func TestEmitterKeepsCountsAndStatuses(t *testing.T) {
 		e.Status(StreamID{Name: "d"}, Started), e.Status(StreamID{Name: "d"}, Complete),
 		e.Status(StreamID{Name: "f"}, Started), e.Status(StreamID{Name: "e"}, Started),
 		e.Record(StreamID{Name: "e"}, data), e.Record(StreamID{Name: "f"}, data), e.State(State{Type: GlobalState, Raw: data}),
-		e.crash(describe(errors.New("dead"))),
+		e.FailRun(t.Context(), errors.New("dead")),
 	} {
 		if err != nil {
 			refused = append(refused, err)

@@ -7,12 +7,13 @@ import (
 	"slices"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
 
 // catalogCommand is the verb that prints a configured catalog. An orchestrator makes one
 // from the output of discover; without one, a person would have to write it.
-func catalogCommand() protocol.Command {
-	return protocol.Command{
+func catalogCommand() cli.Command {
+	return cli.Command{
 		Name:      "catalog",
 		Arguments: "[STREAM]...",
 		Values:    names(),
@@ -20,9 +21,9 @@ func catalogCommand() protocol.Command {
 		Details: "The catalog is what read and write are given with --catalog. A stream with a cursor is read " +
 			"incrementally, and its table has one row for each key; the others are replaced by each sync.",
 		Examples: []string{"catalog > catalog.json", "catalog sleep recovery > catalog.json", "catalog --costs"},
-		New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
+		New: func(flags *flag.FlagSet) func(context.Context, cli.Env) error {
 			costs := flags.Bool("costs", false, "print how many requests each stream takes, instead of the catalog")
-			return func(_ context.Context, env protocol.Env) error {
+			return func(_ context.Context, env cli.Env) error {
 				c, err := configure(env.Args)
 				if err != nil {
 					return err

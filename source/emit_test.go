@@ -66,7 +66,7 @@ func (anyToken) TokenInsteadOf(context.Context, string) (string, error) { return
 func BenchmarkEmit(b *testing.B) {
 	const count = 16
 	api, size := cannedPages(count)
-	out := protocol.NewEmitter(io.Discard)
+	out := protocol.NewEmitter(io.Discard, protocol.EmitterOptions{})
 	ses := &session{out: out, client: whoop.New(whoop.Config{URL: "https://whoop.invalid", Tokens: anyToken{}, RequestsPerSecond: 1e9, HTTP: api})}
 	rd := newReader(&run{session: ses, end: opening}, streams[4], protocol.Incremental)
 	if err := out.Status(rd.stream.id(), protocol.Started); err != nil {

@@ -15,7 +15,7 @@ import (
 
 // fetchFrom is a walk over sleeps that an API answers.
 func fetchFrom(answer http.HandlerFunc) *walk {
-	out := protocol.NewEmitter(io.Discard)
+	out := protocol.NewEmitter(io.Discard, protocol.EmitterOptions{})
 	client := whoop.New(whoop.Config{
 		URL: "https://whoop.invalid", Tokens: anyToken{}, RequestsPerSecond: 1000, HTTP: inProcess{answer}, Log: out.Logger(),
 		Excerpt: func(text string, _ int) string { return text }, Waiting: func(time.Time) {},

@@ -23,14 +23,14 @@ package main
 import (
 	"context"
 
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/consent"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
 )
 
 func main() {
-	protocol.Main(func(ctx context.Context, env protocol.Env) int {
-		return protocol.RunSource(ctx, &source{http: whoop.NewTransport()}, env, consent.Command(consentStreams(), userAgent), catalogCommand(), sandboxCommand())
+	cli.Main(func(ctx context.Context, env cli.Env) int {
+		return cli.RunSource(ctx, &source{http: whoop.NewTransport()}, env, consent.Command(consentStreams(), userAgent), catalogCommand(), sandboxCommand())
 	})
 }
 

@@ -123,7 +123,7 @@ func TestAStateIsWrittenUnderTheLock(t *testing.T) {
 			}
 		}
 		return len(p), nil
-	}))}
+	}), protocol.EmitterOptions{})}
 	rd := newReader(r, streamNamed("workout"), protocol.Incremental)
 	if err := r.session.out.Status(rd.stream.id(), protocol.Started); err != nil {
 		t.Fatal(err)

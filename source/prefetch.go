@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 )
 
 // prefetch fetches something for each item and uses it, in the order of the items.
@@ -26,7 +26,7 @@ func prefetch[T, R any](ctx context.Context, width func() int, items []T, fetch 
 	for i, item := range items {
 		for ; started < min(len(items), i+max(1, width())); started++ {
 			r, next := &result{}, items[started]
-			r.done = protocol.Go(func() (err error) {
+			r.done = goroutine.Start(func() (err error) {
 				r.value, err = fetch(ctx, next)
 				return err
 			})

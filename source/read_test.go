@@ -22,6 +22,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
@@ -72,7 +73,7 @@ func TestAStopIsNotTakenForAFailureOfTheRun(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var out bytes.Buffer
-	code := protocol.RunSource(ctx, w.source, protocol.Env{
+	code := cli.RunSource(ctx, w.source, cli.Env{
 		Args: []string{"read", "--config", protocoltest.File(t, w.config), "--catalog", protocoltest.File(t, catalog(t, protocol.FullRefresh, "profile", "body_measurement"))},
 		Stdout: writerFunc(func(p []byte) (int, error) {
 			if bytes.Contains(p, []byte(`"INCOMPLETE"`)) {
@@ -141,7 +142,7 @@ func TestAFullWalkComesAfterSoManyDays(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			rd := newReader(&run{end: end, session: &session{out: protocol.NewEmitter(io.Discard), config: config.Settings{Config: config.Config{ReconcileEveryDays: every}}}}, streams[2], protocol.Incremental)
+			rd := newReader(&run{end: end, session: &session{out: protocol.NewEmitter(io.Discard, protocol.EmitterOptions{}), config: config.Settings{Config: config.Config{ReconcileEveryDays: every}}}}, streams[2], protocol.Incremental)
 			if err := rd.start([]protocol.State{protocol.NewStreamState(rd.stream.id(), raw)}); err != nil || rd.walkDue != full {
 				t.Errorf("every %d days, after %d: %t, %v", every, days, rd.walkDue, err)
 			}

@@ -15,7 +15,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
@@ -29,14 +31,14 @@ const sandboxClientID = "sandbox-client-id"
 
 // sandboxCommand is the verb that serves a made-up member, or advances the clock of a
 // running sandbox, for machines without curl.
-func sandboxCommand() protocol.Command {
-	return protocol.Command{
+func sandboxCommand() cli.Command {
+	return cli.Command{
 		Name:    "sandbox",
 		Summary: "serves a made-up WHOOP member to try things with",
 		Details: "It prints the configuration with which the source reads that member, and serves until it is " +
 			"stopped. With --advance it moves the clock of a sandbox that runs, and ends.",
 		Examples: []string{"sandbox --config source.json", "sandbox --advance 24h"},
-		New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
+		New: func(flags *flag.FlagSet) func(context.Context, cli.Env) error {
 			c := sandboxFlags{}
 			flags.StringVar(&c.addr, "addr", "127.0.0.1:8080", "`address` to listen on (port 0: any free port), or with --advance the address of a running sandbox")
 			flags.Int64Var(&c.seed, "seed", 1, "`number` that selects the member")
@@ -60,7 +62,7 @@ type sandboxFlags struct {
 	perMinute         int
 }
 
-func (c *sandboxFlags) run(ctx context.Context, env protocol.Env) error {
+func (c *sandboxFlags) run(ctx context.Context, env cli.Env) error {
 	if c.config == "-" {
 		return &protocol.Error{Kind: protocol.ConfigError, Message: "--config needs the path of a file. Without it, the configuration is printed."}
 	}
@@ -71,7 +73,7 @@ func (c *sandboxFlags) run(ctx context.Context, env protocol.Env) error {
 }
 
 // move is the client of a running sandbox.
-func (c *sandboxFlags) move(ctx context.Context, env protocol.Env) error {
+func (c *sandboxFlags) move(ctx context.Context, env cli.Env) error {
 	url := strings.TrimSuffix(c.addr, "/") + "/sandbox/clock"
 	if !strings.HasPrefix(url, "http://") {
 		url = "http://" + url
@@ -95,7 +97,7 @@ func (c *sandboxFlags) move(ctx context.Context, env protocol.Env) error {
 	return err
 }
 
-func (c *sandboxFlags) serve(ctx context.Context, env protocol.Env) error {
+func (c *sandboxFlags) serve(ctx context.Context, env cli.Env) error {
 	member, err := c.member()
 	if err != nil {
 		return err
@@ -122,7 +124,7 @@ func (c *sandboxFlags) serve(ctx context.Context, env protocol.Env) error {
 		return err
 	}
 	select {
-	case err := <-protocol.Go(func() error { return server.Serve(listener) }):
+	case err := <-goroutine.Start(func() error { return server.Serve(listener) }):
 		return fmt.Errorf("serving the sandbox: %w", err)
 	case <-ctx.Done():
 		return server.Close()

@@ -23,6 +23,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
@@ -299,7 +300,7 @@ func (s *soak) run(c protocol.ConfiguredCatalog, planned *kill) {
 		"read", "--config", s.file("config", s.config), "--catalog", s.file("catalog", c), "--state", s.file("state", append([]json.RawMessage{}, slices.Collect(maps.Values(s.last))...)),
 	}}
 	var stderr bytes.Buffer
-	r.Code = protocol.RunSource(ctx, &source{http: m}, protocol.Env{Args: r.Args, Stdout: m, Stderr: &stderr})
+	r.Code = cli.RunSource(ctx, &source{http: m}, cli.Env{Args: r.Args, Stdout: m, Stderr: &stderr})
 	if m.dead {
 		r.Code = -1
 		s.figure.kills++

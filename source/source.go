@@ -8,7 +8,10 @@ import (
 	"os"
 	"time"
 
+	"github.com/ingest-connectors/whoop-iceberg/internal/progress"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/spec"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
@@ -24,7 +27,7 @@ const documentation = "https://github.com/ingest-connectors/whoop-iceberg/blob/m
 func (*source) Spec() protocol.Spec {
 	return protocol.Spec{
 		DocumentationURL:        documentation,
-		ConnectionSpecification: protocol.Reflect(config.Config{}, "WHOOP"),
+		ConnectionSpecification: spec.Reflect(config.Config{}, "WHOOP"),
 		SupportsIncremental:     true,
 	}
 }
@@ -58,7 +61,7 @@ type session struct {
 // countRequests says how many requests there were.
 type countRequests struct {
 	http.RoundTripper
-	progress *protocol.Progress
+	progress *progress.Progress
 }
 
 func (c countRequests) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -68,7 +71,7 @@ func (c countRequests) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // userAgent identifies this program. WHOOP's front end refuses the default agents
 // of HTTP libraries.
-var userAgent = "source-whoop/" + protocol.Version
+var userAgent = "source-whoop/" + cli.Version
 
 type answer struct {
 	raw json.RawMessage

@@ -20,7 +20,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite testdata/spec.json")
 
-func spec(t *testing.T) json.RawMessage {
+func sourceSpec(t *testing.T) json.RawMessage {
 	t.Helper()
 	r := protocoltest.Source(t, &source{}, "spec")
 	if len(r.Messages) != 1 {
@@ -33,7 +33,7 @@ func spec(t *testing.T) json.RawMessage {
 // of it must show in a review.
 func TestSpecIsTheGoldenOne(t *testing.T) {
 	var got bytes.Buffer
-	if err := json.Indent(&got, spec(t), "", "  "); err != nil {
+	if err := json.Indent(&got, sourceSpec(t), "", "  "); err != nil {
 		t.Fatal(err)
 	}
 	got.WriteByte('\n')
@@ -51,7 +51,7 @@ func TestSpecIsTheGoldenOne(t *testing.T) {
 }
 
 func TestSpecKeepsAirbytesRules(t *testing.T) {
-	for test, problems := range protocoltest.SpecProblems(spec(t)) {
+	for test, problems := range protocoltest.SpecProblems(sourceSpec(t)) {
 		t.Errorf("%s: %q", test, problems)
 	}
 }

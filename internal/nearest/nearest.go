@@ -1,7 +1,10 @@
 // Package nearest finds the name that a mistyped one was meant to be.
 package nearest
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // Name returns the one of the names that is most like a mistyped one, "" if none is
 // much like it. Of names that are equally like it, it is the first.
@@ -13,6 +16,16 @@ func Name(typed string, names []string) string {
 		}
 	}
 	return best
+}
+
+// DidYouMean names the one of several names that a mistyped one was probably meant to
+// be: it returns " Did you mean …?", or "" if none is near.
+func DidYouMean(typed string, names []string) string {
+	near := Name(typed, names)
+	if near == "" {
+		return ""
+	}
+	return fmt.Sprintf(" Did you mean %q?", near)
 }
 
 // distance is how many bytes to insert, remove, replace or swap with their neighbour

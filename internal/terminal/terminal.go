@@ -44,3 +44,13 @@ func JSON(value any) (string, error) {
 	}
 	return text.String(), nil
 }
+
+// OneLine returns text without what could end the line or control a terminal.
+func OneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
+}

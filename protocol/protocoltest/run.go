@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
 
 // Run is one finished run of a verb of the protocol.
@@ -30,7 +31,7 @@ type Run struct {
 func Source(t testing.TB, s protocol.Source, args ...string) *Run {
 	t.Helper()
 	r := &Run{Args: args, Secrets: secrets(t, s.Spec(), args)}
-	r.run(t, func(env protocol.Env) int { return protocol.RunSource(t.Context(), s, env) })
+	r.run(t, func(env cli.Env) int { return cli.RunSource(t.Context(), s, env) })
 	return r
 }
 
@@ -39,14 +40,14 @@ func Source(t testing.TB, s protocol.Source, args ...string) *Run {
 func Destination(t testing.TB, d protocol.Destination, input []byte, args ...string) *Run {
 	t.Helper()
 	r := &Run{Args: args, Input: input, Secrets: secrets(t, d.Spec(), args)}
-	r.run(t, func(env protocol.Env) int { return protocol.RunDestination(t.Context(), d, env) })
+	r.run(t, func(env cli.Env) int { return cli.RunDestination(t.Context(), d, env) })
 	return r
 }
 
-func (r *Run) run(t testing.TB, run func(protocol.Env) int) {
+func (r *Run) run(t testing.TB, run func(cli.Env) int) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	r.Code = run(protocol.Env{Args: r.Args, Stdin: bytes.NewReader(r.Input), Stdout: &stdout, Stderr: &stderr})
+	r.Code = run(cli.Env{Args: r.Args, Stdin: bytes.NewReader(r.Input), Stdout: &stdout, Stderr: &stderr})
 	r.Stdout, r.Stderr = stdout.Bytes(), stderr.Bytes()
 	r.Check(t)
 }

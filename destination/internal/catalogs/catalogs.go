@@ -18,10 +18,11 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/spec"
 )
 
 // Config is the kind of a catalog, with what that kind needs.
-type Config protocol.Choice
+type Config spec.Choice
 
 // Default is the configuration for those that have none.
 func Default() Config { return Config{Type: "sqlite"} }
@@ -40,7 +41,7 @@ type kind interface {
 	open(ctx context.Context, files *storage.Storage, create bool) (*Catalog, error)
 }
 
-var kinds = protocol.Forms[kind]{
+var kinds = spec.Forms[kind]{
 	{Type: "sqlite", Title: "SQLite file", New: func() kind { return &sqliteConfig{} }},
 	{Type: "postgres", Title: "PostgreSQL", New: func() kind { return &postgresConfig{} }},
 	{Type: "glue", Title: "AWS Glue", New: func() kind { return &glueConfig{} }},
@@ -52,7 +53,7 @@ func (Config) JSONSchema() *jsonschema.Schema { return kinds.Schema() }
 
 // UnmarshalJSON keeps the type that c has if there is none in raw.
 func (c *Config) UnmarshalJSON(raw []byte) error {
-	return kinds.Unmarshal(raw, (*protocol.Choice)(c))
+	return kinds.Unmarshal(raw, (*spec.Choice)(c))
 }
 
 // Validate finds what is wrong with the configuration without looking for the
@@ -70,7 +71,7 @@ func (c Config) InWarehouse(warehouse string) bool {
 }
 
 func (c Config) kind() (kind, error) {
-	k, err := kinds.Chosen("catalog", protocol.Choice(c))
+	k, err := kinds.Chosen("catalog", spec.Choice(c))
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/spec"
 )
 
 // restConfig is for a catalog that speaks the Iceberg REST protocol.
@@ -50,7 +51,7 @@ func (restHeader) Descriptions() map[string]string {
 }
 
 func (c *restConfig) auth() (authentication, error) {
-	choice := protocol.Choice(c.Auth)
+	choice := spec.Choice(c.Auth)
 	if choice.Type == "" {
 		choice.Type = "none"
 	}

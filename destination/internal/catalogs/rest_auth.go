@@ -14,11 +14,11 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/awsconfig"
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/spec"
 )
 
 // restAuth is one of the ways of authentication.
-type restAuth protocol.Choice
+type restAuth spec.Choice
 
 // An authentication is what one way of it needs.
 type authentication interface {
@@ -28,7 +28,7 @@ type authentication interface {
 	session(ctx context.Context, catalogURI string, way http.RoundTripper) (session, error)
 }
 
-var authentications = protocol.Forms[authentication]{
+var authentications = spec.Forms[authentication]{
 	{Type: "none", Title: "None", New: func() authentication { return &noAuth{} }},
 	{Type: "bearer", Title: "Bearer token", New: func() authentication { return &bearerAuth{} }},
 	{Type: "oauth2", Title: "OAuth 2.0 client credentials", New: func() authentication { return &oauth2Auth{} }},
@@ -40,7 +40,7 @@ func (restAuth) JSONSchema() *jsonschema.Schema { return authentications.Schema(
 
 // UnmarshalJSON keeps the type that a has if there is none in raw.
 func (a *restAuth) UnmarshalJSON(raw []byte) error {
-	return authentications.Unmarshal(raw, (*protocol.Choice)(a))
+	return authentications.Unmarshal(raw, (*spec.Choice)(a))
 }
 
 type noAuth struct{}

@@ -16,7 +16,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filter"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 )
 
 // A Selection says which rows of a table are meant, and which of their columns.
@@ -155,7 +155,7 @@ func (r *reading) fileRows(ctx context.Context, task table.FileScanTask) iter.Se
 			gone  parquetfile.Positions
 			whole bool
 		)
-		err := protocol.Recovered(func() (err error) {
+		err := goroutine.Recovered(func() (err error) {
 			if in, err = parquetfile.Open(r.files, task.File, nil); err != nil {
 				return err
 			}
@@ -260,7 +260,7 @@ func batches(ctx context.Context, r *parquetfile.Reader, columns []int, err *err
 				batch arrow.RecordBatch
 				more  bool
 			)
-			*err = protocol.Recovered(func() (err error) {
+			*err = goroutine.Recovered(func() (err error) {
 				if p, err, more = next(); more && err == nil {
 					batch, err = r.Batch(ctx, p, columns)
 				}
@@ -276,7 +276,7 @@ func batches(ctx context.Context, r *parquetfile.Reader, columns []int, err *err
 // readAll reads files for their faults.
 func readAll(ctx context.Context, files iceio.IO, all []iceberg.DataFile) error {
 	for _, f := range all {
-		err := protocol.Recovered(func() error {
+		err := goroutine.Recovered(func() error {
 			in, err := parquetfile.Open(files, f, nil)
 			if err != nil {
 				return err

@@ -13,7 +13,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 )
 
 const (
@@ -88,7 +88,7 @@ func (f *keyFinder) scan(ctx context.Context, files []iceberg.DataFile) error {
 		scanned = append(scanned, file.FilePath())
 		parts := int(max(1, file.Count()/scanRows))
 		for part := range parts {
-			scan.Go(protocol.Recovered(func() error { return f.scanPart(sctx, file, part, parts) }))
+			scan.Go(goroutine.Recovered(func() error { return f.scanPart(sctx, file, part, parts) }))
 		}
 	}
 	if err := scan.Wait(); err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowsort"
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 )
 
 // Staged is data files that are written but that no snapshot names yet.
@@ -226,7 +226,7 @@ func (w *Writer) complete(file *parquetfile.Writer) error {
 		w.completing = &errgroup.Group{}
 		w.completing.SetLimit(maxCompleting)
 	}
-	w.completing.Go(protocol.Recovered(func() (err error) {
+	w.completing.Go(goroutine.Recovered(func() (err error) {
 		staged.data, err = file.Close(args)
 		return err
 	}))

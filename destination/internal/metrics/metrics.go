@@ -21,6 +21,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
 
 // Metrics are the instruments of one sync. A nil *Metrics measures nothing.
@@ -44,7 +45,7 @@ var seconds = metric.WithExplicitBucketBoundaries(0.01, 0.025, 0.05, 0.1, 0.25, 
 
 // newMetrics makes the instruments. docs/destination.md explains each of them.
 func newMetrics(provider *sdk.MeterProvider, warn func(error)) *Metrics {
-	meter := provider.Meter("github.com/ingest-connectors/whoop-iceberg/destination", metric.WithInstrumentationVersion(protocol.Version))
+	meter := provider.Meter("github.com/ingest-connectors/whoop-iceberg/destination", metric.WithInstrumentationVersion(cli.Version))
 	var errs []error
 	duration := func(name, what string) metric.Float64Histogram {
 		h, err := meter.Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(what), seconds)

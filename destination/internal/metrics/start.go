@@ -18,6 +18,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
 
 // Start returns the instruments of a sync, or nil unless OpenTelemetry's environment
@@ -110,7 +111,7 @@ func newExporter(name string) (sdk.Exporter, error) {
 func describeProcess(warn func(error)) *resource.Resource {
 	r, err := resource.New(context.Background(),
 		resource.WithTelemetrySDK(),
-		resource.WithAttributes(semconv.ServiceName("destination-iceberg"), semconv.ServiceVersion(protocol.Version), semconv.ServiceInstanceID(uuid.NewString())),
+		resource.WithAttributes(semconv.ServiceName("destination-iceberg"), semconv.ServiceVersion(cli.Version), semconv.ServiceInstanceID(uuid.NewString())),
 		resource.WithFromEnv())
 	if err != nil {
 		warn(err)

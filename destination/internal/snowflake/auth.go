@@ -13,11 +13,11 @@ import (
 	sf "github.com/snowflakedb/gosnowflake/v2"
 	"github.com/youmark/pkcs8"
 
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/spec"
 )
 
 // auth is one of the ways of authentication.
-type auth protocol.Choice
+type auth spec.Choice
 
 // An authentication is what one way of it needs.
 type authentication interface {
@@ -27,7 +27,7 @@ type authentication interface {
 	remedy(user string) string
 }
 
-var authentications = protocol.Forms[authentication]{
+var authentications = spec.Forms[authentication]{
 	{Type: "key_pair", Title: "Key pair", New: func() authentication { return &keyPair{} }},
 	{Type: "pat", Title: "Programmatic access token", New: func() authentication { return &accessToken{} }},
 	{Type: "oauth", Title: "OAuth 2.0 client credentials", New: func() authentication { return &oauth{} }},
@@ -38,14 +38,14 @@ func (auth) JSONSchema() *jsonschema.Schema { return authentications.Schema() }
 
 // UnmarshalJSON keeps the type that a has if there is none in raw.
 func (a *auth) UnmarshalJSON(raw []byte) error {
-	return authentications.Unmarshal(raw, (*protocol.Choice)(a))
+	return authentications.Unmarshal(raw, (*spec.Choice)(a))
 }
 
 func (a auth) chosen() (authentication, error) {
 	if a.Type == "" {
 		return nil, configError(nil, `The configuration has no "snowflake.auth.type". Set it to "key_pair", "pat" or "oauth".`)
 	}
-	return authentications.Chosen("snowflake.auth", protocol.Choice(a))
+	return authentications.Chosen("snowflake.auth", spec.Choice(a))
 }
 
 // needsUser returns an error if the connection has no user.

@@ -20,11 +20,11 @@ import (
 	"github.com/invopop/jsonschema"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/spec"
 )
 
 // Config is the mode, with what that mode needs.
-type Config protocol.Choice
+type Config spec.Choice
 
 // Default is the configuration for those that have none.
 func Default() Config { return Config{Key: modeKey, Type: "none"} }
@@ -52,7 +52,7 @@ type mode interface {
 	probe(ctx context.Context, lake Lake, probe *table.Table) error
 }
 
-var modes = protocol.Forms[mode]{
+var modes = spec.Forms[mode]{
 	{Type: "none", Title: "None", New: func() mode { return &noneConfig{} }},
 	{Type: "register", Title: "Registered tables", New: func() mode {
 		return &registerConfig{CatalogSource: objectStore, IdentifierCase: upperCase}
@@ -65,13 +65,13 @@ func (Config) JSONSchema() *jsonschema.Schema { return modes.SchemaBy(modeKey) }
 
 // UnmarshalJSON keeps the mode that c has if there is none in raw.
 func (c *Config) UnmarshalJSON(raw []byte) error {
-	return modes.Unmarshal(raw, (*protocol.Choice)(c))
+	return modes.Unmarshal(raw, (*spec.Choice)(c))
 }
 
 // Enabled reports whether Snowflake shows the tables.
 func (c Config) Enabled() bool { return c.Type != "none" }
 
-func (c Config) mode() (mode, error) { return modes.Chosen("snowflake", protocol.Choice(c)) }
+func (c Config) mode() (mode, error) { return modes.Chosen("snowflake", spec.Choice(c)) }
 
 // Validate finds what is wrong with the configuration without asking Snowflake. Its
 // error is a config_error.

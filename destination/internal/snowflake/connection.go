@@ -13,7 +13,7 @@ import (
 	"github.com/snowflakedb/gosnowflake/v2/sflog"
 
 	_ "github.com/ingest-connectors/whoop-iceberg/destination/internal/snowflake/driverenv" // before the driver
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 )
 
 func init() {
@@ -132,7 +132,7 @@ func (c Connection) open() (*client, error) {
 // Snowflake ends idle sessions by itself.
 func (c *client) close() {
 	select {
-	case <-protocol.Go(c.db.Close): //nolint:errcheck // nothing depends on it
+	case <-goroutine.Start(c.db.Close): //nolint:errcheck // nothing depends on it
 	case <-time.After(closeTimeout):
 	}
 }
@@ -144,7 +144,7 @@ func ask(ctx context.Context, limit time.Duration, do func(context.Context) erro
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	select {
-	case err := <-protocol.Go(func() error { return do(limited) }):
+	case err := <-goroutine.Start(func() error { return do(limited) }):
 		return err
 	case <-limited.Done():
 		return limited.Err()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -180,7 +181,7 @@ func (r *registrar) each(ctx context.Context, tables []*followed, do func(*follo
 	var group errgroup.Group
 	group.SetLimit(maxSessions)
 	for _, f := range tables {
-		group.Go(protocol.Recovered(func() error {
+		group.Go(goroutine.Recovered(func() error {
 			if ctx.Err() == nil && r.leftAlone() == nil {
 				fail(do(f))
 			}

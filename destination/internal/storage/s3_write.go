@@ -15,7 +15,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 )
 
 const (
@@ -193,7 +193,7 @@ func (m *multipart) send(length int64) {
 	number := int32(len(m.parts) + 1)
 	m.parts = append(m.parts, types.CompletedPart{PartNumber: &number})
 	m.mu.Unlock()
-	m.group.Go(protocol.Recovered(func() error {
+	m.group.Go(goroutine.Recovered(func() error {
 		m.files.uploads <- struct{}{}
 		defer func() { <-m.files.uploads }()
 		m.mu.Lock()

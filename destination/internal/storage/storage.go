@@ -19,11 +19,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/invopop/jsonschema"
 
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/spec"
 )
 
 // Config is the kind of a storage, with what that kind needs.
-type Config protocol.Choice
+type Config spec.Choice
 
 // Default is the configuration for those that have none.
 func Default() Config { return Config{Type: "local"} }
@@ -36,7 +36,7 @@ type kind interface {
 	open(ctx context.Context, warehouse, scratch string) (*Storage, error)
 }
 
-var kinds = protocol.Forms[kind]{
+var kinds = spec.Forms[kind]{
 	{Type: "local", Title: "Local files", New: func() kind { return &localConfig{} }},
 	{Type: "s3", Title: "Amazon S3 or compatible", New: func() kind { return &s3Config{} }},
 }
@@ -46,7 +46,7 @@ func (Config) JSONSchema() *jsonschema.Schema { return kinds.Schema() }
 
 // UnmarshalJSON keeps the type that c has if there is none in raw.
 func (c *Config) UnmarshalJSON(raw []byte) error {
-	return kinds.Unmarshal(raw, (*protocol.Choice)(c))
+	return kinds.Unmarshal(raw, (*spec.Choice)(c))
 }
 
 // Validate finds what is wrong with the configuration of a storage and its
@@ -57,7 +57,7 @@ func (c Config) Validate(warehouse string) error {
 }
 
 func (c Config) kind(warehouse string) (kind, error) {
-	k, err := kinds.Chosen("storage", protocol.Choice(c))
+	k, err := kinds.Chosen("storage", spec.Choice(c))
 	if err != nil {
 		return nil, err
 	}

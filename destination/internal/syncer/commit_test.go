@@ -131,7 +131,7 @@ func newTestRun(t *testing.T, wrap func(catalog.Catalog) catalog.Catalog) (*run,
 		stateFiles:    checkpoint.NewFiles(files),
 		firstBad:      newFirstBad(),
 		longMessages:  newLongMessages(),
-		out:           protocol.NewEmitter(&out),
+		out:           protocol.NewEmitter(&out, protocol.EmitterOptions{}),
 		log:           slog.New(slog.DiscardHandler),
 		group:         &errgroup.Group{},
 	}, &out

@@ -5,7 +5,7 @@ import (
 	"runtime/debug"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 )
 
 // Memory is the memory that the process may use, in MiB.
@@ -43,7 +43,7 @@ func (m Memory) EachTable(n int, do func(i int) error) []error {
 	ended := make([]<-chan error, n)
 	for i := range n {
 		slots <- struct{}{}
-		ended[i] = protocol.Go(func() error {
+		ended[i] = goroutine.Start(func() error {
 			defer func() { <-slots }()
 			return do(i)
 		})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -13,7 +14,7 @@ import (
 // are being decoded.
 func readAhead(ctx context.Context, in *protocol.Input, long *longMessages) (items <-chan protocol.Item, ended <-chan error) {
 	received := make(chan protocol.Item)
-	ended = protocol.Go(func() error {
+	ended = goroutine.Start(func() error {
 		for {
 			if err := long.wait(ctx); err != nil {
 				return err

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -85,7 +86,7 @@ func (r *run) execute(stop context.Context, in *protocol.Input) error {
 }
 
 // spawn runs a part of the sync in a goroutine. Its error ends the sync.
-func (r *run) spawn(part func() error) { r.group.Go(protocol.Recovered(part)) }
+func (r *run) spawn(part func() error) { r.group.Go(goroutine.Recovered(part)) }
 
 // stateQuietPeriod is how long no other state must follow a state before it counts
 // as the last of several.

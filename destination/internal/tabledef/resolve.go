@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 )
 
 // lookedForAtOnce is how many tables are looked for at the same time, which is
@@ -32,7 +32,7 @@ func Resolve(ctx context.Context, cat catalog.Catalog, plans []*columnar.Plan) e
 	looking, limited := errgroup.WithContext(ctx)
 	looking.SetLimit(lookedForAtOnce)
 	for i, p := range plans {
-		looking.Go(protocol.Recovered(func() (err error) {
+		looking.Go(goroutine.Recovered(func() (err error) {
 			claims[i], err = r.claim(limited, p, p.Location)
 			if err == nil && claims[i] != own && p.Otherwise != p.Location {
 				claims[i], err = r.otherNames(limited, p)

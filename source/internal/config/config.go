@@ -14,6 +14,7 @@ import (
 	"github.com/invopop/jsonschema"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/spec"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
 )
 
@@ -90,10 +91,10 @@ type Settings struct {
 // the key and the remedy.
 func Parse(raw json.RawMessage) (Settings, error) {
 	s := Settings{Config: Default(), raw: raw}
-	if err := protocol.DecodeConfig(raw, &s.Config); err != nil {
+	if err := spec.DecodeConfig(raw, &s.Config); err != nil {
 		return s, err
 	}
-	if err := protocol.CheckConfig(raw, Config{}); err != nil {
+	if err := spec.CheckConfig(raw, Config{}); err != nil {
 		return s, err
 	}
 	if err := s.Credentials.Validate(); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/spec"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
 )
 
@@ -155,7 +156,7 @@ func TestDocumentationHasTheLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for p := protocol.Reflect(Config{}, "").Properties.Oldest(); p != nil; p = p.Next() {
+	for p := spec.Reflect(Config{}, "").Properties.Oldest(); p != nil; p = p.Next() {
 		_, row, found := strings.Cut(string(docs), "\n| `"+p.Key+"` | ")
 		row, _, _ = strings.Cut(row, "\n")
 		wants := []string{}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/invopop/jsonschema"
 
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/spec"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
 )
 
@@ -82,7 +82,7 @@ const (
 
 // JSONSchema lists the forms as alternatives.
 func (Credentials) JSONSchema() *jsonschema.Schema {
-	oauth := protocol.Alternative("auth_type", OAuth, "In this configuration", OAuthCredentials{})
+	oauth := spec.Alternative("auth_type", OAuth, "In this configuration", OAuthCredentials{})
 	for _, name := range []string{"client_id", "client_secret", "access_token", "refresh_token"} {
 		property(oauth, name).Extras = map[string]any{"airbyte_secret": true}
 	}
@@ -91,8 +91,8 @@ func (Credentials) JSONSchema() *jsonschema.Schema {
 		Type: "object",
 		OneOf: []*jsonschema.Schema{
 			oauth,
-			protocol.Alternative("auth_type", File, "In a file", FileCredentials{}),
-			protocol.Alternative("auth_type", Secret, "In AWS Secrets Manager", SecretCredentials{}),
+			spec.Alternative("auth_type", File, "In a file", FileCredentials{}),
+			spec.Alternative("auth_type", Secret, "In AWS Secrets Manager", SecretCredentials{}),
 		},
 	}
 }

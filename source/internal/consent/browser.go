@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 )
 
 // openBrowser opens the member's browser. It is no error that a machine without a
@@ -33,7 +33,7 @@ func (a *authorization) openBrowser(url string) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	protocol.Go(cmd.Wait) // the person sees what it does
+	goroutine.Start(cmd.Wait) // the person sees what it does
 	return nil
 }
 

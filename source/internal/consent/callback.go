@@ -19,7 +19,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 )
 
@@ -53,7 +53,7 @@ func (a *authorization) receive(ctx context.Context, request authorizationReques
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          log.New(io.Discard, "", 0), // a browser that mistrusts the certificate says so itself
 	}
-	served := protocol.Go(func() error { return server.Serve(listener) })
+	served := goroutine.Start(func() error { return server.Serve(listener) })
 	fmt.Fprintf(a.terminal, "Open this address in a browser and let the member consent:\n\n  %s\n\nWaiting %v for the answer at %s\n", consentURL, a.timeout, a.redirect)
 	if redirect.Scheme == "https" {
 		fmt.Fprintln(a.terminal, "The browser will warn about the certificate, because this program has just made it. Continue anyway.")
@@ -85,7 +85,7 @@ func (a *authorization) receive(ctx context.Context, request authorizationReques
 // receivePasted reads lines until one is the address with the response.
 func (a *authorization) receivePasted(ctx context.Context) (response, error) {
 	lines := make(chan string)
-	failed := protocol.Go(func() error { // if nothing comes, it ends with the process
+	failed := goroutine.Start(func() error { // if nothing comes, it ends with the process
 		for {
 			line, err := a.readLine()
 			if err == nil && line == "" {

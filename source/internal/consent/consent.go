@@ -20,8 +20,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ingest-connectors/whoop-iceberg/internal/progress"
 	"github.com/ingest-connectors/whoop-iceberg/internal/redact"
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 )
 
@@ -59,14 +60,14 @@ type authorization struct {
 	stdin     io.Reader
 	in        *bufio.Reader // over stdin
 	terminal  io.Writer     // what the person sees; stdout is for the result
-	progress  *protocol.Progress
+	progress  *progress.Progress
 	secrets   redact.Redactor
 }
 
 // Command is the verb that gets a consent for the given streams. Requests carry
 // userAgent.
-func Command(streams []Stream, userAgent string) protocol.Command {
-	return protocol.Command{
+func Command(streams []Stream, userAgent string) cli.Command {
+	return cli.Command{
 		Name:    "authorize",
 		Summary: "lets a member consent in the browser, and stores the tokens",
 		Details: "The source needs this once. The tokens go into a configuration, into a file that it names, or " +
@@ -77,7 +78,7 @@ func Command(streams []Stream, userAgent string) protocol.Command {
 			"authorize --config source.json --secret-id whoop --region eu-central-1 --paste",
 		},
 		Progress: true,
-		New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
+		New: func(flags *flag.FlagSet) func(context.Context, cli.Env) error {
 			a := &authorization{streams: streams, userAgent: userAgent}
 			a.browse = a.openBrowser
 			a.register(flags)
@@ -111,7 +112,7 @@ func (a *authorization) allScopes() []string {
 	return slices.Compact(all)
 }
 
-func (a *authorization) run(ctx context.Context, env protocol.Env) error {
+func (a *authorization) run(ctx context.Context, env cli.Env) error {
 	a.progress = env.Progress
 	a.getenv, a.stdin, a.in, a.terminal = env.Getenv, env.Stdin, bufio.NewReader(env.Stdin), a.secrets.Writer(env.Stderr)
 	err := a.authorize(ctx, env.Stdout)

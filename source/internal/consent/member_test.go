@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/consent/consenttest"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
@@ -84,7 +84,7 @@ func (c *consenting) run(ctx context.Context, stderr io.Writer, browse func(stri
 	if err := flags.Parse(append([]string{"--api-url", c.url, "--redirect", c.redirect, "--timeout", "1h"}, args...)); err != nil {
 		c.t.Fatal(err)
 	}
-	return a.run(ctx, protocol.Env{
+	return a.run(ctx, cli.Env{
 		Stdin: c.stdin, Stdout: &c.stdout, Stderr: stderr,
 		Getenv: func(name string) string { return c.env[name] },
 	})

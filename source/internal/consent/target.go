@@ -17,7 +17,7 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/spec"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
 )
@@ -92,11 +92,11 @@ func (t *target) readConfig(getenv func(string) string) error {
 		if err := json.Unmarshal(raw, &t.document); err != nil || t.document == nil {
 			return fmt.Errorf("the configuration %s is not a JSON object", t.path)
 		}
-		expanded, err := protocol.ExpandVariables(raw, getenv)
+		expanded, err := spec.ExpandVariables(raw, getenv)
 		if err != nil {
 			return err
 		}
-		if err := protocol.DecodeConfig(expanded, &c); err != nil {
+		if err := spec.DecodeConfig(expanded, &c); err != nil {
 			return err
 		}
 		t.references = references(raw, expanded)

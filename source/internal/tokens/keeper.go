@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 )
 
 const (
@@ -202,7 +202,7 @@ func (k *Keeper) refreshOrAdopt(ctx context.Context) (string, error) {
 // signal. So the context ends only the wait for the claim.
 func (k *Keeper) refreshWithClaim(ctx context.Context) (string, error) {
 	slow := time.AfterFunc(slowClaim, func() {
-		defer protocol.Recover(new(error)) // the log line is not essential
+		defer goroutine.Recover(new(error)) // the log line is not essential
 		k.log.Info("waiting for another process to renew the access token")
 	})
 	release, err := k.store.Claim(ctx, k.current)

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 )
 
 // Decide presses a button of the consent page at an address. It returns the page that
@@ -66,7 +66,7 @@ func (t *Terminal) Write(text []byte) (int, error) {
 	n, err := t.text.Write(text)
 	if address := regexp.MustCompile(`http\S+state=\S+`).FindString(t.text.String()); address != "" && !t.done {
 		t.done = true
-		protocol.Go(func() error { t.Open(address); return nil })
+		goroutine.Start(func() error { t.Open(address); return nil })
 	}
 	return n, err
 }

@@ -1,24 +1,24 @@
-package protocol
+package spec
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/invopop/jsonschema"
 
+	"github.com/ingest-connectors/whoop-iceberg/internal/jsonerrors"
 	"github.com/ingest-connectors/whoop-iceberg/internal/nearest"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // DecodeConfig reads a configuration into config, a pointer to a struct that
 // holds the defaults. An explicit null counts as absent, also for defaults that
-// are slices, maps and pointers. Its error is a [ConfigError] that names the
+// are slices, maps and pointers. Its error is a [protocol.ConfigError] that names the
 // key.
 //
 // It compares types only; [CheckConfig] compares values with the schema.
@@ -32,11 +32,11 @@ func DecodeConfig(raw json.RawMessage, config any) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &wrongType) && wrongType.Field != "":
-		key, value := keyPath(given, wrongType.Field), valueType(wrongType)
-		return &Error{Kind: ConfigError, Message: fmt.Sprintf("The configuration's %q is of type %s but must be of type %s.",
-			key, value, jsonType(wrongType.Type))}
+		key, value := keyPath(given, wrongType.Field), jsonerrors.GivenType(wrongType)
+		return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf("The configuration's %q is of type %s but must be of type %s.",
+			key, value, jsonerrors.WantedType(wrongType))}
 	default:
-		return &Error{Kind: ConfigError, Message: "The configuration cannot be read: " + err.Error()}
+		return &protocol.Error{Kind: protocol.ConfigError, Message: "The configuration cannot be read: " + err.Error()}
 	}
 }
 
@@ -60,22 +60,6 @@ func keyPath(config json.RawMessage, field string) string {
 		path = append(path, name)
 	}
 	return strings.Join(path, ".")
-}
-
-// valueType returns the JSON type of a wrong value, without the value, which may be
-// secret.
-func valueType(err *json.UnmarshalTypeError) string {
-	value, _, _ := strings.Cut(err.Value, " ")
-	return value
-}
-
-// invalid describes the error in a JSON document without Go's types.
-func invalid(err error) string {
-	var wrongType *json.UnmarshalTypeError
-	if errors.As(err, &wrongType) {
-		return "it is of type " + valueType(wrongType)
-	}
-	return err.Error()
 }
 
 // withoutNulls returns a JSON value without the members that are null.
@@ -113,28 +97,8 @@ func decodeAny(raw json.RawMessage) (value any, err error) {
 	return value, err
 }
 
-// jsonType names the JSON type that t is decoded from.
-func jsonType(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.Bool:
-		return "boolean"
-	case reflect.String:
-		return "string"
-	case reflect.Slice, reflect.Array:
-		return "array"
-	case reflect.Float32, reflect.Float64:
-		return "number"
-	case reflect.Struct, reflect.Map:
-		return "object"
-	case reflect.Pointer:
-		return jsonType(t.Elem())
-	default:
-		return "integer"
-	}
-}
-
 // CheckConfig compares the values in raw with the schema of config. Its error is a
-// [ConfigError] that names every value below its minimum, above its maximum, or
+// [protocol.ConfigError] that names every value below its minimum, above its maximum, or
 // not in its enum. The tags of config are the only place where these are written.
 func CheckConfig(raw json.RawMessage, config any) error {
 	var broken []string
@@ -149,7 +113,7 @@ func CheckConfig(raw json.RawMessage, config any) error {
 	if len(broken) == 0 {
 		return nil
 	}
-	return &Error{Kind: ConfigError, Message: strings.Join(broken, " ")}
+	return &protocol.Error{Kind: protocol.ConfigError, Message: strings.Join(broken, " ")}
 }
 
 // text is the value as the configuration has it.
@@ -189,29 +153,5 @@ func suggestion(schema *jsonschema.Schema, value any) string {
 	for _, allowed := range schema.Enum {
 		names = append(names, fmt.Sprint(allowed))
 	}
-	return DidYouMean(given, names)
-}
-
-// DidYouMean names the one of several names that a mistyped one was probably meant to
-// be: it returns " Did you mean …?", or "" if none is near.
-func DidYouMean(typed string, names []string) string {
-	near := nearest.Name(typed, names)
-	if near == "" {
-		return ""
-	}
-	return fmt.Sprintf(" Did you mean %q?", near)
-}
-
-// unknownKeys returns a warning for each key of config that schema does not declare.
-// Keys with a leading underscore belong to orchestrators and are left out.
-func unknownKeys(schema *jsonschema.Schema, config json.RawMessage) []string {
-	var warnings []string
-	for s := range settings(schema, config) {
-		if s.known || strings.HasPrefix(s.key, "_") {
-			continue
-		}
-		remedy := cmp.Or(DidYouMean(s.key, s.declared), " See the output of spec for the keys there are.")
-		warnings = append(warnings, fmt.Sprintf("The configuration's key %q is not known and has no effect.%s", s.path, remedy))
-	}
-	return warnings
+	return nearest.DidYouMean(given, names)
 }

@@ -1,7 +1,6 @@
-package protocol_test
+package spec_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -11,18 +10,23 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
-	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/spec"
 )
 
+type config struct {
+	Password string      `json:"password" jsonschema:"required" jsonschema_extras:"airbyte_secret=true"`
+	Pages    int         `json:"pages"`
+	Tags     []string    `json:"tags"`
+	Auth     *authConfig `json:"auth"`
+}
+
+type authConfig struct {
+	Token string `json:"token" jsonschema_extras:"airbyte_secret=true"`
+}
+
 func TestWarningsNameKeysThatHaveNoEffect(t *testing.T) {
-	s := source{check: func(context.Context, json.RawMessage, *protocol.Emitter) error { return nil }}
-	c := protocoltest.File(t, "\ufeff"+`{"pasword":"x","Password":"secret","_internal":1,"else":0,"auth":{"tokn":"","token":"t"},"tags":["a"]}`)
-	var got []string
-	for _, m := range protocoltest.Source(t, s, "check", "--config", c).Messages {
-		if m.Type == "LOG" {
-			got = append(got, m.Log.Message)
-		}
-	}
+	got := spec.UnknownKeys(spec.Reflect(&config{}, "Test"), json.RawMessage(
+		`{"pasword":"x","Password":"secret","_internal":1,"else":0,"auth":{"tokn":"","token":"t"},"tags":["a"]}`))
 	want := []string{
 		`The configuration's key "auth.tokn" is not known and has no effect. Did you mean "token"?`,
 		`The configuration's key "else" is not known and has no effect. See the output of spec for the keys there are.`,
@@ -36,7 +40,7 @@ func TestWarningsNameKeysThatHaveNoEffect(t *testing.T) {
 func TestDecodeConfig(t *testing.T) {
 	defaults := func() config { return config{Pages: 3, Tags: []string{"d"}, Auth: &authConfig{Token: "d"}} }
 	got := defaults()
-	if err := protocol.DecodeConfig(json.RawMessage(`{"password":"p","pages":null,"tags":null,"auth":null,"other":{"x":null}}`), &got); err != nil {
+	if err := spec.DecodeConfig(json.RawMessage(`{"password":"p","pages":null,"tags":null,"auth":null,"other":{"x":null}}`), &got); err != nil {
 		t.Fatal(err)
 	}
 	want := defaults()
@@ -50,7 +54,7 @@ func TestDecodeConfig(t *testing.T) {
 		`{"tags":{}}`:                 `The configuration's "tags" is of type object but must be of type array.`,
 		`{"pages":1} {}`:              `The configuration cannot be read: invalid character '{' after top-level value`,
 	} {
-		err := protocol.DecodeConfig(json.RawMessage(raw), &config{})
+		err := spec.DecodeConfig(json.RawMessage(raw), &config{})
 		var e *protocol.Error
 		if !errors.As(err, &e) || e.Kind != protocol.ConfigError || e.Message != want || strings.Contains(err.Error(), "12345678") {
 			t.Errorf("%s: %v, want %s", raw, err, want)
@@ -81,7 +85,7 @@ func TestErrorsNameKeysAsTheyAreWritten(t *testing.T) {
 			place
 			Warehouse target `json:"warehouse"`
 		}
-		err := protocol.DecodeConfig(json.RawMessage(raw), &c)
+		err := spec.DecodeConfig(json.RawMessage(raw), &c)
 		var e *protocol.Error
 		if !errors.As(err, &e) || !strings.Contains(e.Message, "The configuration's "+want+" is of type") {
 			t.Errorf("%s: %v, want %s", raw, err, want)
@@ -90,7 +94,7 @@ func TestErrorsNameKeysAsTheyAreWritten(t *testing.T) {
 }
 
 func TestReflect(t *testing.T) {
-	got, err := json.MarshalIndent(protocol.Reflect(&config{}, "Test"), "", "  ")
+	got, err := json.MarshalIndent(spec.Reflect(&config{}, "Test"), "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +140,7 @@ func TestCheckConfig(t *testing.T) {
 		`{"inner":[{"mode":"?"}]}`:      `The configuration's "inner.0.mode" is "?". It must be one of on, off.`,
 		`{"inner":[{"mode":"?"}]} junk`: "",
 	} {
-		err := protocol.CheckConfig(json.RawMessage(raw), limitedConfig{})
+		err := spec.CheckConfig(json.RawMessage(raw), limitedConfig{})
 		var e *protocol.Error
 		if want == "" {
 			if err != nil {
@@ -149,7 +153,7 @@ func TestCheckConfig(t *testing.T) {
 }
 
 func TestDescriptionsAreAMethodOfTheStruct(t *testing.T) {
-	s := protocol.Reflect(limitedConfig{}, "Test")
+	s := spec.Reflect(limitedConfig{}, "Test")
 	if p, _ := s.Properties.Get("days"); p.Description != "How many days, in a sentence with a comma." {
 		t.Errorf("description %q", p.Description)
 	}

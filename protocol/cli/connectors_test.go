@@ -1,4 +1,4 @@
-package protocol_test
+package cli_test
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/spec"
 )
 
 type config struct {
@@ -20,8 +21,8 @@ type authConfig struct {
 	Token string `json:"token" jsonschema_extras:"airbyte_secret=true"`
 }
 
-func spec() protocol.Spec {
-	return protocol.Spec{ConnectionSpecification: protocol.Reflect(&config{}, "Test")}
+func testSpec() protocol.Spec {
+	return protocol.Spec{ConnectionSpecification: spec.Reflect(&config{}, "Test")}
 }
 
 // source is a Source made of functions.
@@ -31,7 +32,7 @@ type source struct {
 	read     func(context.Context, protocol.ReadJob, *protocol.Emitter) error
 }
 
-func (source) Spec() protocol.Spec { return spec() }
+func (source) Spec() protocol.Spec { return testSpec() }
 
 func (s source) Check(ctx context.Context, c json.RawMessage, out *protocol.Emitter) error {
 	return s.check(ctx, c, out)
@@ -49,7 +50,7 @@ func (s source) Read(ctx context.Context, job protocol.ReadJob, out *protocol.Em
 // records before it.
 type destination struct{}
 
-func (destination) Spec() protocol.Spec { return spec() }
+func (destination) Spec() protocol.Spec { return testSpec() }
 
 func (destination) Check(context.Context, json.RawMessage, *protocol.Emitter) error { return nil }
 

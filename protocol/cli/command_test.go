@@ -1,4 +1,4 @@
-package protocol_test
+package cli_test
 
 import (
 	"bytes"
@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
 
@@ -38,7 +39,7 @@ func TestDebugLinesAreLoggedOnRequest(t *testing.T) {
 		{[]string{"check", "--config", c, "--debug"}, nil, true},
 	} {
 		var out bytes.Buffer
-		code := protocol.RunSource(t.Context(), s, protocol.Env{Args: tt.args, Stdout: &out, Stderr: io.Discard, Getenv: tt.getenv})
+		code := cli.RunSource(t.Context(), s, cli.Env{Args: tt.args, Stdout: &out, Stderr: io.Discard, Getenv: tt.getenv})
 		if code != 0 || strings.Contains(out.String(), `"level":"DEBUG","message":"detail"`) != tt.want {
 			t.Errorf("%v: exit code %d, %s", tt.args[3:], code, &out)
 		}
@@ -46,9 +47,9 @@ func TestDebugLinesAreLoggedOnRequest(t *testing.T) {
 }
 
 func TestCommandsForPeople(t *testing.T) {
-	hello := protocol.Command{Name: "hello", Arguments: "[NAME]...", Summary: "greets", New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
+	hello := cli.Command{Name: "hello", Arguments: "[NAME]...", Summary: "greets", New: func(flags *flag.FlagSet) func(context.Context, cli.Env) error {
 		name := flags.String("name", "world", "whom")
-		return func(_ context.Context, env protocol.Env) error {
+		return func(_ context.Context, env cli.Env) error {
 			if *name == "nobody" {
 				return &protocol.Error{Kind: protocol.ConfigError, Message: "There is nobody."}
 			}
@@ -56,8 +57,8 @@ func TestCommandsForPeople(t *testing.T) {
 			return err
 		}
 	}}
-	two := protocol.Command{Name: "two", Arguments: "FROM TO [BY]", Summary: "moves", New: func(*flag.FlagSet) func(context.Context, protocol.Env) error {
-		return func(_ context.Context, env protocol.Env) error {
+	two := cli.Command{Name: "two", Arguments: "FROM TO [BY]", Summary: "moves", New: func(*flag.FlagSet) func(context.Context, cli.Env) error {
+		return func(_ context.Context, env cli.Env) error {
 			_, err := fmt.Fprintln(env.Stdout, "two", env.Args)
 			return err
 		}
@@ -89,7 +90,7 @@ func TestCommandsForPeople(t *testing.T) {
 	}
 	for _, tt := range tests {
 		var stdout, stderr bytes.Buffer
-		code := protocol.RunSource(t.Context(), source{}, protocol.Env{Args: tt.args, Stdout: &stdout, Stderr: &stderr}, hello, two)
+		code := cli.RunSource(t.Context(), source{}, cli.Env{Args: tt.args, Stdout: &stdout, Stderr: &stderr}, hello, two)
 		if code != tt.code || stdout.String() != tt.stdout || !strings.Contains(stderr.String(), tt.stderr) {
 			t.Errorf("%v: exit code %d, stdout %q, stderr %q", tt.args, code, &stdout, &stderr)
 		}
@@ -98,9 +99,9 @@ func TestCommandsForPeople(t *testing.T) {
 
 // Help that is asked for can be piped into a pager.
 func TestHelpIsPrintedOnStandardOutput(t *testing.T) {
-	hello := protocol.Command{
+	hello := cli.Command{
 		Name: "hello", Summary: "greets", Details: "It shouts.", Examples: []string{"hello --name you"}, Config: true,
-		New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
+		New: func(flags *flag.FlagSet) func(context.Context, cli.Env) error {
 			flags.String("name", "world", "whom to `GREET`")
 			return nil
 		},
@@ -140,7 +141,7 @@ Flags:
 		{[]string{"completion", "zsh"}, "#compdef whoop\n"},
 	} {
 		var stdout, stderr bytes.Buffer
-		code := protocol.RunSource(t.Context(), source{}, protocol.Env{Name: "bin/whoop", Args: tt.args, Stdout: &stdout, Stderr: &stderr}, hello)
+		code := cli.RunSource(t.Context(), source{}, cli.Env{Name: "bin/whoop", Args: tt.args, Stdout: &stdout, Stderr: &stderr}, hello)
 		if code != 0 || !strings.Contains(stdout.String(), tt.want) || stderr.Len() > 0 {
 			t.Errorf("%v: exit code %d, stdout %s\nstderr %s", tt.args, code, &stdout, &stderr)
 		}
@@ -149,9 +150,9 @@ Flags:
 
 // Shells complete verbs, flags, and values of which there are a few.
 func TestShellsComplete(t *testing.T) {
-	tidy := protocol.Command{
+	tidy := cli.Command{
 		Name: "tidy", Arguments: "[ROOM]", Values: []string{"attic", "kitchen"}, Summary: "tidies up",
-		New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
+		New: func(flags *flag.FlagSet) func(context.Context, cli.Env) error {
 			flags.String("how", "slowly", "`slowly|well`")
 			return nil
 		},
@@ -167,7 +168,7 @@ func TestShellsComplete(t *testing.T) {
 	} {
 		var stdout bytes.Buffer
 		args := append([]string{"__complete"}, strings.Split(line, " ")...)
-		code := protocol.RunSource(t.Context(), source{}, protocol.Env{Args: args, Stdout: &stdout, Stderr: io.Discard}, tidy)
+		code := cli.RunSource(t.Context(), source{}, cli.Env{Args: args, Stdout: &stdout, Stderr: io.Discard}, tidy)
 		if code != 0 || !strings.HasPrefix(stdout.String(), want) {
 			t.Errorf("%s: exit code %d, %q", line, code, &stdout)
 		}
@@ -176,7 +177,7 @@ func TestShellsComplete(t *testing.T) {
 
 func TestLevelsOfLogging(t *testing.T) {
 	var out bytes.Buffer
-	log := protocol.NewEmitter(&out).Logger()
+	log := protocol.NewEmitter(&out, protocol.EmitterOptions{}).Logger()
 	for _, level := range []slog.Level{slog.LevelInfo, slog.LevelWarn, slog.LevelError, slog.LevelError + 4} {
 		log.Log(t.Context(), level, "x")
 	}
@@ -192,8 +193,8 @@ func TestLevelsOfLogging(t *testing.T) {
 }
 
 func TestACommandIsGivenTheConfiguration(t *testing.T) {
-	show := protocol.Command{Name: "show", Config: true, New: func(*flag.FlagSet) func(context.Context, protocol.Env) error {
-		return func(_ context.Context, env protocol.Env) error {
+	show := cli.Command{Name: "show", Config: true, New: func(*flag.FlagSet) func(context.Context, cli.Env) error {
+		return func(_ context.Context, env cli.Env) error {
 			switch {
 			case strings.Contains(string(env.Config), "panic"):
 				panic("index of opensesame out of range")
@@ -221,7 +222,7 @@ func TestACommandIsGivenTheConfiguration(t *testing.T) {
 			args = append(args, "--config", protocoltest.File(t, tt.config))
 		}
 		var stdout, stderr bytes.Buffer
-		code := protocol.RunSource(t.Context(), source{}, protocol.Env{Args: args, Stdout: &stdout, Stderr: &stderr}, show)
+		code := cli.RunSource(t.Context(), source{}, cli.Env{Args: args, Stdout: &stdout, Stderr: &stderr}, show)
 		if code != tt.code || !regexp.MustCompile(tt.stdout).Match(stdout.Bytes()) || !regexp.MustCompile(tt.stderr).Match(stderr.Bytes()) {
 			t.Errorf("%s: exit code %d\nstdout %s\nstderr %s", tt.config, code, &stdout, &stderr)
 		}
@@ -254,8 +255,8 @@ func TestNoVerbShowsASecret(t *testing.T) {
 		out.Logger().Warn("trouble", "error", failure)
 		return &protocol.Error{Kind: protocol.ConfigError, Message: failure.Error(), Err: failure}
 	}}
-	show := protocol.Command{Name: "show", Config: true, New: func(*flag.FlagSet) func(context.Context, protocol.Env) error {
-		return func(_ context.Context, env protocol.Env) error {
+	show := cli.Command{Name: "show", Config: true, New: func(*flag.FlagSet) func(context.Context, cli.Env) error {
+		return func(_ context.Context, env cli.Env) error {
 			fmt.Fprintln(env.Stderr, failure)
 			return failure
 		}
@@ -266,7 +267,7 @@ func TestNoVerbShowsASecret(t *testing.T) {
 		{"check", "--config", config}, {"show", "--config", config}, {"check", "--config", `{"secret":"opensesame"}`},
 	} {
 		var out bytes.Buffer
-		protocol.RunSource(t.Context(), s, protocol.Env{Args: args, Stdout: &out, Stderr: &out, Getenv: func(name string) string { return env[name] }}, show)
+		cli.RunSource(t.Context(), s, cli.Env{Args: args, Stdout: &out, Stderr: &out, Getenv: func(name string) string { return env[name] }}, show)
 		if regexp.MustCompile("sesame|pass@|secret").MatchString(out.String()) || out.Len() == 0 {
 			t.Errorf("%v shows %s", args, &out)
 		}

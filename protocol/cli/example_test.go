@@ -1,4 +1,4 @@
-package protocol_test
+package cli_test
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/spec"
 )
 
 // Greeter is a source of one record.
@@ -16,12 +18,12 @@ type greeterConfig struct {
 }
 
 func (Greeter) Spec() protocol.Spec {
-	return protocol.Spec{ConnectionSpecification: protocol.Reflect(&greeterConfig{}, "Greeter")}
+	return protocol.Spec{ConnectionSpecification: spec.Reflect(&greeterConfig{}, "Greeter")}
 }
 
 func (Greeter) Check(_ context.Context, raw json.RawMessage, _ *protocol.Emitter) error {
 	var c greeterConfig
-	if err := protocol.DecodeConfig(raw, &c); err != nil {
+	if err := spec.DecodeConfig(raw, &c); err != nil {
 		return err
 	}
 	if c.Name == "" {
@@ -56,12 +58,12 @@ func (Greeter) Read(_ context.Context, job protocol.ReadJob, out *protocol.Emitt
 	return nil
 }
 
-// A connector's main is one line, protocol.Main(run) with a run like this one.
+// A connector's main is one line, cli.Main(run) with a run like this one.
 func Example() {
-	run := func(ctx context.Context, env protocol.Env) int {
-		return protocol.RunSource(ctx, Greeter{}, env)
+	run := func(ctx context.Context, env cli.Env) int {
+		return cli.RunSource(ctx, Greeter{}, env)
 	}
-	run(context.Background(), protocol.Env{Args: []string{"spec"}, Stdout: os.Stdout, Stderr: os.Stderr})
+	run(context.Background(), cli.Env{Args: []string{"spec"}, Stdout: os.Stdout, Stderr: os.Stderr})
 	// Output:
 	// {"type":"SPEC","spec":{"connectionSpecification":{"$schema":"http://json-schema.org/draft-07/schema#","properties":{"name":{"type":"string","title":"Name","order":0}},"additionalProperties":true,"type":"object","required":["name"],"title":"Greeter"},"supportsIncremental":false,"protocol_version":"0.18.0"}}
 }

@@ -1,4 +1,4 @@
-package protocol_test
+package cli_test
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
 
@@ -180,7 +181,7 @@ func TestAnInterruptedRunSaysSo(t *testing.T) {
 				read:  started(func(*protocol.Emitter) error { return stop() }),
 			}
 			var out bytes.Buffer
-			run := protocoltest.Run{Args: args, Code: protocol.RunSource(ctx, s, protocol.Env{Args: args, Stdout: &out, Stderr: io.Discard})}
+			run := protocoltest.Run{Args: args, Code: cli.RunSource(ctx, s, cli.Env{Args: args, Stdout: &out, Stderr: io.Discard})}
 			run.Stdout = out.Bytes()
 			run.Check(t)
 			errs := run.Errors()
@@ -221,7 +222,7 @@ func TestWrongArgumentsAreTracedWithoutStandardError(t *testing.T) {
 	}
 	defer closed.Close()
 	var stdout bytes.Buffer
-	code := protocol.RunSource(t.Context(), source{}, protocol.Env{Args: []string{"check", "--configg"}, Stdout: &stdout, Stderr: closed})
+	code := cli.RunSource(t.Context(), source{}, cli.Env{Args: []string{"check", "--configg"}, Stdout: &stdout, Stderr: closed})
 	if code != 2 || !strings.Contains(stdout.String(), "did you mean --config?") {
 		t.Errorf("exit code %d, %s", code, &stdout)
 	}

@@ -1,4 +1,4 @@
-package protocol_test
+package cli_test
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal/terminaltest"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
 
 // pipe returns the write end of a pipe that somebody reads.
@@ -50,7 +51,7 @@ func TestATerminalShowsHowARunGoes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var file bytes.Buffer
-			env := protocol.Env{Args: append(readArgs(t), tt.args...), Stdout: pipe(t), Stderr: &file, Getenv: func(name string) string {
+			env := cli.Env{Args: append(readArgs(t), tt.args...), Stdout: pipe(t), Stderr: &file, Getenv: func(name string) string {
 				if name == "NO_COLOR" && !tt.color {
 					return "1"
 				}
@@ -60,7 +61,7 @@ func TestATerminalShowsHowARunGoes(t *testing.T) {
 			if tt.terminal {
 				env.Stderr, got = terminaltest.Open(t, 80)
 			}
-			protocol.RunSource(t.Context(), source{read: tt.read}, env)
+			cli.RunSource(t.Context(), source{read: tt.read}, env)
 			if got := regexp.MustCompile(`\d\.\ds`).ReplaceAllString(got(), "0.0s"); got != tt.want {
 				t.Errorf("got  %q\nwant %q", got, tt.want)
 			}
@@ -112,7 +113,7 @@ func TestAFailureOfTheSourceIsShownOnce(t *testing.T) {
 			}
 			var messages bytes.Buffer
 			args := readArgs(t)
-			protocol.RunSource(t.Context(), fails, protocol.Env{Args: args, Stdout: &messages, Stderr: others})
+			cli.RunSource(t.Context(), fails, cli.Env{Args: args, Stdout: &messages, Stderr: others})
 			args[0] = "write"
 			var stdin io.Reader = &messages
 			if tt.recorded {
@@ -125,7 +126,7 @@ func TestAFailureOfTheSourceIsShownOnce(t *testing.T) {
 				}
 				stdin = file
 			}
-			protocol.RunDestination(t.Context(), relaying{}, protocol.Env{Args: args, Stdin: stdin, Stdout: io.Discard, Stderr: stderr})
+			cli.RunDestination(t.Context(), relaying{}, cli.Env{Args: args, Stdin: stdin, Stdout: io.Discard, Stderr: stderr})
 			if got, err := os.ReadFile(stderr.Name()); err != nil || string(got) != tt.want {
 				t.Errorf("got %q (%v), want %q", got, err, tt.want)
 			}
@@ -156,7 +157,7 @@ func TestWriteSaysAtATerminalWhatItWaitsFor(t *testing.T) {
 	} {
 		var stderr bytes.Buffer
 		args := append([]string{"write"}, readArgs(t)[1:]...)
-		code := protocol.RunDestination(t.Context(), idle{}, protocol.Env{Args: args, Stdin: tt.stdin, Stdout: io.Discard, Stderr: &stderr})
+		code := cli.RunDestination(t.Context(), idle{}, cli.Env{Args: args, Stdin: tt.stdin, Stdout: io.Discard, Stderr: &stderr})
 		if code != 0 || stderr.String() != tt.want {
 			t.Errorf("%s: exit code %d, %q", name, code, &stderr)
 		}

@@ -1,4 +1,4 @@
-package protocol_test
+package goroutine_test
 
 import (
 	"errors"
@@ -10,14 +10,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 )
 
 func TestAPanicInAGoroutineIsAnError(t *testing.T) {
 	cause := errors.New("cause")
 	for name, f := range map[string]func() error{
-		"Go":        func() error { return <-protocol.Go(func() error { panic(cause) }) },
-		"Recovered": protocol.Recovered(func() error { panic(cause) }),
+		"Start":     func() error { return <-goroutine.Start(func() error { panic(cause) }) },
+		"Recovered": goroutine.Recovered(func() error { panic(cause) }),
 	} {
 		if err := f(); !errors.Is(err, cause) {
 			t.Errorf("%s: got %v", name, err)
@@ -28,9 +28,9 @@ func TestAPanicInAGoroutineIsAnError(t *testing.T) {
 // Whoever starts a goroutine in another way loses the panics in it.
 func TestEveryGoroutineRecovers(t *testing.T) {
 	seen := 0
-	for _, dir := range []string{"../protocol", "../source", "../destination"} {
+	for _, dir := range []string{"../../protocol", "../../source", "../../destination", "../../internal"} {
 		err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.HasSuffix(filepath.Dir(path), "test") {
 				return err
 			}
 			files := token.NewFileSet()
@@ -43,8 +43,8 @@ func TestEveryGoroutineRecovers(t *testing.T) {
 				switch n := n.(type) {
 				case *ast.GoStmt:
 					seen++
-					if path != "../protocol/goroutine.go" {
-						what = "a go statement; use protocol.Go"
+					if path != "../../internal/goroutine/goroutine.go" {
+						what = "a go statement; use goroutine.Start"
 					}
 				case *ast.CallExpr:
 					what = unrecovered(n)
@@ -61,7 +61,7 @@ func TestEveryGoroutineRecovers(t *testing.T) {
 		}
 	}
 	if seen == 0 {
-		t.Error("no go statement was found, not even that of protocol.Go")
+		t.Error("no go statement was found, not even that of goroutine.Start")
 	}
 }
 
@@ -69,13 +69,13 @@ func TestEveryGoroutineRecovers(t *testing.T) {
 func unrecovered(call *ast.CallExpr) string {
 	name, qualifier := callee(call)
 	switch {
-	case name == "Go" && qualifier != "protocol" && qualifier != "":
+	case name == "Go" && qualifier != "":
 		if inner, ok := call.Args[0].(*ast.CallExpr); ok {
 			if name, _ := callee(inner); name == "Recovered" {
 				return ""
 			}
 		}
-		return "a goroutine of a function that is not protocol.Recovered"
+		return "a goroutine of a function that is not goroutine.Recovered"
 	case name == "AfterFunc":
 		if f, ok := call.Args[1].(*ast.FuncLit); ok {
 			for _, s := range f.Body.List {
@@ -86,7 +86,7 @@ func unrecovered(call *ast.CallExpr) string {
 				}
 			}
 		}
-		return "AfterFunc with a function that does not defer protocol.Recover"
+		return "AfterFunc with a function that does not defer goroutine.Recover"
 	}
 	return ""
 }

@@ -1,4 +1,4 @@
-package protocol
+package spec
 
 import (
 	"encoding/json"
@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // variable matches a reference to an environment variable, ${NAME}, and one that is
@@ -15,7 +17,7 @@ var variable = regexp.MustCompile(`\$?\$\{[A-Za-z_][A-Za-z0-9_]*\}`)
 
 // ExpandVariables replaces each ${NAME} in the strings of a configuration with the
 // environment variable NAME, and each $${NAME} with the text ${NAME}. Any other "${"
-// stays as it is. Its error is a [ConfigError] that names each variable that is not set
+// stays as it is. Its error is a [protocol.ConfigError] that names each variable that is not set
 // and the key that refers to it.
 //
 // It changes nothing where Airbyte's platform runs the program: who writes a
@@ -33,7 +35,7 @@ func ExpandVariables(config json.RawMessage, getenv func(string) string) (json.R
 	value = e.expand("", value)
 	switch {
 	case len(e.missing) > 0:
-		return nil, &Error{Kind: ConfigError, Message: strings.Join(e.missing, " ")}
+		return nil, &protocol.Error{Kind: protocol.ConfigError, Message: strings.Join(e.missing, " ")}
 	case !e.changed:
 		return config, nil
 	}

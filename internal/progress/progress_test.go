@@ -1,4 +1,4 @@
-package protocol
+package progress
 
 import (
 	"errors"
@@ -41,7 +41,7 @@ func TestProgressInPlainLines(t *testing.T) {
 		var got lines
 		secrets := &redact.Redactor{}
 		secrets.Add("opensesame")
-		p := newProgress(terminal.NewScreen(&got, true, nil), "source", secrets)
+		p := New(terminal.NewScreen(&got, true, nil), "source", secrets)
 		wantOutput := func(want string) {
 			t.Helper()
 			synctest.Wait()
@@ -79,7 +79,7 @@ func TestProgressInPlainLines(t *testing.T) {
 		time.Sleep(time.Hour - 141*time.Second)
 		got.take()
 		p.Print("%d files", 3)
-		p.finish(t.Context(), errors.New("broken"))
+		p.Finish(t.Context(), errors.New("broken"))
 		wantOutput("source: 3 files\nsource: failed after 59:59: 1,800 records, 1 of 11 streams, 1 request\n")
 	})
 }
@@ -94,5 +94,5 @@ func TestNoProgress(t *testing.T) {
 	p.Waiting("something", time.Now().Add(time.Hour))
 	p.Print("something")
 	p.End()
-	p.finish(t.Context(), nil)
+	p.Finish(t.Context(), nil)
 }

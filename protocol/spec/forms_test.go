@@ -1,4 +1,4 @@
-package protocol
+package spec
 
 import (
 	"encoding/json"
@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // A setting with two forms, one of which has a default.
@@ -88,7 +90,7 @@ func TestWhatIsOfNoFormNamesTheRemedy(t *testing.T) {
 		if tc.want == "" && err == nil {
 			continue
 		}
-		if e := (*Error)(nil); !errors.As(err, &e) || e.Kind != ConfigError || !strings.Contains(e.Message, tc.want) || tc.want == "" {
+		if e := (*protocol.Error)(nil); !errors.As(err, &e) || e.Kind != protocol.ConfigError || !strings.Contains(e.Message, tc.want) || tc.want == "" {
 			t.Errorf("%s %s: error %v", tc.formType, tc.raw, err)
 		}
 	}

@@ -1,4 +1,4 @@
-package protocol_test
+package cli_test
 
 import (
 	"bufio"
@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
 
@@ -30,14 +31,14 @@ func TestMain(m *testing.M) {
 	case "":
 		os.Exit(m.Run())
 	case "signalled after the answer":
-		protocol.Main(func(ctx context.Context, env protocol.Env) int {
-			code := protocol.RunSource(ctx, behaviours[behaviour], env)
+		cli.Main(func(ctx context.Context, env cli.Env) int {
+			code := cli.RunSource(ctx, behaviours[behaviour], env)
 			<-ctx.Done()
 			return code
 		})
 	default:
-		protocol.Main(func(ctx context.Context, env protocol.Env) int {
-			return protocol.RunSource(ctx, behaviours[behaviour], env)
+		cli.Main(func(ctx context.Context, env cli.Env) int {
+			return cli.RunSource(ctx, behaviours[behaviour], env)
 		})
 	}
 }

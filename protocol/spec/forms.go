@@ -1,4 +1,4 @@
-package protocol
+package spec
 
 import (
 	"cmp"
@@ -10,6 +10,9 @@ import (
 	"strings"
 
 	"github.com/invopop/jsonschema"
+
+	"github.com/ingest-connectors/whoop-iceberg/internal/nearest"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // Forms are the forms of a setting that is an object. One key of the object, "type"
@@ -80,7 +83,7 @@ func (fs Forms[S]) Unmarshal(raw []byte, choice *Choice) error {
 }
 
 // Chosen returns the form that was chosen. setting is the path of the object in the
-// configuration. The error is a [ConfigError] if no form has the type, or if a key
+// configuration. The error is a [protocol.ConfigError] if no form has the type, or if a key
 // belongs to other forms: the type has a default, so that the user may have meant
 // another.
 func (fs Forms[S]) Chosen(setting string, choice Choice) (form S, err error) {
@@ -118,7 +121,7 @@ func (fs Forms[S]) check(setting string, choice Choice) error {
 	}
 	if !slices.Contains(types, formType) {
 		slices.Sort(types)
-		return configErrorf("The configuration's %q is %q.%s The %s %ss are: %s.", named, formType, DidYouMean(formType, types), setting, choice.key(), strings.Join(types, ", "))
+		return configErrorf("The configuration's %q is %q.%s The %s %ss are: %s.", named, formType, nearest.DidYouMean(formType, types), setting, choice.key(), strings.Join(types, ", "))
 	}
 	var given map[string]json.RawMessage
 	if len(choice.raw) > 0 {
@@ -152,5 +155,5 @@ func (fs Forms[S]) check(setting string, choice Choice) error {
 }
 
 func configErrorf(format string, args ...any) error {
-	return &Error{Kind: ConfigError, Message: fmt.Sprintf(format, args...)}
+	return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(format, args...)}
 }

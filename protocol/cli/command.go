@@ -1,4 +1,4 @@
-package protocol
+package cli
 
 import (
 	"context"
@@ -11,20 +11,23 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/ingest-connectors/whoop-iceberg/internal/redact"
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
+	"github.com/ingest-connectors/whoop-iceberg/internal/nearest"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/spec"
 )
 
 // A Command is a verb that the protocol does not have. It prints text for people:
 //
-//	protocol.Command{
+//	cli.Command{
 //		Name:      "preview",
 //		Arguments: "STREAM",
 //		Summary:   "prints rows of a stream's table as a reader sees them",
 //		Examples:  []string{"preview sleep --config destination.json --limit 3"},
 //		Config:    true,
-//		New: func(flags *flag.FlagSet) func(context.Context, protocol.Env) error {
+//		New: func(flags *flag.FlagSet) func(context.Context, cli.Env) error {
 //			limit := flags.Int("limit", 10, "maximum `NUMBER` of rows; 0: all")
-//			return func(ctx context.Context, env protocol.Env) error {
+//			return func(ctx context.Context, env cli.Env) error {
 //				return preview(ctx, env.Config, env.Args[0], *limit, env.Stdout)
 //			}
 //		},
@@ -128,7 +131,7 @@ func checkArguments(declared string, values, args []string) error {
 	for _, arg := range args {
 		if values != nil && !slices.Contains(values, arg) {
 			what := strings.ToLower(strings.Trim(names[0], "[]."))
-			return usageErrorf("There is no %s %s.%s There are: %s.", what, arg, DidYouMean(arg, values), strings.Join(values, ", "))
+			return usageErrorf("There is no %s %s.%s There are: %s.", what, arg, nearest.DidYouMean(arg, values), strings.Join(values, ", "))
 		}
 	}
 	return nil
@@ -136,40 +139,35 @@ func checkArguments(declared string, values, args []string) error {
 
 // runText runs a verb for people: text on stdout, errors on stderr.
 func (r *run) runText(cmd *cobra.Command, c Command, configPath string, f func(context.Context, Env) error) int {
-	screen := r.env.screen(false)
-	var secrets redact.Redactor
-	secrets.Add(r.env.secrets()...)
-	r.env.Stderr = secrets.Writer(screen)
-	if r.wantsProgress(cmd, screen) {
-		r.env.Progress = newProgress(screen, r.program, &secrets)
-		defer r.env.Progress.End()
-	}
-	if err := r.withConfig(cmd.Context(), c.Config, configPath, &secrets, f); err != nil {
+	r.screen = r.env.screen(false)
+	r.env.Stderr = r.secrets.Writer(r.screen)
+	r.env.Progress = r.newProgress(cmd)
+	defer r.env.Progress.End()
+	if err := r.withConfig(cmd.Context(), c.Config, configPath, f); err != nil {
 		message := err.Error()
-		if e := (*Error)(nil); errors.As(err, &e) {
+		if e := (*protocol.Error)(nil); errors.As(err, &e) {
 			message = e.Message
 		}
 		fmt.Fprintln(r.env.Stderr, message)
-		if p := (*panicError)(nil); errors.As(err, &p) {
-			fmt.Fprint(r.env.Stderr, p.stack)
+		if p := (*goroutine.PanicError)(nil); errors.As(err, &p) {
+			fmt.Fprint(r.env.Stderr, p.Stack)
 		}
 		return exitError
 	}
 	return exitOK
 }
 
-func (r *run) withConfig(ctx context.Context, wantsConfig bool, configPath string, secrets *redact.Redactor, f func(context.Context, Env) error) (err error) {
-	defer Recover(&err)
+func (r *run) withConfig(ctx context.Context, wantsConfig bool, configPath string, f func(context.Context, Env) error) (err error) {
+	defer goroutine.Recover(&err)
 	env := r.env
 	if wantsConfig {
 		if configPath == "" {
-			return &Error{Kind: ConfigError, Message: "Give the configuration's path with --config."}
+			return &protocol.Error{Kind: protocol.ConfigError, Message: "Give the configuration's path with --config."}
 		}
-		schema := r.spec().ConnectionSpecification
-		if env.Config, err = r.loadConfig(configPath, schema, secrets); err != nil {
+		if env.Config, err = r.loadConfig(configPath); err != nil {
 			return err
 		}
-		for _, warning := range unknownKeys(schema, env.Config) {
+		for _, warning := range spec.UnknownKeys(r.schema(), env.Config) {
 			fmt.Fprintln(env.Stderr, "warning: "+warning)
 		}
 	}

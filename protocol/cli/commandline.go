@@ -1,4 +1,4 @@
-package protocol
+package cli
 
 import (
 	"cmp"
@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,7 +17,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/nearest"
-	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
+	"github.com/ingest-connectors/whoop-iceberg/internal/progress"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // The groups of verbs.
@@ -45,6 +47,8 @@ func usageErrorf(format string, args ...any) error { return usageError(fmt.Sprin
 // do runs the verb that the arguments name, and returns the exit code.
 func (r *run) do(ctx context.Context) int {
 	r.env.Name = cmp.Or(r.env.Name, r.program)
+	r.screen = r.env.screen(true)
+	r.secrets.Add(r.env.secrets()...)
 	r.paths = map[string]*string{}
 	root := r.commandLine()
 	verb, _, err := root.Find(r.env.Args)
@@ -140,16 +144,17 @@ func (r *run) protocolCommand(v verb) *cobra.Command {
 }
 
 func (r *run) declareProgress(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&r.progress, "progress", false, progressUsage)
+	cmd.Flags().BoolVar(&r.progress, "progress", false, "say on standard error how the run goes (default: if it is a terminal)")
 }
 
-// wantsProgress reports whether the run shows how it goes: as its flag says, or on a
-// terminal.
-func (r *run) wantsProgress(cmd *cobra.Command, screen *terminal.Screen) bool {
-	if f := cmd.Flags().Lookup("progress"); f == nil || f.Changed {
-		return r.progress
+// newProgress returns what shows how the run goes, if the verb's flag says so, or on a
+// terminal; else nil.
+func (r *run) newProgress(cmd *cobra.Command) *progress.Progress {
+	f := cmd.Flags().Lookup("progress")
+	if f == nil || !r.progress && (f.Changed || !r.screen.IsTerminal()) {
+		return nil
 	}
-	return screen.IsTerminal()
+	return progress.New(r.screen, r.program, &r.secrets)
 }
 
 // flagError explains an error in the flags of a verb.
@@ -185,15 +190,14 @@ func (r *run) refuse(root, cmd *cobra.Command, err error) int {
 		}
 	}
 	if cmd != root && cmd.GroupID != protocolVerbs {
-		r.newEmitter()
-		fmt.Fprintln(r.env.Stderr, r.out.secrets.Clean(message))
+		fmt.Fprintln(r.env.Stderr, r.secrets.Clean(message))
 		fmt.Fprintf(r.env.Stderr, "Usage: %s\n%s --help shows its flags and examples.\n", useLine(cmd), cmd.CommandPath())
 		return exitUsage
 	}
 	_ = r.help(r.env.Stderr, cmd) // the message goes to standard output too
 	if len(r.env.Args) > 0 {
-		r.newEmitter()
-		r.report(context.Background(), &Error{Kind: ConfigError, Message: message})
+		r.newEmitter(identity(r.env.Stderr), slog.LevelInfo, nil)
+		r.report(context.Background(), &protocol.Error{Kind: protocol.ConfigError, Message: message})
 	}
 	return exitUsage
 }
@@ -205,7 +209,7 @@ func (r *run) noVerb(root *cobra.Command) string {
 	for _, cmd := range root.Commands() {
 		names = append(names, cmd.Name())
 	}
-	return fmt.Sprintf("There is no verb %q.%s", given, DidYouMean(given, names))
+	return fmt.Sprintf("There is no verb %q.%s", given, nearest.DidYouMean(given, names))
 }
 
 // help writes what a verb does, or which verbs there are.

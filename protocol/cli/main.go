@@ -1,4 +1,4 @@
-package protocol
+package cli
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 )
 
 // Main calls run with the process's arguments, its standard streams, and a context
@@ -35,7 +37,7 @@ func Main(run func(ctx context.Context, env Env) int) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	stopped := make(chan syscall.Signal, 1)
-	Go(func() error {
+	goroutine.Start(func() error {
 		s := (<-signals).(syscall.Signal)
 		stopped <- s
 		cancel()

@@ -1,4 +1,4 @@
-package protocol
+package spec
 
 import (
 	"encoding/json"
@@ -16,7 +16,7 @@ func TestSecretsInTheWrongPlaceAreFound(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if found := secretValues(nil, raw); !slices.Contains(found, "opensesame") {
+		if found := Secrets(nil, raw); !slices.Contains(found, "opensesame") {
 			t.Errorf("%s: found %q", raw, found)
 		}
 	}
@@ -31,25 +31,8 @@ func TestAKeyIsASecretInItsFormOnly(t *testing.T) {
 		`{"type":"boat","bell":"ding"}`: true,
 		`{"bell":"ding"}`:               true,
 	} {
-		if found := secretValues(schema, json.RawMessage(config)); slices.Contains(found, "ding") != secret {
+		if found := Secrets(schema, json.RawMessage(config)); slices.Contains(found, "ding") != secret {
 			t.Errorf("%s: found %q", config, found)
-		}
-	}
-}
-
-// Headers of OpenTelemetry carry keys.
-func TestHeadersOfMetricsAreSecrets(t *testing.T) {
-	env := Env{Getenv: func(name string) string {
-		return map[string]string{
-			"OTEL_EXPORTER_OTLP_HEADERS":         "api-key=first%2Bkey, Authorization=Bearer%20second",
-			"OTEL_EXPORTER_OTLP_METRICS_HEADERS": "third,x-key=four=th,y-key=fif%th",
-			"OTEL_EXPORTER_OTLP_ENDPOINT":        "https://me:sixth@collector",
-		}[name]
-	}}
-	found := env.secrets()
-	for _, want := range []string{"first%2Bkey", "first+key", "Bearer%20second", "Bearer second", "second", "third", "four=th", "fif%th", "sixth"} {
-		if !slices.Contains(found, want) {
-			t.Errorf("%q is not among %q", want, found)
 		}
 	}
 }

@@ -1,14 +1,15 @@
-package protocol
+// Package progress shows people how a run goes.
+package progress
 
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 	"github.com/ingest-connectors/whoop-iceberg/internal/redact"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
 )
@@ -62,10 +63,8 @@ const (
 	rateWindow       = 10 * time.Second
 )
 
-const progressUsage = "say on standard error how the run goes (default: if it is a terminal)"
-
-// newProgress returns the progress of a run that begins now, and shows it until End.
-func newProgress(screen *terminal.Screen, program string, clean *redact.Redactor) *Progress {
+// New returns the progress of a run that begins now, and shows it until End.
+func New(screen *terminal.Screen, program string, clean *redact.Redactor) *Progress {
 	p := &Progress{screen: screen, program: program, clean: clean, began: time.Now(), every: plainInterval, stop: make(chan struct{})}
 	p.samples = []sample{{at: p.began}}
 	p.lastShown = p.began
@@ -75,7 +74,7 @@ func newProgress(screen *terminal.Screen, program string, clean *redact.Redactor
 	case screen.IsTerminal():
 		p.every = terminalInterval
 	}
-	p.stopped = Go(func() error {
+	p.stopped = goroutine.Start(func() error {
 		tick := time.NewTicker(p.every)
 		defer tick.Stop()
 		for {
@@ -165,7 +164,7 @@ func (p *Progress) Print(format string, args ...any) {
 	if p == nil {
 		return
 	}
-	text := oneLine(p.clean.Clean(fmt.Sprintf(format, args...)))
+	text := terminal.OneLine(p.clean.Clean(fmt.Sprintf(format, args...)))
 	fmt.Fprintf(p.screen, "%s %s\n", p.screen.Styled(p.program+":", terminal.Quiet), text)
 }
 
@@ -191,7 +190,7 @@ func (p *Progress) show() {
 		line = strings.Replace(line, " records", fmt.Sprintf(" records (%s/s)", terminal.Number(rate)), 1)
 	}
 	if p.screen.Live() {
-		p.screen.Show(p.program + ": " + oneLine(p.clean.Clean(line)))
+		p.screen.Show(p.program + ": " + terminal.OneLine(p.clean.Clean(line)))
 		return
 	}
 	p.Print("%s", line)
@@ -251,8 +250,8 @@ func (p *Progress) End() {
 	})
 }
 
-// finish says how a run ended.
-func (p *Progress) finish(ctx context.Context, err error) {
+// Finish says how a run ended.
+func (p *Progress) Finish(ctx context.Context, err error) {
 	if p == nil {
 		return
 	}
@@ -284,22 +283,4 @@ func clock(d time.Duration) string {
 		return fmt.Sprintf("%d:%02d", s/60, s%60)
 	}
 	return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
-}
-
-// screen is standard error. The line that changes is only for a program that is no part
-// of a pipe, and whose messages are not on the terminal too.
-func (e Env) screen(messages bool) *terminal.Screen {
-	in, out := fileMode(e.Stdin), fileMode(e.Stdout)
-	const shared = os.ModeNamedPipe | os.ModeSocket
-	alone := (in|out)&shared == 0 && !(messages && terminal.Is(e.Stdout))
-	return terminal.NewScreen(e.Stderr, alone, e.Getenv)
-}
-
-func fileMode(stream any) os.FileMode {
-	if file, ok := stream.(*os.File); ok {
-		if info, err := file.Stat(); err == nil {
-			return info.Mode()
-		}
-	}
-	return 0
 }

@@ -1,66 +1,25 @@
-package protocol
+// Package cli is the command line of a connector: it makes a program of a
+// [protocol.Source] or [protocol.Destination], with the verbs of the protocol and those
+// that the connector adds ([Command]).
+//
+// It is the only package that touches the process: arguments, environment variables, files
+// of the orchestrator, standard streams, signals and exit codes. Errors of a verb of the
+// protocol become messages, errors of other verbs text.
+package cli
 
 import (
 	"context"
 	"encoding/json"
-	"io"
-	"net/url"
-	"strings"
+	"log/slog"
 
+	"github.com/invopop/jsonschema"
+
+	"github.com/ingest-connectors/whoop-iceberg/internal/progress"
 	"github.com/ingest-connectors/whoop-iceberg/internal/redact"
+	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/spec"
 )
-
-// Env is the process that a run belongs to. Tests make their own.
-type Env struct {
-	Name           string   // of the program, as it was called: bin/source; "": source or destination
-	Args           []string // without the program's name
-	Stdin          io.Reader
-	Stdout, Stderr io.Writer
-	Getenv         func(string) string // nil: no environment
-
-	// Of a Command that asks for it.
-	Config   json.RawMessage
-	Progress *Progress
-}
-
-// secrets are those in the variables that libraries read and may quote in errors.
-func (e Env) secrets() []string {
-	if e.Getenv == nil {
-		return nil
-	}
-	secrets := []string{e.Getenv("AWS_SECRET_ACCESS_KEY"), e.Getenv("AWS_SESSION_TOKEN"), e.Getenv("PGPASSWORD")}
-	for _, address := range []string{
-		"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy",
-		"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
-	} {
-		secrets = append(secrets, redact.CredentialsIn(e.Getenv(address))...)
-	}
-	for _, headers := range []string{"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_METRICS_HEADERS"} {
-		secrets = append(secrets, headerSecrets(e.Getenv(headers))...)
-	}
-	return secrets
-}
-
-// headerSecrets are the values in a list such as "api-key=abc,authorization=Bearer%20def",
-// and those without the scheme. What is not of that form is a secret as a whole.
-func headerSecrets(headers string) (secrets []string) {
-	for header := range strings.SplitSeq(headers, ",") {
-		value := header
-		if _, after, ok := strings.Cut(header, "="); ok {
-			value = after
-		}
-		secrets = append(secrets, strings.TrimSpace(value))
-		decoded, err := url.PathUnescape(value)
-		if err != nil {
-			continue
-		}
-		secrets = append(secrets, strings.TrimSpace(decoded))
-		if words := strings.Fields(decoded); len(words) > 1 {
-			secrets = append(secrets, words[len(words)-1])
-		}
-	}
-	return secrets
-}
 
 // Exit codes of a run.
 const (
@@ -72,7 +31,7 @@ const (
 // RunSource runs one verb of a source and returns the exit code: 0 if it succeeded, 1
 // if not, 2 for invalid arguments. A verb of the protocol, or an unknown one, that
 // fails writes a TRACE with the reason, or writes it to stderr if stdout failed.
-func RunSource(ctx context.Context, s Source, env Env, extra ...Command) int {
+func RunSource(ctx context.Context, s protocol.Source, env Env, extra ...Command) int {
 	r := &run{program: "source", env: env, spec: s.Spec, extra: extra}
 	r.verbs = []verb{
 		r.specVerb(),
@@ -86,7 +45,7 @@ func RunSource(ctx context.Context, s Source, env Env, extra ...Command) int {
 				if err != nil {
 					return err
 				}
-				return r.out.catalog(c)
+				return r.out.Catalog(c)
 			},
 		},
 		{
@@ -105,8 +64,8 @@ func RunSource(ctx context.Context, s Source, env Env, extra ...Command) int {
 				if err != nil {
 					return err
 				}
-				r.out.progress.Expect("streams", len(catalog.Streams))
-				return s.Read(ctx, ReadJob{Config: r.config, Catalog: catalog, States: states}, r.out)
+				r.out.Progress().Expect("streams", len(catalog.Streams))
+				return s.Read(ctx, protocol.ReadJob{Config: r.config, Catalog: catalog, States: states}, r.out)
 			},
 		},
 	}
@@ -115,7 +74,7 @@ func RunSource(ctx context.Context, s Source, env Env, extra ...Command) int {
 
 // RunDestination runs one verb of a destination and returns the exit code as
 // [RunSource] does.
-func RunDestination(ctx context.Context, d Destination, env Env, extra ...Command) int {
+func RunDestination(ctx context.Context, d protocol.Destination, env Env, extra ...Command) int {
 	r := &run{program: "destination", env: env, spec: d.Spec, extra: extra}
 	r.verbs = []verb{
 		r.specVerb(),
@@ -132,8 +91,8 @@ func RunDestination(ctx context.Context, d Destination, env Env, extra ...Comman
 				if err != nil {
 					return err
 				}
-				r.out.progress.Expect("streams", len(catalog.Streams))
-				return d.Write(ctx, WriteJob{Config: r.config, Catalog: catalog, Input: env.Stdin}, r.out)
+				r.out.Progress().Expect("streams", len(catalog.Streams))
+				return d.Write(ctx, protocol.WriteJob{Config: r.config, Catalog: catalog, Input: env.Stdin}, r.out)
 			},
 		},
 	}
@@ -144,7 +103,7 @@ func RunDestination(ctx context.Context, d Destination, env Env, extra ...Comman
 type run struct {
 	program string // source or destination
 	env     Env
-	spec    func() Spec
+	spec    func() protocol.Spec
 	verbs   []verb
 	extra   []Command
 
@@ -152,12 +111,19 @@ type run struct {
 	debug, progress bool
 	code            int
 
-	out    *Emitter
-	config json.RawMessage
+	screen  *terminal.Screen // standard error
+	secrets redact.Redactor
+	out     *protocol.Emitter
+	config  json.RawMessage
 }
 
-func (r *run) newEmitter() {
-	r.out = NewEmitter(r.env.Stdout)
-	r.out.screen, r.out.shownOn = r.env.screen(true), identity(r.env.Stderr)
-	r.out.Redact(r.env.secrets()...)
+// newEmitter opens standard output for messages.
+func (r *run) newEmitter(shownOn string, level slog.Level, p *progress.Progress) {
+	r.out = protocol.NewEmitter(r.env.Stdout, protocol.EmitterOptions{
+		Stderr: r.screen, ShownOn: shownOn, LogLevel: level, Progress: p, Secrets: &r.secrets,
+		SecretsOf: func(config json.RawMessage) []string { return spec.Secrets(r.schema(), config) },
+	})
 }
+
+// schema is that of the configuration.
+func (r *run) schema() *jsonschema.Schema { return r.spec().ConnectionSpecification }
