@@ -23,9 +23,10 @@ import (
 
 var previewCommand = cli.Command{
 	Name:      "preview",
-	Arguments: "STREAM",
-	Summary:   "prints rows of a stream's table as a reader sees them",
-	Details: "Without --last, the rows come in the order of the data files. At a terminal, they are a table if that fits, or else a list of columns for each row, and\n" +
+	Arguments: "TABLE",
+	Summary:   "prints rows of a table as a reader sees them",
+	Details: "TABLE is the name of a table, as in whoop.sleep, or of a stream, as in sleep.\n\n" +
+		"Without --last, the rows come in the order of the data files. At a terminal, they are a table if that fits, or else a list of columns for each row, and\n" +
 		"what is too long is cut; elsewhere nothing is. A column of an object is named with dots, as in score.state.\n\n" +
 		"A condition compares a column with =, !=, <, <=, > or >=, or is null or is not null; several are joined with and.",
 	Examples: []string{
@@ -137,6 +138,7 @@ func preview(ctx context.Context, config Config, o previewOptions, env cli.Env) 
 	return err
 }
 
+// loadPreviewed loads the table of a stream, or the one with that name.
 func loadPreviewed(ctx context.Context, config Config, cat *catalogs.Catalog, id protocol.StreamID) (*table.Table, error) {
 	plan, err := config.plan(protocol.ConfiguredStream{
 		Stream:              protocol.Stream{Name: id.Name, Namespace: id.Namespace, JSONSchema: json.RawMessage(`{"type":"object"}`)},
@@ -151,10 +153,13 @@ func loadPreviewed(ctx context.Context, config Config, cat *catalogs.Catalog, id
 	name := plan.Identifier()
 	loaded, err := cat.LoadTable(ctx, name)
 	if errors.Is(err, catalog.ErrNoSuchTable) {
-		return nil, configError("Stream %s has no table: the catalog has no %s. Run tables to list its tables.", id, strings.Join(name, "."))
+		if name, err = config.findTable(ctx, cat, id.String()); err != nil {
+			return nil, err
+		}
+		loaded, err = cat.LoadTable(ctx, name)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("loading table %s: %w", strings.Join(name, "."), err)
+		return nil, tabledef.ExplainLoss(name, fmt.Errorf("loading table %s: %w", strings.Join(name, "."), err))
 	}
 	return loaded, nil
 }

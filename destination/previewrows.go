@@ -162,14 +162,21 @@ type terminalRows struct {
 const (
 	decidingRows  = 100
 	decidingBytes = 1 << 20
-	usualWidth    = 80 // of a terminal that does not say how wide it is
 )
 
-func newTerminalRows(env cli.Env, columns []inspect.Column) *terminalRows {
-	p := &terminalRows{screen: terminal.NewScreen(env.Stdout, false, env.Getenv), width: terminal.Width(env.Stdout)}
-	if p.width == 0 {
-		p.width = usualWidth
+// screenOf is standard output as a screen, and how wide it is.
+func screenOf(env cli.Env) (screen *terminal.Screen, width int) {
+	const usual = 80 // of a terminal that does not say
+	width = terminal.Width(env.Stdout)
+	if width == 0 {
+		width = usual
 	}
+	return terminal.NewScreen(env.Stdout, false, env.Getenv), width
+}
+
+func newTerminalRows(env cli.Env, columns []inspect.Column) *terminalRows {
+	p := &terminalRows{}
+	p.screen, p.width = screenOf(env)
 	for _, c := range columns {
 		p.table.Headings = append(p.table.Headings, terminal.Text(c.Name))
 	}
@@ -199,13 +206,11 @@ func (p *terminalRows) end() error {
 	if p.form != nil {
 		return nil
 	}
-	p.form = p.writeList
 	if p.table.Fit(p.cells, p.width) {
 		p.form = p.writeRow
-		if err := p.table.WriteHeadings(p.screen); err != nil {
-			return err
-		}
+		return p.table.Write(p.screen, p.cells)
 	}
+	p.form = p.writeList
 	for _, row := range p.first {
 		if err := p.form(row); err != nil {
 			return err
@@ -226,16 +231,16 @@ func (p *terminalRows) writeRow(row inspect.Row) error {
 // writeList prints a row with a line for each column, also for those of objects.
 func (p *terminalRows) writeList(row inspect.Row) error {
 	row = flat(row, "")
-	list := terminal.Table{}
-	for _, c := range row {
-		list.Headings = append(list.Headings, terminal.Text(c.Name))
+	names := make([]string, len(row))
+	for i, c := range row {
+		names[i] = terminal.Text(c.Name)
 	}
 	cells, err := cellsOf(row)
 	if err != nil {
 		return err
 	}
 	p.n++
-	return list.WriteList(p.screen, fmt.Sprintf("row %d", p.n), cells, p.width)
+	return terminal.WriteList(p.screen, fmt.Sprintf("row %d", p.n), names, cells, p.width)
 }
 
 // flat is a row with the columns of its objects, named with dots.

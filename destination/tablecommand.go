@@ -133,13 +133,18 @@ func (c Config) findTable(ctx context.Context, cat *catalogs.Catalog, name strin
 		return ids[at], nil
 	}
 	var found []table.Identifier
+	unowned := map[string]table.Identifier{} // by name
 	for _, id := range ids {
 		loaded, err := cat.LoadTable(ctx, id)
 		if err != nil {
 			continue // its own name finds it
 		}
 		stream, known, err := tabledef.Owner(loaded)
-		if err != nil || !known {
+		if err != nil {
+			continue
+		}
+		if !known {
+			unowned[strings.Join(id, ".")] = id
 			continue
 		}
 		if stream.Name == name || stream.String() == name {
@@ -158,8 +163,8 @@ func (c Config) findTable(ctx context.Context, cat *catalogs.Catalog, name strin
 		}
 		return nil, configError("There are several tables of streams %s: %s. Give the name of one of them.", name, strings.Join(tables, ", "))
 	}
-	if at := slices.Index(names, c.tableOf(name)); at >= 0 && at < len(ids) {
-		return ids[at], nil
+	if id, there := unowned[c.tableOf(name)]; there { // another stream's table is not this one's
+		return id, nil
 	}
 	like := ""
 	if near := nearest.Name(name, names); near != "" {

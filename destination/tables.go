@@ -153,30 +153,75 @@ var dropCommand = cli.Command{
 }
 
 func printTables(env cli.Env, found []description) error {
+	write := writeTables
+	if terminal.Is(env.Stdout) {
+		write = writeTablesForPeople
+	}
+	// The sentence of one that failed would widen its column for all tables.
+	sound := slices.DeleteFunc(slices.Clone(found), func(d description) bool { return d.Error != "" })
+	if err := write(env, sound); err != nil {
+		return err
+	}
+	for _, d := range found {
+		if d.Error != "" {
+			if _, err := fmt.Fprintf(env.Stdout, "%s  failed: %s\n", terminal.Text(d.Table), terminal.Text(d.Error)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// writeTables writes a line for each table that is the same wherever it goes.
+func writeTables(env cli.Env, found []description) error {
 	width := len("table")
-	for _, i := range found {
-		width = max(width, len(i.Table))
+	for _, d := range found {
+		width = max(width, len(d.Table))
 	}
 	w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "%-*s\trows\tfiles\tdelete files\tbytes\tsnapshots\tlast commit\t\n", width, "table")
-	for _, i := range found {
-		if i.Error != "" {
-			continue // the sentence would widen its column for all tables
-		}
+	for _, d := range found {
 		committed := "never"
-		if !i.LastCommit.IsZero() {
-			committed = i.LastCommit.UTC().Format(time.RFC3339)
+		if !d.LastCommit.IsZero() {
+			committed = d.LastCommit.UTC().Format(time.RFC3339)
 		}
-		fmt.Fprintf(w, "%-*s\t%d\t%d\t%d\t%d\t%d\t%s\t\n", width, terminal.Text(i.Table), i.Rows, i.DataFiles, i.PositionDeletes+i.EqualityDeletes, i.Bytes, i.Snapshots, committed)
+		fmt.Fprintf(w, "%-*s\t%d\t%d\t%d\t%d\t%d\t%s\t\n", width, terminal.Text(d.Table), d.Rows, d.DataFiles, d.PositionDeletes+d.EqualityDeletes, d.Bytes, d.Snapshots, committed)
 	}
-	if err := w.Flush(); err != nil {
+	return w.Flush()
+}
+
+// writeTablesForPeople writes a line for each table that fits the terminal, or a list if
+// that is too narrow. Snapshots are left out, and deletes where there are none.
+func writeTablesForPeople(env cli.Env, found []description) error {
+	if len(found) == 0 {
+		_, err := fmt.Fprintln(env.Stdout, "There are no tables.")
 		return err
 	}
-	for _, i := range found {
-		if i.Error != "" {
-			if _, err := fmt.Fprintf(env.Stdout, "%s  failed: %s\n", terminal.Text(i.Table), terminal.Text(i.Error)); err != nil {
-				return err
-			}
+	number := func(n int) terminal.Cell { return terminal.Cell{Text: terminal.Number(int64(n)), Right: true} }
+	list := terminal.Table{Headings: []string{"table", "rows", "files", "size", "committed (UTC)"}}
+	deletes := slices.ContainsFunc(found, func(d description) bool { return d.PositionDeletes+d.EqualityDeletes > 0 })
+	if deletes {
+		list.Headings = slices.Insert(list.Headings, 3, "deletes")
+	}
+	var rows [][]terminal.Cell
+	for _, d := range found {
+		committed := terminal.Cell{Text: "never", Quiet: true}
+		if !d.LastCommit.IsZero() {
+			committed = terminal.Cell{Text: d.LastCommit.UTC().Format("2006-01-02 15:04")}
+		}
+		row := []terminal.Cell{{Text: terminal.Text(d.Table)}, number(int(d.Rows)), number(d.DataFiles), {Text: terminal.Size(d.Bytes), Right: true}, committed}
+		if deletes {
+			row = slices.Insert(row, 3, number(d.PositionDeletes+d.EqualityDeletes))
+		}
+		rows = append(rows, row)
+	}
+	screen, width := screenOf(env)
+	if list.Fit(rows, width) {
+		return list.Write(screen, rows)
+	}
+	for _, row := range rows {
+		if err := terminal.WriteList(screen, row[0].Text, list.Headings[1:], row[1:], width); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -57,16 +57,24 @@ func (t *Table) Fit(rows [][]Cell, width int) bool {
 	return true
 }
 
-// WriteHeadings writes the line of the headings.
-func (t *Table) WriteHeadings(s *Screen) error {
-	cells := make([]Cell, len(t.Headings))
+// Write writes the headings and rows.
+func (t *Table) Write(s *Screen, rows [][]Cell) error {
+	headings := make([]Cell, len(t.Headings))
 	for i, heading := range t.Headings {
-		cells[i] = Cell{Text: heading, Right: t.right[i]}
+		headings[i] = Cell{Text: heading, Right: t.right[i]}
 	}
-	return t.writeLine(s, cells, Heading)
+	if err := t.writeLine(s, headings, Heading); err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if err := t.WriteRow(s, row); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// WriteRow writes a row.
+// WriteRow writes one more row.
 func (t *Table) WriteRow(s *Screen, row []Cell) error { return t.writeLine(s, row, "") }
 
 func (t *Table) writeLine(s *Screen, row []Cell, style Style) error {
@@ -99,9 +107,9 @@ func (t *Table) writeLine(s *Screen, row []Cell, style Style) error {
 }
 
 // WriteList writes a row as a line for each column, for rows that fit no terminal.
-func (t *Table) WriteList(s *Screen, title string, row []Cell, width int) error {
+func WriteList(s *Screen, title string, headings []string, row []Cell, width int) error {
 	longest := 0
-	for _, heading := range t.Headings {
+	for _, heading := range headings {
 		longest = max(longest, TextWidth(heading))
 	}
 	var b strings.Builder
@@ -111,7 +119,7 @@ func (t *Table) WriteList(s *Screen, title string, row []Cell, width int) error 
 		if c.Quiet {
 			text = s.Styled(text, Quiet)
 		}
-		fmt.Fprintf(&b, "%s%s%s\n", t.Headings[i], strings.Repeat(" ", longest-TextWidth(t.Headings[i])+gap), text)
+		fmt.Fprintf(&b, "%s%s%s\n", headings[i], strings.Repeat(" ", longest-TextWidth(headings[i])+gap), text)
 	}
 	_, err := io.WriteString(s, b.String())
 	return err
