@@ -80,6 +80,7 @@ func TestLakes(t *testing.T) {
 			"check":                        (*lakeUnderTest).checks,
 			"create, append and evolve":    (*lakeUnderTest).appends,
 			"dedup":                        (*lakeUnderTest).dedups,
+			"dedup, partitioned, sorted":   (*lakeUnderTest).partitions,
 			"overwrite":                    (*lakeUnderTest).overwrites,
 			"refresh on a branch":          (*lakeUnderTest).refreshes,
 			"conflict of two writers":      (*lakeUnderTest).resolvesConflicts,
@@ -206,6 +207,14 @@ func (l *lakeUnderTest) dedups() {
 	l.write(stream, records(`{"id":1,"v":"a"}`, `{"id":2,"v":"a"}`, `{"id":2,"v":"b"}`)+stateOf(1)+fedComplete)
 	l.write(stream, records(`{"id":1,"v":"c"}`, `{"id":2,"v":"a"}`, `{"id":3,"v":"a"}`)+stateOf(2)+fedComplete)
 	l.expectRows(`{"id":1,"v":"c"}`, `{"id":2,"v":"b"}`, `{"id":3,"v":"a"}`)
+}
+
+// partitions is dedups for a table that is created with partitions and a sort order.
+func (l *lakeUnderTest) partitions() {
+	l.configured(func(config map[string]any) {
+		config["streams"] = []any{map[string]any{"name": "items", "partition_by": []string{"bucket(2, id)", "truncate(1, v)"}, "sort_by": []string{"v desc", "id"}}}
+	})
+	l.dedups()
 }
 
 func (l *lakeUnderTest) overwrites() {

@@ -107,12 +107,13 @@ func partitionName(schema *iceberg.Schema, column iceberg.NestedField, t iceberg
 // newSpec is the partition spec of a new table.
 func (d Definition) newSpec() (iceberg.PartitionSpec, error) {
 	var fields []iceberg.PartitionOption
-	for _, by := range d.PartitionBy {
+	for i, by := range d.PartitionBy {
 		f, err := d.column(d.Columns.Schema, by.Column)
 		if err != nil {
 			return iceberg.PartitionSpec{}, err
 		}
-		fields = append(fields, iceberg.AddPartitionFieldBySourceID(f.ID, partitionName(d.Columns.Schema, f, by.Transform), by.Transform, d.Columns.Schema, nil))
+		id := iceberg.PartitionDataIDStart + i // without one it is 0, which REST catalogs refuse
+		fields = append(fields, iceberg.AddPartitionFieldBySourceID(f.ID, partitionName(d.Columns.Schema, f, by.Transform), by.Transform, d.Columns.Schema, &id))
 	}
 	return iceberg.NewPartitionSpecOpts(fields...)
 }

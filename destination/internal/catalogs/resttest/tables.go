@@ -28,13 +28,13 @@ func (s *Server) listTables(r *http.Request) (any, error) {
 
 func (s *Server) createTable(r *http.Request) (any, error) {
 	var request struct {
-		Name          string                        `json:"name"`
-		Location      string                        `json:"location"`
-		Schema        *iceberg.Schema               `json:"schema"`
-		PartitionSpec *iceberg.UnboundPartitionSpec `json:"partition-spec"`
-		WriteOrder    *table.UnboundSortOrder       `json:"write-order"`
-		StageCreate   bool                          `json:"stage-create"`
-		Properties    iceberg.Properties            `json:"properties"`
+		Name          string                  `json:"name"`
+		Location      string                  `json:"location"`
+		Schema        *iceberg.Schema         `json:"schema"`
+		PartitionSpec json.RawMessage         `json:"partition-spec"`
+		WriteOrder    *table.UnboundSortOrder `json:"write-order"`
+		StageCreate   bool                    `json:"stage-create"`
+		Properties    iceberg.Properties      `json:"properties"`
 	}
 	if err := read(r, &request); err != nil {
 		return nil, err
@@ -53,7 +53,11 @@ func (s *Server) createTable(r *http.Request) (any, error) {
 	if location == "" {
 		location = s.Warehouse + "/" + strings.ReplaceAll(namespace, separator, "/") + "/" + request.Name
 	}
-	metadata, err := newMetadata(request.Schema, request.PartitionSpec, request.WriteOrder, location, request.Properties)
+	spec, err := partitionSpec(request.PartitionSpec)
+	if err != nil {
+		return nil, err
+	}
+	metadata, err := newMetadata(request.Schema, spec, request.WriteOrder, location, request.Properties)
 	if err != nil {
 		return nil, refuse(http.StatusBadRequest, "BadRequestException", "%v", err)
 	}
@@ -63,6 +67,29 @@ func (s *Server) createTable(r *http.Request) (any, error) {
 	}
 	s.tables[id] = made
 	return s.loaded(r, made), nil
+}
+
+// partitionSpec reads that of a new table. Its fields may have ids, which Iceberg counts from 1000 on. Nessie answers
+// 400 to others.
+func partitionSpec(text json.RawMessage) (*iceberg.UnboundPartitionSpec, error) {
+	if text == nil {
+		return nil, nil
+	}
+	var ids struct {
+		Fields []struct {
+			ID *int `json:"field-id"`
+		}
+	}
+	spec := &iceberg.UnboundPartitionSpec{}
+	if err := errors.Join(json.Unmarshal(text, &ids), json.Unmarshal(text, spec)); err != nil {
+		return nil, refuse(http.StatusBadRequest, "BadRequestException", "malformed partition spec: %v", err)
+	}
+	for _, field := range ids.Fields {
+		if field.ID != nil && *field.ID < iceberg.PartitionDataIDStart {
+			return nil, refuse(http.StatusBadRequest, "BadRequestException", "partition field id %d", *field.ID)
+		}
+	}
+	return spec, nil
 }
 
 // loaded is the answer with a table.
