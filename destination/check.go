@@ -64,7 +64,7 @@ func checkLocations(ctx context.Context, config Config, cat *catalogs.Catalog) e
 		if locationErr != nil {
 			return locationErr
 		}
-		if !filenames.Within(filenames.Real(at), filenames.Real(config.Warehouse)) {
+		if !filenames.Within(filenames.ResolveLinks(at), filenames.ResolveLinks(config.Warehouse)) {
 			return tabledef.ExplainLoss(id, err)
 		}
 	}
@@ -106,7 +106,7 @@ func ownTables(ctx context.Context, cat *catalogs.Catalog) ([]*table.Table, erro
 		if err != nil {
 			continue
 		}
-		if _, ours, err := tabledef.Owner(loaded); err == nil && ours {
+		if _, isOwn, err := tabledef.Owner(loaded); err == nil && isOwn {
 			tables = append(tables, loaded)
 		}
 	}

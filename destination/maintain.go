@@ -227,7 +227,7 @@ func maintainTables(ctx context.Context, config Config, u upkeep.Options, progre
 		return begun, failedTables(failed)
 	}
 	states, err := maintainStates(ctx, cat, u)
-	if len(states.Removed)+len(states.Left) > 0 {
+	if len(states.Removed)+len(states.NotDone) > 0 {
 		all = append(all, states)
 	}
 	return all, errors.Join(failedTables(failed), err)
@@ -244,10 +244,10 @@ func maintainTable(ctx context.Context, cat *catalogs.Catalog, id table.Identifi
 	t, err := lake.Attach(ctx, cat, id, o)
 	if err == nil {
 		m.Report, err = upkeep.Maintain(ctx, t, u)
-		m.Removed, m.Left = append(m.Removed, removed...), append(m.Left, unhinted...)
+		m.Removed, m.NotDone = append(m.Removed, removed...), append(m.NotDone, unhinted...)
 	}
 	if errors.Is(err, lake.ErrNotOurs) {
-		m.Left = []string{"this program has committed nothing to it"}
+		m.NotDone = []string{"this program has committed nothing to it"}
 		return m, nil
 	}
 	return m, err
@@ -257,7 +257,7 @@ func maintainTable(ctx context.Context, cat *catalogs.Catalog, id table.Identifi
 func maintainStates(ctx context.Context, cat *catalogs.Catalog, u upkeep.Options) (m maintained, err error) {
 	files := checkpoint.NewFiles(cat.Storage())
 	m.Table = files.Dir()
-	m.Removed, m.Left, err = files.Remove(ctx, upkeep.StateFiles(cat), u.DryRun)
+	m.Removed, m.NotDone, err = files.Remove(ctx, upkeep.StateFiles(cat), u.DryRun)
 	m.RemovedOrphans = len(m.Removed)
 	return m, err
 }
@@ -296,12 +296,12 @@ func printMaintained(out io.Writer, all []maintained, dryRun bool) error {
 	var b strings.Builder
 	for _, m := range all {
 		did := m.Report
-		did.Left = nil
+		did.NotDone = nil
 		text := summary(did)
 		if dryRun && text != "" {
 			text = "would be done: " + text
 		}
-		text = strings.Join(slices.DeleteFunc(append([]string{text}, m.Left...), func(s string) bool { return s == "" }), "; ")
+		text = strings.Join(slices.DeleteFunc(append([]string{text}, m.NotDone...), func(s string) bool { return s == "" }), "; ")
 		switch {
 		case m.Error != "":
 			text = strings.Trim(text+"; failed: "+m.Error, "; ")
@@ -331,5 +331,5 @@ func summary(m upkeep.Report) string {
 	if m.RemovedOrphans > 0 {
 		parts = append(parts, fmt.Sprintf("%d orphans removed", m.RemovedOrphans))
 	}
-	return strings.Join(append(parts, m.Left...), "; ")
+	return strings.Join(append(parts, m.NotDone...), "; ")
 }

@@ -20,7 +20,7 @@ func checkReadability(ctx context.Context, config Config, cat *catalogs.Catalog,
 		table, _ := s.options() // parseConfig has reported what is wrong
 		o.Streams = append(o.Streams, readers.Stream{ID: s.id(), PartitionBy: table.PartitionBy})
 	}
-	for _, f := range readers.JudgeOptions(config.Readers, o) {
+	for _, f := range readers.CheckOptions(config.Readers, o) {
 		log.Warn(f.String(), "reader", string(f.Reader))
 	}
 	tables, err := ownTables(ctx, cat)
@@ -28,7 +28,7 @@ func checkReadability(ctx context.Context, config Config, cat *catalogs.Catalog,
 		return err
 	}
 	for _, t := range tables {
-		for _, f := range readers.JudgeTable(config.Readers, readers.TableOf(t)) {
+		for _, f := range readers.CheckTable(config.Readers, readers.TableOf(t)) {
 			log.Warn(f.String(), "reader", string(f.Reader))
 		}
 	}
@@ -41,7 +41,7 @@ func warnOfReadability(config Config, streams syncer.Streams, log *slog.Logger) 
 	for _, s := range streams.All() {
 		t := readers.TableOf(s.Table.Opened())
 		t.WritesPositionDeletes = s.Table.WritesPositionDeletes()
-		for _, f := range readers.JudgeTable(config.Readers, t) {
+		for _, f := range readers.CheckTable(config.Readers, t) {
 			log.Warn(f.String(), "reader", string(f.Reader), "stream", s.ID.String())
 		}
 	}

@@ -99,7 +99,7 @@ func (r relocator) table(ctx context.Context, id table.Identifier) (did string, 
 	if err != nil {
 		return "", err
 	}
-	if filenames.Within(filenames.Real(before), filenames.Real(r.to)) {
+	if filenames.Within(filenames.ResolveLinks(before), filenames.ResolveLinks(r.to)) {
 		return "is already in the warehouse", nil
 	}
 	from := filenames.Plain(r.from)
@@ -121,7 +121,7 @@ func (r relocator) table(ctx context.Context, id table.Identifier) (did string, 
 	if err != nil {
 		return "", err
 	}
-	if _, ours, err := tabledef.Owner(loaded); err != nil || !ours && r.from == "" {
+	if _, isOwn, err := tabledef.Owner(loaded); err != nil || !isOwn && r.from == "" {
 		return "was not relocated: another program created it. If its files were copied, too, name their old directory with --from", err
 	}
 	if r.dryRun {

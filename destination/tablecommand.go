@@ -96,12 +96,12 @@ func (c *tableChange) attach(ctx context.Context) (*lake.Table, error) {
 // tellSnowflake makes Snowflake show the table as it is now, if the configuration
 // says so.
 func (c *tableChange) tellSnowflake(ctx context.Context, t *lake.Table) error {
-	follower, err := c.config.Snowflake.Follow(c.config.lake(), []*lake.Table{t}, slog.New(warnings{c.warnings}))
+	refresher, err := c.config.Snowflake.NewRefresher(c.config.lake(), []*lake.Table{t}, slog.New(warnings{c.warnings}))
 	if err != nil {
 		return err
 	}
-	defer follower.Close()
-	return follower.Finish(ctx)
+	defer refresher.Close()
+	return refresher.Finish(ctx)
 }
 
 // warnings is a log handler that prints warnings and errors as lines for people.

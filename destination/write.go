@@ -52,23 +52,23 @@ func (d destination) write(ctx context.Context, config Config, streams syncer.St
 		return err
 	}
 	warnOfReadability(config, streams, out.Logger())
-	follower, err := config.Snowflake.Follow(config.lake(), streams.Tables(), out.Logger())
+	refresher, err := config.Snowflake.NewRefresher(config.lake(), streams.Tables(), out.Logger())
 	if err != nil {
 		return err
 	}
-	defer follower.Close()
+	defer refresher.Close()
 	stateFiles := checkpoint.NewFiles(catalog.Storage())
 	err = syncer.Run(ctx, syncer.Config{
 		Commit: config.Commit, Completion: config.Completion, Memory: config.Memory, Scratch: config.Scratch, SignalDelay: d.signalDelay,
 		// Snowflake is not waited for when the run is told to stop.
-		Committed: func(tables []*lake.Table) { follower.Committed(ctx, tables) },
+		Committed: func(tables []*lake.Table) { refresher.Committed(ctx, tables) },
 		Metrics:   measured,
 	}, streams, stateFiles, input, out)
 	if err != nil && !errors.Is(err, protocol.ErrStreamsFailed) {
 		return err
 	}
 	// What Snowflake shows is pinned before other snapshots expire.
-	notShown := follower.Finish(ctx)
+	notShown := refresher.Finish(ctx)
 	after := &afterWrite{Maintenance: config.Maintenance, options: config.Maintenance.upkeep(false), log: out.Logger(), progress: out.Progress(), measured: measured}
 	after.maintain(ctx, config.Memory, streams.All(), stateFiles, catalog)
 	if notShown != nil {

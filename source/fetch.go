@@ -149,7 +149,7 @@ func (r *run) findOldest(ctx context.Context, collection string, readers []*read
 	}
 	for doubled := range maxGuesses {
 		guess := r.end.Add(-(sliceLength << doubled))
-		more, err := r.session.client.Any(ctx, collection, guess)
+		more, err := r.session.client.HasRecordsBefore(ctx, collection, guess)
 		if err != nil {
 			return oldest, err
 		}

@@ -16,7 +16,7 @@ type walk struct {
 	readers     []*reader
 	timeSlices  []timeSlice
 	untilAgreed bool        // slices are read until two readings agree, because no later sync finds what paging missed
-	over        atomic.Bool // all its readers are done
+	done        atomic.Bool // all its readers are done
 }
 
 // A timeSlice is a span of time that is read completely before a state goes out. Pages
@@ -94,13 +94,13 @@ func (r *run) walk(ctx context.Context, walks []*walk) error {
 		}
 	}
 	fetch := func(ctx context.Context, s step) ([]changes.Record, error) {
-		if s.walk.over.Load() || len(s.walk.timeSlices) == 0 {
+		if s.walk.done.Load() || len(s.walk.timeSlices) == 0 {
 			return nil, nil
 		}
 		return s.walk.fetch(ctx, s.slice)
 	}
 	return prefetch(ctx, r.session.client.Width, steps, fetch, func(s step, records []changes.Record, err error) error {
-		if s.walk.over.Load() {
+		if s.walk.done.Load() {
 			return nil
 		}
 		if err != nil {
@@ -108,7 +108,7 @@ func (r *run) walk(ctx context.Context, walks []*walk) error {
 		} else {
 			err = s.read(ctx, records)
 		}
-		s.walk.over.Store(!slices.ContainsFunc(s.walk.readers, func(rd *reader) bool { return !rd.done }))
+		s.walk.done.Store(!slices.ContainsFunc(s.walk.readers, func(rd *reader) bool { return !rd.done }))
 		return err
 	})
 }

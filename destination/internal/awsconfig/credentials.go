@@ -54,7 +54,7 @@ type explainedCredentials struct {
 // Retrieve returns the credentials, or an error that is a [protocol.Error].
 func (c explainedCredentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	found, err := c.CredentialsProvider.Retrieve(ctx)
-	if told := (*protocol.Error)(nil); err != nil && !errors.As(err, &told) && !errors.Is(err, context.Canceled) {
+	if userError := (*protocol.Error)(nil); err != nil && !errors.As(err, &userError) && !errors.Is(err, context.Canceled) {
 		err = c.explain(err)
 	}
 	return found, err
@@ -81,19 +81,19 @@ func (c Config) explainRole(err error, setting string) error {
 // explainSTS finds the remedy for an error of STS that says nothing about the right to
 // assume a role; nil: it is another one.
 func explainSTS(err error, what, setting string) error {
-	tell := func(kind protocol.Kind, format string, args ...any) error {
+	newError := func(kind protocol.Kind, format string, args ...any) error {
 		return &protocol.Error{Kind: kind, Err: err, Message: fmt.Sprintf(format, args...)}
 	}
 	var operation *smithy.OperationError
 	if errors.Is(err, context.DeadlineExceeded) {
-		return tell(protocol.TransientError, "What gives %s, as AWS STS does, has not answered in time. Check the network and %q, then start again.", what, setting+".region")
+		return newError(protocol.TransientError, "What gives %s, as AWS STS does, has not answered in time. Check the network and %q, then start again.", what, setting+".region")
 	}
 	if !errors.As(err, &operation) || operation.ServiceID != sts.ServiceID {
 		return nil
 	}
 	var answer *awshttp.ResponseError
 	if !errors.As(err, &answer) || answer.HTTPStatusCode() == 0 {
-		return tell(protocol.TransientError, "AWS STS, which gives %s, cannot be reached: %v. Check the network and %q, then start again.", what, operation.Err, setting+".region")
+		return newError(protocol.TransientError, "AWS STS, which gives %s, cannot be reached: %v. Check the network and %q, then start again.", what, operation.Err, setting+".region")
 	}
 	code, said := "", ""
 	if api := smithy.APIError(nil); errors.As(err, &api) {
@@ -101,15 +101,15 @@ func explainSTS(err error, what, setting string) error {
 	}
 	switch status := answer.HTTPStatusCode(); {
 	case status == http.StatusTooManyRequests, slices.Contains([]string{"Throttling", "ThrottlingException", "RequestLimitExceeded"}, code):
-		return tell(protocol.TransientError, "AWS STS, which gives %s, asks to send fewer requests. Start again later; if that happens often, run fewer syncs at once.", what)
+		return newError(protocol.TransientError, "AWS STS, which gives %s, asks to send fewer requests. Start again later; if that happens often, run fewer syncs at once.", what)
 	case status >= http.StatusInternalServerError:
-		return tell(protocol.TransientError, "AWS STS, which gives %s, fails with status %d. Start again when it works.", what, status)
+		return newError(protocol.TransientError, "AWS STS, which gives %s, fails with status %d. Start again when it works.", what, status)
 	case slices.Contains([]string{"ExpiredToken", "ExpiredTokenException"}, code):
-		return tell(protocol.ConfigError, "AWS STS gives no credentials, because those that ask for %s have expired. Give new ones under %q, or in the environment of this process.", what, setting)
+		return newError(protocol.ConfigError, "AWS STS gives no credentials, because those that ask for %s have expired. Give new ones under %q, or in the environment of this process.", what, setting)
 	case slices.Contains([]string{"InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "IncompleteSignature", "MissingAuthenticationToken"}, code):
-		return tell(protocol.ConfigError, "AWS STS does not accept the credentials that ask for %s (%s). Correct them under %q, or in the environment of this process.", what, code, setting)
+		return newError(protocol.ConfigError, "AWS STS does not accept the credentials that ask for %s (%s). Correct them under %q, or in the environment of this process.", what, code, setting)
 	case code == "RegionDisabledException":
-		return tell(protocol.ConfigError, "AWS STS gives no credentials in this region: %s. Activate it for the account, or set %q to another one.", said, setting+".region")
+		return newError(protocol.ConfigError, "AWS STS gives no credentials in this region: %s. Activate it for the account, or set %q to another one.", said, setting+".region")
 	}
 	return nil
 }

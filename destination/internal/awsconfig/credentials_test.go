@@ -27,8 +27,8 @@ var withRole = Config{Region: "eu-west-1", AccessKeyID: "key", SecretAccessKey: 
 // wantTold expects an error for the user that says something and holds no secret.
 func wantTold(t *testing.T, err error, kind protocol.Kind, says string) {
 	t.Helper()
-	var told *protocol.Error
-	if !errors.As(err, &told) || told.Kind != kind || !strings.Contains(told.Message, says) || strings.Contains(told.Message, "sesame") {
+	var userError *protocol.Error
+	if !errors.As(err, &userError) || userError.Kind != kind || !strings.Contains(userError.Message, says) || strings.Contains(userError.Message, "sesame") {
 		t.Errorf("error %v", err)
 	}
 }

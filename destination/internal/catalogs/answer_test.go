@@ -146,8 +146,8 @@ func TestNoCallWaitsForEver(t *testing.T) {
 				if took := time.Since(began); took != limit {
 					t.Errorf("it took %v", took)
 				}
-				var told *protocol.Error
-				if !errors.As(err, &told) || told.Kind != protocol.TransientError || told.Message != fmt.Sprintf("The catalog has not answered for %s. Start it.", limit) {
+				var userError *protocol.Error
+				if !errors.As(err, &userError) || userError.Kind != protocol.TransientError || userError.Message != fmt.Sprintf("The catalog has not answered for %s. Start it.", limit) {
 					t.Errorf("the error is %v", err)
 				}
 				if errors.Is(err, table.ErrCommitFailed) {
@@ -157,7 +157,7 @@ func TestNoCallWaitsForEver(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				began = time.Now()
-				if err := call(ctx, c); !errors.Is(err, context.DeadlineExceeded) || errors.As(err, &told) {
+				if err := call(ctx, c); !errors.Is(err, context.DeadlineExceeded) || errors.As(err, &userError) {
 					t.Errorf("after a second the error is %v", err)
 				}
 				if took := time.Since(began); took != time.Second {

@@ -32,7 +32,7 @@ type Catalog struct {
 	clientRemovesMetadata bool
 	mainOnly              bool // it keeps no other branch of a table
 	storage               *storage.Storage
-	known                 known
+	known                 tableCache
 }
 
 var _ catalog.Catalog = (*Catalog)(nil)
@@ -66,17 +66,17 @@ func (c *Catalog) call(ctx context.Context, timeout time.Duration, do func(conte
 	limited, cancel := context.WithTimeoutCause(ctx, timeout, errNoAnswer)
 	defer cancel()
 	err := do(limited)
-	var told *protocol.Error
+	var userError *protocol.Error
 	switch {
 	case err == nil:
 		return nil
 	case !errors.Is(context.Cause(limited), errNoAnswer):
 		return c.classify(err)
-	case errors.As(err, &told): // it was another server that did not answer
+	case errors.As(err, &userError): // it was another server that did not answer
 		return err
 	}
-	if told = storage.Explain(err, "the warehouse"); told != nil {
-		return told
+	if userError = storage.Explain(err, "the warehouse"); userError != nil {
+		return userError
 	}
 	return transientError(fmt.Errorf("%w: %w", errNoAnswer, err), "%s has not answered for %s. %s", c.name, timeout, c.remedy)
 }

@@ -141,8 +141,8 @@ func TestWhatCannotBeOpenedNamesTheRemedy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Open(t.Context(), tc.cfg, at(t, tc.warehouse))
-			var told *protocol.Error
-			if !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, tc.want) || strings.Contains(err.Error(), "secret") {
+			var userError *protocol.Error
+			if !errors.As(err, &userError) || userError.Kind != protocol.ConfigError || !strings.Contains(userError.Message, tc.want) || strings.Contains(err.Error(), "secret") {
 				t.Errorf("error %v", err)
 			}
 		})
@@ -160,8 +160,8 @@ func TestWhatADatabaseSaysOfACommit(t *testing.T) {
 		"broken": {broken(t), "The disk that holds the catalog x.db fails: ", false},
 	} {
 		err := sqliteError("x.db", fmt.Errorf("committing: %w", tc.err))
-		var told *protocol.Error
-		if !errors.As(err, &told) || told.Kind != protocol.TransientError || !strings.HasPrefix(told.Message, tc.want) {
+		var userError *protocol.Error
+		if !errors.As(err, &userError) || userError.Kind != protocol.TransientError || !strings.HasPrefix(userError.Message, tc.want) {
 			t.Errorf("%s: error %v", name, err)
 		}
 		if errors.Is(err, table.ErrCommitFailed) != tc.refused {
@@ -246,8 +246,8 @@ func TestLookingMakesNothing(t *testing.T) {
 	dir := t.TempDir()
 	for _, warehouse := range []string{dir, filepath.Join(dir, "nothing")} {
 		_, err := OpenExisting(t.Context(), sqliteFile, at(t, "file://"+warehouse))
-		var told *protocol.Error
-		if !errors.Is(err, ErrNone) || !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, "Nothing has been written to file://"+warehouse+" yet") {
+		var userError *protocol.Error
+		if !errors.Is(err, ErrNone) || !errors.As(err, &userError) || userError.Kind != protocol.ConfigError || !strings.Contains(userError.Message, "Nothing has been written to file://"+warehouse+" yet") {
 			t.Errorf("error %v", err)
 		}
 	}

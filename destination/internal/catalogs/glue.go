@@ -221,7 +221,7 @@ var unfinished = []string{"OperationTimeoutException", "FederationSourceExceptio
 func commitOutcome(err error) error {
 	var operation *smithy.OperationError
 	var api smithy.APIError
-	var told *protocol.Error // of the credentials, without which the request was not sent
+	var userError *protocol.Error // of the credentials, without which the request was not sent
 	code := ""
 	if errors.As(err, &api) {
 		code = api.ErrorCode()
@@ -237,7 +237,7 @@ func commitOutcome(err error) error {
 		return fmt.Errorf("%w: %w", storage.ErrNotCommitted, err)
 	case code == "ThrottlingException", code == "ConcurrentModificationException":
 		return fmt.Errorf("%w: %w", table.ErrCommitFailed, err)
-	case errors.As(err, &told):
+	case errors.As(err, &userError):
 		return fmt.Errorf("%w: %w", storage.ErrNotCommitted, err)
 	case slices.Contains(unfinished, code):
 		return err
@@ -261,8 +261,8 @@ const glueRemedy = `Check the network, "catalog.region" and "catalog.endpoint", 
 // returned as they are.
 func classifyGlue(err error) error {
 	var operation *smithy.OperationError
-	var told *protocol.Error // of the credentials
-	if errors.As(err, &told) || !errors.As(err, &operation) || operation.ServiceID != glue.ServiceID {
+	var userError *protocol.Error // of the credentials
+	if errors.As(err, &userError) || !errors.As(err, &operation) || operation.ServiceID != glue.ServiceID {
 		return err
 	}
 	code, said := "", ""

@@ -50,9 +50,9 @@ func TestWhatGlueAnswersToACommit(t *testing.T) {
 			if not := errors.Is(outcome, storage.ErrNotCommitted); not != tc.notCommitted {
 				t.Errorf("nothing was committed: %v", not)
 			}
-			var told *protocol.Error
-			if errors.As(classifyGlue(outcome), &told); tc.kind != "" && (told == nil || told.Kind != tc.kind) || tc.kind == "" && told != nil {
-				t.Errorf("the user is told %v", told)
+			var userError *protocol.Error
+			if errors.As(classifyGlue(outcome), &userError); tc.kind != "" && (userError == nil || userError.Kind != tc.kind) || tc.kind == "" && userError != nil {
+				t.Errorf("the user is told %v", userError)
 			}
 		})
 	}

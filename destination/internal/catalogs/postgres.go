@@ -128,16 +128,16 @@ func (p postgres) catalog(ctx context.Context, db *sql.DB, files *storage.Storag
 		switch {
 		case err == nil:
 			return cat, nil
-		case attempt < 3 && madeByOther(err): // at most once for each of the two tables
+		case attempt < 3 && isConcurrentCreation(err): // at most once for each of the two tables
 		default:
 			return nil, p.classify(err)
 		}
 	}
 }
 
-// madeByOther says whether CREATE TABLE IF NOT EXISTS has met another one of
+// isConcurrentCreation says whether CREATE TABLE IF NOT EXISTS has met another one of
 // the same table that was not committed yet; PostgreSQL fails one of the two.
-func madeByOther(err error) bool {
+func isConcurrentCreation(err error) bool {
 	var e *pgconn.PgError
 	return errors.As(err, &e) && slices.Contains([]string{"23505", "42P07", "42710"}, e.Code) // unique_violation, duplicate_table, duplicate_object
 }

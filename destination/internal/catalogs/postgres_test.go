@@ -38,8 +38,8 @@ func TestAURIThatIsNoneIsToldWithoutItsPassword(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "lake")
 			_, err := Open(t.Context(), configure("postgres", "uri", uri), at(t, "file://"+dir))
-			var told *protocol.Error
-			if !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, `"catalog.uri" is not a PostgreSQL URI. It must be postgres://user:password@host:port/database, with %xx for`) {
+			var userError *protocol.Error
+			if !errors.As(err, &userError) || userError.Kind != protocol.ConfigError || !strings.Contains(userError.Message, `"catalog.uri" is not a PostgreSQL URI. It must be postgres://user:password@host:port/database, with %xx for`) {
 				t.Errorf("error %v", err)
 			}
 			if strings.Contains(fmt.Sprintf("%+v", err), "sesame") {
@@ -64,8 +64,8 @@ func TestAServerThatIsNotThereIsTransient(t *testing.T) {
 	for name, open := range map[string]func(context.Context, Config, *storage.Storage) (*Catalog, error){"open": Open, "look": OpenExisting} {
 		t.Run(name, func(t *testing.T) {
 			_, err := open(t.Context(), configure("postgres", "uri", "postgres://u:sesame@"+address+"/lake"), at(t, "file://"+t.TempDir()))
-			var told *protocol.Error
-			if !errors.As(err, &told) || told.Kind != protocol.TransientError || !strings.Contains(told.Message, "cannot be reached. Start it, or correct") {
+			var userError *protocol.Error
+			if !errors.As(err, &userError) || userError.Kind != protocol.TransientError || !strings.Contains(userError.Message, "cannot be reached. Start it, or correct") {
 				t.Errorf("error %v", err)
 			}
 			if errors.Is(err, ErrNone) || strings.Contains(err.Error(), "sesame") {
@@ -99,8 +99,8 @@ func TestWhatPostgresSaysNamesTheRemedy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := postgres{host: "h", port: 5432, user: "u", database: "d"}.classify(tc.err)
-			var told *protocol.Error
-			if !errors.As(err, &told) || told.Kind != tc.kind || !strings.Contains(told.Message, tc.want) {
+			var userError *protocol.Error
+			if !errors.As(err, &userError) || userError.Kind != tc.kind || !strings.Contains(userError.Message, tc.want) {
 				t.Errorf("error %v", err)
 			}
 			if errors.Is(err, table.ErrCommitFailed) != tc.refused {

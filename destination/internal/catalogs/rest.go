@@ -125,15 +125,15 @@ type restCatalog struct{ *rest.Catalog }
 // CommitTable does as [Catalog.CommitTable] says.
 func (c restCatalog) CommitTable(ctx context.Context, id table.Identifier, reqs []table.Requirement, updates []table.Update) (table.Metadata, string, error) {
 	meta, location, err := c.Catalog.CommitTable(ctx, id, reqs, updates)
-	if refused(err) && !errors.Is(err, table.ErrCommitFailed) {
+	if isRefusal(err) && !errors.Is(err, table.ErrCommitFailed) {
 		err = fmt.Errorf("%w: %w", storage.ErrNotCommitted, err)
 	}
 	return meta, location, err
 }
 
-// refused reports whether the catalog has answered that it does not do what it was
+// isRefusal reports whether the catalog has answered that it does not do what it was
 // asked. After other errors it may have done it.
-func refused(err error) bool {
+func isRefusal(err error) bool {
 	for _, answer := range []error{
 		rest.ErrBadRequest, rest.ErrUnauthorized, rest.ErrForbidden, rest.ErrAuthorizationExpired, errNotSent,
 		catalog.ErrNoSuchTable, table.ErrCommitFailed,
@@ -148,12 +148,12 @@ func refused(err error) bool {
 // classify finds the remedy for an error of the catalog.
 func (c *restConfig) classify(err error) error {
 	var (
-		network *url.Error
-		dial    net.Error
-		told    *protocol.Error
+		network   *url.Error
+		dial      net.Error
+		userError *protocol.Error
 	)
 	switch {
-	case err == nil, errors.As(err, &told):
+	case err == nil, errors.As(err, &userError):
 		return err
 	case errors.Is(err, table.ErrCommitFailed), errors.Is(err, catalog.ErrNoSuchTable), errors.Is(err, catalog.ErrNoSuchNamespace),
 		errors.Is(err, catalog.ErrTableAlreadyExists), errors.Is(err, catalog.ErrNamespaceAlreadyExists), errors.Is(err, catalog.ErrNamespaceNotEmpty):

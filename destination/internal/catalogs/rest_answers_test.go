@@ -76,8 +76,8 @@ func page(status int) http.HandlerFunc {
 // expectTold expects an error for the user that says something and holds no secret.
 func expectTold(t *testing.T, err error, kind protocol.Kind, says string) {
 	t.Helper()
-	var told *protocol.Error
-	if !errors.As(err, &told) || told.Kind != kind || !strings.Contains(told.Message, says) {
+	var userError *protocol.Error
+	if !errors.As(err, &userError) || userError.Kind != kind || !strings.Contains(userError.Message, says) {
 		t.Errorf("error %v", err)
 	}
 	if err != nil && strings.Contains(err.Error(), "sesame") {

@@ -179,7 +179,7 @@ func (s *restServer) checked(request *http.Request, r *http.Response) (*http.Res
 	case isConfig && (r.StatusCode == http.StatusNotFound || r.StatusCode == http.StatusMethodNotAllowed):
 		err = configError(nil, "There is no Iceberg REST catalog at %s, or it does not know the warehouse (status %d). Correct \"catalog.uri\", which ends before /v1, and \"catalog.warehouse\".", s.uri, r.StatusCode)
 	case isConfig && r.StatusCode == http.StatusOK:
-		return r, s.note(r)
+		return r, s.readServerConfig(r)
 	default:
 		return r, nil
 	}
@@ -189,8 +189,8 @@ func (s *restServer) checked(request *http.Request, r *http.Response) (*http.Res
 // maxConfig bounds what is read of an answer that should be short.
 const maxConfig = 1 << 20
 
-// note reads what the catalog says of itself. What is not that is left to the library.
-func (s *restServer) note(r *http.Response) error {
+// readServerConfig reads what the catalog says of itself. What is not that is left to the library.
+func (s *restServer) readServerConfig(r *http.Response) error {
 	text, err := io.ReadAll(io.LimitReader(r.Body, maxConfig))
 	if err = errors.Join(err, r.Body.Close()); err != nil {
 		return err

@@ -57,7 +57,7 @@ func (s *oauth2Session) authorize(r *http.Request) error {
 	defer s.mu.Unlock()
 	if s.token == "" || !s.expires.IsZero() && !s.now().Before(s.renewAt) {
 		// While the old token is good a failure is none: the next request tries again.
-		if err := s.ask(r.Context()); err != nil && (s.token == "" || !s.now().Before(s.expires)) {
+		if err := s.fetchToken(r.Context()); err != nil && (s.token == "" || !s.now().Before(s.expires)) {
 			return err
 		}
 	}
@@ -74,8 +74,8 @@ func (s *oauth2Session) renew(refused *http.Request) bool {
 	return true
 }
 
-// ask gets a token.
-func (s *oauth2Session) ask(ctx context.Context) error {
+// fetchToken gets a token.
+func (s *oauth2Session) fetchToken(ctx context.Context) error {
 	token, err := s.config.Token(context.WithValue(ctx, oauth2.HTTPClient, s.client))
 	if err != nil {
 		return s.explain(err)

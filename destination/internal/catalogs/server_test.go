@@ -101,8 +101,8 @@ func TestWhatPostgresDoesNotAllowNamesTheRemedy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Open(t.Context(), on(tc.uri), at(t, "file://"+t.TempDir()))
-			var told *protocol.Error
-			if !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, tc.want) {
+			var userError *protocol.Error
+			if !errors.As(err, &userError) || userError.Kind != protocol.ConfigError || !strings.Contains(userError.Message, tc.want) {
 				t.Errorf("error %v", err)
 			}
 			if password, _ := tc.uri.User.Password(); err == nil || strings.Contains(err.Error(), password) {
@@ -164,8 +164,8 @@ func TestACommitWhoseConnectionBreaksIsNotKnownToBeRefused(t *testing.T) {
 		}
 	}
 	err = <-committed
-	var told *protocol.Error
-	if !errors.As(err, &told) || told.Kind != protocol.TransientError || errors.Is(err, table.ErrCommitFailed) {
+	var userError *protocol.Error
+	if !errors.As(err, &userError) || userError.Kind != protocol.TransientError || errors.Is(err, table.ErrCommitFailed) {
 		t.Errorf("error %v", err)
 	}
 	if err := holder.Rollback(); err != nil {

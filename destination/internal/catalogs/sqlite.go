@@ -35,7 +35,7 @@ func (c *sqliteConfig) validate() error {
 }
 
 func (c *sqliteConfig) inWarehouse(warehouse string) bool {
-	return c.Path == "" || filenames.Within(filenames.Real(c.Path), filenames.Real(warehouse))
+	return c.Path == "" || filenames.Within(filenames.ResolveLinks(c.Path), filenames.ResolveLinks(warehouse))
 }
 
 func (c *sqliteConfig) open(ctx context.Context, files *storage.Storage, create bool) (*Catalog, error) {
@@ -67,7 +67,7 @@ func (c *sqliteConfig) open(ctx context.Context, files *storage.Storage, create 
 	if err != nil {
 		return nil, fmt.Errorf("opening catalog %s: %w", file, err)
 	}
-	db := sql.OpenDB(patient{connector})
+	db := sql.OpenDB(retryingConnector{connector})
 	opened := false
 	defer func() {
 		if !opened {
@@ -105,12 +105,12 @@ var filesystemOf = networkFilesystem
 // busyTimeout is how long one writer waits for another.
 const busyTimeout = 30 * time.Second
 
-// patient connects to a database in use. SQLite does not wait by itself while
+// retryingConnector connects to a database in use. SQLite does not wait by itself while
 // another connection changes the journal mode, recovers the log or, as the last
 // one, removes it: https://sqlite.org/wal.html#sometimes_queries_return_sqlite_busy_in_wal_mode.
-type patient struct{ driver.Connector }
+type retryingConnector struct{ driver.Connector }
 
-func (p patient) Connect(ctx context.Context) (driver.Conn, error) {
+func (p retryingConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	for began := time.Now(); ; {
 		conn, err := p.Connector.Connect(ctx)
 		var e *sqlite.Error

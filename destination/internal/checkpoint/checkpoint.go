@@ -45,9 +45,9 @@ func Parse(raw json.RawMessage) (Checkpoint, error) {
 	return c, nil
 }
 
-// Relocated is an encoded checkpoint whose file is elsewhere now; what is none
+// Relocate returns an encoded checkpoint whose file is elsewhere now; what is none
 // stays as it is.
-func Relocated(raw string, location func(string) string) string {
+func Relocate(raw string, location func(string) string) string {
 	c, err := Parse(json.RawMessage(raw))
 	if err != nil || c.File == "" {
 		return raw

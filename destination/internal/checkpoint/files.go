@@ -105,9 +105,9 @@ func read(files iceio.IO, location string) (content, error) {
 	return of, nil
 }
 
-// Namers find what names state files; both return the names without the
+// References find what names state files; both return the names without the
 // directory.
-type Namers struct {
+type References struct {
 	Catalog   func(context.Context) (map[string]bool, error)                                         // the tables of the catalog, as they are now
 	Directory func(ctx context.Context, files iceio.ListableIO, dir string) (map[string]bool, error) // any metadata file in a directory, whoever wrote it
 }
@@ -116,7 +116,7 @@ type Namers struct {
 // more, and says which were left for a doubt. A file goes when it is a day old
 // and is named neither by a table of the catalog nor in the metadata directories
 // of the tables that it was written for.
-func (f *Files) Remove(ctx context.Context, namers Namers, dryRun bool) (removed, left []string, err error) {
+func (f *Files) Remove(ctx context.Context, references References, dryRun bool) (removed, left []string, err error) {
 	if f.files == nil {
 		return nil, nil, nil
 	}
@@ -129,7 +129,7 @@ func (f *Files) Remove(ctx context.Context, namers Namers, dryRun bool) (removed
 		return nil, nil, err
 	}
 	// What was committed while the files were listed is named by now.
-	named, err := namers.Catalog(ctx)
+	referenced, err := references.Catalog(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -140,7 +140,7 @@ func (f *Files) Remove(ctx context.Context, namers Namers, dryRun bool) (removed
 				dir = strings.TrimSuffix(f.warehouse, "/") + "/" + dir
 			}
 			if around[dir] == nil {
-				if around[dir], err = namers.Directory(ctx, lister, dir); err != nil {
+				if around[dir], err = references.Directory(ctx, lister, dir); err != nil {
 					return false, err
 				}
 			}
@@ -154,12 +154,12 @@ func (f *Files) Remove(ctx context.Context, namers Namers, dryRun bool) (removed
 		if err := ctx.Err(); err != nil {
 			return removed, left, err
 		}
-		if named[path.Base(file)] {
+		if referenced[path.Base(file)] {
 			continue
 		}
 		of, err := read(f.files, file)
-		cutOff := errors.As(err, new(*json.SyntaxError)) // by the end of its writer, so that no table can name it
-		if err != nil && !cutOff {
+		truncated := errors.As(err, new(*json.SyntaxError)) // by the end of its writer, so that no table can name it
+		if err != nil && !truncated {
 			left = append(left, fmt.Sprintf("%v; remove it by hand if no table needs it", err))
 			continue
 		}
@@ -192,7 +192,7 @@ func (f *Files) old(ctx context.Context, lister iceio.ListableIO) (old []string,
 			return nil
 		case err != nil:
 			return err
-		case d.IsDir() || !filenames.Ours(file):
+		case d.IsDir() || !filenames.HasMark(file):
 			return nil
 		}
 		info, err := d.Info()

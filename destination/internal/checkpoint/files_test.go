@@ -118,7 +118,7 @@ func TestStateFilesGoWhenNothingNamesThem(t *testing.T) {
 		}
 	}
 	set := func(file string) map[string]bool { return map[string]bool{filepath.Base(file): true} }
-	namers := Namers{
+	references := References{
 		Catalog: func(context.Context) (map[string]bool, error) { return set(named["by the catalog"]), nil },
 		Directory: func(_ context.Context, _ iceio.ListableIO, dir string) (map[string]bool, error) {
 			switch dir {
@@ -131,7 +131,7 @@ func TestStateFilesGoWhenNothingNamesThem(t *testing.T) {
 		},
 	}
 	for _, dryRun := range []bool{true, false} {
-		removed, left, err := files.Remove(t.Context(), namers, dryRun)
+		removed, left, err := files.Remove(t.Context(), references, dryRun)
 		if err != nil {
 			t.Fatal(err)
 		}

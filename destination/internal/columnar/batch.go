@@ -94,8 +94,8 @@ const Deletes = 1 << 63
 // numbers but for [Deletes]. It is nil unless the plan is Dedup.
 func (b *Batch) Order() []uint64 { return b.order }
 
-// lacksKey reports whether the row that is being parsed has a null in its key.
-func (b *Batch) lacksKey() bool {
+// hasNullKey reports whether the row that is being parsed has a null in its key.
+func (b *Batch) hasNullKey() bool {
 	for _, key := range b.keys {
 		if key.rows <= b.rows || key.nulls > 0 {
 			return true
@@ -156,8 +156,8 @@ func (b *Batch) Reset() {
 	b.id.renew()
 }
 
-// undo forgets what has been parsed of a row that is not complete.
-func (b *Batch) undo() {
+// discardRow forgets what has been parsed of a row that is not complete.
+func (b *Batch) discardRow() {
 	for _, c := range b.data.fields {
 		c.truncate(b.rows)
 	}

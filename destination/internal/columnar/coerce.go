@@ -48,9 +48,9 @@ func (d *Decoder) coerce(c *column, i int) int {
 	}
 	switch {
 	case f == scalar.Rounded:
-		d.noted(c, c.rows-1, f)
+		d.recordChange(c, c.rows-1, f)
 	case f != scalar.Fits:
-		d.changed(c, f)
+		d.recordNextChange(c, f)
 		c.null()
 	}
 	return end
@@ -111,12 +111,12 @@ func (c *column) addText(text []byte, isString bool) scalar.Fit {
 	return f
 }
 
-// changed notes that the next row of a column is not kept as it is.
-func (d *Decoder) changed(c *column, f scalar.Fit) { d.noted(c, c.rows, f) }
+// recordNextChange notes that the next row of a column is not kept as it is.
+func (d *Decoder) recordNextChange(c *column, f scalar.Fit) { d.recordChange(c, c.rows, f) }
 
-// noted notes that a row of a column is not kept as it is. The first of a list's
+// recordChange notes that a row of a column is not kept as it is. The first of a list's
 // elements stands for all.
-func (d *Decoder) noted(c *column, row int, f scalar.Fit) {
+func (d *Decoder) recordChange(c *column, row int, f scalar.Fit) {
 	if !slices.ContainsFunc(d.changes, func(ch change) bool { return ch.column == c && ch.reason == f }) {
 		d.changes = append(d.changes, change{c, row, f})
 	}

@@ -94,7 +94,7 @@ func (d *Decoder) full() int {
 // hot path keeps no account of it.
 func (d *Decoder) failure(line int64) error {
 	if d.batch != nil {
-		d.batch.undo()
+		d.batch.discardRow()
 	}
 	if d.err != nil {
 		return fmt.Errorf("line %d of the input: %w", line, d.err)

@@ -82,7 +82,7 @@ func (d *Decoder) recordObject(i int, e *envelope) int {
 		return d.fail("its record is no object")
 	}
 	if e.into != nil { // a second record in the message
-		e.into.undo()
+		e.into.discardRow()
 	}
 	*e = envelope{isRecord: e.isRecord}
 	m, i := d.first(d.record, i+1)
@@ -103,7 +103,7 @@ func (d *Decoder) recordObject(i int, e *envelope) int {
 			i = d.emittedAt(i, e)
 		case dataPart:
 			if e.into != nil {
-				e.into.undo()
+				e.into.discardRow()
 				e.into = nil
 			}
 			e.data = i
@@ -214,7 +214,7 @@ func (d *Decoder) finish(e *envelope, order uint64) bool {
 	}
 	batch, err := d.batchOf(e)
 	if e.into != nil && e.into != batch {
-		e.into.undo()
+		e.into.discardRow()
 	}
 	if err != nil {
 		d.err = err
@@ -228,7 +228,7 @@ func (d *Decoder) finish(e *envelope, order uint64) bool {
 		d.full()
 		return false
 	}
-	if batch.lacksKey() || len(d.changes) > 0 && d.changesKey(batch) {
+	if batch.hasNullKey() || len(d.changes) > 0 && d.changesKey(batch) {
 		d.err = d.unusableKey(batch)
 		return false
 	}

@@ -37,15 +37,15 @@ func (o *object) add(name string, c *column) *member {
 	return m
 }
 
-// follows reports whether m is the member that begins at b[i].
-func (m *member) follows(b []byte, i int) bool {
+// isAt reports whether m is the member that begins at b[i].
+func (m *member) isAt(b []byte, i int) bool {
 	return m != nil && len(b)-i >= len(m.key) && len(m.key) > 0 && string(b[i:i+len(m.key)]) == string(m.key)
 }
 
 // first finds the first member of the object whose bracket is before b[i], and
 // the place of its value; a nil member is the end of the object.
 func (d *Decoder) first(o *object, i int) (*member, int) {
-	if m := o.start.next; m.follows(d.text, i) {
+	if m := o.start.next; m.isAt(d.text, i) {
 		return m, i + len(m.key)
 	}
 	if i = space(d.text, i); d.text[i] == '}' {
@@ -69,7 +69,7 @@ func (d *Decoder) next(o *object, last *member, i int) (*member, int) {
 	if i++; b[i] <= ' ' {
 		i = space(b, i)
 	}
-	if m := last.next; m.follows(b, i) {
+	if m := last.next; m.isAt(b, i) {
 		return m, i + len(m.key)
 	}
 	return d.learn(o, last, i)

@@ -78,7 +78,7 @@ func (b binder) bind(f *field, c iceberg.NestedField, path string) (err error) {
 		if f.kind == kindStruct || f.kind == kindList {
 			break
 		}
-		for _, k := range f.kind.kept() {
+		for _, k := range f.kind.columnKinds() {
 			if t.Equals(k.icebergType()) {
 				f.kind = k
 				return nil
@@ -88,9 +88,9 @@ func (b binder) bind(f *field, c iceberg.NestedField, path string) (err error) {
 	return fmt.Errorf("column %s of the table is %s, the stream needs %s", path, c.Type, f.kind)
 }
 
-// kept are the kinds of columns that values of a kind can be kept in: a number
+// columnKinds are the kinds of columns that values of a kind can be kept in: a number
 // has the column that the table has for it.
-func (k kind) kept() []kind {
+func (k kind) columnKinds() []kind {
 	if k == kindDouble || k == kindDecimal {
 		return []kind{kindDouble, kindDecimal}
 	}

@@ -106,7 +106,7 @@ func NewPlan(s protocol.ConfiguredStream, o Options) (*Plan, error) {
 func (p *Plan) want(names columns.Names) {
 	properties := len(p.fields)
 	p.fields = append(p.fields, airbyteFields()...)
-	w := wanter{json: map[int]bool{}}
+	w := wantedBuilder{json: map[int]bool{}}
 	all := w.fields(p.fields)
 	p.Wanted = columns.Wanted{
 		Names: names, Properties: all[:properties], Airbyte: all[properties:], JSON: w.json,
@@ -209,20 +209,20 @@ const (
 )
 
 func airbyteFields() []field {
-	named := func(name string, f field) field {
+	withName := func(name string, f field) field {
 		f.name = name
 		return f
 	}
 	text := field{kind: kindString}
-	change := field{kind: kindStruct, fields: []field{named("field", text), named("change", text), named("reason", text)}}
+	change := field{kind: kindStruct, fields: []field{withName("field", text), withName("change", text), withName("reason", text)}}
 	changes := field{kind: kindList, element: new(field)}
-	*changes.element = named("element", change)
+	*changes.element = withName("element", change)
 	return []field{
-		rawIDColumn:       named("_airbyte_raw_id", field{kind: kindString, key: true}),
-		extractedAtColumn: named("_airbyte_extracted_at", field{kind: kindTimestampTZ}),
-		metaColumn: named("_airbyte_meta", field{kind: kindStruct, fields: []field{
-			named("sync_id", field{kind: kindLong}), named("changes", changes),
+		rawIDColumn:       withName("_airbyte_raw_id", field{kind: kindString, key: true}),
+		extractedAtColumn: withName("_airbyte_extracted_at", field{kind: kindTimestampTZ}),
+		metaColumn: withName("_airbyte_meta", field{kind: kindStruct, fields: []field{
+			withName("sync_id", field{kind: kindLong}), withName("changes", changes),
 		}}),
-		generationColumn: named("_airbyte_generation_id", field{kind: kindLong}),
+		generationColumn: withName("_airbyte_generation_id", field{kind: kindLong}),
 	}
 }

@@ -243,18 +243,18 @@ func elementOf(items json.RawMessage, o Options) (field, bool) {
 	return fieldOf(items, o), true
 }
 
-// A wanter makes wanted columns of fields, and numbers both.
-type wanter struct {
+// A wantedBuilder makes wanted columns of fields, and numbers both.
+type wantedBuilder struct {
 	last int
 	json map[int]bool
 }
 
-func (w *wanter) next() int {
+func (w *wantedBuilder) next() int {
 	w.last++
 	return w.last
 }
 
-func (w *wanter) fields(fields []field) []iceberg.NestedField {
+func (w *wantedBuilder) fields(fields []field) []iceberg.NestedField {
 	list := make([]iceberg.NestedField, len(fields))
 	for i := range fields {
 		fields[i].id = w.next()
@@ -266,7 +266,7 @@ func (w *wanter) fields(fields []field) []iceberg.NestedField {
 	return list
 }
 
-func (w *wanter) typ(f *field) iceberg.Type {
+func (w *wantedBuilder) typ(f *field) iceberg.Type {
 	switch f.kind {
 	case kindStruct:
 		return &iceberg.StructType{FieldList: w.fields(f.fields)}

@@ -37,7 +37,7 @@ func (d *Decoder) object(o *object, row, i int) int {
 func (d *Decoder) value(c *column, row, i int) int {
 	b := d.text
 	if c.rows != row {
-		d.reach(c, row)
+		d.padTo(c, row)
 	}
 	ch := b[i]
 	if ch <= ' ' {
@@ -77,7 +77,7 @@ func (d *Decoder) value(c *column, row, i int) int {
 		if ch == '"' {
 			var replaced bool
 			if c.data, i, replaced = appendString(c.data, b, i+1); replaced {
-				d.changed(c, scalar.Unreadable)
+				d.recordNextChange(c, scalar.Unreadable)
 			}
 			return d.endText(c, i)
 		}
@@ -154,14 +154,14 @@ func (d *Decoder) rawText(c *column, i int) int {
 		return -1
 	}
 	if depth > maxDepth {
-		d.changed(c, scalar.TooLarge)
+		d.recordNextChange(c, scalar.TooLarge)
 		c.null()
 		return end
 	}
 	start := len(c.data)
 	c.data = append(c.data, d.text[i:end]...)
 	if !validUTF8(c.data[start:]) {
-		d.changed(c, scalar.Unreadable)
+		d.recordNextChange(c, scalar.Unreadable)
 		c.data = replaceInvalid(c.data, start)
 	}
 	return d.endText(c, end)
@@ -176,10 +176,10 @@ func (d *Decoder) endText(c *column, i int) int {
 	return i
 }
 
-// reach brings a column that is not filled up to row there. When it is filled
+// padTo brings a column that is not filled up to row there. When it is filled
 // further, the record has named it before, and this value takes the place of
 // that one.
-func (d *Decoder) reach(c *column, row int) {
+func (d *Decoder) padTo(c *column, row int) {
 	if c.rows < row {
 		c.pad(row)
 		return

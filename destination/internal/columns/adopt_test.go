@@ -160,7 +160,7 @@ func TestDocsTellThePropertyAndWhatItIs(t *testing.T) {
 		if doc != tt.want {
 			t.Errorf("%+v: doc %q", tt, doc)
 		}
-		if got := documented(tt.column, text, doc); got != tt.property {
+		if got := documentedProperty(tt.column, text, doc); got != tt.property {
 			t.Errorf("%+v: property %q", tt, got)
 		}
 	}
@@ -177,7 +177,7 @@ func FuzzDocs(f *testing.F) {
 		for _, names := range []Names{Lowercase, Preserve} {
 			column := names.columns([]string{property}, true, map[string]bool{})[0]
 			doc := docOf(property, column, iceberg.PrimitiveTypes.String, description)
-			if got := documented(column, iceberg.PrimitiveTypes.String, doc); got != property {
+			if got := documentedProperty(column, iceberg.PrimitiveTypes.String, doc); got != property {
 				t.Errorf("column %q with doc %q is of %q, not %q", column, doc, got, property)
 			}
 		}

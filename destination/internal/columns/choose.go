@@ -77,7 +77,7 @@ func (c *chooser) assign() {
 		oldest := spellings[0].Property
 		c.absent[oldest] = append(c.absent[oldest], at)
 		for _, s := range spellings {
-			if fold := folded(s.Property); !slices.Contains(c.absentByFold[fold], oldest) {
+			if fold := foldCase(s.Property); !slices.Contains(c.absentByFold[fold], oldest) {
 				c.absentByFold[fold] = append(c.absentByFold[fold], oldest)
 			}
 		}
@@ -89,11 +89,11 @@ func (c *chooser) matchCase() {
 	newcomers := map[string]int{}
 	for _, w := range c.want {
 		if c.owned[w.Name] == nil {
-			newcomers[folded(w.Name)]++
+			newcomers[foldCase(w.Name)]++
 		}
 	}
 	for _, w := range c.want {
-		fold := folded(w.Name)
+		fold := foldCase(w.Name)
 		if c.owned[w.Name] != nil || newcomers[fold] != 1 || len(c.absentByFold[fold]) != 1 {
 			continue
 		}
@@ -126,17 +126,17 @@ func (c *chooser) adoptByName() {
 	names := map[string]int{}
 	for _, places := range c.absent {
 		for _, at := range places {
-			names[folded(c.have[at].Name)] = at
+			names[foldCase(c.have[at].Name)] = at
 		}
 	}
 	asking := map[string]int{}
 	for _, w := range c.want {
 		if c.owned[w.Name] == nil {
-			asking[folded(c.evolver.want.Names.column(w.Name))]++
+			asking[foldCase(c.evolver.want.Names.column(w.Name))]++
 		}
 	}
 	for _, w := range c.want {
-		asked := folded(c.evolver.want.Names.column(w.Name))
+		asked := foldCase(c.evolver.want.Names.column(w.Name))
 		if at, there := names[asked]; there && c.owned[w.Name] == nil && asking[asked] == 1 {
 			c.alias(w, []int{at})
 		}
@@ -182,7 +182,7 @@ func (c *chooser) checkKey(s target) error {
 		}
 		return &Conflict{property, "is part of the primary key, and another program has dropped it. Restore a schema that has it. " + remedy}
 	}
-	if others := c.absentByFold[folded(property)]; len(others) > 0 {
+	if others := c.absentByFold[foldCase(property)]; len(others) > 0 {
 		return &Conflict{property, fmt.Sprintf("is part of the primary key, and the table has columns of %q, which differs only in case and may be the same property. ", others) + remedy}
 	}
 	return nil
@@ -192,7 +192,7 @@ func (c *chooser) checkKey(s target) error {
 func (c *chooser) name(targets []target) {
 	taken := map[string]bool{}
 	for _, h := range c.have {
-		taken[folded(h.Name)] = true
+		taken[foldCase(h.Name)] = true
 	}
 	var newcomers []string
 	var others []*target
@@ -232,15 +232,15 @@ func (c *chooser) change(t *target, taken map[string]bool) {
 	}
 	c.evolver.typeChanges = append(c.evolver.typeChanges, TypeChange{
 		Column: c.level.path + oldest.Name, To: c.level.path + to,
-		Holds: describe(oldest.Type, c.evolver.mapping.holds[oldest.ID]), Sends: describe(t.want.Type, c.evolver.holding(t.want.ID)),
+		Holds: describe(oldest.Type, c.evolver.mapping.holds[oldest.ID]), Sends: describe(t.want.Type, c.evolver.contentOf(t.want.ID)),
 	})
 }
 
 // variant returns a free name for a column of another type.
 func (c *chooser) variant(name string, w iceberg.NestedField, taken map[string]bool) string {
 	for n := 1; ; n++ {
-		choice := variantName(name, w.Type, c.evolver.holding(w.ID), n)
-		if key := folded(choice); !taken[key] {
+		choice := variantName(name, w.Type, c.evolver.contentOf(w.ID), n)
+		if key := foldCase(choice); !taken[key] {
 			taken[key] = true
 			return choice
 		}

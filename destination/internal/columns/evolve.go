@@ -47,7 +47,7 @@ func (r *Conflict) Error() string { return fmt.Sprintf("column %q %s", r.Column,
 
 // Create plans the columns of a table that is yet to be made.
 func Create(want Wanted) (*Evolution, error) {
-	ev := &evolver{want: want, mapping: newMapping(), ids: map[int]int{}, next: 1, fresh: true}
+	ev := &evolver{want: want, mapping: newMapping(), ids: map[int]int{}, next: 1, isNew: true}
 	return ev.evolve(iceberg.NewSchema(0))
 }
 
@@ -82,13 +82,13 @@ type evolver struct {
 	mapping     *mapping
 	ids         map[int]int
 	next        int
-	fresh       bool // no column was there before, so those that are wanted as required are
+	isNew       bool // no column was there before, so those that are wanted as required are
 	byName      bool // columns of another program are adopted
 	typeChanges []TypeChange
 }
 
 func (ev *evolver) evolve(have *iceberg.Schema) (*Evolution, error) {
-	fields, err := ev.level(level{top: true, fresh: ev.fresh}, have.Fields(), ev.want.Properties, ev.want.Airbyte)
+	fields, err := ev.level(level{top: true, withoutRows: ev.isNew}, have.Fields(), ev.want.Properties, ev.want.Airbyte)
 	if err != nil {
 		return nil, err
 	}
@@ -152,10 +152,10 @@ func (ev *evolver) identifiers(have *iceberg.Schema, fields []iceberg.NestedFiel
 
 // A level is the columns of a table, or those inside of one.
 type level struct {
-	in    int    // id of the column around
-	top   bool   // of the table
-	fresh bool   // no rows are there, so what is wanted as required is
-	path  string // of its columns begins so
+	in          int    // id of the column around
+	top         bool   // of the table
+	withoutRows bool   // no rows are there, so what is wanted as required is
+	path        string // of its columns begins so
 }
 
 // level returns the columns of a level with those that are wanted added to them.
@@ -180,7 +180,7 @@ func (ev *evolver) level(l level, have, want, fixed []iceberg.NestedField) ([]ic
 		w := s.want
 		if s.at < 0 {
 			s.at = len(fields)
-			fields = append(fields, iceberg.NestedField{ID: ev.nextID(), Name: s.name, Doc: w.Doc, Required: w.Required && l.fresh})
+			fields = append(fields, iceberg.NestedField{ID: ev.nextID(), Name: s.name, Doc: w.Doc, Required: w.Required && l.withoutRows})
 		} else {
 			taken[s.at] = true
 			fields[s.at].Required = fields[s.at].Required && w.Required
@@ -190,7 +190,7 @@ func (ev *evolver) level(l level, have, want, fixed []iceberg.NestedField) ([]ic
 			if f.Doc == "" || f.Type == nil || f.Doc == w.Name && w.Doc != "" {
 				f.Doc = docOf(w.Name, f.Name, w.Type, w.Doc)
 			}
-			ev.tie(l.in, w, f.ID)
+			ev.mapColumn(l.in, w, f.ID)
 		}
 		ev.ids[w.ID] = f.ID
 	}
@@ -199,16 +199,16 @@ func (ev *evolver) level(l level, have, want, fixed []iceberg.NestedField) ([]ic
 	}
 	for _, s := range targets {
 		f := &fields[s.at]
-		inside := level{in: f.ID, fresh: l.fresh || f.Type == nil, path: l.path + f.Name}
+		inside := level{in: f.ID, withoutRows: l.withoutRows || f.Type == nil, path: l.path + f.Name}
 		if f.Type, err = ev.typ(inside, f.Type, s.want.Type, s.want.ID, s.fixed); err != nil {
 			return nil, err
 		}
 	}
-	return ev.arranged(l, fields, len(have)), nil
+	return ev.orderColumns(l, fields, len(have)), nil
 }
 
-// arranged puts new columns before Airbyte's own, which come last.
-func (ev *evolver) arranged(l level, fields []iceberg.NestedField, old int) []iceberg.NestedField {
+// orderColumns puts new columns before Airbyte's own, which come last.
+func (ev *evolver) orderColumns(l level, fields []iceberg.NestedField, old int) []iceberg.NestedField {
 	at := slices.IndexFunc(fields[:old], ev.want.isAirbyte)
 	if !l.top || at < 0 {
 		return fields
@@ -220,9 +220,9 @@ func (ev *evolver) arranged(l level, fields []iceberg.NestedField, old int) []ic
 	return slices.Concat(fields[:at], fields[old:old+added], fields[at:old], fields[old+added:])
 }
 
-// tie adds the entry of a property and a column, unless it is there.
-func (ev *evolver) tie(in int, want iceberg.NestedField, id int) {
-	e := entry{ID: id, In: in, Property: want.Name, Holds: ev.holding(want.ID)}
+// mapColumn adds the entry of a property and a column, unless it is there.
+func (ev *evolver) mapColumn(in int, want iceberg.NestedField, id int) {
+	e := entry{ID: id, In: in, Property: want.Name, Holds: ev.contentOf(want.ID)}
 	tied := slices.ContainsFunc(ev.mapping.tied[id], func(other *entry) bool { return other.Property == e.Property })
 	if !tied || e.Holds != ev.mapping.holds[id] {
 		ev.mapping.add(e)
@@ -246,7 +246,7 @@ func (ev *evolver) typ(l level, have, want iceberg.Type, wantID int, fixed bool)
 		fields, err := ev.level(l, inside, wanted, byName)
 		return &iceberg.StructType{FieldList: fields}, err
 	case *iceberg.ListType:
-		list := iceberg.ListType{ElementRequired: want.ElementRequired && l.fresh}
+		list := iceberg.ListType{ElementRequired: want.ElementRequired && l.withoutRows}
 		var element iceberg.Type
 		if have != nil {
 			list = *have.(*iceberg.ListType)
@@ -256,7 +256,7 @@ func (ev *evolver) typ(l level, have, want iceberg.Type, wantID int, fixed bool)
 			list.ElementID = ev.nextID()
 		}
 		ev.ids[want.ElementID] = list.ElementID
-		if holds := ev.holding(want.ElementID); !fixed && holds != ev.mapping.holds[list.ElementID] {
+		if holds := ev.contentOf(want.ElementID); !fixed && holds != ev.mapping.holds[list.ElementID] {
 			ev.mapping.add(entry{ID: list.ElementID, In: l.in, Holds: holds})
 		}
 		var err error
@@ -278,5 +278,5 @@ func (ev *evolver) nextID() int {
 
 func (ev *evolver) typeConflict(have, want iceberg.NestedField, what, path string) error {
 	return &Conflict{path + have.Name, fmt.Sprintf("%s and holds %s, but now %s must be written. Rename the table in the catalog, or write the stream to another namespace, then sync it from the beginning.",
-		what, describe(have.Type, ev.mapping.holds[have.ID]), describe(want.Type, ev.holding(want.ID)))}
+		what, describe(have.Type, ev.mapping.holds[have.ID]), describe(want.Type, ev.contentOf(want.ID)))}
 }

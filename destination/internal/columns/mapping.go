@@ -108,7 +108,7 @@ func (a *adopter) fields(fields []iceberg.NestedField, in int) {
 	for _, f := range fields {
 		property := f.Name
 		if a.made {
-			property = documented(f.Name, f.Type, f.Doc)
+			property = documentedProperty(f.Name, f.Type, f.Doc)
 		}
 		a.m.add(entry{ID: f.ID, In: in, Property: property, Holds: adopted(f.Type)})
 		a.inside(f.Type, f.ID)
@@ -135,15 +135,15 @@ func adopted(t iceberg.Type) string {
 	return holdsText
 }
 
-// documented returns the property that the doc of a column tells, which is the
+// documentedProperty returns the property that the doc of a column tells, which is the
 // column's name unless the doc begins with one that the column was called after.
-func documented(column string, t iceberg.Type, doc string) string {
+func documentedProperty(column string, t iceberg.Type, doc string) string {
 	for name := doc; name != ""; name = name[:max(0, strings.LastIndex(name, docSeparator))] {
-		if calledAfter(column, t, name) {
+		if isNamedAfter(column, t, name) {
 			return name
 		}
 	}
-	if strings.HasPrefix(column, nameless) && calledAfter(column, t, "") {
+	if strings.HasPrefix(column, nameless) && isNamedAfter(column, t, "") {
 		return "" // is a name, too
 	}
 	return column
@@ -152,8 +152,8 @@ func documented(column string, t iceberg.Type, doc string) string {
 // nameless begins the names of the columns of a property that is called "".
 var nameless = Suffixed("", "")[:4] // then come more digits of a hash
 
-// calledAfter reports whether a column may have got its name from a property's.
-func calledAfter(column string, t iceberg.Type, property string) bool {
+// isNamedAfter reports whether a column may have got its name from a property's.
+func isNamedAfter(column string, t iceberg.Type, property string) bool {
 	const most = 3 // names that are taken; see unique and variant
 	for _, names := range []Names{Lowercase, Preserve} {
 		asked := names.column(property)
@@ -182,7 +182,7 @@ const docSeparator = ": "
 // where that is not the column's.
 func docOf(property, column string, t iceberg.Type, description string) string {
 	switch {
-	case documented(column, t, description) == property:
+	case documentedProperty(column, t, description) == property:
 		return description
 	case description == "":
 		return property

@@ -73,7 +73,7 @@ func (m *model) another() {
 		f = fields[m.rng.IntN(len(fields))]
 	}
 	name := m.h.names.column(spellings[m.rng.IntN(len(spellings))])
-	free := !slices.ContainsFunc(fields, func(f iceberg.NestedField) bool { return folded(f.Name) == folded(name) })
+	free := !slices.ContainsFunc(fields, func(f iceberg.NestedField) bool { return foldCase(f.Name) == foldCase(name) })
 	switch {
 	case f.Name == "_airbyte_raw_id" && free:
 		m.log = append(m.log, fmt.Sprintf("add %q", name))
@@ -95,8 +95,8 @@ func (m *model) table() {
 	taken := map[string]bool{}
 	for _, at := range m.rng.Perm(len(spellings))[:1+m.rng.IntN(5)] {
 		name := Preserve.column(strings.ReplaceAll(spellings[at], "·", "_"))
-		if !taken[folded(name)] {
-			taken[folded(name)] = true
+		if !taken[foldCase(name)] {
+			taken[foldCase(name)] = true
 			all = append(all, name+" "+kinds[m.rng.IntN(len(kinds))])
 		}
 	}
@@ -148,13 +148,13 @@ func (m *model) level(want []iceberg.NestedField, json map[int]bool, ids map[int
 		}
 		m.held[id][w.Name] = true
 		for other := range m.held[id] {
-			if folded(other) != folded(w.Name) {
+			if foldCase(other) != foldCase(w.Name) {
 				m.errorf("column %s was of %q and is of %q", name, other, w.Name)
 			}
 		}
 		if last, ok := m.columns[at][kind]; ok && last != id {
 			older := slices.ContainsFunc(want, func(o iceberg.NestedField) bool {
-				return o.Name != w.Name && (m.held[last][o.Name] || m.adopted[last] && folded(o.Name) == folded(w.Name))
+				return o.Name != w.Name && (m.held[last][o.Name] || m.adopted[last] && foldCase(o.Name) == foldCase(w.Name))
 			})
 			if _, alive := m.h.have.FindFieldByID(last); alive && !older {
 				m.errorf("%s had column %d and now has %d", at, last, id)

@@ -60,11 +60,11 @@ func (n Names) columns(properties []string, topLevel bool, taken map[string]bool
 	group := map[string]int{}
 	for i, p := range properties {
 		names[i] = n.column(p)
-		group[folded(names[i])]++
+		group[foldCase(names[i])]++
 	}
 	var changed []int
 	for i, p := range properties {
-		key := folded(names[i])
+		key := foldCase(names[i])
 		switch {
 		case !usable(names[i]), topLevel && reserved(key), group[key] > 1 && p != key, taken[key]:
 			changed = append(changed, i)
@@ -89,7 +89,7 @@ func (n Names) column(property string) string {
 func unique(name, property string, taken map[string]bool) string {
 	for {
 		suffixed := Suffixed(name, property)
-		if key := folded(suffixed); !taken[key] {
+		if key := foldCase(suffixed); !taken[key] {
 			taken[key] = true
 			return suffixed
 		}
@@ -97,8 +97,8 @@ func unique(name, property string, taken map[string]bool) string {
 	}
 }
 
-// folded returns what names that differ only in case have in common.
-func folded(name string) string { return strings.ToLower(name) }
+// foldCase returns what names that differ only in case have in common.
+func foldCase(name string) string { return strings.ToLower(name) }
 
 // legal replaces what may not be in a name; allowed is asked only when names
 // are preserved.

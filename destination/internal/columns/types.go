@@ -31,7 +31,7 @@ func (ev *evolver) fits(have iceberg.Type, id int, want iceberg.Type, wantID int
 		return unfit
 	case iceberg.StringType:
 		holds := ev.mapping.holds[id]
-		if have.Equals(want) && (holds == holdsUnknown || holds == ev.holding(wantID)) {
+		if have.Equals(want) && (holds == holdsUnknown || holds == ev.contentOf(wantID)) {
 			return exact
 		}
 		return unfit
@@ -45,8 +45,8 @@ func (ev *evolver) fits(have iceberg.Type, id int, want iceberg.Type, wantID int
 	return unfit
 }
 
-// holding is what a wanted column of strings is to hold.
-func (ev *evolver) holding(wantID int) string {
+// contentOf is what a wanted column of strings is to hold.
+func (ev *evolver) contentOf(wantID int) string {
 	if ev.want.JSON[wantID] {
 		return holdsJSON
 	}

@@ -24,8 +24,8 @@ func New(extension string) string {
 	return uuid.Must(uuid.NewV7()).String() + Mark + extension
 }
 
-// Ours reports whether a file's name says that this program made it.
-func Ours(location string) bool { return marked.MatchString(path.Base(location)) }
+// HasMark reports whether a file's name says that this program made it.
+func HasMark(location string) bool { return marked.MatchString(path.Base(location)) }
 
 // Within reports whether one path is another one or lies below it. Both are as
 // [Plain] returns them.
@@ -47,9 +47,9 @@ func Plain(location string) string {
 	return u.Scheme + "://" + u.Host + path.Clean("/"+u.Path)
 }
 
-// Real is the plain path of a location with the links of this machine resolved,
+// ResolveLinks returns the plain path of a location with the links of this machine resolved,
 // as far as the path is there.
-func Real(location string) string {
+func ResolveLinks(location string) string {
 	plain := Plain(location)
 	if !strings.HasPrefix(plain, "/") {
 		return plain
@@ -61,5 +61,5 @@ func Real(location string) string {
 	if dir == plain || name == "" {
 		return plain
 	}
-	return filepath.Join(Real(dir), name)
+	return filepath.Join(ResolveLinks(dir), name)
 }

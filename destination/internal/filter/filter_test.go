@@ -112,8 +112,8 @@ func TestFiltersThatCannotBeUsed(t *testing.T) {
 		if err == nil {
 			_, err = f.Bind(schema)
 		}
-		var told *protocol.Error
-		if !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, want) {
+		var userError *protocol.Error
+		if !errors.As(err, &userError) || userError.Kind != protocol.ConfigError || !strings.Contains(userError.Message, want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}

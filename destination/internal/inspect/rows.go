@@ -151,9 +151,9 @@ func (f foundRow) row() Row {
 func (r *reading) fileRows(ctx context.Context, task table.FileScanTask) iter.Seq2[foundRow, error] {
 	return func(yield func(foundRow, error) bool) {
 		var (
-			in    *parquetfile.Reader
-			gone  parquetfile.Positions
-			whole bool
+			in          *parquetfile.Reader
+			deletedRows parquetfile.Positions
+			whole       bool
 		)
 		err := goroutine.Recovered(func() (err error) {
 			if in, err = parquetfile.Open(r.files, task.File, nil); err != nil {
@@ -162,9 +162,9 @@ func (r *reading) fileRows(ctx context.Context, task table.FileScanTask) iter.Se
 			if whole, err = hasAll(in, r.tbl.Schema().Fields()); err != nil || !whole {
 				return err
 			}
-			gone = parquetfile.NewPositions(in.NumRows())
+			deletedRows = parquetfile.NewPositions(in.NumRows())
 			for _, d := range slices.Concat(task.DeleteFiles, task.DeletionVectorFiles) {
-				if err := snapshots.ReadDeletes(ctx, r.files, nil, d, task.File.FilePath(), gone); err != nil {
+				if err := snapshots.ReadDeletes(ctx, r.files, nil, d, task.File.FilePath(), deletedRows); err != nil {
 					return err
 				}
 			}
@@ -175,7 +175,7 @@ func (r *reading) fileRows(ctx context.Context, task table.FileScanTask) iter.Se
 		}
 		if err == nil {
 			if whole && len(task.EqualityDeleteFiles) == 0 {
-				err = r.ownRows(ctx, in, gone, yield)
+				err = r.ownRows(ctx, in, deletedRows, yield)
 			} else if err = readAll(ctx, r.files, slices.Concat([]iceberg.DataFile{task.File}, task.DeleteFiles, task.EqualityDeleteFiles)); err == nil {
 				err = r.libraryRows(ctx, task, yield)
 			}
@@ -187,14 +187,14 @@ func (r *reading) fileRows(ctx context.Context, task table.FileScanTask) iter.Se
 }
 
 // ownRows yields the rows of one data file as this program reads them.
-func (r *reading) ownRows(ctx context.Context, in *parquetfile.Reader, gone parquetfile.Positions, yield func(foundRow, error) bool) error {
+func (r *reading) ownRows(ctx context.Context, in *parquetfile.Reader, deletedRows parquetfile.Positions, yield func(foundRow, error) bool) error {
 	columns := in.ColumnsOf(r.ids)
 	if len(columns) == 0 { // they say how many rows there are
 		columns = in.AllColumns()
 	}
 	var err error
 	for p, batch := range batches(ctx, in, columns, &err) {
-		more, failed := r.batchRows(batch, p.First, gone, byFieldID, yield)
+		more, failed := r.batchRows(batch, p.First, deletedRows, byFieldID, yield)
 		if !more {
 			return failed
 		}
@@ -224,7 +224,7 @@ func (r *reading) libraryRows(ctx context.Context, task table.FileScanTask, yiel
 
 // batchRows yields the rows of a batch that the filter matches. It returns false if no
 // more are wanted or if it fails.
-func (r *reading) batchRows(batch arrow.RecordBatch, first int64, gone parquetfile.Positions, find finder, yield func(foundRow, error) bool) (bool, error) {
+func (r *reading) batchRows(batch arrow.RecordBatch, first int64, deletedRows parquetfile.Positions, find finder, yield func(foundRow, error) bool) (bool, error) {
 	var matcher *filter.Matcher
 	if r.where != nil {
 		var err error
@@ -238,7 +238,7 @@ func (r *reading) batchRows(batch arrow.RecordBatch, first int64, gone parquetfi
 	}
 	for i := range int(batch.NumRows()) {
 		number := first + int64(i)
-		if gone != nil && gone.Has(number) || matcher != nil && !matcher.Matches(batch, i) {
+		if deletedRows != nil && deletedRows.Has(number) || matcher != nil && !matcher.Matches(batch, i) {
 			continue
 		}
 		if !yield(foundRow{batch: batch, at: i, number: number, columns: columns}, nil) {

@@ -29,7 +29,7 @@ func Attach(ctx context.Context, cat Catalog, id table.Identifier, o Options) (*
 	if !hasOurCommits(loaded) {
 		return nil, fmt.Errorf("opening table %s: %w", t, ErrNotOurs)
 	}
-	return t, t.Explain(t.use(ctx, loaded))
+	return t, t.Explain(t.adopt(ctx, loaded))
 }
 
 // hasOurCommits reports whether this program has committed to a table.

@@ -70,8 +70,8 @@ func TestARefreshWhoseBranchIsGoneIsNotFinished(t *testing.T) {
 			} else {
 				drop()
 			}
-			var told *protocol.Error
-			if err := tc.then(run); !errors.As(err, &told) || told.Kind != protocol.TransientError || !strings.Contains(told.Message, "Branch "+branch+" of table ns.s") {
+			var userError *protocol.Error
+			if err := tc.then(run); !errors.As(err, &userError) || userError.Kind != protocol.TransientError || !strings.Contains(userError.Message, "Branch "+branch+" of table ns.s") {
 				t.Errorf("error %v", err)
 			}
 			laketest.ExpectRows(t, tbl, laketest.Version{Key: 1, Cursor: 1, V: "old"}.JSON(), laketest.Version{Key: 2, Cursor: 1, V: "old"}.JSON())
@@ -203,7 +203,7 @@ func TestACommitIsNotRepeatedWithoutAHistory(t *testing.T) {
 	staged := laketest.Stage(t, tbl, 0, row(2))
 	cat.after = func() { laketest.Commit(t, other, `{"n":3}`, laketest.Stage(t, other, 0, row(3))) }
 	_, err := tbl.Commit(t.Context(), []*lake.Staged{staged}, []byte(`{"n":2}`))
-	if told := (*protocol.Error)(nil); !errors.As(err, &told) || told.Kind != protocol.TransientError || !strings.Contains(told.Message, "did not say whether it accepted") {
+	if userError := (*protocol.Error)(nil); !errors.As(err, &userError) || userError.Kind != protocol.TransientError || !strings.Contains(userError.Message, "did not say whether it accepted") {
 		t.Errorf("error %v", err)
 	}
 	laketest.ExpectRows(t, tbl, `{"id":1,"v":"x"}`, `{"id":2,"v":"x"}`, `{"id":3,"v":"x"}`)

@@ -187,9 +187,9 @@ func TestATypeOfAKeyThatChangesIsRefusedAndNothingChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = lake.Open(t.Context(), cat, sending(t, `"id":{"type":"string"},"c":{"type":"integer"}`, "id"), lake.Options{})
-	var told *protocol.Error
-	if !errors.As(err, &told) || told.Kind != protocol.ConfigError || told.Stream == nil ||
-		told.Message != `Column "id" of table ns.s is part of the primary key and holds long, but now string must be written. Rename the table in the catalog, or write the stream to another namespace, then sync it from the beginning.` {
+	var userError *protocol.Error
+	if !errors.As(err, &userError) || userError.Kind != protocol.ConfigError || userError.Stream == nil ||
+		userError.Message != `Column "id" of table ns.s is part of the primary key and holds long, but now string must be written. Rename the table in the catalog, or write the stream to another namespace, then sync it from the beginning.` {
 		t.Errorf("error %v", err)
 	}
 	if got := laketest.Load(t, tbl).Schema(); !tabledef.SameColumns(got, tbl.Opened().Schema()) {
@@ -227,8 +227,8 @@ func TestATableWhoseOwnColumnsAreOthersIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := lake.Open(t.Context(), cat, sending(t, ``), lake.Options{})
-	var told *protocol.Error
-	if !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, "is this program's own and holds string") {
+	var userError *protocol.Error
+	if !errors.As(err, &userError) || userError.Kind != protocol.ConfigError || !strings.Contains(userError.Message, "is this program's own and holds string") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -298,9 +298,9 @@ func TestAColumnThatAnotherProgramDropped(t *testing.T) {
 	changeColumns(t, tbl, func(u *table.UpdateSchema) { u.SetIdentifierField(nil).DeleteColumn([]string{"id"}) })
 	location := laketest.Load(t, tbl).MetadataLocation()
 	_, err = lake.Open(t.Context(), tbl.Catalog(), p, lake.Options{})
-	var told *protocol.Error
-	if !errors.As(err, &told) || told.Kind != protocol.ConfigError ||
-		told.Message != `Column "id" of table ns.s is part of the primary key, and another program has dropped it. Restore a schema that has it. Existing keys would be written again. Rename the table in the catalog, or write the stream to another namespace, then sync it from the beginning.` {
+	var userError *protocol.Error
+	if !errors.As(err, &userError) || userError.Kind != protocol.ConfigError ||
+		userError.Message != `Column "id" of table ns.s is part of the primary key, and another program has dropped it. Restore a schema that has it. Existing keys would be written again. Rename the table in the catalog, or write the stream to another namespace, then sync it from the beginning.` {
 		t.Errorf("error %v", err)
 	}
 	if laketest.Load(t, tbl).MetadataLocation() != location {

@@ -36,7 +36,7 @@ type Committed struct {
 // When it fails for certain, the staged files are deleted. When it cannot be
 // known whether it failed, they are left: the table may name them.
 func (t *Table) Commit(ctx context.Context, staged []*Staged, state json.RawMessage) (Committed, error) {
-	c := &fileCommit{t: t, branch: t.Branch(), needs: t.refresh.needs(), files: stagedFiles(staged), state: state}
+	c := &fileCommit{t: t, branch: t.Branch(), needs: t.refresh.requiredBranch(), files: stagedFiles(staged), state: state}
 	if len(c.files) == 0 && state == nil {
 		return Committed{}, nil
 	}
@@ -239,7 +239,7 @@ var errNoHistory = errors.New("another program has committed since, and the cata
 // of its own. The error is [errNoHistory] for a table whose history does not reach back to
 // what the commit was made from, as Nessie keeps no snapshot but the last.
 func (c *fileCommit) hasLanded(ctx context.Context, base *table.Table) (bool, error) {
-	history := &earlier{table: base}
+	history := &expiredSnapshots{table: base}
 	var oldest *table.Snapshot
 	for s := base.SnapshotByName(c.branch); s != nil; s, _ = history.parent(ctx, s) {
 		if s.Summary != nil && s.Summary.Properties[tokenKey] == c.token {

@@ -87,8 +87,8 @@ func TestWhatTheCatalogSaysOfACommitIsToldOn(t *testing.T) {
 		tbl.SetCatalog(telling{real, &protocol.Error{Kind: protocol.TransientError, Message: "The disk is full.", Err: tc.err}})
 		tbl.SetRetries(time.Millisecond, time.Millisecond)
 		_, err := tbl.Commit(t.Context(), nil, json.RawMessage(`{"n":1}`))
-		var told *protocol.Error
-		if !errors.As(err, &told) || told.Kind != protocol.TransientError || told.Message != tc.want {
+		var userError *protocol.Error
+		if !errors.As(err, &userError) || userError.Kind != protocol.TransientError || userError.Message != tc.want {
 			t.Errorf("%v: error %v", tc.err, err)
 		}
 	}
@@ -144,8 +144,8 @@ func TestACommitNamesNoFileThatIsGone(t *testing.T) {
 					}
 					return
 				}
-				var told *protocol.Error
-				if !errors.As(err, &told) || told.Kind != protocol.TransientError || !strings.Contains(told.Message, "was removed as an orphan") {
+				var userError *protocol.Error
+				if !errors.As(err, &userError) || userError.Kind != protocol.TransientError || !strings.Contains(userError.Message, "was removed as an orphan") {
 					t.Errorf("error %v", err)
 				}
 				laketest.ExpectRows(t, tbl, old.JSON())

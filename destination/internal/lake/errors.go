@@ -14,19 +14,19 @@ import (
 // Explain finds the remedy for an error of the storage or the catalog; an error that carries
 // one already, or for which there is none, is returned as it is.
 func (t *Table) Explain(err error) error {
-	var told *protocol.Error
-	if err == nil || errors.As(err, &told) {
+	var userError *protocol.Error
+	if err == nil || errors.As(err, &userError) {
 		return err
 	}
-	tell := func(kind protocol.Kind, format string, args ...any) error {
+	newError := func(kind protocol.Kind, format string, args ...any) error {
 		return &protocol.Error{Kind: kind, Stream: &t.plan.Stream, Message: fmt.Sprintf(format, args...), Err: err}
 	}
 	var other parquetfile.NotParquetError
 	switch {
 	case errors.As(err, &other):
-		return tell(protocol.ConfigError, "Table %s has a file that is not Parquet, %s. Rewrite the table with the program that made it.", t, string(other))
+		return newError(protocol.ConfigError, "Table %s has a file that is not Parquet, %s. Rewrite the table with the program that made it.", t, string(other))
 	case errors.Is(err, catalog.ErrNoSuchTable):
-		return tell(protocol.TransientError, "Table %s was dropped or renamed by another program during this sync. Start the sync again.", t)
+		return newError(protocol.TransientError, "Table %s was dropped or renamed by another program during this sync. Start the sync again.", t)
 	}
 	if e := storage.Explain(err, "table "+t.String()); e != nil {
 		e.Stream = &t.plan.Stream

@@ -61,8 +61,8 @@ func TestEqualityDeletesOfOtherProgramsAreRefused(t *testing.T) {
 	laketest.AddEqualityDelete(t, tbl, 1)
 	staged := laketest.Stage(t, tbl, 0, laketest.Version{Key: 2, Cursor: 2, V: "new"}.Row())
 	_, err := tbl.Commit(t.Context(), []*lake.Staged{staged}, nil)
-	var told *protocol.Error
-	if !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, "has equality deletes") {
+	var userError *protocol.Error
+	if !errors.As(err, &userError) || userError.Kind != protocol.ConfigError || !strings.Contains(userError.Message, "has equality deletes") {
 		t.Errorf("error %v", err)
 	}
 	info, err := inspect.Describe(t.Context(), laketest.Load(t, tbl))
@@ -101,8 +101,8 @@ func TestATableThatIsGoneIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := tbl.Commit(t.Context(), []*lake.Staged{staged}, nil)
-	var told *protocol.Error
-	if !errors.As(err, &told) || told.Kind != protocol.TransientError || !strings.Contains(told.Message, "was dropped or renamed") {
+	var userError *protocol.Error
+	if !errors.As(err, &userError) || userError.Kind != protocol.TransientError || !strings.Contains(userError.Message, "was dropped or renamed") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -43,10 +43,10 @@ func CommittedState(ctx context.Context, tbl *table.Table, p *columnar.Plan, g *
 		return branchState(g.ID)
 	}
 	t := newTable(nil, p, Options{})
-	if err := t.use(ctx, tbl); err != nil {
+	if err := t.adopt(ctx, tbl); err != nil {
 		return nil, err
 	}
-	older, err := olderRows{t, tbl, g.Minimum}.any(ctx)
+	older, err := olderRows{t, tbl, g.Minimum}.exist(ctx)
 	if err != nil || older {
 		return nil, err
 	}
@@ -60,8 +60,8 @@ type olderRows struct {
 	minimum int64
 }
 
-// any reports whether the main branch has such rows. Deleted ones do not count.
-func (o olderRows) any(ctx context.Context) (bool, error) {
+// exist reports whether the main branch has such rows. Deleted ones do not count.
+func (o olderRows) exist(ctx context.Context) (bool, error) {
 	set, err := o.t.storage.List(o.base.CurrentSnapshot(), snapshots.Cache{})
 	if err != nil {
 		return false, err

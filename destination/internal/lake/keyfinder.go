@@ -36,10 +36,10 @@ func keyColumns(t *Table, schema *iceberg.Schema) (rowkeys.FileColumns, error) {
 
 // keyFinder looks for staged keys in data files.
 type keyFinder struct {
-	t       *Table
-	contest *rowkeys.Contest
-	columns rowkeys.FileColumns
-	staged  []rowkeys.Bounds
+	t        *Table
+	resolver *rowkeys.Resolver
+	columns  rowkeys.FileColumns
+	staged   []rowkeys.Bounds
 }
 
 func newKeyFinder(u *upsert, schema *iceberg.Schema) (*keyFinder, error) {
@@ -47,7 +47,7 @@ func newKeyFinder(u *upsert, schema *iceberg.Schema) (*keyFinder, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &keyFinder{t: u.t, contest: u.contest, columns: columns}
+	f := &keyFinder{t: u.t, resolver: u.resolver, columns: columns}
 	for _, s := range u.files {
 		f.staged = append(f.staged, columns.BoundsOf(s.data))
 	}
@@ -65,8 +65,8 @@ func (f *keyFinder) find(ctx context.Context, set *snapshots.Set) error {
 	}
 	err := f.scan(ctx, candidates)
 	if errors.Is(err, rowkeys.ErrManyHits) {
-		f.contest.Spill()
-		if err = f.contest.Begin(ctx); err == nil {
+		f.resolver.Spill()
+		if err = f.resolver.Begin(ctx); err == nil {
 			err = f.scan(ctx, candidates)
 		}
 	}
@@ -82,7 +82,7 @@ func (f *keyFinder) scan(ctx context.Context, files []iceberg.DataFile) error {
 	scan.SetLimit(runtime.GOMAXPROCS(0))
 	var scanned []string
 	for _, file := range files {
-		if f.contest.Scanned(file.FilePath()) {
+		if f.resolver.Scanned(file.FilePath()) {
 			continue
 		}
 		scanned = append(scanned, file.FilePath())
@@ -95,7 +95,7 @@ func (f *keyFinder) scan(ctx context.Context, files []iceberg.DataFile) error {
 		return err
 	}
 	for _, path := range scanned {
-		f.contest.SetScanned(path)
+		f.resolver.SetScanned(path)
 	}
 	return nil
 }
@@ -112,5 +112,5 @@ func (f *keyFinder) scanPart(ctx context.Context, file iceberg.DataFile, part, p
 		return err
 	}
 	defer r.Close()
-	return f.contest.Scan(ctx, r, f.columns, file.FilePath(), part, parts)
+	return f.resolver.Scan(ctx, r, f.columns, file.FilePath(), part, parts)
 }

@@ -138,8 +138,8 @@ func TestATableOfAnotherStreamIsNotOpened(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := lake.Open(t.Context(), cat, plans[1], lake.Options{})
-	var told *protocol.Error
-	if !errors.As(err, &told) || told.Kind != protocol.TransientError || !strings.Contains(told.Message, "for stream My Sleep") {
+	var userError *protocol.Error
+	if !errors.As(err, &userError) || userError.Kind != protocol.TransientError || !strings.Contains(userError.Message, "for stream My Sleep") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -57,8 +57,8 @@ type Begun struct {
 	AtOnce bool
 }
 
-// needs is the branch that must be there, if there is one: it has rows.
-func (r refresh) needs() string {
+// requiredBranch returns the branch that must be there because it has rows, "" for none.
+func (r refresh) requiredBranch() string {
 	if !r.begun {
 		return ""
 	}
@@ -115,7 +115,7 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (begun Begun, err erro
 	r.begun = loaded.SnapshotByName(r.branch) != nil
 	begun.Refreshing = r.begun
 	if !r.begun {
-		if begun.Refreshing, err = (olderRows{t, loaded, g.Minimum}).any(ctx); err != nil {
+		if begun.Refreshing, err = (olderRows{t, loaded, g.Minimum}).exist(ctx); err != nil {
 			return Begun{}, err
 		}
 	}
@@ -149,7 +149,7 @@ func (t *Table) Finish(ctx context.Context, staged []*Staged, state json.RawMess
 // the main branch has of generations before the minimum, and removes the branch.
 func mergeBranch(ctx context.Context, t *Table, r refresh, state json.RawMessage) (Committed, error) {
 	merge := &fileCommit{
-		t: t, branch: table.MainBranch, needs: r.needs(), state: state,
+		t: t, branch: table.MainBranch, needs: r.requiredBranch(), state: state,
 		alsoUpdate: func(base *table.Table) ([]table.Requirement, []table.Update) {
 			return []table.Requirement{table.AssertRefSnapshotID(r.branch, idOf(base.SnapshotByName(r.branch)))}, removeBranch(base.Metadata(), r.branch)
 		},

@@ -149,7 +149,7 @@ func TestARelocatedTableHasEverySnapshot(t *testing.T) {
 			laketest.ExpectRows(t, moved, want.Rows()...)
 			laketest.AgeFiles(t, moved)
 			did := laketest.Maintain(t, laketest.Impatient(t, moved), laketest.Everything)
-			if len(did.Left) > 0 || did.RemovedOrphans == 0 {
+			if len(did.NotDone) > 0 || did.RemovedOrphans == 0 {
 				t.Errorf("upkeep: %+v", did)
 			}
 			laketest.ExpectRows(t, moved, want.Rows()...)
@@ -168,7 +168,7 @@ func TestARelocatedTableHasEverySnapshot(t *testing.T) {
 			write(back)
 			laketest.ExpectRows(t, back, want.Rows()...)
 			laketest.AgeFiles(t, back)
-			if did := laketest.Maintain(t, laketest.Impatient(t, back), laketest.Everything); len(did.Left) > 0 {
+			if did := laketest.Maintain(t, laketest.Impatient(t, back), laketest.Everything); len(did.NotDone) > 0 {
 				t.Errorf("upkeep: %+v", did)
 			}
 			laketest.ExpectRows(t, back, want.Rows()...)

@@ -23,14 +23,14 @@ type retryBudget struct {
 	t       *Table
 	attempt int
 	began   time.Time     // of the time that counts since then
-	passed  time.Duration // the time that counted before
+	elapsed time.Duration // the time that counted before
 }
 
 func newRetryBudget(t *Table) *retryBudget { return &retryBudget{t: t, began: time.Now()} }
 
 // exclude does the work of an attempt, whose time does not count.
 func (r *retryBudget) exclude(do func() error) error {
-	r.passed += time.Since(r.began)
+	r.elapsed += time.Since(r.began)
 	defer func() { r.began = time.Now() }()
 	return do()
 }
@@ -39,7 +39,7 @@ func (r *retryBudget) exclude(do func() error) error {
 // waits longer the more attempts there were, and not in step with other writers.
 func (r *retryBudget) again(ctx context.Context) (bool, error) {
 	r.attempt++
-	if r.attempt >= leastAttempts && r.passed+time.Since(r.began) >= r.t.commitTimeout {
+	if r.attempt >= leastAttempts && r.elapsed+time.Since(r.began) >= r.t.commitTimeout {
 		return false, nil
 	}
 	longest := min(20*time.Millisecond<<min(r.attempt-1, 8), r.t.maxBackoff)
@@ -51,9 +51,9 @@ func (r *retryBudget) again(ctx context.Context) (bool, error) {
 	}
 }
 
-// mayPassOnRetry reports whether the error of loading a table may be gone at the
+// isRetryable reports whether the error of loading a table may be gone at the
 // next attempt.
-func mayPassOnRetry(err error) bool {
+func isRetryable(err error) bool {
 	var e *protocol.Error
 	switch {
 	case errors.As(err, &e):
@@ -62,10 +62,10 @@ func mayPassOnRetry(err error) bool {
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return false
 	}
-	return !ofStorage(err)
+	return !isStorageError(err)
 }
 
-// ofStorage reports whether an error is one of the storage that another attempt
+// isStorageError reports whether an error is one of the storage that another attempt
 // does not help against: somebody has to change something, or the storage itself has
 // asked again until it gave up.
-func ofStorage(err error) bool { return storage.Explain(err, "") != nil }
+func isStorageError(err error) bool { return storage.Explain(err, "") != nil }

@@ -95,7 +95,7 @@ type foundState struct {
 
 func findState(ctx context.Context, tbl *table.Table, branch string, tip *table.Snapshot) (foundState, error) {
 	props := tbl.Properties()
-	tied := tiedStates(props, branch)
+	tied := statesBySnapshot(props, branch)
 	alone := func() foundState { // from a property without a snapshot
 		state, ok := props[stateKey+suffixOf(branch)]
 		at, tied := props[stateSnapshotKey+suffixOf(branch)]
@@ -104,7 +104,7 @@ func findState(ctx context.Context, tbl *table.Table, branch string, tip *table.
 		}
 		return foundState{state: json.RawMessage(state), old: !tied}
 	}
-	history := &earlier{table: tbl}
+	history := &expiredSnapshots{table: tbl}
 	for s := tip; s != nil; {
 		state, ok := tied[s.SnapshotID]
 		if !ok && s.Summary != nil {
@@ -155,10 +155,10 @@ func KeepStates(ctx context.Context, base *table.Table, expired []int64) ([]tabl
 	return updates, nil
 }
 
-// tiedStates returns the states that properties tie to snapshots. Those of other
+// statesBySnapshot returns the states that properties tie to snapshots. Those of other
 // branches count too, because another program may have moved a branch to a
 // snapshot of another branch.
-func tiedStates(props iceberg.Properties, branch string) map[int64]json.RawMessage {
+func statesBySnapshot(props iceberg.Properties, branch string) map[int64]json.RawMessage {
 	tied := map[int64]json.RawMessage{}
 	add := func(suffix string) {
 		id, err := strconv.ParseInt(props[stateSnapshotKey+suffix], 10, 64)
@@ -175,9 +175,9 @@ func tiedStates(props iceberg.Properties, branch string) map[int64]json.RawMessa
 	return tied
 }
 
-// earlier finds expired snapshots in the metadata files that the table still
+// expiredSnapshots finds expired snapshots in the metadata files that the table still
 // lists.
-type earlier struct {
+type expiredSnapshots struct {
 	table *table.Table
 	files []string // metadata files that are not read yet, the newest last
 	meta  []table.Metadata
@@ -193,7 +193,7 @@ func isFirst(s *table.Snapshot) bool {
 
 // parent returns the parent of a snapshot, nil if it cannot be found, and the
 // parent's id, 0 if there is none.
-func (e *earlier) parent(ctx context.Context, s *table.Snapshot) (*table.Snapshot, int64) {
+func (e *expiredSnapshots) parent(ctx context.Context, s *table.Snapshot) (*table.Snapshot, int64) {
 	if s.ParentSnapshotID != nil {
 		return e.snapshot(ctx, *s.ParentSnapshotID, nil), *s.ParentSnapshotID
 	}
@@ -209,7 +209,7 @@ func (e *earlier) parent(ctx context.Context, s *table.Snapshot) (*table.Snapsho
 
 // snapshot returns the snapshot with an id from the newest metadata in which it
 // suits, nil if there is none.
-func (e *earlier) snapshot(ctx context.Context, id int64, suits func(*table.Snapshot) bool) *table.Snapshot {
+func (e *expiredSnapshots) snapshot(ctx context.Context, id int64, suits func(*table.Snapshot) bool) *table.Snapshot {
 	in := func(meta table.Metadata) *table.Snapshot {
 		if s := meta.SnapshotByID(id); s != nil && (suits == nil || suits(s)) {
 			return s

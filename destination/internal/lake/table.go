@@ -131,7 +131,7 @@ func open(ctx context.Context, cat Catalog, p *columnar.Plan, o Options) (*Table
 	if err != nil {
 		return nil, t.Explain(err)
 	}
-	if err := t.use(ctx, loaded); err != nil {
+	if err := t.adopt(ctx, loaded); err != nil {
 		return nil, t.Explain(err)
 	}
 	if loaded.MetadataLocation() != found.MetadataLocation() {
@@ -178,8 +178,8 @@ func newTable(cat Catalog, p *columnar.Plan, o Options) *Table {
 	if o.HintFailed == nil {
 		o.HintFailed = func(error) {}
 	}
-	told, tell := sync.Once{}, o.HintFailed
-	o.HintFailed = func(err error) { told.Do(func() { tell(err) }) }
+	once, hintFailed := sync.Once{}, o.HintFailed
+	o.HintFailed = func(err error) { once.Do(func() { hintFailed(err) }) }
 	id := p.Identifier()
 	return &Table{
 		cat: cat, id: id, plan: p, columns: &columns.Evolution{}, keys: rowkeys.Fields{Cursor: rowkeys.NoField, Deleted: rowkeys.NoField}, opts: o,
@@ -189,8 +189,8 @@ func newTable(cat Catalog, p *columnar.Plan, o Options) *Table {
 	}
 }
 
-// use takes from a loaded table what stays the same until the table is closed.
-func (t *Table) use(ctx context.Context, loaded *table.Table) error {
+// adopt copies from a loaded table what stays the same until t is closed.
+func (t *Table) adopt(ctx context.Context, loaded *table.Table) error {
 	fs, err := loaded.FS(ctx)
 	if err != nil {
 		return fmt.Errorf("reaching the files of table %s: %w", t, err)

@@ -79,7 +79,7 @@ func (x *transaction) attempt(ctx context.Context, budget *retryBudget) (done bo
 	if x.base == nil || x.attempts > 1 {
 		if x.base, err = t.cat.LoadTable(ctx, t.id); err != nil {
 			x.unreachable = fmt.Errorf("loading table %s: %w", t, err)
-			if mayPassOnRetry(err) {
+			if isRetryable(err) {
 				return false, nil
 			}
 			return false, x.unreachable
@@ -110,7 +110,7 @@ func (x *transaction) attempt(ctx context.Context, budget *retryBudget) (done bo
 		x.after, x.location = after, location
 		x.finish(after, p)
 		return true, nil
-	case errors.Is(err, table.ErrCommitFailed) && !ofStorage(err):
+	case errors.Is(err, table.ErrCommitFailed) && !isStorageError(err):
 		// A file that stays is in the way of no attempt, and the removal of orphans
 		// finds it. Its error is reported if no attempt succeeds.
 		x.lastConflict = errors.Join(err, t.storage.RemoveAll(p.written))
@@ -175,7 +175,7 @@ func (x *transaction) finish(after table.Metadata, p proposal) {
 	superseded := map[string]struct{}{}
 	if x.t.cat.ClientRemovesMetadata() && after.Properties().GetBool(table.MetadataDeleteAfterCommitEnabledKey, false) {
 		dropped := x.droppedMetadataFiles(after)
-		if len(dropped) > 0 && !hinted && snapshots.SettleVersionHint(x.t.storage.Files, x.base.Location(), x.location) != nil {
+		if len(dropped) > 0 && !hinted && snapshots.EnsureVersionHint(x.t.storage.Files, x.base.Location(), x.location) != nil {
 			dropped = nil // the hint may name one of them
 		}
 		for _, file := range dropped {

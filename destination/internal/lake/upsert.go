@@ -23,8 +23,8 @@ type upsert struct {
 	t         *Table
 	branch    string // that the rows go to
 	files     []*stagedFile
-	contest   *rowkeys.Contest // between the rows of all keys
-	manifests snapshots.Cache  // that one attempt to commit has read, and the next need not
+	resolver  *rowkeys.Resolver // between the rows of all keys
+	manifests snapshots.Cache   // that one attempt to commit has read, and the next need not
 }
 
 // newUpsert finds the winners among the staged rows. Streams that are not dedup
@@ -37,14 +37,14 @@ func newUpsert(t *Table, branch string, files []*stagedFile, indexes []*rowkeys.
 			keys = append(keys, f.keys)
 		}
 	}
-	u.contest = rowkeys.NewContest(t.storage.Scratch(), t.storage.Memory, keys, indexes, branch != table.MainBranch && t.plan.Deleted != "", t.manyHits)
+	u.resolver = rowkeys.NewResolver(t.storage.Scratch(), t.storage.Memory, keys, indexes, branch != table.MainBranch && t.plan.Deleted != "", t.manyHits)
 	return u
 }
 
 // close removes what was spilled. A scratch file that cannot be removed is only
 // in the way, and found with the orphans: it must not fail a commit that has
 // landed.
-func (u *upsert) close() { _ = u.contest.Close() }
+func (u *upsert) close() { _ = u.resolver.Close() }
 
 // stage is what committing the rows does to the table as it is in base.
 func (u *upsert) stage(ctx context.Context, base *table.Table) (*snapshots.Change, error) {
@@ -104,10 +104,10 @@ func (u *upsert) outdatedFiles(ctx context.Context, schema *iceberg.Schema, set 
 // supersededRows finds the rows of the table that staged rows supersede, with those of
 // their files that were deleted already, by path.
 func (u *upsert) supersededRows(ctx context.Context, schema *iceberg.Schema, set *snapshots.Set) (map[string]parquetfile.Positions, error) {
-	if err := u.contest.Begin(ctx); err != nil {
+	if err := u.resolver.Begin(ctx); err != nil {
 		return nil, err
 	}
-	if u.contest.StagedRows() > 0 && len(set.Files) > 0 {
+	if u.resolver.StagedRows() > 0 && len(set.Files) > 0 {
 		finder, err := newKeyFinder(u, schema)
 		if err != nil {
 			return nil, err
@@ -118,7 +118,7 @@ func (u *upsert) supersededRows(ctx context.Context, schema *iceberg.Schema, set
 	}
 	var files []rowkeys.TableFile
 	for _, f := range set.Files {
-		if !u.contest.HasHits(f.Data.FilePath()) {
+		if !u.resolver.HasHits(f.Data.FilePath()) {
 			continue
 		}
 		file := rowkeys.TableFile{Path: f.Data.FilePath(), Rows: f.Data.Count(), Sequence: f.Sequence}
@@ -130,7 +130,7 @@ func (u *upsert) supersededRows(ctx context.Context, schema *iceberg.Schema, set
 		}
 		files = append(files, file)
 	}
-	rows, err := u.contest.Decide(ctx, files)
+	rows, err := u.resolver.Decide(ctx, files)
 	if err != nil {
 		return nil, fmt.Errorf("comparing keys of table %s: %w", u.t, err)
 	}

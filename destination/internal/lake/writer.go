@@ -72,7 +72,7 @@ func (w *Writer) Write(ctx context.Context, rec arrow.RecordBatch, arrivals []ui
 		return nil
 	}
 	w.rows += rec.NumRows()
-	if err := w.admit(ctx, rec, arrivals); err != nil {
+	if err := w.checkRows(ctx, rec, arrivals); err != nil {
 		return err
 	}
 	return w.t.Explain(w.add(ctx, rec, arrivals))
@@ -85,7 +85,7 @@ func (w *Writer) add(ctx context.Context, rec arrow.RecordBatch, arrivals []uint
 			return fmt.Errorf("putting rows of table %s aside: %w", w.t, err)
 		}
 		return nil
-	case w.tooFew(rec):
+	case w.isTooSmall(rec):
 		if err := w.spool.Add(rec, arrivals); err != nil {
 			return fmt.Errorf("putting rows of table %s aside: %w", w.t, err)
 		}
@@ -97,8 +97,8 @@ func (w *Writer) add(ctx context.Context, rec arrow.RecordBatch, arrivals []uint
 	return w.unspool(rec, arrivals, math.MaxInt64)
 }
 
-// tooFew reports whether rows are too few for a row group of their own.
-func (w *Writer) tooFew(rec arrow.RecordBatch) bool {
+// isTooSmall reports whether rows are too few for a row group of their own.
+func (w *Writer) isTooSmall(rec arrow.RecordBatch) bool {
 	return budget.SizeOf(rec) < min(w.t.minRowGroupBytes, w.t.storage.TargetFileBytes) && !parquetfile.HasHugeValues(rec)
 }
 
@@ -119,7 +119,7 @@ func (w *Writer) flush(ctx context.Context, last arrow.RecordBatch, arrivals []u
 // unspool is flush in a table without order.
 func (w *Writer) unspool(last arrow.RecordBatch, arrivals []uint64, keep int64) error {
 	var short arrow.RecordBatch
-	if last != nil && w.tooFew(last) {
+	if last != nil && w.isTooSmall(last) {
 		short, last = last, nil
 	}
 	rows, rowArrivals, err := w.spool.Take(keep, short, arrivals)
@@ -137,8 +137,8 @@ func (w *Writer) unspool(last arrow.RecordBatch, arrivals []uint64, keep int64) 
 	return w.group(last, arrivals)
 }
 
-// admit checks rows before they are written.
-func (w *Writer) admit(ctx context.Context, rec arrow.RecordBatch, arrivals []uint64) error {
+// checkRows checks rows before they are written.
+func (w *Writer) checkRows(ctx context.Context, rec arrow.RecordBatch, arrivals []uint64) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -263,7 +263,7 @@ func (w *Writer) Complete(ctx context.Context, last arrow.RecordBatch, arrivals 
 		}
 		if last.NumRows() == 0 {
 			last = nil
-		} else if err := w.admit(ctx, last, arrivals); err != nil {
+		} else if err := w.checkRows(ctx, last, arrivals); err != nil {
 			return err
 		}
 	}
@@ -293,7 +293,7 @@ func (w *Writer) finish(ctx context.Context, last arrow.RecordBatch, arrivals []
 		return err
 	}
 	if w.order != nil {
-		written := w.rows - w.setAside()
+		written := w.rows - w.rowsSetAside()
 		if err := w.flush(ctx, last, arrivals, max(0, keep-written)); err != nil {
 			return err
 		}
@@ -301,8 +301,8 @@ func (w *Writer) finish(ctx context.Context, last arrow.RecordBatch, arrivals []
 	return w.files.Roll()
 }
 
-// setAside is the number of rows that were put aside.
-func (w *Writer) setAside() int64 {
+// rowsSetAside is the number of rows that were put aside.
+func (w *Writer) rowsSetAside() int64 {
 	if w.sorter != nil {
 		return w.sorter.Count()
 	}

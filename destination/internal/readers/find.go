@@ -79,7 +79,7 @@ func choosesMonthOrDay(o Options) string {
 			}
 		}
 	}
-	return few(`"partition_by" partitions `, found)
+	return enumerate(`"partition_by" partitions `, found)
 }
 
 func monthOrDay(t Table) string {
@@ -92,7 +92,7 @@ func monthOrDay(t Table) string {
 			found = append(found, fmt.Sprintf("%q", tabledef.PartitionBy{Transform: f.Transform, Column: name}))
 		}
 	}
-	return few(fmt.Sprintf("table %s is partitioned by ", t.Name), found)
+	return enumerate(fmt.Sprintf("table %s is partitioned by ", t.Name), found)
 }
 
 // columnsOf returns a search for columns and fields. kind says of what kind they are,
@@ -105,7 +105,7 @@ func columnsOf(kind string, is func(column) bool) func(Table) string {
 				found = append(found, fmt.Sprintf("%q", c.path))
 			}
 		}
-		return few(fmt.Sprintf("table %s has columns %s: ", t.Name, kind), found)
+		return enumerate(fmt.Sprintf("table %s has columns %s: ", t.Name, kind), found)
 	}
 }
 
@@ -123,7 +123,7 @@ func names(kind string, is func(name string) bool) func(Table) string {
 				found = append(found, fmt.Sprintf("%q", c.path))
 			}
 		}
-		return few(fmt.Sprintf("table %s has %s: ", t.Name, kind), found)
+		return enumerate(fmt.Sprintf("table %s has %s: ", t.Name, kind), found)
 	}
 }
 
@@ -131,8 +131,8 @@ func hasUpperCase(name string) bool { return strings.ContainsFunc(name, unicode.
 
 func isLong(name string) bool { return len(name) > columns.MaxName }
 
-// few lists what was found, "" if that is nothing.
-func few(introduction string, found []string) string {
+// enumerate lists what was found, "" if that is nothing.
+func enumerate(introduction string, found []string) string {
 	const most = 5
 	if len(found) == 0 {
 		return ""

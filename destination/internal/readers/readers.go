@@ -92,10 +92,10 @@ type Finding struct {
 // String says all of it.
 func (f Finding) String() string { return f.Subject + ": " + f.Effect + "; " + f.Remedy }
 
-// JudgeOptions returns what readers will not be able to read in tables that are
+// CheckOptions returns what readers will not be able to read in tables that are
 // made and written with the options.
-func JudgeOptions(readers []Reader, o Options) []Finding {
-	return judge(readers, func(f feature) string {
+func CheckOptions(readers []Reader, o Options) []Finding {
+	return findings(readers, func(f feature) string {
 		if f.chosen == nil {
 			return ""
 		}
@@ -103,9 +103,9 @@ func JudgeOptions(readers []Reader, o Options) []Finding {
 	})
 }
 
-// JudgeTable returns what readers cannot read in a table.
-func JudgeTable(readers []Reader, t Table) []Finding {
-	return judge(readers, func(f feature) string {
+// CheckTable returns what readers cannot read in a table.
+func CheckTable(readers []Reader, t Table) []Finding {
+	return findings(readers, func(f feature) string {
 		if f.found == nil {
 			return ""
 		}
@@ -113,7 +113,7 @@ func JudgeTable(readers []Reader, t Table) []Finding {
 	})
 }
 
-func judge(readers []Reader, subject func(feature) string) []Finding {
+func findings(readers []Reader, subject func(feature) string) []Finding {
 	var all []Finding
 	for _, f := range features {
 		has := ""

@@ -150,10 +150,10 @@ func TestWhatReadersCannotReadOfATable(t *testing.T) {
 			if tt.table.Version == 0 {
 				tt.table.Version = 2
 			}
-			if diff := cmp.Diff(tt.want, said(JudgeTable(everyReader, tt.table))); diff != "" {
+			if diff := cmp.Diff(tt.want, said(CheckTable(everyReader, tt.table))); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			if found := JudgeTable(nil, tt.table); found != nil {
+			if found := CheckTable(nil, tt.table); found != nil {
 				t.Errorf("nobody reads, and yet: %v", found)
 			}
 		})
@@ -185,7 +185,7 @@ func TestWhatReadersWillNotReadUnderOptions(t *testing.T) {
 		"nothing": {Options{Upsert: lake.CopyOnWrite, Names: columns.Lowercase, Nested: columnar.Struct}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, said(JudgeOptions(everyReader, tt.options))); diff != "" {
+			if diff := cmp.Diff(tt.want, said(CheckOptions(everyReader, tt.options))); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -193,7 +193,7 @@ func TestWhatReadersWillNotReadUnderOptions(t *testing.T) {
 }
 
 func TestAFindingSaysWhatToSet(t *testing.T) {
-	got := fmt.Sprint(JudgeOptions([]Reader{Spark, Databricks}, Options{Upsert: lake.Auto}))
+	got := fmt.Sprint(CheckOptions([]Reader{Spark, Databricks}, Options{Upsert: lake.Auto}))
 	want := `["upsert": "auto" may write position deletes: Databricks does not support them; set "upsert" to "copy_on_write", and let another program compact tables that have some]`
 	if got != want {
 		t.Errorf("%s, want %s", got, want)
@@ -214,7 +214,7 @@ func TestEveryReaderReadsWhatIsAppendedByDefault(t *testing.T) {
 	tbl := laketest.OpenTable(t, laketest.OpenCatalog(t, t.TempDir()), p, lake.Options{})
 	table := TableOf(tbl.Opened())
 	table.WritesPositionDeletes = tbl.WritesPositionDeletes()
-	if found := JudgeTable(everyReader, table); len(found) > 0 {
+	if found := CheckTable(everyReader, table); len(found) > 0 {
 		t.Errorf("%v", found)
 	}
 }

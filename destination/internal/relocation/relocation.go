@@ -165,12 +165,12 @@ func (m Move) updateMetadata(doc map[string]any) error {
 	for key, value := range props {
 		props[key] = m.Location(textOf(value))
 		if key == checkpoint.Key || strings.HasPrefix(key, checkpoint.Key+".") {
-			props[key] = checkpoint.Relocated(textOf(value), m.Location)
+			props[key] = checkpoint.Relocate(textOf(value), m.Location)
 		}
 	}
 	for _, s := range objects(doc["snapshots"]) {
 		if summary, ok := s["summary"].(map[string]any); ok && summary[checkpoint.Key] != nil {
-			summary[checkpoint.Key] = checkpoint.Relocated(textOf(summary[checkpoint.Key]), m.Location)
+			summary[checkpoint.Key] = checkpoint.Relocate(textOf(summary[checkpoint.Key]), m.Location)
 		}
 	}
 	earlier, err := Earlier(textOf(props[FromKey]))

@@ -64,8 +64,8 @@ func TestARollbackUnderFaults(t *testing.T) {
 			attached := attach(t, faulty, tbl)
 			ancestors := rollback.Ancestors(attached.Opened())
 			err := rollback.Table(t.Context(), attached, ancestors[len(ancestors)-1])
-			var told *protocol.Error
-			if (err != nil) != (tc.fails != "") || err != nil && (!errors.As(err, &told) || !strings.Contains(told.Message, tc.fails)) {
+			var userError *protocol.Error
+			if (err != nil) != (tc.fails != "") || err != nil && (!errors.As(err, &userError) || !strings.Contains(userError.Message, tc.fails)) {
 				t.Errorf("error %v", err)
 			}
 			laketest.ExpectRows(t, tbl, tc.rows...)

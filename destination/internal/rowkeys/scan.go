@@ -65,7 +65,7 @@ func (x *Index) AddFile(ctx context.Context, r *parquetfile.Reader, c FileColumn
 }
 
 // Scan looks for staged keys in one part of a data file of the table.
-func (c *Contest) Scan(ctx context.Context, r *parquetfile.Reader, columns FileColumns, path string, part, parts int) error {
+func (c *Resolver) Scan(ctx context.Context, r *parquetfile.Reader, columns FileColumns, path string, part, parts int) error {
 	columns.Deleted = nil // rows of the table that are tombstones win and lose as others do
 	return columns.scan(ctx, r, part, parts, func(p parquetfile.Piece, hashes []xxh3.Uint128) (*block, iter.Seq[int]) {
 		b := &block{}

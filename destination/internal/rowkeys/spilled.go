@@ -32,7 +32,7 @@ func (s *spilledKeys) add(path string, rows *block) error {
 }
 
 // spillStaged moves all staged keys to runs, and makes the filter of them.
-func (c *Contest) spillStaged(ctx context.Context) error {
+func (c *Resolver) spillStaged(ctx context.Context) error {
 	for _, x := range c.indexes {
 		if err := x.spill(); err != nil {
 			return err
@@ -57,7 +57,7 @@ func (c *Contest) spillStaged(ctx context.Context) error {
 	return nil
 }
 
-func (c *Contest) stagedRuns() (runs []*keyRun) {
+func (c *Resolver) stagedRuns() (runs []*keyRun) {
 	for _, x := range c.indexes {
 		runs = append(runs, x.runs...)
 	}
@@ -65,7 +65,7 @@ func (c *Contest) stagedRuns() (runs []*keyRun) {
 }
 
 // decideSpilled is Decide for keys in runs.
-func (c *Contest) decideSpilled(ctx context.Context, files []TableFile) (map[string]parquetfile.Positions, error) {
+func (c *Resolver) decideSpilled(ctx context.Context, files []TableFile) (map[string]parquetfile.Positions, error) {
 	s := c.spilled
 	if err := s.hits.spill(); err != nil {
 		return nil, err
@@ -95,7 +95,7 @@ func (c *Contest) decideSpilled(ctx context.Context, files []TableFile) (map[str
 
 // merge notes the superseded rows in their files, staged ones and those of the
 // table.
-func (c *Contest) merge(ctx context.Context, staged, hits []*keyRun) error {
+func (c *Resolver) merge(ctx context.Context, staged, hits []*keyRun) error {
 	for _, f := range c.files {
 		f.superseded = nil
 	}

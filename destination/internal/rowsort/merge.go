@@ -23,8 +23,8 @@ type rowSink struct {
 	endPartition func() error // nil: a batch may have rows of several partitions
 }
 
-// intoRun is the sink that a run is.
-func intoRun(w *runWriter) rowSink { return rowSink{batchBytes: runBatchBytes, write: w.write} }
+// runSink returns the sink that writes a run.
+func runSink(w *runWriter) rowSink { return rowSink{batchBytes: runBatchBytes, write: w.write} }
 
 // singleBatch is a source of one batch.
 type singleBatch struct{ batch *sortedBatch }
@@ -48,7 +48,7 @@ func (r sortedRun) next(ctx context.Context) (*sortedBatch, error) {
 			return nil, err
 		}
 		if r.run.keep < r.run.count {
-			if tagged, err = r.kept(ctx, tagged); err != nil {
+			if tagged, err = r.keepFirst(ctx, tagged); err != nil {
 				return nil, fmt.Errorf("reading %s: %w", r.run.path, err)
 			}
 		}
@@ -58,8 +58,8 @@ func (r sortedRun) next(ctx context.Context) (*sortedBatch, error) {
 	}
 }
 
-// kept leaves out the rows that were added after those that are kept.
-func (r sortedRun) kept(ctx context.Context, tagged arrow.RecordBatch) (arrow.RecordBatch, error) {
+// keepFirst leaves out the rows that were added after those that are kept.
+func (r sortedRun) keepFirst(ctx context.Context, tagged arrow.RecordBatch) (arrow.RecordBatch, error) {
 	mask := array.NewBooleanBuilder(memory.DefaultAllocator)
 	for _, place := range tagged.Column(r.s.rows.NumFields() + placeTag).(*array.Uint32).Uint32Values() {
 		mask.Append(int64(place) < r.run.keep)
@@ -142,7 +142,7 @@ func (s *Sorter) merge(ctx context.Context, sources []rowSource, out rowSink) er
 			partition = append(partition[:0], partitionPart(key)...)
 		}
 		to := c.at + 1
-		for most := c.at + g.room(c.batch); to < c.batch.rows() && to < most; to++ {
+		for most := c.at + g.capacityFor(c.batch); to < c.batch.rows() && to < most; to++ {
 			key := c.batch.key(to)
 			if !bytes.HasPrefix(key, partition) {
 				break
@@ -182,8 +182,8 @@ type span struct {
 	from, to int
 }
 
-// room is how many rows of a batch there is room for, one at least.
-func (g *gatherer) room(b *sortedBatch) int {
+// capacityFor is how many rows of a batch there is room for, one at least.
+func (g *gatherer) capacityFor(b *sortedBatch) int {
 	return int(max(1, (g.out.batchBytes-g.bytes)/b.rowSize))
 }
 

@@ -90,7 +90,7 @@ func (s *Sorter) Add(ctx context.Context, rec arrow.RecordBatch, arrivals []uint
 	s.runs = append(s.runs, w.run)
 	w.run.first, w.run.keep = s.count, rec.NumRows()
 	s.count += rec.NumRows()
-	return errors.Join(s.merge(ctx, []rowSource{&singleBatch{batch}}, intoRun(w)), w.close())
+	return errors.Join(s.merge(ctx, []rowSource{&singleBatch{batch}}, runSink(w)), w.close())
 }
 
 // Finish hands rows to write, a row group at a time, in the order of their keys:
@@ -140,7 +140,7 @@ func (s *Sorter) mergeGroups(ctx context.Context, groups [][]*run) error {
 		}
 		at := slices.Index(s.runs, group[0])
 		s.runs = slices.Insert(s.runs, at, w.run)
-		if err := errors.Join(s.mergeRuns(ctx, group, nil, intoRun(w)), w.close()); err != nil {
+		if err := errors.Join(s.mergeRuns(ctx, group, nil, runSink(w)), w.close()); err != nil {
 			return err
 		}
 		w.run.keep = w.run.count

@@ -95,9 +95,9 @@ func appendOrdered(b []byte, v iceberg.Literal) ([]byte, error) {
 		b = binary.BigEndian.AppendUint64(b, uint64(v.Val.HighBits())^1<<63)
 		return binary.BigEndian.AppendUint64(b, v.Val.LowBits()), nil
 	case iceberg.StringLiteral:
-		return appendEnded(b, string(v)), nil
+		return appendTerminated(b, string(v)), nil
 	case iceberg.BinaryLiteral:
-		return appendEnded(b, string(v)), nil
+		return appendTerminated(b, string(v)), nil
 	case iceberg.FixedLiteral:
 		return append(b, v...), nil
 	case iceberg.UUIDLiteral:
@@ -106,9 +106,9 @@ func appendOrdered(b []byte, v iceberg.Literal) ([]byte, error) {
 	return nil, fmt.Errorf("values of type %s have no order", v.Type())
 }
 
-// appendEnded appends text and an end that is lower than any continuation: two
+// appendTerminated appends text and an end that is lower than any continuation: two
 // zeros. A zero in the text is followed by 0xff.
-func appendEnded(b []byte, text string) []byte {
+func appendTerminated(b []byte, text string) []byte {
 	for i := range len(text) {
 		if b = append(b, text[i]); text[i] == 0 {
 			b = append(b, 0xff)

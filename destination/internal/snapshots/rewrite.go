@@ -90,7 +90,7 @@ func (r *Rewriter) Copy(ctx context.Context, data iceberg.DataFile, deletedRows 
 		}
 	}
 	r.of, r.schema = data, schema
-	if filenames.Ours(data.FilePath()) {
+	if filenames.HasMark(data.FilePath()) {
 		r.withoutStatistics = append(r.withoutStatistics, in.ColumnsWithoutStatistics()...)
 	}
 	var copied int64

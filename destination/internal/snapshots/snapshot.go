@@ -172,7 +172,7 @@ func (w *snapshotWriter) manifests(ctx context.Context, content iceberg.Manifest
 			if err != nil {
 				return nil, fmt.Errorf("rewriting manifest %s: %w", m.FilePath(), err)
 			}
-			if _, gone := w.c.removed[KeyOf(entry.DataFile())]; gone {
+			if _, isRemoved := w.c.removed[KeyOf(entry.DataFile())]; isRemoved {
 				w.total.remove(entry.DataFile())
 				sequence := entry.SequenceNum()
 				entry = iceberg.NewManifestEntry(iceberg.EntryStatusDELETED, &w.id, &sequence, entry.FileSequenceNum(), entry.DataFile())

@@ -27,9 +27,9 @@ func WriteVersionHint(files iceio.IO, table, metadata string) error {
 	return storage.ReplaceFile(files, hint, []byte(name))
 }
 
-// SettleVersionHint makes sure that a table's version hint names no other metadata file
+// EnsureVersionHint makes sure that a table's version hint names no other metadata file
 // than this one, so that others can be removed: it is written, or else removed.
-func SettleVersionHint(files iceio.IO, table, metadata string) error {
+func EnsureVersionHint(files iceio.IO, table, metadata string) error {
 	hint, name, ok := hintOf(table, metadata)
 	if !ok {
 		return nil

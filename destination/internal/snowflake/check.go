@@ -95,7 +95,7 @@ func (i *inspection) describe(ctx context.Context, statement string) (rows []map
 		return nil, false, nil
 	case errors.Is(err, context.Canceled):
 		return nil, false, err
-	case unanswered(err):
+	case hasNoAnswer(err):
 		return nil, false, transientError(err, "Snowflake did not answer during the check (%s). Try again.", reason(err))
 	case err != nil:
 		return nil, false, configError(err, "Snowflake refuses a statement of the check: %s.", reason(err))
@@ -281,7 +281,7 @@ func (i *inspection) checkTable(ctx context.Context, n tableName, t *table.Table
 	if err != nil {
 		return i.explain(err, n, i.role)
 	}
-	if at != "" && !isOf(at, t) {
+	if at != "" && !isMetadataOf(at, t) {
 		i.lacks(messageOf(otherTable(n, at, t)))
 	}
 	return nil

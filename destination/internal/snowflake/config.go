@@ -47,7 +47,7 @@ type mode interface {
 	// catalog has.
 	check(ctx context.Context, lake Lake, tables []*table.Table) error
 	// follow prepares a sync of some tables.
-	follow(lake Lake, tables []*lake.Table, log *slog.Logger) Follower
+	newRefresher(lake Lake, tables []*lake.Table, log *slog.Logger) Refresher
 	// probe shows a table that a check has made, as a sync does, and removes it again.
 	probe(ctx context.Context, lake Lake, probe *table.Table) error
 }
@@ -102,9 +102,9 @@ func (c Config) Probe(ctx context.Context, lake Lake, probe *table.Table) error 
 	return m.probe(ctx, lake, probe)
 }
 
-// A Follower tells Snowflake of commits. Its methods may be called from several
+// A Refresher tells Snowflake of commits. Its methods may be called from several
 // goroutines.
-type Follower interface {
+type Refresher interface {
 	// Committed says that the rows of tables have changed. It returns when Snowflake
 	// shows them, or when it has logged why it does not.
 	Committed(ctx context.Context, tables []*lake.Table)
@@ -114,29 +114,29 @@ type Follower interface {
 	Close()
 }
 
-// Follow prepares a sync of tables. It asks Snowflake nothing.
-func (c Config) Follow(l Lake, tables []*lake.Table, log *slog.Logger) (Follower, error) {
+// NewRefresher prepares a sync of tables. It asks Snowflake nothing.
+func (c Config) NewRefresher(l Lake, tables []*lake.Table, log *slog.Logger) (Refresher, error) {
 	m, err := c.mode()
 	if err != nil {
 		return nil, err
 	}
-	return m.follow(l, tables, log), nil
+	return m.newRefresher(l, tables, log), nil
 }
 
 // noneConfig is for tables that Snowflake does not show.
 type noneConfig struct{}
 
-func (*noneConfig) validate(Lake) error                               { return nil }
-func (*noneConfig) check(context.Context, Lake, []*table.Table) error { return nil }
-func (*noneConfig) probe(context.Context, Lake, *table.Table) error   { return nil }
-func (*noneConfig) follow(Lake, []*lake.Table, *slog.Logger) Follower { return nobody{} }
+func (*noneConfig) validate(Lake) error                                      { return nil }
+func (*noneConfig) check(context.Context, Lake, []*table.Table) error        { return nil }
+func (*noneConfig) probe(context.Context, Lake, *table.Table) error          { return nil }
+func (*noneConfig) newRefresher(Lake, []*lake.Table, *slog.Logger) Refresher { return noRefresher{} }
 
-// nobody follows nothing.
-type nobody struct{}
+// noRefresher tells nobody.
+type noRefresher struct{}
 
-func (nobody) Committed(context.Context, []*lake.Table) {}
-func (nobody) Finish(context.Context) error             { return nil }
-func (nobody) Close()                                   {}
+func (noRefresher) Committed(context.Context, []*lake.Table) {}
+func (noRefresher) Finish(context.Context) error             { return nil }
+func (noRefresher) Close()                                   {}
 
 // A catalogSource is the kind of a catalog integration, as Snowflake's CATALOG_SOURCE.
 type catalogSource string
@@ -185,8 +185,8 @@ func (registerConfig) Descriptions() map[string]string {
 
 func (c *registerConfig) validate(lake Lake) error {
 	faults := append(c.faults(), checkWarehouse(lake.Warehouse))
-	faults = append(faults, named("database", c.Database, true), named("schema", c.Schema, false),
-		named("catalog_integration", c.CatalogIntegration, true), named("external_volume", c.ExternalVolume, c.CatalogSource == objectStore || c.CatalogSource == glue))
+	faults = append(faults, checkName("database", c.Database, true), checkName("schema", c.Schema, false),
+		checkName("catalog_integration", c.CatalogIntegration, true), checkName("external_volume", c.ExternalVolume, c.CatalogSource == objectStore || c.CatalogSource == glue))
 	switch {
 	case c.CatalogSource == objectStore:
 		if !below(lake.Warehouse, c.volumeBase(lake)) {
@@ -197,7 +197,7 @@ func (c *registerConfig) validate(lake Lake) error {
 	case c.CatalogSource == polaris && lake.CatalogType == "glue":
 		faults = append(faults, configError(nil, `The configuration's "snowflake.catalog_source" is %q, and its "catalog.type" is %q. Set the first to "iceberg_rest" or "object_store".`, c.CatalogSource, lake.CatalogType))
 	}
-	return joined(faults)
+	return joinErrors(faults)
 }
 
 // volumeBase is the location below which the external volume has its files.
@@ -216,8 +216,8 @@ func checkWarehouse(warehouse string) error {
 	return configError(nil, `The configuration has a "snowflake.mode", and its "warehouse" is not on S3. Snowflake cannot read files of this machine: move the warehouse to s3://bucket/prefix, or set "snowflake.mode" to "none".`)
 }
 
-// named returns an error if a name of the configuration is none.
-func named(key string, name identifier, required bool) error {
+// checkName returns an error if a name in the configuration is not one.
+func checkName(key string, name identifier, required bool) error {
 	switch {
 	case name == "" && required:
 		return configError(nil, `The configuration has no "snowflake.%s". Give its name.`, key)
@@ -227,7 +227,7 @@ func named(key string, name identifier, required bool) error {
 	return nil
 }
 
-func (c *registerConfig) cased(name string) string {
+func (c *registerConfig) applyCase(name string) string {
 	if c.IdentifierCase == upperCase {
 		return strings.ToUpper(name)
 	}
@@ -245,7 +245,7 @@ func (s tableSource) String() string { return fmt.Sprintf("%s.%s", s.namespace, 
 
 // nameOf returns where Snowflake has a table.
 func (c *registerConfig) nameOf(s tableSource) tableName {
-	n := tableName{c.Database.name(), c.cased(s.namespace), c.cased(s.table)}
+	n := tableName{c.Database.name(), c.applyCase(s.namespace), c.applyCase(s.table)}
 	if c.Schema != "" {
 		n.schema = c.Schema.name()
 	}
@@ -268,9 +268,9 @@ func (linkedConfig) Descriptions() map[string]string {
 }
 
 func (c *linkedConfig) validate(lake Lake) error {
-	faults := append(c.faults(), checkWarehouse(lake.Warehouse), named("database", c.Database, true))
+	faults := append(c.faults(), checkWarehouse(lake.Warehouse), checkName("database", c.Database, true))
 	if lake.CatalogType == "sqlite" || lake.CatalogType == "postgres" {
 		faults = append(faults, configError(nil, `The configuration's "snowflake.mode" is "linked", and no database of Snowflake can be linked to a catalog of the type %q. Set it to "register".`, lake.CatalogType))
 	}
-	return joined(faults)
+	return joinErrors(faults)
 }

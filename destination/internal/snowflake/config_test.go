@@ -64,7 +64,7 @@ func TestNoneIsTheDefault(t *testing.T) {
 	if err := c.Validate(Lake{Warehouse: "file:///lake"}); err != nil {
 		t.Error(err)
 	}
-	f, err := c.Follow(Lake{}, nil, nil)
+	f, err := c.NewRefresher(Lake{}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

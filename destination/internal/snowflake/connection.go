@@ -62,7 +62,7 @@ func (c *Connection) faults() []error {
 	if !accountIdentifier.MatchString(c.Account) || strings.Contains(c.Account, "snowflakecomputing") {
 		faults = append(faults, configError(nil, `The configuration's "snowflake.account" is no account identifier. Give it as in "myorg-account", without https:// and .snowflakecomputing.com.`))
 	}
-	faults = append(faults, named("role", c.Role, false), named("warehouse", c.Warehouse, false))
+	faults = append(faults, checkName("role", c.Role, false), checkName("warehouse", c.Warehouse, false))
 	if c.Endpoint != "" {
 		u, err := url.Parse(c.Endpoint)
 		if err != nil || u.Hostname() == "" || u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) || strings.Trim(u.Path, "/") != "" || u.User != nil || u.RawQuery != "" {

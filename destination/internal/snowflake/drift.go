@@ -9,7 +9,7 @@ import (
 )
 
 // reportDrift warns of columns that Snowflake shows otherwise than the table has them.
-func (r *registrar) reportDrift(ctx context.Context, f *followed) error {
+func (r *registrar) reportDrift(ctx context.Context, f *refreshedTable) error {
 	if f.shown == nil {
 		return nil
 	}
@@ -42,7 +42,7 @@ func drift(schema *iceberg.Schema, described []map[string]string) []string {
 		switch {
 		case !ok:
 			found = append(found, fmt.Sprintf("column %s is missing", field.Name))
-		case !holds(is, field.Type):
+		case !sameType(is, field.Type):
 			found = append(found, fmt.Sprintf("column %s is %s there, and %s in the table", field.Name, is, field.Type))
 		}
 	}
@@ -54,8 +54,8 @@ func drift(schema *iceberg.Schema, described []map[string]string) []string {
 	return found
 }
 
-// holds reports whether a type of Snowflake is how it shows a type of Iceberg.
-func holds(shown string, t iceberg.Type) bool {
+// sameType reports whether a type of Snowflake is how it shows a type of Iceberg.
+func sameType(shown string, t iceberg.Type) bool {
 	base, arguments, _ := strings.Cut(strings.ToUpper(shown), "(")
 	var precision, scale int
 	_, _ = fmt.Sscanf(arguments, "%d,%d", &precision, &scale) // other types have other arguments

@@ -46,8 +46,8 @@ func isMissing(err error) bool {
 	return n == objectMissing || n == schemaMissing
 }
 
-// unanswered reports whether a statement failed without an answer of Snowflake.
-func unanswered(err error) bool {
+// hasNoAnswer reports whether a statement failed without an answer of Snowflake.
+func hasNoAnswer(err error) bool {
 	var known *protocol.Error
 	n := numberOf(err)
 	return err != nil && !errors.As(err, &known) && !errors.Is(err, context.Canceled) && (n == 0 || n >= driverErrors && n != linkUnknown)
@@ -106,7 +106,7 @@ func (c *registerConfig) explain(err error, n tableName, role string) error {
 	switch {
 	case err == nil, errors.As(err, &known), errors.Is(err, context.Canceled):
 		return err
-	case unanswered(err):
+	case hasNoAnswer(err):
 		return transientError(err, "Snowflake did not answer about table %s (%v).", n, reason(err))
 	}
 	switch numberOf(err) {
@@ -128,9 +128,9 @@ func transientError(cause error, format string, args ...any) error {
 	return &protocol.Error{Kind: protocol.TransientError, Message: fmt.Sprintf(format, args...), Err: cause}
 }
 
-// joined makes one error of all: a config_error if one of them is, since a new run
+// joinErrors makes one error of all: a config_error if one of them is, since a new run
 // would not help.
-func joined(faults []error) error {
+func joinErrors(faults []error) error {
 	faults = slices.DeleteFunc(faults, func(err error) bool { return err == nil })
 	if len(faults) < 2 {
 		return errors.Join(faults...)

@@ -14,26 +14,26 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 )
 
-// linkFollower looks at a catalog-linked database at the end of a sync.
-type linkFollower struct {
+// linkedRefresher looks at a catalog-linked database at the end of a sync.
+type linkedRefresher struct {
 	config *linkedConfig
 	tables []tableSource
 	log    *slog.Logger
 }
 
-func (c *linkedConfig) follow(_ Lake, tables []*lake.Table, log *slog.Logger) Follower {
-	f := &linkFollower{config: c, log: log}
+func (c *linkedConfig) newRefresher(_ Lake, tables []*lake.Table, log *slog.Logger) Refresher {
+	f := &linkedRefresher{config: c, log: log}
 	for _, t := range tables {
 		f.tables = append(f.tables, sourceOf(t.Opened().Identifier()))
 	}
 	return f
 }
 
-// Committed implements [Follower]. The database finds commits by itself.
-func (*linkFollower) Committed(context.Context, []*lake.Table) {}
+// Committed implements [Refresher]. The database finds commits by itself.
+func (*linkedRefresher) Committed(context.Context, []*lake.Table) {}
 
-// Finish implements [Follower].
-func (f *linkFollower) Finish(ctx context.Context) error {
+// Finish implements [Refresher].
+func (f *linkedRefresher) Finish(ctx context.Context) error {
 	var failed []error
 	if err := f.config.inspect(ctx, f.tables); err != nil {
 		failed = append(failed, err)
@@ -41,8 +41,8 @@ func (f *linkFollower) Finish(ctx context.Context) error {
 	return outcome(ctx, failed, f.config.Required, f.log)
 }
 
-// Close implements [Follower].
-func (*linkFollower) Close() {}
+// Close implements [Refresher].
+func (*linkedRefresher) Close() {}
 
 // check implements mode.
 func (c *linkedConfig) check(ctx context.Context, _ Lake, tables []*table.Table) error {
@@ -130,7 +130,7 @@ func (c *client) status(ctx context.Context, function, name string, into any) (s
 		return false, nil
 	case errors.Is(err, context.Canceled):
 		return false, err
-	case unanswered(err):
+	case hasNoAnswer(err):
 		return false, transientError(err, "Snowflake did not answer about %s (%s).", name, reason(err))
 	case err != nil:
 		return false, configError(err, "Snowflake does not tell the state of %s: %s.", name, reason(err))

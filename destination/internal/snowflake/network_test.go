@@ -66,7 +66,7 @@ func newNetwork(t *testing.T, account string, how networkFault, from int64) *net
 // sync commits twice, as a sync does, and returns how long Snowflake was waited for.
 func (w *world) sync(t *testing.T, n *network, sleep *lake.Table) time.Duration {
 	t.Helper()
-	f, err := w.config(map[string]any{"endpoint": n.url}).Follow(w.lake(), []*lake.Table{sleep}, w.logger())
+	f, err := w.config(map[string]any{"endpoint": n.url}).NewRefresher(w.lake(), []*lake.Table{sleep}, w.logger())
 	if err != nil {
 		t.Fatal(err)
 	}

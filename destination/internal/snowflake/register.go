@@ -35,7 +35,7 @@ type registrar struct {
 	config *registerConfig
 	lake   Lake
 	log    *slog.Logger
-	tables []*followed
+	tables []*refreshedTable
 
 	now func() time.Time
 
@@ -46,8 +46,8 @@ type registrar struct {
 	lostAt time.Time
 }
 
-// followed is a table on its way into Snowflake.
-type followed struct {
+// refreshedTable is a table on its way into Snowflake.
+type refreshedTable struct {
 	table  *lake.Table
 	name   tableName
 	shown  *version // what Snowflake shows; nil: it is not known
@@ -65,11 +65,11 @@ func versionOf(t *table.Table) version {
 	return version{t.CurrentSnapshot().SnapshotID, t.Schema().ID}
 }
 
-func (c *registerConfig) follow(l Lake, tables []*lake.Table, log *slog.Logger) Follower {
+func (c *registerConfig) newRefresher(l Lake, tables []*lake.Table, log *slog.Logger) Refresher {
 	r := &registrar{config: c, lake: l, log: log, now: time.Now}
 	taken := map[tableName]string{}
 	for _, t := range tables {
-		f := &followed{table: t, name: c.nameOf(sourceOf(t.Opened().Identifier()))}
+		f := &refreshedTable{table: t, name: c.nameOf(sourceOf(t.Opened().Identifier()))}
 		if other, ok := taken[f.name]; ok {
 			f.taken = nameTaken(t.String(), other, f.name)
 		} else {
@@ -85,30 +85,30 @@ func nameTaken(t, other string, n tableName) error {
 	return configError(nil, `Tables %s and %s would both be %s in Snowflake. Leave the configuration's "snowflake.schema" out, or set "snowflake.identifier_case" to "preserve".`, other, t, n)
 }
 
-// Committed implements [Follower].
+// Committed implements [Refresher].
 func (r *registrar) Committed(ctx context.Context, tables []*lake.Table) {
-	var changed []*followed
+	var changed []*refreshedTable
 	for _, f := range r.tables {
 		if slices.Contains(tables, f.table) && f.taken == nil && !f.failed {
 			changed = append(changed, f)
 		}
 	}
-	r.each(ctx, changed, func(f *followed) error {
+	r.each(ctx, changed, func(f *refreshedTable) error {
 		err := r.move(ctx, f)
-		f.failed = err != nil && r.leftAlone() == nil
+		f.failed = err != nil && r.pausedBecause() == nil
 		return err
 	}, func(err error) {
 		r.log.Warn("Snowflake does not show what was committed, and is asked again later: " + messageOf(err))
 	})
 }
 
-// Finish implements [Follower].
+// Finish implements [Refresher].
 func (r *registrar) Finish(ctx context.Context) error {
 	var failed []error
-	if err := r.leftAlone(); err != nil {
+	if err := r.pausedBecause(); err != nil {
 		failed = append(failed, err)
 	}
-	r.each(ctx, r.tables, func(f *followed) error {
+	r.each(ctx, r.tables, func(f *refreshedTable) error {
 		if f.taken != nil {
 			return f.taken
 		}
@@ -138,7 +138,7 @@ func outcome(ctx context.Context, failed []error, required bool, log *slog.Logge
 	if n := len(failed) - maxReported; n > 0 {
 		failed, more = failed[:maxReported], fmt.Sprintf(" It is the same or similar with %d more tables.", n)
 	}
-	err := joined(failed)
+	err := joinErrors(failed)
 	message := "Snowflake does not show all that is committed. The rows and states are safe; the next sync tries again. " + messageOf(err) + more
 	if !required {
 		log.Warn(message)
@@ -151,7 +151,7 @@ func outcome(ctx context.Context, failed []error, required bool, log *slog.Logge
 	return e
 }
 
-// Close implements [Follower].
+// Close implements [Refresher].
 func (r *registrar) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -162,7 +162,7 @@ func (r *registrar) Close() {
 
 // each does something for tables, some at once, and says what failed, one after
 // another. If Snowflake cannot be reached, it says so once.
-func (r *registrar) each(ctx context.Context, tables []*followed, do func(*followed) error, failed func(error)) {
+func (r *registrar) each(ctx context.Context, tables []*refreshedTable, do func(*refreshedTable) error, failed func(error)) {
 	var one sync.Mutex
 	fail := func(err error) {
 		one.Lock()
@@ -171,7 +171,7 @@ func (r *registrar) each(ctx context.Context, tables []*followed, do func(*follo
 			failed(err)
 		}
 	}
-	if len(tables) == 0 || r.leftAlone() != nil {
+	if len(tables) == 0 || r.pausedBecause() != nil {
 		return
 	}
 	if err := r.connect(ctx); err != nil {
@@ -182,7 +182,7 @@ func (r *registrar) each(ctx context.Context, tables []*followed, do func(*follo
 	group.SetLimit(maxSessions)
 	for _, f := range tables {
 		group.Go(goroutine.Recovered(func() error {
-			if ctx.Err() == nil && r.leftAlone() == nil {
+			if ctx.Err() == nil && r.pausedBecause() == nil {
 				fail(do(f))
 			}
 			return nil
@@ -191,8 +191,8 @@ func (r *registrar) each(ctx context.Context, tables []*followed, do func(*follo
 	fail(group.Wait()) // of a panic
 }
 
-// leftAlone returns the error for which Snowflake is not asked now; nil: it may be.
-func (r *registrar) leftAlone() error {
+// pausedBecause returns the error for which Snowflake is not asked now; nil: it may be.
+func (r *registrar) pausedBecause() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.now().Sub(r.lostAt) >= askAgainAfter {
@@ -222,7 +222,7 @@ func (r *registrar) connect(ctx context.Context) (err error) {
 // move makes Snowflake show a table as it is in its catalog, and pins what it shows.
 // After the last of several writers has moved it, Snowflake shows the newest
 // snapshot: each of them looks at the catalog again after it has moved Snowflake.
-func (r *registrar) move(ctx context.Context, f *followed) error {
+func (r *registrar) move(ctx context.Context, f *refreshedTable) error {
 	began := time.Now()
 	at, known := "", false
 	for range maxMoves {
@@ -263,7 +263,7 @@ func (r *registrar) move(ctx context.Context, f *followed) error {
 
 // point moves Snowflake to the metadata file of a table, and returns where it is then.
 // at is where it was, "" if it does not have the table.
-func (r *registrar) point(ctx context.Context, f *followed, loaded *table.Table, at string) (string, error) {
+func (r *registrar) point(ctx context.Context, f *refreshedTable, loaded *table.Table, at string) (string, error) {
 	path, err := r.config.path(r.lake, loaded)
 	if err != nil {
 		return "", err
@@ -272,7 +272,7 @@ func (r *registrar) point(ctx context.Context, f *followed, loaded *table.Table,
 	switch {
 	case at == "":
 		statement = r.config.create(f.name, sourceOf(loaded.Identifier()), path)
-	case !isOf(at, loaded):
+	case !isMetadataOf(at, loaded):
 		return "", otherTable(f.name, at, loaded)
 	}
 	if err = r.client.exec(ctx, statement); err != nil {
@@ -299,7 +299,7 @@ func otherTable(n tableName, at string, loaded *table.Table) error {
 
 // pinStale pins the snapshot that Snowflake goes on to show, which it was moved to by
 // a process that ended before it could pin it.
-func (r *registrar) pinStale(ctx context.Context, f *followed, loaded *table.Table, at string) error {
+func (r *registrar) pinStale(ctx context.Context, f *refreshedTable, loaded *table.Table, at string) error {
 	if at == "" {
 		return nil
 	}
@@ -312,9 +312,9 @@ func (r *registrar) pinStale(ctx context.Context, f *followed, loaded *table.Tab
 
 // explain finds the remedy for a statement that failed. If there was no answer to it,
 // there will be none to others.
-func (r *registrar) explain(err error, f *followed) error {
+func (r *registrar) explain(err error, f *refreshedTable) error {
 	explained := r.config.explain(err, f.name, r.role)
-	if unanswered(err) {
+	if hasNoAnswer(err) {
 		r.mu.Lock()
 		r.lost, r.lostAt = explained, r.now()
 		r.mu.Unlock()
@@ -346,8 +346,8 @@ func (c *client) location(ctx context.Context, n tableName) (string, error) {
 	return information.MetadataLocation, nil
 }
 
-// isOf reports whether a metadata file is one of a table's.
-func isOf(location string, t *table.Table) bool {
+// isMetadataOf reports whether a metadata file is one of a table's.
+func isMetadataOf(location string, t *table.Table) bool {
 	return below(location, tabledef.PathsOf(t.Location(), t.Metadata()).Metadata)
 }
 

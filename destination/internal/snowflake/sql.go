@@ -31,10 +31,10 @@ func (i identifier) name() string {
 func (i identifier) sql() string { return quote(i.name()) }
 
 // literal writes the identifier where a statement has it as text.
-func (i identifier) literal() string { return literal(short(i.name())) }
+func (i identifier) literal() string { return literal(quoteIfNeeded(i.name())) }
 
-// short writes a name as an identifier, with quotes only if it needs them.
-func short(name string) string {
+// quoteIfNeeded writes a name as an identifier, with quotes only if it needs them.
+func quoteIfNeeded(name string) string {
 	if plainIdentifier.MatchString(name) && strings.ToUpper(name) == name {
 		return name
 	}
@@ -58,7 +58,7 @@ func (n tableName) sql() string {
 
 // String is the name for messages.
 func (n tableName) String() string {
-	return short(n.database) + "." + short(n.schema) + "." + short(n.table)
+	return quoteIfNeeded(n.database) + "." + quoteIfNeeded(n.schema) + "." + quoteIfNeeded(n.table)
 }
 
 func (n tableName) schemaSQL() string { return quote(n.database) + "." + quote(n.schema) }

@@ -132,9 +132,9 @@ func (w *world) config(settings map[string]any) Config {
 	return c
 }
 
-func (w *world) follow(settings map[string]any, tables ...*lake.Table) Follower {
+func (w *world) follow(settings map[string]any, tables ...*lake.Table) Refresher {
 	w.t.Helper()
-	f, err := w.config(settings).Follow(w.lake(), tables, w.logger())
+	f, err := w.config(settings).NewRefresher(w.lake(), tables, w.logger())
 	if err != nil {
 		w.t.Fatal(err)
 	}

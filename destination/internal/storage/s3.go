@@ -72,8 +72,8 @@ func (c *s3Config) open(ctx context.Context, warehouse, scratch string) (*Storag
 		if err != nil {
 			return nil, err
 		}
-		vendor := &vendor{config: *c, aws: cfg, files: files}
-		return &Storage{warehouse: warehouse, properties: iceberg.Properties{s3Property: registerS3(vendor.filesOf)}}, nil
+		vended := &vendedStorage{config: *c, aws: cfg, files: files}
+		return &Storage{warehouse: warehouse, properties: iceberg.Properties{s3Property: registerS3(vended.filesOf)}}, nil
 	}
 	cfg, err := c.Load(ctx, "storage")
 	if err != nil {

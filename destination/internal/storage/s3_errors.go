@@ -41,8 +41,8 @@ func explainS3(err error, what string) (kind protocol.Kind, message string) {
 	if !errors.As(err, &operation) || operation.ServiceID != "S3" {
 		return "", ""
 	}
-	if told := (*protocol.Error)(nil); errors.As(operation.Err, &told) { // of the credentials
-		return told.Kind, told.Message
+	if userError := (*protocol.Error)(nil); errors.As(operation.Err, &userError) { // of the credentials
+		return userError.Kind, userError.Message
 	}
 	status := 0
 	if answer := (*awshttp.ResponseError)(nil); errors.As(err, &answer) {

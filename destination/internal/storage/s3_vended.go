@@ -25,15 +25,15 @@ const (
 	remoteSigning   = "s3.remote-signing-enabled"
 )
 
-// A vendor reaches the files of each table as its catalog says.
-type vendor struct {
+// A vendedStorage reaches the files of each table as its catalog says.
+type vendedStorage struct {
 	config s3Config
 	aws    aws.Config // without credentials
 	files  *s3Files   // without client
 }
 
 // filesOf returns the files of a table that has some properties.
-func (v *vendor) filesOf(properties map[string]string) (*s3Files, error) {
+func (v *vendedStorage) filesOf(properties map[string]string) (*s3Files, error) {
 	credentials, err := credentialsIn(properties)
 	if err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func (v *vendedCredentials) Retrieve(ctx context.Context) (aws.Credentials, erro
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.used && v.load != nil {
-		fresh, err := v.renewed(ctx)
+		fresh, err := v.fetch(ctx)
 		if err == nil {
 			v.current = fresh
 		} else if !v.current.CanExpire || v.now().Before(v.current.Expires) {
@@ -127,8 +127,8 @@ func (v *vendedCredentials) Retrieve(ctx context.Context) (aws.Credentials, erro
 	return until, nil
 }
 
-// renewed asks the catalog for new credentials.
-func (v *vendedCredentials) renewed(ctx context.Context) (aws.Credentials, error) {
+// fetch asks the catalog for new credentials.
+func (v *vendedCredentials) fetch(ctx context.Context) (aws.Credentials, error) {
 	files, err := v.load(ctx)
 	if err != nil {
 		return aws.Credentials{}, err

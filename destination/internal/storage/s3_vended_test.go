@@ -68,7 +68,7 @@ func TestVendedCredentialsAreRenewed(t *testing.T) {
 }
 
 func TestACatalogThatVendsNothingIsExplained(t *testing.T) {
-	v := &vendor{files: &s3Files{}}
+	v := &vendedStorage{files: &s3Files{}}
 	for name, tc := range map[string]struct {
 		properties map[string]string
 		says       string
@@ -80,8 +80,8 @@ func TestACatalogThatVendsNothingIsExplained(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := v.filesOf(tc.properties)
-			var told *protocol.Error
-			if !errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, tc.says) || strings.Contains(err.Error(), "sesame") {
+			var userError *protocol.Error
+			if !errors.As(err, &userError) || userError.Kind != protocol.ConfigError || !strings.Contains(userError.Message, tc.says) || strings.Contains(err.Error(), "sesame") {
 				t.Errorf("error %v", err)
 			}
 		})
@@ -102,7 +102,7 @@ func TestTheCatalogSaysHowFilesAreReached(t *testing.T) {
 		"ours":   {s3Config{Endpoint: "http://ours"}, "http://ours", "theirs", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			files, err := (&vendor{config: tc.config, files: &s3Files{}}).filesOf(given)
+			files, err := (&vendedStorage{config: tc.config, files: &s3Files{}}).filesOf(given)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -36,7 +36,7 @@ func (d Definition) CheckLocation(loaded *table.Table, warehouse string) error {
 	if warehouse == "" || loaded.Properties()[streamKey] == "" {
 		return nil
 	}
-	place, root := filenames.Real(loaded.Location()), filenames.Real(warehouse)
+	place, root := filenames.ResolveLinks(loaded.Location()), filenames.ResolveLinks(warehouse)
 	if filenames.Within(place, root) {
 		return nil
 	}

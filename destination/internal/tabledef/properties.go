@@ -72,9 +72,9 @@ func oneOf(values ...string) propertyValue {
 }
 
 func matching(pattern, form string) propertyValue {
-	whole := regexp.MustCompile("^(" + pattern + ")$")
+	fullPattern := regexp.MustCompile("^(" + pattern + ")$")
 	return func(value string) string {
-		if whole.MatchString(value) {
+		if fullPattern.MatchString(value) {
 			return ""
 		}
 		return form

@@ -49,7 +49,7 @@ func Resolve(ctx context.Context, cat catalog.Catalog, plans []*columnar.Plan) e
 			open = append(open, p)
 			continue
 		}
-		r.take(p, p.Table)
+		r.assign(p, p.Table)
 	}
 	slices.SortFunc(open, func(a, b *columnar.Plan) int {
 		return cmp.Or(
@@ -98,12 +98,12 @@ func (r *resolver) otherNames(ctx context.Context, p *columnar.Plan) (claim, err
 	return vacant, nil
 }
 
-func (r *resolver) take(p *columnar.Plan, name string) {
+func (r *resolver) assign(p *columnar.Plan, name string) {
 	p.Table = name
-	r.taken[folded(p, name)] = struct{}{}
+	r.taken[foldCase(p, name)] = struct{}{}
 }
 
-func folded(p *columnar.Plan, name string) string {
+func foldCase(p *columnar.Plan, name string) string {
 	return strings.ToLower(p.Namespace + "." + name)
 }
 
@@ -115,15 +115,15 @@ func (r *resolver) choose(ctx context.Context, p *columnar.Plan) error {
 		return err
 	}
 	if claim == own {
-		r.take(p, other)
+		r.assign(p, other)
 		return nil
 	}
 	for n, name := 0, p.Table; ; n++ {
 		if claim, err = r.claim(ctx, p, columnar.Location{Namespace: p.Namespace, Table: name}); err != nil {
 			return err
 		}
-		if _, taken := r.taken[folded(p, name)]; !taken && claim != foreign {
-			r.take(p, name)
+		if _, taken := r.taken[foldCase(p, name)]; !taken && claim != foreign {
+			r.assign(p, name)
 			return nil
 		}
 		name = p.Alternative(p.Table, n)

@@ -24,8 +24,8 @@ func TestASpecThatCannotBeComputedIsRefused(t *testing.T) {
 		"": {SourceIDs: []int{1}, FieldID: 1000, Name: "id", Transform: iceberg.IdentityTransform{}},
 	} {
 		err := d.CheckSpec(iceberg.NewPartitionSpec(field), schema)
-		var told *protocol.Error
-		if want == "" && err != nil || want != "" && (!errors.As(err, &told) || told.Kind != protocol.ConfigError || !strings.Contains(told.Message, want)) {
+		var userError *protocol.Error
+		if want == "" && err != nil || want != "" && (!errors.As(err, &userError) || userError.Kind != protocol.ConfigError || !strings.Contains(userError.Message, want)) {
 			t.Errorf("error %v, want %s", err, want)
 		}
 	}

@@ -61,7 +61,7 @@ func (m *maintenance) compact(ctx context.Context, base *table.Table) error {
 		return err
 	}
 	if set.EqualityDeletes > 0 {
-		m.did.leave("equality deletes of another program are not compacted: use that program")
+		m.did.addNotDone("equality deletes of another program are not compacted: use that program")
 		return nil
 	}
 	bundles, err := m.bundles(set)
@@ -73,7 +73,7 @@ func (m *maintenance) compact(ctx context.Context, base *table.Table) error {
 		return err
 	}
 	if left := len(bundles) - len(done); left > 0 {
-		m.did.leave("the time limit was reached before the last %d of %d merges of files", left, len(bundles))
+		m.did.addNotDone("the time limit was reached before the last %d of %d merges of files", left, len(bundles))
 	}
 	if len(done) == 0 {
 		return nil

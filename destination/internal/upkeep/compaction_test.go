@@ -85,7 +85,7 @@ func TestFilesUnderEqualityDeletesAreNotCompacted(t *testing.T) {
 	laketest.AddEqualityDelete(t, tbl, 1)
 	want := laketest.RowsOf(t, tbl)
 	did := laketest.Maintain(t, tbl, laketest.Everything)
-	if did.CompactedFiles != 0 || len(did.Left) != 1 || !strings.Contains(did.Left[0], "equality deletes") {
+	if did.CompactedFiles != 0 || len(did.NotDone) != 1 || !strings.Contains(did.NotDone[0], "equality deletes") {
 		t.Errorf("did %+v", did)
 	}
 	if diff := cmp.Diff(want, laketest.RowsOf(t, tbl)); diff != "" {

@@ -46,7 +46,7 @@ func (m *maintenance) expire(ctx context.Context, base *table.Table) error {
 			return nil, nil, nil
 		}
 		if !gcEnabled(meta) {
-			m.did.leave("%d snapshots are not expired, because the table property %s forbids it", len(ids), table.GCEnabledKey)
+			m.did.addNotDone("%d snapshots are not expired, because the table property %s forbids it", len(ids), table.GCEnabledKey)
 			return nil, nil, nil
 		}
 		var reqs []table.Requirement // refs that were not there are the catalog's to look for
@@ -77,9 +77,9 @@ func (m *maintenance) expire(ctx context.Context, base *table.Table) error {
 func (m *maintenance) removable(ctx context.Context, files []string) ([]string, error) {
 	own := tabledef.PathsOf(m.opened.Location(), m.opened.Metadata())
 	all := len(files)
-	files = slices.DeleteFunc(files, func(file string) bool { return !filenames.Ours(file) || !own.Contain(file) })
+	files = slices.DeleteFunc(files, func(file string) bool { return !filenames.HasMark(file) || !own.Contain(file) })
 	if others := all - len(files); others > 0 {
-		m.did.leave("%d files that only expired snapshots named stay, because other programs created them or they are outside the table location; maintain --orphans=all removes those below it", others)
+		m.did.addNotDone("%d files that only expired snapshots named stay, because other programs created them or they are outside the table location; maintain --orphans=all removes those below it", others)
 	}
 	lister, ok := m.storage.Files.(iceio.ListableIO)
 	if len(files) == 0 || !ok {
@@ -99,10 +99,10 @@ func (m *maintenance) removable(ctx context.Context, files []string) ([]string, 
 		return nil, err
 	}
 	if around.sharedBecause != "" {
-		m.did.leave("%d files that only expired snapshots named are not removed: %s", len(files), around.sharedBecause)
+		m.did.addNotDone("%d files that only expired snapshots named are not removed: %s", len(files), around.sharedBecause)
 		return nil, nil
 	}
-	return slices.DeleteFunc(files, func(file string) bool { return around.namedByOthers[filenames.Plain(file)] }), nil
+	return slices.DeleteFunc(files, func(file string) bool { return around.referencedByOthers[filenames.Plain(file)] }), nil
 }
 
 // expired lists the snapshots to expire: those that were superseded long ago, and

@@ -171,8 +171,8 @@ func syncOnce(t *testing.T, dir string, dedup bool, opts lake.Options, n int64, 
 	}
 	laketest.Commit(t, tbl, fmt.Sprintf(`{"n":%d}`, n), laketest.Stage(t, tbl, 0, rows...))
 	did := laketest.Maintain(t, tbl, upkeep.Options{ExpireAfter: 7 * 24 * time.Hour, KeepSnapshots: 10})
-	if len(did.Left) > 0 {
-		t.Errorf("left %q", did.Left)
+	if len(did.NotDone) > 0 {
+		t.Errorf("left %q", did.NotDone)
 	}
 	return tbl, func() {
 		if err := cat.Close(); err != nil {

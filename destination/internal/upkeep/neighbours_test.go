@@ -47,7 +47,7 @@ func TestTablesOfARunShareTheirNeighbours(t *testing.T) {
 		u.Neighbours = neighbours
 		for i, tbl := range all {
 			appendOne(t, tbl, 3)
-			if did := laketest.Maintain(t, tbl, u); did.ExpiredSnapshots == 0 || did.RemovedFiles == 0 || len(did.Left) > 0 {
+			if did := laketest.Maintain(t, tbl, u); did.ExpiredSnapshots == 0 || did.RemovedFiles == 0 || len(did.NotDone) > 0 {
 				t.Errorf("table %d: %+v", i, did)
 			}
 		}
@@ -86,7 +86,7 @@ func TestANeighbourThatComesInTheMeantimeIsSeen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if did := laketest.Maintain(t, second, u); did.RemovedOrphans != 0 || !strings.Contains(strings.Join(did.Left, "\n"), "table ns.late keeps files in") {
+	if did := laketest.Maintain(t, second, u); did.RemovedOrphans != 0 || !strings.Contains(strings.Join(did.NotDone, "\n"), "table ns.late keeps files in") {
 		t.Errorf("did %+v", did)
 	}
 	if _, err := os.Stat(orphan); err != nil {

@@ -33,12 +33,12 @@ func (m *maintenance) removeOrphans(ctx context.Context, base *table.Table) erro
 		return nil
 	}
 	if !gcEnabled(base.Metadata()) {
-		m.did.leave("orphans are not removed, because the table property %s forbids it", table.GCEnabledKey)
+		m.did.addNotDone("orphans are not removed, because the table property %s forbids it", table.GCEnabledKey)
 		return nil
 	}
 	lister, ok := m.storage.Files.(iceio.ListableIO)
 	if !ok {
-		m.did.leave("orphans are not removed, because the storage cannot be listed")
+		m.did.addNotDone("orphans are not removed, because the storage cannot be listed")
 		return nil
 	}
 	m.did.LookedForOrphans = true
@@ -56,7 +56,7 @@ func (m *maintenance) removeOrphans(ctx context.Context, base *table.Table) erro
 	}
 	if slices.ContainsFunc(orphans, tabledef.IsMetadata) && !m.DryRun {
 		// A writer that was slow to write the hint may have made it name one of them.
-		if err := snapshots.SettleVersionHint(m.storage.Files, base.Location(), base.MetadataLocation()); err != nil {
+		if err := snapshots.EnsureVersionHint(m.storage.Files, base.Location(), base.MetadataLocation()); err != nil {
 			return err
 		}
 	}
@@ -98,11 +98,11 @@ func (m *maintenance) orphans(ctx context.Context, base *table.Table, found []st
 	if len(old) == 0 {
 		return nil, nil
 	}
-	named, err := m.referencedFiles(ctx, base)
+	referenced, err := m.referencedFiles(ctx, base)
 	if err != nil {
 		return nil, fmt.Errorf("looking for what the table names: %w", err)
 	}
-	old = slices.DeleteFunc(old, func(file string) bool { return named[filenames.Plain(file)] })
+	old = slices.DeleteFunc(old, func(file string) bool { return referenced[filenames.Plain(file)] })
 	if len(old) == 0 {
 		return nil, nil
 	}
@@ -111,20 +111,20 @@ func (m *maintenance) orphans(ctx context.Context, base *table.Table, found []st
 		return nil, err
 	}
 	if around.sharedBecause != "" {
-		m.did.leave("%d files that nothing names are not removed: %s", len(old), around.sharedBecause)
+		m.did.addNotDone("%d files that nothing names are not removed: %s", len(old), around.sharedBecause)
 		return nil, nil
 	}
 	if m.AllOrphans { // metadata files that no catalog knows go with what they name
 		return old, nil
 	}
-	return slices.DeleteFunc(old, func(file string) bool { return around.namedByOthers[filenames.Plain(file)] }), nil
+	return slices.DeleteFunc(old, func(file string) bool { return around.referencedByOthers[filenames.Plain(file)] }), nil
 }
 
 // removes reports whether a file is one of those that are removed when nothing
 // names them; own are the table's directories.
 func (m *maintenance) removes(file string, own tabledef.Paths) bool {
 	return m.AllOrphans && slices.ContainsFunc(orphanSuffixes, func(s string) bool { return strings.HasSuffix(file, s) }) ||
-		filenames.Ours(file) && own.Contain(file)
+		filenames.HasMark(file) && own.Contain(file)
 }
 
 // abortUploads aborts what killed writers began to upload. It counts as orphans. Not
@@ -132,7 +132,7 @@ func (m *maintenance) removes(file string, own tabledef.Paths) bool {
 func (m *maintenance) abortUploads(ctx context.Context, base *table.Table) error {
 	err := m.abortOldUploads(ctx, base)
 	if e := storage.Explain(err, "table "+m.table.String()); e != nil && e.Kind == protocol.ConfigError {
-		m.did.leave("uploads that were begun more than a day ago and never completed are not removed: %s", e.Message)
+		m.did.addNotDone("uploads that were begun more than a day ago and never completed are not removed: %s", e.Message)
 		return nil
 	}
 	return err
@@ -226,37 +226,37 @@ func (m *maintenance) beforeRelocation(base *table.Table, found []storage.File, 
 // directly or through manifest lists and manifests.
 func (m *maintenance) referencedFiles(ctx context.Context, base *table.Table) (map[string]bool, error) {
 	meta := base.Metadata()
-	named := map[string]bool{filenames.Plain(base.MetadataLocation()): true}
+	referenced := map[string]bool{filenames.Plain(base.MetadataLocation()): true}
 	for entry := range meta.PreviousFiles() {
-		named[filenames.Plain(entry.MetadataFile)] = true
+		referenced[filenames.Plain(entry.MetadataFile)] = true
 	}
 	for s := range meta.Statistics() {
-		named[filenames.Plain(s.StatisticsPath)] = true
+		referenced[filenames.Plain(s.StatisticsPath)] = true
 	}
 	for s := range meta.PartitionStatistics() {
-		named[filenames.Plain(s.StatisticsPath)] = true
+		referenced[filenames.Plain(s.StatisticsPath)] = true
 	}
 	for _, s := range meta.Snapshots() {
-		named[filenames.Plain(s.ManifestList)] = true
+		referenced[filenames.Plain(s.ManifestList)] = true
 		manifests, err := s.Manifests(m.storage.Files)
 		if err != nil {
 			return nil, err
 		}
 		for _, manifest := range manifests {
-			if named[filenames.Plain(manifest.FilePath())] {
+			if referenced[filenames.Plain(manifest.FilePath())] {
 				continue
 			}
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			named[filenames.Plain(manifest.FilePath())] = true
+			referenced[filenames.Plain(manifest.FilePath())] = true
 			for entry, err := range manifest.Entries(m.storage.Files, false) {
 				if err != nil {
 					return nil, fmt.Errorf("reading %s: %w", manifest.FilePath(), err)
 				}
-				named[filenames.Plain(entry.DataFile().FilePath())] = true
+				referenced[filenames.Plain(entry.DataFile().FilePath())] = true
 			}
 		}
 	}
-	return named, nil
+	return referenced, nil
 }

@@ -64,7 +64,7 @@ func TestOnlyOldFilesThatNothingNamesAreOrphans(t *testing.T) {
 		}
 		stays = append(stays, laketest.PathOf(t, uri))
 	}
-	if did := laketest.Maintain(t, tbl, upkeep.Options{ExpireAfter: time.Hour, KeepSnapshots: 9}); did.RemovedOrphans != len(gone) || did.Left != nil {
+	if did := laketest.Maintain(t, tbl, upkeep.Options{ExpireAfter: time.Hour, KeepSnapshots: 9}); did.RemovedOrphans != len(gone) || did.NotDone != nil {
 		t.Errorf("did %+v", did)
 	}
 	for _, path := range gone {
@@ -145,7 +145,7 @@ func TestOrphansAreLeftWhereTheLocationIsShared(t *testing.T) {
 				t.Fatal(err)
 			}
 			did := laketest.Maintain(t, tbl, laketest.Everything)
-			if did.RemovedOrphans != 0 || !strings.Contains(strings.Join(did.Left, "\n"), tc.why) {
+			if did.RemovedOrphans != 0 || !strings.Contains(strings.Join(did.NotDone, "\n"), tc.why) {
 				t.Errorf("did %+v", did)
 			}
 			if _, err := os.Stat(orphan); err != nil {

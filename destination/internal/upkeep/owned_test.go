@@ -47,7 +47,7 @@ func TestExpiryLeavesFilesOfOthersAndFilesElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	did := laketest.Maintain(t, tbl, laketest.Everything)
-	if did.ExpiredSnapshots != 2 || did.RemovedFiles == 0 || !strings.Contains(fmt.Sprint(did.Left), "other programs") {
+	if did.ExpiredSnapshots != 2 || did.RemovedFiles == 0 || !strings.Contains(fmt.Sprint(did.NotDone), "other programs") {
 		t.Errorf("did %+v", did)
 	}
 	for _, path := range stays {
@@ -59,7 +59,7 @@ func TestExpiryLeavesFilesOfOthersAndFilesElsewhere(t *testing.T) {
 		t.Errorf("the table named %d files of others", len(stays))
 	}
 	for _, path := range mine {
-		if _, err := os.Stat(path); err == nil && filenames.Ours(path) {
+		if _, err := os.Stat(path); err == nil && filenames.HasMark(path) {
 			t.Errorf("%s stays", path)
 		}
 	}

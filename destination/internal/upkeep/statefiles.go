@@ -21,10 +21,10 @@ import (
 
 // StateFiles finds the state files that tables need, so that the others can be
 // removed.
-func StateFiles(cat catalog.Catalog) checkpoint.Namers {
-	return checkpoint.Namers{
+func StateFiles(cat catalog.Catalog) checkpoint.References {
+	return checkpoint.References{
 		Catalog: func(ctx context.Context) (map[string]bool, error) {
-			named := map[string]bool{}
+			referenced := map[string]bool{}
 			namespaces, err := cat.ListNamespaces(ctx, nil)
 			if err != nil {
 				return nil, fmt.Errorf("listing namespaces: %w", err)
@@ -42,11 +42,11 @@ func StateFiles(cat catalog.Catalog) checkpoint.Namers {
 						return nil, fmt.Errorf("loading table %s: %w", strings.Join(id, "."), err)
 					}
 					for _, raw := range lake.States(tbl.Metadata()) {
-						addStateFiles(named, raw)
+						addStateFiles(referenced, raw)
 					}
 				}
 			}
-			return named, nil
+			return referenced, nil
 		},
 		Directory: stateFilesIn,
 	}
@@ -55,16 +55,16 @@ func StateFiles(cat catalog.Catalog) checkpoint.Namers {
 // stateFileName matches the name of a state file in the text of metadata.
 var stateFileName = regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}` + filenames.Mark + `\.json`)
 
-func addStateFiles(named map[string]bool, text []byte) {
+func addStateFiles(referenced map[string]bool, text []byte) {
 	for _, name := range stateFileName.FindAll(text, -1) {
-		named[string(name)] = true
+		referenced[string(name)] = true
 	}
 }
 
 // stateFilesIn looks for names in the text of metadata files, which may be of any
 // format version and of any table.
 func stateFilesIn(ctx context.Context, files iceio.ListableIO, dir string) (map[string]bool, error) {
-	named := map[string]bool{}
+	referenced := map[string]bool{}
 	found, err := storage.List(ctx, files, dir)
 	if err != nil {
 		return nil, err
@@ -83,7 +83,7 @@ func stateFilesIn(ctx context.Context, files iceio.ListableIO, dir string) (map[
 		if err != nil {
 			return nil, fmt.Errorf("reading %s: %w", f.Path, err)
 		}
-		addStateFiles(named, text)
+		addStateFiles(referenced, text)
 	}
-	return named, nil
+	return referenced, nil
 }

@@ -39,13 +39,13 @@ type Report struct {
 	RemovedFiles     int      `json:"removed_files"`     // files that only expired snapshots named
 	RemovedOrphans   int      `json:"removed_orphans"`   // files that nothing named
 	Removed          []string `json:"removed,omitempty"` // the paths of both
-	Left             []string `json:"left,omitempty"`    // what was not done, and why
+	NotDone          []string `json:"left,omitempty"`    // what was not done, and why
 
 	LookedForOrphans bool `json:"-"` // after a write, once a day
 }
 
-func (r *Report) leave(format string, args ...any) {
-	r.Left = append(r.Left, fmt.Sprintf(format, args...))
+func (r *Report) addNotDone(format string, args ...any) {
+	r.NotDone = append(r.NotDone, fmt.Sprintf(format, args...))
 }
 
 // maintenance is one run of Maintain.
@@ -73,7 +73,7 @@ func Maintain(ctx context.Context, t *lake.Table, o Options) (Report, error) {
 	m := newMaintenance(t, o)
 	base, err := m.load(ctx)
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		m.did.leave("the time limit was reached before maintenance began")
+		m.did.addNotDone("the time limit was reached before maintenance began")
 		return m.did, nil
 	}
 	if err != nil {
@@ -93,7 +93,7 @@ func Maintain(ctx context.Context, t *lake.Table, o Options) (Report, error) {
 	} {
 		err := step.do(ctx, base)
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			m.did.leave("the time limit was reached while %s the table", step.doing)
+			m.did.addNotDone("the time limit was reached while %s the table", step.doing)
 			return m.did, errors.Join(errs...)
 		}
 		if err = errors.Join(err, ctx.Err()); err != nil {

@@ -295,7 +295,7 @@ func TestUpkeepEndsWithItsBudget(t *testing.T) {
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 	defer cancel()
 	did, err := upkeep.Maintain(ctx, tbl, laketest.Everything)
-	if err != nil || did.CompactedFiles != 0 || len(did.Left) != 1 || !strings.Contains(did.Left[0], "time limit was reached") {
+	if err != nil || did.CompactedFiles != 0 || len(did.NotDone) != 1 || !strings.Contains(did.NotDone[0], "time limit was reached") {
 		t.Errorf("%+v, %v", did, err)
 	}
 	laketest.ExpectRows(t, tbl, want...)

@@ -121,11 +121,11 @@ func (e Endpoint) post(ctx context.Context, c Credentials, form url.Values) (Tok
 	err = cmp.Or(err, perr) // a truncated body explains invalid JSON
 	switch {
 	case resp.StatusCode/100 != 2:
-		return TokenResponse{}, e.refusal(resp, a)
+		return TokenResponse{}, e.responseError(resp, a)
 	case a.RefreshToken != "", a.AccessToken != "" && err == nil:
 		return a.TokenResponse, nil
 	case a.Error != "":
-		return TokenResponse{}, e.refusal(resp, a)
+		return TokenResponse{}, e.responseError(resp, a)
 	case err != nil:
 		return TokenResponse{}, fmt.Errorf("the token endpoint's answer (%s) cannot be read: %w", describe(resp), err)
 	}
@@ -141,23 +141,23 @@ func describe(resp *http.Response) string {
 	return status
 }
 
-// refusal returns the error of an answer without a pair. From the answer it contains only
+// responseError returns the error of an answer without a pair. From the answer it contains only
 // what RFC 6749 defines as text for people, because the rest may be a token.
-func (e Endpoint) refusal(resp *http.Response, a answer) error {
-	refusal := &oauth2.RetrieveError{Response: resp, ErrorCode: describe(resp)}
+func (e Endpoint) responseError(resp *http.Response, a answer) error {
+	retrieveError := &oauth2.RetrieveError{Response: resp, ErrorCode: describe(resp)}
 	if resp.StatusCode/100 == 3 {
-		refusal.ErrorDescription = "redirects are not followed, since they would take the client's secret along"
+		retrieveError.ErrorDescription = "redirects are not followed, since they would take the client's secret along"
 	}
 	if a.Error != "" && e.Excerpt != nil {
-		refusal.ErrorCode, refusal.ErrorDescription = e.Excerpt(a.Error, longestReason), e.Excerpt(a.Description, longestReason)
+		retrieveError.ErrorCode, retrieveError.ErrorDescription = e.Excerpt(a.Error, longestReason), e.Excerpt(a.Description, longestReason)
 	}
 	switch a.Error {
 	case "invalid_grant":
-		return &RevokedError{refusal}
+		return &RevokedError{retrieveError}
 	case "invalid_client", "unauthorized_client":
-		return &ClientError{refusal}
+		return &ClientError{retrieveError}
 	}
-	return refusal
+	return retrieveError
 }
 
 // A TokenResponse is what the token endpoint grants: RFC 6749, 5.1.

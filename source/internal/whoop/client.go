@@ -145,7 +145,7 @@ func (c *Client) get(ctx context.Context, path string, query url.Values) (json.R
 		if err != nil {
 			return nil, err
 		}
-		status, body, err := c.once(ctx, sent, path, query, token)
+		status, body, err := c.sendOnce(ctx, sent, path, query, token)
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
@@ -206,10 +206,10 @@ func (c *Client) tokenError(ctx context.Context, err error) error {
 	return &TokenError{err}
 }
 
-// once sends one request. The body of a 200 is a complete JSON object; if it is not,
+// sendOnce sends one request. The body of a 200 is a complete JSON object; if it is not,
 // once returns an error. It also does so for a 403 with an HTML page, because WHOOP's
 // front end sends it and the request never reached the API.
-func (c *Client) once(ctx context.Context, sent time.Time, path string, query url.Values, token string) (status int, body []byte, err error) {
+func (c *Client) sendOnce(ctx context.Context, sent time.Time, path string, query url.Values, token string) (status int, body []byte, err error) {
 	var header http.Header
 	defer func() { c.pace.answered(sent, status, header) }()
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)

@@ -76,8 +76,8 @@ func mostPages(from, to time.Time) int {
 	return 100 + int(to.Sub(from).Hours()/24)
 }
 
-// Any reports whether a collection holds a record that began before an instant.
-func (c *Client) Any(ctx context.Context, path string, before time.Time) (bool, error) {
+// HasRecordsBefore reports whether a collection holds a record that began before an instant.
+func (c *Client) HasRecordsBefore(ctx context.Context, path string, before time.Time) (bool, error) {
 	page, _, err := c.page(ctx, path, url.Values{"limit": {"1"}, "end": {before.UTC().Format(timeFormat)}})
 	return len(page.Records) > 0, err
 }
@@ -95,7 +95,7 @@ func (c *Client) page(ctx context.Context, path string, query url.Values) (Page,
 // as a page, it would mean that all records have vanished. The body is a JSON object;
 // the records are objects within it.
 func (c *Client) parsePage(path string, body []byte) (page Page, next string, err error) {
-	broken := func(what string) (Page, string, error) {
+	invalidPage := func(what string) (Page, string, error) {
 		return Page{}, "", &UnavailableError{path, fmt.Errorf("reading a page: %s: %s", what, c.excerpt(body))}
 	}
 	members, known := 0, 0
@@ -105,23 +105,23 @@ func (c *Client) parsePage(path string, body []byte) (page Page, next string, er
 		case "records":
 			known++
 			if value[0] != '[' && value[0] != 'n' { // null
-				return broken("records is no list")
+				return invalidPage("records is no list")
 			}
 			for raw := range rawjson.Elements(value) {
 				if raw[0] != '{' {
-					return broken("one of its records is no object")
+					return invalidPage("one of its records is no object")
 				}
 				page.Records = append(page.Records, raw)
 			}
 		case "next_token":
 			known++
 			if json.Unmarshal(value, &next) != nil {
-				return broken("next_token is no text")
+				return invalidPage("next_token is no text")
 			}
 		}
 	}
 	if known == 0 && members > 0 {
-		return broken("it has no records")
+		return invalidPage("it has no records")
 	}
 	return page, next, nil
 }

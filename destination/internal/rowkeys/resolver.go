@@ -21,7 +21,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 )
 
-// A Contest is the rows of one commit, and which of them win.
+// A Resolver is the rows of one commit, and which of them win.
 //
 // Of all rows of a key, staged and in the table, one stays: the one with the
 // highest cursor, null being lowest; of those the one that arrived last, a staged
@@ -31,7 +31,7 @@ import (
 // an older record that arrives in a later commit than the tombstone of its key is
 // a new row. The branch of a refresh does keep them, as they may have to delete
 // rows that are not on the branch.
-type Contest struct {
+type Resolver struct {
 	scratch        storage.Scratch
 	memory         *budget.Memory
 	files          []*File // staged
@@ -55,10 +55,10 @@ const ManyHits = 500_000
 // is memory for.
 var ErrManyHits = errors.New("the table has many rows of a key")
 
-// NewContest finds the winners among the staged rows, unless keys were spilled. At
+// NewResolver finds the winners among the staged rows, unless keys were spilled. At
 // most so many more hits than staged rows are kept in memory.
-func NewContest(scratch storage.Scratch, memory *budget.Memory, files []*File, indexes []*Index, keepTombstones bool, most int64) *Contest {
-	c := &Contest{scratch: scratch, memory: memory, files: files, indexes: indexes, keepTombstones: keepTombstones, scanned: map[string][]*block{}, most: most}
+func NewResolver(scratch storage.Scratch, memory *budget.Memory, files []*File, indexes []*Index, keepTombstones bool, most int64) *Resolver {
+	c := &Resolver{scratch: scratch, memory: memory, files: files, indexes: indexes, keepTombstones: keepTombstones, scanned: map[string][]*block{}, most: most}
 	if len(c.stagedRuns()) > 0 {
 		c.spilled = newSpilledKeys(scratch, memory)
 		return c
@@ -72,7 +72,7 @@ func NewContest(scratch storage.Scratch, memory *budget.Memory, files []*File, i
 }
 
 // StagedRows is the number of rows in the indexes.
-func (c *Contest) StagedRows() (rows int64) {
+func (c *Resolver) StagedRows() (rows int64) {
 	for _, x := range c.indexes {
 		rows += x.rows
 	}
@@ -80,7 +80,7 @@ func (c *Contest) StagedRows() (rows int64) {
 }
 
 // Close forgets all keys and removes what was spilled.
-func (c *Contest) Close() error {
+func (c *Resolver) Close() error {
 	var errs []error
 	for _, x := range c.indexes {
 		errs = append(errs, x.Close())
@@ -93,7 +93,7 @@ func (c *Contest) Close() error {
 
 // Begin prepares an attempt to commit: files of the table that earlier attempts
 // did not scan are scanned with Scan, and Decide follows.
-func (c *Contest) Begin(ctx context.Context) error {
+func (c *Resolver) Begin(ctx context.Context) error {
 	c.found, c.hits = map[string][]*block{}, 0
 	if c.spilled != nil {
 		return c.spillStaged(ctx)
@@ -106,15 +106,15 @@ func (c *Contest) Begin(ctx context.Context) error {
 	return nil
 }
 
-// Spill is for a contest with more hits than there is memory for. All files are to
+// Spill is for a commit with more hits than there is memory for. All files are to
 // be scanned again, after Begin.
-func (c *Contest) Spill() {
+func (c *Resolver) Spill() {
 	c.winners, c.spilled, c.scanned = nil, newSpilledKeys(c.scratch, c.memory), map[string][]*block{}
 }
 
 // match returns the rows whose keys are staged, and adds their hashes or slots to
 // the block.
-func (c *Contest) match(keys []xxh3.Uint128, b *block) (rows []int) {
+func (c *Resolver) match(keys []xxh3.Uint128, b *block) (rows []int) {
 	for i, hash := range keys {
 		if c.spilled != nil {
 			if c.spilled.filter.mayHave(hash) {
@@ -130,7 +130,7 @@ func (c *Contest) match(keys []xxh3.Uint128, b *block) (rows []int) {
 }
 
 // hit adds rows of a data file.
-func (c *Contest) hit(path string, b *block) error {
+func (c *Resolver) hit(path string, b *block) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.spilled != nil {
@@ -144,16 +144,16 @@ func (c *Contest) hit(path string, b *block) error {
 }
 
 // Scanned reports whether a data file need not be scanned again.
-func (c *Contest) Scanned(path string) bool {
+func (c *Resolver) Scanned(path string) bool {
 	_, ok := c.scanned[path]
 	return ok
 }
 
 // SetScanned says that all parts of a data file were scanned.
-func (c *Contest) SetScanned(path string) { c.scanned[path] = c.found[path] }
+func (c *Resolver) SetScanned(path string) { c.scanned[path] = c.found[path] }
 
 // HasHits reports whether a data file has rows of staged keys.
-func (c *Contest) HasHits(path string) bool {
+func (c *Resolver) HasHits(path string) bool {
 	if c.spilled != nil {
 		return c.spilled.found[path] != nil
 	}
@@ -172,7 +172,7 @@ type TableFile struct {
 // return. Of the files of the table it returns the rows that are superseded or
 // deleted already, by path, where there are any that had not been deleted. It may
 // change the sets of deleted rows.
-func (c *Contest) Decide(ctx context.Context, files []TableFile) (map[string]parquetfile.Positions, error) {
+func (c *Resolver) Decide(ctx context.Context, files []TableFile) (map[string]parquetfile.Positions, error) {
 	if c.spilled != nil {
 		return c.decideSpilled(ctx, files)
 	}
@@ -207,7 +207,7 @@ type fileHits struct {
 type hitRow struct{ hits, row int }
 
 // liveHits returns the hits that are not deleted.
-func (c *Contest) liveHits(files []TableFile) (hits []fileHits) {
+func (c *Resolver) liveHits(files []TableFile) (hits []fileHits) {
 	for i := range files {
 		f := &files[i]
 		for _, b := range c.scanned[f.Path] {
@@ -235,7 +235,7 @@ func (b *block) without(deleted parquetfile.Positions) *block {
 
 // markSupersededByTable marks the staged rows whose cursors are lower than one in
 // the table.
-func (c *Contest) markSupersededByTable(hits []fileHits) {
+func (c *Resolver) markSupersededByTable(hits []fileHits) {
 	for _, hit := range hits {
 		for i, slot := range hit.slots {
 			if _, unversioned := c.winners.tombstones[slot]; unversioned {
@@ -254,7 +254,7 @@ func (c *Contest) markSupersededByTable(hits []fileHits) {
 // bestOfTable returns the rows of the table that stay, by the slots of the staged
 // rows that they supersede. A table may hold several rows of a key, if it was once
 // appended to: of those, one stays.
-func (c *Contest) bestOfTable(hits []fileHits) map[uint32]hitRow {
+func (c *Resolver) bestOfTable(hits []fileHits) map[uint32]hitRow {
 	best := map[uint32]hitRow{}
 	for h, hit := range hits {
 		for i, slot := range hit.slots {
