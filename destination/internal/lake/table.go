@@ -212,6 +212,7 @@ func (t *Table) adopt(ctx context.Context, loaded *table.Table) error {
 	if size := loaded.Properties().GetInt64(table.WriteTargetFileSizeBytesKey, 0); size > 0 {
 		t.storage.TargetFileBytes = size
 	}
+	t.storage.Properties = loaded.Properties()
 	t.opened, t.since = loaded, time.Now()
 	t.storage.Files, t.schema, t.spec, t.order = files, loaded.Schema(), loaded.Spec(), loaded.SortOrder()
 	t.uuid, t.version = loaded.Metadata().TableUUID(), loaded.Metadata().Version()

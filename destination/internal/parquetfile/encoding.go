@@ -13,7 +13,10 @@ import (
 
 // An Encoding says how the columns of a file are encoded.
 type Encoding struct {
-	level                      int      // of zstd
+	codec                      compress.Compression
+	level                      int      // of the codec
+	pageBytes                  int64    // of values, before compression
+	rowGroupBytes              int64    // the most that a row group takes in memory
 	dictionaries, noStatistics []string // Parquet paths of the columns with a dictionary, and of those without statistics
 }
 
@@ -23,8 +26,9 @@ type Encoding struct {
 // values for nothing.
 const probeRows = 4096
 
-// NewEncoding chooses an encoding by the first rows of a table.
-func NewEncoding(rec arrow.RecordBatch) *Encoding {
+// NewEncoding chooses an encoding by the properties of a table, and by its first rows what
+// the properties do not say.
+func NewEncoding(rec arrow.RecordBatch, properties iceberg.Properties) *Encoding {
 	var p probe
 	for i, field := range rec.Schema().Fields() {
 		p.column(field.Name, rec.Column(i))
@@ -35,7 +39,10 @@ func NewEncoding(rec arrow.RecordBatch) *Encoding {
 	if p.text*3 > p.bytes*2 {
 		level = 3
 	}
-	return &Encoding{level: level, dictionaries: p.dictionaries}
+	e := defaultEncoding(level)
+	e.dictionaries = p.dictionaries
+	e.use(properties)
+	return e
 }
 
 // hugeValue is the size from which a value gets no statistics: the library holds
@@ -79,7 +86,9 @@ func hugeColumns(rec arrow.RecordBatch) (paths []string) {
 // WithoutStatistics is the encoding for a file that may hold huge values in some
 // columns, by their Parquet paths.
 func (e *Encoding) WithoutStatistics(columns []string) *Encoding {
-	return &Encoding{level: e.level, dictionaries: e.dictionaries, noStatistics: slices.Concat(e.noStatistics, columns)}
+	without := *e
+	without.noStatistics = slices.Concat(e.noStatistics, columns)
+	return &without
 }
 
 // allowsHuge reports whether huge values in these columns may be written.
@@ -90,7 +99,9 @@ func (e *Encoding) allowsHuge(huge []string) bool {
 // PositionDeleteEncoding is that of position delete files, which name one data
 // file in every row.
 func PositionDeleteEncoding() *Encoding {
-	return &Encoding{level: 1, dictionaries: []string{iceberg.PositionalDeleteSchema.Field(0).Name}}
+	e := defaultEncoding(1)
+	e.dictionaries = []string{iceberg.PositionalDeleteSchema.Field(0).Name}
+	return e
 }
 
 func (e *Encoding) properties() *parquet.WriterProperties {
@@ -98,8 +109,9 @@ func (e *Encoding) properties() *parquet.WriterProperties {
 		parquet.WithVersion(parquet.V2_LATEST),
 		parquet.WithDataPageVersion(parquet.DataPageV1), // readers of version 2 are fewer
 		parquet.WithMaxRowGroupLength(1 << 30),          // what is written at once is a row group
-		parquet.WithCompression(compress.Codecs.Zstd),
+		parquet.WithCompression(e.codec),
 		parquet.WithCompressionLevel(e.level),
+		parquet.WithDataPageSize(e.pageBytes),
 		parquet.WithDictionaryDefault(false),
 		parquet.WithStats(true),
 		parquet.WithCreatedBy("whoop-iceberg"),

@@ -46,7 +46,7 @@ func TestDictionariesAreForFewValuesOnly(t *testing.T) {
 	for i := range 100 {
 		short, long = append(short, row(i, "")), append(long, row(i, strings.Repeat("text ", 100)))
 	}
-	e := NewEncoding(recordOf(t, schema, short)).properties()
+	e := NewEncoding(recordOf(t, schema, short), nil).properties()
 	for path, want := range map[string]bool{
 		"few": true, "many": false, "few_numbers": true, "many_numbers": false, "o.few": true, "o.list.list.element": true,
 		"_airbyte_raw_id": false, "_airbyte_generation_id": true, "_airbyte_meta.sync_id": true,
@@ -58,7 +58,7 @@ func TestDictionariesAreForFewValuesOnly(t *testing.T) {
 	if level := e.CompressionLevel(); level != 1 {
 		t.Errorf("numbers are compressed at level %d", level)
 	}
-	if level := NewEncoding(recordOf(t, schema, long)).properties().CompressionLevel(); level != 3 {
+	if level := NewEncoding(recordOf(t, schema, long), nil).properties().CompressionLevel(); level != 3 {
 		t.Errorf("text is compressed at level %d", level)
 	}
 }
@@ -67,7 +67,7 @@ func TestDictionariesAreForFewValuesOnly(t *testing.T) {
 // have a buffer.
 func TestAColumnWithoutValuesHasNoDictionary(t *testing.T) {
 	schema := arrow.NewSchema([]arrow.Field{{Name: "l", Type: arrow.ListOf(arrow.PrimitiveTypes.Int64), Nullable: true}}, nil)
-	if e := NewEncoding(recordOf(t, schema, []map[string]any{{"l": nil}})); len(e.dictionaries) > 0 {
+	if e := NewEncoding(recordOf(t, schema, []map[string]any{{"l": nil}}), nil); len(e.dictionaries) > 0 {
 		t.Errorf("dictionaries for %q", e.dictionaries)
 	}
 }

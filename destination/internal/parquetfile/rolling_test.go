@@ -30,7 +30,7 @@ func TestAFileOfManyColumnChunksIsComplete(t *testing.T) {
 		w := NewRollingWriter(iceio.LocalFS{}, newPath, target, func(f *Writer) error { complete++; return f.Abort() })
 		w.maxChunks = chunks
 		for range groups {
-			if _, err := w.Open(rec, NewEncoding(rec)); err != nil {
+			if _, err := w.Open(rec, NewEncoding(rec, nil)); err != nil {
 				t.Fatal(err)
 			}
 			if err := w.Write(rec); err != nil {

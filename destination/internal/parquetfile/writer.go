@@ -14,10 +14,12 @@ import (
 	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+	"github.com/apache/arrow-go/v18/parquet/metadata"
 	"github.com/apache/iceberg-go"
 	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 )
 
 // A Writer writes one file.
@@ -27,9 +29,17 @@ type Writer struct {
 	files    iceio.WriteFileIO
 	out      iceio.FileWriter
 	count    *countingWriter
-	pq       *pqarrow.FileWriter
+	content  content
 
 	columns, chunks int // leaf columns of the schema, and column chunks in the file
+}
+
+// content is what a file holds.
+type content interface {
+	// rowGroup adds a row group.
+	rowGroup(rec arrow.RecordBatch) error
+	// close adds the footer.
+	close() (*metadata.FileMetaData, error)
 }
 
 // MaxChunks is how many column chunks a file may have. About a kilobyte for each
@@ -44,18 +54,26 @@ func Create(files iceio.WriteFileIO, path string, schema *arrow.Schema, e *Encod
 		return nil, fmt.Errorf("creating %s: %w", path, err)
 	}
 	w.count = &countingWriter{w: w.out}
-	if w.pq, err = pqarrow.NewFileWriter(schema, w.count, e.properties(), pqarrow.DefaultWriterProps()); err != nil {
+	if w.content, err = newContent(schema, w.count, e); err != nil {
 		return nil, errors.Join(fmt.Errorf("creating %s: %w", path, err), w.Abort())
 	}
 	return w, nil
 }
 
-// Write adds one row group.
+// Write adds one row group, or several if the table has smaller ones.
 func (w *Writer) Write(rec arrow.RecordBatch) error {
-	if err := w.count.buffered(func() error { return w.pq.Write(rec) }); err != nil {
-		return fmt.Errorf("writing %s: %w", w.path, err)
+	rows := rec.NumRows()
+	size := max(1, rows)
+	if bytes := budget.SizeOf(rec); bytes > w.encoding.rowGroupBytes {
+		size = max(1, int64(float64(rows)*float64(w.encoding.rowGroupBytes)/float64(bytes)))
 	}
-	w.chunks += w.columns
+	for first := int64(0); first < rows; first += size {
+		group := rec.NewSlice(first, min(first+size, rows))
+		if err := w.count.buffered(func() error { return w.content.rowGroup(group) }); err != nil {
+			return fmt.Errorf("writing %s: %w", w.path, err)
+		}
+		w.chunks += w.columns
+	}
 	return nil
 }
 
@@ -73,16 +91,16 @@ func leafColumns(fields []arrow.Field) (n int) {
 // Close completes the file and waits until the storage has it safe. It fills in
 // what args does not say.
 func (w *Writer) Close(args table.DataFileArgs) (iceberg.DataFile, error) {
-	err := w.count.buffered(w.pq.Close)
+	var meta *metadata.FileMetaData
+	err := w.count.buffered(func() (err error) {
+		meta, err = w.content.close()
+		return err
+	})
 	if err = errors.Join(err, w.out.Close()); err != nil {
 		w.out = nil
 		return nil, errors.Join(fmt.Errorf("completing %s: %w", w.path, err), w.Abort())
 	}
 	w.out = nil
-	meta, err := w.pq.FileMetadata()
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("completing %s: %w", w.path, err), w.Abort())
-	}
 	args.Format, args.Metadata = iceberg.ParquetFile, meta
 	args.FilePath, args.FileSize = w.path, w.count.n
 	file, err := table.DataFileFromMetadata(args)

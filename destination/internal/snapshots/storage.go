@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/iceberg-go"
 	iceio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
 
@@ -20,7 +21,8 @@ type Storage struct {
 	Files           iceio.WriteFileIO
 	Locations       table.LocationProvider
 	Memory          *budget.Memory
-	TargetFileBytes int64 // size at which a data file is closed
+	TargetFileBytes int64              // size at which a data file is closed
+	Properties      iceberg.Properties // of the table, as it was opened
 
 	mu       sync.Mutex
 	encoding *parquetfile.Encoding // of every new file
@@ -48,7 +50,7 @@ func (s *Storage) EncodingFor(rec arrow.RecordBatch) *parquetfile.Encoding {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.encoding == nil {
-		s.encoding = parquetfile.NewEncoding(rec)
+		s.encoding = parquetfile.NewEncoding(rec, s.Properties)
 	}
 	return s.encoding
 }
