@@ -96,19 +96,21 @@ type bitAppender struct {
 	n    int
 }
 
-// add appends up to 56 bits.
+// add appends up to 32 bits.
 func (w *bitAppender) add(bits uint64, n int) {
 	w.held |= bits << w.n
-	for w.n += n; w.n >= 8; w.n -= 8 {
-		w.dst = append(w.dst, byte(w.held))
-		w.held >>= 8
+	if w.n += n; w.n >= 32 {
+		w.dst = binary.LittleEndian.AppendUint32(w.dst, uint32(w.held))
+		w.held >>= 32
+		w.n -= 32
 	}
 }
 
 // end fills up the last byte.
 func (w *bitAppender) end() []byte {
-	if w.n > 0 {
+	for ; w.n > 0; w.n -= 8 {
 		w.dst = append(w.dst, byte(w.held))
+		w.held >>= 8
 	}
 	return w.dst
 }

@@ -88,8 +88,7 @@ type chunk struct {
 func (c *chunk) write() error {
 	path := c.meta.Descr().Path()
 	c.info = metadata.ChunkMetaInfo{NumValues: int64(c.entries), IndexPageOffset: -1, DataPageOffset: -1}
-	_, isBoolean := c.values.(booleans) // of which readers know no dictionaries
-	indexed := !isBoolean && c.settings.Dictionary(path) && c.dictionary.build(c.values, c.present, c.leaf.values.Len())
+	indexed := c.settings.Dictionary(path) && c.dictionary.build(c.values, c.present, c.leaf.values.Len())
 	stats := metadata.EncodingStats{DataEncodingStats: map[parquet.Encoding]int32{}}
 	encoding := parquet.Encodings.Plain
 	size := c.values.size
@@ -157,7 +156,7 @@ func (c *chunk) statistics(indexed bool) metadata.EncodedStatistics {
 	var s statistics
 	if t, ok := c.values.(texts); ok && indexed {
 		for i := range c.dictionary.starts {
-			s.lookText(c.dictionary.entry(i, true))
+			s.lookText(c.dictionary.text(i))
 		}
 		return s.encoded(t, c.meta.Descr(), c.entries-c.count)
 	}
@@ -167,7 +166,7 @@ func (c *chunk) statistics(indexed bool) metadata.EncodedStatistics {
 
 func (c *chunk) writeDictionary() error {
 	c.page = append(c.page[:0], c.dictionary.page...)
-	return c.writePage(dictionaryPage(len(c.dictionary.starts)), 0, 0)
+	return c.writePage(dictionaryPage(c.dictionary.entries), 0, 0)
 }
 
 // writePage compresses and writes the page. It begins with levels, and its values take

@@ -20,8 +20,6 @@ type values interface {
 	append(dst []byte, from, to int) (_ []byte, width int)
 	// look adds the values of some positions to the statistics.
 	look(s *statistics, from, to int)
-	// key is the value at a position, for a dictionary.
-	key(position int) []byte
 }
 
 func valuesOf(a arrow.Array) values {
@@ -69,7 +67,8 @@ func (v numbers[T]) append(dst []byte, from, to int) ([]byte, int) {
 	return append(dst, v.bytes[from*v.width:to*v.width]...), v.width
 }
 
-func (v numbers[T]) key(i int) []byte { return v.bytes[i*v.width : (i+1)*v.width] }
+// fixed are the bytes of all values, and the size of each.
+func (v numbers[T]) fixed() ([]byte, int) { return v.bytes, v.width }
 
 func (v numbers[T]) look(s *statistics, from, to int) {
 	lookNumbers(s, v.values[from:to])
@@ -86,11 +85,6 @@ func (v decimals) append(dst []byte, from, to int) ([]byte, int) {
 		dst = binary.BigEndian.AppendUint64(dst, binary.LittleEndian.Uint64(d))
 	}
 	return dst, decimalWidth
-}
-
-func (v decimals) key(i int) []byte {
-	key, _ := v.append(nil, i, i+1)
-	return key
 }
 
 func (v decimals) look(s *statistics, from, to int) {
@@ -116,13 +110,11 @@ func (v booleans) append(dst []byte, from, to int) ([]byte, int) {
 }
 
 func (v booleans) pack(w *bitAppender, from, to int) {
-	for ; from < to; from += 48 {
-		n := min(48, to-from)
+	for ; from < to; from += 32 {
+		n := min(32, to-from)
 		w.add(loadBits(v.bits, v.offset+from)&firstBits(n), n)
 	}
 }
-
-func (v booleans) key(i int) []byte { return []byte{byte(loadBits(v.bits, v.offset+i) & 1)} }
 
 func (v booleans) look(s *statistics, from, to int) {
 	for ; from < to; from += 56 {
@@ -167,8 +159,6 @@ func (v texts) append(dst []byte, from, to int) ([]byte, int) {
 	}
 	return dst, int(length) + 4
 }
-
-func (v texts) key(i int) []byte { return v.bytes[v.offsets[i]:v.offsets[i+1]] }
 
 func (v texts) look(s *statistics, from, to int) {
 	for i := from; i < to; i++ {

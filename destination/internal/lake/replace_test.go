@@ -141,7 +141,7 @@ func TestACancelledCommitChangesNothing(t *testing.T) {
 
 func TestCloseKeepsTheFirstRowsOfAWriter(t *testing.T) {
 	for keep := range int64(8) {
-		tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Keyed("s"), lake.Options{TargetFileBytes: 1000}) // more than one file
+		tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Keyed("s"), lake.Options{TargetFileBytes: 300}) // more than one file
 		tbl.SetMinRowGroupBytes(0)
 		w := tbl.NewWriter()
 		var want []string
