@@ -16,7 +16,7 @@ func catalogCommand() cli.Command {
 	return cli.Command{
 		Name:      "catalog",
 		Arguments: "[STREAM]...",
-		Values:    names(),
+		Values:    streamNames(),
 		Summary:   "prints a configured catalog of all streams, or of the named ones",
 		Details: "The catalog is what read and write are given with --catalog. A stream with a cursor is read " +
 			"incrementally, and its table has one row for each key; the others are replaced by each sync.",

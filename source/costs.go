@@ -28,7 +28,7 @@ func printCosts(w io.Writer, c protocol.ConfiguredCatalog) error {
 	total, drilldowns := 0, 0
 	firstOf := map[string]string{} // stream by collection
 	for _, configured := range c.Streams {
-		s := streams[slices.Index(names(), configured.Stream.Name)]
+		s := streams[slices.Index(streamNames(), configured.Stream.Name)]
 		cost := objectCost
 		var notes []string
 		if s.incremental() {

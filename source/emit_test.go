@@ -80,7 +80,7 @@ func BenchmarkEmit(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := rd.readRows(b.Context(), records, timeSlice{}); err != nil {
+		if err := rd.emitRows(b.Context(), records, timeSlice{}); err != nil {
 			b.Fatal(err)
 		}
 		emitted += len(records)

@@ -22,6 +22,12 @@ type outputError struct{ error }
 
 func (e outputError) Unwrap() error { return e.error }
 
+// missing reports whether an error means that there is no such record.
+func missing(err error) bool {
+	var status *whoop.StatusError
+	return errors.As(err, &status) && status.NotFound()
+}
+
 // runError returns the error that ends the run, nil if err ends a stream at most. It is
 // err if all other streams would fail in the same way, as without a connection. A
 // request that timed out is no such error: it may be of one endpoint. Once the run was

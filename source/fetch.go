@@ -18,10 +18,6 @@ const (
 	shortestSlice = time.Hour
 	// maxReadings is how often a slice is read until two readings agree.
 	maxReadings = 5
-	// longestHistory is how far back slices are made. The first slice holds
-	// everything older.
-	longestHistory = sliceLength << (maxGuesses - 1)
-	maxGuesses     = 5
 )
 
 // fetch reads the records of a slice, oldest first.
@@ -120,49 +116,4 @@ func newestVersions(records []changes.Record) []changes.Record {
 		kept = append(kept, r)
 	}
 	return kept
-}
-
-// collectionKey is the key of a collection's records.
-func collectionKey(collection string) string {
-	i := slices.IndexFunc(streams, func(s stream) bool { return s.collection == collection })
-	return streams[i].key
-}
-
-// findOldest returns when the member's history begins, at most longestHistory ago:
-// from the states, or else as a guess within a factor of two. It saves requests
-// for empty slices and has no other effect.
-func (r *run) findOldest(ctx context.Context, collection string, readers []*reader) (time.Time, error) {
-	var oldest time.Time
-	for _, rd := range readers {
-		if rd.tracker != nil && !rd.tracker.Oldest().IsZero() && (oldest.IsZero() || rd.tracker.Oldest().Before(oldest)) {
-			oldest = rd.tracker.Oldest()
-		}
-	}
-	if oldest.IsZero() {
-		oldest = r.oldest
-	}
-	if !oldest.IsZero() {
-		if limit := r.end.Add(-longestHistory); oldest.Before(limit) {
-			return limit, nil
-		}
-		return oldest, nil
-	}
-	for doubled := range maxGuesses {
-		guess := r.end.Add(-(sliceLength << doubled))
-		more, err := r.session.client.HasRecordsBefore(ctx, collection, guess)
-		if err != nil {
-			return oldest, err
-		}
-		r.oldest = guess
-		if !more {
-			break
-		}
-	}
-	return r.oldest, nil
-}
-
-// missing reports whether an error means that there is no such record.
-func missing(err error) bool {
-	var status *whoop.StatusError
-	return errors.As(err, &status) && status.NotFound()
 }

@@ -16,9 +16,9 @@ import (
 // streams that need the collection. One stream after the other is emitted: the
 // API's limits leave nothing to gain from emitting several at once.
 //
-// Read on in walk.go (how a collection is walked), reader.go (what one stream does
-// with a record), fetch.go (how a slice is read), drilldown.go (which streams are made
-// from others) and package changes (whether a record is new or has changed).
+// The way of a record: readWalks (walk.go) fetches a slice of a collection (fetch.go) and
+// delivers its records to the readers (reader.go). Each reader asks its changes.Tracker
+// whether a record is new or has changed, emits it, and after the slice emits a state.
 func (s *source) Read(ctx context.Context, job protocol.ReadJob, out *protocol.Emitter) error {
 	session, err := s.open(job.Config, out)
 	if err != nil {
@@ -59,7 +59,7 @@ func (r *run) addReaders(catalog protocol.ConfiguredCatalog) error {
 		switch {
 		case i < 0:
 			if err := r.fail(id, &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(
-				"There is no stream %q. There are: %s. Choose from the output of discover.", id, strings.Join(names(), ", "))}); err != nil {
+				"There is no stream %q. There are: %s. Choose from the output of discover.", id, strings.Join(streamNames(), ", "))}); err != nil {
 				return err
 			}
 			continue
@@ -82,14 +82,6 @@ func (r *run) addReaders(catalog protocol.ConfiguredCatalog) error {
 	return nil
 }
 
-func names() []string {
-	var all []string
-	for _, s := range streams {
-		all = append(all, s.name)
-	}
-	return all
-}
-
 func (r *run) read(ctx context.Context, states []protocol.State) error {
 	r.session.onWait = r.rateLimited
 	if err := r.session.connect(ctx); err != nil {
@@ -104,13 +96,12 @@ func (r *run) read(ctx context.Context, states []protocol.State) error {
 		return err
 	}
 	var walks []*walk
-	for _, s := range streams { // in their order, so that every run is the same
-		readers := byCollection[s.collection]
-		if !s.incremental() || len(readers) == 0 {
+	for _, collection := range collections() {
+		readers := byCollection[collection]
+		if len(readers) == 0 {
 			continue
 		}
-		delete(byCollection, s.collection)
-		w, err := r.newWalk(ctx, s.collection, readers)
+		w, err := r.newWalk(ctx, collection, readers)
 		if err != nil {
 			if err := r.failStreams(ctx, readers, err); err != nil {
 				return err
@@ -119,7 +110,7 @@ func (r *run) read(ctx context.Context, states []protocol.State) error {
 		}
 		walks = append(walks, w)
 	}
-	return r.walk(ctx, walks)
+	return r.readWalks(ctx, walks)
 }
 
 // readObjects reads the streams that are single objects.

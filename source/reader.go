@@ -115,10 +115,10 @@ func (rd *reader) startTracking() {
 	rd.tracker = changes.New(rd.state, time.Duration(config.LookbackDays)*24*time.Hour, rd.fullWalk, rd.streamStart)
 }
 
-// readSlice emits the rows of a slice of the walked collection, and then a state. A
+// emitSlice emits the rows of a slice of the walked collection, and then a state. A
 // full walk has a state only at its end.
-func (rd *reader) readSlice(ctx context.Context, records []changes.Record, s timeSlice) error {
-	if err := rd.readRows(ctx, records, s); err != nil {
+func (rd *reader) emitSlice(ctx context.Context, records []changes.Record, s timeSlice) error {
+	if err := rd.emitRows(ctx, records, s); err != nil {
 		return err
 	}
 	if rd.tracker == nil || !s.to.Before(rd.run.end) { // endWalk emits the last state
@@ -132,7 +132,8 @@ func (rd *reader) readSlice(ctx context.Context, records []changes.Record, s tim
 	return rd.emitState(raw)
 }
 
-func (rd *reader) readRows(ctx context.Context, records []changes.Record, s timeSlice) error {
+// emitRows emits those rows of a slice that are new or have changed.
+func (rd *reader) emitRows(ctx context.Context, records []changes.Record, s timeSlice) error {
 	if rd.byRequest() {
 		return rd.requestRows(ctx, records)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/spec"
+	"github.com/ingest-connectors/whoop-iceberg/schemas"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
@@ -45,6 +46,32 @@ func (*source) Discover(_ context.Context, raw json.RawMessage, _ *protocol.Emit
 		c.Streams = append(c.Streams, p)
 	}
 	return c, nil
+}
+
+const (
+	cursor    = "updated_at"
+	deletedAt = "_ab_cdc_deleted_at"
+)
+
+// describe returns the stream as discover shows it.
+func (s stream) describe() (protocol.Stream, error) {
+	schema, err := schemas.Get(s.schema)
+	if err != nil {
+		return protocol.Stream{}, err
+	}
+	p := protocol.Stream{
+		Name:                    s.name,
+		JSONSchema:              schema,
+		SupportedSyncModes:      []protocol.SyncMode{protocol.FullRefresh},
+		SourceDefinedPrimaryKey: [][]string{{s.key}},
+	}
+	if s.incremental() {
+		p.SupportedSyncModes = append(p.SupportedSyncModes, protocol.Incremental)
+		p.SourceDefinedCursor = true
+		p.DefaultCursorField = []string{cursor}
+		p.IsResumable = true
+	}
+	return p, nil
 }
 
 // A session is one connection to WHOOP with one configuration.

@@ -1,8 +1,9 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
-	"github.com/ingest-connectors/whoop-iceberg/schemas"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
 )
@@ -79,28 +80,27 @@ func (s stream) incremental() bool { return s.collection != "" }
 
 func (s stream) id() protocol.StreamID { return protocol.StreamID{Name: s.name} }
 
-const (
-	cursor    = "updated_at"
-	deletedAt = "_ab_cdc_deleted_at"
-)
+// collectionKey is the key of a collection's records.
+func collectionKey(collection string) string {
+	i := slices.IndexFunc(streams, func(s stream) bool { return s.collection == collection })
+	return streams[i].key
+}
 
-// describe returns the stream as discover shows it.
-func (s stream) describe() (protocol.Stream, error) {
-	schema, err := schemas.Get(s.schema)
-	if err != nil {
-		return protocol.Stream{}, err
+// collections lists the streams' collections, in the order in which they are walked.
+func collections() []string {
+	var all []string
+	for _, s := range streams {
+		if s.collection != "" && !slices.Contains(all, s.collection) {
+			all = append(all, s.collection)
+		}
 	}
-	p := protocol.Stream{
-		Name:                    s.name,
-		JSONSchema:              schema,
-		SupportedSyncModes:      []protocol.SyncMode{protocol.FullRefresh},
-		SourceDefinedPrimaryKey: [][]string{{s.key}},
+	return all
+}
+
+func streamNames() []string {
+	var all []string
+	for _, s := range streams {
+		all = append(all, s.name)
 	}
-	if s.incremental() {
-		p.SupportedSyncModes = append(p.SupportedSyncModes, protocol.Incremental)
-		p.SourceDefinedCursor = true
-		p.DefaultCursorField = []string{cursor}
-		p.IsResumable = true
-	}
-	return p, nil
+	return all
 }

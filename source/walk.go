@@ -78,12 +78,12 @@ func cutSlices(from, firstEnd, end time.Time, length time.Duration) []timeSlice 
 type step struct {
 	walk  *walk
 	slice timeSlice
-	last  bool
+	last  bool // of the walk
 }
 
-// walk reads collections one after the other. It fetches slices before their turn
+// readWalks reads collections one after the other. It fetches slices before their turn
 // if that makes better use of the rate limit. Its error ends the run.
-func (r *run) walk(ctx context.Context, walks []*walk) error {
+func (r *run) readWalks(ctx context.Context, walks []*walk) error {
 	var steps []step
 	for _, w := range walks {
 		if len(w.timeSlices) == 0 { // nothing to read, but the streams still end
@@ -93,36 +93,38 @@ func (r *run) walk(ctx context.Context, walks []*walk) error {
 			steps = append(steps, step{w, s, i == len(w.timeSlices)-1})
 		}
 	}
+	// prefetch calls fetch for several steps at once, and use for one after the other.
 	fetch := func(ctx context.Context, s step) ([]changes.Record, error) {
 		if s.walk.done.Load() || len(s.walk.timeSlices) == 0 {
 			return nil, nil
 		}
 		return s.walk.fetch(ctx, s.slice)
 	}
-	return prefetch(ctx, r.session.client.Width, steps, fetch, func(s step, records []changes.Record, err error) error {
+	use := func(s step, records []changes.Record, err error) error {
 		if s.walk.done.Load() {
 			return nil
 		}
 		if err != nil {
 			err = r.failStreams(ctx, s.walk.readers, err)
 		} else {
-			err = s.read(ctx, records)
+			err = s.deliver(ctx, records)
 		}
 		s.walk.done.Store(!slices.ContainsFunc(s.walk.readers, func(rd *reader) bool { return !rd.done }))
 		return err
-	})
+	}
+	return prefetch(ctx, r.session.client.Width, steps, fetch, use)
 }
 
-// read gives a slice's records to the walk's readers, and ends their streams after
+// deliver gives a slice's records to the walk's readers, and ends their streams after
 // the last slice.
-func (s step) read(ctx context.Context, records []changes.Record) error {
+func (s step) deliver(ctx context.Context, records []changes.Record) error {
 	for _, rd := range s.walk.readers {
 		if rd.done {
 			continue
 		}
 		var err error
 		if s.slice.to.After(rd.readFrom) {
-			err = rd.readSlice(ctx, records, s.slice)
+			err = rd.emitSlice(ctx, records, s.slice)
 		}
 		if err == nil && s.last {
 			err = rd.endWalk(ctx)

@@ -72,9 +72,9 @@ func (t *Tracker) Knows(r Record) bool {
 func (t *Tracker) Observe(r Record) (emit bool) {
 	if e, ok := t.recent[r.Key]; ok {
 		switch {
-		case e.seen && !e.owed:
+		case e.seen && !e.owed: // it came before in this sync, in another slice
 			return false
-		case e.fingerprint == r.Fingerprint && !t.emitAll:
+		case e.fingerprint == r.Fingerprint && !t.emitAll: // the version that was emitted last
 			if !e.owed {
 				t.remember(r)
 			}
@@ -87,7 +87,7 @@ func (t *Tracker) Observe(r Record) (emit bool) {
 	switch {
 	case seen:
 		return false
-	case r.Time.Before(t.windowStart):
+	case r.Time.Before(t.windowStart): // an old row, of which the state has no more than the sketch
 		t.seenOutsideWindow[r.Key] = r.Fingerprint
 		if !t.full {
 			return false
