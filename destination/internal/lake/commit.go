@@ -74,17 +74,6 @@ func indexesOf(staged []*Staged) []*rowkeys.Index {
 	return indexes
 }
 
-// RewriteFiles commits added, whose rows the table had in other files. stage says
-// which files they replace in the table as it is. It may leave out some, whose
-// files it then names as superseded.
-func (t *Table) RewriteFiles(ctx context.Context, added []iceberg.DataFile, stage func(context.Context, *table.Table) (*snapshots.Change, error)) (Committed, error) {
-	c := &fileCommit{t: t, branch: t.Branch()}
-	for _, data := range added {
-		c.files = append(c.files, &stagedFile{data: data})
-	}
-	return c.commitWithRetry(ctx, stage)
-}
-
 // A fileCommit is a transaction that changes the files of a table.
 type fileCommit struct {
 	t      *Table
@@ -101,8 +90,8 @@ type fileCommit struct {
 	snapshot *table.Snapshot // of the last attempt; nil: it made none
 }
 
-// commitWithRetry commits what stage makes of the table as it is. No commit is
-// there twice: each attempt requires the snapshot it was staged on, and after one
+// commitWithRetry commits what stage makes of the table as it is; transaction.go says when
+// it tries again. No commit is there twice: each attempt requires the snapshot it was staged on, and after one
 // without an answer the commit's token is looked for in the table's history.
 //
 // A stage that fails returns its change, if there is one, so that what it wrote is
@@ -183,52 +172,6 @@ func (c *fileCommit) prepare(ctx context.Context, base *table.Table, change *sna
 		reqs, updates = append(reqs, moreReqs...), append(updates, moreUpdates...)
 	}
 	return reqs, updates, nil
-}
-
-// stateOfReplacedRows is no state: with the one of the rows before, the source
-// would pass over what they held.
-func stateOfReplacedRows(context.Context, *table.Table) (json.RawMessage, error) {
-	return json.RawMessage(noState), nil
-}
-
-// inheritedState is the state of a snapshot without one of its own: that of its parent,
-// so that it is known when the parent has expired.
-func (c *fileCommit) inheritedState(ctx context.Context, base *table.Table, parent *table.Snapshot) (json.RawMessage, error) {
-	if c.inheritState != nil {
-		if state, err := c.inheritState(ctx, base); state != nil || err != nil {
-			return state, err
-		}
-	}
-	found, err := findState(ctx, base, c.branch, parent)
-	switch {
-	case errors.Is(err, ErrStateUnknown), found.old: // and stays so
-		return nil, nil
-	case err == nil && found.state == nil && found.in != nil:
-		return json.RawMessage(noState), nil
-	}
-	return found.state, err
-}
-
-// moveTo makes a snapshot the last of a branch, keeping the branch's own rules
-// of retention.
-func moveTo(meta table.Metadata, branch string, id int64) table.Update {
-	var refAge, snapshotAge int64
-	var keep int
-	for name, ref := range meta.Refs() {
-		if name != branch {
-			continue
-		}
-		if ref.MaxRefAgeMs != nil {
-			refAge = *ref.MaxRefAgeMs
-		}
-		if ref.MaxSnapshotAgeMs != nil {
-			snapshotAge = *ref.MaxSnapshotAgeMs
-		}
-		if ref.MinSnapshotsToKeep != nil {
-			keep = *ref.MinSnapshotsToKeep
-		}
-	}
-	return table.NewSetSnapshotRefUpdate(branch, id, table.BranchRef, refAge, snapshotAge, keep)
 }
 
 // errNoHistory says that the outcome of a commit cannot be known any more.

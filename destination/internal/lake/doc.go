@@ -5,7 +5,7 @@
 //
 // # How a commit goes
 //
-// A [Writer] writes rows into data files, which [Writer.Close] hands over as
+// A [Writer] writes rows into data files, which [Writer.Staged] hands over as
 // [Staged]. [Table.Commit] is a transaction, and makes attempts:
 //
 //  1. Load the table, and check that it is the one that was opened.

@@ -60,3 +60,9 @@ func replace(ctx context.Context, t *Table, staged []*Staged, state json.RawMess
 		return c, u.apply(ctx, c, base, nil)
 	})
 }
+
+// stateOfReplacedRows is no state: with the one of the rows before, the source
+// would pass over what they held.
+func stateOfReplacedRows(context.Context, *table.Table) (json.RawMessage, error) {
+	return json.RawMessage(noState), nil
+}

@@ -283,3 +283,21 @@ func States(meta table.Metadata) []json.RawMessage {
 	}
 	return all
 }
+
+// inheritedState is the state of a snapshot without one of its own: that of its parent,
+// so that it is known when the parent has expired.
+func (c *fileCommit) inheritedState(ctx context.Context, base *table.Table, parent *table.Snapshot) (json.RawMessage, error) {
+	if c.inheritState != nil {
+		if state, err := c.inheritState(ctx, base); state != nil || err != nil {
+			return state, err
+		}
+	}
+	found, err := findState(ctx, base, c.branch, parent)
+	switch {
+	case errors.Is(err, ErrStateUnknown), found.old: // and stays so
+		return nil, nil
+	case err == nil && found.state == nil && found.in != nil:
+		return json.RawMessage(noState), nil
+	}
+	return found.state, err
+}

@@ -13,7 +13,7 @@ import (
 // known how many of them a state covers, and how many no state covers.
 //
 // It belongs to the goroutine that reads the input, except for the row counts, to
-// which workers add.
+// which workers add. What it knows of each stream is in [Stream] (streams.go).
 type checkpoints struct {
 	streams Streams
 	now     func() time.Time

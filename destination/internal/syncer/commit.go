@@ -187,16 +187,6 @@ func (r *run) commitTables(ctx context.Context, plan *commitPlan) error {
 	return err
 }
 
-// changed lists the tables whose visible rows the plan's commits have changed.
-func (p *commitPlan) changed() (tables []*lake.Table) {
-	for _, t := range p.tables {
-		if t.changed {
-			tables = append(tables, t.stream.Table)
-		}
-	}
-	return tables
-}
-
 func (r *run) echoState(e echo) error {
 	state, err := r.stateMessages.load(e.message)
 	if err != nil {
@@ -210,7 +200,7 @@ func (r *run) echoState(e echo) error {
 }
 
 // commitTable commits the table's part of a plan. stored returns the text of the state
-// that covers it; nil: none does. What it did is logged, since a sync may take hours.
+// that covers it; nil: none does.
 func (r *run) commitTable(ctx context.Context, t *tableCommit, stored func() (json.RawMessage, error)) error {
 	tbl := t.stream.Table
 	var state json.RawMessage
@@ -221,42 +211,24 @@ func (r *run) commitTable(ctx context.Context, t *tableCommit, stored func() (js
 		}
 	}
 	records := t.rows
-	logged := func(did lake.Committed, err error) error {
-		r.config.Metrics.Committed(t.stream.Measured(), did, err)
-		if err != nil {
-			return err
-		}
-		t.changed = t.changed || did.SnapshotID != 0 && tbl.Branch() == table.MainBranch
-		r.log.Info("committed", "table", tbl.String(), "rows", did.Rows, "files", did.Files, "bytes", did.Bytes,
-			"snapshot", did.SnapshotID, "attempts", did.Attempts, "took", did.Duration.Round(time.Millisecond).String())
-		r.showCommit(t, did, records)
+	done := func(did lake.Committed, err error) error {
+		r.reportCommit(t, did, err, records)
+		t.changed = t.changed || err == nil && did.SnapshotID != 0 && tbl.Branch() == table.MainBranch
 		records = 0 // the end of a refresh brings no others
-		return nil
+		return err
 	}
 	switch {
 	case t.replace:
-		return logged(tbl.Replace(ctx, t.staged, state))
+		return done(tbl.Replace(ctx, t.staged, state))
 	case t.finishRefresh && t.stream.begun.AtOnce:
-		return logged(tbl.Finish(ctx, t.staged, state))
+		return done(tbl.Finish(ctx, t.staged, state))
 	case len(t.staged) > 0 || state != nil:
-		if err := logged(tbl.Commit(ctx, t.staged, state)); err != nil {
+		if err := done(tbl.Commit(ctx, t.staged, state)); err != nil {
 			return err
 		}
 	}
 	if t.finishRefresh {
-		return logged(tbl.Finish(ctx, nil, state))
+		return done(tbl.Finish(ctx, nil, state))
 	}
 	return nil
-}
-
-// showCommit tells people of a commit that made a snapshot.
-func (r *run) showCommit(t *tableCommit, did lake.Committed, records int64) {
-	progress := r.out.Progress()
-	progress.Add("committed", records)
-	if did.SnapshotID == 0 {
-		return
-	}
-	progress.Add("commits", 1)
-	progress.Add("files", did.Files)
-	progress.Print("%s: committed %s in %s, %s", t.stream.Table, terminal.Counted(records, "records"), terminal.Counted(did.Files, "files"), terminal.Size(did.Bytes))
 }

@@ -49,8 +49,8 @@ type run struct {
 	out           *protocol.Emitter
 	log           *slog.Logger
 	workers       workers
-	firstBad      *firstBad
-	longMessages  *longMessages
+	firstBad      *firstBad     // record or state, which ends the sync
+	longMessages  *longMessages // bytes that readAhead waits for
 	group         *errgroup.Group
 	relayed       map[string]struct{} // errors of the source that the user has seen
 
