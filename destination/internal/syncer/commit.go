@@ -97,12 +97,16 @@ func (r *run) commitCovered(ctx context.Context) error {
 // closeFiles closes the files with the plan's rows, on all workers.
 func (r *run) closeFiles(ctx context.Context, plan *commitPlan) error {
 	r.unstarted = plan
+	gathered, err := r.gather(ctx, plan)
+	if err != nil {
+		return err
+	}
 	return r.workers.each(ctx, func(w *worker, ctx context.Context) error {
 		for tables := range slices.Chunk(plan.tables, r.config.Memory.tablesAtOnce()) {
 			staged := make([]func() (*lake.Staged, error), len(tables))
 			for i, t := range tables {
 				var err error
-				if staged[i], err = w.closeFiles(ctx, t.stream, t.upTo); err != nil {
+				if staged[i], err = gathered.closeFiles(ctx, w, t); err != nil {
 					return err
 				}
 			}

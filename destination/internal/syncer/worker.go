@@ -134,7 +134,12 @@ func (w *worker) closeFiles(ctx context.Context, s *Stream, upTo int64) (staged 
 	if err := b.writer.Complete(ctx, b.batch.Record(), b.batch.Order(), keep); err != nil {
 		return nil, err
 	}
+	w.forget(b)
+	return func() (*lake.Staged, error) { return b.writer.Staged(ctx, keep) }, nil
+}
+
+// forget drops the rows of a buffer, which are in complete files or are not kept.
+func (w *worker) forget(b *streamBuffer) {
 	w.empty(b)
 	b.rows, b.written, b.segmentStarts = 0, 0, b.segmentStarts[:0]
-	return func() (*lake.Staged, error) { return b.writer.Staged(ctx, keep) }, nil
 }
