@@ -45,6 +45,9 @@
 //     naming policy would call them, without case if need be. From then on rule 1
 //     applies, also to columns that the present schema lacks.
 //
+// The doc of a column is the description of its property, and follows it until another
+// program writes a doc. The property airbyte.docs tells which docs are this program's.
+//
 // The columns of Airbyte (_airbyte_raw_id and so on) have fixed names and no
 // entries.
 package columns

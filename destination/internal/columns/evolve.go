@@ -28,6 +28,7 @@ type Evolution struct {
 	IDs         map[int]int // from the ids of the wanted fields to those of the columns
 	TypeChanges []TypeChange
 	mapping     string
+	docs        string
 }
 
 // A TypeChange says that values of a property do not go to its oldest column, because
@@ -47,7 +48,7 @@ func (r *Conflict) Error() string { return fmt.Sprintf("column %q %s", r.Column,
 
 // Create plans the columns of a table that is yet to be made.
 func Create(want Wanted) (*Evolution, error) {
-	ev := &evolver{want: want, mapping: newMapping(), ids: map[int]int{}, next: 1, isNew: true}
+	ev := &evolver{want: want, mapping: newMapping(), docs: docs{hashes: map[int]string{}}, ids: map[int]int{}, next: 1, isNew: true}
 	return ev.evolve(iceberg.NewSchema(0))
 }
 
@@ -62,14 +63,23 @@ func Evolve(want Wanted, have *iceberg.Schema, lastID int, props iceberg.Propert
 	if !known {
 		m = adopt(have, want, made)
 	}
-	ev := &evolver{want: want, mapping: m, ids: map[int]int{}, next: lastID + 1, byName: !known && !made}
+	d, err := readDocs(props, made)
+	if err != nil {
+		return nil, err
+	}
+	ev := &evolver{want: want, mapping: m, docs: d, ids: map[int]int{}, next: lastID + 1, byName: !known && !made}
 	return ev.evolve(have)
 }
 
 // Properties returns the table properties to be set and to be removed.
 func (ev *Evolution) Properties(props iceberg.Properties) (set iceberg.Properties, remove []string) {
-	if props[mappingKey] != ev.mapping {
-		set = iceberg.Properties{mappingKey: ev.mapping}
+	for key, value := range map[string]string{mappingKey: ev.mapping, docsKey: ev.docs} {
+		if props[key] != value {
+			if set == nil {
+				set = iceberg.Properties{}
+			}
+			set[key] = value
+		}
 	}
 	if _, superseded := props[movedKey]; superseded {
 		remove = []string{movedKey}
@@ -80,6 +90,7 @@ func (ev *Evolution) Properties(props iceberg.Properties) (set iceberg.Propertie
 type evolver struct {
 	want        Wanted
 	mapping     *mapping
+	docs        docs
 	ids         map[int]int
 	next        int
 	isNew       bool // no column was there before, so those that are wanted as required are
@@ -98,6 +109,9 @@ func (ev *evolver) evolve(have *iceberg.Schema) (*Evolution, error) {
 	evolved := &Evolution{Schema: iceberg.NewSchemaWithIdentifiers(0, ev.identifiers(have, fields), fields...), IDs: ev.ids, TypeChanges: ev.typeChanges}
 	if evolved.mapping, err = ev.mapping.encode(); err != nil {
 		return nil, fmt.Errorf("recording columns: %w", err)
+	}
+	if evolved.docs, err = ev.docs.encode(); err != nil {
+		return nil, fmt.Errorf("recording the docs of columns: %w", err)
 	}
 	return evolved, nil
 }
@@ -187,9 +201,7 @@ func (ev *evolver) level(l level, have, want, fixed []iceberg.NestedField) ([]ic
 		}
 		f := &fields[s.at]
 		if !s.fixed {
-			if f.Doc == "" || f.Type == nil || f.Doc == w.Name && w.Doc != "" {
-				f.Doc = docOf(w.Name, f.Name, w.Type, w.Doc)
-			}
+			ev.docs.describe(f, w)
 			ev.mapColumn(l.in, w, f.ID)
 		}
 		ev.ids[w.ID] = f.ID
