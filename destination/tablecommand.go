@@ -78,18 +78,25 @@ func (c *tableChange) load(ctx context.Context) (*table.Table, error) {
 	return loaded, nil
 }
 
-// attach opens the table. One that this program never wrote is refused: its snapshots
-// and its rows are its own program's.
+// attach opens the table. One that this program never wrote is refused: its rows and
+// snapshots belong to another program.
 func (c *tableChange) attach(ctx context.Context) (*lake.Table, error) {
+	t, err := c.open(ctx)
+	if errors.Is(err, lake.ErrNotOurs) {
+		return nil, configError("This program has committed nothing to table %s. Change it with the program that writes it.", c.name())
+	}
+	return t, err
+}
+
+// open opens the table. Its error is [lake.ErrNotOurs] for one that this program never
+// wrote.
+func (c *tableChange) open(ctx context.Context) (*lake.Table, error) {
 	t, err := lake.Attach(ctx, c.cat, c.id, lake.Options{
 		Upsert: c.config.Upsert, ReaderTime: c.config.Maintenance.readerTime(), Warehouse: c.config.ownWarehouse(), Memory: c.config.Memory.Shared(),
 		HintFailed: func(err error) {
 			fmt.Fprintf(c.warnings, "warning: metadata/version-hint.text of table %s could not be written: %v\n", c.name(), err)
 		},
 	})
-	if errors.Is(err, lake.ErrNotOurs) {
-		return nil, configError("This program has committed nothing to table %s. Change it with the program that writes it.", c.name())
-	}
 	return t, tabledef.ExplainLoss(c.id, err)
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -105,51 +104,7 @@ func explainTable(id table.Identifier, err error) string {
 	if known := (*protocol.Error)(nil); errors.As(tabledef.ExplainLoss(id, err), &known) {
 		return known.Message
 	}
-	return fmt.Sprintf("%v. If files of the table are broken, restore them from a copy. To remove the table from the catalog, run drop %s.", err, strings.Join(id, "."))
-}
-
-var dropCommand = cli.Command{
-	Name:      "drop",
-	Arguments: "NAMESPACE.TABLE",
-	Summary:   "removes a table from the catalog and leaves its files",
-	Details:   "It works even if the files are gone.",
-	Examples:  []string{"drop whoop.sleep --config destination.json --dry-run"},
-	Config:    true,
-	New: func(flags *flag.FlagSet) func(context.Context, cli.Env) error {
-		dryRun := flags.Bool("dry-run", false, "change nothing; print what would be done")
-		return func(ctx context.Context, env cli.Env) error {
-			config, err := parseConfig(env.Config)
-			if err != nil {
-				return err
-			}
-			cat, err := config.openExisting(ctx)
-			if err != nil {
-				return err
-			}
-			defer cat.Close()
-			id := strings.Split(env.Args[0], ".")
-			ids, err := tableIDs(ctx, cat)
-			if err != nil {
-				return err
-			}
-			if !slices.ContainsFunc(ids, func(other table.Identifier) bool { return slices.Equal(id, other) }) {
-				return configError("The catalog has no table %s. Run tables to list its tables.", env.Args[0])
-			}
-			files := "Its files could not be found."
-			if d, err := describeTable(ctx, cat, id); err == nil {
-				files = "Its files stay where they are; the last metadata file is " + d.Metadata + "."
-			}
-			if *dryRun {
-				_, err = fmt.Fprintf(env.Stdout, "%s would be removed from the catalog. %s\n", terminal.Text(env.Args[0]), files)
-				return err
-			}
-			if err := cat.DropTable(ctx, id); err != nil {
-				return fmt.Errorf("removing table %s from the catalog: %w", env.Args[0], err)
-			}
-			_, err = fmt.Fprintf(env.Stdout, "%s was removed from the catalog. %s\n", terminal.Text(env.Args[0]), files)
-			return err
-		}
-	},
+	return fmt.Sprintf("%v. If files of the table are broken, restore them from a copy. To remove the table from the catalog, run drop %s --keep-files.", err, strings.Join(id, "."))
 }
 
 func printTables(env cli.Env, found []description) error {

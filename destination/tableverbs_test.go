@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/apache/iceberg-go/catalog"
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 
@@ -135,6 +138,74 @@ func TestAnyCallOfATableVerbMayFail(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Whichever call fails while a table is dropped: a reader sees all of its rows or none, and the table can be dropped
+// again, after which nothing of it is left.
+func TestAnyCallOfADropMayFail(t *testing.T) {
+	v := tableVerb{name: "drop", do: func(ctx context.Context, c *tableChange) error {
+		err := drop(ctx, c, false)
+		if errors.Is(err, catalog.ErrNoSuchTable) { // it was dropped before
+			return nil
+		}
+		return err
+	}}
+	w := workload{mode: protocol.AppendDedup, upsert: "merge_on_read", base: 4}
+	l := newTestLake(t, w)
+	before := l.observe()
+	wantGone := func() {
+		l.t.Helper()
+		if got := l.observe(); got.main != nil {
+			l.t.Errorf("the table is there, with %v", got.main)
+		}
+		err := filepath.WalkDir(filepath.Join(l.dir, "whoop.db"), func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() && d.Name() != "orphan.parquet" {
+				l.t.Errorf("%s is left", path)
+			}
+			return err
+		})
+		if err != nil {
+			l.t.Error(err)
+		}
+	}
+	whole := &faults{at: math.MaxInt}
+	if said, err := l.change(whole, v); err != nil || !strings.Contains(said, ": was dropped, with ") || !strings.Contains(said, ": 1 file of other programs.") {
+		t.Fatalf("without a fault: %v\n%s", err, said)
+	}
+	wantGone()
+	var all []faultAt
+	for n, name := range whole.calls {
+		for _, kind := range faultsOf(name, n) {
+			all = append(all, faultAt{kind, n})
+		}
+	}
+	step := max(1, len(all)/testsize.Of(25, len(all)))
+	for i := step / 2; i < len(all); i += step {
+		f := all[i]
+		t.Run(fmt.Sprintf("%s %d %s", whole.calls[f.at], f.at, f.kind), func(t *testing.T) {
+			l.t = t
+			l.copy(l.dir, l.saved)
+			said, err := l.change(&faults{kind: f.kind, at: f.at}, v)
+			t.Logf("%v\n%s", err, said)
+			cat, err := l.read.openExisting(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = cat.LoadTable(t.Context(), table.Identifier{"whoop", "items"})
+			if closeErr := cat.Close(); closeErr != nil {
+				t.Fatal(closeErr)
+			}
+			if !errors.Is(err, fs.ErrNotExist) { // the last of the files is gone, and the table not yet
+				if got := l.observe(); len(got.main) > 0 && !cmp.Equal(got.main, before.main) {
+					t.Errorf("a reader sees %v", got.main)
+				}
+			}
+			if said, err := l.change(nil, v); err != nil {
+				t.Fatalf("again: %v\n%s", err, said)
+			}
+			wantGone()
+		})
 	}
 }
 

@@ -44,6 +44,12 @@ func EnsureVersionHint(files iceio.IO, table, metadata string) error {
 	return nil
 }
 
+// IsVersionHint reports whether a plain path is that of the version hint of the table at a
+// location.
+func IsVersionHint(path, table string) bool {
+	return path == strings.TrimSuffix(filenames.Plain(table), "/")+"/metadata/"+versionHint
+}
+
 // hintOf returns the location of a version hint and what it holds to name a metadata
 // file.
 func hintOf(table, metadata string) (location, content string, ok bool) {

@@ -23,10 +23,10 @@ func ExplainLoss(id table.Identifier, err error) error {
 	case errors.As(err, &known):
 	case errors.Is(err, fs.ErrNotExist):
 		return &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: fmt.Sprintf(
-			"A file of table %s is missing: %v. Restore it from a copy. If the warehouse was moved, run relocate. To remove the table from the catalog, run drop %[1]s.", name, err)}
+			"A file of table %s is missing: %v. Restore it from a copy. If the warehouse was moved, run relocate. To remove the table from the catalog, run drop %[1]s --keep-files.", name, err)}
 	case errors.Is(err, table.ErrInvalidMetadata), errors.Is(err, table.ErrInvalidMetadataFormatVersion), errors.As(err, &syntax), errors.As(err, &kind):
 		return &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: fmt.Sprintf(
-			"The metadata of table %s cannot be read: %v. It is broken or has an unknown format version. Restore it from a copy. To remove the table from the catalog, run drop %[1]s.", name, err)}
+			"The metadata of table %s cannot be read: %v. It is broken or has an unknown format version. Restore it from a copy. To remove the table from the catalog, run drop %[1]s --keep-files.", name, err)}
 	}
 	return err
 }

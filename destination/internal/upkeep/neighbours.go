@@ -92,15 +92,13 @@ func loadNeighbour(ctx context.Context, cat catalog.Catalog, id table.Identifier
 	return n, nil
 }
 
-// locationSharedBecause says which other table of the catalog may have files below
-// the table's location: one that was registered twice, or one that was told to
-// keep them there.
-func (m *maintenance) locationSharedBecause(ctx context.Context, base *table.Table) (string, error) {
+// sharedBecause says which other table of the catalog may have files below a directory of
+// the table: one that was registered twice, or one that was told to keep them there.
+func (m *maintenance) sharedBecause(ctx context.Context, own string) (string, error) {
 	all, err := m.Neighbours.of(ctx, m.table.Catalog())
 	if err != nil {
 		return "", err
 	}
-	own := filenames.Plain(base.Location())
 	for _, other := range all {
 		name := strings.Join(other.id, ".")
 		switch {

@@ -59,7 +59,7 @@ func (m *maintenance) surroundingsOf(ctx context.Context, base *table.Table, fou
 		}
 	}
 	var err error
-	s.sharedBecause, err = m.locationSharedBecause(ctx, base)
+	s.sharedBecause, err = m.sharedBecause(ctx, filenames.Plain(base.Location()))
 	return s, err
 }
 
