@@ -57,7 +57,7 @@ func drop(ctx context.Context, c *tableChange, keepFiles bool) error {
 	}
 	others := ""
 	if done.Others > 0 {
-		others = fmt.Sprintf(" Left below %s: %s of other programs.", loaded.Location(), terminal.Counted(int64(done.Others), "files"))
+		others = fmt.Sprintf(" Left below %s: %s that other programs created or may need.", loaded.Location(), terminal.Counted(int64(done.Others), "files"))
 	}
 	return c.say("%s dropped, with %s.%s%s", was, terminal.Counted(int64(done.Removed), "files"), others, c.inSnowflake())
 }

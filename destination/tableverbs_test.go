@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"math"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -141,6 +142,8 @@ func TestAnyCallOfATableVerbMayFail(t *testing.T) {
 	}
 }
 
+var leftByDrop = regexp.MustCompile(`: ([0-9]+) files?\b`)
+
 // Whichever call fails while a table is dropped: a reader sees all of its rows or none, and the table can be dropped
 // again, after which nothing of it is left.
 func TestAnyCallOfADropMayFail(t *testing.T) {
@@ -154,26 +157,27 @@ func TestAnyCallOfADropMayFail(t *testing.T) {
 	w := workload{mode: protocol.AppendDedup, upsert: "merge_on_read", base: 4}
 	l := newTestLake(t, w)
 	before := l.observe()
-	wantGone := func() {
+	wantGone := func(most int) {
 		l.t.Helper()
+		left := []string{}
 		if got := l.observe(); got.main != nil {
 			l.t.Errorf("the table is there, with %v", got.main)
 		}
 		err := filepath.WalkDir(filepath.Join(l.dir, "whoop.db"), func(path string, d fs.DirEntry, err error) error {
-			if err == nil && !d.IsDir() && d.Name() != "orphan.parquet" {
-				l.t.Errorf("%s is left", path)
+			if err == nil && !d.IsDir() {
+				left = append(left, path)
 			}
 			return err
 		})
-		if err != nil {
-			l.t.Error(err)
+		if err != nil || len(left) > most {
+			l.t.Errorf("%v; left are %q", err, left)
 		}
 	}
 	whole := &faults{at: math.MaxInt}
-	if said, err := l.change(whole, v); err != nil || !strings.Contains(said, ": was dropped, with ") || !strings.Contains(said, ": 1 file of other programs.") {
+	if said, err := l.change(whole, v); err != nil || !strings.Contains(said, ": was dropped, with ") || !strings.Contains(said, ": 1 file that other programs ") {
 		t.Fatalf("without a fault: %v\n%s", err, said)
 	}
-	wantGone()
+	wantGone(1)
 	var all []faultAt
 	for n, name := range whole.calls {
 		for _, kind := range faultsOf(name, n) {
@@ -201,10 +205,17 @@ func TestAnyCallOfADropMayFail(t *testing.T) {
 					t.Errorf("a reader sees %v", got.main)
 				}
 			}
-			if said, err := l.change(nil, v); err != nil {
+			if said, err = l.change(nil, v); err != nil {
 				t.Fatalf("again: %v\n%s", err, said)
 			}
-			wantGone()
+			most := 1
+			if call := whole.calls[f.at]; call == "Write" || call == "Close" {
+				// A whole metadata file that nobody could commit is not told from one that another catalog knows.
+				if n, err := strconv.Atoi(leftByDrop.FindStringSubmatch(said + ": 1 file")[1]); err == nil {
+					most = n
+				}
+			}
+			wantGone(most)
 		})
 	}
 }

@@ -21,7 +21,7 @@ import (
 // Dropped says what became of the files of a table.
 type Dropped struct {
 	Removed int
-	Others  int    // files in the table's directories that stay, because other programs created them or need them
+	Others  int    // files in the table's directories that stay, because other programs created them or may need them
 	Because string // why all files stay; "" if they do not
 }
 
@@ -189,7 +189,7 @@ func (m *maintenance) filesOf(ctx context.Context, base *table.Table) (f tableFi
 		plain := filenames.Plain(file.Path)
 		_, isHistory := history[plain]
 		switch {
-		case around.namedByOthers[plain], !isHistory && !snapshots.IsVersionHint(plain, base.Location()) && !m.removes(file.Path, own):
+		case around.referencedByOthers[plain], !isHistory && !around.cutOff[plain] && !snapshots.IsVersionHint(plain, base.Location()) && !m.removes(file.Path, own):
 			f.others++
 		default:
 			f.own = append(f.own, file.Path)

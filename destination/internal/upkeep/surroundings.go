@@ -26,6 +26,7 @@ type surroundings struct {
 	// Files that a metadata file of this table names that is not in the table's
 	// history: another catalog may have registered it.
 	referencedByOthers map[string]bool
+	cutOff             map[string]bool // metadata files that were never written to their end: nobody needs them
 	// Why files may belong to another table; "" if they do not.
 	sharedBecause string
 }
@@ -34,7 +35,7 @@ type surroundings struct {
 // table's history, and looks in the catalog for other tables at the location. If
 // a metadata file cannot be read, any file may belong to its table.
 func (m *maintenance) surroundingsOf(ctx context.Context, base *table.Table, found []storage.File) (surroundings, error) {
-	s := surroundings{referencedByOthers: map[string]bool{}}
+	s := surroundings{referencedByOthers: map[string]bool{}, cutOff: map[string]bool{}}
 	history := m.history(base, found)
 	seen := map[string]bool{}
 	for _, f := range found {
@@ -45,7 +46,7 @@ func (m *maintenance) surroundingsOf(ctx context.Context, base *table.Table, fou
 		if err := ctx.Err(); err != nil {
 			return s, err
 		}
-		why, err := m.readMetadata(ctx, f.Path, s.referencedByOthers)
+		why, err := m.readMetadata(ctx, f.Path, s)
 		if err != nil || why != "" {
 			s.sharedBecause = why
 			return s, err
@@ -63,16 +64,17 @@ func (m *maintenance) surroundingsOf(ctx context.Context, base *table.Table, fou
 	return s, err
 }
 
-// readMetadata adds to named the files that a metadata file of this table names.
+// readMetadata adds to s the files that a metadata file of this table names.
 // If the metadata file belongs to another table or cannot be read, it returns why
 // nothing may be removed.
-func (m *maintenance) readMetadata(ctx context.Context, location string, referenced map[string]bool) (why string, err error) {
+func (m *maintenance) readMetadata(ctx context.Context, location string, s surroundings) (why string, err error) {
 	text, err := snapshots.ReadMetadata(m.storage.Files, location)
 	if err != nil {
 		return fmt.Sprintf("%s looks like the metadata of a table and cannot be read (%v)", location, err), nil
 	}
 	if !json.Valid(text) && !snapshots.IsZstd(text) {
-		return "", nil // cut off when it was written: no catalog names it
+		s.cutOff[filenames.Plain(location)] = true // when it was written: no catalog names it
+		return "", nil
 	}
 	var of struct {
 		UUID string `json:"table-uuid"`
@@ -96,7 +98,7 @@ func (m *maintenance) readMetadata(ctx context.Context, location string, referen
 		return fmt.Sprintf("%s is metadata of this table, and what it names cannot be read (%v)", location, err), nil
 	}
 	for file := range others {
-		referenced[file] = true
+		s.referencedByOthers[file] = true
 	}
 	return "", nil
 }
