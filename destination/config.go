@@ -59,7 +59,7 @@ func (Config) Descriptions() map[string]string {
 		"memory_mebibytes": "The memory that the process may use.",
 		"scratch": "The directory of this machine for what does not fit into memory: states, and with files on S3 also rows, keys and files that are not uploaded yet. " +
 			"The default is TMPDIR, or /tmp.",
-		"streams":     "How the tables of single streams are partitioned and sorted.",
+		"streams":     "How the tables of single streams are named, partitioned and sorted.",
 		"readers":     "Programs that are to read the tables. What one of them cannot read is a warning of check and of every write, with what to set instead.",
 		"snowflake":   "How Snowflake is told of the tables.",
 		"maintenance": "How tables are kept in shape: small files are compacted, deletes are applied, old snapshots expire and unreferenced files are removed.",
@@ -103,7 +103,7 @@ func (c Config) faults() []error {
 		faults = append(faults, configError(`The configuration's "scratch" is %q. It must be the absolute path of a directory.`, c.Scratch))
 	}
 	faults = append(faults, c.Catalog.Validate(), c.Snowflake.Validate(c.lake()))
-	faults = append(faults, streamFaults(c.Streams)...)
+	faults = append(faults, c.streamFaults()...)
 	if legal := c.Names.Legal(c.Namespace); c.Namespace != legal {
 		faults = append(faults, configError(`The configuration's "namespace" is %q, which not every engine can read. Write %q, or leave it out for "airbyte".`, c.Namespace, legal))
 	}

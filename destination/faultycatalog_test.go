@@ -85,6 +85,14 @@ func (c faultyCatalog) DropTable(ctx context.Context, id table.Identifier) error
 	return c.faults.call(ctx, "DropTable", func() error { return c.Catalog.DropTable(ctx, id) })
 }
 
+func (c faultyCatalog) RenameTable(ctx context.Context, from, to table.Identifier) (t *table.Table, err error) {
+	err = c.faults.call(ctx, "RenameTable", func() error {
+		t, err = c.Catalog.RenameTable(ctx, from, to)
+		return err
+	})
+	return t, err
+}
+
 // faultyCloser makes the closing of a catalog fail, which nothing interrupts.
 type faultyCloser struct {
 	io.Closer

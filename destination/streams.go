@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/invopop/jsonschema"
 
@@ -19,6 +20,7 @@ import (
 type StreamConfig struct {
 	Name        string          `json:"name" jsonschema:"required,title=Stream,example=sleep"`
 	Namespace   string          `json:"namespace,omitempty" jsonschema:"title=Namespace"`
+	Table       string          `json:"table,omitempty" jsonschema:"title=Table,example=nights"`
 	PartitionBy []string        `json:"partition_by,omitempty" jsonschema:"title=Partition by,example=month(start)"`
 	SortBy      []string        `json:"sort_by,omitempty" jsonschema:"title=Sort by,example=start desc"`
 	Properties  TableProperties `json:"properties,omitempty" jsonschema:"title=Table properties"`
@@ -29,6 +31,7 @@ func (StreamConfig) Descriptions() map[string]string {
 	return map[string]string{
 		"name":      "The stream's name, as the source has it.",
 		"namespace": "The stream's namespace, if it has one.",
+		"table":     "The table of the stream, if it is not the one of its name: TABLE or NAMESPACE.TABLE. The rename command prints this entry.",
 		"partition_by": "What the table's files are partitioned by: properties of the stream, each alone or as year(p), month(p), day(p), hour(p), " +
 			"bucket(N, p) or truncate(W, p). Existing files stay as they are.",
 		"sort_by":    `The order of the rows in each file: properties of the stream, each ascending, or descending with "desc" after it. Nulls come first in ascending order.`,
@@ -106,12 +109,21 @@ func (s StreamConfig) options() (lake.Options, []error) {
 }
 
 // streamFaults returns what is wrong with the entries, whatever the catalog has.
-func streamFaults(streams []StreamConfig) []error {
+func (c Config) streamFaults() []error {
 	var faults []error
 	seen := map[protocol.StreamID]bool{}
-	for _, s := range streams {
+	tables := map[string]protocol.StreamID{}
+	for _, s := range c.Streams {
 		_, wrong := s.options()
 		faults = append(faults, wrong...)
+		if s.Table != "" {
+			faults = append(faults, c.checkTableName(s.Table))
+			at := c.locationOf(s).String()
+			if other, taken := tables[at]; taken && other != s.id() {
+				faults = append(faults, configError(`The configuration has streams %s and %s with the same "table", %s. Each stream needs a table of its own.`, other, s.id(), at))
+			}
+			tables[at] = s.id()
+		}
 		id := s.id()
 		if seen[id] && id.Name != "" {
 			faults = append(faults, &protocol.Error{Kind: protocol.ConfigError, Stream: &id, Message: fmt.Sprintf(
@@ -137,5 +149,28 @@ func (c Config) tableOptions(id protocol.StreamID) lake.Options {
 
 // plan returns the plan of a stream's table under this configuration.
 func (c Config) plan(s protocol.ConfiguredStream) (*columnar.Plan, error) {
-	return columnar.NewPlan(s, columnar.Options{Namespace: c.Namespace, Names: c.Names, Nested: c.Nested, Numbers: c.Numbers})
+	p, err := columnar.NewPlan(s, columnar.Options{Namespace: c.Namespace, Names: c.Names, Nested: c.Nested, Numbers: c.Numbers})
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range c.Streams {
+		if s.id() == p.Stream && s.Table != "" {
+			p.Location, p.Named = c.locationOf(s), true
+			p.Otherwise = p.Location
+		}
+	}
+	return p, nil
+}
+
+// locationOf is the table that an entry names: in the namespace that it names, or in that
+// of the stream.
+func (c Config) locationOf(s StreamConfig) columnar.Location {
+	if dot := strings.LastIndex(s.Table, "."); dot >= 0 {
+		return columnar.Location{Namespace: s.Table[:dot], Table: s.Table[dot+1:]}
+	}
+	at := columnar.Location{Namespace: c.Namespace, Table: s.Table}
+	if s.Namespace != "" {
+		at.Namespace = c.Names.Legal(s.Namespace)
+	}
+	return at
 }

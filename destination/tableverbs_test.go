@@ -20,6 +20,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rollback"
 	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
@@ -217,6 +218,60 @@ func TestAnyCallOfADropMayFail(t *testing.T) {
 			}
 			wantGone(most)
 		})
+	}
+}
+
+// Whichever call fails while a table is renamed: it has one of the two names, and all of its rows.
+func TestAnyCallOfARenameMayFail(t *testing.T) {
+	l := newTestLake(t, workload{mode: protocol.Append, base: 2})
+	exists := func(ctx context.Context, c *tableChange, id table.Identifier) bool {
+		l.t.Helper()
+		there, err := c.cat.CheckTableExists(ctx, id)
+		if err != nil {
+			l.t.Error(err)
+		}
+		return there
+	}
+	to := table.Identifier{"other", "renamed"}
+	v := tableVerb{do: func(ctx context.Context, c *tableChange) error {
+		c.args = []string{"other.renamed"}
+		return rename(ctx, c)
+	}}
+	looks := tableVerb{do: func(ctx context.Context, c *tableChange) error {
+		old, renamed := exists(ctx, c, c.id), exists(ctx, c, to)
+		if old == renamed {
+			return fmt.Errorf("the old name exists: %v, the new one: %v", old, renamed)
+		}
+		if old {
+			if err := v.do(ctx, c); err != nil {
+				return err
+			}
+		}
+		loaded, err := c.cat.LoadTable(ctx, to)
+		if err != nil {
+			return err
+		}
+		if info, err := inspect.Describe(ctx, loaded); err != nil || info.Rows != int64(l.base) {
+			return fmt.Errorf("%d rows, %w", info.Rows, err)
+		}
+		return nil
+	}}
+	whole := &faults{at: math.MaxInt}
+	if said, err := l.change(whole, v); err != nil {
+		t.Fatalf("without a fault: %v\n%s", err, said)
+	}
+	for n, name := range whole.calls {
+		for _, kind := range faultsOf(name, n) {
+			t.Run(fmt.Sprintf("%s %d %s", name, n, kind), func(t *testing.T) {
+				l.t = t
+				l.copy(l.dir, l.saved)
+				said, err := l.change(&faults{kind: kind, at: n}, v)
+				t.Logf("%v\n%s", err, said)
+				if said, err := l.change(nil, looks); err != nil {
+					t.Errorf("%v\n%s", err, said)
+				}
+			})
+		}
 	}
 }
 

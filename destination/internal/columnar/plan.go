@@ -50,6 +50,7 @@ func (l Location) String() string { return l.Namespace + "." + l.Table }
 type Plan struct {
 	Stream    protocol.StreamID
 	Location                  // of the table
+	Named     bool            // the configuration names the table, which is no other then
 	Otherwise Location        // of a table that was made with the other choice of names
 	Wanted    columns.Wanted  // the properties in order and the four columns of Airbyte
 	Schema    *iceberg.Schema // of a table that is yet to be made

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // lookedForAtOnce is how many tables are looked for at the same time, which is
@@ -25,7 +26,8 @@ const lookedForAtOnce = 16
 // with a suffix made from their own names. Where there is no table yet, it goes
 // to the stream whose name needed no change. Names that differ only in case
 // count as the same within one catalog, as they do for most engines. A table
-// that was created with the other choice of names stays the stream's.
+// that was created with the other choice of names stays the stream's. A table that the
+// configuration names for a stream is the stream's or an error.
 func Resolve(ctx context.Context, cat catalog.Catalog, plans []*columnar.Plan) error {
 	r := resolver{cat: cat, taken: map[string]struct{}{}}
 	claims := make([]claim, len(plans))
@@ -45,11 +47,13 @@ func Resolve(ctx context.Context, cat catalog.Catalog, plans []*columnar.Plan) e
 	}
 	var open []*columnar.Plan
 	for i, p := range plans {
-		if claims[i] != own {
-			open = append(open, p)
+		if claims[i] == own || p.Named {
+			if err := r.assignNamed(p, claims[i]); err != nil {
+				return err
+			}
 			continue
 		}
-		r.assign(p, p.Table)
+		open = append(open, p)
 	}
 	slices.SortFunc(open, func(a, b *columnar.Plan) int {
 		return cmp.Or(
@@ -101,6 +105,17 @@ func (r *resolver) otherNames(ctx context.Context, p *columnar.Plan) (claim, err
 func (r *resolver) assign(p *columnar.Plan, name string) {
 	p.Table = name
 	r.taken[foldCase(p, name)] = struct{}{}
+}
+
+// assignNamed assigns the table that a stream has, or that the configuration names for it.
+func (r *resolver) assignNamed(p *columnar.Plan, c claim) error {
+	_, taken := r.taken[foldCase(p, p.Table)]
+	if p.Named && (c == foreign || taken) {
+		return &protocol.Error{Kind: protocol.ConfigError, Stream: &p.Stream, Message: fmt.Sprintf(
+			`The configuration names table %s for stream %s, and it is the table of another stream. Correct "table" in the entry of "streams".`, p.Location, p.Stream)}
+	}
+	r.assign(p, p.Table)
+	return nil
 }
 
 func foldCase(p *columnar.Plan, name string) string {
