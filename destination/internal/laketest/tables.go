@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -48,12 +49,14 @@ func Batch(t testing.TB, schema *iceberg.Schema, rows ...map[string]any) arrow.R
 	if err != nil {
 		t.Fatal(err)
 	}
+	named := slices.Clone(rows)
 	for i, row := range rows {
 		if _, ok := row["_airbyte_raw_id"]; !ok {
-			row["_airbyte_raw_id"] = fmt.Sprint("raw", i)
+			named[i] = maps.Clone(row) // it may be shared with other goroutines
+			named[i]["_airbyte_raw_id"] = fmt.Sprint("raw", i)
 		}
 	}
-	text, err := json.Marshal(rows)
+	text, err := json.Marshal(named)
 	if err != nil {
 		t.Fatal(err)
 	}
