@@ -114,7 +114,7 @@ func TestLakesOnServers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	test(t, []string{"LAKES=" + string(lakes)}, "-v", "-run", "^TestLakes$", "./destination")
+	test(t, []string{"FULL_TESTS=1", "LAKES=" + string(lakes)}, "-v", "-run", "^TestLakes$", "./destination")
 }
 
 // The tests of the PostgreSQL catalog that need a server.

@@ -63,7 +63,7 @@ func TestACheckThatFailsRemovesItsProbe(t *testing.T) {
 				if n >= cleaning && kind != interrupts || reads && (kind == panics || kind == interrupts) {
 					continue
 				}
-				if (n+k)%testsize.Of(3, 1) > 0 {
+				if (n+k)%testsize.Of(7, 1) > 0 {
 					continue
 				}
 				t.Run(fmt.Sprintf("%s %d %s", call, n, kind), func(t *testing.T) {

@@ -26,7 +26,7 @@ func init() {
 		}
 	}
 	for kind, config := range lakes {
-		lakeKinds[kind] = func(t *testing.T) string {
+		lakeKinds = append(lakeKinds, lakeKind{kind, func(t *testing.T) string {
 			t.Helper()
 			name := fmt.Sprintf("lake%d", time.Now().UnixNano())
 			config := strings.ReplaceAll(string(config), "NEW", name)
@@ -38,7 +38,7 @@ func init() {
 				createDatabase(t, postgres.Catalog.URI)
 			}
 			return config
-		}
+		}})
 	}
 }
 

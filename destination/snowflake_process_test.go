@@ -126,8 +126,8 @@ func TestKilledWhileSnowflakeIsTold(t *testing.T) {
 	for i, statement := range statements {
 		for j, fault := range []snowflaketest.Fault{snowflaketest.DropBefore, snowflaketest.DropAfter} {
 			for k, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
-				if (i+j+k)%testsize.Of(2, 1) > 0 {
-					continue
+				if (3*i+2*j+k)%testsize.Of(4, 1) > 0 {
+					continue // each statement is left, and each way in which its process ends
 				}
 				t.Run(fmt.Sprintf("%v %s %s", signal, map[snowflaketest.Fault]string{snowflaketest.DropBefore: "before", snowflaketest.DropAfter: "after"}[fault], statement), func(t *testing.T) {
 					t.Parallel()

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
@@ -160,9 +161,13 @@ func TestAppendGetsNoVersionTwice(t *testing.T) {
 				uncut.run(t, cut.Messages)
 				kept := tables.clone() // of the run up to where it is cut
 				kept.begin()
+				states := 0
 				for i, m := range cut.Messages {
 					kept.take(t, m)
 					if m.Type != "STATE" { // a cut here leaves the same as one at the last STATE
+						continue
+					}
+					if states++; states%testsize.Of(3, 1) > 0 {
 						continue
 					}
 					resumed := kept.clone()

@@ -154,7 +154,7 @@ func TestAFullWalkComesAfterSoManyDays(t *testing.T) {
 // differs since the one before.
 func TestIncrementalEmitsExactlyTheChanges(t *testing.T) {
 	t.Parallel()
-	syncs := testsize.Of(4, 10)
+	syncs := testsize.Of(3, 10)
 	seed := deleter(t, opening.Add(50*day), opening.Add(60*day))
 	for _, mode := range []string{config.Request, config.Derive} {
 		t.Run(mode, func(t *testing.T) {
@@ -332,7 +332,9 @@ func TestResumesFromEveryState(t *testing.T) {
 			if m.Type != "STATE" {
 				continue
 			}
-			states++
+			if states++; states%testsize.Of(3, 1) > 0 {
+				continue
+			}
 			resumed := *w
 			resumed.states, resumed.tables = nil, tables{}
 			resumed.keep(first.Messages[:i+1])
@@ -516,7 +518,7 @@ func TestRateLimitIsKeptAndReported(t *testing.T) {
 func TestSpentDayQuotaEndsTheSyncAndLaterItGoesOn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, sandbox.Config{Seed: 1, Years: 2, RequestsPerMinute: -1, RequestsPerDay: 45}, nil)
+		w := newWorld(t, sandbox.Config{Seed: 1, Years: testsize.Of(1, 2), RequestsPerMinute: -1, RequestsPerDay: 45}, nil)
 		var last protocoltest.TraceError
 		syncs := 0
 		for {

@@ -30,7 +30,7 @@ import (
 )
 
 var (
-	soakDays = flag.Int("soak.days", testsize.Of(1, 10), "virtual days of the soak")
+	soakDays = flag.Float64("soak.days", float64(testsize.Of(8, 240))/24, "virtual days of the soak")
 	soakSeed = flag.Uint64("soak.seed", 1, "what happens in it")
 )
 
@@ -45,11 +45,11 @@ func TestSoak(t *testing.T) {
 	began := time.Now()
 	var s *soak
 	defer func() {
-		t.Logf("%d virtual days in %v of wall time\n%s", *soakDays, time.Since(began).Round(100*time.Millisecond), s.figures())
+		t.Logf("%.1f virtual days in %v of wall time\n%s", *soakDays, time.Since(began).Round(100*time.Millisecond), s.figures())
 	}()
 	synctest.Test(t, func(t *testing.T) {
 		s = newSoak(t, *soakSeed)
-		s.live(time.Duration(*soakDays) * day)
+		s.live(time.Duration(*soakDays * float64(day)))
 	})
 }
 

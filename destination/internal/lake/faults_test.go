@@ -158,7 +158,7 @@ func TestStateOnlyUnderFaults(t *testing.T) {
 // once.
 func TestConcurrentWritersLoseAndDoubleNothing(t *testing.T) {
 	const writers = 4
-	for kind, commits := range map[lake.Upsert]int{"append": testsize.Of(4, 10), lake.Auto: testsize.Of(4, 10), lake.MergeOnRead: testsize.Of(2, 6)} {
+	for kind, commits := range map[lake.Upsert]int{"append": testsize.Of(2, 10), lake.Auto: testsize.Of(2, 10), lake.MergeOnRead: testsize.Of(2, 6)} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()

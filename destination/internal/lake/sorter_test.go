@@ -46,16 +46,22 @@ func TestRowsComeOutOfRunsInOrder(t *testing.T) {
 			some(`{"a":%s,"tags":%s,"deep":%s}`, some("%d", id), list(text), some(`{"x":%s}`, some("0.%d5", rng.IntN(1000)))),
 			list(func() string { return some(`{"n":%s,"names":%s}`, some("%d", id), list(text)) }))
 	}
-	for name, o := range map[string]lake.Options{
-		"partitioned":            {Settings: tabledef.Settings{PartitionBy: by(t, "k")}},
-		"sorted":                 {Settings: tabledef.Settings{SortBy: sortedBy(t, "k")}},
-		"partitioned and sorted": {Settings: tabledef.Settings{PartitionBy: by(t, "bucket(3, k)"), SortBy: sortedBy(t, "k desc", "day")}},
+	for i, tc := range []struct {
+		name     string
+		settings tabledef.Settings
+	}{
+		{"partitioned", tabledef.Settings{PartitionBy: by(t, "k")}},
+		{"sorted", tabledef.Settings{SortBy: sortedBy(t, "k")}},
+		{"partitioned and sorted", tabledef.Settings{PartitionBy: by(t, "bucket(3, k)"), SortBy: sortedBy(t, "k desc", "day")}},
 	} {
-		for _, runs := range []int{0, 1, 16, testsize.Of(18, 48)} {
-			t.Run(fmt.Sprint(name, " from ", runs, " runs"), func(t *testing.T) {
+		for k, runs := range []int{0, 1, 16, testsize.Of(18, 48)} {
+			if (i+k)%testsize.Of(3, 1) > 0 {
+				continue // every order and every number of runs is left
+			}
+			t.Run(fmt.Sprint(tc.name, " from ", runs, " runs"), func(t *testing.T) {
 				t.Parallel()
 				rng := rand.New(rand.NewPCG(uint64(runs), 1))
-				tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), p, o)
+				tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), p, lake.Options{Settings: tc.settings})
 				w := tbl.NewWriter()
 				var sent []string
 				rowsNow := func() []map[string]any {
@@ -96,7 +102,7 @@ func TestRowsComeOutOfRunsInOrder(t *testing.T) {
 				if diff := gocmp.Diff(want, got, laketest.Sorted); diff != "" {
 					t.Errorf("rows (-want +got):\n%.3000s", diff)
 				}
-				if name != "sorted" {
+				if tc.name != "sorted" {
 					return
 				}
 				// The one file says by itself whether it is in order.

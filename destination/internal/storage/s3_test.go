@@ -159,7 +159,10 @@ func TestRequestsThatAreCutOffAreRepeated(t *testing.T) {
 						s3test.HangUp(w)
 					})
 				})
-				content := randomBytes(2*partBytes + 7)
+				content := randomBytes(7)
+				if strings.HasSuffix(op, "MultipartUpload") || op == "UploadPart" {
+					content = randomBytes(2*partBytes + 7)
+				}
 				large := s.Warehouse() + "/large"
 				out, err := s.Files().Create(large)
 				if err != nil {

@@ -21,7 +21,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
-var syncs = flag.Int("syncs", testsize.Of(16, 300), "how many syncs TestATableStaysSmallForYears makes of each table")
+var syncs = flag.Int("syncs", testsize.Of(12, 300), "how many syncs TestATableStaysSmallForYears makes of each table")
 
 // sizes are what a table is made of.
 type sizes struct {

@@ -25,7 +25,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
-var roundsOfUpkeep = flag.Int("surroundings", testsize.Of(4, 60), "how many tables TestUpkeepInAnySurroundings keeps in shape")
+var roundsOfUpkeep = flag.Int("surroundings", testsize.Of(2, 60), "how many tables TestUpkeepInAnySurroundings keeps in shape")
 
 // Whatever is around a table, upkeep removes nothing that is not this program's, nothing that another registration
 // of the table, a tag or a reader of the last hour needs, and the table keeps its rows.
