@@ -94,11 +94,13 @@ soak:
 	go test -run '^TestASyncIsAsFastAfterYears$$' -count=1 -timeout 3h -v ./destination -syncs $(SOAK_SYNCS) -timed 50
 
 # Kills 200 processes at random points, makes every call of the catalog, the file
-# system and S3 fail in every way, runs eight processes that write one table at once, and
-# runs maintenance in 400 surroundings: an hour. Needs Python 3.11 and PostgreSQL.
+# system and S3 fail in every way, cuts every request of syncs into Nessie and Glue, runs
+# eight processes that write one table at once, and runs maintenance in 400 surroundings:
+# an hour and a half. Needs Python 3.11 and PostgreSQL.
 crashes: engines
-	ACCEPTANCE_KILLS=200 go test -run 'Killed|Terminated|Signals|FullDisk|MayNotGrow' -count=1 -timeout 2h -tags acceptance -v ./acceptance
+	ACCEPTANCE_KILLS=200 go test -run 'Killed|Terminated|Signals|FullDisk|MayNotGrow|LeftOpen' -count=1 -timeout 2h -tags acceptance -v ./acceptance
 	go test -run '^TestAnyCallMayFail$$' -count=1 -timeout 3h -v ./destination -faults 0
+	ACCEPTANCE_CUTS=0 go test -run '^TestARequestIsCut$$' -count=1 -timeout 2h -tags acceptance -v ./acceptance
 	ACCEPTANCE_COMMITS=100 go test -run '^TestEightWritersOfOneTable$$' -count=1 -timeout 1h -tags acceptance -v ./acceptance
 	go test -run '^TestUpkeepInAnySurroundings$$' -count=1 -timeout 1h ./destination/internal/upkeep -surroundings 400
 
