@@ -3,6 +3,7 @@
 package acceptance
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -13,17 +14,33 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/acceptance/servers"
 )
 
-// Files in an object store and a shared catalog: kill -9 and SIGTERM cost no more than on local files.
+// Files in an object store and a shared catalog: kill -9 and SIGTERM cost no more than on local files. What they leave
+// behind is removed when it is older than a day.
 func TestKilledFeedOnS3ResumedFromItsTablesHasEveryRowOnce(t *testing.T) {
-	store, database := serve(t, programs().VersityGW), serve(t, servers.Postgres)
+	store, database, glue := serve(t, programs().VersityGW), serve(t, servers.Postgres), serve(t, programs().Moto)
+	nessie := serve(t, func(ctx context.Context) (*servers.Server, error) { return programs().Nessie(ctx, store) })
+	for name, lake := range map[string]struct {
+		warehouse string
+		catalog   map[string]any
+	}{
+		"postgres": {"s3://" + servers.Bucket + "/killed", map[string]any{"type": "postgres", "uri": database.Endpoint}},
+		"glue":     {"s3://" + servers.Bucket + "/glue", map[string]any{"type": "glue", "endpoint": glue.Endpoint}},
+		"nessie":   {servers.NessieWarehouse, map[string]any{"type": "rest", "uri": nessie.Endpoint}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			options := map[string]any{"warehouse": lake.warehouse, "storage": store.Storage(), "catalog": lake.catalog}
+			maps.Copy(options, smallCommits)
+			killedOnS3(t, store, options)
+		})
+	}
+}
+
+func killedOnS3(t *testing.T, store *servers.Server, options map[string]any) {
+	t.Helper()
 	f := feed{lengths: map[string]int{"log": 40_000, "accounts": 20_000, "totals": 10_000}, version: 1}
 	left, random := kills(t, 0.1)
 	for lakes := 0; left > 0; lakes++ {
-		options := map[string]any{
-			"warehouse": "s3://" + servers.Bucket + "/killed", "namespace": fmt.Sprintf("lake%d", lakes), "storage": store.Storage(),
-			"catalog": map[string]any{"type": "postgres", "uri": database.Endpoint},
-		}
-		maps.Copy(options, smallCommits)
+		options["namespace"] = fmt.Sprintf("lake%d", lakes)
 		l := newLake(t, t.TempDir(), options)
 		catalog := f.configure(l)
 		from := map[string]int{}
@@ -40,9 +57,17 @@ func TestKilledFeedOnS3ResumedFromItsTablesHasEveryRowOnce(t *testing.T) {
 		if t.Failed() {
 			return
 		}
-		l.wantFeed(f.lengths["log"], f.lengths["accounts"])
-		if totals := len(l.preview("totals")); totals != f.lengths["totals"] {
-			t.Errorf("totals holds %d rows", totals)
+		for range 2 { // before and after what is left behind is removed
+			l.wantFeed(f.lengths["log"], f.lengths["accounts"])
+			if totals := len(l.preview("totals")); totals != f.lengths["totals"] {
+				t.Errorf("totals holds %d rows", totals)
+			}
+			pass(t, store)
+			l.run("maintain", "--config", l.config)
+		}
+		if options["warehouse"] != servers.NessieWarehouse { // Nessie keeps metadata files of its own, and what they name
+			l.run("maintain", "--config", l.config, "--orphans", "all")
+			l.wantNoLeftovers(store)
 		}
 		if t.Failed() {
 			return
