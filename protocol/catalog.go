@@ -114,7 +114,7 @@ func ParseConfiguredCatalog(data []byte) (ConfiguredCatalog, error) {
 	switch err := json.Unmarshal(data, &c); {
 	case errors.As(err, &wrongType) && wrongType.Field != "":
 		return c, &Error{Kind: ConfigError, Message: fmt.Sprintf("The catalog's %q is of type %s but must be of type %s. "+configuredCatalog,
-			wrongType.Field, wrongType.Value, jsonerrors.WantedType(wrongType))}
+			wrongType.Field, jsonerrors.GivenType(wrongType), jsonerrors.WantedType(wrongType))}
 	case err != nil:
 		return c, &Error{Kind: ConfigError, Message: fmt.Sprintf("The catalog is not JSON that can be read: %s. "+configuredCatalog, jsonerrors.Reason(err))}
 	}

@@ -100,6 +100,17 @@ func receiver(f *ast.FuncDecl) string {
 	return name.Name
 }
 
+// mapOfTheCode is the README's.
+func mapOfTheCode(t *testing.T) string {
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(readme), "## Map of the code\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	return text
+}
+
 var (
 	link = regexp.MustCompile(`\]\(([a-z][^):]*)\)`)
 	code = regexp.MustCompile(`(?m)^\s*[^\s/].*|^\s*/[^/].*`)
@@ -108,14 +119,8 @@ var (
 // The first table of each program in the README's map is the order in which to read it.
 // Its files are there, and are read in one sitting.
 func TestReadingOrder(t *testing.T) {
-	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, text, _ := strings.Cut(string(readme), "## Map of the code\n")
-	text, _, _ = strings.Cut(text, "\n## ")
 	orders := 0
-	for table := range strings.SplitSeq(text, "\n\n") {
+	for table := range strings.SplitSeq(mapOfTheCode(t), "\n\n") {
 		lines := 0
 		links := link.FindAllStringSubmatch(table, -1)
 		for _, l := range links {
@@ -141,5 +146,40 @@ func TestReadingOrder(t *testing.T) {
 	}
 	if orders != 2 {
 		t.Errorf("%d reading orders, not one for each program", orders)
+	}
+}
+
+// The map has every file of the two programs' main packages, and every other package or one
+// around it. Packages for tests are left out.
+func TestTheMapIsComplete(t *testing.T) {
+	mapped := map[string]bool{}
+	for _, l := range link.FindAllStringSubmatch(mapOfTheCode(t), -1) {
+		mapped[l[1]] = true
+		if dir := filepath.Dir(l[1]); strings.HasSuffix(l[1], ".go") && strings.Contains(dir, "/internal/") {
+			mapped[dir] = true
+		}
+	}
+	found := 0
+	for _, program := range []string{"source", "destination", "protocol", "internal"} {
+		err := filepath.WalkDir(filepath.Join(root, program), func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.HasSuffix(filepath.Dir(path), "test") {
+				return err
+			}
+			found++
+			path, err = filepath.Rel(root, path)
+			for place := path; err == nil && !mapped[place]; place = filepath.Dir(place) {
+				if !strings.Contains(place, "/") {
+					t.Errorf("%s is not in the map", path)
+					break
+				}
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found < 200 {
+		t.Errorf("only %d files were found", found)
 	}
 }
