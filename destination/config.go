@@ -25,6 +25,7 @@ import (
 type Config struct {
 	Warehouse   string              `json:"warehouse" jsonschema:"required,title=Warehouse,pattern=^(file:///|s3://).+,example=file:///local/lake,example=s3://bucket/lake" jsonschema_extras:"pattern_descriptor=file:///absolute/path or s3://bucket/prefix"`
 	Namespace   string              `json:"namespace,omitempty" jsonschema:"title=Namespace,default=airbyte"`
+	Connection  string              `json:"connection,omitempty" jsonschema:"title=Connection,example=shop-eu"`
 	Catalog     catalogs.Config     `json:"catalog,omitempty" jsonschema:"title=Catalog"`
 	Storage     storage.Config      `json:"storage,omitempty" jsonschema:"title=Storage"`
 	Upsert      lake.Upsert         `json:"upsert,omitempty" jsonschema:"title=Upsert,enum=auto,enum=copy_on_write,enum=merge_on_read,default=auto"`
@@ -46,8 +47,10 @@ func (Config) Descriptions() map[string]string {
 	return map[string]string{
 		"warehouse": "Where the tables live: file:///absolute/path, or s3://bucket/prefix with the storage s3.",
 		"namespace": "Iceberg namespace of streams that have none.",
-		"catalog":   "The catalog that knows the tables.",
-		"storage":   "How the warehouse is reached.",
+		"connection": "A name for this connection. Only connections with this name can then write the tables that it writes. " +
+			"Without it, streams of two sources that have one name and one namespace are written into one table.",
+		"catalog": "The catalog that knows the tables.",
+		"storage": "How the warehouse is reached.",
 		"upsert": "How append_dedup replaces rows. copy_on_write rewrites the data files that hold them; merge_on_read writes position deletes; " +
 			"auto rewrites files while that is little work. No choice writes equality deletes, which Snowflake and others cannot read.",
 		"nested":  "Objects with declared properties become structs, or strings that hold JSON.",

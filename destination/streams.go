@@ -143,6 +143,7 @@ func (c Config) tableOptions(id protocol.StreamID) lake.Options {
 			o, _ = s.options()
 		}
 	}
+	o.Connection = c.Connection
 	o.Upsert, o.ReaderTime, o.Warehouse = c.Upsert, c.Maintenance.readerTime(), c.ownWarehouse()
 	return o
 }

@@ -24,6 +24,7 @@ type Settings struct {
 	PartitionBy []PartitionBy
 	SortBy      []SortBy
 	Properties  map[string]string
+	Connection  string // the only one that may write the table; "": no name
 }
 
 // A Definition is what the table of a stream is to be.
@@ -55,6 +56,9 @@ func Create(p *columnar.Plan, s Settings) (*New, error) {
 		return nil, err
 	}
 	n := &New{Schema: d.Columns.Schema, Properties: iceberg.Properties{streamKey: stream}}
+	if s.Connection != "" {
+		n.Properties[connectionKey] = s.Connection
+	}
 	maps.Copy(n.Properties, s.Properties)
 	if n.Spec, err = d.newSpec(); err != nil {
 		return nil, err
@@ -78,7 +82,7 @@ type Change struct {
 // change; the change after that partitions and sorts by what they then are.
 func Evolve(p *columnar.Plan, s Settings, loaded *table.Table) (Definition, Change, error) {
 	d := Definition{Plan: p, Settings: s}
-	if err := checkOwner(p, loaded); err != nil {
+	if err := checkOwner(p, s.Connection, loaded); err != nil {
 		return d, Change{}, err
 	}
 	meta := loaded.Metadata()
@@ -105,6 +109,9 @@ func Evolve(p *columnar.Plan, s Settings, loaded *table.Table) (Definition, Chan
 			return d, Change{}, err
 		}
 		c.Updates = append(c.Updates, table.NewSetPropertiesUpdate(iceberg.Properties{streamKey: stream}))
+	}
+	if s.Connection != "" && meta.Properties()[connectionKey] == "" {
+		c.Updates = append(c.Updates, table.NewSetPropertiesUpdate(iceberg.Properties{connectionKey: s.Connection}))
 	}
 	if len(c.Updates) == 0 {
 		if c, err = d.changeSettings(loaded); err != nil {

@@ -15,6 +15,10 @@ import (
 // holds, by its name and namespace at the source.
 const streamKey = "airbyte.stream"
 
+// connectionKey is the table property that names the connection which alone may write
+// the table. Streams of two sources can have one name; connections do not.
+const connectionKey = "airbyte.connection"
+
 type owner struct {
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name"`
@@ -43,12 +47,25 @@ func Owner(tbl *table.Table) (protocol.StreamID, bool, error) {
 	return protocol.StreamID(o), true, nil
 }
 
-// checkOwner refuses a table of another stream.
-func checkOwner(p *columnar.Plan, loaded *table.Table) error {
+// checkOwner refuses a table of another stream or connection.
+func checkOwner(p *columnar.Plan, connection string, loaded *table.Table) error {
 	stream, known, err := Owner(loaded)
-	if err != nil || !known || stream == p.Stream {
+	if err != nil {
 		return err
 	}
-	return &protocol.Error{Kind: protocol.TransientError, Stream: &p.Stream, Message: fmt.Sprintf(
-		"Another program has just created table %s for stream %s. Start the sync again: stream %s then gets a table of its own.", p.Location, stream, p.Stream)}
+	if known && stream != p.Stream {
+		return &protocol.Error{Kind: protocol.TransientError, Stream: &p.Stream, Message: fmt.Sprintf(
+			"Another program has just created table %s for stream %s. Start the sync again: stream %s then gets a table of its own.", p.Location, stream, p.Stream)}
+	}
+	owner := loaded.Properties()[connectionKey]
+	if owner == "" || owner == connection {
+		return nil
+	}
+	as := fmt.Sprintf("this is connection %q", connection)
+	if connection == "" {
+		as = `this configuration names no "connection"`
+	}
+	return &protocol.Error{Kind: protocol.ConfigError, Stream: &p.Stream, Message: fmt.Sprintf(
+		`Table %s of stream %s belongs to connection %q, and %s. Set another "namespace" for this connection, or the "connection" %[3]q if both are to write into one table.`,
+		p.Location, p.Stream, owner, as)}
 }
