@@ -115,6 +115,7 @@ func (c *chunk) write() error {
 			c.page = append(c.page, byte(c.dictionary.width()))
 			c.page = appendIndices(c.page, indices[:n], c.dictionary.width())
 			indices = indices[n:]
+			width = 1 // their bits seldom repeat by bytes
 		} else {
 			width = c.appendValues(p.from, p.to)
 		}
