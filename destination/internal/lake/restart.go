@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strconv"
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/uuid"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 )
 
 // restartKey is the table property that changes whenever somebody takes rows away
@@ -40,4 +43,23 @@ func RollBack(ctx context.Context, base *table.Table, to *table.Snapshot) ([]tab
 		return append(updates, setState(table.MainBranch, to, json.RawMessage(noState))), nil, nil
 	}
 	return append(updates, setState(table.MainBranch, to, found.state)), found.state, nil
+}
+
+// RefreshBranches are the branches of refreshes that are under way.
+func RefreshBranches(meta table.Metadata) []string {
+	var names []string
+	for _, n := range generationsOf(meta) {
+		names = append(names, branchPrefix+strconv.FormatInt(n, 10))
+	}
+	return names
+}
+
+// ChangeBranch commits to a branch what stage makes of the table as it is, and keeps the
+// branch's state. What it says of failures is what Commit says.
+func ChangeBranch(ctx context.Context, t *Table, branch string, stage func(context.Context, *table.Table) (*snapshots.Change, error)) (Committed, error) {
+	c := &fileCommit{t: t, branch: branch}
+	if branch != table.MainBranch {
+		c.needs = branch
+	}
+	return c.commitWithRetry(ctx, stage)
 }

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filter"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowdelete"
+	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
+)
+
+var forgetCommand = tableCommand(cli.Command{
+	Name:    "forget",
+	Summary: "deletes the rows of a table that match a filter",
+	Details: "The state stays. Older snapshots keep the rows until they expire. A filter compares columns with =, !=, <, <=, > or >=, or tests them with is null; conditions are joined with and.",
+	Examples: []string{
+		`forget orders --where "email = 'ann@example.com'" --config destination.json --dry-run`,
+		`forget sleep --where "user_id = 12 and start < 2026-01-01" --config destination.json`,
+	},
+}, func(flags *flag.FlagSet) func(context.Context, *tableChange) error {
+	where := flags.String("where", "", "which rows, as a `FILTER`: \"user_id = 12 and start < 2026-01-01\"")
+	return func(ctx context.Context, c *tableChange) error { return forget(ctx, c, *where) }
+})
+
+func forget(ctx context.Context, c *tableChange, where string) error {
+	if where == "" {
+		return configError(`Say which rows to delete with --where, as in --where "user_id = 12". To delete all rows, run reset.`)
+	}
+	rows, err := filter.Parse(where)
+	if err != nil {
+		return err
+	}
+	t, err := c.attach(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := rows.Bind(t.Opened().Schema()); err != nil {
+		return err
+	}
+	d := rowdelete.Deletion{Table: t, Where: rows, Upsert: c.config.Upsert}
+	var total rowdelete.Done
+	for _, branch := range rowdelete.Branches(t.Opened()) {
+		del := d.Delete
+		if c.dryRun {
+			del = func(ctx context.Context, branch string) (rowdelete.Done, error) {
+				return d.Count(ctx, t.Opened(), branch)
+			}
+		}
+		done, err := del(ctx, branch)
+		if err != nil {
+			return err
+		}
+		total.Rows += done.Rows
+		total.Files += done.Files
+		if branch == table.MainBranch {
+			total.SnapshotID = done.SnapshotID
+		}
+	}
+	what := fmt.Sprintf("%s of %s", terminal.Counted(total.Rows, "rows"), terminal.Counted(total.Files, "data files"))
+	switch {
+	case total.Rows == 0:
+		return c.say("has no such rows")
+	case c.dryRun:
+		return c.say("would lose %s", what)
+	}
+	if err := c.say("has lost %s. Older snapshots have them until they expire.", what); err != nil {
+		return err
+	}
+	return c.tellSnowflake(ctx, t)
+}

@@ -1,0 +1,232 @@
+// Package rowdelete deletes the rows of a table that a filter matches, in commits that other
+// writers do not notice: the state stays, and rows that they add meanwhile do, too.
+package rowdelete
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filter"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
+
+// rewriteLimit is how many bytes of data files are rewritten rather than given position
+// deletes, unless the options say otherwise. An upsert has the same.
+const rewriteLimit = 256 << 10
+
+// A Deletion deletes rows from the branches of a table.
+type Deletion struct {
+	Table  *lake.Table
+	Where  *filter.Filter
+	Upsert lake.Upsert // how rows are taken out of files
+}
+
+// Done says what was deleted from a branch.
+type Done struct {
+	Rows, Files int64 // Files held the rows
+	SnapshotID  int64 // 0: no row matched
+}
+
+// Branches are those from which rows are deleted: the one that readers see, and those of
+// refreshes under way, whose rows become visible later.
+func Branches(tbl *table.Table) []string {
+	return append([]string{table.MainBranch}, lake.RefreshBranches(tbl.Metadata())...)
+}
+
+// Count counts the rows of a branch that would be deleted.
+func (d Deletion) Count(ctx context.Context, base *table.Table, branch string) (Done, error) {
+	found, err := d.find(ctx, base, branch, snapshots.Cache{})
+	return done(found), d.explain(err)
+}
+
+// Delete deletes the rows of a branch in one commit.
+func (d Deletion) Delete(ctx context.Context, branch string) (Done, error) {
+	var did Done
+	cache := snapshots.Cache{}
+	committed, err := lake.ChangeBranch(ctx, d.Table, branch, func(ctx context.Context, base *table.Table) (*snapshots.Change, error) {
+		c := &snapshots.Change{Operation: table.OpOverwrite, Sequences: map[string]int64{}}
+		found, err := d.find(ctx, base, branch, cache)
+		if err != nil {
+			return c, err
+		}
+		did = done(found)
+		return c, d.apply(ctx, c, base.Metadata(), found)
+	})
+	did.SnapshotID = committed.SnapshotID
+	return did, d.explain(err)
+}
+
+func (d Deletion) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	return d.Table.Explain(fmt.Errorf("deleting rows of table %s: %w", d.Table, err))
+}
+
+// matched is a data file with rows that go.
+type matched struct {
+	*snapshots.LiveFile
+	rows    int64                 // that go
+	deleted parquetfile.Positions // those, and the ones that were deleted before
+}
+
+func done(found []matched) (d Done) {
+	for _, f := range found {
+		d.Rows += f.rows
+		d.Files++
+	}
+	return d
+}
+
+// find finds the files of a branch that hold rows which the filter matches.
+func (d Deletion) find(ctx context.Context, base *table.Table, branch string, cache snapshots.Cache) ([]matched, error) {
+	where, err := d.Where.Bind(base.Schema())
+	if err != nil {
+		return nil, err
+	}
+	tip := base.SnapshotByName(branch)
+	set, err := d.Table.Storage().List(tip, cache)
+	if err != nil || len(set.Files) == 0 {
+		return nil, err
+	}
+	if set.EqualityDeletes > 0 {
+		return nil, &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(
+			"Table %s has equality deletes, which another program wrote. This program cannot delete rows of such a table. Compact it with that program first.", d.Table)}
+	}
+	may := candidates(ctx, base, tip, where)
+	var found []matched
+	for _, f := range set.Files {
+		if may != nil && !may[f.Data.FilePath()] {
+			continue
+		}
+		deleted, err := d.Table.Storage().Deleted(ctx, f, set.SharedDeletes)
+		if err != nil {
+			return nil, err
+		}
+		before := deleted.Count()
+		if err := d.match(ctx, f, where, deleted); err != nil {
+			return nil, err
+		}
+		if rows := deleted.Count() - before; rows > 0 {
+			found = append(found, matched{f, rows, deleted})
+		}
+	}
+	return found, nil
+}
+
+// candidates are the paths of the files that can hold such rows, as the manifests say; nil:
+// all can.
+func candidates(ctx context.Context, base *table.Table, tip *table.Snapshot, where *filter.Bound) map[string]bool {
+	tasks, err := base.Scan(table.WithSnapshotID(tip.SnapshotID), table.WithRowFilter(where.Expression())).PlanFiles(ctx)
+	if err != nil {
+		return nil // as for a column that the snapshot's schema does not have yet
+	}
+	paths := map[string]bool{}
+	for _, task := range tasks {
+		paths[task.File.FilePath()] = true
+	}
+	return paths
+}
+
+// match adds the rows of a file that the filter matches.
+func (d Deletion) match(ctx context.Context, f *snapshots.LiveFile, where *filter.Bound, into parquetfile.Positions) error {
+	storage := d.Table.Storage()
+	end, err := storage.Memory.Begin(ctx, 2*parquetfile.PieceBytes)
+	if err != nil {
+		return err
+	}
+	defer end()
+	in, err := parquetfile.Open(storage.Files, f.Data, storage.Memory)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	columns := in.ColumnsOf(where.FieldIDs())
+	if len(columns) == 0 { // the file has none of them; others say how many rows there are
+		columns = in.AllColumns()
+	}
+	for p, err := range in.Pieces(columns) {
+		if err != nil {
+			return err
+		}
+		batch, err := in.Batch(ctx, p, columns)
+		if err != nil {
+			return err
+		}
+		matcher, err := where.In(batch.Schema())
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", f.Data.FilePath(), err)
+		}
+		for i := range int(batch.NumRows()) {
+			if matcher.Matches(batch, i) {
+				into.Add(p.First + int64(i))
+			}
+		}
+	}
+	return nil
+}
+
+// apply takes the rows out of their files.
+func (d Deletion) apply(ctx context.Context, c *snapshots.Change, meta table.Metadata, found []matched) error {
+	var bytes int64
+	var parts []matched
+	for _, f := range found {
+		if f.deleted.Count() == f.Data.Count() {
+			c.RemoveFile(f.LiveFile)
+			continue
+		}
+		parts = append(parts, f)
+		bytes += f.Data.FileSizeBytes()
+	}
+	storage := d.Table.Storage()
+	for _, f := range parts {
+		if !d.rewrites(meta.Version(), bytes) {
+			c.RemoveDeletes(f.LiveFile) // the new delete file takes over what they said
+			if err := storage.WriteDeletes(c, meta, f.Data, f.deleted); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := d.rewrite(ctx, c, meta, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d Deletion) rewrites(version int, bytes int64) bool {
+	switch {
+	case version < 2: // has no delete files
+		return true
+	case d.Upsert == lake.Auto:
+		return bytes <= rewriteLimit
+	}
+	return d.Upsert == lake.CopyOnWrite
+}
+
+// rewrite replaces a file by one without the rows, which keeps its place in the order of
+// arrival.
+func (d Deletion) rewrite(ctx context.Context, c *snapshots.Change, meta table.Metadata, f matched) error {
+	storage := d.Table.Storage()
+	end, err := storage.Memory.Begin(ctx, snapshots.RewriteBytes)
+	if err != nil {
+		return err
+	}
+	defer end()
+	before := len(c.Add)
+	r := storage.Rewriter(meta, c, storage.TargetFileBytes, table.UnsortedSortOrder)
+	if err := errors.Join(r.Copy(ctx, f.Data, f.deleted), r.Close(ctx)); err != nil {
+		return err
+	}
+	c.RemoveFile(f.LiveFile)
+	for _, added := range c.Add[before:] {
+		c.Sequences[added.FilePath()] = f.Sequence
+	}
+	return nil
+}
