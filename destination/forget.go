@@ -4,11 +4,15 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"strings"
 
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filter"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowdelete"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snowflake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
@@ -23,10 +27,11 @@ var forgetCommand = tableCommand(cli.Command{
 	},
 }, func(flags *flag.FlagSet) func(context.Context, *tableChange) error {
 	where := flags.String("where", "", "which rows, as a `FILTER`: \"user_id = 12 and start < 2026-01-01\"")
-	return func(ctx context.Context, c *tableChange) error { return forget(ctx, c, *where) }
+	now := flags.Bool("now", false, "also remove every older snapshot, tag and file of the table, so that nothing of the rows is left")
+	return func(ctx context.Context, c *tableChange) error { return forget(ctx, c, *where, *now) }
 })
 
-func forget(ctx context.Context, c *tableChange, where string) error {
+func forget(ctx context.Context, c *tableChange, where string, now bool) error {
 	if where == "" {
 		return configError(`Say which rows to delete with --where, as in --where "user_id = 12". To delete all rows, run reset.`)
 	}
@@ -41,9 +46,9 @@ func forget(ctx context.Context, c *tableChange, where string) error {
 	if _, err := rows.Bind(t.Opened().Schema()); err != nil {
 		return err
 	}
-	d := rowdelete.Deletion{Table: t, Where: rows, Upsert: c.config.Upsert}
+	d := rowdelete.Deletion{Table: t, Where: rows, Upsert: c.config.Upsert, Erase: now}
 	var total rowdelete.Done
-	for _, branch := range rowdelete.Branches(t.Opened()) {
+	for _, branch := range d.Branches(t.Opened()) {
 		del := d.Delete
 		if c.dryRun {
 			del = func(ctx context.Context, branch string) (rowdelete.Done, error) {
@@ -62,6 +67,10 @@ func forget(ctx context.Context, c *tableChange, where string) error {
 	}
 	what := fmt.Sprintf("%s of %s", terminal.Counted(total.Rows, "rows"), terminal.Counted(total.Files, "data files"))
 	switch {
+	case c.dryRun && now:
+		return c.say("would lose %s, and all %s but the last ones of its branches", what, terminal.Counted(int64(len(t.Opened().Metadata().Snapshots())), "snapshots"))
+	case now:
+		return c.purge(ctx, t, what)
 	case total.Rows == 0:
 		return c.say("has no such rows")
 	case c.dryRun:
@@ -71,4 +80,23 @@ func forget(ctx context.Context, c *tableChange, where string) error {
 		return err
 	}
 	return c.tellSnowflake(ctx, t)
+}
+
+// purge removes what older snapshots hold, after Snowflake shows the last one. what was
+// deleted.
+func (c *tableChange) purge(ctx context.Context, t *lake.Table, what string) error {
+	if err := c.tellSnowflake(ctx, t); err != nil {
+		return err
+	}
+	did, err := upkeep.Purge(ctx, t, snowflake.Tag)
+	if err != nil {
+		return err
+	}
+	if err := c.say("has lost %s, and %s with %s", what, terminal.Counted(int64(did.ExpiredSnapshots), "older snapshots"), terminal.Counted(int64(len(did.Removed)), "files")); err != nil {
+		return err
+	}
+	if len(did.NotDone) == 0 {
+		return nil
+	}
+	return configError("Not everything of table %s that can hold such rows was removed: %s.", c.name(), strings.Join(did.NotDone, "; "))
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/apache/iceberg-go/table"
 
@@ -25,6 +26,9 @@ type Deletion struct {
 	Table  *lake.Table
 	Where  *filter.Filter
 	Upsert lake.Upsert // how rows are taken out of files
+	// Erase rewrites every file of the branch that holds such a row, also one that was
+	// deleted before, and names none of them any more.
+	Erase bool
 }
 
 // Done says what was deleted from a branch.
@@ -34,9 +38,19 @@ type Done struct {
 }
 
 // Branches are those from which rows are deleted: the one that readers see, and those of
-// refreshes under way, whose rows become visible later.
-func Branches(tbl *table.Table) []string {
-	return append([]string{table.MainBranch}, lake.RefreshBranches(tbl.Metadata())...)
+// refreshes under way, whose rows become visible later. With Erase, they are all there are.
+func (d Deletion) Branches(tbl *table.Table) []string {
+	if !d.Erase {
+		return append([]string{table.MainBranch}, lake.RefreshBranches(tbl.Metadata())...)
+	}
+	var names []string
+	for name, ref := range tbl.Metadata().Refs() {
+		if ref.SnapshotRefType == table.BranchRef {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // Count counts the rows of a branch that would be deleted.
@@ -56,6 +70,11 @@ func (d Deletion) Delete(ctx context.Context, branch string) (Done, error) {
 			return c, err
 		}
 		did = done(found)
+		if c.OmitRemoved = d.Erase; d.Erase {
+			if err := d.rewriteManifests(c, base.SnapshotByName(branch)); err != nil {
+				return c, err
+			}
+		}
 		return c, d.apply(ctx, c, base.Metadata(), found)
 	})
 	did.SnapshotID = committed.SnapshotID
@@ -110,14 +129,33 @@ func (d Deletion) find(ctx context.Context, base *table.Table, branch string, ca
 			return nil, err
 		}
 		before := deleted.Count()
-		if err := d.match(ctx, f, where, deleted); err != nil {
+		matches, err := d.match(ctx, f, where, deleted)
+		if err != nil {
 			return nil, err
 		}
-		if rows := deleted.Count() - before; rows > 0 {
+		if rows := deleted.Count() - before; rows > 0 || d.Erase && matches {
 			found = append(found, matched{f, rows, deleted})
 		}
 	}
 	return found, nil
+}
+
+// rewriteManifests has those manifests written again that name files which earlier commits
+// removed, with the bounds of their values.
+func (d Deletion) rewriteManifests(c *snapshots.Change, tip *table.Snapshot) error {
+	if tip == nil {
+		return nil
+	}
+	manifests, err := tip.Manifests(d.Table.Storage().Files)
+	if err != nil {
+		return err
+	}
+	for _, m := range manifests {
+		if m.DeletedDataFiles() > 0 {
+			c.Rewrite(m.FilePath())
+		}
+	}
+	return nil
 }
 
 // candidates are the paths of the files that can hold such rows, as the manifests say; nil:
@@ -134,17 +172,17 @@ func candidates(ctx context.Context, base *table.Table, tip *table.Snapshot, whe
 	return paths
 }
 
-// match adds the rows of a file that the filter matches.
-func (d Deletion) match(ctx context.Context, f *snapshots.LiveFile, where *filter.Bound, into parquetfile.Positions) error {
+// match adds the rows of a file that the filter matches, and reports whether there are any.
+func (d Deletion) match(ctx context.Context, f *snapshots.LiveFile, where *filter.Bound, into parquetfile.Positions) (matches bool, _ error) {
 	storage := d.Table.Storage()
 	end, err := storage.Memory.Begin(ctx, 2*parquetfile.PieceBytes)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer end()
 	in, err := parquetfile.Open(storage.Files, f.Data, storage.Memory)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer in.Close()
 	columns := in.ColumnsOf(where.FieldIDs())
@@ -153,23 +191,24 @@ func (d Deletion) match(ctx context.Context, f *snapshots.LiveFile, where *filte
 	}
 	for p, err := range in.Pieces(columns) {
 		if err != nil {
-			return err
+			return false, err
 		}
 		batch, err := in.Batch(ctx, p, columns)
 		if err != nil {
-			return err
+			return false, err
 		}
 		matcher, err := where.In(batch.Schema())
 		if err != nil {
-			return fmt.Errorf("reading %s: %w", f.Data.FilePath(), err)
+			return false, fmt.Errorf("reading %s: %w", f.Data.FilePath(), err)
 		}
 		for i := range int(batch.NumRows()) {
 			if matcher.Matches(batch, i) {
+				matches = true
 				into.Add(p.First + int64(i))
 			}
 		}
 	}
-	return nil
+	return matches, nil
 }
 
 // apply takes the rows out of their files.
@@ -202,7 +241,7 @@ func (d Deletion) apply(ctx context.Context, c *snapshots.Change, meta table.Met
 
 func (d Deletion) rewrites(version int, bytes int64) bool {
 	switch {
-	case version < 2: // has no delete files
+	case d.Erase, version < 2: // which has no delete files
 		return true
 	case d.Upsert == lake.Auto:
 		return bytes <= rewriteLimit

@@ -126,7 +126,7 @@ func TestADeletionReachesARefreshUnderWay(t *testing.T) {
 	refresh := begin(lake.Generation{ID: 3, Minimum: 3})
 	laketest.Commit(t, refresh, `{"n":9}`, laketest.Stage(t, refresh, 0, of(1, 3, "ann"), of(2, 3, "bob")))
 	d := deletion(t, cat, first, "v = ann", lake.Auto)
-	branches := rowdelete.Branches(d.Table.Opened())
+	branches := d.Branches(d.Table.Opened())
 	if len(branches) != 2 {
 		t.Fatalf("branches %q", branches)
 	}

@@ -17,6 +17,7 @@ type Change struct {
 	Written         []string             // files that were written for this attempt alone
 	SupersededFiles []string             // files that nothing needs once the change is committed
 	Forced          bool                 // make a snapshot even when no file changes
+	OmitRemoved     bool                 // name no removed file in a manifest, whose entry has the bounds of its values
 
 	// Data sequence numbers, by path, of added files whose rows were in the table
 	// before. Other files get the number of the snapshot.
@@ -43,6 +44,15 @@ func (c *Change) Remove(data iceberg.DataFile, manifest string) {
 	}
 	c.removed[KeyOf(data)] = struct{}{}
 	c.touched[manifest] = struct{}{}
+}
+
+// Rewrite has a manifest written again, without the files that were removed before.
+func (c *Change) Rewrite(manifest string) {
+	if c.touched == nil {
+		c.removed, c.touched = map[FileKey]struct{}{}, map[string]struct{}{}
+	}
+	c.touched[manifest] = struct{}{}
+	c.Forced = true
 }
 
 // A FileKey tells the files of a snapshot apart. One Puffin file may hold the

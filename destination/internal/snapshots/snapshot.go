@@ -174,6 +174,9 @@ func (w *snapshotWriter) manifests(ctx context.Context, content iceberg.Manifest
 			}
 			if _, isRemoved := w.c.removed[KeyOf(entry.DataFile())]; isRemoved {
 				w.total.remove(entry.DataFile())
+				if w.c.OmitRemoved {
+					continue
+				}
 				sequence := entry.SequenceNum()
 				entry = iceberg.NewManifestEntry(iceberg.EntryStatusDELETED, &w.id, &sequence, entry.FileSequenceNum(), entry.DataFile())
 			} else if entry.Status() == iceberg.EntryStatusADDED {
