@@ -1,6 +1,6 @@
 #!/bin/sh
 # Creates the virtual environments .cache/engines, .cache/moto, .cache/fakesnow, .cache/cdk, .cache/pyairbyte, .cache/airflow,
-# .cache/kubernetes and .cache/spark, once per version of their requirements, the tools in .cache/bin and the Java
+# .cache/kubernetes, .cache/spark and .cache/sqlglot, once per version of their requirements, the tools in .cache/bin and the Java
 # programs in .cache/jars.
 set -eu
 
@@ -30,6 +30,7 @@ install pyairbyte pyairbyte.txt # separate: it needs an older PyArrow and DuckDB
 install airflow airflow.txt
 install kubernetes kubernetes.txt # the schemas of its manifests
 install spark spark.txt
+install sqlglot sqlglot.txt
 
 mkdir -p "$cache/bin"
 
