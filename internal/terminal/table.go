@@ -24,6 +24,10 @@ type Table struct {
 // leastWidth is to how many columns a column may be cut. It leaves a time whole.
 const leastWidth = 24
 
+// leastListWidth is to how many columns a value in a list may be cut. It leaves a UUID
+// whole, even if the line then goes on in the next one.
+const leastListWidth = 36
+
 // gap is how many columns are between two columns.
 const gap = 2
 
@@ -115,7 +119,7 @@ func WriteList(s *Screen, title string, headings []string, row []Cell, width int
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n", s.Styled("-- "+title, Heading))
 	for i, c := range row {
-		text := Cut(c.Text, max(width-longest-gap, leastWidth))
+		text := Cut(c.Text, max(width-longest-gap, leastListWidth))
 		if c.Quiet {
 			text = s.Styled(text, Quiet)
 		}
