@@ -92,10 +92,7 @@ func TestSparkReadsSharedCatalogs(t *testing.T) {
 	}
 	spark := readBySpark(t, wants, map[string]map[string]string{
 		"nessie": {"type": "rest", "uri": nessie.Endpoint},
-		"glue": {
-			"type": "glue", "glue.endpoint": moto.Endpoint, "io-impl": "org.apache.iceberg.aws.s3.S3FileIO", "warehouse": "s3://" + servers.Bucket + "/glue",
-			"s3.endpoint": moto.Endpoint, "s3.path-style-access": "true", "s3.access-key-id": servers.AccessKeyID, "s3.secret-access-key": servers.SecretAccessKey,
-		},
+		"glue":   glueCatalog(moto, "s3://"+servers.Bucket+"/glue"),
 	})
 	for name, m := range lakes {
 		others := m.read(map[string]string{"nessie": nessie.Endpoint}[name])
@@ -122,7 +119,16 @@ func TestSparkReadsSharedCatalogs(t *testing.T) {
 	}
 }
 
-func readBySpark(t *testing.T, tables map[string]map[string]string, catalogs map[string]map[string]string) map[string]reading {
+// glueCatalog are the properties of a catalog of Spark whose tables are in Glue and in S3, which moto is both of.
+func glueCatalog(moto *servers.Server, warehouse string) map[string]string {
+	return map[string]string{
+		"type": "glue", "glue.endpoint": moto.Endpoint, "io-impl": "org.apache.iceberg.aws.s3.S3FileIO", "warehouse": warehouse,
+		"s3.endpoint": moto.Endpoint, "s3.path-style-access": "true", "s3.access-key-id": servers.AccessKeyID, "s3.secret-access-key": servers.SecretAccessKey,
+	}
+}
+
+// readBySpark reads tables after some statements.
+func readBySpark(t *testing.T, tables map[string]map[string]string, catalogs map[string]map[string]string, statements ...string) map[string]reading {
 	t.Helper()
 	java, err := programs().Java()
 	if err != nil {
@@ -144,7 +150,7 @@ func readBySpark(t *testing.T, tables map[string]map[string]string, catalogs map
 	for table := range tables {
 		keys[table] = "id"
 	}
-	out := ask(t, filepath.Join(repository, ".cache/spark/bin/python"), "spark_read.py", map[string]any{"jars": jars, "settings": settings, "tables": keys},
+	out := ask(t, filepath.Join(repository, ".cache/spark/bin/python"), "spark_read.py", map[string]any{"jars": jars, "settings": settings, "statements": statements, "tables": keys},
 		"JAVA_HOME="+filepath.Dir(filepath.Dir(java)), "AWS_ACCESS_KEY_ID="+servers.AccessKeyID, "AWS_SECRET_ACCESS_KEY="+servers.SecretAccessKey)
 	return decodeReadings[reading](t, out)
 }

@@ -1,6 +1,7 @@
-"""Reads tables through one session of Spark and prints them in the form of canonical.py, by their names.
+"""Runs statements in one session of Spark, then reads tables and prints them in the form of canonical.py, by their names.
 
-    spark_read.py < {"jars": [PATH, …], "settings": {"spark.sql.catalog.NAME": …}, "tables": {"NAME.NAMESPACE.TABLE": "id,…"}}
+    spark_read.py < {"jars": [PATH, …], "settings": {"spark.sql.catalog.NAME": …}, "statements": ["CALL …", …] or null,
+                     "tables": {"NAME.NAMESPACE.TABLE": "id,…"}}
 """
 
 import json
@@ -48,5 +49,7 @@ for name, setting in (
     builder = builder.config(name, setting)
 session = builder.getOrCreate()
 session.sparkContext.setLogLevel("ERROR")
+for statement in asked["statements"] or []:
+    session.sql(statement).collect()
 canonical.dump({table: read(session, table, key.split(",")) for table, key in asked["tables"].items()})
 session.stop()
