@@ -190,7 +190,7 @@ func TestARelocationThatIsKilledCanBeRunAgain(t *testing.T) {
 	before := laketest.FilesBelow(t, from)
 	to := laketest.CopyLake(t, from)
 	deaths := 0
-	for left := 0; ; left += testsize.Of(2, 1) {
+	for left := 0; ; left += testsize.Of(3, 1) {
 		moved, cat, err := laketest.Relocate(t, from, to, laketest.MortalFiles{Life: &laketest.Life{Left: left}}, laketest.Keyed("s"), o)
 		if err == nil {
 			laketest.ExpectRows(t, moved, want.Rows()...)

@@ -110,7 +110,7 @@ func TestWritingMayFailAtAnyCall(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Keyed("s"), tc.o)
-			for at, over := 0, false; !over; at += tc.step * testsize.Of(2, 1) {
+			for at, over := 0, false; !over; at += tc.step * testsize.Of(3, 1) {
 				files := &flakyFiles{left: at}
 				tbl.Storage().Files = files
 				w := tbl.NewWriter()
