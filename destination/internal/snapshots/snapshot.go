@@ -172,16 +172,8 @@ func (w *snapshotWriter) manifests(ctx context.Context, content iceberg.Manifest
 			if err != nil {
 				return nil, fmt.Errorf("rewriting manifest %s: %w", m.FilePath(), err)
 			}
-			if _, isRemoved := w.c.removed[KeyOf(entry.DataFile())]; isRemoved {
-				w.total.remove(entry.DataFile())
-				if w.c.OmitRemoved {
-					continue
-				}
-				sequence := entry.SequenceNum()
-				entry = iceberg.NewManifestEntry(iceberg.EntryStatusDELETED, &w.id, &sequence, entry.FileSequenceNum(), entry.DataFile())
-			} else if entry.Status() == iceberg.EntryStatusADDED {
-				id, sequence := entry.SnapshotID(), entry.SequenceNum()
-				entry = iceberg.NewManifestEntry(iceberg.EntryStatusEXISTING, &id, &sequence, entry.FileSequenceNum(), entry.DataFile())
+			if entry = w.carried(entry); entry == nil {
+				continue
 			}
 			if err := put(m.PartitionSpecID(), entry); err != nil {
 				return nil, err
@@ -197,6 +189,23 @@ func (w *snapshotWriter) manifests(ctx context.Context, content iceberg.Manifest
 		written = append(written, of...)
 	}
 	return append(written, kept...), nil
+}
+
+// carried is the entry for a file of the parent; nil: it has none.
+func (w *snapshotWriter) carried(entry iceberg.ManifestEntry) iceberg.ManifestEntry {
+	sequence := entry.SequenceNum()
+	if _, isRemoved := w.c.removed[KeyOf(entry.DataFile())]; isRemoved {
+		w.total.remove(entry.DataFile())
+		if w.c.OmitRemoved {
+			return nil
+		}
+		return iceberg.NewManifestEntry(iceberg.EntryStatusDELETED, &w.id, &sequence, entry.FileSequenceNum(), entry.DataFile())
+	}
+	if entry.Status() == iceberg.EntryStatusADDED {
+		id := entry.SnapshotID()
+		return iceberg.NewManifestEntry(iceberg.EntryStatusEXISTING, &id, &sequence, entry.FileSequenceNum(), entry.DataFile())
+	}
+	return entry
 }
 
 func newSnapshotID(meta table.Metadata) int64 {
