@@ -48,7 +48,7 @@ func (d destination) Check(ctx context.Context, raw json.RawMessage, out *protoc
 // checkLocations returns an error if a table is not in the warehouse that its catalog
 // is in.
 func checkLocations(ctx context.Context, config Config, cat *catalogs.Catalog) error {
-	ids, err := tableIDs(ctx, cat)
+	ids, err := catalogs.TableIDs(ctx, cat)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func checkSnowflake(ctx context.Context, config Config, cat *catalogs.Catalog) e
 // ownTables returns the tables that this program writes. One that cannot be loaded is
 // reported by the sync that needs it.
 func ownTables(ctx context.Context, cat *catalogs.Catalog) ([]*table.Table, error) {
-	ids, err := tableIDs(ctx, cat)
+	ids, err := catalogs.TableIDs(ctx, cat)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
@@ -44,7 +45,7 @@ func TestACheckThatFailsRemovesItsProbe(t *testing.T) {
 		if listErr != nil {
 			t.Fatal(listErr)
 		}
-		if ids, err := tableIDs(t.Context(), cat); err != nil || len(ids) > 0 || len(namespaces) > 0 {
+		if ids, err := catalogs.TableIDs(t.Context(), cat); err != nil || len(ids) > 0 || len(namespaces) > 0 {
 			left = append(left, fmt.Sprint("in the catalog: ", namespaces, ids, err))
 		}
 		files, _ := filepath.Glob(filepath.Join(dir, "*.db", "*"))

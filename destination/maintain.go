@@ -198,7 +198,7 @@ func maintainTables(ctx context.Context, config Config, u upkeep.Options, progre
 		return nil, err
 	}
 	defer cat.Close()
-	ids, err := tableIDs(ctx, cat)
+	ids, err := catalogs.TableIDs(ctx, cat)
 	if err != nil {
 		return nil, err
 	}
@@ -272,24 +272,6 @@ func failedTables(n int) error {
 		return configError("1 table failed; its line says why.")
 	}
 	return configError("%d tables failed; their lines say why.", n)
-}
-
-func tableIDs(ctx context.Context, cat *catalogs.Catalog) ([]table.Identifier, error) {
-	namespaces, err := cat.ListNamespaces(ctx, nil)
-	if err != nil {
-		return nil, fmt.Errorf("listing namespaces: %w", err)
-	}
-	var ids []table.Identifier
-	for _, namespace := range namespaces {
-		for id, err := range cat.ListTables(ctx, namespace) {
-			if err != nil {
-				return nil, fmt.Errorf("listing tables: %w", err)
-			}
-			ids = append(ids, id)
-		}
-	}
-	slices.SortFunc(ids, slices.Compare)
-	return ids, nil
 }
 
 func printMaintained(out io.Writer, all []maintained, dryRun bool) error {

@@ -71,7 +71,7 @@ type relocator struct {
 
 // all relocates the tables one by one, also if some fail.
 func (r relocator) all(ctx context.Context, env cli.Env) error {
-	ids, err := tableIDs(ctx, r.cat)
+	ids, err := catalogs.TableIDs(ctx, r.cat)
 	if err != nil {
 		return err
 	}

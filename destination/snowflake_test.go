@@ -191,7 +191,7 @@ func TestACheckShowsItsTableInSnowflake(t *testing.T) {
 	if err := probeWarehouse(t.Context(), l.config, l.cat); err == nil || !strings.Contains(err.Error(), "access denied") {
 		t.Errorf("%v", err)
 	}
-	if ids, err := tableIDs(t.Context(), l.cat); err != nil || len(ids) > 0 {
+	if ids, err := catalogs.TableIDs(t.Context(), l.cat); err != nil || len(ids) > 0 {
 		t.Errorf("left: %v, %v", ids, err)
 	}
 }

@@ -128,7 +128,7 @@ func (w warnings) Handle(_ context.Context, r slog.Record) error {
 // else that of the stream with this name, with or without its namespace. A table tells
 // whose it is, also when it was renamed.
 func (c Config) findTable(ctx context.Context, cat *catalogs.Catalog, name string) (table.Identifier, error) {
-	ids, err := tableIDs(ctx, cat)
+	ids, err := catalogs.TableIDs(ctx, cat)
 	if err != nil {
 		return nil, err
 	}

@@ -67,7 +67,7 @@ func describeTables(ctx context.Context, config Config) ([]description, error) {
 		return nil, err
 	}
 	defer cat.Close()
-	ids, err := tableIDs(ctx, cat)
+	ids, err := catalogs.TableIDs(ctx, cat)
 	if err != nil {
 		return nil, err
 	}

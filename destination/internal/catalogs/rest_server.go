@@ -74,7 +74,7 @@ func (s *restServer) RoundTrip(request *http.Request) (*http.Response, error) {
 		}
 		response, err := s.Transport.RoundTrip(sent)
 		if err != nil {
-			if attempt == maxAttempts || !isLostRead(sent, err) || !pauses(request.Context(), 100*time.Millisecond<<attempt) {
+			if attempt == maxAttempts || !isLostRead(sent, err) || !pauses(request.Context(), (100*time.Millisecond)<<attempt) {
 				return nil, err
 			}
 			continue

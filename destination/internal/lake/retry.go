@@ -42,7 +42,7 @@ func (r *retryBudget) again(ctx context.Context) (bool, error) {
 	if r.attempt >= leastAttempts && r.elapsed+time.Since(r.began) >= r.t.commitTimeout {
 		return false, nil
 	}
-	longest := min(20*time.Millisecond<<min(r.attempt-1, 8), r.t.maxBackoff)
+	longest := min((20*time.Millisecond)<<min(r.attempt-1, 8), r.t.maxBackoff)
 	select {
 	case <-time.After(rand.N(longest)):
 		return true, nil

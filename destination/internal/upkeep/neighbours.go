@@ -12,6 +12,7 @@ import (
 	"github.com/apache/iceberg-go/catalog"
 	"github.com/apache/iceberg-go/table"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
@@ -37,18 +38,9 @@ const neighboursAge = time.Minute
 
 // of returns the tables that the catalog has now.
 func (n *Neighbours) of(ctx context.Context, cat catalog.Catalog) ([]neighbour, error) {
-	namespaces, err := cat.ListNamespaces(ctx, nil)
+	ids, err := catalogs.TableIDs(ctx, cat)
 	if err != nil {
-		return nil, fmt.Errorf("listing namespaces: %w", err)
-	}
-	var listed []table.Identifier
-	for _, namespace := range namespaces {
-		for id, err := range cat.ListTables(ctx, namespace) {
-			if err != nil {
-				return nil, fmt.Errorf("listing tables: %w", err)
-			}
-			listed = append(listed, id)
-		}
+		return nil, err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -56,7 +48,7 @@ func (n *Neighbours) of(ctx context.Context, cat catalog.Catalog) ([]neighbour, 
 		n.loaded = map[string]neighbour{}
 	}
 	var all []neighbour
-	for _, id := range listed {
+	for _, id := range ids {
 		name := strings.Join(id, "\x00")
 		known, ok := n.loaded[name]
 		if !ok || time.Since(known.read) >= neighboursAge {

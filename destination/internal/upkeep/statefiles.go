@@ -11,6 +11,7 @@ import (
 	"github.com/apache/iceberg-go/catalog"
 	iceio "github.com/apache/iceberg-go/io"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
@@ -25,25 +26,20 @@ func StateFiles(cat catalog.Catalog) checkpoint.References {
 	return checkpoint.References{
 		Catalog: func(ctx context.Context) (map[string]bool, error) {
 			referenced := map[string]bool{}
-			namespaces, err := cat.ListNamespaces(ctx, nil)
+			ids, err := catalogs.TableIDs(ctx, cat)
 			if err != nil {
-				return nil, fmt.Errorf("listing namespaces: %w", err)
+				return nil, err
 			}
-			for _, namespace := range namespaces {
-				for id, err := range cat.ListTables(ctx, namespace) {
-					if err != nil {
-						return nil, fmt.Errorf("listing tables: %w", err)
-					}
-					tbl, err := cat.LoadTable(ctx, id)
-					if errors.Is(err, catalog.ErrNoSuchTable) {
-						continue
-					}
-					if err != nil {
-						return nil, fmt.Errorf("loading table %s: %w", strings.Join(id, "."), err)
-					}
-					for _, raw := range lake.States(tbl.Metadata()) {
-						addStateFiles(referenced, raw)
-					}
+			for _, id := range ids {
+				tbl, err := cat.LoadTable(ctx, id)
+				if errors.Is(err, catalog.ErrNoSuchTable) {
+					continue
+				}
+				if err != nil {
+					return nil, fmt.Errorf("loading table %s: %w", strings.Join(id, "."), err)
+				}
+				for _, raw := range lake.States(tbl.Metadata()) {
+					addStateFiles(referenced, raw)
 				}
 			}
 			return referenced, nil

@@ -180,7 +180,7 @@ func (c *Client) get(ctx context.Context, path string, query url.Values) (json.R
 				return nil, &UnavailableError{path, err}
 			}
 			c.log.Debug("a request failed; trying again", "path", path, "attempt", failed, "error", err)
-			pause := 250 * time.Millisecond << failed
+			pause := (250 * time.Millisecond) << failed
 			if err := sleep(ctx, pause/2+rand.N(pause)); err != nil {
 				return nil, err
 			}
