@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -152,7 +153,8 @@ func TestRowsThatWereDeletedAreNotRefreshedAgain(t *testing.T) {
 // does, and that has somebody else commit before it fails to answer.
 type lastOnly struct {
 	mainOnly
-	after func()
+	namesParents bool // the last snapshot still says which one it followed
+	after        func()
 }
 
 func (c *lastOnly) LoadTable(ctx context.Context, id table.Identifier) (*table.Table, error) {
@@ -169,7 +171,9 @@ func (c *lastOnly) LoadTable(ctx context.Context, id table.Identifier) (*table.T
 		return nil, err
 	}
 	snapshot := *loaded.CurrentSnapshot()
-	snapshot.ParentSnapshotID = nil
+	if !c.namesParents {
+		snapshot.ParentSnapshotID = nil
+	}
 	last, err := json.Marshal([]table.Snapshot{snapshot})
 	if err != nil {
 		return nil, err
@@ -192,19 +196,41 @@ func (c *lastOnly) CommitTable(ctx context.Context, id table.Identifier, reqs []
 	return meta, location, err
 }
 
-// Where the catalog keeps no history, a commit that may have landed before that of another
-// program is not made again: its rows could be there twice.
+// Where the catalog keeps no history, or other programs expired it, a commit that may have
+// landed before those of another program is not made again: its rows could be there twice.
 func TestACommitIsNotRepeatedWithoutAHistory(t *testing.T) {
-	p, o := laketest.Plain("s"), lake.Options{}
-	cat := &lastOnly{mainOnly: mainOnly{laketest.OpenCatalog(t, t.TempDir())}}
 	row := func(id int64) map[string]any { return map[string]any{"id": id, "v": "x"} }
-	tbl, other := openTable(t, cat, p, o), openTable(t, cat, p, o)
-	laketest.Commit(t, tbl, `{"n":1}`, laketest.Stage(t, tbl, 0, row(1)))
-	staged := laketest.Stage(t, tbl, 0, row(2))
-	cat.after = func() { laketest.Commit(t, other, `{"n":3}`, laketest.Stage(t, other, 0, row(3))) }
-	_, err := tbl.Commit(t.Context(), []*lake.Staged{staged}, []byte(`{"n":2}`))
-	if userError := (*protocol.Error)(nil); !errors.As(err, &userError) || userError.Kind != protocol.TransientError || !strings.Contains(userError.Message, "did not say whether it accepted") {
-		t.Errorf("error %v", err)
+	for name, tc := range map[string]struct {
+		namesParents bool
+		others       int64 // commits of another program
+		landed       bool  // and it is known
+	}{
+		"no parent":             {others: 1},
+		"the commit as parent":  {namesParents: true, others: 1, landed: true},
+		"a parent that is gone": {namesParents: true, others: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, o := laketest.Plain("s"), lake.Options{}
+			cat := &lastOnly{mainOnly: mainOnly{laketest.OpenCatalog(t, t.TempDir())}, namesParents: tc.namesParents}
+			tbl, other := openTable(t, cat, p, o), openTable(t, cat, p, o)
+			laketest.Commit(t, tbl, `{"n":1}`, laketest.Stage(t, tbl, 0, row(1)))
+			staged := laketest.Stage(t, tbl, 0, row(2))
+			want := []string{`{"id":1,"v":"x"}`, `{"id":2,"v":"x"}`}
+			cat.after = func() {
+				for n := range tc.others {
+					laketest.Commit(t, other, fmt.Sprintf(`{"n":%d}`, 3+n), laketest.Stage(t, other, 0, row(3+n)))
+					want = append(want, fmt.Sprintf(`{"id":%d,"v":"x"}`, 3+n))
+				}
+			}
+			_, err := tbl.Commit(t.Context(), []*lake.Staged{staged}, []byte(`{"n":2}`))
+			if userError := (*protocol.Error)(nil); tc.landed {
+				if err != nil {
+					t.Error(err)
+				}
+			} else if !errors.As(err, &userError) || userError.Kind != protocol.TransientError || !strings.Contains(userError.Message, "did not say whether it accepted") {
+				t.Errorf("error %v", err)
+			}
+			laketest.ExpectRows(t, tbl, want...)
+		})
 	}
-	laketest.ExpectRows(t, tbl, `{"id":1,"v":"x"}`, `{"id":2,"v":"x"}`, `{"id":3,"v":"x"}`)
 }

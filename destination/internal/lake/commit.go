@@ -29,8 +29,8 @@ type Committed struct {
 }
 
 // Commit makes staged rows visible and stores the state that covers them, in
-// one transaction: one snapshot, or none when nothing is staged. The plan says
-// whether the rows are appended or replace those of their keys. state may be
+// one transaction: one snapshot, or none when nothing is staged. The table's plan
+// says whether the rows are appended or replace those of their keys. state may be
 // nil.
 //
 // When it fails for certain, the staged files are deleted. When it cannot be
@@ -90,9 +90,10 @@ type fileCommit struct {
 	snapshot *table.Snapshot // of the last attempt; nil: it made none
 }
 
-// commitWithRetry commits what stage makes of the table as it is; transaction.go says when
-// it tries again. No commit is there twice: each attempt requires the snapshot it was staged on, and after one
-// without an answer the commit's token is looked for in the table's history.
+// commitWithRetry commits what stage makes of the table as it is; transaction.go says
+// when it tries again. No commit is there twice: each attempt requires the snapshot it
+// was staged on, and after one without an answer the commit's token is looked for in the
+// table's history.
 //
 // A stage that fails returns its change, if there is one, so that what it wrote is
 // removed.
@@ -123,7 +124,7 @@ func (c *fileCommit) commitWithRetry(ctx context.Context, stage func(context.Con
 		}
 		return done, c.t.Explain(err)
 	}
-	c.t.refresh.begun = c.t.refresh.begun || c.branch == c.t.refresh.branch
+	c.t.refresh.begun = c.t.refresh.begun || c.branch == c.t.refresh.branch // from now on, its branch must stay
 	done.MetadataLocation = x.location
 	if c.snapshot != nil {
 		added := c.snapshot.Summary.Properties.GetInt64
@@ -141,8 +142,8 @@ func (c *fileCommit) prepare(ctx context.Context, base *table.Table, change *sna
 		table.AssertTableUUID(meta.TableUUID()), table.AssertRefSnapshotID(c.branch, idOf(tip)),
 		table.AssertCurrentSchemaID(meta.CurrentSchema().ID),
 	}
-	// A branch is there from its first state on: it is what says that there is
-	// a refresh to continue.
+	// The first commit to the branch of a refresh makes it, even one of a state alone:
+	// by its branch a refresh is found and continued.
 	change.Forced = change.Forced || tip == nil && c.branch != table.MainBranch
 	var updates []table.Update
 	c.snapshot = nil
@@ -175,16 +176,18 @@ func (c *fileCommit) prepare(ctx context.Context, base *table.Table, change *sna
 }
 
 // errNoHistory says that the outcome of a commit cannot be known any more.
-var errNoHistory = errors.New("another program has committed since, and the catalog does not keep the snapshot before")
+var errNoHistory = errors.New("another program has committed since, and the snapshots before are not kept")
 
 // hasLanded reports whether the commit is in a table, and finds its snapshot. A commit of
 // a state alone has no snapshot with its token; there the state tells, which has a number
 // of its own. The error is [errNoHistory] for a table whose history does not reach back to
-// what the commit was made from, as Nessie keeps no snapshot but the last.
+// what the commit was made from: Nessie keeps no snapshot but the last, and other programs
+// expire them.
 func (c *fileCommit) hasLanded(ctx context.Context, base *table.Table) (bool, error) {
 	history := &expiredSnapshots{table: base}
 	var oldest *table.Snapshot
-	for s := base.SnapshotByName(c.branch); s != nil; s, _ = history.parent(ctx, s) {
+	var parent int64 // of oldest; 0: it names none
+	for s := base.SnapshotByName(c.branch); s != nil; s, parent = history.parent(ctx, s) {
 		if s.Summary != nil && s.Summary.Properties[tokenKey] == c.token {
 			c.snapshot = s
 			return true, nil
@@ -194,7 +197,11 @@ func (c *fileCommit) hasLanded(ctx context.Context, base *table.Table) (bool, er
 		}
 		oldest = s
 	}
-	if c.snapshot != nil && oldest != nil && oldest.ParentSnapshotID == nil && oldest.SequenceNumber > 1 {
+	switch {
+	case c.snapshot == nil || oldest == nil:
+	case parent == c.snapshot.SnapshotID:
+		return true, nil
+	case parent != 0 || oldest.SequenceNumber > 1:
 		return false, errNoHistory
 	}
 	return c.state != nil && c.snapshot == nil && base.Properties()[stateKey+suffixOf(c.branch)] == string(c.state), nil

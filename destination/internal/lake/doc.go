@@ -25,6 +25,7 @@
 //
 // # Terms
 //
+//   - plan: how the records of a stream become rows of its table (package columnar).
 //   - attempt: at a transaction; it makes a proposal, which the catalog takes or not.
 //   - proposal: the updates that an attempt asks for, and what they require.
 //   - outcome: committed, refused, failed or unknown (transaction.go).
