@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"maps"
 	"net/http"
 	"slices"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -60,6 +62,25 @@ type anyToken struct{}
 
 func (anyToken) Token(context.Context) (string, error)                  { return "token", nil }
 func (anyToken) TokenInsteadOf(context.Context, string) (string, error) { return "token", nil }
+
+// failsAt is a pipe whose reader is gone by the time that a text comes.
+type failsAt string
+
+func (f failsAt) Write(message []byte) (int, error) {
+	if bytes.Contains(message, []byte(f)) {
+		return 0, syscall.EPIPE
+	}
+	return len(message), nil
+}
+
+func TestAStreamWhoseEndCannotBeWrittenEndsTheRun(t *testing.T) {
+	r := &run{session: &session{out: protocol.NewEmitter(failsAt("COMPLETE"), protocol.EmitterOptions{})}}
+	rd := newReader(r, streams[0], protocol.FullRefresh)
+	err := r.failStream(t.Context(), rd, rd.complete([]byte(fullRefreshDone)))
+	if !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("error %v", err)
+	}
+}
 
 // How fast records go from the answers of the API to standard output, when
 // neither the API nor the pace takes any time: slices of 400 new sleeps.

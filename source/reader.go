@@ -39,7 +39,7 @@ type reader struct {
 	untracked map[uint64]bool // fingerprints of emitted records that no tracker can follow
 	requested map[string]bool // parents whose row was requested
 
-	parentWithoutKey bool // there was one
+	parentWithoutKey bool // a parent had no key, and the user was warned
 
 	done      bool            // the stream is complete or has failed
 	lastState json.RawMessage // nil: none yet, or a record has been emitted since. Guarded by run.mu
@@ -132,7 +132,8 @@ func (rd *reader) emitSlice(ctx context.Context, records []changes.Record, s tim
 	return rd.emitState(raw)
 }
 
-// emitRows emits those rows of a slice that are new or have changed.
+// emitRows emits those rows of a slice that are new or have changed. Streams that need
+// requests for that are read in drilldown.go.
 func (rd *reader) emitRows(ctx context.Context, records []changes.Record, s timeSlice) error {
 	if rd.byRequest() {
 		return rd.requestRows(ctx, records)
@@ -157,7 +158,7 @@ func (rd *reader) emitRows(ctx context.Context, records []changes.Record, s time
 // once a sync, because nobody knows whether it is the same as in the last one.
 func (rd *reader) isChange(r changes.Record) bool {
 	switch {
-	case r.Untracked != "":
+	case r.Untracked != "": // its time may not be known either
 		return !rd.untracked[r.Fingerprint]
 	case r.Time.Before(rd.streamStart): // WHOOP also returns what lasted until then
 		return false
@@ -281,9 +282,9 @@ func (rd *reader) complete(state json.RawMessage) error {
 	if err := rd.emitState(state); err != nil {
 		return err
 	}
-	rd.done = true
 	if err := rd.run.session.out.Status(rd.stream.id(), protocol.Complete); err != nil {
 		return outputError{err}
 	}
+	rd.done = true
 	return nil
 }
