@@ -15,7 +15,7 @@ import (
 )
 
 // Write writes the input into the catalog's tables; package syncer says how.
-// Afterwards it maintains the tables.
+// Afterwards it maintains the tables (maintain.go).
 func (d destination) Write(ctx context.Context, job protocol.WriteJob, out *protocol.Emitter) (err error) {
 	measured := metrics.Start(out)
 	defer func() { measured.End(err) }()
@@ -71,10 +71,7 @@ func (d destination) write(ctx context.Context, config Config, streams syncer.St
 	notShown := refresher.Finish(ctx)
 	after := &afterWrite{Maintenance: config.Maintenance, options: config.Maintenance.upkeep(false), log: out.Logger(), progress: out.Progress(), measured: measured}
 	after.maintain(ctx, config.Memory, streams.All(), stateFiles, catalog)
-	if notShown != nil {
-		return errors.Join(err, notShown)
-	}
-	return err
+	return errors.Join(err, notShown)
 }
 
 // planStreams checks the whole catalog before anything is written.

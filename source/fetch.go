@@ -23,13 +23,12 @@ const (
 // fetch reads the records of a slice, oldest first.
 //
 // A record that vanishes between two pages shifts the others, and one of them is
-// missed. An incremental stream finds it later: in the window with the next sync,
-// which reads it again; before the window with the next full walk, which compares
-// all keys; and it asks for a row that it knows and misses by its key. Where no
-// later sync looks again, a slice of several pages is read until two readings in a
-// row have the same records.
+// missed. An incremental stream finds it later: the next sync reads the window again,
+// and the next full walk what is older. (A row that it knows and that did not come it
+// requests by its key; see endWalk.) Where no later sync looks again, a slice of several
+// pages is read until two readings in a row have the same keys.
 func (w *walk) fetch(ctx context.Context, s timeSlice) ([]changes.Record, error) {
-	var before map[string]bool
+	var previous map[string]bool
 	for range maxReadings {
 		records, pages, err := w.readPages(ctx, s)
 		var paging *whoop.PagingError
@@ -52,15 +51,16 @@ func (w *walk) fetch(ctx context.Context, s timeSlice) ([]changes.Record, error)
 			return records, err
 		}
 		keys := keySet(records)
-		if maps.Equal(keys, before) {
+		if maps.Equal(keys, previous) {
 			return records, nil
 		}
-		before = keys
+		previous = keys
 	}
 	return nil, &whoop.UnavailableError{Path: w.collection, Err: fmt.Errorf("the records from %s to %s were different each time they were read", s.from, s.to)}
 }
 
-// halves splits a slice whose page tokens do not work: a shorter one needs fewer.
+// halves splits a slice whose page tokens do not work: a shorter one needs fewer. ok
+// says whether the slice is long enough for that.
 func (s timeSlice) halves() (older, newer timeSlice, ok bool) {
 	if s.from.IsZero() {
 		// Nobody knows how far back it reaches, so its last part is cut off instead.
@@ -99,9 +99,9 @@ func (w *walk) readPages(ctx context.Context, s timeSlice) (records []changes.Re
 	return newestVersions(records), pages, nil
 }
 
-// newestVersions keeps one record per key, the one that was updated last. When
-// pages shift while they are read, a record can come twice, and so can one that lies
-// across two slices.
+// newestVersions keeps one record per key, the one that was updated last, and all
+// without a key. When pages shift while they are read, a record can come twice, and so
+// can one that lies across two slices. The result is in the memory of records.
 func newestVersions(records []changes.Record) []changes.Record {
 	at := map[string]int{}
 	kept := records[:0]

@@ -13,8 +13,8 @@ import (
 
 // Read reads the configured streams. Objects come first. Then each collection is
 // walked once, oldest records first, and each record goes to the readers of all
-// streams that need the collection. One stream after the other is emitted: the
-// API's limits leave nothing to gain from emitting several at once.
+// streams that need the collection. Only requests run at once; one goroutine emits,
+// because the API's limits leave nothing to gain from more.
 //
 // The way of a record: readWalks (walk.go) fetches a slice of a collection (fetch.go) and
 // delivers its records to the readers (reader.go). Each reader asks its changes.Tracker
@@ -47,7 +47,7 @@ type run struct {
 	end     time.Time // up to which the run reads, on WHOOP's clock
 	oldest  time.Time // a guess at when the member's history begins; zero: none yet
 
-	mu sync.Mutex // held while a state is written
+	mu sync.Mutex // guards the readers' lastState, and is held while one is written
 }
 
 // addReaders adds a reader for each configured stream. A stream or sync mode that
@@ -127,9 +127,9 @@ func (r *run) readObjects(ctx context.Context) error {
 
 // startReaders decides from the states where each stream starts, and returns the
 // readers by the collection that they need. If one stream needs a full walk of a
-// collection, all incremental streams of the collection take part: a run that was
-// interrupted between two of them would otherwise cause a walk for each, every
-// week.
+// collection, all incremental streams of the collection take part. Otherwise a run that
+// was interrupted between two of them would leave their full walks on different days,
+// and the collection would be walked for each.
 func (r *run) startReaders(ctx context.Context, states []protocol.State) (map[string][]*reader, error) {
 	for _, s := range states {
 		if s.Type != protocol.StreamState {
@@ -137,7 +137,7 @@ func (r *run) startReaders(ctx context.Context, states []protocol.State) (map[st
 		}
 	}
 	var started []*reader
-	walkDue := map[string]bool{} // by collection
+	walkDue := map[string]bool{} // for any of its streams, by collection
 	for _, rd := range r.readers {
 		if rd.stream.object != "" {
 			continue
@@ -153,7 +153,7 @@ func (r *run) startReaders(ctx context.Context, states []protocol.State) (map[st
 	byCollection := map[string][]*reader{}
 	for _, rd := range started {
 		if rd.mode == protocol.Incremental {
-			rd.fullWalk = walkDue[rd.stream.collection] && !rd.state.Until.IsZero()
+			rd.fullWalk = walkDue[rd.stream.collection] && !rd.state.Until.IsZero() // the first read has nothing to compare
 			rd.startTracking()
 		}
 		collection := rd.walkedCollection()
@@ -162,7 +162,8 @@ func (r *run) startReaders(ctx context.Context, states []protocol.State) (map[st
 	return byCollection, nil
 }
 
-// failStream ends a stream with err, if there is one. Its own error ends the run.
+// failStream ends a stream with err, if there is one and the stream is not done. The error
+// that it returns ends the run.
 func (r *run) failStream(ctx context.Context, rd *reader, err error) error {
 	if err == nil || rd.done {
 		return nil

@@ -43,12 +43,13 @@ func (r *run) newWalk(ctx context.Context, collection string, readers []*reader)
 		if rd.byRequest() {
 			length = requestedSlice
 		}
-		w.untilAgreed = w.untilAgreed || rd.tracker == nil || r.session.config.ReconcileEveryDays == 0
+		fullRefresh, noFullWalks := rd.tracker == nil, r.session.config.ReconcileEveryDays == 0
+		w.untilAgreed = w.untilAgreed || fullRefresh || noFullWalks
 	}
 	if from.IsZero() {
 		oldest, err := r.findOldest(ctx, collection, readers)
 		if err != nil {
-			return w, err
+			return nil, err
 		}
 		firstEnd = oldest.Add(length)
 	}
@@ -123,7 +124,7 @@ func (s step) deliver(ctx context.Context, records []changes.Record) error {
 			continue
 		}
 		var err error
-		if s.slice.to.After(rd.readFrom) {
+		if s.slice.to.After(rd.readFrom) { // else it is for another reader, which starts earlier
 			err = rd.emitSlice(ctx, records, s.slice)
 		}
 		if err == nil && s.last {

@@ -100,7 +100,8 @@ func (c *checkpoints) addState(state protocol.State) error {
 		return err
 	}
 	for _, s := range covered {
-		if s.coveredUpTo = c.segment; s.waitingRows > 0 && !c.mustWait(s) {
+		s.coveredUpTo = c.segment
+		if !c.mustWait(s) {
 			c.waitingRows -= s.waitingRows
 			s.waitingRows = 0
 		}
@@ -128,7 +129,7 @@ func (c *checkpoints) limitReached(limits CommitLimits) bool {
 }
 
 // takeCovered moves every stream whose rows are all covered by its states into a
-// commit plan, and counts for the limits from here on. The workers must have decoded
+// commit plan, and starts to count for the limits again. The workers must have decoded
 // all records before.
 func (c *checkpoints) takeCovered() *commitPlan {
 	plan := &commitPlan{}
@@ -138,10 +139,11 @@ func (c *checkpoints) takeCovered() *commitPlan {
 		}
 	}
 	c.moveTo(plan)
-	// Rows of streams that must wait count again once their streams need not.
+	// What must wait does not count until addState finds that it need not.
 	c.waitingRows = 0
 	for _, s := range c.streams.all {
-		if s.waitingRows = 0; c.mustWait(s) {
+		s.waitingRows = 0
+		if c.mustWait(s) {
 			s.waitingRows = s.unplanned.between(s.planned, c.segment)
 		}
 		c.waitingRows += s.waitingRows

@@ -26,8 +26,8 @@ type commitPlan struct {
 // state in it.
 type tableCommit struct {
 	stream        *Stream
-	upTo          int64 // the last segment whose rows it holds
-	rows          int64
+	upTo          int64        // the last segment whose rows it holds
+	rows          int64        // of the source, up to there
 	state         pendingState // the last one that covers its rows; zero: none does
 	replace       bool         // the rows replace all others of the table
 	finishRefresh bool         // the refresh is complete: rows of older generations are removed
@@ -94,7 +94,8 @@ func (r *run) commitCovered(ctx context.Context) error {
 	return r.startCommit(ctx, plan)
 }
 
-// closeFiles closes the files with the plan's rows, on all workers.
+// closeFiles closes the files with the plan's rows, on all workers. Streams of few rows are
+// gathered on one worker before (gather.go).
 func (r *run) closeFiles(ctx context.Context, plan *commitPlan) error {
 	r.unstarted = plan
 	gathered, err := r.gather(ctx, plan)
@@ -224,7 +225,7 @@ func (r *run) commitTable(ctx context.Context, t *tableCommit, stored func() (js
 	switch {
 	case t.replace:
 		return done(tbl.Replace(ctx, t.staged, state))
-	case t.finishRefresh && t.stream.begun.AtOnce:
+	case t.finishRefresh && t.stream.begun.AtOnce: // its rows could not go to a branch before
 		return done(tbl.Finish(ctx, t.staged, state))
 	case len(t.staged) > 0 || state != nil:
 		if err := done(tbl.Commit(ctx, t.staged, state)); err != nil {

@@ -13,13 +13,13 @@
 //	                              echo the state
 //
 // One goroutine handles the input in order; another reads ahead. Until the input
-// ends, it commits a stream only at one of the stream's states, so a snapshot holds
-// exactly the rows that its state covers. A commit is due when no record has come
-// since a state and one of the limits (rows, bytes, age) is reached, or a stream is
-// complete and nothing has come for three seconds. That is asked before the next
-// record, 20 ms after the last state, and every second. Rows that the
-// last commit had to leave out, because their stream waits for its next state or for
-// the end of the input, do not count.
+// ends, a stream is committed only at one of its states, so a snapshot holds exactly
+// the rows that its state covers. A commit is due when no record has come since a state
+// and one of the limits (rows, bytes, age) is reached, or a stream is complete and
+// nothing has come for three seconds. That is asked before the next record, 20 ms after
+// the last state, and every second. Rows that the last commit had to leave out, because
+// their stream waits for its next state or for the end of the input, do not count for
+// the limits.
 //
 // # Segments, states and commits
 //
@@ -65,6 +65,9 @@
 //   - planned: a row in a commit plan, whether or not the commit has ended.
 //   - waiting row: one that the last plan left out, and that does not count for the
 //     limits while its stream must wait.
+//   - at once: how a stream is committed whose rows replace others where readers see
+//     them: nothing before it is complete, and then all in one commit.
+//   - gathered: taken over by one worker, so that a few rows become one file.
 //   - staged: in a closed data file that no snapshot has yet.
 //   - echo: the state sent back to the platform, which acknowledges its rows.
 //   - decision: what is kept of a stream at the end, and whether it failed.

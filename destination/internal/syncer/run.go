@@ -49,15 +49,15 @@ type run struct {
 	out           *protocol.Emitter
 	log           *slog.Logger
 	workers       workers
-	firstBad      *firstBad     // record or state, which ends the sync
+	firstBad      *firstBad     // the first record or state that cannot be right; it ends the sync
 	longMessages  *longMessages // bytes that readAhead waits for
 	group         *errgroup.Group
 	relayed       map[string]struct{} // errors of the source that the user has seen
 
-	sequence     uint64      // number of the last batch of records, which is one job, or of the state after it
+	sequence     uint64      // number of the last item of the input that was a batch of records or a state
 	commitNumber int64       // number of the last commit
 	committing   chan error  // receives the result of the commit in flight; nil: there is none
-	unstarted    *commitPlan // its files are closed or being closed, and its commit has not started
+	unstarted    *commitPlan // its files are closed or being closed, and its commit has not started; nil: none
 }
 
 // execute starts the workers, reads the input, and waits for both. Two contexts
@@ -92,7 +92,8 @@ func (r *run) spawn(part func() error) { r.group.Go(goroutine.Recovered(part)) }
 // as the last of several.
 const stateQuietPeriod = 20 * time.Millisecond
 
-// readInput reads the input in order until it ends or stop is done.
+// readInput reads the input in order until it ends or stop is done. What readAhead
+// (readahead.go) received goes to dispatch; the last commit is made in final.go.
 func (r *run) readInput(stop, ctx context.Context, in *protocol.Input, jobs chan<- decodeJob) error {
 	items, ended := readAhead(ctx, in, r.longMessages)
 	age := time.NewTicker(min(r.config.Commit.maxAge(), time.Second))
@@ -158,7 +159,7 @@ func (r *run) dispatch(ctx context.Context, item protocol.Item, jobs chan<- deco
 			r.firstBad.report(r.sequence, r.checkpoints.segment, err)
 		}
 	case item.Status != nil:
-		before := r.checkpoints.proofs.of(item.Status.Stream).status
+		before := r.checkpoints.proofs.of(item.Status.Stream).status // progress counts a stream once
 		if !r.checkpoints.addStatus(*item.Status) {
 			r.log.Warn("the input holds a status of a stream that is not in the catalog", "stream", item.Status.Stream.String())
 		} else if item.Status.Status == protocol.Complete && before != protocol.Complete {

@@ -20,7 +20,7 @@ type worker struct {
 	firstBad     *firstBad
 	longMessages *longMessages
 
-	buffers  map[string]map[string]*streamBuffer // by namespace and name
+	buffers  map[string]map[string]*streamBuffer // by namespace and name; see buffer.go
 	all      []*streamBuffer
 	touched  []*streamBuffer // by the current job
 	bytes    int             // of columns, in all buffers
@@ -103,6 +103,7 @@ func (w *worker) decode(ctx context.Context, job decodeJob) error {
 	err := w.decoder.Decode(job.records.Data, job.records.Line, job.sequence, route)
 	job.records.Release() // before files are written, which takes memory of its own
 	if err != nil {
+		// The sync ends. The rows before the bad one may still be committed.
 		w.firstBad.report(job.sequence, job.segment, err)
 	}
 	for _, b := range w.touched {

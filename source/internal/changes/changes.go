@@ -1,12 +1,3 @@
-// Package changes finds out which rows of a stream changed since the last sync.
-// WHOOP has no feed of changes, so a sync reads rows again and compares them with
-// what the state remembers; see [State] for why that is enough.
-//
-// Glossary:
-//   - window: the recent part of a stream, of which the state remembers every row.
-//   - sketch: the state's memory of all older rows, an invertible Bloom lookup table.
-//   - full walk: a sync that reads the whole stream again and compares the sketch too.
-//   - unsettled: a record that is open or waits for its score, so it will change.
 package changes
 
 import (
@@ -68,14 +59,16 @@ func (t *Tracker) Knows(r Record) bool {
 
 // Observe takes a row that the sync has read and reports whether to emit it:
 // whether it is new or has changed, and was not emitted before. Whoever emits it then
-// calls [Tracker.Emitted]. If nobody does, the next sync observes it as a change again.
+// calls [Tracker.Emitted]. If nobody does, the next sync observes a row of the window as a
+// change again. Which old rows have changed, only [Tracker.Unresolved] can tell, once a
+// full walk has observed all.
 func (t *Tracker) Observe(r Record) (emit bool) {
 	if e, ok := t.recent[r.Key]; ok {
 		switch {
 		case e.seen && !e.owed: // it came before in this sync, in another slice
 			return false
 		case e.fingerprint == r.Fingerprint && !t.emitAll: // the version that was emitted last
-			if !e.owed {
+			if !e.owed { // else a newer version has come, and this answer is out of date
 				t.remember(r)
 			}
 			return false
@@ -93,7 +86,7 @@ func (t *Tracker) Observe(r Record) (emit bool) {
 			return false
 		}
 		t.sketchSeen.Insert(r.pair())
-		if r.Time.Before(t.knownFrom) {
+		if r.Time.Before(t.knownFrom) { // then it is not in the state's sketch
 			return true
 		}
 		t.sketchDifference.Delete(r.pair())
@@ -148,8 +141,8 @@ func (t *Tracker) nextWindowStart() time.Time {
 	start := t.state.Until.Add(-t.lookback)
 	earliest := t.state.Until.Add(-max(t.lookback, maxStretch))
 	for _, e := range t.recent {
-		// A row that has not been read yet can only be missed while it is in
-		// recent. An open one needs no stretch: it is read with every window.
+		// The window keeps a row that this sync has not read yet, because a sync that
+		// resumes from here reads from its start. An open one comes with every window.
 		if e.time.Before(start) && !e.open && (!e.seen || e.unsettled && !e.time.Before(earliest)) {
 			start = e.time
 		}

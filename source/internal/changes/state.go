@@ -1,3 +1,14 @@
+// Package changes finds out which rows of a stream changed since the last sync.
+// WHOOP has no feed of changes, so a sync reads rows again and compares them with
+// what the state remembers; see [State] for why that is enough.
+//
+// Glossary:
+//   - window: the recent part of a stream, of which the state remembers every row.
+//   - sketch: the state's memory of all older rows, an invertible Bloom lookup table.
+//   - full walk: a sync that reads the whole stream again and compares the sketch too.
+//   - old: a row from before the window.
+//   - open: a record that has begun and not ended, such as the cycle of today.
+//   - unsettled: a record that is open or waits for its score, so it will change.
 package changes
 
 import (
@@ -12,7 +23,7 @@ import (
 // only way to know what changed is to read again and compare. So a stream
 // remembers of the rows that it has emitted:
 //
-//   - recent: key, time and fingerprint of each row that began at or after
+//   - recent: key, time, fingerprint and updated_at of each row that began at or after
 //     window_start, and of one that is open or could not be read yet, however old.
 //     An incremental sync reads from window_start on: a row with another fingerprint
 //     has changed, and a row that is not in recent is new. A row that is in recent
@@ -23,8 +34,8 @@ import (
 //     field to everything, the next sync emits the whole stream.
 //
 // The window moves on with time and drops rows into the sketch as they leave it,
-// so recent covers as many days as the lookback. An unsettled row stretches it, by
-// maxStretch at most. The sketch does not grow. The state of a member with two
+// so recent covers as many days as the lookback. A row whose score is pending stretches
+// it, to maxStretch at most. The sketch does not grow. The state of a member with two
 // sleeps a day and the default lookback has about 6 KB.
 //
 // The same state serves both ways of reading drill-downs, because it holds rows
@@ -35,8 +46,8 @@ type State struct {
 	Until time.Time `json:"until"`
 	// Start is the start_date that the stream began with; zero: all history.
 	Start time.Time `json:"start_date,omitzero"`
-	// Oldest is when the oldest row that has been in the window began. A walk of all history cuts
-	// its slices from there on: the first one has what is older.
+	// Oldest is when the oldest row that was ever in the window began. The first slice of a
+	// walk of all history ends a slice's length after it, so that no empty slices are read.
 	Oldest time.Time `json:"oldest,omitzero"`
 	// Walked is when the last full walk began.
 	Walked      time.Time  `json:"walked"`
@@ -51,7 +62,7 @@ type State struct {
 // sketch, and entries without updated_at.
 const StateVersion = 2
 
-// maxStretch is how far back the window reaches at most for an unsettled row.
+// maxStretch is how far back the window reaches at most for a row whose score is pending.
 // Only full walks find the changes of older ones.
 const maxStretch = 30 * 24 * time.Hour
 
