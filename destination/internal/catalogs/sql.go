@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/catalog"
 	sqlcat "github.com/apache/iceberg-go/catalog/sql"
 	iceio "github.com/apache/iceberg-go/io"
@@ -22,11 +23,13 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 )
 
-// sqlCatalog is the library's catalog, but for what it leaves behind: of a
-// commit that another one was quicker than, the metadata file.
+// sqlCatalog is the library's catalog, but for metadata files: the library leaves that
+// of a commit that another one was quicker than, and removes that of a new table whose
+// row may be there.
 type sqlCatalog struct {
 	*sqlcat.Catalog
 	db          *sql.DB
+	properties  iceberg.Properties // the library's, which find the warehouse and its files
 	placeholder func(n int) string // of the n-th argument of a statement, from 1
 	classify    func(error) error
 }
@@ -179,13 +182,22 @@ func writeNext(ctx context.Context, base *table.Table, meta table.Metadata) (ice
 	if err != nil {
 		return nil, "", err
 	}
-	fs, err := base.FS(ctx)
+	files, err := writeMetadata(ctx, base.FS, location, meta)
 	if err != nil {
 		return nil, "", err
 	}
+	return files, location, nil
+}
+
+// writeMetadata writes a new metadata file, and leaves nothing when it fails.
+func writeMetadata(ctx context.Context, reach table.FSysF, location string, meta table.Metadata) (iceio.IO, error) {
+	fs, err := reach(ctx)
+	if err != nil {
+		return nil, err
+	}
 	files, ok := fs.(iceio.WriteFileIO)
 	if !ok {
-		return nil, "", fmt.Errorf("writing %s: its storage cannot be written", location)
+		return nil, fmt.Errorf("writing %s: its storage cannot be written", location)
 	}
 	out, err := files.Create(location)
 	if err == nil {
@@ -193,9 +205,9 @@ func writeNext(ctx context.Context, base *table.Table, meta table.Metadata) (ice
 	}
 	if err != nil {
 		_ = files.Remove(location) // what there is of it
-		return nil, "", err
+		return nil, err
 	}
-	return files, location, nil
+	return files, nil
 }
 
 func encodeMetadata(out io.Writer, meta table.Metadata) error {

@@ -146,21 +146,27 @@ func TestACommitWhoseMetadataCannotBeWrittenIsNotMade(t *testing.T) {
 	}
 }
 
-// mute connects to a database whose answers to UPDATE get lost.
-type mute struct{ driver.Connector }
+// mute connects to a database whose answers to a kind of statement get lost.
+type mute struct {
+	driver.Connector
+	statement string
+}
 
-type muteConn struct{ driver.Conn }
+type muteConn struct {
+	driver.Conn
+	statement string
+}
 
 var errLost = errors.New("the answer is lost")
 
 func (m mute) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := m.Connector.Connect(ctx)
-	return muteConn{conn}, err
+	return muteConn{conn, m.statement}, err
 }
 
 func (c muteConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	result, err := c.Conn.(driver.ExecerContext).ExecContext(ctx, query, args)
-	if strings.HasPrefix(query, "UPDATE") {
+	if strings.HasPrefix(query, c.statement) {
 		return nil, errors.Join(errLost, err)
 	}
 	return result, err
@@ -182,7 +188,7 @@ func TestTheMetadataOfACommitWithoutAnAnswerStays(t *testing.T) {
 	}
 	answering := cat.Backend.(sqlCatalog)
 	unanswering := answering
-	unanswering.db = sql.OpenDB(mute{connector})
+	unanswering.db = sql.OpenDB(mute{connector, "UPDATE"})
 	defer unanswering.db.Close()
 	_, _, err = unanswering.CommitTable(t.Context(), id, nil, []table.Update{table.NewSetPropertiesUpdate(iceberg.Properties{"k": "v"})})
 	if !errors.Is(err, errLost) || errors.Is(err, table.ErrCommitFailed) || errors.Is(err, storage.ErrNotCommitted) {
@@ -190,5 +196,86 @@ func TestTheMetadataOfACommitWithoutAnAnswerStays(t *testing.T) {
 	}
 	if now, err := answering.LoadTable(t.Context(), id); err != nil || now.Properties()["k"] != "v" {
 		t.Errorf("the table cannot be loaded as it was committed: %v", err)
+	}
+}
+
+// interrupted connects to a database that takes the first new table while its client is told to stop.
+type interrupted struct {
+	driver.Connector
+	stop context.CancelFunc
+}
+
+type interruptedConn struct {
+	driver.Conn
+	stop context.CancelFunc
+}
+
+func (i interrupted) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := i.Connector.Connect(ctx)
+	return interruptedConn{conn, i.stop}, err
+}
+
+func (c interruptedConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	result, err := c.Conn.(driver.ExecerContext).ExecContext(ctx, query, args)
+	if err == nil && strings.HasPrefix(query, "INSERT INTO iceberg_tables") {
+		c.stop()
+		return nil, ctx.Err()
+	}
+	return result, err
+}
+
+// A new table can be read, whatever becomes of the database's answer.
+func TestATableThatWasMadeWithoutAnAnswerCanBeRead(t *testing.T) {
+	for name, lose := range map[string]func(driver.Connector, context.CancelFunc) driver.Connector{
+		"the answer is lost": func(c driver.Connector, _ context.CancelFunc) driver.Connector { return mute{c, "INSERT"} },
+		"the run is to stop": func(c driver.Connector, stop context.CancelFunc) driver.Connector { return interrupted{c, stop} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, id := t.TempDir(), table.Identifier{"ns", "t"}
+			cat := openWith(t, sqliteFile, "file://"+dir)
+			if err := cat.CreateNamespace(t.Context(), id[:1], nil); err != nil {
+				t.Fatal(err)
+			}
+			connector, err := sqlite.NewConnector(sqliteDSN(filepath.Join(dir, "catalog.db"), false))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			answering := cat.Backend.(sqlCatalog)
+			unanswering := answering
+			unanswering.db = sql.OpenDB(lose(connector, stop))
+			defer unanswering.db.Close()
+			made, err := unanswering.CreateTable(ctx, id, schema)
+			if stopped := ctx.Err() != nil; stopped != errors.Is(err, context.Canceled) || stopped == (made != nil) {
+				t.Errorf("table %v, error %v", made, err)
+			}
+			if _, err := answering.LoadTable(t.Context(), id); err != nil {
+				t.Errorf("the table cannot be read: %v", err)
+			}
+		})
+	}
+}
+
+// Of two that make a table at once one is told that it is there, and leaves no file.
+func TestATableIsMadeOnce(t *testing.T) {
+	dir, id := t.TempDir(), table.Identifier{"ns", "t"}
+	cat := openWith(t, sqliteFile, "file://"+dir)
+	if _, err := cat.CreateTable(t.Context(), id, schema); !errors.Is(err, catalog.ErrNoSuchNamespace) {
+		t.Errorf("without its namespace: error %v", err)
+	}
+	if err := cat.CreateNamespace(t.Context(), id[:1], nil); err != nil {
+		t.Fatal(err)
+	}
+	first, err := cat.CreateTable(t.Context(), id, schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cat.CreateTable(t.Context(), id, schema); !errors.Is(err, catalog.ErrTableAlreadyExists) {
+		t.Errorf("error %v", err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "ns.db", "t", "metadata", "*"))
+	if err != nil || len(files) != 1 || "file://"+files[0] != first.MetadataLocation() {
+		t.Errorf("there are %q (error %v)", files, err)
 	}
 }

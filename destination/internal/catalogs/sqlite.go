@@ -92,7 +92,7 @@ func (c *sqliteConfig) open(ctx context.Context, files *storage.Storage, create 
 		return nil, classify(err)
 	}
 	opened = true
-	tables := sqlCatalog{cat, db, questionMark, classify}
+	tables := sqlCatalog{cat, db, files.Properties(), questionMark, classify}
 	return &Catalog{
 		Backend: tables, Closer: tables, classify: classify, storage: files, clientRemovesMetadata: true,
 		name: "The catalog " + file, remedy: "Make sure that its disk works, and start again when no other program locks it.",
