@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 )
@@ -144,9 +145,16 @@ func (b *browser) click(selector string) {
 // text is what a person reads in an element.
 func (b *browser) text(selector string) string {
 	b.t.Helper()
-	var text string
-	b.do("GET", b.find(selector)+"/text", nil, &text)
-	return text
+	for {
+		var text string
+		err := b.try("GET", b.find(selector)+"/text", nil, &text)
+		if err == nil {
+			return text
+		}
+		if !strings.Contains(err.Error(), "stale element") { // as when another page has come since
+			b.t.Fatal(err)
+		}
+	}
 }
 
 // eval evaluates an expression in the page.

@@ -160,7 +160,7 @@ func (o ownTable) compare(config string, s seen) error {
 	if diff := cmp.Diff(files, theirs.Files); diff != "" || o.MetadataLocation != theirs.MetadataLocation {
 		return fmt.Errorf("%s here, %s to PyIceberg; files (-ours +PyIceberg):\n%s", o.MetadataLocation, theirs.MetadataLocation, diff)
 	}
-	args := []string{"preview", o.Stream, "--namespace", o.Namespace, "--limit", "0", "--json", "--config", config}
+	args := []string{"preview", o.Table, "--limit", "0", "--json", "--config", config}
 	stdout, stderr, code := runDestination(args, nil)
 	if code != 0 {
 		return fmt.Errorf("previewing it: %s", stderr)

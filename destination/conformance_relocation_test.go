@@ -31,7 +31,7 @@ func (l *lakeUnderTest) relocates() {
 		return
 	}
 	l.moveFiles(from, to)
-	if out := l.succeeds("", "relocate", "--from", from); !strings.Contains(out, "airbyte.items: was relocated from ") {
+	if out := l.succeeds("", "relocate", "--from", from); !strings.Contains(out, ".items: was relocated from ") {
 		l.t.Errorf("relocate says %q", out)
 	}
 	l.expectRows(`{"id":1,"v":"b"}`, `{"id":2,"v":"a"}`)
