@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"runtime"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/parquet"
@@ -60,14 +61,19 @@ func (e *Encoder) RowGroup(out io.Writer, start int64, meta *metadata.RowGroupMe
 	return at - start, nil
 }
 
-// shrink drops memory that one huge value needed.
+// shrink drops memory that one huge value needed. A lot of it is collected at once: the
+// next such value would come before the collector does.
 func (e *Encoder) shrink() {
-	const most = 4 << 20
-	if cap(e.page) > most {
-		e.page = nil
+	const most, worthCollecting = 4 << 20, 32 << 20
+	dropped := 0
+	for _, b := range []*[]byte{&e.page, &e.compressed} {
+		if cap(*b) > most {
+			dropped += cap(*b)
+			*b = nil
+		}
 	}
-	if cap(e.compressed) > most {
-		e.compressed = nil
+	if dropped > worthCollecting {
+		runtime.GC()
 	}
 }
 
