@@ -161,9 +161,17 @@ func (d Deletion) rewriteManifests(c *snapshots.Change, tip *table.Snapshot) err
 // candidates are the paths of the files that can hold such rows, as the manifests say; nil:
 // all can.
 func candidates(ctx context.Context, base *table.Table, tip *table.Snapshot, where *filter.Bound) map[string]bool {
-	tasks, err := base.Scan(table.WithSnapshotID(tip.SnapshotID), table.WithRowFilter(where.Expression())).PlanFiles(ctx)
+	options := []table.ScanOption{table.WithRowFilter(where.Expression())}
+	if current := base.CurrentSnapshot(); current == nil || current.SnapshotID != tip.SnapshotID {
+		// Of another snapshot, the library takes the columns by their names of that time.
+		if tip.SchemaID != nil && *tip.SchemaID != base.Schema().ID {
+			return nil
+		}
+		options = append(options, table.WithSnapshotID(tip.SnapshotID))
+	}
+	tasks, err := base.Scan(options...).PlanFiles(ctx)
 	if err != nil {
-		return nil // as for a column that the snapshot's schema does not have yet
+		return nil // as for a bound that cannot be read: all files are looked at
 	}
 	paths := map[string]bool{}
 	for _, task := range tasks {

@@ -144,3 +144,27 @@ func TestADeletionReachesARefreshUnderWay(t *testing.T) {
 		t.Errorf("state %s", got)
 	}
 }
+
+// A filter means the columns as they are called now, whatever they were called when the files were written.
+func TestADeletionFollowsColumnsThatWereRenamed(t *testing.T) {
+	cat := laketest.OpenCatalog(t, t.TempDir())
+	tbl := laketest.OpenTable(t, cat, laketest.Plan("s", `"id":{"type":"integer"},"v":{"type":"string"},"w":{"type":"string"}`), lake.Options{})
+	laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, map[string]any{"id": 1, "v": "ann", "w": "x"}))
+	laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, map[string]any{"id": 2, "v": "bob", "w": "ann"}))
+	for _, renamed := range [][2]string{{"v", "old"}, {"w", "v"}, {"old", "w"}} {
+		tx := laketest.Load(t, tbl).NewTransaction()
+		if err := tx.UpdateSchema(false, true).RenameColumn(renamed[:1], renamed[1]).Commit(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := deletion(t, cat, tbl, "w = ann", lake.Auto)
+	for _, branch := range d.Branches(laketest.Load(t, tbl)) {
+		if done, err := d.Delete(t.Context(), branch); err != nil || done.Rows != 1 {
+			t.Errorf("branch %s: %+v, %v", branch, done, err)
+		}
+	}
+	laketest.ExpectRows(t, tbl, `{"id":2,"w":"bob","v":"ann"}`)
+}
