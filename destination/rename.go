@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -105,19 +106,17 @@ func (c Config) checkTableName(name string) error {
 // tableSetting says what the configuration needs so that the stream is written to the
 // table under its new name.
 func (c *tableChange) tableSetting(stream protocol.StreamID, owned bool, name string) string {
-	entry := StreamConfig{Name: stream.Name, Namespace: stream.Namespace, Table: name}
+	entry := StreamConfig{Name: stream.Name, Namespace: stream.Namespace, Table: c.config.Names.Legal(stream.Name)}
 	for _, s := range c.config.Streams {
 		if s.id() == stream {
-			if s.Table == name {
-				return ""
-			}
+			s.Table = cmp.Or(s.Table, entry.Table)
 			entry = s
-			entry.Table = name
 		}
 	}
+	found := c.config.locationOf(entry).String() // by the next sync
+	entry.Table = name
 	text, err := json.Marshal(entry)
-	byName := c.config.locationOf(StreamConfig{Namespace: stream.Namespace, Table: c.config.Names.Legal(stream.Name)}).String()
-	if !owned || err != nil || name == byName {
+	if !owned || err != nil || name == found {
 		return ""
 	}
 	return fmt.Sprintf(` Before the next sync, write this entry into "streams" of the configuration; otherwise the sync creates a new table: %s`, text)

@@ -125,8 +125,9 @@ func (w warnings) Handle(_ context.Context, r slog.Record) error {
 }
 
 // findTable finds the table that a user means: one with this name, as in whoop.sleep, or
-// else that of the stream with this name, with or without its namespace. A table tells
-// whose it is, also when it was renamed.
+// else that of the stream with this name, with or without its namespace, or else one with
+// this name in the configuration's namespace. A table tells whose it is, also when it was
+// renamed.
 func (c Config) findTable(ctx context.Context, cat *catalogs.Catalog, name string) (table.Identifier, error) {
 	ids, err := catalogs.TableIDs(ctx, cat)
 	if err != nil {
@@ -172,6 +173,9 @@ func (c Config) findTable(ctx context.Context, cat *catalogs.Catalog, name strin
 	}
 	if id, there := unowned[c.tableOf(name)]; there { // another stream's table is not this one's
 		return id, nil
+	}
+	if at := slices.Index(names[:len(ids)], columnar.Location{Namespace: c.Namespace, Table: name}.String()); at >= 0 {
+		return ids[at], nil
 	}
 	like := ""
 	if near := nearest.Name(name, names); near != "" {
