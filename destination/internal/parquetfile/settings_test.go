@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet/compress"
 	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/iceberg-go"
@@ -102,5 +104,28 @@ func TestNoRows(t *testing.T) {
 	in, err := file.NewParquetReader(bytes.NewReader(out.Bytes()))
 	if err != nil || in.NumRows() != 0 {
 		t.Errorf("%d rows: %v", in.NumRows(), err)
+	}
+}
+
+// However small the row groups are to be, a file has no more column chunks than memory is planned for.
+func TestTinyRowGroupsTakeLittleMemory(t *testing.T) {
+	schema := arrow.NewSchema([]arrow.Field{{Name: "n", Type: arrow.PrimitiveTypes.Int64}}, nil)
+	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+	for i := range int64(4 * MaxChunks) {
+		b.Field(0).(*array.Int64Builder).Append(i)
+	}
+	rec := b.NewRecordBatch()
+	w, err := Create(iceio.LocalFS{}, t.TempDir()+"/file", schema, NewEncoding(rec, iceberg.Properties{rowGroupBytesKey: "1"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Write(rec); err != nil {
+		t.Fatal(err)
+	}
+	if w.chunks > MaxChunks {
+		t.Errorf("%d column chunks, want at most %d", w.chunks, MaxChunks)
+	}
+	if err := w.Abort(); err != nil {
+		t.Fatal(err)
 	}
 }

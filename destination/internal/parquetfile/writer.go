@@ -60,12 +60,14 @@ func Create(files iceio.WriteFileIO, path string, schema *arrow.Schema, e *Encod
 	return w, nil
 }
 
-// Write adds one row group, or several if the table has smaller ones.
+// Write adds one row group, or several if the table has smaller ones: as small as MaxChunks
+// allows.
 func (w *Writer) Write(rec arrow.RecordBatch) error {
 	rows := rec.NumRows()
 	size := max(1, rows)
 	if bytes := budget.SizeOf(rec); bytes > w.encoding.rowGroupBytes {
-		size = max(1, int64(float64(rows)*float64(w.encoding.rowGroupBytes)/float64(bytes)))
+		groups := int64(max(1, MaxChunks/max(1, w.columns)))
+		size = max((rows+groups-1)/groups, int64(float64(rows)*float64(w.encoding.rowGroupBytes)/float64(bytes)))
 	}
 	for first := int64(0); first < rows; first += size {
 		group := rec.NewSlice(first, min(first+size, rows))
