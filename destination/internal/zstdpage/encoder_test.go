@@ -101,14 +101,12 @@ func TestEndsOfBlocks(t *testing.T) {
 }
 
 func FuzzPages(f *testing.F) {
-	f.Add([]byte("0123456789abcdef"), uint8(8), uint8(3), uint16(20_000))
-	f.Add([]byte{0, 0, 0, 1, 0, 0, 0, 2, 0}, uint8(4), uint8(0), uint16(40_000))
-	f.Fuzz(func(t *testing.T, seed []byte, width, prefix uint8, count uint16) {
-		if len(seed) == 0 || width == 0 {
-			t.Skip()
-		}
+	f.Add([]byte("0123456789abcdef"), uint8(MaxWidth-8), uint8(3), uint16(20_000))
+	f.Add([]byte{0, 0, 0, 1, 0, 0, 0, 2, 0}, uint8(MaxWidth-4), uint8(0), uint16(40_000))
+	f.Fuzz(func(t *testing.T, seed []byte, narrower, prefix uint8, count uint16) {
+		width := MaxWidth - int(narrower)
 		// The bytes that vary, and how they do, come from the seed.
-		page := values(int(prefix), int(width), int(count)%(1<<18/int(width)), func(i int, v []byte) {
+		page := values(int(prefix), width, int(count)%(1<<18/width), func(i int, v []byte) {
 			for j, s := range seed {
 				if s != 0 {
 					v[j%len(v)] ^= byte(i * int(s) >> (s & 7))
@@ -116,7 +114,7 @@ func FuzzPages(f *testing.F) {
 			}
 		})
 		var e Encoder
-		if !bytes.Equal(decompress(t, e.Append(nil, page, int(prefix), int(width))), page) {
+		if !bytes.Equal(decompress(t, e.Append(nil, page, int(prefix), width)), page) {
 			t.Error("the frame holds another page")
 		}
 	})
