@@ -73,7 +73,7 @@ func TestWhatCheckAsksForIsEnough(t *testing.T) {
 					t.Errorf("the check itself ran %s", statement)
 				}
 			}
-			if err := w.follow(settings, sleep).Finish(t.Context()); err != nil {
+			if err := w.refresher(settings, sleep).Finish(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			w.expectQuiet()
@@ -152,7 +152,7 @@ func TestCheckLooksAtTheTablesThatAreThere(t *testing.T) {
 			w := newReadyWorld(t, "OBJECT_STORE")
 			sleep := w.open("whoop", "sleep", "")
 			w.commit(sleep)
-			if err := w.follow(nil, sleep).Finish(t.Context()); err != nil {
+			if err := w.refresher(nil, sleep).Finish(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			tc.spoil(w)

@@ -31,7 +31,7 @@ func TestALinkedDatabaseIsLookedAt(t *testing.T) {
 			}
 			sleep := w.open("whoop", "sleep", "")
 			w.commit(sleep)
-			f := w.follow(linked, sleep)
+			f := w.refresher(linked, sleep)
 			f.Committed(t.Context(), nil)
 			for _, err := range []error{f.Finish(t.Context()), w.check(linked, sleep)} {
 				if tc.want == "" && err != nil {

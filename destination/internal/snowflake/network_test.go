@@ -120,7 +120,7 @@ func TestTheNetworkFails(t *testing.T) {
 					t.Errorf("the table has %d snapshots", len(rows))
 				}
 				n.mended.Store(true)
-				f := w.follow(map[string]any{"endpoint": n.url, "required": true}, sleep)
+				f := w.refresher(map[string]any{"endpoint": n.url, "required": true}, sleep)
 				if err := f.Finish(t.Context()); err != nil {
 					t.Fatal(err)
 				}

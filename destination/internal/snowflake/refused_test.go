@@ -55,7 +55,7 @@ func TestASyncThatSnowflakeRefuses(t *testing.T) {
 			sleep := w.open("whoop", "sleep", "")
 			w.commit(sleep)
 			if tc.spoil != nil {
-				if err := w.follow(tc.settings, sleep).Finish(t.Context()); err != nil {
+				if err := w.refresher(tc.settings, sleep).Finish(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				w.expectShown(sleep, "WHOOP", "SLEEP")
@@ -66,7 +66,7 @@ func TestASyncThatSnowflakeRefuses(t *testing.T) {
 			w.expectRefused(sleep, tc.settings, tc.kind, tc.want)
 			tc.mend(w)
 			w.log.Reset()
-			if err := w.follow(tc.settings, sleep).Finish(t.Context()); err != nil {
+			if err := w.refresher(tc.settings, sleep).Finish(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			w.expectShown(sleep, "WHOOP", "SLEEP")
@@ -81,7 +81,7 @@ func (w *world) expectRefused(sleep *lake.Table, settings map[string]any, kind p
 	w.t.Helper()
 	current := laketest.Load(w.t, sleep).CurrentSnapshot().SnapshotID
 	began := time.Now()
-	if err := w.follow(settings, sleep).Finish(w.t.Context()); err != nil {
+	if err := w.refresher(settings, sleep).Finish(w.t.Context()); err != nil {
 		w.t.Error(err)
 	}
 	if took := time.Since(began); took > 30*time.Second {
@@ -94,7 +94,7 @@ func (w *world) expectRefused(sleep *lake.Table, settings map[string]any, kind p
 	for key, value := range settings {
 		required[key] = value
 	}
-	expectError(w.t, w.follow(required, sleep).Finish(w.t.Context()), kind, "The rows and states are safe", want)
+	expectError(w.t, w.refresher(required, sleep).Finish(w.t.Context()), kind, "The rows and states are safe", want)
 	if now := laketest.Load(w.t, sleep).CurrentSnapshot().SnapshotID; now != current {
 		w.t.Errorf("the table had snapshot %d and has %d", current, now)
 	}
@@ -125,7 +125,7 @@ func TestAccountsThatAreNotThere(t *testing.T) {
 			w.commit(sleep)
 			w.expectRefused(sleep, map[string]any{"endpoint": tc.endpoint}, tc.kind, tc.want)
 			w.log.Reset()
-			if err := w.follow(nil, sleep).Finish(t.Context()); err != nil {
+			if err := w.refresher(nil, sleep).Finish(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			w.expectShown(sleep, "WHOOP", "SLEEP")
@@ -147,7 +147,7 @@ func TestSnowflakeIsAskedAgain(t *testing.T) {
 	}
 	sleep := w.open("whoop", "sleep", "")
 	w.commit(sleep)
-	f := w.follow(nil, sleep)
+	f := w.refresher(nil, sleep)
 	now := time.Now()
 	f.(*registrar).now = func() time.Time { return now }
 	f.Committed(t.Context(), []*lake.Table{sleep})
@@ -173,7 +173,7 @@ func TestACatalogWithoutTags(t *testing.T) {
 	w := newReadyWorld(t, "OBJECT_STORE")
 	w.cat = keepsNoReferences{w.cat}
 	sleep := w.open("whoop", "sleep", "")
-	f := w.follow(map[string]any{"required": true}, sleep)
+	f := w.refresher(map[string]any{"required": true}, sleep)
 	for range 2 {
 		w.commit(sleep)
 		before := laketest.Load(t, sleep).MetadataLocation()

@@ -32,7 +32,7 @@ func TestSnowflakeShowsEachCommit(t *testing.T) {
 			t.Parallel()
 			w := newReadyWorld(t, source)
 			sleep, cycle, empty := w.open("whoop", "sleep", `,"at":{"type":"string","format":"date-time"},"n":{"type":"number"},"o":{"type":"object","properties":{"x":{"type":"boolean"}}}`), w.open("whoop", "cycle", ""), w.open("whoop", "empty", "")
-			f := w.follow(settings, sleep, cycle, empty)
+			f := w.refresher(settings, sleep, cycle, empty)
 			w.commit(sleep)
 			w.commit(cycle)
 			f.Committed(t.Context(), []*lake.Table{sleep, cycle})
@@ -64,19 +64,19 @@ func TestSnowflakeCatchesUp(t *testing.T) {
 	w := newReadyWorld(t, "OBJECT_STORE")
 	sleep := w.open("whoop", "sleep", "")
 	w.commit(sleep)
-	if err := w.follow(nil, sleep).Finish(t.Context()); err != nil {
+	if err := w.refresher(nil, sleep).Finish(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	w.expectShown(sleep, "WHOOP", "SLEEP")
 	w.commit(sleep)
 	sleep = w.open("whoop", "sleep", `,"name":{"type":"string"}`)
-	if err := w.follow(nil, sleep).Finish(t.Context()); err != nil {
+	if err := w.refresher(nil, sleep).Finish(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	w.expectShown(sleep, "WHOOP", "SLEEP")
 	// A column without rows is shown, too.
 	sleep = w.open("whoop", "sleep", `,"name":{"type":"string"},"more":{"type":"string"}`)
-	if err := w.follow(nil, sleep).Finish(t.Context()); err != nil {
+	if err := w.refresher(nil, sleep).Finish(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	_, columns := w.account.Table("LAKE", "WHOOP", "SLEEP")
@@ -118,10 +118,10 @@ func TestTwoTablesOfOneName(t *testing.T) {
 	settings := map[string]any{"schema": "whoop", "required": true}
 	w.commit(one)
 	w.commit(other)
-	expectError(t, w.follow(settings, one, other).Finish(t.Context()), protocol.ConfigError, "one.sleep and other.sleep", `"snowflake.schema"`)
+	expectError(t, w.refresher(settings, one, other).Finish(t.Context()), protocol.ConfigError, "one.sleep and other.sleep", `"snowflake.schema"`)
 	w.expectShown(one, "WHOOP", "SLEEP")
 	// A sync of the other alone does not take the name away.
-	expectError(t, w.follow(settings, other).Finish(t.Context()), protocol.ConfigError, "LAKE.WHOOP.SLEEP is another one")
+	expectError(t, w.refresher(settings, other).Finish(t.Context()), protocol.ConfigError, "LAKE.WHOOP.SLEEP is another one")
 	w.expectShown(one, "WHOOP", "SLEEP")
 }
 
@@ -131,7 +131,7 @@ func TestWhatSnowflakeShowsDoesNotExpire(t *testing.T) {
 	w := newReadyWorld(t, "OBJECT_STORE")
 	sleep := w.open("whoop", "sleep", "")
 	w.commit(sleep)
-	if err := w.follow(nil, sleep).Finish(t.Context()); err != nil {
+	if err := w.refresher(nil, sleep).Finish(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	// A process moves Snowflake to another snapshot and ends before it can pin it.
@@ -147,7 +147,7 @@ func TestWhatSnowflakeShowsDoesNotExpire(t *testing.T) {
 		}
 		return snowflaketest.ReadLocal(location)
 	}
-	if err := w.follow(nil, sleep).Finish(t.Context()); err != nil {
+	if err := w.refresher(nil, sleep).Finish(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(w.log.String(), "access denied") || !strings.Contains(w.log.String(), "level=WARN") {
@@ -167,7 +167,7 @@ func TestWhatSnowflakeShowsDoesNotExpire(t *testing.T) {
 		}
 	}
 	refuse.Store(false)
-	if err := w.follow(nil, sleep).Finish(t.Context()); err != nil {
+	if err := w.refresher(nil, sleep).Finish(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	w.expectShown(sleep, "WHOOP", "SLEEP")
@@ -197,7 +197,7 @@ func TestTheSlowerWriterDoesNotMoveSnowflakeBack(t *testing.T) {
 	w := newReadyWorld(t, "OBJECT_STORE")
 	ours, theirs := w.open("whoop", "sleep", ""), w.open("whoop", "sleep", "")
 	w.commit(ours)
-	f, other := w.follow(nil, ours), w.follow(nil, theirs)
+	f, other := w.refresher(nil, ours), w.refresher(nil, theirs)
 	f.Committed(t.Context(), []*lake.Table{ours})
 	w.commit(ours)
 	var once atomic.Bool
@@ -238,7 +238,7 @@ func TestALostAnswerIsAskedForAgain(t *testing.T) {
 					return snowflaketest.None
 				}
 				sleep := w.open("whoop", "sleep", "")
-				f := w.follow(nil, sleep)
+				f := w.refresher(nil, sleep)
 				for range 2 {
 					w.commit(sleep)
 					f.Committed(t.Context(), []*lake.Table{sleep})
@@ -282,14 +282,14 @@ func TestRequired(t *testing.T) {
 				w.commit(other)
 				w.run("CREATE ICEBERG TABLE IF NOT EXISTS LAKE.WHOOP.SLEEP EXTERNAL_VOLUME = 'V' CATALOG = 'I' METADATA_FILE_PATH = '" + relative(laketest.Load(t, other).MetadataLocation(), w.warehouse()) + "';\nGRANT OWNERSHIP ON ICEBERG TABLE LAKE.WHOOP.SLEEP TO ROLE LOADERS;")
 			}
-			f := w.follow(map[string]any{"required": true}, sleep)
+			f := w.refresher(map[string]any{"required": true}, sleep)
 			f.Committed(t.Context(), []*lake.Table{sleep})
 			if n := strings.Count(w.log.String(), "level=WARN"); n != 1 {
 				t.Errorf("%d warnings: %s", n, w.log.String())
 			}
 			expectError(t, f.Finish(t.Context()), tc.kind, "The rows and states are safe", tc.want)
 			w.log.Reset()
-			if err := w.follow(nil, sleep).Finish(t.Context()); err != nil || strings.Count(w.log.String(), "level=WARN") != 1 {
+			if err := w.refresher(nil, sleep).Finish(t.Context()); err != nil || strings.Count(w.log.String(), "level=WARN") != 1 {
 				t.Errorf("%v: %s", err, w.log.String())
 			}
 		})
@@ -301,7 +301,7 @@ func TestColumnsThatDifferAreReported(t *testing.T) {
 	w := newReadyWorld(t, "OBJECT_STORE")
 	sleep := w.open("whoop", "sleep", `,"n":{"type":"number"},"name":{"type":"string"}`)
 	w.commit(sleep)
-	f := w.follow(nil, sleep)
+	f := w.refresher(nil, sleep)
 	f.Committed(t.Context(), []*lake.Table{sleep})
 	w.expectShown(sleep, "WHOOP", "SLEEP")
 	_, columns := w.account.Table("LAKE", "WHOOP", "SLEEP")
@@ -335,12 +335,12 @@ func TestAStoppedSyncDoesNotWait(t *testing.T) {
 				}
 				return snowflaketest.None
 			}
-			f := w.follow(nil, sleep)
+			f := w.refresher(nil, sleep)
 			f.Committed(ctx, []*lake.Table{sleep})
 			if err := f.Finish(ctx); err != nil {
 				t.Error(err)
 			}
-			if err := w.follow(map[string]any{"required": true}, sleep).Finish(ctx); !errors.Is(err, context.Canceled) {
+			if err := w.refresher(map[string]any{"required": true}, sleep).Finish(ctx); !errors.Is(err, context.Canceled) {
 				t.Errorf("%v", err)
 			}
 			w.expectQuiet()
@@ -358,7 +358,7 @@ func TestSnowflakeThatCannotBeReached(t *testing.T) {
 		tables = append(tables, w.open("whoop", name, ""))
 		w.commit(tables[len(tables)-1])
 	}
-	f := w.follow(map[string]any{"endpoint": "http://127.0.0.1:1", "required": true}, tables...)
+	f := w.refresher(map[string]any{"endpoint": "http://127.0.0.1:1", "required": true}, tables...)
 	f.Committed(t.Context(), tables)
 	f.Committed(t.Context(), tables)
 	if n := strings.Count(w.log.String(), "level=WARN"); n != 1 {

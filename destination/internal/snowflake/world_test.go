@@ -132,7 +132,7 @@ func (w *world) config(settings map[string]any) Config {
 	return c
 }
 
-func (w *world) follow(settings map[string]any, tables ...*lake.Table) Refresher {
+func (w *world) refresher(settings map[string]any, tables ...*lake.Table) Refresher {
 	w.t.Helper()
 	f, err := w.config(settings).NewRefresher(w.lake(), tables, w.logger())
 	if err != nil {

@@ -90,12 +90,12 @@ func (m *maintenance) purge(ctx context.Context, pin string) error {
 	if err != nil {
 		return err
 	}
-	return m.unnamed(ctx, lister)
+	return m.removeUnreferenced(ctx, lister)
 }
 
-// unnamed removes the old orphans and reports the young ones: they may belong to a writer
+// removeUnreferenced removes the old orphans and reports the young ones: they may belong to a writer
 // that has not committed yet.
-func (m *maintenance) unnamed(ctx context.Context, lister iceio.ListableIO) error {
+func (m *maintenance) removeUnreferenced(ctx context.Context, lister iceio.ListableIO) error {
 	base, err := m.load(ctx)
 	if err != nil {
 		return err
@@ -211,9 +211,9 @@ func (m *maintenance) olderFiles(ctx context.Context, base *table.Table, found [
 	return append(append(data, manifests...), lists...), metadata, nil
 }
 
-// filesOfSnapshot calls named for each file that a snapshot names. Manifests that isNew
-// refuses, or that are gone, are passed over.
-func (m *maintenance) filesOfSnapshot(ctx context.Context, s table.Snapshot, isNew func(iceberg.ManifestFile) bool, named func(path string)) error {
+// filesOfSnapshot calls visit for each file that a snapshot names. Manifests that isNew
+// refuses, or that have been removed, are passed over.
+func (m *maintenance) filesOfSnapshot(ctx context.Context, s table.Snapshot, isNew func(iceberg.ManifestFile) bool, visit func(path string)) error {
 	of, err := s.Manifests(m.storage.Files)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -235,7 +235,7 @@ func (m *maintenance) filesOfSnapshot(ctx context.Context, s table.Snapshot, isN
 			if err != nil {
 				return fmt.Errorf("reading %s: %w", manifest.FilePath(), err)
 			}
-			named(entry.DataFile().FilePath())
+			visit(entry.DataFile().FilePath())
 		}
 	}
 	return nil
