@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	_ "github.com/ingest-connectors/whoop-iceberg/internal/collector"
 	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 )
 
