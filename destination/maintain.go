@@ -155,7 +155,7 @@ var maintainCommand = cli.Command{
 	New: func(flags *flag.FlagSet) func(context.Context, cli.Env) error {
 		asJSON := flags.Bool("json", false, "print a JSON array, with every file that was removed")
 		orphans := flags.String("orphans", "own", "which orphans to remove, `own|all`: own are those that this program created, as their names show; all are any below the table locations")
-		dryRun := flags.Bool("dry-run", false, "change nothing; list what would be removed")
+		dryRun := flags.Bool("dry-run", false, "change nothing; say what would be done, and list what would be removed")
 		return func(ctx context.Context, env cli.Env) error {
 			if *orphans != "own" && *orphans != "all" {
 				return configError("--orphans is %q. It must be own or all.", *orphans)

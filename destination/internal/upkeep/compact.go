@@ -50,9 +50,9 @@ type bundle struct {
 }
 
 // compact rewrites the files that are worth it, as many as the time allows, and
-// commits them in one snapshot.
+// commits them in one snapshot. A dry run only counts them.
 func (m *maintenance) compact(ctx context.Context, base *table.Table) error {
-	if m.DryRun || !m.Thorough && !m.worthPlanning(base) {
+	if !m.Thorough && !m.worthPlanning(base) {
 		return nil
 	}
 	cache := snapshots.Cache{}
@@ -67,6 +67,12 @@ func (m *maintenance) compact(ctx context.Context, base *table.Table) error {
 	bundles, err := m.bundles(set)
 	if err != nil || len(bundles) == 0 {
 		return err
+	}
+	if m.DryRun {
+		for _, b := range bundles {
+			m.did.addCompacted(b.files, 1)
+		}
+		return nil
 	}
 	done, files, err := m.rewrite(ctx, base.Metadata(), bundles, set.SharedDeletes)
 	if err != nil {
@@ -90,8 +96,18 @@ func (m *maintenance) compact(ctx context.Context, base *table.Table) error {
 	if err != nil {
 		return err
 	}
-	m.did.CompactedFiles, m.did.IntoFiles, m.did.FoldedDeletes = landed.CompactedFiles, landed.IntoFiles, landed.FoldedDeletes
+	m.did.CompactedFiles, m.did.IntoFiles, m.did.FoldedDeletes, m.did.CompactedBytes = landed.CompactedFiles, landed.IntoFiles, landed.FoldedDeletes, landed.CompactedBytes
 	return nil
+}
+
+// addCompacted adds that data files became so many.
+func (r *Report) addCompacted(files []*snapshots.LiveFile, into int) {
+	r.CompactedFiles += len(files)
+	r.CompactedBytes += size(files)
+	r.IntoFiles += into
+	for _, f := range files {
+		r.FoldedDeletes += len(f.Deletes)
+	}
 }
 
 // worthPlanning reports whether a compaction may be worth its cost. It reads only

@@ -107,16 +107,13 @@ func swap(bundles []*bundle, read, now *snapshots.Set, did *Report) *snapshots.C
 			continue
 		}
 		for _, f := range b.files {
-			f = files[f.Data.FilePath()] // a commit in between may have moved it to another manifest
-			c.RemoveFile(f)
-			did.FoldedDeletes += len(f.Deletes)
+			c.RemoveFile(files[f.Data.FilePath()]) // a commit in between may have moved it to another manifest
 		}
 		for _, f := range b.made {
 			c.Add = append(c.Add, f)
 			c.Sequences[f.FilePath()] = b.files[len(b.files)-1].Sequence
 		}
-		did.CompactedFiles += len(b.files)
-		did.IntoFiles += len(b.made)
+		did.addCompacted(b.files, len(b.made))
 	}
 	return c
 }

@@ -26,11 +26,12 @@ type Options struct {
 	// Neighbours may be shared with other tables of the catalog that are maintained
 	// in the same run; nil: they are not.
 	Neighbours *Neighbours
-	// DryRun changes nothing and reports what would be expired and removed.
+	// DryRun changes nothing and reports what would be compacted, expired and removed.
 	DryRun bool
 }
 
-// A Report says what maintenance did to a table.
+// A Report says what maintenance did to a table, or in a dry run would do. How many files
+// compacted ones become is an estimate then.
 type Report struct {
 	CompactedFiles   int      `json:"compacted_files"` // data files that were rewritten
 	IntoFiles        int      `json:"into_files"`      // data files that replaced them
@@ -41,7 +42,8 @@ type Report struct {
 	Removed          []string `json:"removed,omitempty"` // the paths of both
 	NotDone          []string `json:"left,omitempty"`    // what was not done, and why
 
-	LookedForOrphans bool `json:"-"` // after a write, once a day
+	CompactedBytes   int64 `json:"-"` // of the data files that were rewritten
+	LookedForOrphans bool  `json:"-"` // after a write, once a day
 }
 
 func (r *Report) addNotDone(format string, args ...any) {

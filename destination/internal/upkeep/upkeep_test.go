@@ -40,7 +40,10 @@ func TestUpkeepLeavesOneFileOneSnapshotAndNoOrphan(t *testing.T) {
 	if removed := len(did.Removed); removed != did.RemovedFiles {
 		t.Errorf("%d files are listed as removed, %d were", removed, did.RemovedFiles)
 	}
-	did.Removed = nil
+	if did.CompactedBytes < 12*500 || did.CompactedBytes > 12*5000 {
+		t.Errorf("12 files of %d bytes were compacted", did.CompactedBytes)
+	}
+	did.Removed, did.CompactedBytes = nil, 0
 	if diff := cmp.Diff(upkeep.Report{CompactedFiles: 12, IntoFiles: 1, ExpiredSnapshots: 12, RemovedFiles: 12 + 12 + 12, LookedForOrphans: true}, did); diff != "" {
 		t.Errorf("did (-want +got):\n%s", diff)
 	}
