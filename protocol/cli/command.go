@@ -140,7 +140,7 @@ func checkArguments(declared string, values, args []string) error {
 // runText runs a verb for people: text on stdout, errors on stderr.
 func (r *run) runText(cmd *cobra.Command, c Command, configPath string, f func(context.Context, Env) error) int {
 	r.screen = r.env.screen(false)
-	r.env.Stderr = r.secrets.Writer(r.screen)
+	r.env.Stderr, r.env.Secrets = r.secrets.Writer(r.screen), &r.secrets
 	r.env.Progress = r.newProgress(cmd)
 	defer r.env.Progress.End()
 	if err := r.withConfig(cmd.Context(), c.Config, configPath, f); err != nil {

@@ -26,6 +26,7 @@ type Env struct {
 	// Of a Command that asks for it.
 	Config   json.RawMessage
 	Progress *progress.Progress
+	Secrets  *redact.Redactor // those of the configuration; standard error has none of them anyway
 }
 
 // secrets are those in the variables that libraries read and may quote in errors.

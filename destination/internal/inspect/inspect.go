@@ -30,6 +30,11 @@ type Info struct {
 // Describe looks at a table's current snapshot. Its count of rows takes
 // position deletes at their word; equality deletes it cannot count.
 func Describe(ctx context.Context, tbl *table.Table) (Info, error) {
+	return DescribeFiles(ctx, tbl, func(iceberg.DataFile) {})
+}
+
+// DescribeFiles is Describe, and also calls each for every data and delete file.
+func DescribeFiles(ctx context.Context, tbl *table.Table, each func(iceberg.DataFile)) (Info, error) {
 	info := Info{Snapshots: len(tbl.Metadata().Snapshots())}
 	info.PartitionBy, info.SortBy = tabledef.Clauses(tbl.Metadata())
 	snapshot := tbl.CurrentSnapshot()
@@ -54,6 +59,7 @@ func Describe(ctx context.Context, tbl *table.Table) (Info, error) {
 				return info, fmt.Errorf("describing table: reading %s: %w", m.FilePath(), err)
 			}
 			f := entry.DataFile()
+			each(f)
 			info.Bytes += f.FileSizeBytes()
 			switch f.ContentType() {
 			case iceberg.EntryContentData:

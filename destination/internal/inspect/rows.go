@@ -24,6 +24,9 @@ type Selection struct {
 	Where   *filter.Bound // nil: all rows
 	Columns []Column      // none: those of the table
 	Limit   int           // how many rows at most; 0: all
+	// LastFirst reads the files of the last commits first, so that Limit leaves out those
+	// of the first ones.
+	LastFirst bool
 	// Newest selects the rows with the highest _airbyte_extracted_at, the newest first.
 	// Limit says how many, and MaxBytes how much memory they may take.
 	Newest   bool
@@ -37,7 +40,7 @@ func Rows(ctx context.Context, tbl *table.Table, limit int) iter.Seq2[Row, error
 }
 
 // Select yields rows of a table as a reader sees them, in the order of the commits that
-// brought their files. It stops at the first error.
+// brought their files, unless the selection has another one. It stops at the first error.
 func Select(ctx context.Context, tbl *table.Table, s Selection) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
 		r, err := newReading(ctx, tbl, s)
@@ -100,6 +103,9 @@ func newReading(ctx context.Context, tbl *table.Table, s Selection) (*reading, e
 	slices.SortFunc(r.tasks, func(a, b table.FileScanTask) int {
 		return cmp.Or(cmp.Compare(sequence(a), sequence(b)), strings.Compare(a.File.FilePath(), b.File.FilePath()))
 	})
+	if s.LastFirst {
+		slices.Reverse(r.tasks)
+	}
 	if r.files, err = tbl.FS(ctx); err != nil {
 		return nil, err
 	}

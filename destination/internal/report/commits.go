@@ -1,0 +1,71 @@
+package report
+
+import (
+	"time"
+
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rollback"
+)
+
+// shownCommits is how many commits a page lists.
+const shownCommits = 20
+
+// A Commit is a snapshot that readers saw, or see.
+type Commit struct {
+	Snapshot  int64
+	At        time.Time
+	Operation string
+	Added     int64 // rows
+	Removed   int64 // rows, without those of rewritten files that stayed
+	Totals
+}
+
+// Totals are what a table has after a commit, as the commit says; Known is false if it
+// says nothing.
+type Totals struct {
+	Known bool
+	Rows  int64
+	Files int64 // data and delete files
+	Bytes int64
+}
+
+// Snapshots says how many there are.
+type Snapshots struct {
+	Listed  int // ancestors of the current one, and itself
+	All     int // also those of branches, and what was rolled back
+	Expired bool
+}
+
+// commitsOf lists the last commits to a table, the newest first, and says how many
+// snapshots there are.
+func commitsOf(tbl *table.Table) ([]Commit, Snapshots) {
+	ancestors := rollback.Ancestors(tbl)
+	counted := Snapshots{Listed: len(ancestors), All: len(tbl.Metadata().Snapshots())}
+	if counted.Listed > 0 {
+		counted.Expired = ancestors[counted.Listed-1].ParentSnapshotID != nil
+	}
+	var all []Commit
+	for _, s := range ancestors[:min(len(ancestors), shownCommits)] {
+		all = append(all, commitOf(s))
+	}
+	return all, counted
+}
+
+func commitOf(s *table.Snapshot) Commit {
+	c := Commit{Snapshot: s.SnapshotID, At: fromMillis(s.TimestampMs)}
+	if s.Summary == nil {
+		return c
+	}
+	c.Operation = string(s.Summary.Operation)
+	number := func(key string) int64 { return s.Summary.Properties.GetInt64(key, 0) }
+	c.Added = number("added-records")
+	c.Removed = number("deleted-records") + number("added-position-deletes") - number("removed-position-deletes")
+	if total := s.Summary.Properties.GetInt64("total-records", -1); total >= 0 {
+		c.Totals = Totals{
+			Known: true, Rows: total - number("total-position-deletes"), Bytes: number("total-files-size"),
+			Files: number("total-data-files") + number("total-delete-files"),
+		}
+	}
+	return c
+}

@@ -1,0 +1,115 @@
+// Package report makes a page about a lake: one HTML file that needs no network, with
+// what the tables consist of and charts of what they hold.
+//
+// The page is page.html, with its style and its script in files of their own. The script
+// only draws charts, with uPlot. A content security policy names both scripts by their
+// hashes and allows nothing else, so that no value of a table can run or load anything.
+//
+// # Terms
+//
+//   - chart: what a file of descriptions asks for, or a history that every table has.
+//   - bucket: the rows of a chart's table in one hour, day, week, month or year, in UTC.
+//   - series: the values of one column in a chart.
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"reflect"
+	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/internal/redact"
+)
+
+// A Page is what a report shows.
+type Page struct {
+	Warehouse string
+	Catalog   string // its type
+	Version   string // of the program
+	Made      time.Time
+	Tables    []Table
+}
+
+// Rows is how many rows the tables have.
+func (p Page) Rows() (n int64) {
+	for _, t := range p.Tables {
+		n += t.Info.Rows
+	}
+	return n
+}
+
+// Bytes is the size of the tables' files.
+func (p Page) Bytes() (n int64) {
+	for _, t := range p.Tables {
+		n += t.Info.Bytes
+	}
+	return n
+}
+
+// LastCommit is the time of the last commit to any table, zero if there is none.
+func (p Page) LastCommit() (last time.Time) {
+	for _, t := range p.Tables {
+		if t.LastCommit.After(last) {
+			last = t.LastCommit
+		}
+	}
+	return last
+}
+
+// Failed is how many tables could not be read.
+func (p Page) Failed() (n int) {
+	for _, t := range p.Tables {
+		if t.Error != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// ToDo is how many tables maintenance would change.
+func (p Page) ToDo() (n int) {
+	for _, t := range p.Tables {
+		if t.Upkeep.Todo() {
+			n++
+		}
+	}
+	return n
+}
+
+// Write writes the page. No secret is in any of its texts.
+func Write(out io.Writer, p Page, secrets *redact.Redactor) error {
+	removeSecrets(reflect.ValueOf(&p).Elem(), secrets)
+	for _, t := range p.Tables {
+		t.State.cut()
+	}
+	var page bytes.Buffer // an error leaves no half of it
+	if err := pageTemplate.Execute(&page, p); err != nil {
+		return fmt.Errorf("making the page: %w", err)
+	}
+	_, err := page.WriteTo(out)
+	return err
+}
+
+// removeSecrets removes secrets from every text in a value.
+func removeSecrets(v reflect.Value, secrets *redact.Redactor) {
+	if v.Type() == reflect.TypeFor[time.Time]() {
+		return
+	}
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(secrets.Clean(v.String()))
+	case reflect.Struct:
+		for i := range v.NumField() {
+			removeSecrets(v.Field(i), secrets)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			removeSecrets(v.Index(i), secrets)
+		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			removeSecrets(v.Elem(), secrets)
+		}
+	}
+}

@@ -1,0 +1,167 @@
+package report
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
+	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
+)
+
+// A Table is what a page shows of a table. If Error is not "", it could not be read, and
+// the rest may be missing.
+type Table struct {
+	Name     string
+	Error    string
+	Stream   string // "" if another program made the table
+	Comment  string
+	Location string
+	Format   int // version of the table format
+	inspect.Info
+	DeletedRows int64 // that position deletes hide
+	FileSizes   []SizeClass
+	Columns     []Column
+	Schemas     []SchemaChange // the newest first
+	Commits     []Commit       // the newest first, some of them
+	Snapshots   Snapshots
+	State       *State
+	Changes     *Changes // nil: the table has no column for them
+	Upkeep      Upkeep
+}
+
+// Describe looks at a table. What it could read is in the result also if it fails.
+func Describe(ctx context.Context, tbl *table.Table) (Table, error) {
+	meta := tbl.Metadata()
+	t := Table{
+		Name: strings.Join(tbl.Identifier(), "."), Location: tbl.Location(), Format: meta.Version(), Comment: tbl.Properties()["comment"],
+		Columns: columnsOf(meta), Schemas: schemaChanges(tbl),
+	}
+	t.Commits, t.Snapshots = commitsOf(tbl)
+	stream, _, err := tabledef.Owner(tbl)
+	if err != nil {
+		return t, err
+	}
+	t.Stream = stream.String()
+	sizes := newSizeClasses()
+	t.Info, err = inspect.DescribeFiles(ctx, tbl, func(f iceberg.DataFile) {
+		switch f.ContentType() {
+		case iceberg.EntryContentData:
+			sizes.add(f.FileSizeBytes())
+		case iceberg.EntryContentPosDeletes:
+			t.DeletedRows += f.Count()
+		}
+	})
+	if err != nil {
+		return t, err
+	}
+	t.FileSizes = sizes.shown()
+	if t.State, err = stateOf(ctx, tbl); err != nil {
+		return t, err
+	}
+	t.Changes, err = changesOf(ctx, tbl)
+	return t, err
+}
+
+// DeleteFiles is how many delete files of any kind there are.
+func (t Table) DeleteFiles() int { return t.PositionDeletes + t.EqualityDeletes }
+
+// Upkeep is what maintenance would do to a table.
+type Upkeep struct {
+	upkeep.Report
+	Unknown string // why it is not known; "": it is
+}
+
+// Todo reports whether there is anything to do.
+func (u Upkeep) Todo() bool {
+	return u.CompactedFiles+u.ExpiredSnapshots+u.RemovedOrphans > 0
+}
+
+// Sentences say what would be done.
+func (u Upkeep) Sentences() (all []string) {
+	if u.CompactedFiles > 0 {
+		text := fmt.Sprintf("Rewrite %s (%s) into about %s", terminal.Counted(int64(u.CompactedFiles), "data files"), terminal.Size(u.CompactedBytes), terminal.Number(int64(u.IntoFiles)))
+		if u.FoldedDeletes > 0 {
+			text += ", and apply " + terminal.Counted(int64(u.FoldedDeletes), "delete files")
+		}
+		all = append(all, text+".")
+	}
+	if u.ExpiredSnapshots > 0 {
+		all = append(all, fmt.Sprintf("Expire %s, and remove the files that only they name.", terminal.Counted(int64(u.ExpiredSnapshots), "snapshots")))
+	}
+	if u.RemovedOrphans > 0 {
+		all = append(all, fmt.Sprintf("Remove %s that nothing names.", terminal.Counted(int64(u.RemovedOrphans), "files")))
+	}
+	for _, why := range u.NotDone {
+		all = append(all, "Not done: "+why+".")
+	}
+	return all
+}
+
+// A SizeClass is the data files of about one size.
+type SizeClass struct {
+	From, To int64 // bytes; To is 0 for the last one
+	Files    int
+	Bytes    int64
+	Percent  float64 // of the most files in a class
+}
+
+// Label names the class.
+func (s SizeClass) Label() string {
+	whole := func(bytes int64) string { return strings.Replace(terminal.Size(bytes), ".0", "", 1) }
+	switch {
+	case s.From == 0:
+		return "below " + whole(s.To)
+	case s.To == 0:
+		return whole(s.From) + " and more"
+	}
+	return whole(s.From) + " to " + whole(s.To)
+}
+
+type sizeClasses []SizeClass
+
+// newSizeClasses has the limits of compaction: files are merged with those of their class.
+func newSizeClasses() sizeClasses {
+	var all sizeClasses
+	from := int64(0)
+	for to := int64(64 << 10); to <= 256<<20; to *= 8 {
+		all = append(all, SizeClass{From: from, To: to})
+		from = to
+	}
+	return append(all, SizeClass{From: from})
+}
+
+func (all sizeClasses) add(bytes int64) {
+	for i := range all {
+		if c := &all[i]; bytes < c.To || c.To == 0 {
+			c.Files++
+			c.Bytes += bytes
+			return
+		}
+	}
+}
+
+// shown are the classes from the first to the last one that has files.
+func (all sizeClasses) shown() []SizeClass {
+	first, last, most := len(all), -1, 0
+	for i, c := range all {
+		if c.Files > 0 {
+			first, last, most = min(first, i), i, max(most, c.Files)
+		}
+	}
+	if last < 0 {
+		return nil
+	}
+	for i := range all {
+		all[i].Percent = 100 * float64(all[i].Files) / float64(most)
+	}
+	return all[first : last+1]
+}
+
+func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
