@@ -297,6 +297,7 @@ func (e *Emitter) flush() error {
 	if e.err == nil && len(e.buf) > 0 {
 		if _, err := e.w.Write(e.buf); err != nil {
 			e.err = fmt.Errorf("writing to standard output: %w", err)
+			e.buf = nil // an unfinished write may still read it
 		}
 	}
 	e.buf = e.buf[:0]

@@ -47,6 +47,7 @@ func usageErrorf(format string, args ...any) error { return usageError(fmt.Sprin
 // do runs the verb that the arguments name, and returns the exit code.
 func (r *run) do(ctx context.Context) int {
 	r.env.Name = cmp.Or(r.env.Name, r.program)
+	r.stopped = ctx.Done()
 	r.screen = r.env.screen(true)
 	r.secrets.Add(r.env.secrets()...)
 	r.paths = map[string]*string{}

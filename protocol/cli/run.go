@@ -106,6 +106,7 @@ type run struct {
 	spec    func() protocol.Spec
 	verbs   []verb
 	extra   []Command
+	stopped <-chan struct{} // closed when the run is told to stop
 
 	paths           map[string]*string // the values of the flags
 	debug, progress bool
@@ -119,7 +120,7 @@ type run struct {
 
 // newEmitter opens standard output for messages.
 func (r *run) newEmitter(shownOn string, level slog.Level, p *progress.Progress) {
-	r.out = protocol.NewEmitter(r.env.Stdout, protocol.EmitterOptions{
+	r.out = protocol.NewEmitter(output{w: r.env.Stdout, stopped: r.stopped}, protocol.EmitterOptions{
 		Stderr: r.screen, ShownOn: shownOn, LogLevel: level, Progress: p, Secrets: &r.secrets,
 		SecretsOf: func(config json.RawMessage) []string { return spec.Secrets(r.schema(), config) },
 	})
