@@ -86,46 +86,34 @@ func inContainer(engine string, options []string, image string, args ...string) 
 	return slices.Concat(all, options, []string{image}, args)
 }
 
-// The README's pipe with containers: through ENTRYPOINT, and as Airbyte's launcher starts them.
+// The README's pipe with containers.
 func TestThePipeOfContainersHoldsWhatTheOracleSays(t *testing.T) {
 	engine := containerEngine(t)
-	for name, arguments := range map[string]func(mount, image string, args []string) []string{
-		"entrypoint": func(mount, image string, args []string) []string {
-			return inContainer(engine, []string{"-i", "-v", mount}, image, args...)
-		},
-		"launcher": func(mount, image string, args []string) []string {
-			return inContainer(engine, []string{"-i", "-v", mount, "--entrypoint", "sh"}, image,
-				"-c", `eval "$AIRBYTE_ENTRYPOINT `+strings.Join(args, " ")+`"`)
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			dir := sharedDir(t, engine)
-			// The same path inside and outside, so that engines outside find what the tables name.
-			mount := dir + ":" + dir
-			launch := func(program string, args []string) (string, []string) {
-				image := map[string]string{source: sourceImage, destination: destinationImage}[program]
-				return engine, arguments(mount, image, args)
-			}
-			m := newMember(t, dir, nil, "--seed", "3")
-			if err := os.Chmod(m.config, 0o644); err != nil { // it has secrets, but not from the container's user
-				t.Fatal(err)
-			}
-			c := connect(t, m, newLake(t, dir, nil), protocol.AppendDedup)
-			c.launch, c.lake.launch = launch, launch
+	dir := sharedDir(t, engine)
+	// The same path inside and outside, so that engines outside find what the tables name.
+	mount := dir + ":" + dir
+	launch := func(program string, args []string) (string, []string) {
+		image := map[string]string{source: sourceImage, destination: destinationImage}[program]
+		return engine, inContainer(engine, []string{"-i", "-v", mount}, image, args...)
+	}
+	m := newMember(t, dir, nil, "--seed", "3")
+	if err := os.Chmod(m.config, 0o644); err != nil { // it has secrets, but not from the container's user
+		t.Fatal(err)
+	}
+	c := connect(t, m, newLake(t, dir, nil), protocol.AppendDedup)
+	c.launch, c.lake.launch = launch, launch
 
-			c.sync()
-			before := m.now()
-			m.pass(40 * 24 * time.Hour)
-			c.wantChanges(c.sync(), before)
-			c.wantTruth(c.previews())
-			c.wantReadings()
+	c.sync()
+	before := m.now()
+	m.pass(40 * 24 * time.Hour)
+	c.wantChanges(c.sync(), before)
+	c.wantTruth(c.previews())
+	c.wantReadings()
 
-			owner := run(t, engine, inContainer(engine, []string{"-v", mount, "--entrypoint", "sh"}, destinationImage,
-				"-c", "stat -c %u "+filepath.Join(c.lake.dir, "catalog.db"))...)
-			if string(owner) != "1000\n" {
-				t.Errorf("the tables belong to user %s", owner)
-			}
-		})
+	owner := run(t, engine, inContainer(engine, []string{"-v", mount, "--entrypoint", "sh"}, destinationImage,
+		"-c", "stat -c %u "+filepath.Join(c.lake.dir, "catalog.db"))...)
+	if string(owner) != "1000\n" {
+		t.Errorf("the tables belong to user %s", owner)
 	}
 }
 
