@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scalar"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -19,6 +20,8 @@ type Decoder struct {
 	err    error  // the same, when it concerns more than the line
 
 	message, record, meta *object
+	head                  head
+	dates                 scalar.Dates
 	changes               []change // of the current record
 	deletes               bool     // the current record deletes its key
 	arrived               int64    // when the lines did, in microseconds

@@ -40,32 +40,38 @@ func FuzzDecode(f *testing.F) {
 		if line == "" || strings.Contains(line, "\n") {
 			return // not one line
 		}
-		b := newTestBatch(t, stream(fuzzSchema), []Options{{}, {Numbers: Decimal}, {Nested: JSON}}[len(line)%3])
-		var d Decoder
-		// what comes before must leave no trace
-		if err := d.Decode([]byte(recordLine(`{"i":7,"o":{"i":7},"l":[7],"lo":[{"i":7}]}`)), 1, 0, to(b)); err != nil {
-			t.Fatal(err)
-		}
-		err := d.Decode([]byte(line), 2, 1, to(b))
-		want, usable := oracleRecord([]byte(line))
-		if (err == nil) != usable && strings.Count(line, "[")+strings.Count(line, "{") <= 10_000 { // encoding/json's limit
-			t.Fatalf("decoder says %v, oracle says usable=%t", err, usable)
-		}
-		rec := validRecord(t, b)
-		if err != nil {
-			if rec.NumRows() != 1 {
-				t.Fatal("keeps a row of a line it refused")
-			}
-			return
-		}
-		for i, f := range b.layout.fields[:len(b.layout.fields)-airbyteColumns] {
-			value, present := want[f.name]
-			checkValue(t, f, rec.Column(i), 1, value, present)
-		}
-		if got := changesOf(t, b, 0); got != "" {
-			t.Fatalf("the row before reports %s", got)
-		}
+		options := []Options{{}, {Numbers: Decimal}, {Nested: JSON}}[len(line)%3]
+		checkLine(t, line, options)
+		checkLine(t, line+strings.Repeat(" ", 64), options) // far from the end of the text, words are read at once
 	})
+}
+
+func checkLine(t *testing.T, line string, options Options) {
+	b := newTestBatch(t, stream(fuzzSchema), options)
+	var d Decoder
+	// what comes before must leave no trace
+	if err := d.Decode([]byte(recordLine(`{"i":7,"o":{"i":7},"l":[7],"lo":[{"i":7}]}`)), 1, 0, to(b)); err != nil {
+		t.Fatal(err)
+	}
+	err := d.Decode([]byte(line), 2, 1, to(b))
+	want, usable := oracleRecord([]byte(line))
+	if (err == nil) != usable && strings.Count(line, "[")+strings.Count(line, "{") <= 10_000 { // encoding/json's limit
+		t.Fatalf("decoder says %v, oracle says usable=%t", err, usable)
+	}
+	rec := validRecord(t, b)
+	if err != nil {
+		if rec.NumRows() != 1 {
+			t.Fatal("keeps a row of a line it refused")
+		}
+		return
+	}
+	for i, f := range b.layout.fields[:len(b.layout.fields)-airbyteColumns] {
+		value, present := want[f.name]
+		checkValue(t, f, rec.Column(i), 1, value, present)
+	}
+	if got := changesOf(t, b, 0); got != "" {
+		t.Fatalf("the row before reports %s", got)
+	}
 }
 
 // oracleRecord reads a line as encoding/json does, and applies what a record
@@ -289,39 +295,44 @@ func FuzzNumbers(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		line := []byte(text + "\n")
-		valid := isJSONNumber(text)
-		if got := scalar.IsNumber([]byte(text)); got != valid {
-			t.Fatalf("%q: isNumber says %t", text, got)
-		}
-		if end := skipNumber(line, 0); (end == len(text)) != valid {
-			t.Fatalf("%q: skipNumber stops at %d", text, end)
-		}
-		exact, is := oracleNumber(text)
-		long, fit := scalar.ParseLong([]byte(text))
-		if isLong := is && exact.IsInt() && exact.Num().IsInt64(); (fit == scalar.Fits) != isLong || isLong && exact.Num().Int64() != long {
-			t.Fatalf("%q: long %d %s", text, long, fit)
-		}
-		if v, end := scalar.PlainInteger(line, 0); end == len(text) && (fit != scalar.Fits || v != long) {
-			t.Fatalf("%q: the fast path says %d", text, v)
-		}
-		if v, end := scalar.PlainDouble(line, 0); end == len(text) {
-			if want, err := strconv.ParseFloat(text, 64); err != nil || !valid || math.Float64bits(v) != math.Float64bits(want) {
-				t.Fatalf("%q: the fast path says %v", text, v)
-			}
-		}
-		low, high, fit := scalar.ParseDecimal([]byte(text))
-		if l, h, end := scalar.PlainDecimal(line, 0); end == len(text) && (fit != scalar.Fits || l != low || h != high) {
-			t.Fatalf("%q: the fast path says %d %d", text, h, l)
-		}
-		if !is {
-			return
-		}
-		scaled := new(big.Rat).Mul(exact, big.NewRat(1_000_000_000, 1))
-		if want, isDecimal := oracleDecimal(exact, is); fit.Kept() != isDecimal || isDecimal && (fit == scalar.Fits) != scaled.IsInt() {
-			t.Fatalf("%q: decimal %s", text, fit)
-		} else if got := new(big.Int).Add(new(big.Int).Lsh(big.NewInt(high), 64), new(big.Int).SetUint64(uint64(low))); isDecimal && got.Cmp(want) != 0 {
-			t.Fatalf("%q: decimal %s", text, got)
-		}
+		checkNumber(t, text, []byte(text+"\n"))
+		checkNumber(t, text, []byte(text+","+strings.Repeat("7", 64)+"\n")) // far from the end of the text, words are read at once
 	})
+}
+
+// checkNumber checks what is read of a text that a line begins with.
+func checkNumber(t *testing.T, text string, line []byte) {
+	valid := isJSONNumber(text)
+	if got := scalar.IsNumber([]byte(text)); got != valid {
+		t.Fatalf("%q: isNumber says %t", text, got)
+	}
+	if end := skipNumber(line, 0); (end == len(text)) != valid {
+		t.Fatalf("%q: skipNumber stops at %d", text, end)
+	}
+	exact, is := oracleNumber(text)
+	long, fit := scalar.ParseLong([]byte(text))
+	if isLong := is && exact.IsInt() && exact.Num().IsInt64(); (fit == scalar.Fits) != isLong || isLong && exact.Num().Int64() != long {
+		t.Fatalf("%q: long %d %s", text, long, fit)
+	}
+	if v, end := scalar.PlainInteger(line, 0); end == len(text) && (fit != scalar.Fits || v != long) {
+		t.Fatalf("%q: the fast path says %d", text, v)
+	}
+	if v, end := scalar.PlainDouble(line, 0); end == len(text) {
+		if want, err := strconv.ParseFloat(text, 64); err != nil || !valid || math.Float64bits(v) != math.Float64bits(want) {
+			t.Fatalf("%q: the fast path says %v", text, v)
+		}
+	}
+	low, high, fit := scalar.ParseDecimal([]byte(text))
+	if l, h, end := scalar.PlainDecimal(line, 0); end == len(text) && (fit != scalar.Fits || l != low || h != high) {
+		t.Fatalf("%q: the fast path says %d %d", text, h, l)
+	}
+	if !is {
+		return
+	}
+	scaled := new(big.Rat).Mul(exact, big.NewRat(1_000_000_000, 1))
+	if want, isDecimal := oracleDecimal(exact, is); fit.Kept() != isDecimal || isDecimal && (fit == scalar.Fits) != scaled.IsInt() {
+		t.Fatalf("%q: decimal %s", text, fit)
+	} else if got := new(big.Int).Add(new(big.Int).Lsh(big.NewInt(high), 64), new(big.Int).SetUint64(uint64(low))); isDecimal && got.Cmp(want) != 0 {
+		t.Fatalf("%q: decimal %s", text, got)
+	}
 }

@@ -1,6 +1,7 @@
 package columnar
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 
@@ -34,14 +35,36 @@ type envelope struct {
 	into                              *Batch // that the data has been parsed into
 }
 
+// A head is how a line began, up to the first member of its record that differs from line
+// to line. Nearly all lines of a stream begin alike: these bytes are compared, not parsed.
+type head struct {
+	text     []byte   // nil: none is expected
+	envelope envelope // what it says
+	next     *member  // whose value comes then
+
+	stream, namespace []byte // memory of the envelope's
+}
+
+// maxHead is the size of a head that is remembered.
+const maxHead = 1 << 10
+
 // decodeLine parses one line and returns where the next one begins.
 func (d *Decoder) decodeLine(i int, order uint64) int {
 	b := d.text
 	var e envelope
-	if i = space(b, i); b[i] != '{' {
-		return d.fail("it is no object")
+	var m *member
+	if h := &d.head; len(h.text) > 0 && bytes.HasPrefix(b[i:], h.text) {
+		e = h.envelope
+		if i = d.recordMembers(h.next, i+len(h.text), &e); i < 0 {
+			return -1
+		}
+		m, i = d.next(d.message, d.message.byName["record"], i)
+	} else {
+		if i = space(b, i); b[i] != '{' {
+			return d.fail("it is no object")
+		}
+		m, i = d.first(d.message, i+1)
 	}
-	m, i := d.first(d.message, i+1)
 	for ; m != nil; m, i = d.next(d.message, m, i) {
 		i = space(b, i)
 		switch m.part {
@@ -74,56 +97,87 @@ func (d *Decoder) decodeLine(i int, order uint64) int {
 	return i + 1
 }
 
-// recordObject parses the record. Its data goes straight to the columns when
-// it is known which; else finish comes back to it.
+// recordObject parses the record.
 func (d *Decoder) recordObject(i int, e *envelope) int {
-	b := d.text
-	if b[i] != '{' {
+	if d.text[i] != '{' {
 		return d.fail("its record is no object")
 	}
-	if e.into != nil { // a second record in the message
+	again := e.data > 0 // a second record in the message
+	if e.into != nil {
 		e.into.discardRow()
 	}
 	*e = envelope{isRecord: e.isRecord}
 	m, i := d.first(d.record, i+1)
-	for ; m != nil; m, i = d.next(d.record, m, i) {
-		i = space(b, i)
-		switch m.part {
-		case streamPart:
-			e.stream, i = d.string(i, &d.escaped[0])
-			e.hasStream = true
-		case namespacePart:
-			e.hasNamespace = true
-			if b[i] == 'n' {
-				e.namespace, i = nil, literal(b, i, "null")
-			} else {
-				e.namespace, i = d.string(i, &d.escaped[1])
-			}
-		case emittedAtPart:
-			i = d.emittedAt(i, e)
-		case dataPart:
-			if e.into != nil {
-				e.into.discardRow()
-				e.into = nil
-			}
-			e.data = i
-			if e.hasStream && (e.hasNamespace || !d.namespaceIsLate) {
-				e.into, _ = d.batchOf(e) // finish tells what is wrong
-			}
-			if e.into != nil {
-				i = d.data(e.into, i)
-			} else {
-				i = skip(b, i)
-			}
-		case metaPart:
-			e.meta = i
-			i = skip(b, i)
-		default:
-			i = skip(b, i)
-		}
-		if i < 0 {
+	for m != nil && (m.part == streamPart || m.part == namespacePart) {
+		if i = d.recordMember(m, i, e); i < 0 {
 			return -1
 		}
+		m, i = d.next(d.record, m, i)
+	}
+	if i < 0 {
+		return -1
+	}
+	d.head.text = d.head.text[:0]
+	if text := d.text[d.line:i]; !again && len(text) <= maxHead {
+		d.head.remember(text, e, m)
+	}
+	return d.recordMembers(m, i, e)
+}
+
+func (h *head) remember(text []byte, e *envelope, next *member) {
+	h.text = append(h.text, text...)
+	h.stream, h.namespace = append(h.stream[:0], e.stream...), append(h.namespace[:0], e.namespace...)
+	h.envelope, h.next = *e, next
+	h.envelope.stream, h.envelope.namespace = h.stream, h.namespace
+}
+
+// recordMembers parses the members of the record from the value of m on.
+func (d *Decoder) recordMembers(m *member, i int, e *envelope) int {
+	for ; m != nil; m, i = d.next(d.record, m, i) {
+		if i = d.recordMember(m, i, e); i < 0 {
+			return -1
+		}
+	}
+	return i
+}
+
+// recordMember parses the value of a member of the record. Its data goes straight to the
+// columns when it is known which; else finish comes back to it.
+func (d *Decoder) recordMember(m *member, i int, e *envelope) int {
+	b := d.text
+	i = space(b, i)
+	switch m.part {
+	case streamPart:
+		e.stream, i = d.string(i, &d.escaped[0])
+		e.hasStream = true
+	case namespacePart:
+		e.hasNamespace = true
+		if b[i] == 'n' {
+			e.namespace, i = nil, literal(b, i, "null")
+		} else {
+			e.namespace, i = d.string(i, &d.escaped[1])
+		}
+	case emittedAtPart:
+		i = d.emittedAt(i, e)
+	case dataPart:
+		if e.into != nil {
+			e.into.discardRow()
+			e.into = nil
+		}
+		e.data = i
+		if e.hasStream && (e.hasNamespace || !d.namespaceIsLate) {
+			e.into, _ = d.batchOf(e) // finish tells what is wrong
+		}
+		if e.into != nil {
+			i = d.data(e.into, i)
+		} else {
+			i = skip(b, i)
+		}
+	case metaPart:
+		e.meta = i
+		i = skip(b, i)
+	default:
+		i = skip(b, i)
 	}
 	return i
 }

@@ -61,8 +61,13 @@ func (d *Decoder) value(c *column, row, i int) int {
 			return end
 		}
 	case kindTimestamp, kindTimestampTZ:
-		if v, end := scalar.PlainTimestamp(b, i+1); end > 0 && ch == '"' {
+		if v, end := d.dates.PlainTimestamp(b, i+1); end > 0 && ch == '"' {
 			c.addWord(v)
+			return end
+		}
+	case kindDate:
+		if v, end := d.dates.PlainDate(b, i+1); end > 0 && ch == '"' {
+			c.addDate(v)
 			return end
 		}
 	case kindBoolean:

@@ -3,6 +3,7 @@ package scalar
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 )
 
 // highBits has the highest bit of each byte set.
@@ -18,34 +19,45 @@ const (
 	EndMicro      = 2932897 * SecondsPerDay * 1_000_000 // 10000-01-01
 )
 
+// Dates remembers dates that timestamps had: many have the same. Its zero value is ready.
+type Dates struct{ byDay [32]date }
+
+type date struct {
+	yearMonth, day uint64
+	start          int64 // microseconds since 1970
+}
+
 // PlainTimestamp reads the usual forms of a timestamp in a JSON string,
 // 2006-01-02T15:04:05.999999Z with or without the fraction and the Z, up to and
 // with the closing quote; end is -1 for any other form.
-func PlainTimestamp(b []byte, i int) (micros int64, end int) {
+func (d *Dates) PlainTimestamp(b []byte, i int) (micros int64, end int) {
 	if len(b)-i < 24 {
 		return 0, -1
 	}
+	t := b[i : i+20 : i+20]
 	// With the separators subtracted, every byte must be a digit's value, and
 	// at the separators' places zero.
-	w0 := binary.LittleEndian.Uint64(b[i:]) ^ 0x2d30302d30303030   // 0000-00-
-	w1 := binary.LittleEndian.Uint64(b[i+8:]) ^ 0x30303a3030543030 // 00T00:00
-	w2 := binary.LittleEndian.Uint64(b[i+16:])&0xffffff ^ 0x30303a // :00
+	w0 := binary.LittleEndian.Uint64(t) ^ 0x2d30302d30303030             // 0000-00-
+	w1 := binary.LittleEndian.Uint64(t[8:]) ^ 0x30303a3030543030         // 00T00:00
+	w2 := uint64(binary.LittleEndian.Uint32(t[16:]))&0xffffff ^ 0x30303a // :00
 	bad := w0 | (w0 + 0x7f76767f76767676) | w1 | (w1 + 0x76767f76767f7676) | w2 | (w2 + 0x76767f)
 	if bad&highBits != 0 {
 		return 0, -1
 	}
 	// Pairs of digits as numbers, in the place of their first digit.
-	w0 = w0*10 + w0>>8
 	w1 = w1*10 + w1>>8
 	w2 = w2*10 + w2>>8
-	year, month, day := int(w0&0xff)*100+int(w0>>16&0xff), int(w0>>40&0xff), int(w1&0xff)
+	start := d.startOfDay(w0, w1&0xff)
+	if start == noDay {
+		return 0, -1
+	}
 	hour, minute, second := int64(w1>>24&0xff), int64(w1>>48&0xff), int64(w2>>8&0xff)
-	if !isDate(year, month, day) || hour > 23 || minute > 59 || second > 59 {
+	if hour > 23 || minute > 59 || second > 59 {
 		return 0, -1
 	}
 	i += 19
 	fraction, count := int64(0), 0
-	if b[i] == '.' {
+	if t[19] == '.' {
 		for i++; b[i]-'0' <= 9; i++ {
 			fraction = fraction*10 + int64(b[i]-'0')
 			count++
@@ -60,8 +72,47 @@ func PlainTimestamp(b []byte, i int) (micros int64, end int) {
 	if b[i] != '"' {
 		return 0, -1
 	}
-	seconds := days(year, month, day)*SecondsPerDay + hour*3600 + minute*60 + second
-	return seconds*1_000_000 + fraction*microsOfFraction[count], i + 1
+	return start + (hour*3600+minute*60+second)*1_000_000 + fraction*microsOfFraction[count], i + 1
+}
+
+// noDay is no start of a day.
+const noDay = math.MinInt64
+
+// startOfDay returns the microseconds from 1970 to the start of a date; noDay if there is
+// none. yearMonth are the digits of both as in PlainTimestamp.
+func (d *Dates) startOfDay(yearMonth, day uint64) int64 {
+	known := &d.byDay[day&31]
+	if known.yearMonth == yearMonth && known.day == day {
+		return known.start
+	}
+	pairs := yearMonth*10 + yearMonth>>8
+	year, month := int(pairs&0xff)*100+int(pairs>>16&0xff), int(pairs>>40&0xff)
+	if !isDate(year, month, int(day)) {
+		return noDay
+	}
+	*known = date{yearMonth, day, days(year, month, int(day)) * SecondsPerDay * 1_000_000}
+	return known.start
+}
+
+// PlainDate reads a date in a JSON string, 2006-01-02, up to and with the closing quote;
+// end is -1 for any other form.
+func (d *Dates) PlainDate(b []byte, i int) (day int32, end int) {
+	if len(b)-i < 16 {
+		return 0, -1
+	}
+	t := b[i : i+16 : i+16]
+	w0 := binary.LittleEndian.Uint64(t) ^ 0x2d30302d30303030            // 0000-00-
+	w1 := binary.LittleEndian.Uint64(t[8:])&0xffffff ^ uint64(0x223030) // 00"
+	bad := w0 | (w0 + 0x7f76767f76767676) | w1 | (w1 + 0x7f7676)
+	if bad&highBits != 0 {
+		return 0, -1
+	}
+	w1 = w1*10 + w1>>8
+	start := d.startOfDay(w0, w1&0xff)
+	if start == noDay {
+		return 0, -1
+	}
+	return int32(start / (SecondsPerDay * 1_000_000)), i + 11
 }
 
 // microsOfFraction is the worth of the last digit of a fraction of a second.
