@@ -224,7 +224,37 @@ func (r *Reader) Batch(ctx context.Context, p Piece, columns []int) (arrow.Recor
 			return nil, fmt.Errorf("reading %s: %w", r.path, err)
 		}
 	}
-	return array.NewRecordBatch(t.Schema(), arrays, t.NumRows()), nil
+	fields := slices.Clone(t.Schema().Fields())
+	for i, a := range arrays {
+		arrays[i] = withFieldsRead(a)
+		fields[i].Type = arrays[i].DataType()
+	}
+	meta := t.Schema().Metadata()
+	return array.NewRecordBatch(arrow.NewSchema(fields, &meta), arrays, t.NumRows()), nil
+}
+
+// withFieldsRead is an array of structs whose type has the fields that were read. The
+// library leaves all fields in the type of a struct within another one, so that they
+// cannot be told from the type.
+func withFieldsRead(a arrow.Array) arrow.Array {
+	s, ok := a.(*array.Struct)
+	if !ok {
+		return a
+	}
+	fields := slices.Clone(s.DataType().(*arrow.StructType).Fields())
+	data := s.Data()
+	children := slices.Clone(data.Children())
+	changed := false
+	for i, child := range children {
+		of := array.MakeFromData(child)
+		if read := withFieldsRead(of); !arrow.TypeEqual(read.DataType(), fields[i].Type, arrow.CheckMetadata()) {
+			children[i], fields[i].Type, changed = read.Data(), read.DataType(), true
+		}
+	}
+	if !changed {
+		return a
+	}
+	return array.MakeFromData(array.NewData(arrow.StructOf(fields...), data.Len(), data.Buffers(), children, data.NullN(), data.Offset()))
 }
 
 func concatChunks(c *arrow.Chunked) (arrow.Array, error) {
