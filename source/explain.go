@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/ingest-connectors/whoop-iceberg/internal/osfile"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
@@ -94,7 +94,7 @@ func explainToken(err error, say func(protocol.Kind, string, ...any) error) erro
 		return say(protocol.ConfigError, "WHOOP does not accept the client_id with this client_secret. Compare both with the app at developer.whoop.com.")
 	case errors.Is(err, tokens.ErrNoRefreshToken):
 		return say(protocol.ConfigError, "WHOOP no longer accepts the access token, and there is no refresh token to get another. %s", consentAgain)
-	case errors.As(err, &store) && (errors.Is(err, tokens.ErrUnavailable) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)):
+	case errors.As(err, &store) && (errors.Is(err, tokens.ErrUnavailable) || osfile.NoSpace(err)):
 		return say(protocol.TransientError, "The tokens cannot be read or stored: %v. Start again later.", store)
 	case errors.As(err, &store):
 		return say(protocol.ConfigError, "The tokens cannot be read or stored: %v. They must be a JSON document with client_id, client_secret and refresh_token, "+

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/ingest-connectors/whoop-iceberg/internal/osfile"
 	"github.com/ingest-connectors/whoop-iceberg/internal/progress"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
@@ -111,7 +112,7 @@ func (s *source) open(raw json.RawMessage, out *protocol.Emitter) (*session, err
 		return nil, err
 	}
 	if path := settings.Credentials.Path; path != "" {
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && osfile.OthersCanRead(info) {
 			out.Logger().Warn("other users of this machine can read the token file; restrict it with chmod 600", "path", path, "mode", info.Mode().Perm().String())
 		}
 	}

@@ -2,14 +2,12 @@ package cli
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/url"
 	"os"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/ingest-connectors/whoop-iceberg/internal/osfile"
 	"github.com/ingest-connectors/whoop-iceberg/internal/progress"
 	"github.com/ingest-connectors/whoop-iceberg/internal/redact"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
@@ -93,11 +91,7 @@ func identity(w any) string {
 	if !ok {
 		return ""
 	}
-	var stat unix.Stat_t
-	if err := unix.Fstat(int(file.Fd()), &stat); err != nil {
-		return ""
-	}
-	return fmt.Sprintf("%x:%x", stat.Dev, stat.Ino)
+	return osfile.Identity(file)
 }
 
 // isRegularFile reports whether r is a file that stays where it is, not a pipe.

@@ -7,8 +7,6 @@ import (
 	"os/signal"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	_ "github.com/ingest-connectors/whoop-iceberg/internal/collector"
 	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 )
@@ -17,9 +15,9 @@ import (
 // that ends on SIGTERM or SIGINT. Then it exits with run's exit code. A second signal
 // ends the process at once.
 //
-// Only the run's own writer reaches standard output. Descriptor 1 becomes a copy of
-// standard error, so that a library, or a process that it starts, cannot print
-// between two messages.
+// Only the run's own writer reaches standard output. What else is written there goes to
+// standard error (descriptor 1 becomes a copy of it), so that a library, or a process that
+// it starts, cannot print between two messages.
 //
 // After a signal, the process ends as its callers expect. Some (PyAirbyte) accept only
 // a child that died of the signal, so Main restores the default action and raises the
@@ -54,30 +52,4 @@ func Main(run func(ctx context.Context, env Env) int) {
 		}
 	}
 	os.Exit(code)
-}
-
-// dieBySignal ends the process the way an unhandled signal does, or with exit code
-// 128 plus its number if it cannot die of it: as process 1, or as a process whose
-// default is to ignore the signal.
-func dieBySignal(s syscall.Signal, ignored bool) {
-	if os.Getpid() != 1 && !ignored {
-		signal.Reset(s)
-		if err := syscall.Kill(os.Getpid(), s); err == nil {
-			select {} // the signal is on its way
-		}
-	}
-	os.Exit(128 + int(s))
-}
-
-// takeStdout returns the process's standard output and redirects descriptor 1 to
-// standard error.
-func takeStdout() (*os.File, error) {
-	fd, err := unix.FcntlInt(1, unix.F_DUPFD_CLOEXEC, 3)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Dup2(2, 1); err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), "/dev/stdout"), nil
 }

@@ -8,11 +8,11 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
+	"github.com/ingest-connectors/whoop-iceberg/internal/osfile"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -98,7 +98,7 @@ func (r *run) runVerb(ctx context.Context, v verb) (err error) {
 // report writes an error to stdout or, if that failed, to stderr.
 func (r *run) report(ctx context.Context, err error) {
 	werr := r.out.FailRun(ctx, err)
-	if werr != nil && !errors.Is(werr, syscall.EPIPE) { // the reader knows that it closed the pipe
+	if werr != nil && !osfile.PipeClosed(werr) { // the reader knows that it closed the pipe
 		fmt.Fprintln(r.screen, r.secrets.Clean(errors.Join(werr, err).Error()))
 	}
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
+	"github.com/ingest-connectors/whoop-iceberg/internal/osfile"
 )
 
 // sqliteConfig is for the catalog of one machine, which needs no server.
@@ -138,7 +139,7 @@ func sqliteDSN(file string, create bool) string {
 		query.Set("mode", "rw")
 		query.Add("_pragma", "schema_version") // reads, so that it is connecting that waits
 	}
-	return "file:" + (&url.URL{Path: file}).EscapedPath() + "?" + query.Encode()
+	return "file:" + (&url.URL{Path: filenames.Plain(file)}).EscapedPath() + "?" + query.Encode()
 }
 
 // sqliteError finds the remedy for an error of the database; errors of other
@@ -155,7 +156,7 @@ func sqliteError(file string, err error) error {
 	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT:
 		return configError(err, "The catalog %s is not a valid SQLite database. Restore it from a copy, or move it away and start over.", file)
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
-		return configError(err, "The catalog %s cannot be opened for writing. Make it and its directory writable for this program's user (uid %d).", file, os.Getuid())
+		return configError(err, "The catalog %s cannot be opened for writing. Make it and its directory writable for this program's user (%s).", file, osfile.User())
 	case sqlite3.SQLITE_FULL:
 		// The transaction was rolled back.
 		return transientError(fmt.Errorf("%w: %w", table.ErrCommitFailed, err), "The disk that holds the catalog %s is full. Free space, then start again.", file)

@@ -7,6 +7,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 
 	"github.com/google/uuid"
@@ -33,18 +34,48 @@ func Within(inner, outer string) bool {
 	return inner == outer || strings.HasPrefix(inner, strings.TrimSuffix(outer, "/")+"/")
 }
 
-// Plain is one way to write a location, of the several there are.
-func Plain(location string) string {
+// Plain is one way to write a location, of the several there are. That of a local file is
+// its path, with slashes; on Windows /C:/lake is C:\lake.
+func Plain(location string) string { return plain(location, onWindows) }
+
+func plain(location string, windows bool) string {
+	if windows && hasDrive(location) {
+		location = "/" + strings.ReplaceAll(location, `\`, "/")
+		return path.Clean(strings.ToUpper(location[:2]) + location[2:])
+	}
 	u, err := url.Parse(location)
 	switch {
 	case err != nil || u.Scheme == "":
 		return path.Clean(location)
+	case u.Scheme == "file" && windows && u.Path != "" && hasDrive(u.Path[1:]):
+		return plain(u.Path[1:], windows)
 	case u.Scheme == "file":
 		return path.Clean(u.Path)
 	case u.Scheme == "s3a" || u.Scheme == "s3n":
 		u.Scheme = "s3"
 	}
 	return u.Scheme + "://" + u.Host + path.Clean("/"+u.Path)
+}
+
+const onWindows = runtime.GOOS == "windows"
+
+// hasDrive reports whether a path begins with a drive of Windows.
+func hasDrive(path string) bool {
+	return len(path) >= 2 && path[1] == ':' && ('a' <= path[0]|0x20 && path[0]|0x20 <= 'z')
+}
+
+// Local is the path of a local file as this system writes it: C:\lake is the one of
+// file:///C:/lake and /C:/lake. A location that is neither is returned as it is.
+func Local(location string) string { return local(location, onWindows) }
+
+func local(location string, windows bool) string {
+	if u, err := url.Parse(location); err == nil && u.Scheme == "file" {
+		location = u.Path
+	}
+	if windows && location != "" && location[0] == '/' && hasDrive(location[1:]) {
+		return strings.ReplaceAll(location[1:], "/", `\`)
+	}
+	return location
 }
 
 // ResolveLinks returns the plain path of a location with the links of this machine resolved,
@@ -54,12 +85,12 @@ func ResolveLinks(location string) string {
 	if !strings.HasPrefix(plain, "/") {
 		return plain
 	}
-	if real, err := filepath.EvalSymlinks(plain); err == nil {
-		return real
+	if real, err := filepath.EvalSymlinks(Local(plain)); err == nil {
+		return Plain(real)
 	}
-	dir, name := filepath.Split(plain)
+	dir, name := path.Split(plain)
 	if dir == plain || name == "" {
 		return plain
 	}
-	return filepath.Join(ResolveLinks(dir), name)
+	return path.Join(ResolveLinks(dir), name)
 }

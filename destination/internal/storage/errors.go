@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"syscall"
 
+	"github.com/ingest-connectors/whoop-iceberg/internal/osfile"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -19,16 +19,16 @@ func Explain(err error, what string) *protocol.Error {
 	}
 	var scratch *scratchError
 	switch {
-	case errors.As(err, &scratch) && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)):
+	case errors.As(err, &scratch) && osfile.NoSpace(err):
 		return explained(protocol.TransientError, `There is no space left in %[2]s, where %[1]s needs some until its files are uploaded. Free some, or set "scratch" to another directory.`, scratch.dir)
 	case errors.As(err, &scratch):
-		return explained(protocol.ConfigError, `Files of %s cannot be written to %s before they are uploaded (%v). Set "scratch" to a directory that this program's user (uid %d) can write.`, scratch.dir, scratch.cause, os.Getuid())
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return explained(protocol.ConfigError, `Files of %s cannot be written to %s before they are uploaded (%v). Set "scratch" to a directory that this program's user (%s) can write.`, scratch.dir, scratch.cause, osfile.User())
+	case osfile.NoSpace(err):
 		return explained(protocol.TransientError, "There is no space left for %s. Free some, then start again.")
 	case errors.Is(err, syscall.EFBIG):
 		return explained(protocol.ConfigError, "A file of %s may not grow as it has to. Raise this program's limit of file sizes (ulimit -f), or that of the file system.")
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return explained(protocol.ConfigError, "The files of %s cannot be written. Make the warehouse writable for this program's user (uid %d).", os.Getuid())
+	case errors.Is(err, fs.ErrPermission), osfile.ReadOnly(err):
+		return explained(protocol.ConfigError, "The files of %s cannot be written. Make the warehouse writable for this program's user (%s).", osfile.User())
 	}
 	if kind, message := explainS3(err, what); kind != "" {
 		return &protocol.Error{Kind: kind, Message: message, Err: err}

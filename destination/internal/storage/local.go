@@ -8,11 +8,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 
 	iceio "github.com/apache/iceberg-go/io"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/internal/osfile"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -21,8 +23,8 @@ type localConfig struct{}
 
 func (*localConfig) validate(warehouse string) error {
 	u, err := url.Parse(warehouse)
-	if err != nil || u.Scheme != "file" || u.Host != "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || !filepath.IsAbs(u.Path) || filepath.Clean(u.Path) == "/" {
-		return configError(err, `The configuration's "warehouse" is %q. It must be file:/// and the absolute path of a directory, as in "file:///local/lake".`, warehouse)
+	if err != nil || u.Scheme != "file" || u.Host != "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || !isDirectory(filenames.Local(warehouse)) {
+		return configError(err, `The configuration's "warehouse" is %q. It must be file:/// and the absolute path of a directory, as in %q.`, warehouse, exampleWarehouse())
 	}
 	// The library writes the locations of files as URLs, and other engines
 	// take the path in them as it stands.
@@ -30,6 +32,19 @@ func (*localConfig) validate(warehouse string) error {
 		return configError(nil, `The configuration's "warehouse" is %q. Not every engine would find files there. Use a path without spaces, %% and non-ASCII letters.`, warehouse)
 	}
 	return nil
+}
+
+// exampleWarehouse is what a warehouse can be on this system.
+func exampleWarehouse() string {
+	if runtime.GOOS == "windows" {
+		return "file:///C:/lake"
+	}
+	return "file:///local/lake"
+}
+
+// isDirectory reports whether a path can be that of a directory other than a root.
+func isDirectory(path string) bool {
+	return filepath.IsAbs(path) && filepath.Dir(path) != filepath.Clean(path)
 }
 
 func (*localConfig) open(ctx context.Context, warehouse, _ string) (*Storage, error) {
@@ -42,13 +57,13 @@ func (*localConfig) open(ctx context.Context, warehouse, _ string) (*Storage, er
 	if !ok {
 		return nil, fmt.Errorf("reaching the files of %s: they cannot be written", warehouse)
 	}
-	return &Storage{warehouse: warehouse, files: writable, directory: localPath(warehouse)}, nil
+	return &Storage{warehouse: warehouse, files: writable, directory: filenames.Local(warehouse)}, nil
 }
 
 // MakeDirectory makes a directory that the configuration names.
 func MakeDirectory(dir string) error {
 	if err := makeDirs(dir); err != nil {
-		return configError(err, "The directory %s cannot be created: %v. Make its parent writable for this program's user (uid %d), or configure another directory.", dir, err, os.Getuid())
+		return configError(err, "The directory %s cannot be created: %v. Make its parent writable for this program's user (%s), or configure another directory.", dir, err, osfile.User())
 	}
 	return nil
 }
@@ -72,7 +87,8 @@ var registerLocal = sync.OnceFunc(func() {
 // localFiles is the library's local file system, except that a file is on
 // disk, with its directory entry, when Close or WriteFile returns. The library
 // leaves it in the page cache: after a power cut the catalog, whose own
-// database does sync, would name files that are empty or gone.
+// database does sync, would name files that are empty or gone. And names may be
+// plain paths on Windows, too.
 type localFiles struct{ iceio.LocalFS }
 
 // Create opens a new file for writing, making its directories.
@@ -95,11 +111,36 @@ func (l localFiles) CreateScratch(name string) (iceio.FileWriter, error) {
 }
 
 func (localFiles) create(name string, mode fs.FileMode) (*os.File, error) {
-	path := localPath(name)
+	path := filenames.Local(name)
 	if err := makeDirs(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
 	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+}
+
+// Open opens a file for reading.
+func (localFiles) Open(name string) (iceio.File, error) {
+	f, err := os.Open(filenames.Local(name))
+	if err != nil {
+		return nil, err // not f: a nil file would be a file
+	}
+	return f, nil
+}
+
+// ReadFile reads a whole file.
+func (localFiles) ReadFile(name string) ([]byte, error) { return os.ReadFile(filenames.Local(name)) }
+
+// Remove removes a file or an empty directory.
+func (localFiles) Remove(name string) error { return os.Remove(filenames.Local(name)) }
+
+// RemoveAll removes a location and all that is below it.
+func (localFiles) RemoveAll(name string) error { return osfile.RemoveAll(filenames.Local(name)) }
+
+// WalkDir walks a directory. The paths that it finds are plain.
+func (localFiles) WalkDir(root string, fn fs.WalkDirFunc) error {
+	return filepath.WalkDir(filenames.Local(root), func(path string, d fs.DirEntry, err error) error {
+		return fn(filenames.Plain(path), d, err)
+	})
 }
 
 // DeleteFiles removes files.
@@ -119,7 +160,7 @@ func (l localFiles) WriteFile(name string, content []byte) error {
 
 // ReplaceFile writes a file beside the one of the name, which then takes its place.
 func (l localFiles) ReplaceFile(name string, content []byte) error {
-	path := localPath(name)
+	path := filenames.Local(name)
 	next := filepath.Join(filepath.Dir(path), filenames.New(filepath.Ext(path)))
 	f, err := l.create(next, 0o644)
 	if err != nil {
@@ -127,7 +168,7 @@ func (l localFiles) ReplaceFile(name string, content []byte) error {
 	}
 	_, err = f.Write(content)
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(next, path)
+		err = osfile.Rename(next, path)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(next))
@@ -141,7 +182,7 @@ func (f syncedFile) Close() error {
 	if err := errors.Join(f.Sync(), f.File.Close()); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(f.Name()))
+	return osfile.SyncDir(filepath.Dir(f.Name()))
 }
 
 // makeDirs is os.MkdirAll with every new entry on disk.
@@ -159,21 +200,5 @@ func makeDirs(dir string) error {
 	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return syncDir(parent)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-// localPath is the path in a file: URI, or name itself when it is a bare path.
-func localPath(name string) string {
-	if u, err := url.Parse(name); err == nil && u.Scheme == "file" {
-		return filepath.FromSlash(u.Path)
-	}
-	return name
+	return osfile.SyncDir(parent)
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
+	"github.com/ingest-connectors/whoop-iceberg/internal/osfile"
 )
 
 const (
@@ -37,12 +38,9 @@ const writerKey = "writer"
 // objects that are written take no memory. Parts are uploaded from there as they
 // fill, a few at once.
 func (s *s3Files) Create(location string) (iceio.FileWriter, error) {
-	spool, err := os.CreateTemp(s.scratch, "upload-*")
+	spool, err := osfile.CreateTemp(s.scratch, "upload-*")
 	if err != nil {
 		return nil, &scratchError{s.scratch, err}
-	}
-	if err := os.Remove(spool.Name()); err != nil { // it is open, and gone when it is closed or the process ends
-		return nil, &scratchError{s.scratch, errors.Join(err, spool.Close())}
 	}
 	return &s3Writer{files: s, location: location, spool: spool}, nil
 }

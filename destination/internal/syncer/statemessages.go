@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/ingest-connectors/whoop-iceberg/internal/osfile"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -43,11 +44,7 @@ func (m *stateMessages) store(s protocol.State) (stateMessage, error) {
 		return stateMessage{State: s}, nil
 	}
 	if m.file == nil {
-		file, err := os.CreateTemp(m.dir, "states-*")
-		if err == nil {
-			// A file without a name goes away with the process, however it ends.
-			err = os.Remove(file.Name())
-		}
+		file, err := osfile.CreateTemp(m.dir, "states-*")
 		if err != nil {
 			return stateMessage{}, m.scratchError(err)
 		}

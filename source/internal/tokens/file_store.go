@@ -9,8 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
+
+	"github.com/gofrs/flock"
 )
 
 // A fileStore keeps credentials as one JSON document in a file that many
@@ -106,45 +107,41 @@ func (s *fileStore) lock(ctx context.Context) (target string, unlock func(), err
 	if target, err = resolve(s.path); err != nil {
 		return "", nil, err
 	}
-	lock, err := openLock(target)
-	if err != nil {
+	if err := makeLock(target); err != nil {
 		return "", nil, err
 	}
-	unlock = func() { lock.Close() } //nolint:errcheck // nothing was written; closing unlocks
+	lock := flock.New(lockOf(target), flock.SetFlag(os.O_RDWR))
 	for {
-		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		switch {
-		case err == nil:
-			return target, unlock, nil
-		case !errors.Is(err, syscall.EWOULDBLOCK):
-			unlock()
+		locked, err := lock.TryLock()
+		if err != nil {
 			return "", nil, err
 		}
+		if locked {
+			return target, func() { lock.Unlock() }, nil //nolint:errcheck // nothing was written; closing unlocks
+		}
 		if err := sleep(ctx, claimPoll); err != nil {
-			unlock()
 			return "", nil, err
 		}
 	}
 }
 
-// openLock opens the lock file, for whoever may use the token file: one made in
+func lockOf(target string) string { return target + ".lock" }
+
+// makeLock makes the lock file, for whoever may use the token file: one made in
 // a run as root must not lock the others out.
-func openLock(target string) (*os.File, error) {
-	lock, err := os.OpenFile(target+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+func makeLock(target string) error {
+	lock, err := os.OpenFile(lockOf(target), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, explainReplace(target, err)
+		return explainReplace(target, err)
 	}
 	info, err := os.Stat(target)
-	if errors.Is(err, fs.ErrNotExist) {
-		return lock, nil
-	}
-	if err == nil {
+	switch {
+	case err == nil:
 		err = keepOwner(lock, info, info.Mode().Perm()|0o600)
+	case errors.Is(err, fs.ErrNotExist):
+		err = nil
 	}
-	if err != nil {
-		return nil, errors.Join(err, lock.Close())
-	}
-	return lock, nil
+	return errors.Join(err, lock.Close())
 }
 
 // sleep waits, unless the context ends before.

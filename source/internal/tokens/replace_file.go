@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/ingest-connectors/whoop-iceberg/internal/osfile"
 )
 
 // WriteFile writes a file and returns when it is durable: whoever reads sees
@@ -69,8 +71,13 @@ func resolve(path string) (string, error) {
 		return "", withoutPath(err)
 	case !info.Mode().IsRegular():
 		return "", fmt.Errorf("it is a %s; give the path of a file", kindOf(info.Mode()))
-	case links(info) > 1:
-		return "", fmt.Errorf("the file has %d names (hard links), of which a new pair would reach one; remove the others, or make them symbolic links", links(info))
+	}
+	links, err := osfile.Links(target)
+	switch {
+	case err != nil:
+		return "", withoutPath(err)
+	case links > 1:
+		return "", fmt.Errorf("the file has %d names (hard links), of which a new pair would reach one; remove the others, or make them symbolic links", links)
 	}
 	return target, nil
 }
@@ -85,13 +92,6 @@ func kindOf(mode fs.FileMode) string {
 		return "socket"
 	}
 	return "device"
-}
-
-func links(info fs.FileInfo) uint64 {
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		return uint64(stat.Nlink) //nolint:unconvert // its type depends on the platform
-	}
-	return 1
 }
 
 // otherMark is the mark of a file without a pair.
@@ -135,12 +135,12 @@ func replaceFile(target string, data []byte, mark string) error {
 		err = cerr
 	}
 	if err == nil {
-		err = os.Rename(tmp.Name(), target)
+		err = osfile.Rename(tmp.Name(), target)
 	}
 	if err != nil {
 		return errors.Join(explainReplace(target, err), os.Remove(tmp.Name()))
 	}
-	return syncDir(dir)
+	return osfile.SyncDir(dir)
 }
 
 // explainReplace says why a file cannot be replaced, and what to do about it.
@@ -149,52 +149,14 @@ func explainReplace(target string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EBUSY):
 		return fmt.Errorf("it is mounted by itself and so cannot be replaced; mount its directory instead (%w)", err)
-	case errors.Is(err, syscall.EROFS):
+	case osfile.ReadOnly(err):
 		return fmt.Errorf("its directory %s is read-only; mount it writable (%w)", dir, err)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("the user of this process, %d, may not make files in its directory %s, which is needed to replace it; allow that (%w)", os.Geteuid(), dir, err)
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("the user of this process, %s, may not make files in its directory %s, which is needed to replace it; allow that (%w)", osfile.User(), dir, err)
+	case osfile.NoSpace(err):
 		return fmt.Errorf("there is no space left in its directory %s; free some (%w)", dir, err)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return fmt.Errorf("its directory %s does not exist; make it (%w)", dir, err)
 	}
 	return err
-}
-
-// keepOwner gives a file of this process the owner and group of another, and a
-// mode: a run as root must not lock the owner out. Who may not give a file away
-// was let into the other by its group or by everybody, and so will its owner be.
-func keepOwner(f *os.File, other fs.FileInfo, mode fs.FileMode) error {
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	own, ok := info.Sys().(*syscall.Stat_t)
-	theirs, okToo := other.Sys().(*syscall.Stat_t)
-	if !ok || !okToo || int(own.Uid) != os.Geteuid() && os.Geteuid() != 0 {
-		return nil // not to be known here, or somebody else's to change
-	}
-	if own.Uid != theirs.Uid || own.Gid != theirs.Gid {
-		err := f.Chown(int(theirs.Uid), int(theirs.Gid))
-		if err != nil {
-			err = f.Chown(-1, int(theirs.Gid))
-		}
-		// An owner that the user namespace of a container does not know is EINVAL.
-		if err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EINVAL) {
-			return fmt.Errorf("keeping its owner: %w", err)
-		}
-	}
-	if info.Mode().Perm() == mode {
-		return nil
-	}
-	return f.Chmod(mode)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
