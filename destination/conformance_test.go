@@ -99,6 +99,7 @@ func TestLakes(t *testing.T) {
 			{"refused and not committed", (*lakeUnderTest).commitsOnceRefused},
 			{"dedup, partitioned, sorted", (*lakeUnderTest).partitions},
 			{"relocation", (*lakeUnderTest).relocates},
+			{"changed by hand", (*lakeUnderTest).changesByHand},
 		} {
 			if (i+j)%testsize.Of(3, 1) > 0 {
 				continue // each is left with two kinds of lake

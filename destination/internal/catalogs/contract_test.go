@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
+	"slices"
 	"sync"
 	"testing"
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/catalog"
 	"github.com/apache/iceberg-go/table"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs/resttest"
 )
@@ -30,11 +33,12 @@ var catalogKinds = map[string]newCatalog{
 func TestCatalogs(t *testing.T) {
 	for kind, configure := range catalogKinds {
 		for name, test := range map[string]func(*testing.T, newCatalog){
-			"looking finds what was written":        lookingFindsWhatWasWritten,
-			"a stale commit is refused for certain": staleCommitIsRefusedForCertain,
-			"what others committed is loaded":       loadsWhatOthersCommitted,
-			"many open at once":                     manyOpenAtOnce,
-			"metadata files have one remover":       metadataFilesHaveOneRemover,
+			"looking finds what was written":         lookingFindsWhatWasWritten,
+			"a stale commit is refused for certain":  staleCommitIsRefusedForCertain,
+			"what others committed is loaded":        loadsWhatOthersCommitted,
+			"many open at once":                      manyOpenAtOnce,
+			"metadata files have one remover":        metadataFilesHaveOneRemover,
+			"tables of nested namespaces are listed": listsNestedNamespaces,
 		} {
 			t.Run(kind+"/"+name, func(t *testing.T) { test(t, configure) })
 		}
@@ -225,5 +229,49 @@ func openManyAtOnce(t *testing.T, cfg Config, warehouse string) {
 	}
 	if first != 1 {
 		t.Errorf("%d made the table", first)
+	}
+}
+
+func listsNestedNamespaces(t *testing.T, configure newCatalog) {
+	cat := openWith(t, configure(t), "file://"+t.TempDir())
+	var want []table.Identifier
+	for _, namespace := range []table.Identifier{{"a"}, {"a", "b"}, {"a", "b", "c"}, {"d"}} {
+		if err := cat.CreateNamespace(t.Context(), namespace, nil); err != nil {
+			t.Fatal(err)
+		}
+		id := append(slices.Clone(namespace), "t")
+		if _, err := cat.CreateTable(t.Context(), id, schema); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, id)
+	}
+	slices.SortFunc(want, slices.Compare)
+	got, err := TableIDs(t.Context(), cat)
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("tables (-want +got): %v\n%s", err, diff)
+	}
+}
+
+// A server that knows no nested namespaces may refuse to be asked for them.
+func TestNamespacesThatCannotBeNested(t *testing.T) {
+	warehouse := "file://" + t.TempDir()
+	server := &resttest.Server{Files: at(t, warehouse).Files(), Warehouse: warehouse, Front: func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Has("parent") {
+				(&resttest.Refusal{Code: http.StatusBadRequest, Type: "BadRequestException", Message: "namespaces have one level"}).Write(w)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}}
+	cat := openWith(t, configure("rest", "uri", server.Start().URL), warehouse)
+	if err := cat.CreateNamespace(t.Context(), table.Identifier{"a"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cat.CreateTable(t.Context(), table.Identifier{"a", "t"}, schema); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := TableIDs(t.Context(), cat); err != nil || len(got) != 1 {
+		t.Errorf("tables %v, error %v", got, err)
 	}
 }

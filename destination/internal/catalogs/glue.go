@@ -177,6 +177,14 @@ func (c glueCatalog) CreateTable(ctx context.Context, id table.Identifier, schem
 	return c.Catalog.CreateTable(ctx, id, schema, options...)
 }
 
+// ListNamespaces lists the databases. None is in another one.
+func (c glueCatalog) ListNamespaces(ctx context.Context, parent table.Identifier) ([]table.Identifier, error) {
+	if len(parent) > 0 {
+		return nil, nil
+	}
+	return c.Catalog.ListNamespaces(ctx, nil)
+}
+
 // CreateNamespace makes a database whose name Glue keeps as it is.
 func (c glueCatalog) CreateNamespace(ctx context.Context, id table.Identifier, properties iceberg.Properties) error {
 	if err := checkGlueNames(id); err != nil {

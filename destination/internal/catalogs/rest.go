@@ -119,7 +119,8 @@ func (c *restConfig) headers() map[string]string {
 }
 
 // restCatalog is the library's catalog, but that it says which answers mean that
-// nothing was committed.
+// nothing was committed, and that no namespace is in another one where the server
+// refuses to be asked.
 type restCatalog struct{ *rest.Catalog }
 
 // CommitTable does as [Catalog.CommitTable] says.
@@ -129,6 +130,15 @@ func (c restCatalog) CommitTable(ctx context.Context, id table.Identifier, reqs 
 		err = fmt.Errorf("%w: %w", storage.ErrNotCommitted, err)
 	}
 	return meta, location, err
+}
+
+// ListNamespaces does as [Catalog.ListNamespaces] says.
+func (c restCatalog) ListNamespaces(ctx context.Context, parent table.Identifier) ([]table.Identifier, error) {
+	namespaces, err := c.Catalog.ListNamespaces(ctx, parent)
+	if len(parent) > 0 && errors.Is(err, rest.ErrBadRequest) {
+		return nil, nil
+	}
+	return namespaces, err
 }
 
 // isRefusal reports whether the catalog has answered that it does not do what it was

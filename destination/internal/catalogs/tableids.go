@@ -2,26 +2,42 @@ package catalogs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/apache/iceberg-go/catalog"
 	"github.com/apache/iceberg-go/table"
 )
 
-// TableIDs lists the tables of a catalog as it has them now, sorted.
+// TableIDs lists the tables of a catalog as it has them now, those of nested namespaces too, sorted.
 func TableIDs(ctx context.Context, cat catalog.Catalog) ([]table.Identifier, error) {
-	namespaces, err := cat.ListNamespaces(ctx, nil)
-	if err != nil {
-		return nil, fmt.Errorf("listing namespaces: %w", err)
-	}
 	var ids []table.Identifier
-	for _, namespace := range namespaces {
-		for id, err := range cat.ListTables(ctx, namespace) {
-			if err != nil {
-				return nil, fmt.Errorf("listing tables: %w", err)
+	listed := map[string]bool{}
+	parents := []table.Identifier{nil}
+	for len(parents) > 0 {
+		children, err := cat.ListNamespaces(ctx, parents[0])
+		if err != nil && !errors.Is(err, catalog.ErrNoSuchNamespace) { // dropped in the meantime
+			return nil, fmt.Errorf("listing namespaces: %w", err)
+		}
+		parents = parents[1:]
+		for _, namespace := range children {
+			name := strings.Join(namespace, "\x00")
+			if listed[name] { // some catalogs list all namespaces at the top, and one among its own children
+				continue
 			}
-			ids = append(ids, id)
+			listed[name] = true
+			parents = append(parents, namespace)
+			for id, err := range cat.ListTables(ctx, namespace) {
+				if errors.Is(err, catalog.ErrNoSuchNamespace) {
+					break
+				}
+				if err != nil {
+					return nil, fmt.Errorf("listing tables: %w", err)
+				}
+				ids = append(ids, id)
+			}
 		}
 	}
 	slices.SortFunc(ids, slices.Compare)

@@ -91,10 +91,12 @@ func (m *maintenance) sharedBecause(ctx context.Context, own string) (string, er
 	if err != nil {
 		return "", err
 	}
+	itself := false
 	for _, other := range all {
 		name := strings.Join(other.id, ".")
 		switch {
 		case slices.Equal(other.id, m.opened.Identifier()):
+			itself = true
 			continue
 		case other.fault != "":
 			return fmt.Sprintf("table %s of the same catalog cannot be loaded, so nobody knows where its files are (%s)", name, other.fault), nil
@@ -104,6 +106,9 @@ func (m *maintenance) sharedBecause(ctx context.Context, own string) (string, er
 				return fmt.Sprintf("table %s keeps files in %s, so that they may be its", name, place), nil
 			}
 		}
+	}
+	if !itself { // some REST catalogs list nothing, and some only what a role may see
+		return "the catalog does not list this table, so nobody knows which others there are", nil
 	}
 	return "", nil
 }

@@ -93,3 +93,29 @@ func TestANeighbourThatComesInTheMeantimeIsSeen(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// silentCatalog lists nothing, as a REST catalog without that endpoint.
+type silentCatalog struct{ lake.Catalog }
+
+func (silentCatalog) ListNamespaces(context.Context, table.Identifier) ([]table.Identifier, error) {
+	return nil, nil
+}
+
+// Where the catalog does not say which tables there are, any file may be another's.
+func TestNoOrphanGoesWhereTheCatalogListsNothing(t *testing.T) {
+	tbl := laketest.OpenTable(t, silentCatalog{laketest.OpenCatalog(t, t.TempDir())}, laketest.Plain("items"), lake.Options{})
+	appendOne(t, tbl, 1)
+	orphan := filepath.Join(laketest.PathOf(t, laketest.Load(t, tbl).Location()), "data", ownName("", ".parquet"))
+	if err := os.WriteFile(orphan, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(orphan, time.Time{}, time.Now().Add(-2*lake.OrphanAge)); err != nil {
+		t.Fatal(err)
+	}
+	if did := laketest.Maintain(t, tbl, laketest.Everything); did.RemovedOrphans != 0 || !strings.Contains(strings.Join(did.NotDone, "\n"), "does not list this table") {
+		t.Errorf("did %+v", did)
+	}
+	if _, err := os.Stat(orphan); err != nil {
+		t.Error(err)
+	}
+}

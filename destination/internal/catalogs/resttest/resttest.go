@@ -78,6 +78,7 @@ func (s *Server) Start() *Server {
 		"GET " + root + "/namespaces/{namespace}/tables/{table}":          s.loadTable,
 		"POST " + root + "/namespaces/{namespace}/tables/{table}":         s.commit,
 		"DELETE " + root + "/namespaces/{namespace}/tables/{table}":       s.dropTable,
+		"POST " + root + "/tables/rename":                                 s.renameTable,
 		"POST " + root + "/namespaces/{namespace}/tables/{table}/metrics": func(*http.Request) (any, error) { return nil, nil },
 	} {
 		mux.Handle(pattern, answer(handle))

@@ -135,6 +135,36 @@ func (s *Server) dropTable(r *http.Request) (any, error) {
 	return nil, nil
 }
 
+func (s *Server) renameTable(r *http.Request) (any, error) {
+	type identifier struct {
+		Namespace []string `json:"namespace"`
+		Name      string   `json:"name"`
+	}
+	var request struct {
+		Source      identifier `json:"source"`
+		Destination identifier `json:"destination"`
+	}
+	if err := read(r, &request); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	namespace := strings.Join(request.Destination.Namespace, separator)
+	from := strings.Join(request.Source.Namespace, separator) + separator + request.Source.Name
+	to := namespace + separator + request.Destination.Name
+	switch _, there := s.namespaces[namespace]; {
+	case !there:
+		return nil, refuse(http.StatusNotFound, "NoSuchNamespaceException", "namespace %q does not exist", namespace)
+	case s.tables[from] == nil:
+		return nil, refuse(http.StatusNotFound, "NoSuchTableException", "table %q does not exist", request.Source.Name)
+	case s.tables[to] != nil:
+		return nil, refuse(http.StatusConflict, "AlreadyExistsException", "table %s exists", request.Destination.Name)
+	}
+	s.tables[to] = s.tables[from]
+	delete(s.tables, from)
+	return nil, nil
+}
+
 func (s *Server) commit(r *http.Request) (any, error) {
 	var request struct {
 		Identifier   json.RawMessage    `json:"identifier"`
