@@ -13,8 +13,10 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/charts"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/report"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/internal/progress"
 	"github.com/ingest-connectors/whoop-iceberg/internal/redact"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
@@ -25,14 +27,16 @@ var reportCommand = cli.Command{
 	Name:    "report",
 	Summary: "writes a page for a browser that shows what is in the tables",
 	Details: "The page is one HTML file that needs no network. It has the rows, files, deletes, commits and columns of each table, its last state, the values that did not\n" +
-		"fit, and what maintenance would do. It changes nothing in the lake.",
+		"fit, and what maintenance would do. With --charts it also has charts of the data. It changes nothing in the lake.\n\n" +
+		"docs/report.md describes a file of charts; docs/charts/whoop.json is one.",
 	Examples: []string{
 		"report --config destination.json",
-		"report --config destination.json --output lake.html",
+		"report --config destination.json --charts docs/charts/whoop.json --output member.html",
 	},
 	Config:   true,
 	Progress: true,
 	New: func(flags *flag.FlagSet) func(context.Context, cli.Env) error {
+		descriptions := flags.String("charts", "", "path of a JSON `FILE` that describes charts of the data")
 		output := flags.String("output", "report.html", "path of the `FILE` to write; an existing one is replaced. -: standard output")
 		return func(ctx context.Context, env cli.Env) error {
 			config, err := parseConfig(env.Config)
@@ -40,7 +44,13 @@ var reportCommand = cli.Command{
 				return err
 			}
 			config.Memory.LimitProcess()
-			page, err := describeLake(ctx, config, env.Progress)
+			var described []charts.Description
+			if *descriptions != "" {
+				if described, err = readDescriptions(*descriptions); err != nil {
+					return err
+				}
+			}
+			page, err := describeLake(ctx, config, described, env.Progress)
 			env.Progress.End()
 			if err != nil {
 				return err
@@ -48,18 +58,31 @@ var reportCommand = cli.Command{
 			if *output == "-" {
 				err = report.Write(env.Stdout, page, env.Secrets)
 			} else if err = writePage(*output, page, env.Secrets); err == nil {
-				_, err = fmt.Fprintf(env.Stdout, "%s shows %s. Open it in a browser.\n", terminal.Text(*output), terminal.Counted(int64(len(page.Tables)), "tables"))
+				shows := terminal.Counted(int64(len(page.Tables)), "tables")
+				if n := len(page.Charts); n > 0 {
+					shows += " and " + terminal.Counted(int64(n), "charts")
+				}
+				_, err = fmt.Fprintf(env.Stdout, "%s shows %s. Open it in a browser.\n", terminal.Text(*output), shows)
 			}
 			if n := page.Failed(); n > 0 {
-				err = errors.Join(err, configError("%s could not be read; the page says why.", terminal.Counted(int64(n), "tables")))
+				err = errors.Join(err, configError("%s of the page could not be read; the page says why.", terminal.Counted(int64(n), "parts")))
 			}
 			return err
 		}
 	},
 }
 
-// describeLake describes every table of the catalog, also if some cannot be read.
-func describeLake(ctx context.Context, config Config, progress *progress.Progress) (report.Page, error) {
+func readDescriptions(path string) ([]charts.Description, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, configError("The charts file cannot be read: %v.", err)
+	}
+	return charts.Parse(text)
+}
+
+// describeLake describes every table of the catalog, also if some cannot be read, and reads
+// the charts.
+func describeLake(ctx context.Context, config Config, described []charts.Description, progress *progress.Progress) (report.Page, error) {
 	page := report.Page{Warehouse: config.Warehouse, Catalog: config.Catalog.Type, Version: cli.Version, Made: time.Now()}
 	cat, err := config.openExisting(ctx)
 	if err != nil {
@@ -67,6 +90,10 @@ func describeLake(ctx context.Context, config Config, progress *progress.Progres
 	}
 	defer cat.Close()
 	ids, err := catalogs.TableIDs(ctx, cat)
+	if err != nil {
+		return page, err
+	}
+	bound, err := bindCharts(ctx, config, cat, described)
 	if err != nil {
 		return page, err
 	}
@@ -97,7 +124,47 @@ func describeLake(ctx context.Context, config Config, progress *progress.Progres
 			page.Tables[i].Error = explainTable(ids[i], err)
 		}
 	}
-	return page, nil
+	page.Charts, err = readCharts(ctx, config, bound, progress)
+	return page, err
+}
+
+// bindCharts finds the tables and columns of charts before anything is read.
+func bindCharts(ctx context.Context, config Config, cat *catalogs.Catalog, described []charts.Description) ([]*charts.Bound, error) {
+	var all []*charts.Bound
+	for _, d := range described {
+		id, err := config.findTable(ctx, cat, d.Table)
+		if err != nil {
+			return nil, d.Fault(err)
+		}
+		loaded, err := cat.LoadTable(ctx, id)
+		if err != nil {
+			return nil, d.Fault(tabledef.ExplainLoss(id, err))
+		}
+		bound, err := d.Bind(loaded)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, bound)
+	}
+	return all, nil
+}
+
+// readCharts reads the rows of charts, several at the same time. One that cannot be read
+// has its error.
+func readCharts(ctx context.Context, config Config, bound []*charts.Bound, progress *progress.Progress) ([]charts.Chart, error) {
+	progress.Expect("charts", len(bound))
+	all := make([]charts.Chart, len(bound))
+	errs := config.Memory.EachTable(len(bound), func(i int) (err error) {
+		all[i], err = bound[i].Read(ctx)
+		progress.Add("charts", 1)
+		return err
+	})
+	for i, err := range errs {
+		if err != nil {
+			all[i].Error = explainTable(bound[i].Table(), err)
+		}
+	}
+	return all, ctx.Err()
 }
 
 func reportTable(ctx context.Context, cat *catalogs.Catalog, id table.Identifier) (report.Table, error) {

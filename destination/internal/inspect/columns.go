@@ -45,17 +45,26 @@ func ParseColumns(text string, schema *iceberg.Schema) ([]Column, error) {
 		if slices.ContainsFunc(columns, func(c Column) bool { return c.Name == name }) {
 			return nil, configError("The columns %q name %s twice.", text, name)
 		}
-		path, err := findColumn(schema.Fields(), name)
-		if errors.Is(err, errNoColumn) {
-			err = filter.UnknownColumn(name, schema)
-		}
+		c, err := ParseColumn(name, schema)
 		if err != nil {
 			return nil, err
 		}
-		columns = append(columns, Column{name, path})
+		columns = append(columns, c)
 	}
 	return columns, nil
 }
+
+// ParseColumn finds a column by its name, as [ParseColumns] does.
+func ParseColumn(name string, schema *iceberg.Schema) (Column, error) {
+	path, err := findColumn(schema.Fields(), name)
+	if errors.Is(err, errNoColumn) {
+		err = filter.UnknownColumn(name, schema)
+	}
+	return Column{name, path}, err
+}
+
+// Type is the type of the column's values.
+func (c Column) Type() iceberg.Type { return c.path[len(c.path)-1].Type }
 
 var errNoColumn = errors.New("no such column")
 
@@ -72,7 +81,7 @@ func findColumn(fields []iceberg.NestedField, name string) ([]iceberg.NestedFiel
 		}
 		object, ok := fields[at].Type.(*iceberg.StructType)
 		if !ok {
-			return nil, configError("Column %s has no columns in it, so %s cannot be shown. It is of type %s.", name[:end], name, kind(fields[at].Type))
+			return nil, configError("Column %s has no columns in it, so %s cannot be shown. It is of type %s.", name[:end], name, Kind(fields[at].Type))
 		}
 		path, err := findColumn(object.FieldList, name[end+1:])
 		if err == nil {
@@ -83,13 +92,15 @@ func findColumn(fields []iceberg.NestedField, name string) ([]iceberg.NestedFiel
 	return nil, errNoColumn
 }
 
-// kind is a type as a person says it.
-func kind(of iceberg.Type) string {
+// Kind is a type as a person says it.
+func Kind(of iceberg.Type) string {
 	switch of.(type) {
 	case *iceberg.ListType:
 		return "list"
 	case *iceberg.MapType:
 		return "map"
+	case *iceberg.StructType:
+		return "object"
 	}
 	return of.String()
 }

@@ -1,15 +1,23 @@
 package report
 
 import (
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/apache/iceberg-go/table"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/charts"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rollback"
+	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
 )
 
-// shownCommits is how many commits a page lists.
-const shownCommits = 20
+const (
+	// shownCommits is how many commits a page lists.
+	shownCommits = 20
+	// shownPoints is how many commits its charts show.
+	shownPoints = 200
+)
 
 // A Commit is a snapshot that readers saw, or see.
 type Commit struct {
@@ -37,8 +45,8 @@ type Snapshots struct {
 	Expired bool
 }
 
-// commitsOf lists the last commits to a table, the newest first, and says how many
-// snapshots there are.
+// commitsOf lists the commits to a table, the newest first, and says how many snapshots
+// there are.
 func commitsOf(tbl *table.Table) ([]Commit, Snapshots) {
 	ancestors := rollback.Ancestors(tbl)
 	counted := Snapshots{Listed: len(ancestors), All: len(tbl.Metadata().Snapshots())}
@@ -46,7 +54,7 @@ func commitsOf(tbl *table.Table) ([]Commit, Snapshots) {
 		counted.Expired = ancestors[counted.Listed-1].ParentSnapshotID != nil
 	}
 	var all []Commit
-	for _, s := range ancestors[:min(len(ancestors), shownCommits)] {
+	for _, s := range ancestors {
 		all = append(all, commitOf(s))
 	}
 	return all, counted
@@ -68,4 +76,36 @@ func commitOf(s *table.Snapshot) Commit {
 		}
 	}
 	return c
+}
+
+// histories are the charts of a table's own history, by its commits, the newest of which is
+// the first. There are none if there is little to see.
+func histories(commits []Commit) []charts.Chart {
+	commits = slices.DeleteFunc(slices.Clone(commits), func(c Commit) bool { return !c.Known })
+	if len(commits) < 3 {
+		return nil
+	}
+	step := (len(commits) + shownPoints - 1) / shownPoints
+	rows := charts.Chart{Title: "Rows", Kind: "step", Lines: []charts.Series{{Label: "rows"}}}
+	size := charts.Chart{Title: "Size of the files", Kind: "step", Unit: "B", Lines: []charts.Series{{Label: "size"}}}
+	for i := 0; i < len(commits); i += step {
+		c := commits[i]
+		for _, of := range []struct {
+			chart *charts.Chart
+			value int64
+		}{{&rows, c.Rows}, {&size, c.Bytes}} {
+			of.chart.Times = append(of.chart.Times, c.At.Unix())
+			of.chart.Lines[0].Values = append(of.chart.Lines[0].Values, float64(of.value))
+		}
+	}
+	note := fmt.Sprintf("After each of %s.", terminal.Counted(int64(len(commits)), "commits"))
+	if step > 1 {
+		note = fmt.Sprintf("After every %dth of %s.", step, terminal.Counted(int64(len(commits)), "commits"))
+	}
+	for _, c := range []*charts.Chart{&rows, &size} {
+		slices.Reverse(c.Times)
+		slices.Reverse(c.Lines[0].Values)
+		c.Notes = []string{note}
+	}
+	return []charts.Chart{rows, size}
 }

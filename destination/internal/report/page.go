@@ -4,12 +4,6 @@
 // The page is page.html, with its style and its script in files of their own. The script
 // only draws charts, with uPlot. A content security policy names both scripts by their
 // hashes and allows nothing else, so that no value of a table can run or load anything.
-//
-// # Terms
-//
-//   - chart: what a file of descriptions asks for, or a history that every table has.
-//   - bucket: the rows of a chart's table in one hour, day, week, month or year, in UTC.
-//   - series: the values of one column in a chart.
 package report
 
 import (
@@ -19,6 +13,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/charts"
 	"github.com/ingest-connectors/whoop-iceberg/internal/redact"
 )
 
@@ -28,6 +23,7 @@ type Page struct {
 	Catalog   string // its type
 	Version   string // of the program
 	Made      time.Time
+	Charts    []charts.Chart
 	Tables    []Table
 }
 
@@ -57,10 +53,15 @@ func (p Page) LastCommit() (last time.Time) {
 	return last
 }
 
-// Failed is how many tables could not be read.
+// Failed is how many tables and charts could not be read.
 func (p Page) Failed() (n int) {
 	for _, t := range p.Tables {
 		if t.Error != "" {
+			n++
+		}
+	}
+	for _, c := range p.Charts {
+		if c.Error != "" {
 			n++
 		}
 	}
@@ -75,6 +76,35 @@ func (p Page) ToDo() (n int) {
 		}
 	}
 	return n
+}
+
+// Drawn are the charts that the script draws, by the ids of their figures.
+func (p Page) Drawn() map[string]charts.Chart {
+	drawn := map[string]charts.Chart{}
+	add := func(f figure) {
+		if len(f.Times) > 0 {
+			drawn[f.ID] = f.Chart
+		}
+	}
+	for i, c := range p.Charts {
+		add(figureOf("chart", i, c))
+	}
+	for i, t := range p.Tables {
+		for j, c := range t.Histories {
+			add(figureOf(fmt.Sprintf("table-%d-chart", i), j, c))
+		}
+	}
+	return drawn
+}
+
+// A figure is a chart in its place on the page.
+type figure struct {
+	ID string
+	charts.Chart
+}
+
+func figureOf(prefix string, i int, c charts.Chart) figure {
+	return figure{fmt.Sprintf("%s-%d", prefix, i), c}
 }
 
 // Write writes the page. No secret is in any of its texts.

@@ -3,6 +3,8 @@ package report
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
 	"html"
 	"reflect"
 	"regexp"
@@ -10,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/charts"
 	"github.com/ingest-connectors/whoop-iceberg/internal/redact"
 )
 
@@ -54,6 +57,9 @@ func pages(text string) (all []Page) {
 	all = append(all, p)
 	var without Page // of what is there only if something else is not
 	fill(reflect.ValueOf(&without).Elem(), text)
+	for i := range without.Charts {
+		without.Charts[i].Error = ""
+	}
 	for i := range without.Tables {
 		t := &without.Tables[i]
 		t.Error, t.Upkeep.Unknown, t.Changes.Kinds, t.FileSizes = "", "", nil, t.FileSizes[:1]
@@ -79,7 +85,20 @@ func TestValuesAreText(t *testing.T) {
 	plain := pages("x")
 	for i, p := range pages(hostile) {
 		page := written(t, p)
-		if got, want := tags.FindAllString(attributes.ReplaceAllString(page, ""), -1), tags.FindAllString(attributes.ReplaceAllString(written(t, plain[i]), ""), -1); !reflect.DeepEqual(got, want) {
+		var drawn map[string]charts.Chart
+		if err := json.Unmarshal([]byte(data.FindStringSubmatch(page)[1]), &drawn); err != nil {
+			t.Errorf("page %d: %v", i, err)
+		}
+		for id, c := range drawn {
+			if c.Title != hostile || c.Lines[1].Label != hostile || len(c.Times) != 2 {
+				t.Errorf("page %d: chart %s is %+v", i, id, c)
+			}
+		}
+		if want := 2*len(p.Tables) + len(p.Charts); len(drawn) != want {
+			t.Errorf("page %d: %d charts, not %d", i, len(drawn), want)
+		}
+		page = data.ReplaceAllString(page, "")
+		if got, want := tags.FindAllString(attributes.ReplaceAllString(page, ""), -1), tags.FindAllString(attributes.ReplaceAllString(data.ReplaceAllString(written(t, plain[i]), ""), ""), -1); !reflect.DeepEqual(got, want) {
 			t.Errorf("page %d: there are %d tags, not %d", i, len(got), len(want))
 		}
 		if strings.Contains(page, "<img") || strings.ContainsRune(page, '\u202e') {
@@ -101,6 +120,7 @@ func TestNoSecretOfAValueIsWritten(t *testing.T) {
 
 var (
 	policyTag = regexp.MustCompile(`<meta http-equiv="Content-Security-Policy" content="([^"]*)">`)
+	data      = regexp.MustCompile(`(?s)<script type="application/json" id="drawn">(.*?)</script>`)
 	inline    = regexp.MustCompile(`(?s)<(script|style)>(.*?)</(script|style)>`)
 )
 
@@ -123,7 +143,20 @@ func TestThePolicyHasTheHashes(t *testing.T) {
 			t.Errorf("the policy %s allows %s", policy, outside)
 		}
 	}
+	page = inline.ReplaceAllString(page, "")
 	if strings.Contains(page, " style=") || strings.Contains(page, "http://") || strings.Contains(page, "https://") || regexp.MustCompile(`\son[a-z]+=`).MatchString(page) {
 		t.Error("the page has what the policy does not allow")
+	}
+}
+
+// uPlot is as version 1.6.32 of the package uplot on npm has it.
+func TestTheChartingLibraryIsUnchanged(t *testing.T) {
+	for text, want := range map[string]string{
+		uplotJS:  "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
+		uplotCSS: "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
+	} {
+		if sum := sha256.Sum256([]byte(text)); hex.EncodeToString(sum[:]) != want {
+			t.Errorf("%.60s… has the hash %x", text, sum)
+		}
 	}
 }

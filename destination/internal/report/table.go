@@ -9,6 +9,7 @@ import (
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/charts"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
@@ -31,6 +32,7 @@ type Table struct {
 	Schemas     []SchemaChange // the newest first
 	Commits     []Commit       // the newest first, some of them
 	Snapshots   Snapshots
+	Histories   []charts.Chart
 	State       *State
 	Changes     *Changes // nil: the table has no column for them
 	Upkeep      Upkeep
@@ -43,7 +45,9 @@ func Describe(ctx context.Context, tbl *table.Table) (Table, error) {
 		Name: strings.Join(tbl.Identifier(), "."), Location: tbl.Location(), Format: meta.Version(), Comment: tbl.Properties()["comment"],
 		Columns: columnsOf(meta), Schemas: schemaChanges(tbl),
 	}
-	t.Commits, t.Snapshots = commitsOf(tbl)
+	commits, snapshots := commitsOf(tbl)
+	t.Snapshots, t.Histories = snapshots, histories(commits)
+	t.Commits = commits[:min(len(commits), shownCommits)]
 	stream, _, err := tabledef.Owner(tbl)
 	if err != nil {
 		return t, err

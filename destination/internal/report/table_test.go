@@ -15,7 +15,7 @@ func TestMain(m *testing.M) { laketest.Main(m) }
 
 func TestCompareSchemas(t *testing.T) {
 	column := func(id int, name, of string) flatColumn {
-		return flatColumn{Column{Name: name, Type: of}, id}
+		return flatColumn{Column: Column{Name: name, Type: of}, id: id}
 	}
 	required := func(c flatColumn) flatColumn { c.Required = true; return c }
 	a := column(1, "a", "int")
@@ -30,7 +30,7 @@ func TestCompareSchemas(t *testing.T) {
 		"required":             {[]flatColumn{a}, []flatColumn{required(a)}, []string{"a became required"}},
 		"names swapped":        {[]flatColumn{a, column(2, "b", "int")}, []flatColumn{column(2, "a", "int"), column(1, "b", "int")}, []string{"b was renamed to a", "a was renamed to b"}},
 		"replaced":             {[]flatColumn{a}, []flatColumn{column(2, "a", "int")}, []string{"a (int) was added", "a was removed"}},
-		"another description":  {[]flatColumn{a}, []flatColumn{{Column{Name: "a", Type: "int", Doc: "d"}, 1}}, []string{"a has another description"}},
+		"another description":  {[]flatColumn{a}, []flatColumn{{Column: Column{Name: "a", Type: "int", Doc: "d"}, id: 1}}, []string{"a has another description"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := compare(tc.before, tc.after); !slices.Equal(got, tc.want) {

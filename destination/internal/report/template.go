@@ -16,6 +16,13 @@ var (
 	pageHTML string
 	//go:embed page.css
 	pageCSS string
+	//go:embed page.js
+	pageJS string
+
+	//go:embed uplot/uPlot.iife.min.js
+	uplotJS string
+	//go:embed uplot/uPlot.min.css
+	uplotCSS string
 )
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
@@ -38,7 +45,9 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"machine": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"minute":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") },
 	"second":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") },
-	"style":   func() template.CSS { return template.CSS(pageCSS) },
+	"styles":  func() []template.CSS { return []template.CSS{template.CSS(uplotCSS), template.CSS(pageCSS)} },
+	"scripts": func() []template.JS { return []template.JS{template.JS(uplotJS), template.JS(pageJS)} },
+	"figure":  figureOf,
 	"policy":  func() string { return policy },
 }).Parse(pageHTML))
 
@@ -59,7 +68,8 @@ func lines(text string) string {
 
 // policy is the content security policy of the page: it loads nothing, and runs and shows
 // what is listed here.
-var policy = "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; style-src " + hash(pageCSS)
+var policy = "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; " +
+	"script-src " + hash(uplotJS) + " " + hash(pageJS) + "; style-src " + hash(uplotCSS) + " " + hash(pageCSS)
 
 // hash is the source expression of an inline script or style.
 func hash(text string) string {
