@@ -105,12 +105,13 @@ crashes: engines
 	go test -run '^TestUpkeepInAnySurroundings$$' -count=1 -timeout 1h ./destination/internal/upkeep -surroundings 400
 
 # Measures the requests of a sync of the source, the peak memory of the destination,
-# and its rows per second, onto local files and onto S3, beside DuckDB's COPY of the same
-# file. Needs Python 3.11.
+# its rows per second, onto local files and onto S3, beside DuckDB's COPY of the same
+# file, and upserts beside appends. Needs Python 3.11.
 bench: build engines
 	go run ./acceptance/bench/source
 	go run ./acceptance/bench/memory
 	go run ./acceptance/bench
+	go run ./acceptance/bench/upsert
 
 # Runs every case of the large tests, and the whole-system tests: the pipe, crashes,
 # containers, other engines. Needs Python 3.11, and podman or docker.

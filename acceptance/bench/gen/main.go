@@ -11,6 +11,7 @@
 // -state K    a STATE message after every K records (default 10000; 0: none), and one at the end
 // -dup P      percent of records that repeat an earlier primary key (an update of that row), default 0
 // -start N    first record number (lets two files be disjoint or overlap for upsert tests)
+// -step N     how far apart the record numbers are (default 1)
 // -seed S     changes every value
 // -streams N  spread over that many streams, whose records come by turns (default 1)
 // -turn K     records of a stream until it is the next one's turn (default 1)
@@ -273,6 +274,7 @@ func main() {
 	kind := flag.String("kind", "sleep", "sleep, wide or text")
 	n := flag.Int("n", 1000, "records")
 	start := flag.Uint64("start", 0, "first record number")
+	step := flag.Uint64("step", 1, "how far apart the record numbers are")
 	seed := flag.Uint64("seed", 42, "seed")
 	state := flag.Int("state", 10_000, "records between STATE messages; 0: none")
 	dup := flag.Int("dup", 0, "percent of records repeating an earlier key")
@@ -325,9 +327,9 @@ func main() {
 		}
 	}
 	for i := 0; i < *n; i++ {
-		id, ver := *start+uint64(i), 0
+		id, ver := *start+uint64(i)**step, 0
 		if *dup > 0 && i > 0 && pick.n(100) < *dup {
-			id, ver = *start+uint64(pick.n(i)), 1+pick.n(5)
+			id, ver = *start+uint64(pick.n(i))**step, 1+pick.n(5)
 		}
 		b = append(b[:0], heads[i / *turn % len(heads)]...)
 		b = strconv.AppendInt(b, 1_732_000_000_000+int64(i/7), 10)

@@ -207,7 +207,7 @@ func (f keyFilter) at(hash xxh3.Uint128) (word int, bits uint64) {
 	for i := range 4 {
 		bits |= 1 << (hash.Lo >> (6 * i) & 63)
 	}
-	return int(hash.Hi % uint64(len(f))), bits
+	return int(hash.Hi >> 32 * uint64(len(f)) >> 32), bits
 }
 
 func (f keyFilter) add(hash xxh3.Uint128) {

@@ -112,15 +112,25 @@ func (c *Resolver) Spill() {
 	c.winners, c.spilled, c.scanned = nil, newSpilledKeys(c.scratch, c.memory), map[string][]*block{}
 }
 
+// filter is of the staged keys.
+func (c *Resolver) filter() keyFilter {
+	if c.spilled != nil {
+		return c.spilled.filter
+	}
+	return c.winners.filter
+}
+
 // match returns the rows whose keys are staged, and adds their hashes or slots to
 // the block.
 func (c *Resolver) match(keys []xxh3.Uint128, b *block) (rows []int) {
+	filter := c.filter()
 	for i, hash := range keys {
+		if !filter.mayHave(hash) {
+			continue
+		}
 		if c.spilled != nil {
-			if c.spilled.filter.mayHave(hash) {
-				rows = append(rows, i)
-				b.hashes = append(b.hashes, hash)
-			}
+			rows = append(rows, i)
+			b.hashes = append(b.hashes, hash)
 		} else if slot, found := c.winners.find(hash); found {
 			rows = append(rows, i)
 			b.slots = append(b.slots, slot)

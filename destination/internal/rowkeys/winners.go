@@ -3,10 +3,11 @@ package rowkeys
 import "github.com/zeebo/xxh3"
 
 // winners finds the staged row that wins a key: open addressing with linear
-// probing, 18 bytes a row.
+// probing, 19 bytes a row.
 type winners struct {
 	blocks []*block
 	slots  []keySlot
+	filter keyFilter // of the keys; it is so small that it stays in the processor's cache
 
 	// tombstones is the arrival of the last unversioned tombstone of a slot's key.
 	// With nothing to compare, it deletes what came before it, whatever the
@@ -34,6 +35,7 @@ func newWinners(blocks []*block, keepTombstones bool) *winners {
 		return k
 	}
 	k.slots = make([]keySlot, rows+rows/2+1)
+	k.filter = newKeyFilter(int64(rows))
 	// Rows come in any order, so unversioned tombstones go first.
 	for _, unversioned := range []bool{true, false} {
 		for i, b := range blocks {
@@ -62,6 +64,7 @@ func (k *winners) insert(block, row uint32) {
 	slot, found := k.find(b.hashes[row])
 	s := &k.slots[slot]
 	if !found {
+		k.filter.add(b.hashes[row])
 		*s = keySlot{tag: uint32(b.hashes[row].Lo) | used, block: block, row: row}
 		if b.flags[row].isUnversionedTombstone() {
 			k.addTombstone(slot, b.arrivals[row])
