@@ -99,7 +99,7 @@ soak:
 # an hour and a half. Needs Python 3.11 and PostgreSQL.
 crashes: engines
 	ACCEPTANCE_KILLS=200 go test -run 'Killed|Terminated|Signals|FullDisk|MayNotGrow|LeftOpen' -count=1 -timeout 2h -tags acceptance -v ./acceptance
-	go test -run '^TestAnyCallMayFail$$' -count=1 -timeout 3h -v ./destination -faults 0
+	go test -run '^TestAnyCallMayFail$$' -parallel 8 -count=1 -timeout 3h -v ./destination -faults 0
 	ACCEPTANCE_CUTS=0 go test -run '^TestARequestIsCut$$' -count=1 -timeout 2h -tags acceptance -v ./acceptance
 	ACCEPTANCE_COMMITS=100 go test -run '^TestEightWritersOfOneTable$$' -count=1 -timeout 1h -tags acceptance -v ./acceptance
 	go test -run '^TestUpkeepInAnySurroundings$$' -count=1 -timeout 1h ./destination/internal/upkeep -surroundings 400

@@ -7,7 +7,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -75,19 +77,9 @@ func TestSparkReadsSharedCatalogs(t *testing.T) {
 		"nessie": {"warehouse": servers.NessieWarehouse, "catalog": map[string]any{"type": "rest", "uri": nessie.Endpoint}, "storage": store.Storage()},
 		"glue":   {"warehouse": "s3://" + servers.Bucket + "/glue", "catalog": map[string]any{"type": "glue", "endpoint": moto.Endpoint}, "storage": moto.Storage()},
 	} {
-		config["namespace"], config["upsert"], config["maintenance"] = "spark", "merge_on_read", map[string]any{"on_write": false}
-		m := &measured{lake: newLake(t, t.TempDir(), nil), options: config, random: rand.New(rand.NewPCG(5, 6))}
-		lakes[name] = m
-		for _, stream := range []string{"compacted", "items"} {
-			want := map[string]string{}
-			wants[name+".spark."+stream] = want
-			m.sync(stream, want, nil, false)
-			m.sync(stream, want, nil, false)
-			m.sync(stream, want, []string{"bucket(3, id)"}, true)
-			m.sync(stream, want, []string{"month(at)"}, true)
-			if stream == "compacted" {
-				m.run("maintain", "--config", m.config)
-			}
+		lakes[name] = newMeasured(t, config)
+		for table, want := range lakes[name].writeHistories() {
+			wants[name+"."+table] = want
 		}
 	}
 	spark := readBySpark(t, wants, map[string]map[string]string{
@@ -95,35 +87,106 @@ func TestSparkReadsSharedCatalogs(t *testing.T) {
 		"glue":   glueCatalog(moto, "s3://"+servers.Bucket+"/glue"),
 	})
 	for name, m := range lakes {
-		others := m.read(map[string]string{"nessie": nessie.Endpoint}[name])
-		for table, engines := range others {
-			name := name + "." + table
-			got := spark[name]
-			if diff := cmp.Diff(wants[name], m.measurements(got)); diff != "" {
-				t.Errorf("rows of %s to Spark (-want +got):\n%.3000s", name, diff)
+		m.wantSame(name, map[string]string{"nessie": nessie.Endpoint}[name], wants, spark)
+	}
+}
+
+// The same of catalogs in a database. To Spark's JDBC catalog, the catalog's name is "default".
+func TestSparkReadsSQLCatalogs(t *testing.T) {
+	store := serve(t, programs().VersityGW)
+	for kind, open := range map[string]func(t *testing.T) (catalog map[string]any, jdbc map[string]string){
+		"postgres": func(t *testing.T) (map[string]any, map[string]string) {
+			uri := serve(t, servers.Postgres).Endpoint
+			u, err := url.Parse(uri)
+			if err != nil {
+				t.Fatal(err)
 			}
-			deletes := got.Files["position_deletes"]
-			if compacted := strings.HasSuffix(table, "compacted"); compacted != (deletes == 0) || got.Files["equality_deletes"] != 0 {
-				t.Errorf("%s has the files %v", name, got.Files)
+			password, _ := u.User.Password()
+			return map[string]any{"type": "postgres", "uri": uri}, map[string]string{"uri": "jdbc:postgresql://" + u.Host + u.Path, "jdbc.user": u.User.Username(), "jdbc.password": password}
+		},
+		"sqlite": func(t *testing.T) (map[string]any, map[string]string) {
+			path := filepath.Join(t.TempDir(), "catalog.db")
+			return map[string]any{"type": "sqlite", "path": path}, map[string]string{"uri": "jdbc:sqlite:" + path}
+		},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			catalog, jdbc := open(t)
+			warehouse := "s3://" + servers.Bucket + "/" + kind
+			m := newMeasured(t, map[string]any{"warehouse": warehouse, "catalog": catalog, "storage": store.Storage()})
+			wants := map[string]map[string]string{}
+			for table, want := range m.writeHistories() {
+				wants["default."+table] = want
 			}
-			for engine, other := range engines {
-				other.mendLists(got)
-				if diff := cmp.Diff(got, other); diff != "" {
-					t.Errorf("%s is not the same to both (-Spark +%s):\n%.3000s", name, engine, diff)
-				}
+			properties := map[string]string{"type": "jdbc", "jdbc.schema-version": "V1"}
+			maps.Copy(properties, filesOn(store, warehouse))
+			maps.Copy(properties, jdbc)
+			m.wantSame("default", "", wants, readBySpark(t, wants, map[string]map[string]string{"default": properties}))
+		})
+	}
+}
+
+func newMeasured(t *testing.T, config map[string]any) *measured {
+	t.Helper()
+	config["namespace"], config["upsert"], config["maintenance"] = "spark", "merge_on_read", map[string]any{"on_write": false}
+	return &measured{lake: newLake(t, t.TempDir(), nil), options: config, random: rand.New(rand.NewPCG(5, 6))}
+}
+
+// writeHistories writes two tables, of which one is compacted at the end, and returns their rows by id.
+func (m *measured) writeHistories() map[string]map[string]string {
+	m.t.Helper()
+	wants := map[string]map[string]string{}
+	for _, stream := range []string{"compacted", "items"} {
+		want := map[string]string{}
+		wants["spark."+stream] = want
+		m.sync(stream, want, nil, false)
+		m.sync(stream, want, nil, false)
+		m.sync(stream, want, []string{"bucket(3, id)"}, true)
+		m.sync(stream, want, []string{"month(at)"}, true)
+		if stream == "compacted" {
+			m.run("maintain", "--config", m.config)
+		}
+	}
+	return wants
+}
+
+// wantSame checks what Spark has read of the lake's tables, whose catalog has a name there, against the rows and against other engines.
+func (m *measured) wantSame(catalog, rest string, wants map[string]map[string]string, spark map[string]reading) {
+	m.t.Helper()
+	others := m.read(rest)
+	for table, engines := range others {
+		name := catalog + "." + table
+		got := spark[name]
+		if diff := cmp.Diff(wants[name], m.measurements(got)); diff != "" {
+			m.t.Errorf("rows of %s to Spark (-want +got):\n%.3000s", name, diff)
+		}
+		deletes := got.Files["position_deletes"]
+		if compacted := strings.HasSuffix(table, "compacted"); compacted != (deletes == 0) || got.Files["equality_deletes"] != 0 {
+			m.t.Errorf("%s has the files %v", name, got.Files)
+		}
+		for engine, other := range engines {
+			other.mendLists(got)
+			if diff := cmp.Diff(got, other); diff != "" {
+				m.t.Errorf("%s is not the same to both (-Spark +%s):\n%.3000s", name, engine, diff)
 			}
 		}
-		if len(others) != 2 {
-			t.Errorf("%s has %d tables", name, len(others))
-		}
+	}
+	if len(others) != 2 {
+		m.t.Errorf("%s has %d tables", catalog, len(others))
 	}
 }
 
 // glueCatalog are the properties of a catalog of Spark whose tables are in Glue and in S3, which moto is both of.
 func glueCatalog(moto *servers.Server, warehouse string) map[string]string {
+	properties := filesOn(moto, warehouse)
+	properties["type"], properties["glue.endpoint"] = "glue", moto.Endpoint
+	return properties
+}
+
+// filesOn are the properties by which a catalog of Spark finds files on S3.
+func filesOn(store *servers.Server, warehouse string) map[string]string {
 	return map[string]string{
-		"type": "glue", "glue.endpoint": moto.Endpoint, "io-impl": "org.apache.iceberg.aws.s3.S3FileIO", "warehouse": warehouse,
-		"s3.endpoint": moto.Endpoint, "s3.path-style-access": "true", "s3.access-key-id": servers.AccessKeyID, "s3.secret-access-key": servers.SecretAccessKey,
+		"io-impl": "org.apache.iceberg.aws.s3.S3FileIO", "warehouse": warehouse,
+		"s3.endpoint": store.Endpoint, "s3.path-style-access": "true", "s3.access-key-id": servers.AccessKeyID, "s3.secret-access-key": servers.SecretAccessKey,
 	}
 }
 
@@ -134,9 +197,13 @@ func readBySpark(t *testing.T, tables map[string]map[string]string, catalogs map
 	if err != nil {
 		t.Fatal(err)
 	}
-	jars, err := filepath.Glob(filepath.Join(repository, ".cache/jars/iceberg-*.jar"))
-	if err != nil {
-		t.Fatal(err)
+	var jars []string
+	for _, name := range []string{"iceberg-*.jar", "postgresql-*.jar", "sqlite-jdbc-*.jar"} {
+		found, err := filepath.Glob(filepath.Join(repository, ".cache/jars", name))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("no %s in .cache/jars (%v): run make engines", name, err)
+		}
+		jars = append(jars, found...)
 	}
 	settings, keys := map[string]string{}, map[string]string{}
 	for name, properties := range catalogs {
