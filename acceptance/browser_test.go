@@ -60,6 +60,7 @@ func newBrowser(t testing.TB) *browser {
 	var session struct{ SessionID string }
 	b.do("POST", "http://127.0.0.1:"+port+"/session", map[string]any{"capabilities": map[string]any{"alwaysMatch": map[string]any{
 		"acceptInsecureCerts": true, // as a person does who goes on past the warning
+		"goog:loggingPrefs":   map[string]string{"browser": "ALL"},
 		"goog:chromeOptions": map[string]any{"args": []string{
 			"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
 			"--disable-component-update", "--disable-sync", "--window-size=900,1000", "--user-data-dir=" + t.TempDir(),
@@ -169,6 +170,36 @@ func (b *browser) prefer(scheme string) {
 	b.do("POST", b.session+"/goog/cdp/execute", map[string]any{"cmd": "Emulation.setEmulatedMedia", "params": map[string]any{
 		"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}},
 	}}, nil)
+}
+
+// resize makes the window as wide and high as a device's.
+func (b *browser) resize(width, height int) {
+	b.t.Helper()
+	b.do("POST", b.session+"/goog/cdp/execute", map[string]any{"cmd": "Emulation.setDeviceMetricsOverride", "params": map[string]any{
+		"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false,
+	}}, nil)
+}
+
+// press presses keys, which go to the element that has the focus.
+func (b *browser) press(keys ...string) {
+	b.t.Helper()
+	var actions []map[string]string
+	for _, key := range keys {
+		actions = append(actions, map[string]string{"type": "keyDown", "value": key}, map[string]string{"type": "keyUp", "value": key})
+	}
+	b.do("POST", b.session+"/actions", map[string]any{"actions": []any{map[string]any{"type": "key", "id": "keyboard", "actions": actions}}}, nil)
+}
+
+// complaints are what the browser has written into its console since the last call: errors of scripts, and what
+// a content security policy refused.
+func (b *browser) complaints() (all []string) {
+	b.t.Helper()
+	var entries []struct{ Level, Message string }
+	b.do("POST", b.session+"/se/log", map[string]string{"type": "browser"}, &entries)
+	for _, e := range entries {
+		all = append(all, e.Level+" "+e.Message)
+	}
+	return all
 }
 
 // screenshot keeps a picture of the page where ACCEPTANCE_SCREENSHOTS says, for a person to look at.

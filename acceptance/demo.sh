@@ -85,9 +85,11 @@ sync --state "$work/state.json"
 
 title "destination tables"
 bin/destination tables --config lake/destination.json
+title "destination report: a page for a browser"
+bin/destination report --config lake/destination.json --charts docs/charts/whoop.json --output lake/report.html
 if [ "$demo" = lakehouse ]; then
   title "DuckDB, through the catalog"
   .cache/engines/bin/python acceptance/engines/lakehouse.py lake/destination.json
 else
-  printf '\nThe tables stay in ./lake: bin/destination preview --config lake/destination.json workout\n'
+  printf '\nThe tables stay in ./lake: bin/destination preview --config lake/destination.json workout\nTo see them: open lake/report.html\n'
 fi

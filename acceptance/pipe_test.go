@@ -54,6 +54,9 @@ func TestTheTablesHoldWhatTheOracleSays(t *testing.T) {
 // The demo as a user runs it, in a copy of the tree.
 func TestTheDemosTablesHoldWhatTheOracleSays(t *testing.T) {
 	dir, _ := demonstrate(t)
+	if info, err := os.Stat(filepath.Join(dir, "lake/report.html")); err != nil || info.Size() > 1<<20 {
+		t.Errorf("the page about the tables: %v (%v)", info, err)
+	}
 
 	// The demo's member once more, a day after its beginning.
 	m := newMember(t, t.TempDir(), nil, "--seed", "5", "--years", "2")

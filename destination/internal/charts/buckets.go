@@ -135,14 +135,14 @@ func (b *buckets) widen() {
 
 // points are the starts of the buckets that have values, in order, and the values of each
 // series in them.
-func (b *buckets) points(aggregate string) (times []int64, values []Values) {
+func (b *buckets) points(aggregate string) (times []float64, values []Values) {
 	values = make([]Values, b.series)
 	for _, key := range slices.Sorted(maps.Keys(b.cells)) {
 		row := b.cells[key]
 		if !slices.ContainsFunc(row, func(c cell) bool { return c.n > 0 }) {
 			continue
 		}
-		times = append(times, key)
+		times = append(times, float64(key))
 		for i, c := range row {
 			values[i] = append(values[i], c.value(aggregate))
 		}

@@ -57,7 +57,7 @@ func text(b *buckets, aggregate string) string {
 	var all []string
 	times, values := b.points(aggregate)
 	for i, at := range times {
-		all = append(all, fmt.Sprintf("%s %g", time.Unix(at, 0).UTC().Format("2006-01-02T15:04"), values[0][i]))
+		all = append(all, fmt.Sprintf("%s %g", time.Unix(int64(at), 0).UTC().Format("2006-01-02T15:04"), values[0][i]))
 	}
 	return strings.Join(all, ", ")
 }

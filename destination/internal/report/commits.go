@@ -24,8 +24,8 @@ type Commit struct {
 	Snapshot  int64
 	At        time.Time
 	Operation string
-	Added     int64 // rows
-	Removed   int64 // rows, without those of rewritten files that stayed
+	Added     int64 // rows, also those that a rewritten file has again
+	Removed   int64 // the same
 	Totals
 }
 
@@ -94,13 +94,13 @@ func histories(commits []Commit) []charts.Chart {
 			chart *charts.Chart
 			value int64
 		}{{&rows, c.Rows}, {&size, c.Bytes}} {
-			of.chart.Times = append(of.chart.Times, c.At.Unix())
+			of.chart.Times = append(of.chart.Times, float64(c.At.UnixMilli())/1000)
 			of.chart.Lines[0].Values = append(of.chart.Lines[0].Values, float64(of.value))
 		}
 	}
 	note := fmt.Sprintf("After each of %s.", terminal.Counted(int64(len(commits)), "commits"))
 	if step > 1 {
-		note = fmt.Sprintf("After every %dth of %s.", step, terminal.Counted(int64(len(commits)), "commits"))
+		note = fmt.Sprintf("After one of every %d of %s.", step, terminal.Counted(int64(len(commits)), "commits"))
 	}
 	for _, c := range []*charts.Chart{&rows, &size} {
 		slices.Reverse(c.Times)

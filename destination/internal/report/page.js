@@ -29,19 +29,29 @@
       bytes /= 1024;
       i++;
     }
-    return number(bytes) + ' ' + units[i];
+    return number(bytes, i > 0 && Math.abs(bytes) < 100 ? 1 : 0) + ' ' + units[i];
   }
 
-  function number(n) {
-    const digits = Math.abs(n) < 10 ? 2 : Math.abs(n) < 1000 ? 1 : 0;
-    return n.toLocaleString('en', { maximumFractionDigits: digits });
+  const number = (n, digits) => n.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits });
+
+  // digitsOf is how many digits after the point the values of a series have, all the same.
+  const known = new Map();
+  function digitsOf(values) {
+    if (!known.has(values)) known.set(values, countDigits(values));
+    return known.get(values);
   }
 
-  // show is a value with its unit.
-  function show(chart, value) {
+  function countDigits(values) {
+    if (values.every(v => v == null || Number.isInteger(v))) return 0;
+    const most = values.reduce((most, v) => Math.max(most, Math.abs(v || 0)), 0);
+    return most < 0.1 ? 4 : most < 10 ? 2 : most < 1000 ? 1 : 0;
+  }
+
+  // show is a value of a series with its unit.
+  function show(chart, s, value) {
     if (value == null) return '–';
     if (chart.unit === 'B') return size(value);
-    return number(value) + (chart.unit === '%' ? '%' : chart.unit ? '\u00a0' + chart.unit : '');
+    return number(value, digitsOf(chart.series[s].values)) + (chart.unit === '%' ? '%' : chart.unit ? '\u00a0' + chart.unit : '');
   }
 
   // ticks label the time axis, in UTC.
@@ -143,7 +153,7 @@
         },
         axes: [
           { ...axis, space: 64, size: 42, values: (u, splits, i, space, step) => ticks(splits, step) },
-          { ...axis, space: 36, size: (u, values) => 14 + 7 * Math.max(0, ...(values || []).map(v => v.length)), values: (u, splits) => splits.map(v => (this.chart.unit === 'B' ? size(v) : number(v))) },
+          { ...axis, space: 36, ...(this.chart.unit === 'B' ? { incrs: Array.from({ length: 60 }, (_, i) => 2 ** i) } : {}), size: (u, values) => 14 + 7 * Math.max(0, ...(values || []).map(v => v.length)), values: (u, splits) => splits.map(v => (this.chart.unit === 'B' ? size(v) : v.toLocaleString('en', { maximumFractionDigits: 6 }))) },
         ],
         series: [
           {},
@@ -184,7 +194,7 @@
       if (i == null) i = last;
       this.at = i;
       const labels = this.chart.series.map(s => s.label);
-      const values = this.values.map(v => show(this.chart, v[i]));
+      const values = this.values.map((v, s) => show(this.chart, s, v[i]));
       const time = i < 0 ? '–' : when(this.chart, this.times[i]);
       this.legend.replaceChildren(
         element('div', { class: 'when' }, element('dt', {}, i === last ? 'latest' : 'at'), element('dd', {}, time)),
@@ -213,7 +223,7 @@
       if (!this.data.open) return;
       const { chart, times, values } = this;
       const head = element('tr', {}, element('th', { scope: 'col' }, 'Time (UTC)'), ...chart.series.map(s => element('th', { scope: 'col', class: 'n' }, s.label)));
-      const body = times.map((time, i) => element('tr', {}, element('th', { scope: 'row' }, when(chart, time)), ...values.map(v => element('td', { class: 'n' }, show(chart, v[i])))));
+      const body = times.map((time, i) => element('tr', {}, element('th', { scope: 'row' }, when(chart, time)), ...values.map((v, s) => element('td', { class: 'n' }, show(chart, s, v[i])))));
       const table = element('table', {}, element('caption', {}, chart.title), element('thead', {}, head), element('tbody', {}, ...body.reverse()));
       this.data.append(element('div', { class: 'scroll tall', role: 'region', tabindex: '0', 'aria-label': 'Data of ' + chart.title }, table));
     }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/charts"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 )
@@ -96,5 +97,30 @@ func TestDescribe(t *testing.T) {
 	}
 	if got.Changes == nil || !got.Changes.All || got.Changes.Read != 3 || got.Changes.Kinds != nil {
 		t.Errorf("changes %+v", got.Changes)
+	}
+}
+
+// The charts of a table show its commits in order, some of them if there are many.
+func TestHistories(t *testing.T) {
+	commits := func(n int) (all []Commit) {
+		for i := range n {
+			age := int64(n - i)
+			all = append(all, Commit{At: fromMillis(1000*age + 500), Totals: Totals{Known: true, Rows: 10 * age, Bytes: 100 * age}})
+		}
+		return all
+	}
+	if got := histories(commits(2)); got != nil {
+		t.Errorf("two commits give %+v", got)
+	}
+	got := histories(append(commits(3), Commit{At: fromMillis(0)}))
+	if diff := cmp.Diff([]charts.Chart{
+		{Title: "Rows", Kind: "step", Times: []float64{1.5, 2.5, 3.5}, Lines: []charts.Series{{Label: "rows", Values: charts.Values{10, 20, 30}}}, Notes: []string{"After each of 3 commits."}},
+		{Title: "Size of the files", Kind: "step", Unit: "B", Times: []float64{1.5, 2.5, 3.5}, Lines: []charts.Series{{Label: "size", Values: charts.Values{100, 200, 300}}}, Notes: []string{"After each of 3 commits."}},
+	}, got); diff != "" {
+		t.Error(diff)
+	}
+	many := histories(commits(2*shownPoints + 1))[0]
+	if n := len(many.Times); n > shownPoints || many.Times[n-1] != 2*shownPoints+1.5 || many.Notes[0] != "After one of every 3 of 401 commits." {
+		t.Errorf("%d points, the last at %v: %s", n, many.Times[n-1], many.Notes)
 	}
 }
