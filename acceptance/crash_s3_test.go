@@ -65,7 +65,7 @@ func killedOnS3(t *testing.T, store *servers.Server, options map[string]any) {
 			pass(t, store)
 			l.run("maintain", "--config", l.config)
 		}
-		if options["warehouse"] != servers.NessieWarehouse { // Nessie keeps metadata files of its own, and what they name
+		if options["warehouse"] != servers.NessieWarehouse { // Nessie forbids to remove files: its history may need them
 			l.run("maintain", "--config", l.config, "--orphans", "all")
 			l.wantNoLeftovers(store)
 		}
