@@ -17,7 +17,7 @@ import (
 // Schema once more, so that the destination's own reading of it is put to the test.
 type column struct {
 	name string
-	kind string // Iceberg's name of a primitive, "struct" or "list"
+	kind string // Iceberg's name of a primitive, "struct" or "list", or "json" for text that is JSON
 	of   []column
 }
 
@@ -56,8 +56,15 @@ func columnOf(t testing.TB, name string, schema json.RawMessage) column {
 		AirbyteType string `json:"airbyte_type"`
 		Properties  json.RawMessage
 		Items       json.RawMessage
+		OneOf       []json.RawMessage
 	}
 	unmarshal(t, schema, &s)
+	if alternatives := slices.DeleteFunc(s.OneOf, func(of json.RawMessage) bool { return string(of) == `{"type":"null"}` }); len(alternatives) > 0 {
+		if len(alternatives) > 1 {
+			return column{name: name, kind: "json"}
+		}
+		return columnOf(t, name, alternatives[0])
+	}
 	kinds, several := s.Type.([]any)
 	if !several {
 		kinds = []any{s.Type}
@@ -84,6 +91,8 @@ func columnOf(t testing.TB, name string, schema json.RawMessage) column {
 		c.kind, c.of = "struct", columnsOf(t, schema)
 	case kind == "array" && s.Items != nil:
 		c.kind, c.of = "list", []column{columnOf(t, "", s.Items)}
+	case kind == "array":
+		c.kind = "json"
 	}
 	return c
 }
@@ -91,6 +100,8 @@ func columnOf(t testing.TB, name string, schema json.RawMessage) column {
 // String is the type as the engines' scripts write it.
 func (c column) String() string {
 	switch c.kind {
+	case "json":
+		return "string"
 	case "struct":
 		var fields []string
 		for _, f := range c.of {
@@ -139,7 +150,7 @@ func (c column) value(v any) (any, error) {
 		}
 	case string:
 		switch {
-		case c.kind == "string", c.kind == "date":
+		case c.kind == "string", c.kind == "json", c.kind == "date":
 			return v, nil
 		case c.kind == "timestamptz":
 			t, err := time.Parse(time.RFC3339Nano, v)

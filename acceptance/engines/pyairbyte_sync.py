@@ -1,55 +1,84 @@
-"""Reads all streams of a source into PyAirbyte's cache, and writes the cache by a destination.
+"""Reads streams of a source by PyAirbyte, and writes them by a destination.
 
-    pyairbyte_sync.py SOURCE CONFIG DESTINATION CONFIG CACHE_DB
+    pyairbyte_sync.py JOB
 
-Both programs run as local executables. A configuration that the source hands out replaces its file. The last line of the
-output tells how many records were read, and the keys of the rows that the cache has then:
+JOB is a JSON object:
 
-    {"records": 2431, "cache": {"cycles": ["93845", "93846 deleted", …], …}}
+    {"source": {"name": "source-whoop", "local_executable": "bin/source", …}, "source_config": "source.json",
+     "streams": ["sleep"], "samples": 5, "cache": "cache.duckdb",
+     "destination": {"name": "destination-iceberg", "local_executable": "bin/destination", …},
+     "writes": [{"config": "destination.json", "strategy": "auto"}, …]}
+
+source and destination are arguments of get_source and get_destination. Without streams, there are all. A configuration
+that the source hands out replaces its file. With samples, that many records of each stream are read first. With a cache,
+the streams are read into it once, and each write writes the whole cache. Without one, each write reads the source, with
+the source_config of the write, if it has one.
+
+The last line of the output tells what was sampled and read, the rows of the cache, and the errors that PyAirbyte
+could not raise:
+
+    {"samples": {"sleep": 5}, "records": 2431, "cache": {"cycles": [{"id": 93845, …}, …], …}, "ignored": []}
 """
 
-import argparse
+import datetime
+import decimal
+import gc
 import json
 import pathlib
+import sys
 
 import airbyte
 from airbyte.caches import DuckDBCache
+from airbyte.strategies import WriteStrategy
 
-parser = argparse.ArgumentParser()
-parser.add_argument("source")
-parser.add_argument("source_config", type=pathlib.Path)
-parser.add_argument("destination")
-parser.add_argument("destination_config", type=pathlib.Path)
-parser.add_argument("cache_db", type=pathlib.Path)
-args = parser.parse_args()
+import canonical
+
+job = json.loads(sys.argv[1])
+config_file = pathlib.Path(job["source_config"])
+ignored = []
+sys.unraisablehook = lambda unraisable: ignored.append(str(unraisable.exc_value))
 
 
 def keep(config: dict) -> None:
-    args.source_config.write_text(json.dumps(config))
+    config_file.write_text(json.dumps(config))
     source.set_config(config)  # what follows in this process uses it too
 
 
-source = airbyte.get_source(
-    "source-whoop",
-    local_executable=args.source,
-    config=json.loads(args.source_config.read_text()),
-    config_change_callback=keep,
-)
-destination = airbyte.get_destination(
-    "destination-iceberg",
-    local_executable=args.destination,
-    config=json.loads(args.destination_config.read_text()),
-)
-source.check()
-destination.check()
-source.select_all_streams()
-result = source.read(cache=DuckDBCache(db_path=args.cache_db))
-destination.write(result)
+def row(mapping) -> dict:
+    """A row of the cache, whose instants have no zone, and whose numbers are decimals with nine places."""
+    values = {name: value for name, value in mapping.items() if not name.startswith("_airbyte_")}
+    for name, value in values.items():
+        if isinstance(value, datetime.datetime) and value.tzinfo is None:
+            values[name] = value.replace(tzinfo=datetime.UTC)
+        if isinstance(value, decimal.Decimal):
+            values[name] = float(value)
+    return canonical.value(values)
 
-keys = {}
-for configured in source.configured_catalog.streams:
-    [[key]] = configured.primary_key
-    keys[configured.stream.name] = [
-        f"{row[key]} deleted" if row.get("_ab_cdc_deleted_at") else str(row[key]) for row in result[configured.stream.name]
-    ]
-print(json.dumps({"records": result.processed_records, "cache": keys}))
+
+source = airbyte.get_source(**job["source"], config=json.loads(config_file.read_text()), config_change_callback=keep)
+source.check()
+if job.get("streams"):
+    source.select_streams(job["streams"])
+else:
+    source.select_all_streams()
+samples = {}
+if job.get("samples"):
+    samples = {name: len(list(found)) for name, found in source.get_samples(limit=job["samples"]).items()}
+    gc.collect()
+
+result, rows, records = None, {}, 0
+if job.get("cache"):
+    result = source.read(cache=DuckDBCache(db_path=job["cache"]))
+    records = result.processed_records
+    rows = {name: [row(mapping) for mapping in result[name]] for name in source.get_selected_streams()}
+for write in job["writes"]:
+    if "source_config" in write:
+        source.set_config(json.loads(pathlib.Path(write["source_config"]).read_text()))
+    destination = airbyte.get_destination(**job["destination"], config=json.loads(pathlib.Path(write["config"]).read_text()))
+    destination.check()
+    strategy = WriteStrategy(write["strategy"])
+    if result:
+        destination.write(result, write_strategy=strategy)
+    else:
+        destination.write(source, cache=False, state_cache=False, write_strategy=strategy)
+print(json.dumps({"samples": samples, "records": records, "cache": rows, "ignored": ignored}))
