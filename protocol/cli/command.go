@@ -177,7 +177,7 @@ func (r *run) withConfig(ctx context.Context, wantsConfig bool, configPath strin
 // withTwoDashes lets the flags of a verb be written with one dash too, as package flag
 // allows and the library does not.
 func withTwoDashes(cmd *cobra.Command, args []string) []string {
-	args = slices.Clone(args)
+	args = append([]string{}, args...) // the library takes nil for the arguments of the process
 	for i, arg := range args {
 		if arg == "--" {
 			break

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -94,6 +95,17 @@ func TestCommandsForPeople(t *testing.T) {
 		if code != tt.code || stdout.String() != tt.stdout || !strings.Contains(stderr.String(), tt.stderr) {
 			t.Errorf("%v: exit code %d, stdout %q, stderr %q", tt.args, code, &stdout, &stderr)
 		}
+	}
+}
+
+// A program that is run within another one has no arguments but those it is given.
+func TestArgumentsOfTheProcessAreNotTaken(t *testing.T) {
+	given := os.Args
+	defer func() { os.Args = given }()
+	os.Args = []string{"host", "spec"}
+	var stdout, stderr bytes.Buffer
+	if code := cli.RunSource(t.Context(), source{}, cli.Env{Stdout: &stdout, Stderr: &stderr}); code != 2 || stdout.Len() > 0 {
+		t.Errorf("exit code %d, stdout %q", code, &stdout)
 	}
 }
 
