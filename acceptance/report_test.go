@@ -189,8 +189,11 @@ func TestTheReportInABrowser(t *testing.T) {
 			t.Errorf("the period is %q", period)
 		}
 		b.press(right)
-		if b.eval(chosen, &period); period == "90 days" {
-			t.Error("an arrow key does not change the period")
+		if b.eval(chosen, &period); period != "all" {
+			t.Errorf("an arrow key changes the period to %q", period)
+		}
+		if text := b.text("#chart-0"); !strings.Contains(text, "week of 20") || !strings.Contains(text, "each point is the mean of the days of a week") {
+			t.Errorf("a year of days is shown as %s", text)
 		}
 		var first, second, third string
 		value := `document.querySelector('#chart-0 [role=slider]').getAttribute('aria-valuetext')`

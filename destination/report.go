@@ -131,16 +131,18 @@ func describeLake(ctx context.Context, config Config, described []charts.Descrip
 // bindCharts finds the tables and columns of charts before anything is read.
 func bindCharts(ctx context.Context, config Config, cat *catalogs.Catalog, described []charts.Description) ([]*charts.Bound, error) {
 	var all []*charts.Bound
+	tables := map[string]*table.Table{} // by the names in the descriptions
 	for _, d := range described {
-		id, err := config.findTable(ctx, cat, d.Table)
-		if err != nil {
-			return nil, d.Fault(err)
+		if tables[d.Table] == nil {
+			id, err := config.findTable(ctx, cat, d.Table)
+			if err != nil {
+				return nil, d.Fault(err)
+			}
+			if tables[d.Table], err = cat.LoadTable(ctx, id); err != nil {
+				return nil, d.Fault(tabledef.ExplainLoss(id, err))
+			}
 		}
-		loaded, err := cat.LoadTable(ctx, id)
-		if err != nil {
-			return nil, d.Fault(tabledef.ExplainLoss(id, err))
-		}
-		bound, err := d.Bind(loaded)
+		bound, err := d.Bind(tables[d.Table])
 		if err != nil {
 			return nil, err
 		}

@@ -20,16 +20,19 @@ import (
 // A Chart is what the script of the page draws. If Error is not "", its rows could not be
 // read.
 type Chart struct {
-	Title string    `json:"title"`
-	Table string    `json:"-"`
-	Kind  string    `json:"kind"` // of a description, or step
-	Unit  string    `json:"unit"` // B is for bytes
-	Every string    `json:"every"`
-	Width int64     `json:"width"` // of a bucket in seconds; 0: there are none
-	Times []float64 `json:"times"` // in seconds
-	Lines []Series  `json:"series"`
-	Notes []string  `json:"-"` // what it shows, and what was left out
-	Error string    `json:"-"`
+	Title string `json:"title"`
+	Table string `json:"-"`
+	Kind  string `json:"kind"` // of a description, or step
+	Unit  string `json:"unit"` // B is for bytes
+	Every string `json:"every"`
+	// Aggregate is what was made of the values in a bucket, and is to be made of several
+	// buckets.
+	Aggregate string    `json:"aggregate"`
+	Width     int64     `json:"width"` // of a bucket in seconds; 0: there are none
+	Times     []float64 `json:"times"` // in seconds
+	Lines     []Series  `json:"series"`
+	Notes     []string  `json:"-"` // what it shows, and what was left out
+	Error     string    `json:"-"`
 }
 
 // A Series is the values of a column, one for each of the chart's times.
@@ -179,7 +182,7 @@ func (b *Bound) Read(ctx context.Context) (Chart, error) {
 	for i, label := range labels {
 		chart.Lines = append(chart.Lines, Series{label, series[i]})
 	}
-	chart.Every, chart.Width = widths[all.width].name, widths[all.width].seconds
+	chart.Every, chart.Width, chart.Aggregate = widths[all.width].name, widths[all.width].seconds, aggregate
 	chart.Notes = b.notes(chart, aggregate, rows, untimed, all.left)
 	return chart, nil
 }

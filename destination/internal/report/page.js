@@ -4,15 +4,20 @@
 (() => {
   const drawn = JSON.parse(document.getElementById('drawn').textContent);
   const day = 86400;
+  // Between ticks of the time axis: whole buckets, or seconds.
+  const days = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 30, 60, 90, 120, 180, 365, 730, 1825, 3650, 9125, 18250, 36500].map(n => n * day);
+  const hours = [1, 2, 3, 4, 6, 8, 12].map(n => n * 3600);
+  const seconds = [1, 5, 10, 15, 30, 60, 300, 600, 900, 1800];
+  const steps = width => (width >= day ? days : width > 0 ? [...hours, ...days] : [...seconds, ...hours, ...days]);
   const periods = [['30 days', 30], ['90 days', 90], ['1 year', 365], ['all', Infinity]];
 
   const pad = n => String(n).padStart(2, '0');
   const dateOf = time => new Date(time * 1000).toISOString();
 
   // when names the bucket that begins at a time, or the moment of a commit.
-  function when(chart, time) {
+  function when(every, time) {
     const text = dateOf(time);
-    switch (chart.every) {
+    switch (every) {
       case 'hour': return text.slice(0, 10) + ' ' + text.slice(11, 13) + ':00';
       case 'day': return text.slice(0, 10);
       case 'week': return 'week of ' + text.slice(0, 10);
@@ -47,11 +52,11 @@
     return most < 0.1 ? 4 : most < 10 ? 2 : most < 1000 ? 1 : 0;
   }
 
-  // show is a value of a series with its unit.
-  function show(chart, s, value) {
+  // show is a value of a series with its unit. In a table, all have the same digits.
+  function show(chart, s, value, inTable) {
     if (value == null) return '–';
     if (chart.unit === 'B') return size(value);
-    return number(value, digitsOf(chart.series[s].values)) + (chart.unit === '%' ? '%' : chart.unit ? '\u00a0' + chart.unit : '');
+    return number(value, !inTable && Number.isInteger(value) ? 0 : digitsOf(chart.series[s].values)) + (chart.unit === '%' ? '%' : chart.unit ? '\u00a0' + chart.unit : '');
   }
 
   // ticks label the time axis, in UTC.
@@ -69,6 +74,23 @@
       if (step >= day || at.getUTCHours() + at.getUTCMinutes() + at.getUTCSeconds() === 0) return before === year ? date : date + '\n' + year;
       return pad(at.getUTCHours()) + ':' + pad(at.getUTCMinutes()) + (step < 60 ? ':' + pad(at.getUTCSeconds()) : '');
     });
+  }
+
+  // byWeek makes weeks of days.
+  function byWeek(times, values, aggregate) {
+    const weeks = new Map(); // the indices of the days of a week
+    times.forEach((time, i) => {
+      const monday = time - ((new Date(time * 1000).getUTCDay() + 6) % 7) * day;
+      weeks.set(monday, [...(weeks.get(monday) || []), i]);
+    });
+    const combine = of => {
+      if (of.length === 0) return null;
+      if (aggregate === 'min') return Math.min(...of);
+      if (aggregate === 'max') return Math.max(...of);
+      const sum = of.reduce((a, b) => a + b);
+      return aggregate === 'sum' ? sum : sum / of.length;
+    };
+    return [[...weeks.keys()], values.map(v => [...weeks.values()].map(all => combine(all.map(i => v[i]).filter(n => n != null))))];
   }
 
   // stacked adds to each series those before it.
@@ -96,6 +118,8 @@
       this.plot.before(this.legend);
       this.empty = element('p', { class: 'empty', hidden: '' }, 'There are no values in this period.');
       this.plot.after(this.empty);
+      this.merged = element('p', { class: 'note', hidden: '' }, 'In this period, each point is the ' + { mean: 'mean', sum: 'sum', min: 'lowest', max: 'highest' }[this.chart.aggregate] + ' of the days of a week.');
+      this.empty.after(this.merged);
       this.data = element('details', { class: 'data' }, element('summary', {}, 'Data'));
       this.data.addEventListener('toggle', () => this.tabulate());
       figure.append(this.data);
@@ -114,6 +138,13 @@
       if (first < 0) first = this.chart.times.length;
       this.times = this.chart.times.slice(first);
       this.values = this.chart.series.map(s => s.values.slice(first));
+      ({ every: this.every, width: this.width } = this.chart);
+      const many = 250; // days that can be told apart
+      this.merged.hidden = !(this.every === 'day' && this.times.length > many);
+      if (!this.merged.hidden) {
+        [this.times, this.values] = byWeek(this.times, this.values, this.chart.aggregate);
+        [this.every, this.width] = ['week', 7 * day];
+      }
       this.draw();
       this.tabulate();
     }
@@ -134,7 +165,8 @@
     }
 
     options() {
-      const { kind, width } = this.chart;
+      const { kind } = this.chart;
+      const { width } = this;
       const bars = kind === 'bar' || kind === 'stacked_bar';
       const style = getComputedStyle(this.plot);
       const color = name => style.getPropertyValue(name).trim();
@@ -152,7 +184,7 @@
           y: { range: (u, min, max) => (min == null ? [0, 1] : uPlot.rangeNum(bars ? Math.min(0, min) : min, bars ? Math.max(0, max) : max, 0.1, bars || min === max)) },
         },
         axes: [
-          { ...axis, space: 64, size: 42, values: (u, splits, i, space, step) => ticks(splits, step) },
+          { ...axis, space: 64, size: 42, incrs: steps(this.width), values: (u, splits, i, space, step) => ticks(splits, step) },
           { ...axis, space: 36, ...(this.chart.unit === 'B' ? { incrs: Array.from({ length: 60 }, (_, i) => 2 ** i) } : {}), size: (u, values) => 14 + 7 * Math.max(0, ...(values || []).map(v => v.length)), values: (u, splits) => splits.map(v => (this.chart.unit === 'B' ? size(v) : v.toLocaleString('en', { maximumFractionDigits: 6 }))) },
         ],
         series: [
@@ -174,7 +206,7 @@
     gaps(u, first, last) {
       const found = [];
       for (let i = first + 1; i <= last; i++) {
-        if (this.times[i] - this.times[i - 1] > 8 * this.chart.width) {
+        if (this.times[i] - this.times[i - 1] > 8 * this.width) {
           found.push([u.valToPos(this.times[i - 1], 'x', true), u.valToPos(this.times[i], 'x', true)]);
         }
       }
@@ -195,7 +227,7 @@
       this.at = i;
       const labels = this.chart.series.map(s => s.label);
       const values = this.values.map((v, s) => show(this.chart, s, v[i]));
-      const time = i < 0 ? '–' : when(this.chart, this.times[i]);
+      const time = i < 0 ? '–' : when(this.every, this.times[i]);
       this.legend.replaceChildren(
         element('div', { class: 'when' }, element('dt', {}, i === last ? 'latest' : 'at'), element('dd', {}, time)),
         ...labels.map((label, s) => element('div', {}, element('dt', { class: 's' + s }, label), element('dd', {}, values[s]))),
@@ -221,9 +253,9 @@
       const old = this.data.querySelector('.scroll');
       if (old) old.remove();
       if (!this.data.open) return;
-      const { chart, times, values } = this;
+      const { chart, every, times, values } = this;
       const head = element('tr', {}, element('th', { scope: 'col' }, 'Time (UTC)'), ...chart.series.map(s => element('th', { scope: 'col', class: 'n' }, s.label)));
-      const body = times.map((time, i) => element('tr', {}, element('th', { scope: 'row' }, when(chart, time)), ...values.map((v, s) => element('td', { class: 'n' }, show(chart, s, v[i])))));
+      const body = times.map((time, i) => element('tr', {}, element('th', { scope: 'row' }, when(every, time)), ...values.map((v, s) => element('td', { class: 'n' }, show(chart, s, v[i], true)))));
       const table = element('table', {}, element('caption', {}, chart.title), element('thead', {}, head), element('tbody', {}, ...body.reverse()));
       this.data.append(element('div', { class: 'scroll tall', role: 'region', tabindex: '0', 'aria-label': 'Data of ' + chart.title }, table));
     }
