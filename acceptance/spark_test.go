@@ -193,18 +193,7 @@ func filesOn(store *servers.Server, warehouse string) map[string]string {
 // readBySpark reads tables after some statements.
 func readBySpark(t *testing.T, tables map[string]map[string]string, catalogs map[string]map[string]string, statements ...string) map[string]reading {
 	t.Helper()
-	java, err := programs().Java()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var jars []string
-	for _, name := range []string{"iceberg-*.jar", "postgresql-*.jar", "sqlite-jdbc-*.jar"} {
-		found, err := filepath.Glob(filepath.Join(repository, ".cache/jars", name))
-		if err != nil || len(found) == 0 {
-			t.Fatalf("no %s in .cache/jars (%v): run make engines", name, err)
-		}
-		jars = append(jars, found...)
-	}
+	jars, environment := sparkPrograms(t)
 	settings, keys := map[string]string{}, map[string]string{}
 	for name, properties := range catalogs {
 		catalog := "spark.sql.catalog." + name
@@ -218,8 +207,26 @@ func readBySpark(t *testing.T, tables map[string]map[string]string, catalogs map
 		keys[table] = "id"
 	}
 	out := ask(t, filepath.Join(repository, ".cache/spark/bin/python"), "spark_read.py", map[string]any{"jars": jars, "settings": settings, "statements": statements, "tables": keys},
-		"JAVA_HOME="+filepath.Dir(filepath.Dir(java)), "AWS_ACCESS_KEY_ID="+servers.AccessKeyID, "AWS_SECRET_ACCESS_KEY="+servers.SecretAccessKey)
+		append(environment, "AWS_ACCESS_KEY_ID="+servers.AccessKeyID, "AWS_SECRET_ACCESS_KEY="+servers.SecretAccessKey)...)
 	return decodeReadings[reading](t, out)
+}
+
+// sparkPrograms are the Java programs that Spark needs for Iceberg and its catalogs, and what its environment
+// must say.
+func sparkPrograms(t *testing.T) (jars, environment []string) {
+	t.Helper()
+	java, err := programs().Java()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"iceberg-*.jar", "postgresql-*.jar", "sqlite-jdbc-*.jar"} {
+		found, err := filepath.Glob(filepath.Join(repository, ".cache/jars", name))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("no %s in .cache/jars (%v): run make engines", name, err)
+		}
+		jars = append(jars, found...)
+	}
+	return jars, []string{"JAVA_HOME=" + filepath.Dir(filepath.Dir(java))}
 }
 
 // readFromStore reads tables on S3 by PyIceberg and DuckDB: by their names, the metadata file of each
