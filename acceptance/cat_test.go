@@ -10,6 +10,9 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
 
+// acceptedMember is the sandbox that acceptance-test-config.yml and its fixtures speak of.
+var acceptedMember = []string{"--addr", "127.0.0.1:18080", "--seed", "1", "--years", "1", "--clock", "2026-01-15T12:00:00Z"}
+
 // Airbyte's connector acceptance tests, as acceptance-test-config.yml asks for them. What the source
 // reads is the sandbox that the fixtures point to; the file says how it is started.
 func TestAirbytesAcceptanceTests(t *testing.T) {
@@ -17,7 +20,7 @@ func TestAirbytesAcceptanceTests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	newMember(t, t.TempDir(), nil, "--addr", "127.0.0.1:18080", "--seed", "1", "--years", "1", "--clock", "2026-01-15T12:00:00Z")
+	newMember(t, t.TempDir(), nil, acceptedMember...)
 	suite := cat.Suite{
 		Config: config,
 		Dir:    repository,

@@ -17,9 +17,6 @@ func (s *Suite) testSpec(t *testing.T, test SpecTest) {
 	t.Run("test_match_expected", func(t *testing.T) {
 		wantEqual(t, test.Spec, object(t, s.file(t, test.Spec)), spec)
 	})
-	t.Run("test_config_match_spec", func(t *testing.T) {
-		validate(t, compile(t, spec["connectionSpecification"]), config)
-	})
 	problems := protocoltest.SpecProblems(raw)
 	for _, name := range []string{
 		"test_enum_usage", "test_oneof_usage", "test_secret_is_properly_marked", "test_property_type_is_not_array", "test_object_not_empty",
@@ -53,27 +50,6 @@ func (s *Suite) testSpec(t *testing.T, test SpecTest) {
 				t.Fatal("the configuration holds no secret")
 			}
 			run.Check(t)
-		}
-	})
-}
-
-func (s *Suite) testConnection(t *testing.T, test ConnectionTest) {
-	t.Run("test_check", func(t *testing.T) {
-		args := []string{"check", "--config", s.path(test.Config)}
-		switch test.Status {
-		case "succeed", "failed":
-			want := map[string]string{"succeed": "SUCCEEDED", "failed": "FAILED"}[test.Status]
-			status := s.answer(t, "CONNECTION_STATUS", args...).ConnectionStatus
-			if status.Status != want {
-				t.Errorf("check with %s: %s %s", test.Config, status.Status, status.Message)
-			}
-		case "exception":
-			run := s.Speak(t, args...)
-			if errors := run.Errors(); len(errors) != 1 || errors[0].Message == "" || run.Code == 0 {
-				t.Errorf("check with %s: exit code %d, errors %v", test.Config, run.Code, errors)
-			}
-		default:
-			t.Errorf("status %q is not succeed, failed or exception", test.Status)
 		}
 	})
 }

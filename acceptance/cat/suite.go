@@ -27,11 +27,11 @@ type Suite struct {
 	Speak func(t testing.TB, args ...string) *protocoltest.Run
 }
 
-// Test runs every test, as a subtest named as at Airbyte's.
+// Test runs every test, as a subtest named as at Airbyte's, but those that Airbyte's
+// standard tests have: check, and whether the configuration matches the specification.
 func (s *Suite) Test(t *testing.T) {
 	tests := s.Config.Tests
 	t.Run("TestSpec", func(t *testing.T) { each(t, tests.Spec.Tests, s.testSpec) })
-	t.Run("TestConnection", func(t *testing.T) { each(t, tests.Connection.Tests, s.testConnection) })
 	t.Run("TestDiscovery", func(t *testing.T) { each(t, tests.Discovery.Tests, s.testDiscovery) })
 	t.Run("TestBasicRead", func(t *testing.T) { each(t, tests.BasicRead.Tests, s.testBasicRead) })
 	t.Run("TestFullRefresh", func(t *testing.T) { each(t, tests.FullRefresh.Tests, s.testFullRefresh) })
