@@ -28,7 +28,7 @@ func NewScreen(w io.Writer, alone bool, getenv func(string) string) *Screen {
 	s := &Screen{w: w}
 	if Is(w) {
 		s.file = w.(*os.File)
-		capable := getenv == nil || getenv("TERM") != "dumb"
+		capable := (getenv == nil || getenv("TERM") != "dumb") && understandsEscapes(s.file)
 		s.live = alone && capable
 		s.color = capable && (getenv == nil || getenv("NO_COLOR") == "")
 	}

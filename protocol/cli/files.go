@@ -57,7 +57,7 @@ func (r *run) configText(path string) ([]byte, error) {
 		return readFile(path, "config")
 	}
 	if terminal.Is(r.env.Stdin) {
-		fmt.Fprintln(r.env.Stderr, "Type or paste the configuration, then press Ctrl-D.")
+		fmt.Fprintln(r.env.Stderr, "Type or paste the configuration, then press "+endOfInput+".")
 	}
 	data, err := io.ReadAll(r.env.Stdin)
 	if err != nil {

@@ -10,6 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// endOfInput are the keys that end what is typed.
+const endOfInput = "Ctrl-D"
+
 // takeStdout returns the process's standard output and redirects descriptor 1 to
 // standard error.
 func takeStdout() (*os.File, error) {

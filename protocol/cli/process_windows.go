@@ -7,6 +7,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
+// endOfInput are the keys that end what is typed.
+const endOfInput = "Ctrl-Z and Enter"
+
 // takeStdout returns the process's standard output. What else is written there, by this
 // process or those that it starts, goes to standard error.
 func takeStdout() (*os.File, error) {

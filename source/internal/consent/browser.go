@@ -14,21 +14,23 @@ import (
 // openBrowser opens the member's browser. It is no error that a machine without a
 // screen has none, because the address is printed too.
 func (a *authorization) openBrowser(url string) error {
-	program := "xdg-open"
+	command := []string{"xdg-open", url}
 	switch {
 	case runtime.GOOS == "darwin":
-		program = "open"
+		command = []string{"open", url}
+	case runtime.GOOS == "windows":
+		command = []string{"rundll32", "url.dll,FileProtocolHandler", url}
 	case a.env("DISPLAY") == "" && a.env("WAYLAND_DISPLAY") == "":
 		return nil
 	}
-	path, err := exec.LookPath(program)
+	path, err := exec.LookPath(command[0])
 	if errors.Is(err, exec.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(path, url) //nolint:noctx // the browser outlives this program
+	cmd := exec.Command(path, command[1:]...) //nolint:noctx // the browser outlives this program
 	cmd.Env = withoutSecrets(os.Environ())
 	if err := cmd.Start(); err != nil {
 		return err
