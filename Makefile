@@ -6,7 +6,7 @@ FUZZ     ?= ^Fuzz
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := bin/tools/golangci-lint-$(GOLANGCI_VERSION)
 
-.PHONY: build demo test lint tools fuzz soak crashes bench accept engines images clean
+.PHONY: build demo test lint tools fuzz soak crashes bench accept engines images dist clean
 
 CLI      := github.com/ingest-connectors/whoop-iceberg/protocol/cli
 LDFLAGS   = -X $(CLI).Version=$(VERSION) -X $(CLI).Commit=$(shell git rev-parse HEAD 2>/dev/null) \
@@ -46,9 +46,11 @@ test:
 	  echo "no C compiler ($$(go env CC)): testing without -race"; $(GO_TEST) ./...; \
 	fi
 
+# Also checks the types of both programs on all platforms of a release.
 lint: $(GOLANGCI)
 	$(GOLANGCI) run
 	go mod tidy -diff
+	go run ./internal/dist check
 
 tools: $(GOLANGCI)
 
@@ -114,7 +116,7 @@ bench: build engines
 	go run ./acceptance/bench/upsert
 
 # Runs every case of the large tests, and the whole-system tests: the pipe, crashes,
-# containers, other engines. Needs Python 3.11, and podman or docker.
+# containers, other engines, Windows. Needs Python 3.11, podman or docker, and Wine.
 accept: export GOGC = 400
 accept: build engines images
 	FULL_TESTS=1 go test -count=1 -timeout 30m ./...
@@ -127,5 +129,14 @@ engines:
 images:
 	acceptance/images/build.sh $(VERSION)
 
+# Archives of both programs for Linux, macOS and Windows in ./dist, with bills of materials and licences, and
+# SHA256SUMS. PLATFORMS="linux/arm64 darwin/arm64" makes some of them.
+PLATFORMS ?=
+
+dist:
+	rm -rf dist
+	go run ./internal/dist -version '$(VERSION)' -commit '$(shell git rev-parse HEAD 2>/dev/null)' \
+	  -time '$(shell git log -1 --format=%cI 2>/dev/null)' archives dist $(PLATFORMS)
+
 clean:
-	rm -rf bin lake .cache
+	rm -rf bin lake dist .cache
