@@ -39,16 +39,18 @@ func TestScheduledSyncsHoldWhatTheOracleSays(t *testing.T) {
 		"airflow":    syncByAirflow,
 		"kestra":     syncByKestra,
 		"kubernetes": syncByKubernetes,
+		"compose":    syncByCompose,
 	} {
 		t.Run(scheduler, func(t *testing.T) {
 			directory := t.TempDir()
-			if scheduler == "kubernetes" {
+			inContainers := scheduler == "kubernetes" || scheduler == "compose"
+			if inContainers {
 				directory = sharedDir(t, containerEngine(t))
 			}
 			tokens := filepath.Join(directory, "tokens.json")
 			m := newMember(t, directory, nil, "--seed", "3", "--token-file", tokens)
 			c := connect(t, m, newLake(t, directory, nil), protocol.AppendDedup)
-			if scheduler == "kubernetes" {
+			if inContainers {
 				letContainersRead(t, m.config, tokens)
 			}
 			for range 2 {
@@ -259,6 +261,46 @@ func syncByKubernetes(t *testing.T, directory string) error {
 	group, ctx := errgroup.WithContext(t.Context())
 	for _, c := range pod.Containers {
 		group.Go(func() error { return start(ctx, c) })
+	}
+	return group.Wait()
+}
+
+// syncByCompose runs the services of the first night, with a new volume for the pipe.
+func syncByCompose(t *testing.T, directory string) error {
+	engine := containerEngine(t)
+	text, err := os.ReadFile(deployed("compose/compose.yaml"))
+	if err != nil {
+		return err
+	}
+	var file struct {
+		Services map[string]struct {
+			Image       string
+			Environment map[string]string
+			Entrypoint  []string
+			Command     []string
+		}
+	}
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		return err
+	}
+	if len(file.Services) != 2 {
+		return fmt.Errorf("other services: %+v", file.Services)
+	}
+	pipe := sharedDir(t, engine)
+	group, ctx := errgroup.WithContext(t.Context())
+	for _, service := range file.Services {
+		options := []string{
+			"-v", directory + ":/connection", "-v", directory + ":" + directory, // the configurations name files of this machine
+			"-v", pipe + ":/pipe", "-v", sharedDir(t, engine) + ":/tmp", "--entrypoint", service.Entrypoint[0],
+		}
+		for name, value := range service.Environment {
+			options = append(options, "-e", name+"="+value)
+		}
+		script := strings.ReplaceAll(service.Command[0], "$$", "$")
+		group.Go(func() error {
+			_, err := output(ctx, engine, inContainer(engine, options, service.Image+":latest", append(service.Entrypoint[1:], script)...)...)
+			return err
+		})
 	}
 	return group.Wait()
 }
