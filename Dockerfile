@@ -3,25 +3,26 @@
 #   docker build --target source      -t source-whoop .
 #   docker build --target destination -t destination-iceberg .
 #
+# and for several platforms at once, with what has a registry (docs/releases.md):
+#
+#   docker buildx build --platform linux/amd64,linux/arm64 --target source -t REGISTRY/source-whoop:VERSION --push .
+#
 # Both bases are arguments, so the same file builds where no registry is reachable (acceptance/images).
-ARG GO_IMAGE=docker.io/library/golang:1.26-alpine
-ARG BASE_IMAGE=docker.io/library/alpine:3.22
+ARG GO_IMAGE=docker.io/library/golang:1.26.8-alpine3.24@sha256:8ac98ca534ac3f51e1f420a1dd2c15e74c75cfa0f23f3ad27eb5d7236c349a0c
+ARG BASE_IMAGE=docker.io/library/alpine:3.22@sha256:14358309a308569c32bdc37e2e0e9694be33a9d99e68afb0f5ff33cc1f695dce
 
 # Cross-compiling on the build platform is much faster than compiling under emulation.
 FROM --platform=$BUILDPLATFORM ${GO_IMAGE} AS build
 ARG TARGETARCH
 ARG VERSION=dev
 ARG COMMIT=
-ARG DATE=
+ARG TIME=
 WORKDIR /src
 COPY . .
+# The same programs as in the archives of a release, with their bills of materials and licences.
 RUN --mount=type=cache,target=/go/pkg/mod \
     --mount=type=cache,target=/root/.cache/go-build \
-    CGO_ENABLED=0 GOOS=linux GOARCH=${TARGETARCH} go build -trimpath -tags minicore_disabled \
-      -ldflags "-s -w -X github.com/ingest-connectors/whoop-iceberg/protocol/cli.Version=${VERSION} \
-        -X github.com/ingest-connectors/whoop-iceberg/protocol/cli.Commit=${COMMIT} \
-        -X github.com/ingest-connectors/whoop-iceberg/protocol/cli.Date=${DATE}" \
-      -o /out/ ./source ./destination
+    CGO_ENABLED=0 go run ./internal/dist -version "${VERSION}" -commit "${COMMIT}" -time "${TIME}" programs /out "linux/${TARGETARCH}"
 
 # Airbyte's launcher starts connectors with `sh -c` and calls sleep, mv, touch and [: the base holds a shell.
 # The user is numeric, because Kubernetes' runAsNonRoot can check that. Nothing outside /tmp is written.
@@ -34,6 +35,7 @@ USER 1000:1000
 FROM runtime AS source
 ARG VERSION=dev
 COPY --from=build /out/source /airbyte/source
+COPY --from=build /src/LICENSE /out/source-licenses.txt /out/source.cdx.json /usr/share/doc/whoop-iceberg/
 ENV AIRBYTE_ENTRYPOINT=/airbyte/source
 ENTRYPOINT ["/airbyte/source"]
 LABEL io.airbyte.name=ingest-connectors/source-whoop \
@@ -42,6 +44,7 @@ LABEL io.airbyte.name=ingest-connectors/source-whoop \
 FROM runtime AS destination
 ARG VERSION=dev
 COPY --from=build /out/destination /airbyte/destination
+COPY --from=build /src/LICENSE /out/destination-licenses.txt /out/destination.cdx.json /usr/share/doc/whoop-iceberg/
 ENV AIRBYTE_ENTRYPOINT=/airbyte/destination
 ENTRYPOINT ["/airbyte/destination"]
 LABEL io.airbyte.name=ingest-connectors/destination-iceberg \

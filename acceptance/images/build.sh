@@ -29,7 +29,7 @@ case $bases in
   *) echo "BASES is registry or local, not $bases" >&2; exit 2 ;;
 esac
 
-set -- "$@" --build-arg COMMIT="$(git rev-parse HEAD 2>/dev/null)" --build-arg DATE="$(git log -1 --format=%cs 2>/dev/null)"
+set -- "$@" --build-arg COMMIT="$(git rev-parse HEAD 2>/dev/null)" --build-arg TIME="$(git log -1 --format=%cI 2>/dev/null)"
 for image in source-whoop destination-iceberg; do
   "$engine" build "$@" --build-arg VERSION="$version" --target "${image%%-*}" --tag "$image:$version" --tag "$image:latest" .
 done

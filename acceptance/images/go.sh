@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes a Go image without a registry, unless it is there: BASE, this machine's Go distribution and, as a module
-# proxy in a directory, the modules the two programs are built from. A build in it needs no network. Prints the
-# image's name.
+# proxy in a directory, the modules that the two programs and what builds them consist of. A build in it needs no
+# network. Prints the image's name.
 #
 #   go.sh ENGINE BASE      (from the root of the repository)
 set -eu
@@ -13,7 +13,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 # The zip of every module with a package in the build; of the others in the module graph go.mod alone is read.
-CGO_ENABLED=0 go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}}@{{.Version}}{{end}}{{end}}' ./source ./destination |
+CGO_ENABLED=0 go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}}@{{.Version}}{{end}}{{end}}' ./source ./destination ./internal/dist |
   sort -u > "$work/modules"
 
 image=localhost/whoop-iceberg/go:$({ echo "$base"; go version; cat go.mod "$work/modules" "$0"; } | sha256sum | cut -c1-12)
