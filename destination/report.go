@@ -17,6 +17,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/report"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
+	"github.com/ingest-connectors/whoop-iceberg/internal/osfile"
 	"github.com/ingest-connectors/whoop-iceberg/internal/progress"
 	"github.com/ingest-connectors/whoop-iceberg/internal/redact"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
@@ -182,7 +183,7 @@ func writePage(path string, page report.Page, secrets *redact.Redactor) error {
 	file, err := os.CreateTemp(filepath.Dir(path), ".report-*.html")
 	if err == nil {
 		if err = errors.Join(report.Write(file, page, secrets), file.Close()); err == nil {
-			err = os.Rename(file.Name(), path)
+			err = osfile.Rename(file.Name(), path)
 		}
 		if err != nil {
 			err = errors.Join(err, os.Remove(file.Name()))

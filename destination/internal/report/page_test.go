@@ -151,9 +151,14 @@ func TestThePolicyHasTheHashes(t *testing.T) {
 
 // uPlot is as version 1.6.32 of the package uplot on npm has it.
 func TestTheChartingLibraryIsUnchanged(t *testing.T) {
+	if page := written(t, Page{}); !strings.Contains(page, "Copyright (c) 2022 Leon Sorokin") || !strings.Contains(page, uplotJS) {
+		t.Error("the page has not the library with its licence")
+	}
 	for text, want := range map[string]string{
 		uplotJS:  "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
 		uplotCSS: "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
+
+		uplotLicence: "8f989229699b4fe2f1a0432d0e9edc338a8a911e250e2d1b01ecd770a5f5b1bd",
 	} {
 		if sum := sha256.Sum256([]byte(text)); hex.EncodeToString(sum[:]) != want {
 			t.Errorf("%.60s… has the hash %x", text, sum)

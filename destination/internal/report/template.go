@@ -23,6 +23,8 @@ var (
 	uplotJS string
 	//go:embed uplot/uPlot.min.css
 	uplotCSS string
+	//go:embed uplot/LICENSE
+	uplotLicence string // which wants to be in every copy
 )
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
@@ -48,6 +50,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"styles":  func() []template.CSS { return []template.CSS{template.CSS(uplotCSS), template.CSS(pageCSS)} },
 	"scripts": func() []template.JS { return []template.JS{template.JS(uplotJS), template.JS(pageJS)} },
 	"figure":  figureOf,
+	"licence": func() string { return uplotLicence },
 	"policy":  func() string { return policy },
 }).Parse(pageHTML))
 
