@@ -108,12 +108,14 @@ crashes: engines
 
 # Measures the requests of a sync of the source, the peak memory of the destination,
 # its rows per second, onto local files and onto S3, beside DuckDB's COPY of the same
-# file, and upserts beside appends. Needs Python 3.11.
+# file, and upserts beside appends, and both beside PyIceberg and dlt. Needs Python 3.11.
 bench: build engines
 	go run ./acceptance/bench/source
 	go run ./acceptance/bench/memory
 	go run ./acceptance/bench
 	go run ./acceptance/bench/upsert
+	acceptance/engines/install.sh bench
+	go run ./acceptance/bench/others
 
 # Runs every case of the large tests, and the whole-system tests: the pipe, crashes,
 # containers, other engines, Windows. Needs Python 3.11, podman or docker, and Wine.

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Creates the virtual environments .cache/engines, .cache/moto, .cache/fakesnow, .cache/cdk, .cache/pyairbyte, .cache/airflow,
 # .cache/kubernetes, .cache/spark and .cache/sqlglot, once per version of their requirements, the tools in .cache/bin and the Java
-# programs in .cache/jars.
+# programs in .cache/jars. With the argument bench, also .cache/dlt.
 set -eu
 
 here=$(dirname "$0")
@@ -31,6 +31,9 @@ install airflow airflow.txt
 install kubernetes kubernetes.txt # the schemas of its manifests
 install spark spark.txt
 install sqlglot sqlglot.txt
+if [ "${1:-}" = bench ]; then
+  install dlt dlt.txt
+fi
 
 mkdir -p "$cache/bin"
 
