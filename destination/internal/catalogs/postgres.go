@@ -67,11 +67,13 @@ func (c *postgresConfig) open(ctx context.Context, files *storage.Storage, creat
 		return nil, err
 	}
 	opened = true
-	tables := sqlCatalog{cat, db, files.Properties(), dollar, server.classify}
-	return &Catalog{
-		Backend: tables, Closer: tables, classify: server.classify, storage: files, clientRemovesMetadata: true,
+	result := &Catalog{
+		classify: server.classify, storage: files, clientRemovesMetadata: true,
 		name: fmt.Sprintf("The %s, which is the catalog,", server), remedy: `Check the server, the network and "catalog.uri", then start again.`,
-	}, nil
+	}
+	tables := sqlCatalog{cat, db, files.Properties(), dollar, server.classify, &result.known}
+	result.Backend, result.Closer = tables, tables
+	return result, nil
 }
 
 // parsePostgres reads a connection URI. Its errors show nothing of it: where

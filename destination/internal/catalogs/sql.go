@@ -32,6 +32,7 @@ type sqlCatalog struct {
 	properties  iceberg.Properties // the library's, which find the warehouse and its files
 	placeholder func(n int) string // of the n-th argument of a statement, from 1
 	classify    func(error) error
+	known       *tableCache // of the [Catalog] that asks this one
 }
 
 // Close releases the catalog's connections.
@@ -75,7 +76,7 @@ func (c sqlCatalog) IsCurrent(ctx context.Context, t *table.Table) (current bool
 // [table.ErrCommitFailed] or [storage.ErrNotCommitted] there is nothing of the
 // commit.
 func (c sqlCatalog) CommitTable(ctx context.Context, id table.Identifier, reqs []table.Requirement, updates []table.Update) (table.Metadata, string, error) {
-	base, err := c.LoadTable(ctx, id)
+	base, err := c.base(ctx, id)
 	if err != nil {
 		return nil, "", fmt.Errorf("%w: %w", table.ErrCommitFailed, err)
 	}
@@ -109,6 +110,16 @@ func (c sqlCatalog) CommitTable(ctx context.Context, id table.Identifier, reqs [
 		return nil, "", err
 	}
 	return meta, location, nil
+}
+
+// base is the table as it is before a commit. Its metadata file is read only if nobody has yet.
+func (c sqlCatalog) base(ctx context.Context, id table.Identifier) (*table.Table, error) {
+	if known := c.known.get(id); known != nil {
+		if current, err := c.IsCurrent(ctx, known); err != nil || current {
+			return known, err
+		}
+	}
+	return c.LoadTable(ctx, id)
 }
 
 // checkRefs refuses to remove a snapshot that a branch or a tag names: whoever chose

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -277,5 +278,42 @@ func TestATableIsMadeOnce(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(dir, "ns.db", "t", "metadata", "*"))
 	if err != nil || len(files) != 1 || "file://"+files[0] != first.MetadataLocation() {
 		t.Errorf("there are %q (error %v)", files, err)
+	}
+}
+
+// A commit reads the table's metadata file only if it is not known: reading it is most of the cost of a small commit.
+func TestACommitDoesNotReadWhatIsKnown(t *testing.T) {
+	dir := t.TempDir()
+	cat, second := openWith(t, sqliteFile, "file://"+dir), openWith(t, sqliteFile, "file://"+dir)
+	id := table.Identifier{"ns", "t"}
+	if err := cat.CreateNamespace(t.Context(), id[:1], nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cat.CreateTable(t.Context(), id, schema); err != nil {
+		t.Fatal(err)
+	}
+	known, err := cat.LoadTable(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(strings.TrimPrefix(known.MetadataLocation(), "file://")); err != nil {
+		t.Fatal(err)
+	}
+	for _, commit := range []struct {
+		by  *Catalog
+		key string
+	}{{cat, "1"}, {cat, "2"}, {second, "3"}, {cat, "4"}} { // what another has committed is read
+		if _, _, err := commit.by.CommitTable(t.Context(), id, nil, []table.Update{table.NewSetPropertiesUpdate(iceberg.Properties{commit.key: "set"})}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now, err := cat.LoadTable(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"1", "2", "3", "4"} {
+		if now.Properties()[key] != "set" {
+			t.Errorf("property %s is lost: %v", key, now.Properties())
+		}
 	}
 }

@@ -93,11 +93,13 @@ func (c *sqliteConfig) open(ctx context.Context, files *storage.Storage, create 
 		return nil, classify(err)
 	}
 	opened = true
-	tables := sqlCatalog{cat, db, files.Properties(), questionMark, classify}
-	return &Catalog{
-		Backend: tables, Closer: tables, classify: classify, storage: files, clientRemovesMetadata: true,
+	result := &Catalog{
+		classify: classify, storage: files, clientRemovesMetadata: true,
 		name: "The catalog " + file, remedy: "Make sure that its disk works, and start again when no other program locks it.",
-	}, nil
+	}
+	tables := sqlCatalog{cat, db, files.Properties(), questionMark, classify, &result.known}
+	result.Backend, result.Closer = tables, tables
+	return result, nil
 }
 
 // filesystemOf is networkFilesystem, but for tests, which have no network.
