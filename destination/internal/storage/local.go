@@ -44,7 +44,8 @@ func exampleWarehouse() string {
 
 // isDirectory reports whether a path can be that of a directory other than a root.
 func isDirectory(path string) bool {
-	return filepath.IsAbs(path) && filepath.Dir(path) != filepath.Clean(path)
+	path = filepath.Clean(path)
+	return filepath.IsAbs(path) && filepath.Dir(path) != path
 }
 
 func (*localConfig) open(ctx context.Context, warehouse, _ string) (*Storage, error) {

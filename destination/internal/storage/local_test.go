@@ -91,6 +91,15 @@ func TestLocalFilesAreWrittenWhole(t *testing.T) {
 	}
 }
 
+func TestWarehousesCanBeSpelledInSeveralWays(t *testing.T) {
+	dir := "file://" + t.TempDir()
+	for _, warehouse := range []string{dir, dir + "/", dir + "/./lake/", dir + "//lake"} {
+		if err := Default().Validate(warehouse); err != nil {
+			t.Errorf("%s: %v", warehouse, err)
+		}
+	}
+}
+
 func TestWhatIsNoStorageNamesTheRemedy(t *testing.T) {
 	const local, url = `{"type":"local"}`, "It must be file:/// and the absolute path of a directory"
 	for name, tc := range map[string]struct{ raw, warehouse, want string }{
@@ -99,6 +108,7 @@ func TestWhatIsNoStorageNamesTheRemedy(t *testing.T) {
 		"a user in it":       {local, "file://u:p@/lake", url},
 		"relative warehouse": {local, "lake", url},
 		"root":               {local, "file:///", url},
+		"root, with a dot":   {local, "file:///lake/..", url},
 		"a space":            {`{}`, "file:///my%20lake", "Use a path without spaces"},
 	} {
 		t.Run(name, func(t *testing.T) {
