@@ -149,8 +149,8 @@ func (f *foreignSource) addStreams(t *testing.T, program string, flags ...string
 		}
 		f.streams = append(f.streams, foreignStream{raw: raw, namespace: namespace, name: s.Name, keyed: len(s.PrimaryKey) > 0, columns: columns})
 	}
-	if len(f.streams) < 3 {
-		t.Fatalf("%s discovers %d streams", program, len(f.streams))
+	if len(f.streams) == 0 {
+		t.Fatalf("%s discovers no streams", program)
 	}
 }
 

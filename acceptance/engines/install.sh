@@ -1,5 +1,5 @@
 #!/bin/sh
-# Creates the virtual environments .cache/engines, .cache/moto, .cache/fakesnow, .cache/cdk, .cache/pyairbyte, .cache/airflow,
+# Creates the virtual environments .cache/engines, .cache/moto, .cache/fakesnow, .cache/cdk, .cache/file, .cache/pyairbyte, .cache/airflow,
 # .cache/kubernetes, .cache/spark and .cache/sqlglot, once per version of their requirements, the tools in .cache/bin and the Java
 # programs in .cache/jars. With the argument bench, also .cache/dlt.
 set -eu
@@ -26,6 +26,7 @@ install engines requirements.txt
 install moto moto.txt # separate: it needs an older python-dateutil
 install fakesnow fakesnow.txt # separate: it needs another DuckDB
 install cdk cdk.txt --no-deps # separate: it needs that, too, and an older xmltodict than moto
+install file file.txt --no-deps # separate: it brings the clients of several clouds along
 install pyairbyte pyairbyte.txt # separate: it needs an older PyArrow and DuckDB
 install airflow airflow.txt
 install kubernetes kubernetes.txt # the schemas of its manifests
