@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,7 +55,25 @@ func prepare(m *testing.M) (code int, err error) {
 		return 0, fmt.Errorf("building: %w\n%s", err, out)
 	}
 	source, destination = filepath.Join(binaries, "source"), filepath.Join(binaries, "destination")
-	return m.Run(), nil
+	transcript := filepath.Join(binaries, "transcript.jsonl")
+	if err := os.Setenv(protocoltest.TranscriptVariable, transcript); err != nil {
+		return 0, err
+	}
+	code = m.Run()
+	return code, judge(transcript)
+}
+
+// judge lets the models of Airbyte's protocol validate all that the programs have said in the tests.
+func judge(transcript string) error {
+	if _, err := os.Stat(transcript); errors.Is(err, fs.ErrNotExist) {
+		return nil // none of the tests that ran has a program speak the protocol
+	}
+	said, err := finish(exec.Command(filepath.Join(repository, ".cache/pyairbyte/bin/python"), filepath.Join(repository, "acceptance/engines/models.py"), transcript))
+	if err != nil {
+		return err
+	}
+	fmt.Printf("messages that Airbyte's models take: %s", said)
+	return nil
 }
 
 // run runs a program to its end and returns what it wrote on standard output.

@@ -1,6 +1,8 @@
 package protocoltest
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -120,5 +122,20 @@ func TestSecretsStandWhereTheSchemaSaysSo(t *testing.T) {
 	got := Secrets([]byte(schema), []byte(`{"a":"open","c":{"d":"hidden1","x":"open"},"e":["hidden2"],"b":"hidden3"}`))
 	if diff := cmp.Diff([]string{"hidden1", "hidden2", "hidden3"}, got, cmpopts.SortSlices(strings.Compare)); diff != "" {
 		t.Errorf("secrets (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatRunsSayIsTranscribed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "transcript.jsonl")
+	t.Setenv(TranscriptVariable, path)
+	for _, run := range []Run{
+		{Args: []string{"check"}, Stdout: lines(good)},
+		{Args: []string{"read"}, Code: -1, Stdout: append(lines(status("STARTED"), status("RUNNING")), rec[:20]...)},
+	} {
+		run.Check(t)
+	}
+	text, err := os.ReadFile(path)
+	if diff := cmp.Diff(string(lines(good, status("STARTED"), status("RUNNING"))), string(text)); diff != "" || err != nil {
+		t.Errorf("transcript (-want +got), %v:\n%s", err, diff)
 	}
 }

@@ -52,10 +52,15 @@ func (r *Run) run(t testing.TB, run func(cli.Env) int) {
 	r.Check(t)
 }
 
+// TranscriptVariable is an environment variable with the path of a file that gets what
+// all runs say, for a judge that is not ours.
+const TranscriptVariable = "PROTOCOL_TRANSCRIPT"
+
 // Check parses Stdout into Messages and fails the test for every rule of the
 // protocol that the run has broken. Runs in this process have been checked.
 func (r *Run) Check(t testing.TB) {
 	t.Helper()
+	r.transcribe(t)
 	problems := r.problems()
 	for _, problem := range problems {
 		t.Errorf("%s: %s", strings.Join(r.Args, " "), problem)
@@ -195,4 +200,21 @@ func Secrets(schema, config json.RawMessage) []string {
 	}
 	walk(s, c)
 	return found
+}
+
+// transcribe adds the whole lines of Stdout to the file of the variable.
+func (r *Run) transcribe(t testing.TB) {
+	t.Helper()
+	path := os.Getenv(TranscriptVariable)
+	if path == "" {
+		return
+	}
+	transcript, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer transcript.Close()
+	if _, err := transcript.Write(r.Stdout[:bytes.LastIndexByte(r.Stdout, '\n')+1]); err != nil {
+		t.Fatal(err)
+	}
 }
