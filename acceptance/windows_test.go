@@ -117,9 +117,12 @@ func newWine(t *testing.T) string {
 	for name, value := range map[string]string{"WINEPREFIX": prefix, "WINEDEBUG": "-all", "WINEDLLOVERRIDES": "mscoree,mshtml=", "DISPLAY": ""} {
 		t.Setenv(name, value)
 	}
-	// It stays, so that programs need not start it, and so must have no pipe of this process.
-	if err := exec.CommandContext(t.Context(), "wineserver", "-p").Run(); err != nil {
-		t.Fatal(err)
+	// The server and the services stay, so that programs need not start them. They have no pipe of this process, for its
+	// end would not be seen.
+	for _, args := range [][]string{{"wineserver", "-p"}, {"wineboot", "--init"}} {
+		if err := exec.CommandContext(t.Context(), args[0], args[1:]...).Run(); err != nil {
+			t.Fatalf("%q: %v", args, err)
+		}
 	}
 	t.Cleanup(func() {
 		for _, option := range []string{"-k", "-w"} { // ends the processes of this prefix, and waits for that
@@ -128,7 +131,6 @@ func newWine(t *testing.T) string {
 			}
 		}
 	})
-	run(t, "wineboot", "--init")
 	// Wine 8 has no source of random numbers by the name that Go asks for.
 	if err := os.WriteFile(filepath.Join(prefix, "drive_c/windows/system32/bcryptprimitives.dll"),
 		forwardingDLL("bcryptprimitives.dll", "ProcessPrng", "advapi32.SystemFunction036"), 0o644); err != nil {
