@@ -6,7 +6,7 @@ FUZZ     ?= ^Fuzz
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := bin/tools/golangci-lint-$(GOLANGCI_VERSION)
 
-.PHONY: build demo test lint tools fuzz soak crashes bench accept engines images dist clean
+.PHONY: build demo test lint tools fuzz soak crashes bench accept accept-release engines images dist clean
 
 CLI      := github.com/ingest-connectors/whoop-iceberg/protocol/cli
 LDFLAGS   = -X $(CLI).Version=$(VERSION) -X $(CLI).Commit=$(shell git rev-parse HEAD 2>/dev/null) \
@@ -118,11 +118,17 @@ bench: build engines
 	go run ./acceptance/bench/others
 
 # Runs every case of the large tests, and the whole-system tests: the pipe, crashes,
-# containers, other engines, Windows. Needs Python 3.11, podman or docker, and Wine.
+# containers, other engines. Needs Python 3.11, and podman or docker.
 accept: export GOGC = 400
 accept: build engines images
 	FULL_TESTS=1 go test -count=1 -timeout 30m ./...
-	CONTAINER_ENGINE=$$(acceptance/images/engine.sh) go test -count=1 -timeout 45m -tags acceptance ./acceptance/...
+	CONTAINER_ENGINE=$$(acceptance/images/engine.sh) go test -count=1 -timeout 45m -tags acceptance -skip '$(OF_A_RELEASE)' ./acceptance/...
+
+# The tests of archives, and of the programs for Windows, for which everything is compiled again. Needs Wine.
+OF_A_RELEASE := ^TestARelease|UnderWine$$
+
+accept-release:
+	go test -count=1 -timeout 1h -tags acceptance -run '$(OF_A_RELEASE)' -v ./acceptance
 
 engines:
 	acceptance/engines/install.sh
