@@ -125,6 +125,12 @@ func TestAReleaseNamesItsParts(t *testing.T) {
 				t.Errorf("%s: %s is not in the bill with a licence (%v), or its licence is not there", program, part, names[part])
 			}
 		}
+		if program == "destination" {
+			if part := "uplot 1.6.32"; !names[part] || !bytes.Contains(texts, []byte("\n"+part+"\n")) {
+				t.Errorf("%s, which is embedded, is not in the bill, or its licence is not there", part)
+			}
+			parts = append(parts, "uplot 1.6.32")
+		}
 		if len(parts) < 10 || len(parts) != len(names) {
 			t.Errorf("%s: %d parts, and %d in the bill", program, len(parts), len(names))
 		}

@@ -27,7 +27,7 @@ func (r release) billOfMaterials(name string, p platform, parts []part) ([]byte,
 	for _, part := range parts {
 		c := cyclonedx.Component{
 			Type: cyclonedx.ComponentTypeLibrary, Name: part.path, Version: part.version,
-			PackageURL: fmt.Sprintf("pkg:golang/%s@%s", part.path, strings.ReplaceAll(part.version, "+", "%2B")),
+			PackageURL: fmt.Sprintf("pkg:%s/%s@%s", part.kind, part.path, strings.ReplaceAll(part.version, "+", "%2B")),
 			Licenses:   licensesOf(part),
 		}
 		c.BOMRef = c.PackageURL

@@ -89,6 +89,31 @@ func TestEveryPartHasALicense(t *testing.T) {
 	}
 }
 
+// What is embedded is no module, so Go does not know of it.
+func TestEmbeddedPackagesAreParts(t *testing.T) {
+	const named = `{"name":"chart","version":"1.2.3"}`
+	for name, test := range map[string]struct {
+		files map[string]string
+		want  string // the parts, or the error
+	}{
+		"one":             {map[string]string{"page/chart/package.json": named, "page/chart/LICENSE": mit}, "npm chart 1.2.3 MIT"},
+		"none":            {map[string]string{"page/page.go": ""}, ""},
+		"without licence": {map[string]string{"page/chart/package.json": named}, "no licence is in "},
+		"without version": {map[string]string{"page/chart/package.json": `{"name":"chart"}`}, "does not say which version of which package"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			parts, err := embeddedIn([]string{filepath.Join(tree(t, test.files), "page")})
+			got := ""
+			for _, p := range parts {
+				got += strings.Join([]string{p.kind, p.path, p.version, p.licenses[0].id}, " ")
+			}
+			if err == nil && got != test.want || err != nil && (test.want == "" || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("got %q, %v; want %q", got, err, test.want)
+			}
+		})
+	}
+}
+
 func TestATextIsThereOnce(t *testing.T) {
 	texts := string(licenseTexts("source", []part{
 		{path: "std", version: "1.26", licenses: []license{{"MIT", "of Go"}}},
@@ -138,7 +163,7 @@ func TestArchivesAreTheSame(t *testing.T) {
 func TestBillOfMaterials(t *testing.T) {
 	r := release{version: "v1.2.3", time: firstTime}
 	bill, err := r.billOfMaterials("source", platform{"linux", "arm64"}, []part{
-		{path: "example.org/a", version: "v1.0.0+incompatible", sum: "h1:AAECAw==", licenses: []license{{"MIT", ""}, {"", ""}, {"MIT", ""}}},
+		{kind: "golang", path: "example.org/a", version: "v1.0.0+incompatible", sum: "h1:AAECAw==", licenses: []license{{"MIT", ""}, {"", ""}, {"MIT", ""}}},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -27,7 +27,7 @@ func licenseTexts(name string, parts []part) []byte {
 	}
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "The program %s consists of its own code, which the file LICENSE is for, of Go's standard library (std)\n"+
-		"and of the modules below. These are their licences and notices, each after those that it applies to.\n", name)
+		"and of the modules and packages below. These are their licences and notices, each after those that it applies to.\n", name)
 	for _, text := range texts {
 		fmt.Fprintf(&out, "\n%s\n%s\n\n%s\n", strings.Repeat("=", 100), strings.Join(users[text], "\n"), text)
 	}

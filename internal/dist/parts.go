@@ -8,11 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 )
 
-// A part of a program is a module that is linked into it, or Go's own library.
+// A part of a program is a module that is linked into it, Go's own library, or a package
+// of npm that is embedded.
 type part struct {
+	kind          string // of package URLs
 	path, version string
 	sum           string // as in go.sum; "": none
 	licenses      []license
@@ -32,7 +36,7 @@ func partsOf(ctx context.Context, file, name string, p platform) ([]part, error)
 	if err != nil {
 		return nil, err
 	}
-	library := part{path: "std", version: strings.TrimPrefix(info.GoVersion, "go")}
+	library := part{kind: "golang", path: "std", version: strings.TrimPrefix(info.GoVersion, "go")}
 	if library.licenses, err = licensesIn(strings.TrimSpace(string(root)), nil); err != nil {
 		return nil, fmt.Errorf("of Go: %w", err)
 	}
@@ -45,11 +49,39 @@ func partsOf(ctx context.Context, file, name string, p platform) ([]part, error)
 		if !ok {
 			return nil, fmt.Errorf("no package of %s is in the build", dep.Path)
 		}
-		one := part{path: dep.Path, version: dep.Version, sum: dep.Sum}
+		one := part{kind: "golang", path: dep.Path, version: dep.Version, sum: dep.Sum}
 		if one.licenses, err = licensesIn(place.module, place.packages); err != nil {
 			return nil, fmt.Errorf("of %s: %w", dep.Path, err)
 		}
 		parts = append(parts, one)
+	}
+	embedded, err := embeddedIn(places[module].packages)
+	return append(parts, embedded...), err
+}
+
+// embeddedIn are the packages of npm in directories of our own packages, each with the
+// package.json that npm has of it.
+func embeddedIn(packages []string) (parts []part, err error) {
+	for _, dir := range packages {
+		files, err := filepath.Glob(filepath.Join(dir, "*", "package.json"))
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return nil, err
+			}
+			var is struct{ Name, Version string }
+			if err := json.Unmarshal(text, &is); err != nil || is.Name == "" || is.Version == "" {
+				return nil, fmt.Errorf("%s does not say which version of which package it is of (%v)", file, err)
+			}
+			one := part{kind: "npm", path: is.Name, version: is.Version}
+			if one.licenses, err = licensesIn(filepath.Dir(file), nil); err != nil {
+				return nil, err
+			}
+			parts = append(parts, one)
+		}
 	}
 	return parts, nil
 }
