@@ -73,8 +73,11 @@ func embeddedIn(packages []string) (parts []part, err error) {
 				return nil, err
 			}
 			var is struct{ Name, Version string }
-			if err := json.Unmarshal(text, &is); err != nil || is.Name == "" || is.Version == "" {
-				return nil, fmt.Errorf("%s does not say which version of which package it is of (%v)", file, err)
+			if err := json.Unmarshal(text, &is); err != nil {
+				return nil, fmt.Errorf("reading %s: %w", file, err)
+			}
+			if is.Name == "" || is.Version == "" {
+				return nil, fmt.Errorf("%s does not say which version of which package it is of", file)
 			}
 			one := part{kind: "npm", path: is.Name, version: is.Version}
 			if one.licenses, err = licensesIn(filepath.Dir(file), nil); err != nil {
