@@ -17,11 +17,11 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// ACCEPTANCE_KILLS is how many processes these tests kill at random, 60 unless set; ACCEPTANCE_SEED
+// ACCEPTANCE_KILLS is how many processes these tests kill at random, 40 unless set; ACCEPTANCE_SEED
 // repeats the choices of an earlier run, as far as time allows.
 func kills(t *testing.T, share float64) (int, *rand.Rand) {
 	t.Helper()
-	all, seed := 60, uint64(time.Now().UnixNano())
+	all, seed := 40, uint64(time.Now().UnixNano())
 	var err error
 	if text := os.Getenv("ACCEPTANCE_KILLS"); text != "" {
 		if all, err = strconv.Atoi(text); err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-var faultShare = flag.Int("faults", testsize.Of(1, 20), "how many faults TestAnyCallMayFail injects into each workload; 0: all of them, also while maintenance has work")
+var faultShare = flag.Int("faults", testsize.Of(1, 10), "how many faults TestAnyCallMayFail injects into each workload; 0: all of them, also while maintenance has work")
 
 // A workload is a table and a run that writes it, into whose calls faults are injected.
 type workload struct {
