@@ -81,6 +81,9 @@ const noDay = math.MinInt64
 // startOfDay returns the microseconds from 1970 to the start of a date; noDay if there is
 // none. yearMonth are the digits of both as in PlainTimestamp.
 func (d *Dates) startOfDay(yearMonth, day uint64) int64 {
+	if day == 0 { // as in 0000-00-00, which would be a place that is not taken
+		return noDay
+	}
 	known := &d.byDay[day&31]
 	if known.yearMonth == yearMonth && known.day == day {
 		return known.start
