@@ -265,30 +265,39 @@ func syncByKubernetes(t *testing.T, directory string) error {
 	return group.Wait()
 }
 
+// A composeService is what the tests need of a service in compose.yaml.
+type composeService struct {
+	Image       string
+	Environment map[string]string
+	Entrypoint  []string
+	Command     []string
+}
+
+// script is the service's command, as Compose gives it to the shell.
+func (s composeService) script() string { return strings.ReplaceAll(s.Command[0], "$$", "$") }
+
+func composeServices(t *testing.T) map[string]composeService {
+	t.Helper()
+	text, err := os.ReadFile(deployed("compose/compose.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct{ Services map[string]composeService }
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	if len(file.Services) != 2 {
+		t.Fatalf("other services: %+v", file.Services)
+	}
+	return file.Services
+}
+
 // syncByCompose runs the services of the first night, with a new volume for the pipe.
 func syncByCompose(t *testing.T, directory string) error {
 	engine := containerEngine(t)
-	text, err := os.ReadFile(deployed("compose/compose.yaml"))
-	if err != nil {
-		return err
-	}
-	var file struct {
-		Services map[string]struct {
-			Image       string
-			Environment map[string]string
-			Entrypoint  []string
-			Command     []string
-		}
-	}
-	if err := yaml.Unmarshal(text, &file); err != nil {
-		return err
-	}
-	if len(file.Services) != 2 {
-		return fmt.Errorf("other services: %+v", file.Services)
-	}
 	pipe := sharedDir(t, engine)
 	group, ctx := errgroup.WithContext(t.Context())
-	for _, service := range file.Services {
+	for _, service := range composeServices(t) {
 		options := []string{
 			"-v", directory + ":/connection", "-v", directory + ":" + directory, // the configurations name files of this machine
 			"-v", pipe + ":/pipe", "-v", sharedDir(t, engine) + ":/tmp", "--entrypoint", service.Entrypoint[0],
@@ -296,13 +305,50 @@ func syncByCompose(t *testing.T, directory string) error {
 		for name, value := range service.Environment {
 			options = append(options, "-e", name+"="+value)
 		}
-		script := strings.ReplaceAll(service.Command[0], "$$", "$")
 		group.Go(func() error {
-			_, err := output(ctx, engine, inContainer(engine, options, service.Image+":latest", append(service.Entrypoint[1:], script)...)...)
+			_, err := output(ctx, engine, inContainer(engine, options, service.Image+":latest", append(service.Entrypoint[1:], service.script())...)...)
 			return err
 		})
 	}
 	return group.Wait()
+}
+
+// A source that is killed before the destination reads leaves the state for the next one. Otherwise that would wait for a
+// state, and the destination for messages, for ever.
+func TestAComposedSourceTakesTheStateWhenItIsRead(t *testing.T) {
+	dir := t.TempDir()
+	messages, state := filepath.Join(dir, "messages"), filepath.Join(dir, "state")
+	if err := errors.Join(syscall.Mkfifo(messages, 0o600), os.WriteFile(state, []byte("[]"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	script := strings.ReplaceAll(composeServices(t)["source"].script(), "cd /pipe", "cd "+dir)
+	start := func() *exec.Cmd {
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(script, "/airbyte/source read", "echo read"))
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return cmd
+	}
+	killed := start()
+	time.Sleep(time.Second) // in which it could take the state
+	if err := killed.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = killed.Wait() // it was killed
+	if _, err := os.Stat(state); err != nil {
+		t.Fatal(err)
+	}
+	next := start()
+	said, err := os.ReadFile(messages)
+	if err != nil || !strings.HasPrefix(string(said), "read --config ") {
+		t.Errorf("it says %q, %v", said, err)
+	}
+	if err := next.Wait(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(state); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the state was not taken: %v", err)
+	}
 }
 
 // manifests are those of the example, with the catalog that its user makes.

@@ -137,8 +137,9 @@ var awkward = map[string][]string{
 	"timestamptz": {
 		`"2024-02-29T12:34:56.123456789Z"`, `"2024-02-29T12:00:00+05:30"`, `"2024-13-01T00:00:00Z"`, `5`, `null`, `"2023-02-29T00:00:00Z"`, `""`,
 		`"0001-01-01T00:00:00Z"`, `"9999-12-31T23:59:59.999999Z"`, `"2024-02-29T24:00:00Z"`, `"1969-12-31T23:59:59.5Z"`,
+		`"0000-00-00T00:00:00Z"`,
 	},
-	"date":   {`"2024-02-29"`, `"2023-02-29"`, `20240229`, `null`, `"0001-01-01"`, `"9999-12-31"`, `"x"`},
+	"date":   {`"2024-02-29"`, `"2023-02-29"`, `20240229`, `null`, `"0001-01-01"`, `"9999-12-31"`, `"x"`, `"0000-00-00"`},
 	"struct": {`null`, `"x"`, `{}`, `[]`, `{"respiratory_rate":"3"}`},
 }
 
@@ -218,7 +219,7 @@ func (c column) arrowType() arrow.DataType {
 	return arrow.BinaryTypes.String
 }
 
-// appendTo appends a value as docs/data-types.md says that it is kept.
+// appendTo appends a value as docs/destination.md#tables-and-types says that it is kept.
 func (c column) appendTo(b array.Builder, raw json.RawMessage) {
 	text := string(raw)
 	var decoded any
