@@ -227,7 +227,7 @@ func (c *Catalog) CheckNamespaceExists(ctx context.Context, id table.Identifier)
 	return ask(ctx, c, readTimeout, func(ctx context.Context) (bool, error) { return c.Backend.CheckNamespaceExists(ctx, id) })
 }
 
-// ListNamespaces lists the namespaces in another one, or all at the top.
+// ListNamespaces lists the namespaces in another one, or those at the top. A backend may list nested ones at the top, too.
 func (c *Catalog) ListNamespaces(ctx context.Context, parent table.Identifier) ([]table.Identifier, error) {
 	return ask(ctx, c, readTimeout, func(ctx context.Context) ([]table.Identifier, error) { return c.Backend.ListNamespaces(ctx, parent) })
 }

@@ -112,6 +112,14 @@ func (c sqlCatalog) CommitTable(ctx context.Context, id table.Identifier, reqs [
 	return meta, location, nil
 }
 
+// ListNamespaces lists all namespaces at the top, as the library does, and so none in another one.
+func (c sqlCatalog) ListNamespaces(ctx context.Context, parent table.Identifier) ([]table.Identifier, error) {
+	if len(parent) > 0 {
+		return nil, nil
+	}
+	return c.Catalog.ListNamespaces(ctx, nil)
+}
+
 // base is the table as it is before a commit. Its metadata file is read only if nobody has yet.
 func (c sqlCatalog) base(ctx context.Context, id table.Identifier) (*table.Table, error) {
 	if known := c.known.get(id); known != nil {

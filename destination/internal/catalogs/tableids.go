@@ -24,7 +24,7 @@ func TableIDs(ctx context.Context, cat catalog.Catalog) ([]table.Identifier, err
 		parents = parents[1:]
 		for _, namespace := range children {
 			name := strings.Join(namespace, "\x00")
-			if listed[name] { // some catalogs list all namespaces at the top, and one among its own children
+			if listed[name] { // some REST catalogs list a namespace among its own children
 				continue
 			}
 			listed[name] = true

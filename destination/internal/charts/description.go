@@ -99,11 +99,11 @@ func decode(text []byte, value any, keys ...string) error {
 
 // UnmarshalJSON reads a column's name, or an object.
 func (c *Column) UnmarshalJSON(text []byte) error {
+	c.DivideBy = 1
 	if len(text) > 0 && text[0] == '"' {
 		return json.Unmarshal(text, &c.Name)
 	}
 	type plain Column
-	c.DivideBy = 1
 	return decode(text, (*plain)(c), "column", "label", "divide_by")
 }
 
@@ -146,7 +146,7 @@ func (d *Description) check() error {
 			c.Label = c.Name
 		}
 		if c.DivideBy == 0 {
-			c.DivideBy = 1
+			return d.fault(`"divide_by" of column %s is 0. Leave it out, or give another number.`, c.Name)
 		}
 	}
 	return nil

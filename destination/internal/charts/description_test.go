@@ -53,6 +53,7 @@ func TestParseErrors(t *testing.T) {
 		chart(`, "columns": "a"`):               "Chart 2",
 		chart(`, "columns": [{"label": "a"}]`):  `An entry of its "columns" has no "column".`,
 		chart(`, "columns": [{"colum": "a"}]`):  `the key "colum" is not known. Did you mean "column"?`,
+		chart(`, "columns": [{"column": "a", "divide_by": 0}]`):     `"divide_by" of column a is 0. Leave it out, or give another number.`,
 		chart(`, "columns": ["a", {"column": "a"}]`):                `It has column "a" twice. Leave one of them.`,
 		chart(`, "kind": "bar", "columns": ["a","b"]`):              `A chart of kind bar has one column, and this one has 2. Make it a line or a stacked_bar, or a chart for each.`,
 		chart(`, "columns": ["1","2","3","4","5","6","7","8","9"]`): "It has 9 columns. Leave at most 8, and make another chart of the rest.",

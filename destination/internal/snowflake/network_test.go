@@ -26,26 +26,27 @@ const (
 )
 
 // A network is between the driver and an account. From one request on it fails, until
-// it is mended.
+// it is restored.
 type network struct {
 	url      string
 	how      networkFault
 	from     int64 // the first request that it concerns; 0: none
+	once     bool  // and the only one
 	requests atomic.Int64
-	mended   atomic.Bool
+	restored atomic.Bool
 }
 
-func newNetwork(t *testing.T, account string, how networkFault, from int64) *network {
+func newNetwork(t *testing.T, account string, how networkFault, from int64, once bool) *network {
 	t.Helper()
 	target, err := url.Parse(account)
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &network{how: how, from: from}
+	n := &network{how: how, from: from, once: once}
 	ended := make(chan struct{})
 	proxy := httputil.NewSingleHostReverseProxy(target)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if number := n.requests.Add(1); n.from == 0 || number < n.from || n.mended.Load() {
+		if number := n.requests.Add(1); n.from == 0 || number < n.from || n.once && number > n.from || n.restored.Load() {
 			proxy.ServeHTTP(w, r)
 			return
 		}
@@ -90,7 +91,7 @@ func (w *world) sync(t *testing.T, n *network, sleep *lake.Table) time.Duration 
 func TestTheNetworkFails(t *testing.T) {
 	t.Parallel()
 	w := newReadyWorld(t, "OBJECT_STORE")
-	faultless := newNetwork(t, w.account.URL, lostRequest, 0)
+	faultless := newNetwork(t, w.account.URL, lostRequest, 0, false)
 	w.sync(t, faultless, w.open("whoop", "sleep", ""))
 	w.expectQuiet()
 	total := faultless.requests.Load()
@@ -107,7 +108,7 @@ func TestTheNetworkFails(t *testing.T) {
 			t.Run(fmt.Sprintf("%s request %d of %d", how, from, total), func(t *testing.T) {
 				t.Parallel()
 				w := newReadyWorld(t, "OBJECT_STORE")
-				n := newNetwork(t, w.account.URL, how, from)
+				n := newNetwork(t, w.account.URL, how, from, false)
 				sleep := w.open("whoop", "sleep", "")
 				if waited := w.sync(t, n, sleep); waited > 30*time.Second {
 					t.Errorf("it waited %v", waited)
@@ -119,7 +120,37 @@ func TestTheNetworkFails(t *testing.T) {
 				if rows := laketest.Load(t, sleep).Metadata().Snapshots(); len(rows) != 2 {
 					t.Errorf("the table has %d snapshots", len(rows))
 				}
-				n.mended.Store(true)
+				n.restored.Store(true)
+				f := w.refresher(map[string]any{"endpoint": n.url, "required": true}, sleep)
+				if err := f.Finish(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				w.expectShown(sleep, "WHOOP", "SLEEP")
+			})
+		}
+	}
+}
+
+// A connection that breaks once costs nothing that is not said: Snowflake shows the last commit, or there is a warning.
+func TestAConnectionToSnowflakeBreaksOnce(t *testing.T) {
+	t.Parallel()
+	w := newReadyWorld(t, "OBJECT_STORE")
+	faultless := newNetwork(t, w.account.URL, lostRequest, 0, false)
+	w.sync(t, faultless, w.open("whoop", "sleep", ""))
+	for _, how := range []networkFault{lostRequest, lostAnswer} {
+		for at := int64(1); at <= faultless.requests.Load(); at += int64(testsize.Of(6, 1)) {
+			t.Run(fmt.Sprintf("%s request %d", how, at), func(t *testing.T) {
+				t.Parallel()
+				w := newReadyWorld(t, "OBJECT_STORE")
+				n := newNetwork(t, w.account.URL, how, at, true)
+				sleep := w.open("whoop", "sleep", "")
+				w.sync(t, n, sleep)
+				if n.requests.Load() < at {
+					t.Fatalf("there were only %d requests", n.requests.Load())
+				}
+				if !strings.Contains(w.log.String(), "level=WARN") {
+					w.expectShown(sleep, "WHOOP", "SLEEP")
+				}
 				f := w.refresher(map[string]any{"endpoint": n.url, "required": true}, sleep)
 				if err := f.Finish(t.Context()); err != nil {
 					t.Fatal(err)
