@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"strings"
 	"time"
@@ -117,7 +118,9 @@ func (c *Catalog) CommitTable(ctx context.Context, id table.Identifier, reqs []t
 	return meta, location, nil
 }
 
-// LoadTable loads a table whose transactions commit through c.
+// LoadTable loads a table whose transactions commit through c. Where the catalog names a
+// metadata file that is gone, another program has dropped the table, or committed to it,
+// since the catalog was asked: it is asked once more.
 func (c *Catalog) LoadTable(ctx context.Context, id table.Identifier) (*table.Table, error) {
 	checker, ok := c.Backend.(FreshnessChecker)
 	if known := c.known.get(id); ok && known != nil {
@@ -129,7 +132,11 @@ func (c *Catalog) LoadTable(ctx context.Context, id table.Identifier) (*table.Ta
 			return known, nil
 		}
 	}
-	t, err := c.table(ctx, readTimeout, func(ctx context.Context) (*table.Table, error) { return c.Backend.LoadTable(ctx, id) })
+	load := func(ctx context.Context) (*table.Table, error) { return c.Backend.LoadTable(ctx, id) }
+	t, err := c.table(ctx, readTimeout, load)
+	if errors.Is(err, fs.ErrNotExist) {
+		t, err = c.table(ctx, readTimeout, load)
+	}
 	if err == nil {
 		c.known.put(t)
 	}
@@ -168,8 +175,8 @@ func (c *Catalog) bind(ctx context.Context, of *table.Table, meta table.Metadata
 		}
 		return again.FS(ctx)
 	})
-	fs := func(context.Context) (iceio.IO, error) { return files, nil }
-	return table.New(of.Identifier(), meta, location, fs, c), nil
+	opened := func(context.Context) (iceio.IO, error) { return files, nil }
+	return table.New(of.Identifier(), meta, location, opened, c), nil
 }
 
 // DropTable removes a table from the catalog and leaves its files.

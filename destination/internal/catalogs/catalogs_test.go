@@ -1,10 +1,12 @@
 package catalogs
 
 import (
+	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/catalog"
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 
@@ -260,6 +263,61 @@ func TestLookingMakesNothing(t *testing.T) {
 	}
 	if _, err := OpenExisting(t.Context(), sqliteFile, at(t, "file://"+dir)); !errors.Is(err, ErrNone) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// overtaken is a catalog in which another program does something between the answer that
+// names a metadata file and the reading of that file, which it has removed, once.
+type overtaken struct {
+	catalog.Catalog
+	by *func() error
+}
+
+func (o overtaken) LoadTable(ctx context.Context, id table.Identifier) (*table.Table, error) {
+	loaded, err := o.Catalog.LoadTable(ctx, id)
+	if err != nil || *o.by == nil {
+		return loaded, err
+	}
+	by := *o.by
+	*o.by = nil
+	if err := by(); err != nil {
+		return nil, err
+	}
+	return nil, fmt.Errorf("reading the metadata: %w", &fs.PathError{Op: "open", Path: loaded.MetadataLocation(), Err: fs.ErrNotExist})
+}
+
+// A table whose metadata file is removed while it is loaded is as it is now, or gone. That
+// of a table that is broken is missing each time.
+func TestATableThatChangesWhileItIsLoaded(t *testing.T) {
+	id := table.Identifier{"ns", "t"}
+	warehouse := "file://" + t.TempDir()
+	other := openWith(t, sqliteFile, warehouse)
+	if err := other.CreateNamespace(t.Context(), id[:1], nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.CreateTable(t.Context(), id, schema); err != nil {
+		t.Fatal(err)
+	}
+	var by func() error
+	cat := openWith(t, sqliteFile, warehouse)
+	cat.Backend = overtaken{cat.Backend, &by}
+
+	by = func() error {
+		_, _, err := other.CommitTable(t.Context(), id, nil, []table.Update{table.NewSetPropertiesUpdate(iceberg.Properties{"n": "1"})})
+		return err
+	}
+	if loaded, err := cat.LoadTable(t.Context(), id); err != nil || loaded.Properties()["n"] != "1" {
+		t.Errorf("after a commit: %v", err)
+	}
+	var broken func() error
+	broken = func() error { by = broken; return nil }
+	by = broken
+	if _, err := cat.LoadTable(t.Context(), id); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a metadata file: %v", err)
+	}
+	by = func() error { return other.DropTable(t.Context(), id) }
+	if _, err := cat.LoadTable(t.Context(), id); !errors.Is(err, catalog.ErrNoSuchTable) {
+		t.Errorf("after a drop: %v", err)
 	}
 }
 
