@@ -19,10 +19,11 @@ import (
 )
 
 const (
-	// maxSnapshots is how many snapshots a table keeps at most, unless
-	// KeepSnapshots is more. Each of them makes the table's metadata longer, and
-	// every commit writes all of it and every reader reads all of it.
-	maxSnapshots = 100
+	// maxSnapshots is how many snapshots a table keeps at most when some expire, unless
+	// KeepSnapshots is more: with those that wait for their batch there are 100. Each of
+	// them makes the table's metadata longer, and every commit writes all of it and every
+	// reader reads all of it.
+	maxSnapshots = 75
 	// expireBatch is how many snapshots expire at once after a write.
 	expireBatch = 25
 )
