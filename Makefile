@@ -99,6 +99,7 @@ soak:
 # system and S3 fail in every way, cuts every request of syncs into Nessie and Glue, runs
 # eight processes that write one table at once, and runs maintenance in 400 surroundings:
 # an hour and a half. Needs Python 3.11 and PostgreSQL.
+crashes: export GOGC = 400
 crashes: engines
 	ACCEPTANCE_KILLS=200 go test -run 'Killed|Terminated|Signals|FullDisk|MayNotGrow|LeftOpen' -count=1 -timeout 2h -tags acceptance -v ./acceptance
 	go test -run '^TestAnyCallMayFail$$' -parallel 8 -count=1 -timeout 3h -v ./destination -faults 0
