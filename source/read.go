@@ -87,6 +87,9 @@ func (r *run) read(ctx context.Context, states []protocol.State) error {
 	if err := r.session.connect(ctx); err != nil {
 		return err
 	}
+	if err := r.session.checkMember(states); err != nil {
+		return err
+	}
 	r.end = r.session.client.Now().Truncate(time.Millisecond)
 	if err := r.readObjects(ctx); err != nil {
 		return err

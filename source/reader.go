@@ -85,6 +85,9 @@ func (rd *reader) start(states []protocol.State) error {
 	if known {
 		rd.setLastState(raw)
 	}
+	if member := rd.run.session.member(); member != nil {
+		st.Member = member
+	}
 	daysSinceWalk := int(rd.run.end.Sub(st.Walked) / (24 * time.Hour))
 	rd.state = st
 	rd.walkDue = known && (config.Start.Before(st.Start) || st.EmitAll || config.ReconcileEveryDays > 0 && daysSinceWalk >= config.ReconcileEveryDays)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/spec"
 	"github.com/ingest-connectors/whoop-iceberg/schemas"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
@@ -151,6 +153,39 @@ func (s *session) connect(ctx context.Context) error {
 	}
 	if now := s.client.Now(); s.config.Start.After(now) {
 		s.out.Logger().Warn("start_date is in the future: the source reads nothing that began before it", "start_date", s.config.Start, "now", now)
+	}
+	return nil
+}
+
+// member returns the id of the member whose tokens these are; nil: the consent does not
+// cover the profile, or WHOOP did not answer.
+func (s *session) member() json.RawMessage {
+	if s.profile.err != nil {
+		return nil
+	}
+	id, err := userID(s.profile.raw)
+	if err != nil {
+		return nil // the stream of profiles says so
+	}
+	return id
+}
+
+// checkMember refuses states of another member. They come from tables that two connections
+// share: this member's records would be mixed with the other's, whose rows would be taken
+// for deleted.
+func (s *session) checkMember(states []protocol.State) error {
+	member := s.member()
+	if member == nil {
+		return nil
+	}
+	for _, state := range states {
+		st, _ := changes.ParseState(state.StreamState())
+		if st.Member != nil && !sameID(string(st.Member), string(member)) {
+			return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(
+				"The state of stream %s is that of the WHOOP member %s, and the tokens are those of member %s. Each member needs tables of their own: "+
+					`set another "namespace" in the configuration of the destination, and another connection in an orchestrator. If the member has changed for good, begin without a state.`,
+				state.Stream, st.Member, member)}
+		}
 	}
 	return nil
 }

@@ -12,6 +12,7 @@
 package changes
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/iblt"
@@ -42,6 +43,8 @@ import (
 // and not requests.
 type State struct {
 	Version int `json:"version"`
+	// Member is the WHOOP member whose rows they are, as JSON text; empty: not known.
+	Member json.RawMessage `json:"user_id,omitempty"`
 	// Until is the end of what has been read completely.
 	Until time.Time `json:"until"`
 	// Start is the start_date that the stream began with; zero: all history.
