@@ -164,6 +164,9 @@ func (r *run) commitTables(ctx context.Context, plan *commitPlan) error {
 	r.commitNumber++
 	r.out.Progress().Doing("committing " + terminal.Counted(int64(len(plan.tables)), "tables"))
 	defer r.out.Progress().Doing("")
+	if err := r.warnOfOtherSources(ctx, plan); err != nil {
+		return err
+	}
 	states := r.storedStates(plan)
 	errs := r.config.Memory.EachTable(len(plan.tables), func(i int) error {
 		return r.commitTable(ctx, plan.tables[i], states[plan.tables[i].state.segment])

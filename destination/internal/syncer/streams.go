@@ -31,6 +31,8 @@ type Stream struct {
 	coveredUpTo int64         // the segment that its last state ends; 0: no state came
 	planned     int64         // the last segment whose rows are in a commit plan
 	waitingRows int64         // rows that could not be part of the last commit plan
+
+	compared bool // its first state with the one that its table had (lineage.go)
 }
 
 // isOverwrite reports whether the stream's rows replace those of the table, at the end
