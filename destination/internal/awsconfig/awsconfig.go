@@ -16,6 +16,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -108,6 +109,7 @@ func (c Config) LoadWithoutCredentials(ctx context.Context) (aws.Config, error) 
 	ctx = context.WithoutCancel(ctx)
 	options := []func(*config.LoadOptions) error{
 		config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(timeouts)),
+		config.WithLogger(logging.Nop{}), // the SDK would write to standard error, past what hides secrets
 	}
 	if c.Region != "" {
 		options = append(options, config.WithRegion(c.Region))

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -132,4 +134,36 @@ func TestCredentialsThatCannotBeRenewedAreExplained(t *testing.T) {
 	client := s3.NewFromConfig(cfg, func(o *s3.Options) { o.BaseEndpoint = aws.String("http://127.0.0.1:9") })
 	_, err = client.ListBuckets(t.Context(), nil)
 	wantTold(t, err, protocol.TransientError, "AWS STS, which gives the credentials of the role "+lakeRole+", fails with status 500")
+}
+
+// A machine that refuses its metadata gives no credentials. The SDK would say more about that
+// on standard error, which is for what this program says.
+func TestTheSDKWritesNothingOfItsOwn(t *testing.T) {
+	metadata := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+	t.Cleanup(metadata.Close)
+	for name, value := range map[string]string{
+		"AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata.URL, "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_PROFILE": "",
+		"AWS_WEB_IDENTITY_TOKEN_FILE": "", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "", "AWS_CONTAINER_CREDENTIALS_FULL_URI": "",
+		"AWS_CONFIG_FILE": "/nonexistent", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent", "AWS_EC2_METADATA_DISABLED": "",
+	} {
+		t.Setenv(name, value)
+	}
+	path := filepath.Join(t.TempDir(), "stderr")
+	stderr, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	real := os.Stderr
+	os.Stderr = stderr
+	_, err = Config{Region: "eu-west-1"}.Load(t.Context(), "storage")
+	os.Stderr = real
+	if err == nil || !strings.Contains(err.Error(), "There are no AWS credentials") {
+		t.Errorf("error %v", err)
+	}
+	if err := stderr.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if written, err := os.ReadFile(path); err != nil || len(written) > 0 {
+		t.Errorf("%s (%v)", written, err)
+	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
 )
 
 // requestTimeout is that of one attempt; the SDK makes three.
@@ -31,6 +32,7 @@ func (s *secretStore) open(ctx context.Context) error {
 	c := s.config
 	options := []func(*config.LoadOptions) error{
 		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(requestTimeout)),
+		config.WithLogger(logging.Nop{}), // the SDK would write to standard error, past what hides secrets
 	}
 	if a, err := arn.Parse(c.ID); err == nil {
 		options = append(options, config.WithRegion(cmp.Or(c.Region, a.Region)))
