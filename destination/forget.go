@@ -68,7 +68,7 @@ func forget(ctx context.Context, c *tableChange, where string, now bool) error {
 	what := fmt.Sprintf("%s of %s", terminal.Counted(total.Rows, "rows"), terminal.Counted(total.Files, "data files"))
 	switch {
 	case c.dryRun && now:
-		return c.say("would lose %s, and all %s but the last ones of its branches", what, terminal.Counted(int64(len(t.Opened().Metadata().Snapshots())), "snapshots"))
+		return c.say("would lose %s. Of its %s, only the last one of each branch would stay", what, terminal.Counted(int64(len(t.Opened().Metadata().Snapshots())), "snapshots"))
 	case now:
 		return c.purge(ctx, t, what)
 	case total.Rows == 0:
