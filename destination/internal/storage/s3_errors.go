@@ -52,7 +52,10 @@ func explainS3(err error, what string) (kind protocol.Kind, message string) {
 	if api := smithy.APIError(nil); errors.As(err, &api) {
 		code, said = api.ErrorCode(), api.ErrorMessage()
 	}
+	vended := errors.As(err, new(vendedError))
 	switch {
+	case vended && (slices.Contains(refusedCredentials, code) || code == "SignatureDoesNotMatch"):
+		return protocol.ConfigError, fmt.Sprintf(`S3 does not accept the credentials that the catalog gives for the files of %s (%s). Correct how the catalog gets them, or remove "storage.vended" and give credentials for the bucket in "storage".`, what, code)
 	case code == "NoSuchBucket":
 		return protocol.ConfigError, fmt.Sprintf(`The bucket of %s does not exist. Create it, or correct the configuration's "warehouse". A compatible service may need "storage.path_style": true.`, what)
 	case code == "NoSuchUpload":
@@ -70,8 +73,12 @@ func explainS3(err error, what string) (kind protocol.Kind, message string) {
 	case strings.HasPrefix(code, "KMS"), status == http.StatusForbidden && strings.Contains(strings.ToLower(said), "kms"):
 		return protocol.ConfigError, fmt.Sprintf("The KMS key for the files of %s cannot be used%s. Its policy must allow kms:GenerateDataKey and kms:Decrypt for these credentials, and it must be enabled.", what, inBrackets(said))
 	case status == http.StatusForbidden, code == "AccessDenied", code == "AllAccessDisabled":
-		return protocol.ConfigError, fmt.Sprintf("S3 does not allow %s for the files of %s. Allow it to these credentials, in their policy and in that of the bucket.",
-			cmp.Or(permissions[operation.OperationName], operation.OperationName), what)
+		permission := cmp.Or(permissions[operation.OperationName], operation.OperationName)
+		if vended {
+			return protocol.ConfigError, fmt.Sprintf(`S3 does not allow %s for the files of %s with the credentials that the catalog gives. Allow it to the role that the catalog assumes, and the catalog to give it, `+
+				`or remove "storage.vended" and give credentials for the bucket in "storage".`, permission, what)
+		}
+		return protocol.ConfigError, fmt.Sprintf("S3 does not allow %s for the files of %s. Allow it to these credentials, in their policy and in that of the bucket.", permission, what)
 	case status == http.StatusServiceUnavailable, status == http.StatusTooManyRequests, code == "SlowDown", code == "ThrottlingException":
 		return protocol.TransientError, fmt.Sprintf("S3 asks to send fewer requests for the files of %s. Start again later; if that happens often, run fewer syncs at once.", what)
 	case status >= 500, code == "RequestTimeout", code == "InternalError":

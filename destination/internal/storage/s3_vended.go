@@ -4,11 +4,14 @@ import (
 	"cmp"
 	"context"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	iceio "github.com/apache/iceberg-go/io"
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 // Properties by which a REST catalog says how the files of a table are reached.
@@ -48,7 +51,9 @@ func (v *vendedStorage) filesOf(properties map[string]string) (*s3Files, error) 
 		return nil, configError(nil, `The catalog does not tell the region of the bucket. Set "storage.region" in the configuration.`)
 	}
 	vended := &vendedCredentials{now: time.Now, current: credentials}
-	cfg.Credentials = aws.NewCredentialsCache(vended)
+	cache := aws.NewCredentialsCache(vended)
+	cfg.Credentials = cache
+	cfg.APIOptions = append(cfg.APIOptions, vended.replaceRefused(cache))
 	return &s3Files{
 		client: newS3Client(cfg, endpoint, v.config.PathStyle || properties[vendedPathStyle] == "true"),
 		vended: vended, encryption: v.files.encryption, kmsKey: v.files.kmsKey, scratch: v.files.scratch, uploads: v.files.uploads,
@@ -125,6 +130,53 @@ func (v *vendedCredentials) Retrieve(ctx context.Context) (aws.Credentials, erro
 		until.CanExpire, until.Expires = true, v.now().Add(renewUntold)
 	}
 	return until, nil
+}
+
+// refusedCredentials are what S3 answers to credentials that have ended, or that were withdrawn.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html.
+var refusedCredentials = []string{"ExpiredToken", "TokenRefreshRequired", "InvalidToken", "InvalidAccessKeyId"}
+
+// A vendedError is that of a request with vended credentials.
+type vendedError struct{ error }
+
+func (e vendedError) Unwrap() error { return e.error }
+
+// An againError has the SDK send the request again.
+type againError struct{ error }
+
+func (e againError) Unwrap() error { return e.error }
+
+// RetryableError is what the SDK looks for.
+func (againError) RetryableError() bool { return true }
+
+// replaceRefused has a client's requests sent again, with new credentials, when S3 does not accept the old ones: by its
+// clock, they may end earlier than the catalog has told.
+func (v *vendedCredentials) replaceRefused(cache *aws.CredentialsCache) func(*middleware.Stack) error {
+	replace := func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
+		out, metadata, err := next.HandleFinalize(ctx, in)
+		if err == nil {
+			return out, metadata, nil
+		}
+		if request, ok := in.Request.(*smithyhttp.Request); ok && isCode(err, refusedCredentials...) && v.refuse(request.Header.Get("Authorization"), cache) {
+			err = againError{err}
+		}
+		return out, metadata, vendedError{err}
+	}
+	return func(stack *middleware.Stack) error {
+		return stack.Finalize.Insert(middleware.FinalizeMiddlewareFunc("ReplaceRefused", replace), "Signing", middleware.After)
+	}
+}
+
+// refuse ends the credentials that a request was signed with, unless they have been replaced. It reports whether there is
+// a catalog to ask for others.
+func (v *vendedCredentials) refuse(authorization string, cache *aws.CredentialsCache) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if strings.Contains(authorization, "Credential="+v.current.AccessKeyID+"/") {
+		v.current.CanExpire, v.current.Expires = true, v.now()
+		cache.Invalidate()
+	}
+	return v.load != nil
 }
 
 // fetch asks the catalog for new credentials.
