@@ -233,11 +233,11 @@ func (s *s3Files) list(root string, found func(types.Object) error) error {
 	return errors.Join(err, answered)
 }
 
-// RemoveAll removes the objects below a location, and the location itself if it is
-// one.
+// RemoveAll removes the objects below a location. It does not ask to remove the location
+// itself, which no object has: credentials for a table's files do not allow that.
 func (s *s3Files) RemoveAll(location string) error {
 	location = strings.TrimSuffix(location, "/")
-	locations := []string{location}
+	var locations []string
 	bucket, _, _ := splitS3(location)
 	if err := s.list(location, func(o types.Object) error {
 		locations = append(locations, "s3://"+bucket+"/"+aws.ToString(o.Key))

@@ -1,8 +1,10 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -103,5 +105,35 @@ func TestErrorsOfVendedCredentialsHaveRemedies(t *testing.T) {
 				t.Errorf("error %v\nexplained %v", err, e)
 			}
 		})
+	}
+}
+
+// A catalog gives credentials for what is below a table's location, not for an object that has the location as its name.
+func TestATreeIsRemovedWithoutItsRoot(t *testing.T) {
+	var asked strings.Builder
+	s := openS3(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if s3test.Operation(r) == "DeleteObjects" {
+				body, err := io.ReadAll(r.Body)
+				if err != nil {
+					t.Error(err)
+				}
+				asked.Write(body)
+				r.Body = io.NopCloser(bytes.NewReader(body))
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	location := s.Warehouse() + "/t"
+	for _, file := range []string{"/data/a", "/data/b"} {
+		if err := s.Files().WriteFile(location+file, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := RemoveTree(s.Files(), location); err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(asked.String(), "<Key>"); n != 2 || strings.Contains(asked.String(), "/t</Key>") {
+		t.Errorf("asked to remove %s", asked.String())
 	}
 }
