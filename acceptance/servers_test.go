@@ -41,12 +41,14 @@ type allServers struct {
 	glue                            *servers.Server // another moto, for versitygw
 	postgres                        *servers.Server
 	nessieOnVersitygw, nessieOnMoto *servers.Server
+	vendingNessie                   *servers.Server // on a store of its own
 }
 
 func serveAll(t testing.TB) allServers {
 	t.Helper()
 	var all allServers
 	all.versitygw, all.moto, all.glue = serve(t, programs().VersityGW), serve(t, programs().Moto), serve(t, programs().Moto)
+	withSessions := serve(t, programs().MotoWithSessions(0))
 	var group errgroup.Group // Nessie takes its time to start
 	started := func(at **servers.Server, start func(context.Context) (*servers.Server, error)) {
 		group.Go(func() (err error) {
@@ -55,12 +57,14 @@ func serveAll(t testing.TB) allServers {
 		})
 	}
 	started(&all.postgres, servers.Postgres)
-	for at, store := range map[**servers.Server]*servers.Server{&all.nessieOnVersitygw: all.versitygw, &all.nessieOnMoto: all.moto} {
+	for at, store := range map[**servers.Server]*servers.Server{
+		&all.nessieOnVersitygw: all.versitygw, &all.nessieOnMoto: all.moto, &all.vendingNessie: withSessions,
+	} {
 		started(at, func(ctx context.Context) (*servers.Server, error) { return programs().Nessie(ctx, store) })
 	}
 	err := group.Wait()
 	t.Cleanup(func() {
-		for _, s := range []*servers.Server{all.postgres, all.nessieOnVersitygw, all.nessieOnMoto} {
+		for _, s := range []*servers.Server{all.postgres, all.nessieOnVersitygw, all.nessieOnMoto, all.vendingNessie} {
 			if s == nil {
 				continue
 			}
@@ -86,8 +90,10 @@ func (all allServers) lakes(t testing.TB) map[string]map[string]any {
 	postgres.Path = "/NEW"
 	dir := t.TempDir()
 	lakes := map[string]map[string]any{
-		"postgres, local": {"warehouse": "file://" + dir + "/NEW", "catalog": map[string]any{"type": "postgres", "uri": postgres.String()}},
+		"postgres, local":         {"warehouse": "file://" + dir + "/NEW", "catalog": map[string]any{"type": "postgres", "uri": postgres.String()}},
+		"nessie that vends, moto": vending(all.vendingNessie),
 	}
+	lakes["nessie that vends, moto"]["namespace"] = "NEW"
 	for name, on := range map[string]struct{ store, glue, nessie *servers.Server }{
 		"versitygw": {all.versitygw, all.glue, all.nessieOnVersitygw},
 		"moto":      {all.moto, all.moto, all.nessieOnMoto},
@@ -108,6 +114,13 @@ func (all allServers) lakes(t testing.TB) map[string]map[string]any {
 	return lakes
 }
 
+// vending is the configuration of a lake whose catalog gives the credentials for its files.
+func vending(nessie *servers.Server) map[string]any {
+	return map[string]any{
+		"warehouse": servers.NessieWarehouse, "catalog": map[string]any{"type": "rest", "uri": nessie.Endpoint}, "storage": map[string]any{"type": "s3", "vended": true},
+	}
+}
+
 // What every kind of catalog can do, on every storage that it can be used with.
 func TestLakesOnServers(t *testing.T) {
 	lakes, err := json.Marshal(serveAll(t).lakes(t))
@@ -115,6 +128,32 @@ func TestLakesOnServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	test(t, []string{"FULL_TESTS=1", "LAKES=" + string(lakes)}, "-v", "-run", "^TestLakes$", "./destination")
+}
+
+// Credentials that Nessie vends allow what a table's policy does, and end after 10 requests: a sync asks for others, and
+// writes, commits and maintains as with its own.
+func TestASyncOutlastsTheCredentialsThatNessieVends(t *testing.T) {
+	store := serve(t, programs().MotoWithSessions(10))
+	nessie := serve(t, func(ctx context.Context) (*servers.Server, error) { return programs().Nessie(ctx, store) })
+	options := vending(nessie)
+	options["commit"] = map[string]any{"max_rows": 1500}
+	l := newLake(t, t.TempDir(), options)
+	f := feed{lengths: map[string]int{"log": 6000, "accounts": 6000, "totals": 1000}, version: 1}
+	catalog := f.configure(l)
+	for range 2 {
+		from := l.positions(catalog)
+		if a := f.try(l, catalog, from, stop{}); a.run.Code != 0 {
+			t.Fatalf("exit code %d: %s", a.run.Code, last(a.run.Stdout, 4000))
+		}
+		l.wantFeed(f.lengths["log"], f.lengths["accounts"])
+		f.lengths["log"] += 3000
+		f.lengths["accounts"] += 3000
+	}
+	if n := store.SessionsEnded(); n < 4 {
+		t.Errorf("%d credentials came to their end", n)
+	} else {
+		t.Logf("%d credentials came to their end", n)
+	}
 }
 
 // The tests of the PostgreSQL catalog that need a server.

@@ -16,7 +16,7 @@ func (p Programs) Java() (string, error) {
 }
 
 // Nessie is a REST catalog with everything in memory. Its tables are in the store, below
-// NessieWarehouse.
+// NessieWarehouse. If the store has a role, Nessie gives sessions of it to those who ask for credentials.
 func (p Programs) Nessie(ctx context.Context, store *Server) (*Server, error) {
 	java, err := p.Java()
 	if err != nil {
@@ -41,9 +41,12 @@ func (p Programs) Nessie(ctx context.Context, store *Server) (*Server, error) {
 		"-Dquarkus.management.host=127.0.0.1", "-Dquarkus.management.port="+strconv.Itoa(management.Port),
 		"-Dnessie.catalog.default-warehouse=lake", "-Dnessie.catalog.warehouses.lake.location="+NessieWarehouse,
 		options+"endpoint="+store.Endpoint, options+"path-style-access=true", options+"region="+Region,
-		options+"access-key=urn:nessie-secret:quarkus:key", "-Dkey.name="+AccessKeyID, "-Dkey.secret="+SecretAccessKey,
-		"-jar", jar,
+		options+"access-key=urn:nessie-secret:quarkus:key", "-Dkey.name="+store.accessKeyID, "-Dkey.secret="+store.secretAccessKey,
 	)
+	if store.role != "" {
+		cmd.Args = append(cmd.Args, options+"sts-endpoint="+store.Endpoint, options+"client-iam.enabled=true", options+"client-iam.assume-role="+store.role)
+	}
+	cmd.Args = append(cmd.Args, "-jar", jar)
 	url := "http://" + address.String() + "/iceberg"
 	s, err := start(ctx, "Nessie", cmd, terminate, responds(url+"/v1/config", http.StatusOK))
 	if err != nil {

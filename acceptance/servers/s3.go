@@ -21,7 +21,7 @@ const (
 	Bucket = "lake"
 	// Region is that of every object store, and of Glue.
 	Region = "us-east-1"
-	// AccessKeyID and SecretAccessKey are those of the root account of every object store.
+	// AccessKeyID and SecretAccessKey are those of the root account of every object store but [Programs.MotoWithSessions].
 	AccessKeyID     = "admin"
 	SecretAccessKey = "secretsecret"
 )
@@ -47,6 +47,7 @@ func (p Programs) VersityGW(ctx context.Context) (*Server, error) {
 		return nil, errors.Join(err, os.RemoveAll(data))
 	}
 	s.Endpoint, s.Directory, s.remove = "http://"+address.String(), data, []string{data}
+	s.accessKeyID, s.secretAccessKey = AccessKeyID, SecretAccessKey
 	if err := s.makeBucket(ctx); err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}
@@ -56,6 +57,13 @@ func (p Programs) VersityGW(ctx context.Context) (*Server, error) {
 // Moto stands in for AWS: for S3, Glue and Secrets Manager. It keeps everything in memory. What it
 // does not do of Glue is done before it.
 func (p Programs) Moto(ctx context.Context) (*Server, error) {
+	return p.moto(ctx, func(endpoint string) func(http.Handler) http.Handler {
+		return (&glueVersions{moto: endpoint}).intercept
+	})
+}
+
+// moto starts it, with something before it.
+func (p Programs) moto(ctx context.Context, intercept func(endpoint string) func(http.Handler) http.Handler) (*Server, error) {
 	program, err := p.find("moto/bin/moto_server")
 	if err != nil {
 		return nil, err
@@ -69,9 +77,9 @@ func (p Programs) Moto(ctx context.Context) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	glue := &glueVersions{moto: "http://" + address.String()}
-	s.front = httptest.NewServer(Front(glue.moto, glue.intercept))
-	s.Endpoint = s.front.URL
+	endpoint := "http://" + address.String()
+	s.front = httptest.NewServer(Front(endpoint, intercept(endpoint)))
+	s.Endpoint, s.accessKeyID, s.secretAccessKey = s.front.URL, AccessKeyID, SecretAccessKey
 	if err := s.makeBucket(ctx); err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}
@@ -81,7 +89,7 @@ func (p Programs) Moto(ctx context.Context) (*Server, error) {
 func (s *Server) makeBucket(ctx context.Context) error {
 	client := s3.New(s3.Options{
 		BaseEndpoint: &s.Endpoint, UsePathStyle: true, Region: Region, HTTPClient: direct,
-		Credentials: credentials.NewStaticCredentialsProvider(AccessKeyID, SecretAccessKey, ""),
+		Credentials: credentials.NewStaticCredentialsProvider(s.accessKeyID, s.secretAccessKey, ""),
 	})
 	if _, err := client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(Bucket)}); err != nil {
 		return fmt.Errorf("making the bucket of %s: %w\n%s", s.name, err, s.Log())
@@ -93,7 +101,7 @@ func (s *Server) makeBucket(ctx context.Context) error {
 func (s *Server) Storage() map[string]any {
 	return map[string]any{
 		"type": "s3", "endpoint": s.Endpoint, "path_style": true, "region": Region,
-		"access_key_id": AccessKeyID, "secret_access_key": SecretAccessKey,
+		"access_key_id": s.accessKeyID, "secret_access_key": s.secretAccessKey,
 	}
 }
 

@@ -29,13 +29,18 @@ const (
 type Server struct {
 	Endpoint  string // such as http://127.0.0.1:40123
 	Directory string // of an object store that keeps buckets as directories
-	name      string
-	cmd       *exec.Cmd
-	log       output
-	ended     chan struct{} // closed when the process has ended
-	stop      os.Signal
-	front     *httptest.Server // that has Endpoint; nil: the process has it
-	remove    []string         // what goes with the server
+
+	accessKeyID, secretAccessKey string    // of an object store
+	role                         string    // whose sessions a catalog can give to others
+	sessions                     *sessions // of the role
+
+	name   string
+	cmd    *exec.Cmd
+	log    output
+	ended  chan struct{} // closed when the process has ended
+	stop   os.Signal
+	front  *httptest.Server // that has Endpoint; nil: the process has it
+	remove []string         // what goes with the server
 }
 
 // start runs a program and returns when it answers. stop asks it to end.
