@@ -28,6 +28,7 @@ var says = map[string][]string{
 type checker struct {
 	run      *Run
 	verb     string
+	quoted   [][]byte // the secrets, as they stand in JSON
 	problems []string
 	streams  map[protocol.StreamID]*stream
 	kinds    map[protocol.StateType]bool
@@ -47,6 +48,10 @@ func (r *Run) problems() []string {
 	c := &checker{run: r, streams: map[protocol.StreamID]*stream{}, kinds: map[protocol.StateType]bool{}, given: map[protocol.StreamID][]given{}}
 	if len(r.Args) > 0 {
 		c.verb = r.Args[0]
+	}
+	for _, secret := range r.Secrets {
+		quoted, _ := json.Marshal(secret) // a string always encodes
+		c.quoted = append(c.quoted, quoted[1:len(quoted)-1])
 	}
 	stdout := r.Stdout
 	if r.Code < 0 { // killed: the last line may be half of one
@@ -113,9 +118,8 @@ func (c *checker) message(m Message) {
 
 // secrets finds secret values in text, as they are or as they stand in JSON.
 func (c *checker) secrets(text []byte, where string) {
-	for _, secret := range c.run.Secrets {
-		quoted, _ := json.Marshal(secret) // a string always encodes
-		if bytes.Contains(text, []byte(secret)) || bytes.Contains(text, quoted[1:len(quoted)-1]) {
+	for i, secret := range c.run.Secrets {
+		if bytes.Contains(text, []byte(secret)) || bytes.Contains(text, c.quoted[i]) {
 			c.problem("%s: a secret of the configuration: %s", where, strings.ReplaceAll(string(text), secret, "<here>"))
 		}
 	}

@@ -57,7 +57,7 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		{
 			name: "lines that are no messages",
 			run:  Run{Args: []string{"spec"}, Code: -1, Stdout: lines("hello", "", "{}", `{"type":"RECORD","record":{"stream":"s","emitted_at":1.5,"data":{}}}`, `{"type":"LOG","log":{"level":"LOUD","message":""}}`, `{"type":"SPEC"}`)},
-			want: []string{"line 1: invalid character 'h' looking for beginning of value: \"hello\\n\"\nline 2: EOF: \"\\n\"\nline 3: no message of the protocol has type \"\": \"{}\\n\"\nline 4: record.emitted_at is number, not integer"},
+			want: []string{"line 1: invalid character 'h' looking for beginning of value: \"hello\\n\"\nline 2: unexpected end of JSON input: \"\\n\"\nline 3: no message of the protocol has type \"\": \"{}\\n\"\nline 4: record.emitted_at is number, not integer"},
 		},
 		{name: "a last line without end", run: Run{Args: []string{"check"}, Stdout: []byte(good)}, want: []string{"line 1: it has no end", "exit code 0 with 0 messages of type CONNECTION_STATUS"}},
 		{name: "two answers", run: Run{Args: []string{"check"}, Stdout: lines(good, good)}, want: []string{"exit code 0 with 2 messages"}},

@@ -2,6 +2,7 @@ package protocoltest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ingest-connectors/whoop-iceberg/internal/rawjson"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -127,31 +129,35 @@ func parseLine(line []byte) (Message, error) {
 	if !ended {
 		return Message{}, errors.New("it has no end")
 	}
-	var fields any
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	if err := dec.Decode(&fields); err != nil {
-		return Message{}, err
-	}
-	kind, _ := get(fields, "type").(string)
-	if kind == "TRACE" {
-		sub, _ := get(fields, "trace.type").(string)
-		kind += "/" + sub
-	}
-	shape, ok := shapes[kind]
-	if !ok {
-		return Message{}, fmt.Errorf("no message of the protocol has type %q", kind)
-	}
-	for _, path := range slices.Sorted(maps.Keys(shape)) {
-		if err := shape.check(fields, path); err != nil {
-			return Message{}, err
-		}
+	if err := checkShape(raw); err != nil {
+		var any any
+		return Message{}, cmp.Or(json.Unmarshal(raw, &any), err) // of text that is no JSON, that is the error
 	}
 	m := Message{Raw: raw}
 	if err := json.Unmarshal(raw, &m); err != nil {
 		return Message{}, err
 	}
 	return m, nil
+}
+
+// checkShape checks the members of a message, whose text may be no JSON.
+func checkShape(message []byte) error {
+	members := map[string][]byte{}
+	split(members, "", message)
+	kind := text(members["type"])
+	if kind == "TRACE" {
+		kind += "/" + text(members["trace.type"])
+	}
+	shape, ok := shapes[kind]
+	if !ok {
+		return fmt.Errorf("no message of the protocol has type %q", kind)
+	}
+	for _, path := range slices.Sorted(maps.Keys(shape)) {
+		if err := shape.check(members[path], path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // A shape says what stands at each path of a message: a JSON type, or the
@@ -182,31 +188,57 @@ var shapes = map[string]shape{
 	"CONTROL":         {"control.type": "CONNECTOR_CONFIG", "control.emitted_at": "number", "control.connectorConfig.config": "object"},
 }
 
-func (s shape) check(fields any, path string) error {
+// objects are the paths of the objects whose members a shape names.
+var objects = func() map[string]bool {
+	all := map[string]bool{}
+	for _, shape := range shapes {
+		for path := range shape {
+			for i, c := range path {
+				if c == '.' {
+					all[path[:i]] = true
+				}
+			}
+		}
+	}
+	return all
+}()
+
+// split adds the members of an object under their paths. It does not look into others,
+// since most of what a connector says is the data of records.
+func split(members map[string][]byte, path string, object []byte) {
+	for name, value := range rawjson.Members(object) {
+		at := path + string(name)
+		members[at] = value
+		if objects[at] {
+			split(members, at+".", value)
+		}
+	}
+}
+
+func (s shape) check(value []byte, path string) error {
 	want, optional := strings.CutPrefix(s[path], "?")
-	value := get(fields, path)
 	var got string
-	switch v := value.(type) {
-	case nil:
+	switch {
+	case len(value) == 0 || value[0] == 'n':
 		if optional {
 			return nil
 		}
 		return fmt.Errorf("%s is missing", path)
-	case map[string]any:
+	case value[0] == '{':
 		got = "object"
-	case []any:
+	case value[0] == '[':
 		got = "array"
-	case bool:
+	case value[0] == 't' || value[0] == 'f':
 		got = "boolean"
-	case json.Number:
-		got = "number"
-		if _, err := v.Int64(); err == nil && want == "integer" {
-			got = "integer"
-		}
-	case string:
+	case value[0] == '"':
 		got = "string"
 		if want != "string" {
-			got = v
+			got = text(value)
+		}
+	default:
+		got = "number"
+		if _, err := json.Number(value).Int64(); err == nil && want == "integer" {
+			got = "integer"
 		}
 	}
 	if !slices.Contains(strings.Split(want, "|"), got) {
@@ -215,11 +247,9 @@ func (s shape) check(fields any, path string) error {
 	return nil
 }
 
-// get returns the value at a path of member names, nil if there is none.
-func get(fields any, path string) any {
-	for name := range strings.SplitSeq(path, ".") {
-		object, _ := fields.(map[string]any)
-		fields = object[name]
-	}
-	return fields
+// text returns a string of JSON, "" for what is none.
+func text(value []byte) string {
+	var s string
+	_ = json.Unmarshal(value, &s)
+	return s
 }

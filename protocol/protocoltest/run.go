@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -161,12 +162,19 @@ func secrets(t testing.TB, spec protocol.Spec, args []string) []string {
 	if err != nil {
 		return nil
 	}
-	schema, err := json.Marshal(spec.ConnectionSpecification)
-	if err != nil {
-		t.Fatalf("encoding the specification: %v", err)
+	schema, encoded := schemas.Load(spec.ConnectionSpecification)
+	if !encoded {
+		text, err := json.Marshal(spec.ConnectionSpecification)
+		if err != nil {
+			t.Fatalf("encoding the specification: %v", err)
+		}
+		schema, _ = schemas.LoadOrStore(spec.ConnectionSpecification, json.RawMessage(text))
 	}
-	return Secrets(schema, data)
+	return Secrets(schema.(json.RawMessage), data)
 }
+
+// schemas are the texts of specifications that runs in this process had.
+var schemas sync.Map
 
 // Secrets returns the strings that stand in config where schema, the
 // connectionSpecification of a SPEC message, says airbyte_secret.
@@ -217,4 +225,10 @@ func (r *Run) transcribe(t testing.TB) {
 	if _, err := transcript.Write(r.Stdout[:bytes.LastIndexByte(r.Stdout, '\n')+1]); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// get returns a member of an object, nil if there is none.
+func get(value any, name string) any {
+	object, _ := value.(map[string]any)
+	return object[name]
 }
