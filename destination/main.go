@@ -15,5 +15,8 @@ func run(ctx context.Context, env cli.Env) int {
 }
 
 func (d destination) run(ctx context.Context, env cli.Env) int {
-	return cli.RunDestination(ctx, d, env, stateCommand, tablesCommand, previewCommand, reportCommand, maintainCommand, relocateCommand, resetCommand, rollbackCommand, dropCommand, renameCommand, forgetCommand)
+	return cli.RunDestination(ctx, d, env, stateCommand,
+		tablesCommand, previewCommand, reportCommand, // look at tables
+		maintainCommand, relocateCommand,
+		resetCommand, rollbackCommand, dropCommand, renameCommand, forgetCommand) // change a table
 }

@@ -129,7 +129,8 @@ func (r *run) readObjects(ctx context.Context) error {
 }
 
 // startReaders decides from the states where each stream starts, and returns the
-// readers by the collection that they need. If one stream needs a full walk of a
+// readers by the collection that is walked for them: that of their rows, or of the rows'
+// parents if each row is requested (drilldown.go). If one stream needs a full walk of a
 // collection, all incremental streams of the collection take part. Otherwise a run that
 // was interrupted between two of them would leave their full walks on different days,
 // and the collection would be walked for each.

@@ -17,17 +17,13 @@ type reader struct {
 	stream stream
 	mode   protocol.SyncMode
 
-	// Where a stream begins, and where it is read from:
-	//   - config.Start is start_date; changes.State.Start is the one that the stream was
-	//     last read from, which stays if start_date is moved to a later date.
-	//   - streamStart is the earlier of the two.
-	//   - readFrom is streamStart if all of the stream is read; otherwise it is
-	//     changes.State.WindowStart, where the last sync left the window.
-	//   - changes.Tracker keeps, as they were before the sync, State.WindowStart as
-	//     windowStart and State.Start as knownFrom. State.Oldest only saves requests: see
-	//     findOldest.
-	streamStart time.Time // the stream has no rows that began earlier; zero: all history
-	readFrom    time.Time // rows that began earlier need not be read
+	// streamStart is where the stream begins: it has no rows that began earlier; zero: all
+	// history. It is the earlier of the configured start_date and the one that the stream was
+	// last read from, which stays if start_date is moved to a later date.
+	streamStart time.Time
+	// readFrom is where it is read from: streamStart if all of the stream is read, otherwise
+	// where the last sync left the window.
+	readFrom time.Time
 
 	// For an incremental stream.
 	state    changes.State

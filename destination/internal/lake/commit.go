@@ -193,15 +193,15 @@ func (c *fileCommit) hasLanded(ctx context.Context, base *table.Table) (bool, er
 			return true, nil
 		}
 		if c.snapshot != nil && c.snapshot.ParentSnapshotID != nil && s.SnapshotID == *c.snapshot.ParentSnapshotID {
-			return false, nil
+			return false, nil // it would have come before the snapshot that it was made from
 		}
 		oldest = s
 	}
 	switch {
-	case c.snapshot == nil || oldest == nil:
-	case parent == c.snapshot.SnapshotID:
+	case c.snapshot == nil || oldest == nil: // the attempt made no snapshot, or the branch has none
+	case parent == c.snapshot.SnapshotID: // it has expired, but the next one was made from it
 		return true, nil
-	case parent != 0 || oldest.SequenceNumber > 1:
+	case parent != 0 || oldest.SequenceNumber > 1: // older ones have expired, and it could be among them
 		return false, errNoHistory
 	}
 	return c.state != nil && c.snapshot == nil && base.Properties()[stateKey+suffixOf(c.branch)] == string(c.state), nil

@@ -218,25 +218,25 @@ func (r *run) commitTable(ctx context.Context, t *tableCommit, stored func() (js
 			return errors.Join(tbl.Explain(err), lake.Discard(tbl, t.staged))
 		}
 	}
-	records := t.rows
-	done := func(did lake.Committed, err error) error {
+	records := t.rows // that no commit has brought yet: the last one of a refresh may be two
+	reported := func(did lake.Committed, err error) error {
 		r.reportCommit(t, did, err, records)
 		t.changed = t.changed || err == nil && did.SnapshotID != 0 && tbl.Branch() == table.MainBranch
-		records = 0 // the end of a refresh brings no others
+		records = 0
 		return err
 	}
 	switch {
 	case t.replace:
-		return done(tbl.Replace(ctx, t.staged, state))
-	case t.finishRefresh && t.stream.begun.AtOnce: // its rows could not go to a branch before
-		return done(tbl.Finish(ctx, t.staged, state))
+		return reported(tbl.Replace(ctx, t.staged, state))
+	case t.finishRefresh && t.stream.begun.AtOnce: // the catalog keeps no branches
+		return reported(tbl.Finish(ctx, t.staged, state))
 	case len(t.staged) > 0 || state != nil:
-		if err := done(tbl.Commit(ctx, t.staged, state)); err != nil {
+		if err := reported(tbl.Commit(ctx, t.staged, state)); err != nil {
 			return err
 		}
 	}
 	if t.finishRefresh {
-		return done(tbl.Finish(ctx, nil, state))
+		return reported(tbl.Finish(ctx, nil, state))
 	}
 	return nil
 }
