@@ -301,7 +301,8 @@ func TestUpsertIntoOlderSchemas(t *testing.T) {
 // The cost of a commit must not grow with the number of commits.
 func TestManifestsStayFew(t *testing.T) {
 	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{})
-	for i := range 3 * laketest.SmallManifests {
+	commits := testsize.Of(3, 6) * laketest.SmallManifests / 2
+	for i := range commits {
 		laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, map[string]any{"id": i}))
 	}
 	loaded := laketest.Load(t, tbl)
@@ -312,7 +313,7 @@ func TestManifestsStayFew(t *testing.T) {
 	if len(manifests) > laketest.SmallManifests {
 		t.Errorf("%d manifests", len(manifests))
 	}
-	if got := len(laketest.Rows(t, loaded)); got != 3*laketest.SmallManifests {
+	if got := len(laketest.Rows(t, loaded)); got != commits {
 		t.Errorf("%d rows", got)
 	}
 	laketest.CheckFiles(t, loaded)

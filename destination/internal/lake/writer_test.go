@@ -31,15 +31,17 @@ func TestFewRowsBecomeLargeRowGroups(t *testing.T) {
 	const mostLast = 700
 	schema := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Keyed("s"), lake.Options{}).Opened().Schema()
 	var rows []map[string]any
+	var texts []string
 	for n := range all + mostLast {
-		rows = append(rows, laketest.Version{Key: int64(n), Cursor: 1, V: fmt.Sprint(n, strings.Repeat(" ", 4<<10))}.Row())
+		rows = append(rows, laketest.Version{Key: int64(n), Cursor: 1}.Row())
+		texts = append(texts, fmt.Sprint(n, strings.Repeat(" ", 4<<10)))
 	}
 	of := func(from, n int) (arrow.RecordBatch, []uint64) {
 		order := make([]uint64, n)
 		for i := range order {
 			order[i] = uint64(from + i)
 		}
-		return laketest.Batch(t, schema, rows[from:from+n]...), order
+		return laketest.WithTexts(laketest.Batch(t, schema, rows[from:from+n]...), "v", texts[from:from+n]), order
 	}
 	var written []arrow.RecordBatch
 	var orders [][]uint64
@@ -129,12 +131,14 @@ func TestAShortenedFileWithALateHugeValueStaysOne(t *testing.T) {
 	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{})
 	const long = 5 * parquetfile.PieceBytes / 4 / (200 << 10)
 	var rows []map[string]any
-	for id := range long {
-		rows = append(rows, map[string]any{"id": id, "v": fmt.Sprint(id, strings.Repeat(" ", 200<<10))})
+	var texts []string
+	for id := range long + 2 {
+		rows = append(rows, map[string]any{"id": id})
+		texts = append(texts, fmt.Sprint(id, strings.Repeat(" ", 200<<10)))
 	}
-	rows = append(rows, map[string]any{"id": long, "v": strings.Repeat("x", 300<<10)}, map[string]any{"id": long + 1, "v": "cut off"})
+	texts[long], texts[long+1] = strings.Repeat("x", 300<<10), "cut off"
 	w := tbl.NewWriter()
-	if err := w.Write(t.Context(), laketest.Batch(t, tbl.Opened().Schema(), rows...), nil); err != nil {
+	if err := w.Write(t.Context(), laketest.WithTexts(laketest.Batch(t, tbl.Opened().Schema(), rows...), "v", texts), nil); err != nil {
 		t.Fatal(err)
 	}
 	staged, err := w.Close(t.Context(), nil, nil, long+1)

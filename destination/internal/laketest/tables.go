@@ -67,6 +67,16 @@ func Batch(t testing.TB, schema *iceberg.Schema, rows ...map[string]any) arrow.R
 	return rec
 }
 
+// WithTexts puts long texts into a column of a batch. As JSON, each of their bytes would
+// be looked at several times.
+func WithTexts(rec arrow.RecordBatch, column string, texts []string) arrow.RecordBatch {
+	b := array.NewStringBuilder(memory.DefaultAllocator)
+	b.AppendValues(texts, nil)
+	columns := slices.Clone(rec.Columns())
+	columns[rec.Schema().FieldIndices(column)[0]] = b.NewArray()
+	return array.NewRecordBatch(rec.Schema(), columns, rec.NumRows())
+}
+
 // Stage writes rows with one writer; the order of the first is first.
 func Stage(t testing.TB, tbl *lake.Table, first uint64, rows ...map[string]any) *lake.Staged {
 	t.Helper()
