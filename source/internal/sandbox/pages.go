@@ -1,11 +1,13 @@
 package sandbox
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -43,26 +45,31 @@ func (s *Server) getCollection(k member.Kind) operation {
 			}
 		}
 		page, next := q.cut(matched, profile)
-		answer := envelope{Records: make([]json.RawMessage, 0, len(page))}
+		records := make([][]byte, 0, len(page))
 		for _, v := range page {
-			answer.Records = append(answer.Records, m.EncodeVersion(v.Version, now))
+			records = append(records, m.EncodeVersion(v.Version, now))
 		}
-		answer.NextToken = lastToken(k, profile.LastToken)
+		nextToken := lastToken(k, profile.LastToken)
 		if next != nil {
 			next.Window, next.Issued = q.window, now.Unix()
 			token := next.token(r.URL.Path)
 			if profile.RepeatedToken && q.position != nil {
 				token = q.token
 			}
-			answer.NextToken = encode(token)
+			nextToken = encode(token)
 		}
-		writeJSON(w, profile.Extend(encode(answer)))
+		writeJSON(w, profile.Extend(envelope(records, nextToken)))
 	}
 }
 
-type envelope struct {
-	Records   []json.RawMessage `json:"records"`
-	NextToken json.RawMessage   `json:"next_token,omitzero"`
+// envelope is the JSON of a page. Its parts are JSON already, which encoding/json would go
+// through once more.
+func envelope(records [][]byte, nextToken json.RawMessage) json.RawMessage {
+	text := slices.Concat([]byte(`{"records":[`), bytes.Join(records, []byte(",")), []byte("]"))
+	if nextToken != nil {
+		text = slices.Concat(text, []byte(`,"next_token":`), nextToken)
+	}
+	return append(text, '}')
 }
 
 // lastToken is the next_token of a page after which nothing comes.
