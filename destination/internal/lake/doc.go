@@ -5,7 +5,7 @@
 //
 // # How a commit goes
 //
-// A [Writer] writes rows into data files, which [Writer.Staged] hands over as
+// A [Writer] writes rows into data files, which [Completed.Staged] hands over as
 // [Staged]. [Table.Commit] is a transaction, and makes attempts:
 //
 //  1. Load the table, and check that it is the one that was opened.
@@ -30,7 +30,8 @@
 //   - proposal: the updates that an attempt asks for, and what they require.
 //   - outcome: committed, refused, failed or unknown (transaction.go).
 //   - tip: the last snapshot of a branch.
-//   - staged: written, and named by no snapshot yet.
+//   - completed: written, and perhaps not safe in the storage yet.
+//   - staged: written, safe, and named by no snapshot yet.
 //   - outdated file: a data file of the table with rows that staged rows replace.
 //   - superseded row: loses to another row of its key. Superseded file: nothing
 //     needs it once the change is committed.

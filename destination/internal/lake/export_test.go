@@ -39,7 +39,7 @@ func (t *Table) SetManyHits(n int64) { t.manyHits = n }
 func (t *Table) SetOpened(at time.Time) { t.since = at }
 
 // Files is how many files the writer has written since the last Close.
-func (w *Writer) Files() int { return len(w.staged) }
+func (w *Writer) Files() int { return len(w.written.files) }
 
 // Rows returns the number of rows written.
 func (s *Staged) Rows() int64 {

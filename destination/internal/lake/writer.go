@@ -5,31 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowsort"
-	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 )
-
-// Staged is data files that are written but that no snapshot names yet.
-type Staged struct {
-	files []*stagedFile
-	index *rowkeys.Index // of their rows; nil unless dedup
-}
-
-type stagedFile struct {
-	data        iceberg.DataFile
-	keys        *rowkeys.File         // of its rows; nil unless dedup
-	deletedRows parquetfile.Positions // already, as in files that were on another branch
-}
 
 // Writer writes rows into data files. In a table that is partitioned or sorted it
 // puts them aside until Close, and then writes one file after another. In other
@@ -37,30 +22,24 @@ type stagedFile struct {
 // row group: each group costs readers time, and the open file memory. A Writer is
 // for one goroutine; a table may have several.
 type Writer struct {
-	t          *Table
-	order      *rowsort.Order   // nil until there are rows
-	sorter     *rowsort.Sorter  // of the rows put aside; nil in a table without order
-	spool      *rowsort.Spool   // of those of such a table; nil in others
-	columns    *rowkeys.Columns // nil unless dedup
-	files      *parquetfile.RollingWriter
-	partition  map[int]any    // the partition of the open file
-	keys       *rowkeys.File  // of the open file; nil unless dedup
-	index      *rowkeys.Index // of all rows since the last Close; nil unless dedup
-	staged     []*stagedFile
-	completing *errgroup.Group // of staged files; nil: of none
-	rows       int64           // written since the last Close
+	t         *Table
+	order     *rowsort.Order   // nil until there are rows
+	sorter    *rowsort.Sorter  // of the rows put aside; nil in a table without order
+	spool     *rowsort.Spool   // of those of such a table; nil in others
+	columns   *rowkeys.Columns // nil unless dedup
+	files     *parquetfile.RollingWriter
+	partition map[int]any   // the partition of the open file
+	keys      *rowkeys.File // of the open file; nil unless dedup
+	written   *Completed    // since the last Complete, but for the open file
+	rows      int64         // the same, with it
 }
-
-// maxCompleting is how many files of a writer may wait at once until the storage
-// has them safe. Many files together take little longer than one.
-const maxCompleting = 16
 
 // minRowGroupBytes is the size from which rows are a row group of their own.
 const minRowGroupBytes = 2 << 20
 
 // NewWriter returns a writer that has written nothing yet.
 func (t *Table) NewWriter() *Writer {
-	w := &Writer{t: t}
+	w := &Writer{t: t, written: &Completed{t: t}}
 	w.files = t.storage.RollingWriter(t.storage.TargetFileBytes, w.complete)
 	return w
 }
@@ -204,13 +183,13 @@ func (w *Writer) indexRows(rec arrow.RecordBatch, arrivals []uint64) error {
 			return fmt.Errorf("indexing keys of table %s: %w", w.t, err)
 		}
 	}
-	if w.index == nil {
-		w.index = rowkeys.NewIndex(w.t.storage.Scratch(), w.t.storage.Memory)
+	if w.written.index == nil {
+		w.written.index = rowkeys.NewIndex(w.t.storage.Scratch(), w.t.storage.Memory)
 	}
 	if w.keys == nil {
 		w.keys = rowkeys.NewFile(nil)
 	}
-	return w.index.AddRows(w.keys, w.columns, rec, arrivals)
+	return w.written.index.AddRows(w.keys, w.columns, rec, arrivals)
 }
 
 // complete completes a file, in the background.
@@ -219,28 +198,9 @@ func (w *Writer) complete(file *parquetfile.Writer) error {
 		Schema: w.t.schema, Spec: w.t.spec, PartitionValues: w.partition, SortOrderID: w.order.SortID(),
 		Content: iceberg.EntryContentData, FormatVersion: w.t.version,
 	}
-	staged := &stagedFile{keys: w.keys}
-	w.staged = append(w.staged, staged)
+	w.written.complete(&stagedFile{keys: w.keys}, file, args)
 	w.keys = nil
-	if w.completing == nil {
-		w.completing = &errgroup.Group{}
-		w.completing.SetLimit(maxCompleting)
-	}
-	w.completing.Go(goroutine.Recovered(func() (err error) {
-		staged.data, err = file.Close(args)
-		return err
-	}))
 	return nil
-}
-
-// waitForFiles waits until the storage has all complete files safe.
-func (w *Writer) waitForFiles() error {
-	if w.completing == nil {
-		return nil
-	}
-	err := w.completing.Wait()
-	w.completing = nil
-	return err
 }
 
 // Close adds last, which may be nil, and returns the first rows since the last
@@ -248,15 +208,20 @@ func (w *Writer) waitForFiles() error {
 // state covers must not become visible, because they come again with the next run.
 // The writer can be used again.
 func (w *Writer) Close(ctx context.Context, last arrow.RecordBatch, arrivals []uint64, keep int64) (*Staged, error) {
-	if err := w.Complete(ctx, last, arrivals, keep); err != nil {
+	completed, err := w.Complete(ctx, last, arrivals, keep)
+	if err != nil {
 		return nil, err
 	}
-	return w.Staged(ctx, keep)
+	staged, err := completed.Staged(ctx)
+	if err != nil {
+		w.written = completed // for Abort
+	}
+	return staged, err
 }
 
 // Complete is the part of Close that does not wait for the storage, which takes the
-// files in the meantime. Staged is the other.
-func (w *Writer) Complete(ctx context.Context, last arrow.RecordBatch, arrivals []uint64, keep int64) error {
+// files in the meantime. What it returns has the other part.
+func (w *Writer) Complete(ctx context.Context, last arrow.RecordBatch, arrivals []uint64, keep int64) (*Completed, error) {
 	if last != nil {
 		if rest := max(0, keep-w.rows); rest < last.NumRows() {
 			last, arrivals = last.NewSlice(0, rest), arrivals[:min(int64(len(arrivals)), rest)]
@@ -264,26 +229,16 @@ func (w *Writer) Complete(ctx context.Context, last arrow.RecordBatch, arrivals 
 		if last.NumRows() == 0 {
 			last = nil
 		} else if err := w.checkRows(ctx, last, arrivals); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return w.t.Explain(w.finish(ctx, last, arrivals, keep))
-}
-
-// Staged returns the rows of a Complete with the same keep.
-func (w *Writer) Staged(ctx context.Context, keep int64) (*Staged, error) {
-	if err := w.t.Explain(errors.Join(w.waitForFiles(), ctx.Err())); err != nil {
+	if err := w.t.Explain(w.finish(ctx, last, arrivals, keep)); err != nil {
 		return nil, err
 	}
-	if err := w.t.Explain(w.truncate(ctx, keep)); err != nil {
-		return nil, err
-	}
-	staged := &Staged{files: w.staged, index: w.index}
-	w.staged, w.index, w.rows = nil, nil, 0
-	if len(staged.files) == 0 {
-		return nil, w.t.Explain(staged.index.Close())
-	}
-	return staged, nil
+	completed := w.written
+	completed.keep = keep
+	w.written, w.rows = &Completed{t: w.t}, 0
+	return completed, nil
 }
 
 // finish writes what was put aside and last, and completes the open file. It leaves
@@ -318,27 +273,7 @@ func (w *Writer) Abort() error {
 	if w.spool != nil {
 		errs = append(errs, w.spool.Abort())
 	}
-	_ = w.waitForFiles() // a file that could not be completed has been removed
-	errs = append(errs, discard(w.t, slices.DeleteFunc(w.staged, func(f *stagedFile) bool { return f.data == nil })))
-	errs = append(errs, w.index.Close())
-	w.staged, w.keys, w.index, w.rows = nil, nil, nil, 0
-	return errors.Join(errs...)
-}
-
-// discard deletes files that no commit has named.
-func discard(t *Table, files []*stagedFile) error {
-	paths := make([]string, len(files))
-	for i, f := range files {
-		paths[i] = f.data.FilePath()
-	}
-	return t.storage.RemoveAll(paths)
-}
-
-// Discard deletes files that were never offered to a commit.
-func Discard(t *Table, staged []*Staged) error {
-	errs := []error{discard(t, stagedFiles(staged))}
-	for _, x := range indexesOf(staged) {
-		errs = append(errs, x.Close())
-	}
+	errs = append(errs, w.written.Discard())
+	w.written, w.keys, w.rows = &Completed{t: w.t}, nil, 0
 	return errors.Join(errs...)
 }

@@ -18,8 +18,9 @@ import (
 // A commitPlan says which rows become durable, and which states are echoed once
 // they are.
 type commitPlan struct {
-	tables []*tableCommit
-	echoes []echo // in the order of the input
+	tables  []*tableCommit
+	echoes  []echo // in the order of the input
+	started bool   // its files are the commit's
 }
 
 // A tableCommit is one table's part of a plan. It becomes one snapshot, with the
@@ -33,27 +34,9 @@ type tableCommit struct {
 	finishRefresh bool         // the refresh is complete: rows of older generations are removed
 	changed       bool         // what readers see has changed
 
-	mu     sync.Mutex
-	staged []*lake.Staged // the closed files with its rows, which no snapshot has yet
-}
-
-// addFiles adds the files of one worker; nil: it has none.
-func (t *tableCommit) addFiles(staged *lake.Staged) {
-	if staged == nil {
-		return
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.staged = append(t.staged, staged)
-}
-
-// discardFiles deletes the files of a plan that is not committed.
-func (p *commitPlan) discardFiles() error {
-	var errs []error
-	for _, t := range p.tables {
-		errs = append(errs, lake.Discard(t.stream.Table, t.staged))
-	}
-	return errors.Join(errs...)
+	mu        sync.Mutex
+	completed []*lake.Completed // files with its rows, which the storage may not have safe yet
+	staged    []*lake.Staged    // those that it has, and no snapshot
 }
 
 // An echo is a state to send back once the tables of its streams are committed.
@@ -88,54 +71,26 @@ func (r *run) commitCovered(ctx context.Context) error {
 	if len(plan.tables) == 0 {
 		return nil
 	}
-	if err := r.closeFiles(ctx, plan); err != nil {
-		return err
-	}
-	return r.startCommit(ctx, plan)
-}
-
-// closeFiles closes the files with the plan's rows, on all workers. Streams of few rows are
-// gathered on one worker before (gather.go).
-func (r *run) closeFiles(ctx context.Context, plan *commitPlan) error {
-	r.unstarted = plan
-	gathered, err := r.gather(ctx, plan)
+	closed, err := r.closeFiles(ctx, plan)
 	if err != nil {
 		return err
 	}
-	return r.workers.each(ctx, func(w *worker, ctx context.Context) error {
-		for tables := range slices.Chunk(plan.tables, r.config.Memory.tablesAtOnce()) {
-			staged := make([]func() (*lake.Staged, error), len(tables))
-			for i, t := range tables {
-				var err error
-				if staged[i], err = gathered.closeFiles(ctx, w, t); err != nil {
-					return err
-				}
-			}
-			for i, t := range tables {
-				if staged[i] == nil {
-					continue
-				}
-				files, err := staged[i]()
-				if err != nil {
-					return err
-				}
-				t.addFiles(files)
-			}
-		}
-		return nil
-	})
+	return r.startCommit(ctx, plan, closed)
 }
 
-// startCommit starts the commit of a plan whose files are closed. More input is read
+// startCommit starts the commit of a plan when its files are closed. More input is read
 // meanwhile, but only one commit is in flight at a time.
-func (r *run) startCommit(ctx context.Context, plan *commitPlan) error {
+func (r *run) startCommit(ctx context.Context, plan *commitPlan, closed func() error) error {
 	if err := r.waitForCommit(ctx); err != nil {
 		return err
 	}
 	done := make(chan error, 1)
-	r.committing, r.unstarted = done, nil
+	r.committing = done
 	r.spawn(func() error {
-		err := r.commitTables(ctx, plan)
+		err := closed()
+		if err == nil {
+			err = r.commitTables(ctx, plan)
+		}
 		done <- err
 		return err
 	})
@@ -152,6 +107,9 @@ func (r *run) waitForCommit(ctx context.Context) error {
 	select {
 	case err := <-r.committing:
 		r.committing = nil
+		if err == nil {
+			r.plans = r.plans[1:]
+		}
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -161,6 +119,7 @@ func (r *run) waitForCommit(ctx context.Context) error {
 // commitTables commits all tables of a plan and echoes the states whose tables are
 // committed, also when other tables failed: what is durable may be acknowledged.
 func (r *run) commitTables(ctx context.Context, plan *commitPlan) error {
+	plan.started = true
 	r.commitNumber++
 	r.out.Progress().Doing("committing " + terminal.Counted(int64(len(plan.tables)), "tables"))
 	defer r.out.Progress().Doing("")

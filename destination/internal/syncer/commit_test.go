@@ -175,10 +175,11 @@ func TestEveryTableThatFailsInACommitIsNamed(t *testing.T) {
 func TestNoCommitComesAfterOneThatFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newLostRun(t)
-		if err := r.startCommit(t.Context(), r.oneState()); err != nil {
+		closed := func() error { return nil }
+		if err := r.startCommit(t.Context(), r.oneState(), closed); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.startCommit(t.Context(), r.oneState()); err == nil {
+		if err := r.startCommit(t.Context(), r.oneState(), closed); err == nil {
 			t.Error("another commit was started")
 		}
 		if r.commitNumber != 1 {

@@ -21,14 +21,22 @@ func (r *run) commitAtEOF(stop, ctx context.Context) error {
 	if !r.checkpoints.anyUnproven() {
 		return r.commitFinal(ctx, inputEnded)
 	}
+	signals := time.NewTimer(r.config.SignalDelay)
+	defer signals.Stop()
+	// What states cover is committed in any case.
+	if err := r.commitCovered(ctx); err != nil {
+		return err
+	}
 	select {
 	case <-stop.Done():
-		return errors.Join(r.commitFinal(ctx, stoppedAtEnd), context.Cause(stop))
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-time.After(r.config.SignalDelay):
-		return r.commitFinal(ctx, inputEnded)
+	case <-signals.C:
 	}
+	if stop.Err() != nil {
+		return errors.Join(r.commitFinal(ctx, stoppedAtEnd), context.Cause(stop))
+	}
+	return r.commitFinal(ctx, inputEnded)
 }
 
 // commitFinal makes the last commit of a sync: it commits the rest of each stream
@@ -44,13 +52,16 @@ func (r *run) commitFinal(ctx context.Context, end inputEnd) error {
 		end = unreadable
 	}
 	plan, decisions := r.checkpoints.takeFinal(r.config.Completion, end)
-	if err := r.closeFiles(ctx, plan); err != nil {
+	closed, err := r.closeFiles(ctx, plan)
+	if err != nil {
 		return err
 	}
 	if err := r.waitForCommit(ctx); err != nil {
 		return err
 	}
-	r.unstarted = nil
+	if err := closed(); err != nil {
+		return err
+	}
 	if err := errors.Join(bad, r.commitTables(ctx, plan)); err != nil {
 		return err
 	}

@@ -102,9 +102,8 @@ func (in *rowsInMemory) join() error {
 	return err
 }
 
-// closeFiles completes the table's files on one worker. What it returns waits until the
-// storage has them; nil: the worker has none.
-func (g *gathered) closeFiles(ctx context.Context, w *worker, t *tableCommit) (staged func() (*lake.Staged, error), err error) {
+// closeFiles completes the table's files on one worker. nil: the worker has none.
+func (g *gathered) closeFiles(ctx context.Context, w *worker, t *tableCommit) (completed *lake.Completed, err error) {
 	in := g.tables[t]
 	if in == nil {
 		return w.closeFiles(ctx, t.stream, t.upTo)
@@ -114,11 +113,10 @@ func (g *gathered) closeFiles(ctx context.Context, w *worker, t *tableCommit) (s
 		return nil, nil
 	}
 	if w == in.writer {
-		if err := b.writer.Complete(ctx, in.rows, in.order, math.MaxInt64); err != nil {
+		if completed, err = b.writer.Complete(ctx, in.rows, in.order, math.MaxInt64); err != nil {
 			return nil, err
 		}
-		staged = func() (*lake.Staged, error) { return b.writer.Staged(ctx, math.MaxInt64) }
 	}
 	w.forget(b)
-	return staged, nil
+	return completed, nil
 }

@@ -56,7 +56,11 @@ func TestAFewRowsAreOneFile(t *testing.T) {
 				r.spawn(func() error { return w.run(t.Context(), jobs) })
 			}
 			commit := &tableCommit{stream: r.streams.all[0], upTo: 1}
-			if err := r.closeFiles(t.Context(), &commitPlan{tables: []*tableCommit{commit, {stream: r.streams.all[1], upTo: 1}}}); err != nil {
+			closed, err := r.closeFiles(t.Context(), &commitPlan{tables: []*tableCommit{commit, {stream: r.streams.all[1], upTo: 1}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := closed(); err != nil {
 				t.Fatal(err)
 			}
 			if len(commit.staged) != test.files {

@@ -54,10 +54,10 @@ type run struct {
 	group         *errgroup.Group
 	relayed       map[string]struct{} // errors of the source that the user has seen
 
-	sequence     uint64      // number of the last item of the input that was a batch of records or a state
-	commitNumber int64       // number of the last commit
-	committing   chan error  // receives the result of the commit in flight; nil: there is none
-	unstarted    *commitPlan // its files are closed or being closed, and its commit has not started; nil: none
+	sequence     uint64        // number of the last item of the input that was a batch of records or a state
+	commitNumber int64         // number of the last commit
+	committing   chan error    // receives the result of the commit in flight; nil: there is none
+	plans        []*commitPlan // that of the commit in flight, and one whose files are being closed
 }
 
 // execute starts the workers, reads the input, and waits for both. Two contexts
@@ -79,8 +79,10 @@ func (r *run) execute(stop context.Context, in *protocol.Input) error {
 		return r.readInput(stop, ctx, in, jobs)
 	})
 	err := errors.Join(group.Wait(), r.workers.discardFiles())
-	if r.unstarted != nil {
-		err = errors.Join(err, r.unstarted.discardFiles())
+	for _, plan := range r.plans {
+		if !plan.started {
+			err = errors.Join(err, plan.discardFiles())
+		}
 	}
 	return err
 }

@@ -124,19 +124,18 @@ func (w *worker) decode(ctx context.Context, job decodeJob) error {
 }
 
 // closeFiles completes the stream's files with the rows up to a segment, and drops
-// the rows after it. What it returns waits until the storage has the files; nil: the
-// worker had no rows of the stream.
-func (w *worker) closeFiles(ctx context.Context, s *Stream, upTo int64) (staged func() (*lake.Staged, error), err error) {
+// the rows after it. nil: the worker had no rows of the stream.
+func (w *worker) closeFiles(ctx context.Context, s *Stream, upTo int64) (*lake.Completed, error) {
 	b, ok := w.buffers[s.ID.Namespace][s.ID.Name]
 	if !ok {
 		return nil, nil
 	}
-	keep := b.rowsUpTo(upTo)
-	if err := b.writer.Complete(ctx, b.batch.Record(), b.batch.Order(), keep); err != nil {
+	completed, err := b.writer.Complete(ctx, b.batch.Record(), b.batch.Order(), b.rowsUpTo(upTo))
+	if err != nil {
 		return nil, err
 	}
 	w.forget(b)
-	return func() (*lake.Staged, error) { return b.writer.Staged(ctx, keep) }, nil
+	return completed, nil
 }
 
 // forget drops the rows of a buffer, which are in complete files or are not kept.
