@@ -8,7 +8,7 @@
 //	gen -kind sleep -schema                       JSON schema of the stream (Airbyte style)
 //	gen -kind sleep -catalog                      configured catalog for the stream
 //
-// -state K    a STATE message after every K records (default 10000; 0: none), and one at the end
+// -state K    a STATE message after every K records, and at the end one and the COMPLETE status (default 10000; 0: none of them)
 // -dup P      percent of records that repeat an earlier primary key (an update of that row), default 0
 // -start N    first record number (lets two files be disjoint or overlap for upsert tests)
 // -step N     how far apart the record numbers are (default 1)
@@ -26,6 +26,7 @@ import (
 	"bufio"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"time"
@@ -270,6 +271,17 @@ var streams = map[string]stream{
 	"text": {"articles", "id", "published_at", props("id", iT, "published_at", tsT, "title", sT, "body", sT, "html", sT), text},
 }
 
+// complete writes that each stream is complete.
+func (s stream) complete(w io.Writer, count int) error {
+	for i := range count {
+		_, err := fmt.Fprintf(w, `{"type":"TRACE","trace":{"type":"STREAM_STATUS","emitted_at":1732000000000,"stream_status":{"stream_descriptor":{"name":%q},"status":"COMPLETE"}}}`+"\n", s.nth(i))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func main() {
 	kind := flag.String("kind", "sleep", "sleep, wide or text")
 	n := flag.Int("n", 1000, "records")
@@ -342,8 +354,11 @@ func main() {
 			stateMsg(i+1, *state)
 		}
 	}
-	if *state > 0 && *n%*state != 0 {
-		stateMsg(*n, *n%*state)
+	if *state > 0 {
+		if *n%*state != 0 {
+			stateMsg(*n, *n%*state)
+		}
+		fail(s.complete(w, *streamCount))
 	}
 	fail(w.Flush())
 }
