@@ -17,7 +17,8 @@ func (p Programs) Java() (string, error) {
 
 // Nessie is a REST catalog with everything in memory. Its tables are in the store, below
 // NessieWarehouse. If the store has a role, Nessie gives sessions of it to those who ask for credentials.
-func (p Programs) Nessie(ctx context.Context, store *Server) (*Server, error) {
+// The settings are more of Java's.
+func (p Programs) Nessie(ctx context.Context, store *Server, settings ...string) (*Server, error) {
 	java, err := p.Java()
 	if err != nil {
 		return nil, err
@@ -46,9 +47,9 @@ func (p Programs) Nessie(ctx context.Context, store *Server) (*Server, error) {
 	if store.role != "" {
 		cmd.Args = append(cmd.Args, options+"sts-endpoint="+store.Endpoint, options+"client-iam.enabled=true", options+"client-iam.assume-role="+store.role)
 	}
-	cmd.Args = append(cmd.Args, "-jar", jar)
+	cmd.Args = append(append(cmd.Args, settings...), "-jar", jar)
 	url := "http://" + address.String() + "/iceberg"
-	s, err := start(ctx, "Nessie", cmd, terminate, responds(url+"/v1/config", http.StatusOK))
+	s, err := start(ctx, "Nessie", cmd, terminate, responds(url+"/v1/config", http.StatusOK, http.StatusUnauthorized))
 	if err != nil {
 		return nil, err
 	}
