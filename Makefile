@@ -12,9 +12,10 @@ CLI      := github.com/ingest-connectors/whoop-iceberg/protocol/cli
 LDFLAGS   = -X $(CLI).Version=$(VERSION) -X $(CLI).Commit=$(shell git rev-parse HEAD 2>/dev/null) \
             -X $(CLI).Date=$(shell git log -1 --format=%cs 2>/dev/null)
 
-# The tag leaves out a native library of Snowflake's driver. With cgo, a program that has it takes some 35 MiB more.
+# minicore_disabled leaves out a native library of Snowflake's driver. With cgo, a program that has it takes some 35 MiB
+# more. grpcnotrace leaves out pages for debugging, whose templates would keep all methods of all libraries.
 build:
-	go build -tags minicore_disabled -ldflags '$(LDFLAGS)' -o bin/ ./source ./destination
+	go build -tags minicore_disabled,grpcnotrace -ldflags '$(LDFLAGS)' -o bin/ ./source ./destination
 
 # Reads a sandboxed WHOOP member into Iceberg tables in ./lake, then the changes of one more day. DEMO=lakehouse has
 # the tables in an object store with a REST catalog; it needs Python 3.11.
@@ -31,7 +32,7 @@ demo: build
 # there are more at once than two cores need. Tests make very many small files: they are in
 # memory, where it is large enough, and programs are not.
 MEMORY  := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 2e6 { print "/dev/shm" }')
-GO_TEST := go test -vet=off -tags minicore_disabled
+GO_TEST := go test -vet=off -tags minicore_disabled,grpcnotrace
 
 # SQLite is translated from C. Its memory is not Go's, and the race detector would look at each
 # access for nothing. The driver and all other packages are instrumented.

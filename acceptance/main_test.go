@@ -49,7 +49,7 @@ func prepare(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(binaries)) }()
-	build := exec.Command("go", "build", "-tags", "minicore_disabled", "-o", binaries+"/", "./source", "./destination")
+	build := exec.Command("go", "build", "-tags", "minicore_disabled,grpcnotrace", "-o", binaries+"/", "./source", "./destination")
 	build.Dir = repository
 	if out, err := build.CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("building: %w\n%s", err, out)

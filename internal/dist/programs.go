@@ -62,8 +62,8 @@ func (r release) build(ctx context.Context, file, name string, p platform) error
 	return err
 }
 
-// tags leave out a native library of Snowflake's driver.
-const tags = "minicore_disabled"
+// tags leave out what the Makefile says.
+const tags = "minicore_disabled,grpcnotrace"
 
 // goTool runs go for a platform, without what the user has set for other builds.
 func goTool(ctx context.Context, p platform, args ...string) ([]byte, error) {

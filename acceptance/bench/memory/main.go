@@ -80,7 +80,7 @@ func run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	for _, program := range []string{"./destination", "./acceptance/bench/gen"} {
-		if out, err := exec.CommandContext(ctx, "go", "build", "-tags", "minicore_disabled", "-o", dir+"/bin/", program).CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(ctx, "go", "build", "-tags", "minicore_disabled,grpcnotrace", "-o", dir+"/bin/", program).CombinedOutput(); err != nil {
 			return fmt.Errorf("building %s: %w\n%s", program, err, out)
 		}
 	}

@@ -1,7 +1,7 @@
 // Package report makes a page about a lake: one HTML file that needs no network, with
 // what the tables consist of and charts of what they hold.
 //
-// The page is page.html, with its style and its script in files of their own. The script
+// The page begins in document.go; its style and its script are files of their own. The script
 // only draws charts, with uPlot. A content security policy names both scripts by their
 // hashes and allows nothing else, so that no value of a table can run or load anything.
 package report
@@ -114,10 +114,14 @@ func Write(out io.Writer, p Page, secrets *redact.Redactor) error {
 		t.State.cut()
 	}
 	var page bytes.Buffer // an error leaves no half of it
-	if err := pageTemplate.Execute(&page, p); err != nil {
+	all, err := document(p)
+	if err == nil {
+		err = all.Render(&page)
+	}
+	if err != nil {
 		return fmt.Errorf("making the page: %w", err)
 	}
-	_, err := page.WriteTo(out)
+	_, err = page.WriteTo(out)
 	return err
 }
 
