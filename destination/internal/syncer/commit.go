@@ -20,7 +20,7 @@ import (
 type commitPlan struct {
 	tables  []*tableCommit
 	echoes  []echo // in the order of the input
-	started bool   // its files are the commit's
+	started bool   // its files are those of its tables' commits
 }
 
 // A tableCommit is one table's part of a plan. It becomes one snapshot, with the
@@ -119,7 +119,6 @@ func (r *run) waitForCommit(ctx context.Context) error {
 // commitTables commits all tables of a plan and echoes the states whose tables are
 // committed, also when other tables failed: what is durable may be acknowledged.
 func (r *run) commitTables(ctx context.Context, plan *commitPlan) error {
-	plan.started = true
 	r.commitNumber++
 	r.out.Progress().Doing("committing " + terminal.Counted(int64(len(plan.tables)), "tables"))
 	defer r.out.Progress().Doing("")
@@ -127,6 +126,7 @@ func (r *run) commitTables(ctx context.Context, plan *commitPlan) error {
 		return err
 	}
 	states := r.storedStates(plan)
+	plan.started = true // from here on, each table's commit discards what it does not commit
 	errs := r.config.Memory.EachTable(len(plan.tables), func(i int) error {
 		return r.commitTable(ctx, plan.tables[i], states[plan.tables[i].state.segment])
 	})
