@@ -1,6 +1,7 @@
 package report
 
 import (
+	escape "html"
 	"strings"
 	"time"
 
@@ -27,31 +28,7 @@ func size(bytes int64) g.Node { return g.Text(terminal.Size(bytes)) }
 
 // breakable is a name that a line may end in.
 func breakable(name string) g.Node {
-	var parts g.Group
-	for part := range cutAfter(terminal.Text(name), "._") {
-		if len(parts) > 0 {
-			parts = append(parts, g.El("wbr"))
-		}
-		parts = append(parts, g.Text(part))
-	}
-	return parts
-}
-
-// cutAfter cuts a text after each of some characters.
-func cutAfter(s, chars string) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for {
-			i := strings.IndexAny(s, chars)
-			if i < 0 {
-				yield(s)
-				return
-			}
-			if !yield(s[:i+1]) {
-				return
-			}
-			s = s[i+1:]
-		}
-	}
+	return g.Raw(strings.NewReplacer(".", ".<wbr>", "_", "_<wbr>").Replace(escape.EscapeString(terminal.Text(name))))
 }
 
 // lines is a text of several lines, each of which could deceive.
