@@ -130,8 +130,8 @@ func parseLine(line []byte) (Message, error) {
 		return Message{}, errors.New("it has no end")
 	}
 	if err := checkShape(raw); err != nil {
-		var any any
-		return Message{}, cmp.Or(json.Unmarshal(raw, &any), err) // of text that is no JSON, that is the error
+		var ignored any
+		return Message{}, cmp.Or(json.Unmarshal(raw, &ignored), err) // of text that is no JSON, that is the error
 	}
 	m := Message{Raw: raw}
 	if err := json.Unmarshal(raw, &m); err != nil {
