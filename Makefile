@@ -72,16 +72,16 @@ HISTORIES ?= 0
 FUZZMIN   ?= 10
 
 fuzz:
-	@set -e; for package in $$(go list ./...); do \
-	  for target in $$(go test -list '$(FUZZ)' $$package | grep '^Fuzz' || true); do \
-	    echo "go test -fuzz '^$$target\$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package"; \
-	    { go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package 2>&1 || echo "exit code $$?"; } | \
-	      awk -v min=$(FUZZMIN) ' \
-	        sub(/^exit code /, "") { code = $$0; next } \
-	        { print; fflush() } \
-	        match($$0, /(execs|baseline coverage): [0-9]+/) { split(substr($$0, RSTART, RLENGTH), part, ": "); inputs = part[2] + 0 } \
-	        END { if (code) exit code; if (inputs < min) { print "only " inputs + 0 " inputs were tried, fewer than " min; exit 1 } }'; \
-	  done; \
+	@set -e; for found in $$(grep -roE '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' --exclude-dir=.cache . | sed 's|/[^/]*:func |=|' | sort); do \
+	  package=$${found%=*} target=$${found#*=}; \
+	  echo "$$target" | grep -qE '$(FUZZ)' || continue; \
+	  echo "go test -fuzz '^$$target\$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package"; \
+	  { go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package 2>&1 || echo "exit code $$?"; } | \
+	    awk -v min=$(FUZZMIN) ' \
+	      sub(/^exit code /, "") { code = $$0; next } \
+	      { print; fflush() } \
+	      match($$0, /(execs|baseline coverage): [0-9]+/) { split(substr($$0, RSTART, RLENGTH), part, ": "); inputs = part[2] + 0 } \
+	      END { if (code) exit code; if (inputs < min) { print "only " inputs + 0 " inputs were tried, fewer than " min; exit 1 } }'; \
 	done; \
 	if [ $(HISTORIES) -gt 0 ]; then \
 	  go test -run '^TestHistories$$' -count=1 -timeout 5h ./destination -histories $(HISTORIES); \
@@ -124,11 +124,11 @@ bench: build engines
 	go run ./acceptance/bench/others
 
 # Runs every case of the large tests, and the whole-system tests: the pipe, crashes,
-# containers, other engines. Needs Python 3.11, and podman or docker.
+# containers, other engines. Many of these wait for one process of another language, so three run at a time. Needs Python 3.11, and podman or docker.
 accept: export GOGC = 400
 accept: build engines images
-	FULL_TESTS=1 go test -count=1 -timeout 30m ./...
-	CONTAINER_ENGINE=$$(acceptance/images/engine.sh) go test -count=1 -timeout 45m -tags acceptance -skip '$(OF_A_RELEASE)' ./acceptance/...
+	FULL_TESTS=1 go test -vet=off -count=1 -timeout 30m $$(go list -test -f '{{.ImportPath}} {{.Deps}}' ./... | sed -n 's|\.test .*/internal/testsize[] ].*||p')
+	CONTAINER_ENGINE=$$(acceptance/images/engine.sh) go test -count=1 -timeout 45m -parallel 3 -tags acceptance -skip '$(OF_A_RELEASE)' ./acceptance/...
 
 # The tests of archives, and of the programs for Windows, for which everything is compiled again. Needs Wine.
 OF_A_RELEASE := ^TestARelease|UnderWine$$

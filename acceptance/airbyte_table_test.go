@@ -19,6 +19,7 @@ const airbyteItems = `{"properties":{"id":{"type":"integer"},"name":{"type":"str
 // A table that Airbyte's own Iceberg destination has made goes on: its columns are used, and its rows upserted. One whose
 // times are numbers is refused before anything is written, and goes on once the column is renamed.
 func TestATableOfAirbytesDestinationIsContinued(t *testing.T) {
+	t.Parallel()
 	input := withoutStatus(messages("items", `{"id":2,"name":"changed","version":2,"score":{"a":9},"new":"x"}`, `{"id":4,"name":"added","version":1,"score":null}`))
 	for _, kind := range []string{"timestamptz", "long"} {
 		t.Run(kind, func(t *testing.T) {

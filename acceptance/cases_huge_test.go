@@ -22,6 +22,7 @@ const sortedRecords = "100 strings of 10 MiB that compress badly, sorted, on 64 
 // Nothing that a source may send is too large for a table or for its readers, and the memory that it
 // takes is what the documentation says.
 func TestHugeRecords(t *testing.T) {
+	t.Parallel()
 	const columns = 10_000
 	var properties, members []string
 	for i := range columns {

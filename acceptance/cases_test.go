@@ -18,6 +18,7 @@ import (
 // The scripts that show each of Airbyte's cases run once more, with the built program. After every
 // write PyIceberg and DuckDB must see what our own reader shows, in every table of the catalog.
 func TestEnginesReadEveryCase(t *testing.T) {
+	t.Parallel()
 	scripts := filepath.Join(repository, "destination/testdata/script")
 	r := newReadback(t)
 	t.Run("scripts", func(t *testing.T) {

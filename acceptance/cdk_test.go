@@ -25,6 +25,7 @@ import (
 // A source made with Airbyte's CDK goes on from the states that were echoed and from those that the tables hold: it
 // asks for what is new and no more, also after a failure, and the tables hold what its API serves.
 func TestASourceOfAirbytesCDK(t *testing.T) {
+	t.Parallel()
 	api := &pagedAPI{records: map[string][]string{
 		"/devices": {`{"id":"a","name":"Zoë 💖 日本"}`, `{"id":"b","name":null,"since":"2024-02-29"}`, `{"id":"c"}`},
 		"/events": {

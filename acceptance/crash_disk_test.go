@@ -17,6 +17,7 @@ import (
 // A disk that fills up, wherever that is: what was echoed is there, the TRACE names the remedy, and
 // when there is room the feed goes on from its tables.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	for _, room := range []int64{0, 30, 100, 300, 1000, 3000} { // KiB
 		t.Run(fmt.Sprint(room, " KiB"), func(t *testing.T) {
 			l := newLake(t, t.TempDir(), smallCommits)
@@ -58,6 +59,7 @@ func TestFullDisk(t *testing.T) {
 
 // The same where it is the files that may not grow: those of the catalog, or those of the table.
 func TestFilesThatMayNotGrow(t *testing.T) {
+	t.Parallel()
 	for _, kibibytes := range []int64{8, 400} {
 		t.Run(fmt.Sprint(kibibytes, " KiB"), func(t *testing.T) {
 			l := newLake(t, t.TempDir(), nil) // nothing is due before the end

@@ -17,6 +17,7 @@ import (
 // Files in an object store and a shared catalog: kill -9 and SIGTERM cost no more than on local files. What they leave
 // behind is removed when it is older than a day.
 func TestKilledFeedOnS3ResumedFromItsTablesHasEveryRowOnce(t *testing.T) {
+	t.Parallel()
 	store, database, glue := serve(t, programs().VersityGW), serve(t, servers.Postgres), serve(t, programs().Moto)
 	nessie := serve(t, func(ctx context.Context) (*servers.Server, error) { return programs().Nessie(ctx, store) })
 	for name, lake := range map[string]struct {

@@ -71,10 +71,12 @@ var smallCommits = map[string]any{
 }
 
 func TestKilledFeedResumedFromItsTablesHasEveryRowOnce(t *testing.T) {
+	t.Parallel()
 	killed(t, 0.4, true)
 }
 
 func TestKilledFeedResumedFromEchoesHasEveryRow(t *testing.T) {
+	t.Parallel()
 	killed(t, 0.3, false)
 }
 
@@ -143,6 +145,7 @@ func (f feed) stopped(l *lake, catalog string, random *rand.Rand, from map[strin
 // A destination told to stop commits what states cover, and no more, echoes the states, and dies of
 // the signal, as its callers expect.
 func TestTerminatedDestinationKeepsWhatStatesCover(t *testing.T) {
+	t.Parallel()
 	l := newLake(t, t.TempDir(), nil) // nothing is due before the end
 	f := feed{lengths: map[string]int{"log": 50_000, "accounts": 20_000, "totals": 2000}, version: 1}
 	catalog := f.configure(l)
@@ -203,6 +206,7 @@ func TestTerminatedDestinationKeepsWhatStatesCover(t *testing.T) {
 
 // The real source, and either side killed.
 func TestKilledPipeResumedFromItsTablesHoldsWhatTheOracleSays(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []protocol.DestinationSyncMode{protocol.Append, protocol.AppendDedup, protocol.Overwrite} {
 		t.Run(string(mode), func(t *testing.T) {
 			left, random := kills(t, 0.1)

@@ -33,6 +33,7 @@ const (
 
 // What deploy/ has for each scheduler, run twice as that scheduler would run it.
 func TestScheduledSyncsHoldWhatTheOracleSays(t *testing.T) {
+	t.Parallel()
 	for scheduler, syncOnce := range map[string]func(t *testing.T, directory string) error{
 		"cron":       func(t *testing.T, directory string) error { return shell(t, deployed("sync.sh")+" "+directory) },
 		"systemd":    syncBySystemd,

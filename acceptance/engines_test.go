@@ -85,6 +85,7 @@ var everyValue = []struct {
 }
 
 func TestEnginesReadEveryType(t *testing.T) {
+	t.Parallel()
 	for name, variant := range map[string]struct {
 		options map[string]any
 		types   map[string]string // of the columns that are not as by default
@@ -271,6 +272,7 @@ const itemSchema = `{"type":"object","properties":{"id":{"type":"integer"},"vers
 // Many small changes to the same large files, in several commits of several runs: where deletes pile
 // up for a data file they must become one file.
 func TestEnginesReadUpserts(t *testing.T) {
+	t.Parallel()
 	for _, upsert := range []string{"merge_on_read", "copy_on_write", "auto"} {
 		t.Run(upsert, func(t *testing.T) {
 			l := newLake(t, t.TempDir(), map[string]any{"upsert": upsert, "commit": map[string]any{"max_rows": 40}})

@@ -11,6 +11,7 @@ import (
 // The tables hold what Airbyte's source for files reads from local files, value by value, in each mode. The second sync of
 // each finds the second file.
 func TestLocalFilesAreWrittenValueByValue(t *testing.T) {
+	t.Parallel()
 	program := filepath.Join(repository, ".cache/file/bin/source-file")
 	if _, err := os.Stat(program); err != nil {
 		t.Fatalf("source-file is not installed (%v): run make engines", err)

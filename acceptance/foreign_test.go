@@ -21,6 +21,7 @@ import (
 // The tables hold what sources of Airbyte's emit, value by value, in each mode. ACCEPTANCE_USERS=100000 has source-faker
 // make as many.
 func TestSourcesOfAirbytesAreWrittenValueByValue(t *testing.T) {
+	t.Parallel()
 	users := 500
 	if text := os.Getenv("ACCEPTANCE_USERS"); text != "" {
 		var err error

@@ -13,6 +13,7 @@ import (
 // table's columns, PyIceberg and DuckDB must see what our own reader shows. That it shows what a
 // model says is tested where the histories are made.
 func TestEnginesReadHistories(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-run", "^TestHistories$", "./destination", "-histories", "30", "-lakes", dir)
 	cmd.Dir = repository

@@ -268,6 +268,7 @@ func (n *networked) want(when string, want, got map[int]int) {
 // Whichever request of a sync to the object store or the catalog loses its connection, before or after its effect: no
 // row is lost or doubled, no state is echoed that a reader cannot see, and the next sync succeeds.
 func TestARequestIsCut(t *testing.T) {
+	t.Parallel()
 	store, glue := serve(t, programs().VersityGW), serve(t, programs().Moto)
 	nessie := serve(t, func(ctx context.Context) (*servers.Server, error) { return programs().Nessie(ctx, store) })
 	others := cuts(t)

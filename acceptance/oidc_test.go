@@ -86,6 +86,7 @@ func token(t *testing.T, issuer string, key *rsa.PrivateKey) string {
 // Nessie lets in who has a token of its OpenID provider: the destination gets one as OAuth2 client. Others are told what to
 // correct.
 func TestNessieChecksTokens(t *testing.T) {
+	t.Parallel()
 	provider := newIssuer(t)
 	store := serve(t, programs().VersityGW)
 	nessie := serve(t, func(ctx context.Context) (*servers.Server, error) {

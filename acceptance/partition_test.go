@@ -33,6 +33,7 @@ var eventValues = map[string][]string{
 // However a table has been divided, from sync to sync, engines find in each of its files what the
 // file's partition says, and by a filter neither more nor less than without partitions.
 func TestEnginesPruneByPartition(t *testing.T) {
+	t.Parallel()
 	divisions := [][]string{
 		{"month(moment)"},
 		{"bucket(7, id)", "flag"},

@@ -23,6 +23,7 @@ import (
 // Both ways of reading the drill-down streams, and both places for the tokens: once the
 // configuration, which the source replaces by a CONTROL message when it renews them, once a file.
 func TestTheTablesHoldWhatTheOracleSays(t *testing.T) {
+	t.Parallel()
 	for drilldowns, tokenFile := range map[string]bool{"derive": false, "request": true} {
 		t.Run(drilldowns, func(t *testing.T) {
 			dir := t.TempDir()
@@ -53,6 +54,7 @@ func TestTheTablesHoldWhatTheOracleSays(t *testing.T) {
 
 // The demo as a user runs it, in a copy of the tree.
 func TestTheDemosTablesHoldWhatTheOracleSays(t *testing.T) {
+	t.Parallel()
 	dir, _ := demonstrate(t)
 	if info, err := os.Stat(filepath.Join(dir, "lake/report.html")); err != nil || info.Size() > 1<<20 {
 		t.Errorf("the page about the tables: %v (%v)", info, err)
@@ -70,6 +72,7 @@ func TestTheDemosTablesHoldWhatTheOracleSays(t *testing.T) {
 
 // What another engine finds through the catalog of the demo that runs on servers.
 func TestTheDemosLakehouseIsRead(t *testing.T) {
+	t.Parallel()
 	_, out := demonstrate(t, "DEMO=lakehouse")
 	// The last month of two years, which the sandbox's seed decides.
 	if !strings.Contains(out, "│ 2026-01 │    11 │   11.1 │     49.0 │") {

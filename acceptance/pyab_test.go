@@ -13,6 +13,7 @@ import (
 // PyAirbyte writes what a foreign source emits, without its cache, twice in each of its strategies. Both engines read the
 // values that the source has written.
 func TestPyAirbyteWritesAForeignSourceInEachStrategy(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	faker := foreignProgram(t, "source-faker")
 	// PyAirbyte runs this program, which keeps what the source writes.
@@ -60,6 +61,7 @@ n=$(ls %[2]s | grep -c read)
 
 // PyAirbyte's own scenarios for destinations, all of them, twice.
 func TestPyAirbytesSmokeTests(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	l := newLake(t, dir, nil)
 	smoke := []string{

@@ -23,6 +23,7 @@ import (
 // PyAirbyte reads the 11 streams into its cache, twice, and writes the cache into tables. It asks for the incremental
 // mode of every stream, and hands renewed tokens to a callback and nobody else.
 func TestPyAirbyteFillsTheTables(t *testing.T) {
+	t.Parallel()
 	for _, auth := range []string{"oauth2", "token_file"} {
 		t.Run(auth, func(t *testing.T) {
 			dir := t.TempDir()
@@ -52,6 +53,7 @@ func TestPyAirbyteFillsTheTables(t *testing.T) {
 
 // What PyAirbyte has in its cache arrives in each of its strategies, written twice.
 func TestPyAirbyteWritesItsCacheInEachStrategy(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	m := newMember(t, dir, nil, "--seed", "5")
 	job := pyAirbyteJob{

@@ -17,6 +17,7 @@ import (
 // The questions of docs/queries.md, answered on the tables of the demo by DuckDB and by Spark. What
 // Snowflake is to be asked is only parsed. Spark shows the descriptions of the source as comments.
 func TestQuestionsAreAnswered(t *testing.T) {
+	t.Parallel()
 	page, err := os.ReadFile(filepath.Join(repository, "docs/queries.md"))
 	if err != nil {
 		t.Fatal(err)

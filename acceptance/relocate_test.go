@@ -20,6 +20,7 @@ import (
 // A lake that was moved is read by the engines at every snapshot, as it was before. DuckDB opens its tables by their
 // directories, before it is moved, before it is relocated, and afterwards.
 func TestEnginesReadARelocatedLake(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	partitioned := []any{map[string]any{"name": "parts", "partition_by": []string{"bucket(2, id)", "truncate(1, v)"}}}
 	l := newLake(t, dir, map[string]any{"upsert": "merge_on_read", "streams": partitioned})
@@ -94,6 +95,7 @@ func TestEnginesReadARelocatedLake(t *testing.T) {
 // A lake whose objects are in another bucket, and no longer in the old one, is read by the engines as before, and
 // written on. So is a local lake that was copied into a bucket.
 func TestEnginesReadALakeInAnotherBucket(t *testing.T) {
+	t.Parallel()
 	store := serve(t, programs().VersityGW)
 	for to, from := range map[string]string{"from-bucket": "s3://" + servers.Bucket + "/first", "from-files": ""} {
 		t.Run(to, func(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 
 // When another program takes a table back, the source continues from the state of the rows that are left.
 func TestARollbackByAnotherEngineTakesTheStateBack(t *testing.T) {
+	t.Parallel()
 	const schema = `{"type":"object","properties":{"id":{"type":"integer"}}}`
 	for name, pad := range map[string]int{"short states": 0, "long states": 5000} {
 		t.Run(name, func(t *testing.T) {
@@ -79,6 +80,7 @@ func TestARollbackByAnotherEngineTakesTheStateBack(t *testing.T) {
 
 // PyIceberg takes the parent from the child of a snapshot that it expires: the table does not begin there.
 func TestAnExpiryByAnotherEngineLeavesTheState(t *testing.T) {
+	t.Parallel()
 	l := newLake(t, t.TempDir(), nil)
 	catalog := l.configure("s", `{"type":"object","properties":{"id":{"type":"integer"}}}`, nil, "id")
 	l.write(catalog, messages("s", `{"id":1}`, `{"id":2}`, `{"id":3}`))

@@ -123,6 +123,7 @@ func vending(nessie *servers.Server) map[string]any {
 
 // What every kind of catalog can do, on every storage that it can be used with.
 func TestLakesOnServers(t *testing.T) {
+	t.Parallel()
 	lakes, err := json.Marshal(serveAll(t).lakes(t))
 	if err != nil {
 		t.Fatal(err)
@@ -133,6 +134,7 @@ func TestLakesOnServers(t *testing.T) {
 // Credentials that Nessie vends allow what a table's policy does, and end after 10 requests: a sync asks for others, and
 // writes, commits and maintains as with its own.
 func TestASyncOutlastsTheCredentialsThatNessieVends(t *testing.T) {
+	t.Parallel()
 	store := serve(t, programs().MotoWithSessions(10))
 	nessie := serve(t, func(ctx context.Context) (*servers.Server, error) { return programs().Nessie(ctx, store) })
 	options := vending(nessie)
@@ -158,6 +160,7 @@ func TestASyncOutlastsTheCredentialsThatNessieVends(t *testing.T) {
 
 // The tests of the PostgreSQL catalog that need a server.
 func TestPostgresCatalog(t *testing.T) {
+	t.Parallel()
 	test(t, []string{"CATALOGS_POSTGRES=" + serve(t, servers.Postgres).Endpoint}, "./destination/internal/catalogs")
 }
 

@@ -69,6 +69,7 @@ func (m *measured) sync(stream string, want map[string]string, partitions []stri
 // Spark, PyIceberg and DuckDB read the same of tables in a REST catalog and in Glue, and all that was
 // written: after changes of rows, of columns and of partitions, with deletes and after a compaction.
 func TestSparkReadsSharedCatalogs(t *testing.T) {
+	t.Parallel()
 	store, moto := serve(t, programs().VersityGW), serve(t, programs().Moto)
 	nessie := serve(t, func(ctx context.Context) (*servers.Server, error) { return programs().Nessie(ctx, store) })
 	lakes := map[string]*measured{}
@@ -93,6 +94,7 @@ func TestSparkReadsSharedCatalogs(t *testing.T) {
 
 // The same of catalogs in a database. To Spark's JDBC catalog, the catalog's name is "default".
 func TestSparkReadsSQLCatalogs(t *testing.T) {
+	t.Parallel()
 	store := serve(t, programs().VersityGW)
 	for kind, open := range map[string]func(t *testing.T) (catalog map[string]any, jdbc map[string]string){
 		"postgres": func(t *testing.T) (map[string]any, map[string]string) {

@@ -18,6 +18,7 @@ import (
 // Spark's procedures maintain a table in the place of our own maintenance, which is off. The rows and the state stay,
 // and the destination writes on.
 func TestSparkMaintainsATable(t *testing.T) {
+	t.Parallel()
 	moto := serve(t, func(ctx context.Context) (*servers.Server, error) { return programs().Moto(ctx) })
 	warehouse := "s3://" + servers.Bucket + "/glue"
 	m := &measured{lake: newLake(t, t.TempDir(), nil), random: rand.New(rand.NewPCG(7, 8)), options: map[string]any{

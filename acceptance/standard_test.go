@@ -18,6 +18,7 @@ import (
 // Airbyte's standard tests of images, on the source with acceptance-test-config.yml, and on the destination with one that
 // succeeds and one that fails. The comparison with a published version is left out: there is none.
 func TestAirbytesStandardTests(t *testing.T) {
+	t.Parallel()
 	t.Run("source", func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "source-whoop")
 		copyFile(t, filepath.Join(repository, "source/metadata.yaml"), filepath.Join(dir, "metadata.yaml"))
