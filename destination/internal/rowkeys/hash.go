@@ -8,6 +8,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/zeebo/xxh3"
 )
 
@@ -33,6 +34,25 @@ func hashKeys(columns []arrow.Array, hashes []xxh3.Uint128) error {
 		hashes[row] = xxh3.Hash128Seed(key, keySeed)
 	}
 	return nil
+}
+
+// hashTexts appends the hash of each of some keys of one column of strings, nil being null: those that hashKeys returns for an
+// array of them.
+func hashTexts(values []parquet.ByteArray, hashes []xxh3.Uint128) []xxh3.Uint128 {
+	var key []byte
+	for _, v := range values {
+		if v == nil {
+			key = append(key[:0], 0)
+		} else {
+			key = appendText(append(key[:0], 1), v)
+		}
+		hashes = append(hashes, xxh3.Hash128Seed(key, keySeed))
+	}
+	return hashes
+}
+
+func appendText[T string | parquet.ByteArray](b []byte, v T) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(v))), v...)
 }
 
 // keyPart returns a function that appends the value of a row in one column. No
@@ -70,15 +90,9 @@ func keyPart(a arrow.Array) func([]byte, int) []byte {
 			return binary.LittleEndian.AppendUint64(b, uint64(v.HighBits()))
 		}
 	case *array.String:
-		value = func(b []byte, i int) []byte {
-			v := a.Value(i)
-			return append(binary.AppendUvarint(b, uint64(len(v))), v...)
-		}
+		value = func(b []byte, i int) []byte { return appendText(b, a.Value(i)) }
 	case *array.LargeString:
-		value = func(b []byte, i int) []byte {
-			v := a.Value(i)
-			return append(binary.AppendUvarint(b, uint64(len(v))), v...)
-		}
+		value = func(b []byte, i int) []byte { return appendText(b, a.Value(i)) }
 	default:
 		return nil
 	}

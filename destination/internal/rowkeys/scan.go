@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/iceberg-go"
 	"github.com/zeebo/xxh3"
 
@@ -108,12 +109,7 @@ func (c FileColumns) scan(
 		if err != nil {
 			return err
 		}
-		values, err := r.Read(ctx, p, keys)
-		if err != nil {
-			return err
-		}
-		hashes = slices.Grow(hashes[:0], values[0].Len())[:values[0].Len()]
-		if err := hashKeys(values, hashes); err != nil {
+		if hashes, err = hashPiece(ctx, r, p, keys, hashes[:0]); err != nil {
 			return err
 		}
 		b, rows := match(p, hashes)
@@ -139,6 +135,20 @@ func (c FileColumns) scan(
 		}
 	}
 	return nil
+}
+
+// hashPiece appends the hash of the key of each row of a piece.
+func hashPiece(ctx context.Context, r *parquetfile.Reader, p parquetfile.Piece, keys []int, hashes []xxh3.Uint128) ([]xxh3.Uint128, error) {
+	if len(keys) == 1 && r.HasTexts(p, keys[0]) {
+		err := r.Texts(ctx, p, keys[0], func(values []parquet.ByteArray) { hashes = hashTexts(values, hashes) })
+		return hashes, err
+	}
+	values, err := r.Read(ctx, p, keys)
+	if err != nil {
+		return nil, err
+	}
+	hashes = slices.Grow(hashes, values[0].Len())[:values[0].Len()]
+	return hashes, hashKeys(values, hashes)
 }
 
 // markTombstones marks the rows that have a value in the column of tombstones.
