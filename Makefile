@@ -22,8 +22,8 @@ build:
 DEMO ?= local
 
 demo: build
-	@if [ $(DEMO) = lakehouse ]; then acceptance/engines/install.sh && go build -o bin/ ./acceptance/lakehouse; fi
-	DEMO=$(DEMO) acceptance/demo.sh
+	@if [ $(DEMO) = lakehouse ]; then acceptance/engines/install.sh lakehouse && go build -o bin/ ./acceptance/lakehouse; fi
+	@DEMO=$(DEMO) acceptance/demo.sh
 
 # Large tests run few of their cases here, and all of them with FULL_TESTS=1, as in accept.
 # The race detector needs a C compiler; without one the tests run without it. It waits

@@ -74,9 +74,10 @@ sync
 title "destination tables"
 bin/destination tables --config lake/destination.json
 
-title "destination preview sleep, recovery"
-bin/destination preview --config lake/destination.json --limit 3 sleep
-bin/destination preview --config lake/destination.json --limit 3 recovery
+title "destination preview: the nights of the last days"
+bin/destination preview --config lake/destination.json sleep --where 'start >= 2026-01-09' --columns start,nap,score.sleep_performance_percentage
+bin/destination preview --config lake/destination.json recovery --where 'created_at >= 2026-01-09' \
+  --columns created_at,score.recovery_score,score.hrv_rmssd_milli
 
 title "a day later, resumed from destination state: only what changed"
 bin/source sandbox --addr "$api" --advance 24h
@@ -85,11 +86,12 @@ sync --state "$work/state.json"
 
 title "destination tables"
 bin/destination tables --config lake/destination.json
+
 title "destination report: a page for a browser"
 bin/destination report --config lake/destination.json --charts docs/charts/whoop.json --output lake/report.html
 if [ "$demo" = lakehouse ]; then
   title "DuckDB, through the catalog"
   .cache/engines/bin/python acceptance/engines/lakehouse.py lake/destination.json
 else
-  printf '\nThe tables stay in ./lake: bin/destination preview --config lake/destination.json workout\nTo see them: open lake/report.html\n'
+  printf '\nThe tables stay in ./lake: bin/destination preview --config lake/destination.json workout\n'
 fi
