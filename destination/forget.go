@@ -18,9 +18,10 @@ import (
 )
 
 var forgetCommand = tableCommand(cli.Command{
-	Name:    "forget",
-	Summary: "deletes the rows of a table that match a filter",
-	Details: "The state stays. Older snapshots keep the rows until they expire. A filter compares columns with =, !=, <, <=, > or >=, or tests them with is null; conditions are joined with and.",
+	Name:     "forget",
+	Summary:  "deletes the rows of a table that match a filter",
+	Details:  "The state stays. Older snapshots keep the rows until they expire. A filter compares columns with =, !=, <, <=, > or >=, or tests them with is null or is not null; conditions are joined with and.",
+	Required: []string{"where"},
 	Examples: []string{
 		`forget orders --where "email = 'ann@example.com'" --config destination.json --dry-run`,
 		`forget sleep --where "user_id = 12 and start < 2026-01-01" --config destination.json`,

@@ -20,6 +20,7 @@ var stateCommand = cli.Command{
 	Details:  "They are a JSON array. It is empty before the first sync.",
 	Examples: []string{"state --config destination.json --catalog catalog.json > state.json"},
 	Config:   true,
+	Required: []string{"catalog"},
 	New: func(flags *flag.FlagSet) func(context.Context, cli.Env) error {
 		catalogPath := flags.String("catalog", "", "path of the configured catalog `FILE`, whose streams' states are printed")
 		return func(ctx context.Context, env cli.Env) error {

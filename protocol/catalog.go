@@ -103,7 +103,7 @@ type ConfiguredCatalog struct {
 }
 
 // configuredCatalog ends the messages about an invalid catalog.
-const configuredCatalog = `A configured catalog is {"streams":[{"stream":{"name":…,"json_schema":…},"sync_mode":…,"destination_sync_mode":…}]}; ` +
+const configuredCatalog = `A configured catalog is {"streams":[{"stream":{"name":…,"json_schema":…},"sync_mode":…,"destination_sync_mode":…,"primary_key":[["id"]],"cursor_field":["updated_at"]}]}; ` +
 	"the streams that discover prints must be wrapped so."
 
 // ParseConfiguredCatalog reads the file given with --catalog. Its error is a

@@ -3,6 +3,7 @@ package protocol
 import (
 	"context"
 	"errors"
+	"strings"
 )
 
 // A Kind says who has to act after a failure. It is the protocol's failure_type.
@@ -34,7 +35,11 @@ func (e *Error) Error() string {
 	if e.Err == nil {
 		return e.Message
 	}
-	return e.Message + " (" + e.Err.Error() + ")"
+	cause := e.Err.Error()
+	if strings.Contains(e.Message, strings.ReplaceAll(cause, "\n", " ")) { // several errors have a line each
+		return e.Message
+	}
+	return e.Message + " (" + cause + ")"
 }
 
 func (e *Error) Unwrap() error { return e.Err }

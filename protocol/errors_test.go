@@ -3,6 +3,7 @@ package protocol
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -50,6 +51,22 @@ func TestRecoverMakesAPanicAnError(t *testing.T) {
 	for _, want := range []string{"worker 1: panic: runtime error: index out of range", `"stack_trace":"goroutine`, "errors_test.go"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in %s", want, &out)
+		}
+	}
+}
+
+// A message that says its cause already is not followed by it.
+func TestACauseIsSaidOnce(t *testing.T) {
+	for _, tt := range []struct {
+		message, cause, want string
+	}{
+		{"It cannot be read.", "no such file", "It cannot be read. (no such file)"},
+		{"It cannot be read: no such file.", "no such file", "It cannot be read: no such file."},
+		{"Give a key. Give a name.", "Give a key.\nGive a name.", "Give a key. Give a name."},
+	} {
+		err := &Error{Kind: ConfigError, Message: tt.message, Err: errors.New(tt.cause)}
+		if err.Error() != tt.want {
+			t.Errorf("%q, want %q", err.Error(), tt.want)
 		}
 	}
 }

@@ -51,6 +51,8 @@ type Command struct {
 	// Config adds the required flag --config. The configuration is read as for the
 	// verbs of the protocol: unknown keys cause warnings, secrets are redacted.
 	Config bool
+	// Required are the flags without which it cannot run. It says itself that one is missing.
+	Required []string
 	// Progress adds the flag --progress. The verb says in env.Progress how it goes.
 	Progress bool
 	// New declares the flags and returns the function to run. In the text of a flag,
@@ -89,6 +91,10 @@ func (r *run) textCommand(c Command) *cobra.Command {
 		},
 	}
 	cmd.Flags().AddGoFlagSet(flags)
+	for _, name := range c.Required {
+		value, _ := pflag.UnquoteUsage(cmd.Flags().Lookup(name))
+		cmd.Use += " --" + name + " " + value
+	}
 	if c.Progress {
 		r.declareProgress(cmd)
 	}

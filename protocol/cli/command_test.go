@@ -112,7 +112,7 @@ func TestArgumentsOfTheProcessAreNotTaken(t *testing.T) {
 // Help that is asked for can be piped into a pager.
 func TestHelpIsPrintedOnStandardOutput(t *testing.T) {
 	hello := cli.Command{
-		Name: "hello", Summary: "greets", Details: "It shouts.", Examples: []string{"hello --name you"}, Config: true,
+		Name: "hello", Summary: "greets", Details: "It shouts. A text of the\ncode may be broken anywhere, and is broken again where the terminal ends.\n\nTwice.", Required: []string{"name"}, Examples: []string{"hello --name you"}, Config: true,
 		New: func(flags *flag.FlagSet) func(context.Context, cli.Env) error {
 			flags.String("name", "world", "whom to `GREET`")
 			return nil
@@ -120,10 +120,13 @@ func TestHelpIsPrintedOnStandardOutput(t *testing.T) {
 	}
 	const ofHello = `Greets.
 
-It shouts.
+It shouts. A text of the code may be broken anywhere, and is broken again where
+the terminal ends.
+
+Twice.
 
 Usage:
-  bin/whoop hello --config FILE [flags]
+  bin/whoop hello --config FILE --name GREET [flags]
 
 Examples:
   bin/whoop hello --name you
@@ -144,6 +147,7 @@ Flags:
 		{[]string{"help"}, "  hello       greets\n"},
 		{[]string{"--help"}, "  read --config FILE --catalog FILE [--state FILE]\n"},
 		{[]string{"-help"}, "  completion  prints a script with which a shell completes arguments\n"},
+		{[]string{"read", "-h"}, " --state state.json | bin/destination write --config "},
 		{[]string{"check", "-h"}, "Examples:\n  bin/whoop check --config source.json\n\nFlags:\n      --config FILE   "},
 		{[]string{"--version"}, "whoop dev (go1."},
 		{[]string{"completion", "-h"}, "Usage:\n  bin/whoop completion SHELL [flags]\n"},

@@ -158,10 +158,19 @@ func (r *run) newProgress(cmd *cobra.Command) *progress.Progress {
 	return progress.New(r.screen, r.program, &r.secrets)
 }
 
+// wanted says what the value of a flag must be, by the flag's type.
+var wanted = map[string]string{
+	"bool":     "true or false",
+	"duration": "a duration, as in 30s, 5m or 24h",
+	"int":      "a whole number",
+	"int64":    "a whole number",
+	"uint64":   "a whole number",
+}
+
 // flagError explains an error in the flags of a verb.
 func flagError(cmd *cobra.Command, err error) error {
 	if invalid := (*pflag.InvalidValueError)(nil); errors.As(err, &invalid) {
-		return usageErrorf("invalid value %q for --%s: %v", invalid.GetValue(), invalid.GetFlag().Name, invalid.Unwrap())
+		return usageErrorf("--%s is %q; it must be %s", invalid.GetFlag().Name, invalid.GetValue(), cmp.Or(wanted[invalid.GetFlag().Value.Type()], "another value"))
 	}
 	unknown := (*pflag.NotExistError)(nil)
 	if !errors.As(err, &unknown) {
@@ -190,15 +199,20 @@ func (r *run) refuse(root, cmd *cobra.Command, err error) int {
 			message = r.noVerb(root)
 		}
 	}
-	if cmd != root && cmd.GroupID != protocolVerbs {
-		fmt.Fprintln(r.env.Stderr, r.secrets.Clean(message))
-		fmt.Fprintf(r.env.Stderr, "Usage: %s\n%s --help shows its flags and examples.\n", useLine(cmd), cmd.CommandPath())
+	if len(r.env.Args) == 0 {
+		_ = r.help(r.env.Stderr, cmd)
 		return exitUsage
 	}
-	_ = r.help(r.env.Stderr, cmd) // the message goes to standard output too
-	if len(r.env.Args) > 0 {
+	if cmd != root && cmd.GroupID != protocolVerbs {
+		fmt.Fprintln(r.env.Stderr, r.secrets.Clean(message))
+	} else {
 		r.newEmitter(identity(r.env.Stderr), slog.LevelInfo, nil)
 		r.report(context.Background(), &protocol.Error{Kind: protocol.ConfigError, Message: message})
+	}
+	if cmd == root {
+		fmt.Fprintf(r.env.Stderr, "%s help lists the verbs.\n", cmd.CommandPath())
+	} else {
+		fmt.Fprintf(r.env.Stderr, "Usage: %s\n%s --help shows its flags and examples.\n", useLine(cmd), cmd.CommandPath())
 	}
 	return exitUsage
 }
@@ -261,14 +275,18 @@ func (r *run) examples(lines []string) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// wrap breaks the lines of a text so that they fit a terminal.
+// wrap breaks the lines of a text so that they fit a terminal. An empty line parts two
+// paragraphs; other line breaks count as blanks.
 func wrap(text string) string {
 	var b strings.Builder
-	for line := range strings.Lines(text) {
+	for i, paragraph := range strings.Split(text, "\n\n") {
+		if i > 0 {
+			b.WriteString("\n\n")
+		}
 		column := 0
-		for i, word := range strings.Fields(line) {
+		for j, word := range strings.Fields(paragraph) {
 			switch width := utf8.RuneCountInString(word); {
-			case i == 0:
+			case j == 0:
 				column = width
 			case column+1+width > helpWidth:
 				b.WriteByte('\n')
@@ -278,9 +296,6 @@ func wrap(text string) string {
 				column += 1 + width
 			}
 			b.WriteString(word)
-		}
-		if strings.HasSuffix(line, "\n") {
-			b.WriteByte('\n')
 		}
 	}
 	return b.String()

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/osfile"
@@ -25,6 +26,12 @@ type Env struct {
 	Config   json.RawMessage
 	Progress *progress.Progress
 	Secrets  *redact.Redactor // those of the configuration; standard error has none of them anyway
+}
+
+// neighbour is how a program is called that is in the same directory.
+func (e Env) neighbour(program string) string {
+	dir, _ := filepath.Split(e.Name)
+	return dir + program
 }
 
 // secrets are those in the variables that libraries read and may quote in errors.

@@ -53,7 +53,7 @@ func RunSource(ctx context.Context, s protocol.Source, env Env, extra ...Command
 			summary: "reads the streams of a configured catalog and prints RECORD, STATE and TRACE messages",
 			examples: []string{
 				"read --config source.json --catalog catalog.json > messages.jsonl",
-				"read --config source.json --catalog catalog.json --state state.json | destination write --config destination.json --catalog catalog.json",
+				"read --config source.json --catalog catalog.json --state state.json | " + env.neighbour("destination") + " write --config destination.json --catalog catalog.json",
 			},
 			run: func(ctx context.Context) error {
 				catalog, err := ReadConfiguredCatalog(*r.paths["catalog"])

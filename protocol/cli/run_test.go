@@ -112,15 +112,15 @@ func TestSourceRuns(t *testing.T) {
 		{name: "read with a list as catalog", args: []string{"read", "--config", c, "--catalog", file("[]")}, code: 1, want: []string{"The catalog is not JSON that can be read: it is of type array. A configured catalog is"}},
 		{name: "read with a state in UTF-16", args: []string{"read", "--config", c, "--catalog", cat, "--state", file("\xfe\xff\x00[\x00]")}, code: 1, want: []string{"is encoded in UTF-16 (big-endian)"}},
 		{name: "read with text as state", args: []string{"read", "--config", c, "--catalog", cat, "--state", file(`"x"`)}, code: 1, want: []string{"not a list of states of the Airbyte protocol: it is of type string."}},
-		{name: "an unknown verb", args: []string{"write", "--config", c}, code: 2, want: []string{`There is no verb \"write\".`}, stderr: "read --config FILE --catalog FILE [--state FILE]"},
+		{name: "an unknown verb", args: []string{"write", "--config", c}, code: 2, want: []string{`There is no verb \"write\".`}, stderr: "source help lists the verbs.\n"},
 		{name: "an unknown flag", args: []string{"check", "--verbose"}, code: 2, want: []string{"check: unknown flag --verbose"}, stderr: "--verbose"},
-		{name: "a mistyped verb", args: []string{"chekc", "--config", c}, code: 2, want: []string{`There is no verb \"chekc\". Did you mean \"check\"?`}, stderr: "check --config FILE"},
-		{name: "help for a mistyped verb", args: []string{"help", "chekc"}, code: 2, want: []string{`There is no verb \"chekc\". Did you mean \"check\"?`}, stderr: "check --config FILE"},
+		{name: "a mistyped verb", args: []string{"chekc", "--config", c}, code: 2, want: []string{`There is no verb \"chekc\". Did you mean \"check\"?`}, stderr: "source help lists the verbs.\n"},
+		{name: "help for a mistyped verb", args: []string{"help", "chekc"}, code: 2, want: []string{`There is no verb \"chekc\". Did you mean \"check\"?`}, stderr: "source help lists the verbs.\n"},
 		{name: "a mistyped flag", args: []string{"check", "--configg", c}, code: 2, want: []string{"check: unknown flag --configg; did you mean --config?"}, stderr: "--config FILE"},
 		{name: "a flag without its value", args: []string{"check", "--config"}, code: 2, want: []string{"check: flag needs an argument: --config"}, stderr: "--config FILE"},
 		{name: "flags with one dash", source: checks(nil), args: []string{"check", "-debug", "-config=" + c}, want: []string{`"SUCCEEDED"`}},
 		{name: "a flag before the verb", args: []string{"--config", c, "check"}, source: checks(nil), want: []string{`"SUCCEEDED"`}},
-		{name: "a stray argument", args: []string{"check", "now", "--config", c}, code: 2, want: []string{`\"now\" is not a flag`}, stderr: "Usage:\n  source check --config FILE"},
+		{name: "a stray argument", args: []string{"check", "now", "--config", c}, code: 2, want: []string{`\"now\" is not a flag`}, stderr: "Usage: source check --config FILE [flags]\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

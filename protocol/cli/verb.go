@@ -90,7 +90,7 @@ func (r *run) runVerb(ctx context.Context, v verb) (err error) {
 	}
 	if v.input && terminal.Is(r.env.Stdin) {
 		fmt.Fprintf(r.screen, "%s waits for Airbyte messages on standard input, one on each line. Nothing is connected to it. "+
-			"Press Ctrl-C, and connect a source (source read … | %[2]s %[1]s …) or a file (%[2]s %[1]s … < messages.jsonl).\n", v.name, r.env.Name)
+			"Press Ctrl-C, and connect a source (%[3]s read … | %[2]s %[1]s …) or a file (%[2]s %[1]s … < messages.jsonl).\n", v.name, r.env.Name, r.env.neighbour("source"))
 	}
 	return v.run(ctx)
 }
@@ -116,7 +116,7 @@ func (r *run) runCheck(ctx context.Context, check func(context.Context, json.Raw
 	case ctx.Err() != nil, !errors.As(err, &e), e.Kind == protocol.SystemError:
 		return err
 	}
-	if e.Err == nil {
+	if err.Error() == e.Message {
 		err = nil
 	}
 	return r.out.ConnectionStatus("FAILED", e.Message, err)
