@@ -57,10 +57,10 @@ type cellReader struct {
 }
 
 // hasAll reports whether a file has all values of columns that are not null. It has not
-// if it has no field ids, or if a column that it lacks has a default.
+// if a column that it lacks has a default.
 func hasAll(r *parquetfile.Reader, columns []iceberg.NestedField) (bool, error) {
 	schema, err := r.Schema()
-	if err != nil || !r.HasFieldIDs() {
+	if err != nil {
 		return false, err
 	}
 	return !slices.ContainsFunc(cellReaders(columns, schema.Fields(), byFieldID), cellReader.defaults), nil

@@ -149,8 +149,8 @@ func (f foundRow) row() Row {
 	return row
 }
 
-// fileRows yields the rows of one data file. Equality deletes, files without
-// field ids and defaults of columns are left to the library; it does not read
+// fileRows yields the rows of one data file. Equality deletes and defaults of
+// columns are left to the library; it does not read
 // a file that has none of an object's columns, and takes a file apart in
 // goroutines of its own, where a file that is broken makes it panic and nobody
 // can recover.
@@ -162,7 +162,7 @@ func (r *reading) fileRows(ctx context.Context, task table.FileScanTask) iter.Se
 			whole       bool
 		)
 		err := goroutine.Recovered(func() (err error) {
-			if in, err = parquetfile.Open(r.files, task.File, nil); err != nil {
+			if in, err = parquetfile.Open(r.files, task.File, r.tbl.Metadata(), nil); err != nil {
 				return err
 			}
 			if whole, err = hasAll(in, r.tbl.Schema().Fields()); err != nil || !whole {
@@ -283,7 +283,7 @@ func batches(ctx context.Context, r *parquetfile.Reader, columns []int, err *err
 func readAll(ctx context.Context, files iceio.IO, all []iceberg.DataFile) error {
 	for _, f := range all {
 		err := goroutine.Recovered(func() error {
-			in, err := parquetfile.Open(files, f, nil)
+			in, err := parquetfile.Open(files, f, nil, nil)
 			if err != nil {
 				return err
 			}

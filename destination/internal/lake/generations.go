@@ -136,7 +136,7 @@ func (o olderRows) in(ctx context.Context, f *snapshots.LiveFile) (parquetfile.P
 	case known && high < o.minimum && (nulls == 0 || nullsOlder):
 		return every(), nil
 	}
-	r, err := parquetfile.Open(o.t.storage.Files, f.Data, o.t.storage.Memory)
+	r, err := parquetfile.Open(o.t.storage.Files, f.Data, o.base.Metadata(), o.t.storage.Memory)
 	if err != nil {
 		return nil, err
 	}
@@ -191,9 +191,9 @@ func generationBounds(d iceberg.DataFile, id int) (low, high, nulls int64, known
 }
 
 // stageBranch turns the files of a branch into staged files.
-func stageBranch(ctx context.Context, t *Table, schema *iceberg.Schema, set *snapshots.Set) ([]*stagedFile, *rowkeys.Index, error) {
+func stageBranch(ctx context.Context, t *Table, base *table.Table, set *snapshots.Set) ([]*stagedFile, *rowkeys.Index, error) {
 	index := rowkeys.NewIndex(t.storage.Scratch(), t.storage.Memory)
-	columns, err := keyColumns(t, schema)
+	columns, err := keyColumns(t, base.Schema())
 	if err != nil {
 		return nil, index, err
 	}
@@ -207,7 +207,7 @@ func stageBranch(ctx context.Context, t *Table, schema *iceberg.Schema, set *sna
 		}
 		if t.plan.Dedup {
 			s.keys = rowkeys.NewFile(s.deletedRows)
-			if err := indexFile(ctx, t, f.Data, columns, s.keys, index); err != nil {
+			if err := indexFile(ctx, t, base, f.Data, columns, s.keys, index); err != nil {
 				return nil, index, err
 			}
 		}
@@ -216,8 +216,8 @@ func stageBranch(ctx context.Context, t *Table, schema *iceberg.Schema, set *sna
 	return files, index, nil
 }
 
-func indexFile(ctx context.Context, t *Table, data iceberg.DataFile, columns rowkeys.FileColumns, keys *rowkeys.File, index *rowkeys.Index) error {
-	r, err := parquetfile.Open(t.storage.Files, data, t.storage.Memory)
+func indexFile(ctx context.Context, t *Table, base *table.Table, data iceberg.DataFile, columns rowkeys.FileColumns, keys *rowkeys.File, index *rowkeys.Index) error {
+	r, err := parquetfile.Open(t.storage.Files, data, base.Metadata(), t.storage.Memory)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
@@ -37,17 +38,18 @@ func keyColumns(t *Table, schema *iceberg.Schema) (rowkeys.FileColumns, error) {
 // keyFinder looks for staged keys in data files.
 type keyFinder struct {
 	t        *Table
+	base     *table.Table
 	resolver *rowkeys.Resolver
 	columns  rowkeys.FileColumns
 	staged   []rowkeys.Bounds
 }
 
-func newKeyFinder(u *upsert, schema *iceberg.Schema) (*keyFinder, error) {
-	columns, err := keyColumns(u.t, schema)
+func newKeyFinder(u *upsert, base *table.Table) (*keyFinder, error) {
+	columns, err := keyColumns(u.t, base.Schema())
 	if err != nil {
 		return nil, err
 	}
-	f := &keyFinder{t: u.t, resolver: u.resolver, columns: columns}
+	f := &keyFinder{t: u.t, base: base, resolver: u.resolver, columns: columns}
 	for _, s := range u.files {
 		f.staged = append(f.staged, columns.BoundsOf(s.data))
 	}
@@ -107,7 +109,7 @@ func (f *keyFinder) scanPart(ctx context.Context, file iceberg.DataFile, part, p
 		return err
 	}
 	defer end()
-	r, err := parquetfile.Open(f.t.storage.Files, file, f.t.storage.Memory)
+	r, err := parquetfile.Open(f.t.storage.Files, file, f.base.Metadata(), f.t.storage.Memory)
 	if err != nil {
 		return err
 	}

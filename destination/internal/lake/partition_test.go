@@ -102,7 +102,7 @@ func checkRows(t testing.TB, tbl *lake.Table, meta table.Metadata, spec iceberg.
 	if id := f.SortOrderID(); id != nil {
 		order = meta.SortOrders()[slices.IndexFunc(meta.SortOrders(), func(o table.SortOrder) bool { return o.OrderID() == *id })]
 	}
-	in, err := parquetfile.Open(tbl.Storage().Files, f, tbl.Storage().Memory)
+	in, err := parquetfile.Open(tbl.Storage().Files, f, nil, tbl.Storage().Memory)
 	if err != nil {
 		t.Fatal(err)
 	}

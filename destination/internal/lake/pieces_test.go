@@ -33,7 +33,7 @@ func TestAFileThatStandsForMuchMoreIsReadInPieces(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, err := parquetfile.Open(tbl.Storage().Files, set.Files[0].Data, tbl.Storage().Memory)
+			r, err := parquetfile.Open(tbl.Storage().Files, set.Files[0].Data, nil, tbl.Storage().Memory)
 			if err != nil {
 				t.Fatal(err)
 			}

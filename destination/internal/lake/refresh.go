@@ -182,13 +182,13 @@ func mergeBranch(ctx context.Context, t *Table, r refresh, state json.RawMessage
 		if err := (olderRows{t, base, r.minimum}).remove(ctx, c, main); err != nil {
 			return c, err
 		}
-		files, index, err := stageBranch(ctx, t, base.Schema(), refreshed)
+		files, index, err := stageBranch(ctx, t, base, refreshed)
 		if err != nil {
 			return c, errors.Join(err, index.Close())
 		}
 		u := newUpsert(t, merge.branch, files, []*rowkeys.Index{index})
 		defer u.close()
-		outdated, err := u.outdatedFiles(ctx, base.Schema(), main)
+		outdated, err := u.outdatedFiles(ctx, base, main)
 		if err != nil {
 			return c, err
 		}
@@ -217,7 +217,7 @@ func replaceOlder(ctx context.Context, t *Table, staged []*Staged, state json.Ra
 		if err := (olderRows{t, base, t.refresh.minimum}).remove(ctx, c, main); err != nil {
 			return c, err
 		}
-		outdated, err := u.outdatedFiles(ctx, base.Schema(), main)
+		outdated, err := u.outdatedFiles(ctx, base, main)
 		if err != nil {
 			return c, err
 		}

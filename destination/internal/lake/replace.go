@@ -54,7 +54,7 @@ func replace(ctx context.Context, t *Table, staged []*Staged, state json.RawMess
 		for _, d := range set.Deletes {
 			c.Remove(d.Data, d.Manifest)
 		}
-		if _, err := u.outdatedFiles(ctx, base.Schema(), &snapshots.Set{}); err != nil {
+		if _, err := u.outdatedFiles(ctx, base, &snapshots.Set{}); err != nil {
 			return c, err
 		}
 		return c, u.apply(ctx, c, base, nil)

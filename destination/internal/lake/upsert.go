@@ -59,7 +59,7 @@ func (u *upsert) stage(ctx context.Context, base *table.Table) (*snapshots.Chang
 	if len(set.Files) == 0 {
 		c.Operation = table.OpAppend
 	}
-	outdated, err := u.outdatedFiles(ctx, base.Schema(), set)
+	outdated, err := u.outdatedFiles(ctx, base, set)
 	if err != nil {
 		return c, err
 	}
@@ -81,8 +81,8 @@ type outdatedFile struct {
 
 // outdatedFiles finds the rows of the table that staged rows replace or delete,
 // and marks the staged rows that rows of the table supersede.
-func (u *upsert) outdatedFiles(ctx context.Context, schema *iceberg.Schema, set *snapshots.Set) ([]*outdatedFile, error) {
-	rowsOf, err := u.supersededRows(ctx, schema, set)
+func (u *upsert) outdatedFiles(ctx context.Context, base *table.Table, set *snapshots.Set) ([]*outdatedFile, error) {
+	rowsOf, err := u.supersededRows(ctx, base, set)
 	if err != nil {
 		return nil, err
 	}
@@ -103,12 +103,12 @@ func (u *upsert) outdatedFiles(ctx context.Context, schema *iceberg.Schema, set 
 
 // supersededRows finds the rows of the table that staged rows supersede, with those of
 // their files that were deleted already, by path.
-func (u *upsert) supersededRows(ctx context.Context, schema *iceberg.Schema, set *snapshots.Set) (map[string]parquetfile.Positions, error) {
+func (u *upsert) supersededRows(ctx context.Context, base *table.Table, set *snapshots.Set) (map[string]parquetfile.Positions, error) {
 	if err := u.resolver.Begin(ctx); err != nil {
 		return nil, err
 	}
 	if u.resolver.StagedRows() > 0 && len(set.Files) > 0 {
-		finder, err := newKeyFinder(u, schema)
+		finder, err := newKeyFinder(u, base)
 		if err != nil {
 			return nil, err
 		}

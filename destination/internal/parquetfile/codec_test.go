@@ -66,7 +66,7 @@ func TestLongPagesAreReadBack(t *testing.T) {
 	if err := errors.Join(w.Write(array.NewRecordBatch(schema, []arrow.Array{b.NewArray()}, 1)), w.Close()); err != nil {
 		t.Fatal(err)
 	}
-	r, err := open(iceio.LocalFS{}, path)
+	r, err := open(iceio.LocalFS{}, path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 	"github.com/apache/iceberg-go"
 	iceio "github.com/apache/iceberg-go/io"
+	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 )
@@ -33,13 +34,13 @@ type NotParquetError string
 
 func (path NotParquetError) Error() string { return "not a Parquet file: " + string(path) }
 
-// Open opens a data or delete file. Pieces of long rows wait for memory if that
-// is not nil.
-func Open(files iceio.IO, f iceberg.DataFile, memory *budget.Memory) (*Reader, error) {
+// Open opens a data file of a table, or a delete file, whose columns are those of
+// no table. Pieces of long rows wait for memory if that is not nil.
+func Open(files iceio.IO, f iceberg.DataFile, of table.Metadata, memory *budget.Memory) (*Reader, error) {
 	if f.FileFormat() != iceberg.ParquetFile {
 		return nil, NotParquetError(f.FilePath())
 	}
-	r, err := open(files, f.FilePath())
+	r, err := open(files, f.FilePath(), of)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +48,7 @@ func Open(files iceio.IO, f iceberg.DataFile, memory *budget.Memory) (*Reader, e
 	return r, nil
 }
 
-func open(files iceio.IO, path string) (*Reader, error) {
+func open(files iceio.IO, path string, of table.Metadata) (*Reader, error) {
 	opened, err := files.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
@@ -65,6 +66,12 @@ func open(files iceio.IO, path string) (*Reader, error) {
 	}
 	if err := checkChunks(in, size); err != nil {
 		return nil, fail(err, in)
+	}
+	withoutArrowSchema(in)
+	if of != nil {
+		if err := nameColumns(in.MetaData(), of); err != nil {
+			return nil, fail(err, in)
+		}
 	}
 	r, err := pqarrow.NewFileReader(in, pqarrow.ArrowReadProperties{}, memory.DefaultAllocator)
 	if err != nil {
@@ -163,6 +170,9 @@ func (r *Reader) Columns(fields []iceberg.NestedField) (columns []int, missing b
 
 // Read returns columns of a piece, one array each.
 func (r *Reader) Read(ctx context.Context, p Piece, columns []int) ([]arrow.Array, error) {
+	if err := r.CheckTimes(columns); err != nil {
+		return nil, err
+	}
 	t, err := r.table(ctx, p, columns)
 	if err != nil {
 		return nil, err

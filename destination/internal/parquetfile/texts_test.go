@@ -83,7 +83,7 @@ func openContent(t *testing.T, content []byte) *Reader {
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r, err := open(iceio.LocalFS{}, path)
+	r, err := open(iceio.LocalFS{}, path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

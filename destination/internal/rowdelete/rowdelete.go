@@ -129,7 +129,7 @@ func (d Deletion) find(ctx context.Context, base *table.Table, branch string, ca
 			return nil, err
 		}
 		before := deleted.Count()
-		matches, err := d.match(ctx, f, where, deleted)
+		matches, err := d.match(ctx, base, f, where, deleted)
 		if err != nil {
 			return nil, err
 		}
@@ -181,14 +181,14 @@ func candidates(ctx context.Context, base *table.Table, tip *table.Snapshot, whe
 }
 
 // match adds the rows of a file that the filter matches, and reports whether there are any.
-func (d Deletion) match(ctx context.Context, f *snapshots.LiveFile, where *filter.Bound, into parquetfile.Positions) (matches bool, _ error) {
+func (d Deletion) match(ctx context.Context, base *table.Table, f *snapshots.LiveFile, where *filter.Bound, into parquetfile.Positions) (matches bool, _ error) {
 	storage := d.Table.Storage()
 	end, err := storage.Memory.Begin(ctx, 2*parquetfile.PieceBytes)
 	if err != nil {
 		return false, err
 	}
 	defer end()
-	in, err := parquetfile.Open(storage.Files, f.Data, storage.Memory)
+	in, err := parquetfile.Open(storage.Files, f.Data, base.Metadata(), storage.Memory)
 	if err != nil {
 		return false, err
 	}
@@ -196,6 +196,9 @@ func (d Deletion) match(ctx context.Context, f *snapshots.LiveFile, where *filte
 	columns := in.ColumnsOf(where.FieldIDs())
 	if len(columns) == 0 { // the file has none of them; others say how many rows there are
 		columns = in.AllColumns()
+	}
+	if err := in.CheckTimes(columns); err != nil {
+		return false, err
 	}
 	for p, err := range in.Pieces(columns) {
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 
@@ -167,4 +168,20 @@ func TestADeletionFollowsColumnsThatWereRenamed(t *testing.T) {
 		}
 	}
 	laketest.ExpectRows(t, tbl, `{"id":2,"w":"bob","v":"ann"}`)
+}
+
+// Rows of a file that carries no field ids are found by the names that the table's name mapping has.
+func TestADeletionReachesFilesWithoutFieldIDs(t *testing.T) {
+	for _, upsert := range []lake.Upsert{lake.CopyOnWrite, lake.MergeOnRead} {
+		cat := laketest.OpenCatalog(t, t.TempDir())
+		tbl := laketest.OpenTable(t, cat, laketest.Plain("s"), lake.Options{})
+		laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, map[string]any{"id": 3, "v": "eve"}))
+		columns := arrow.NewSchema([]arrow.Field{{Name: "id", Type: arrow.PrimitiveTypes.Int64}, {Name: "v", Type: arrow.BinaryTypes.String}}, nil)
+		laketest.AddNameless(t, tbl, columns, `[{"id":1,"v":"ann"},{"id":2,"v":"bob"}]`, false)
+		done, err := deletion(t, cat, tbl, "v = ann", upsert).Delete(t.Context(), table.MainBranch)
+		if err != nil || done.Rows != 1 {
+			t.Errorf("%s: %+v, %v", upsert, done, err)
+		}
+		laketest.ExpectRows(t, tbl, `{"id":2,"v":"bob"}`, `{"id":3,"v":"eve"}`)
+	}
 }

@@ -64,7 +64,8 @@ func cursorOf(a arrow.Array) (number func(int) uint64, text func(int) []byte, er
 	case *array.Date32:
 		return func(i int) uint64 { return signed(int64(a.Value(i))) }, nil, nil
 	case *array.Timestamp:
-		return func(i int) uint64 { return signed(int64(a.Value(i))) }, nil, nil
+		micros := microsOf(a)
+		return func(i int) uint64 { return signed(micros(i)) }, nil, nil
 	case *array.Float32:
 		return func(i int) uint64 { return rowsort.OrderedFloat(float64(a.Value(i))) }, nil, nil
 	case *array.Float64:
@@ -90,4 +91,18 @@ func cursorOf(a arrow.Array) (number func(int) uint64, text func(int) []byte, er
 		return nil, func(i int) []byte { return []byte(a.Value(i)) }, nil
 	}
 	return nil, nil, fmt.Errorf("a cursor cannot be of type %s", a.DataType())
+}
+
+// microsOf returns how to read a column of timestamps in microseconds, which other programs
+// may have stored in other units.
+func microsOf(a *array.Timestamp) func(int) int64 {
+	switch a.DataType().(*arrow.TimestampType).Unit {
+	case arrow.Second:
+		return func(i int) int64 { return int64(a.Value(i)) * 1_000_000 }
+	case arrow.Millisecond:
+		return func(i int) int64 { return int64(a.Value(i)) * 1000 }
+	case arrow.Nanosecond:
+		return func(i int) int64 { return a.Value(i).ToTime(arrow.Nanosecond).UnixMicro() }
+	}
+	return func(i int) int64 { return int64(a.Value(i)) }
 }

@@ -67,7 +67,8 @@ func keyPart(a arrow.Array) func([]byte, int) []byte {
 	case *array.Date32:
 		value = func(b []byte, i int) []byte { return binary.LittleEndian.AppendUint64(b, uint64(a.Value(i))) }
 	case *array.Timestamp:
-		value = func(b []byte, i int) []byte { return binary.LittleEndian.AppendUint64(b, uint64(a.Value(i))) }
+		micros := microsOf(a)
+		value = func(b []byte, i int) []byte { return binary.LittleEndian.AppendUint64(b, uint64(micros(i))) }
 	case *array.Float32:
 		value = func(b []byte, i int) []byte {
 			return binary.LittleEndian.AppendUint64(b, math.Float64bits(float64(a.Value(i))+0)) // -0 is 0

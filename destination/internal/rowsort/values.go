@@ -30,6 +30,8 @@ func literals(a arrow.Array) (func(int) iceberg.Literal, error) {
 		value = func(i int) iceberg.Literal { return iceberg.TimeLiteral(a.Value(i)) }
 	case *array.Timestamp:
 		switch a.DataType().(*arrow.TimestampType).Unit {
+		case arrow.Millisecond:
+			value = func(i int) iceberg.Literal { return iceberg.TimestampLiteral(a.Value(i) * 1000) }
 		case arrow.Microsecond:
 			value = func(i int) iceberg.Literal { return iceberg.TimestampLiteral(a.Value(i)) }
 		case arrow.Nanosecond:

@@ -52,7 +52,7 @@ func ReadDeletes(ctx context.Context, files iceio.IO, limited *budget.Memory, d 
 		}
 		return nil
 	}
-	r, err := parquetfile.Open(files, d, limited)
+	r, err := parquetfile.Open(files, d, nil, limited)
 	if err != nil {
 		return err
 	}

@@ -66,12 +66,12 @@ func (s *Storage) Rewriter(meta table.Metadata, c *Change, target int64, order t
 
 // Copy copies the rows of a data file that are not deleted.
 func (r *Rewriter) Copy(ctx context.Context, data iceberg.DataFile, deletedRows parquetfile.Positions) error {
-	in, err := parquetfile.Open(r.s.Files, data, r.s.Memory)
+	in, err := parquetfile.Open(r.s.Files, data, r.meta, r.s.Memory)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	schema, err := in.Schema()
+	columns, schema, err := in.Known()
 	if err != nil {
 		return err
 	}
@@ -94,11 +94,11 @@ func (r *Rewriter) Copy(ctx context.Context, data iceberg.DataFile, deletedRows 
 		r.withoutStatistics = append(r.withoutStatistics, in.ColumnsWithoutStatistics()...)
 	}
 	var copied int64
-	for p, err := range in.Pieces(in.AllColumns()) {
+	for p, err := range in.Pieces(columns) {
 		if err != nil {
 			return err
 		}
-		rows, err := in.Batch(ctx, p, in.AllColumns())
+		rows, err := in.Batch(ctx, p, columns)
 		if err != nil {
 			return err
 		}

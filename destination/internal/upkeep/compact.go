@@ -3,6 +3,7 @@ package upkeep
 import (
 	"cmp"
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"strings"
@@ -64,7 +65,7 @@ func (m *maintenance) compact(ctx context.Context, base *table.Table) error {
 		m.did.addNotDone("equality deletes of another program are not compacted: use that program")
 		return nil
 	}
-	bundles, err := m.bundles(set)
+	bundles, err := m.bundles(base, set)
 	if err != nil || len(bundles) == 0 {
 		return err
 	}
@@ -126,7 +127,7 @@ func (m *maintenance) worthPlanning(base *table.Table) bool {
 }
 
 // bundles plans a compaction: which files are rewritten together.
-func (m *maintenance) bundles(set *snapshots.Set) ([]*bundle, error) {
+func (m *maintenance) bundles(base *table.Table, set *snapshots.Set) ([]*bundle, error) {
 	files := slices.Clone(set.Files)
 	// The files of one commit have no order. The smallest come last, so that a
 	// run of small files ends where a commit does.
@@ -136,8 +137,11 @@ func (m *maintenance) bundles(set *snapshots.Set) ([]*bundle, error) {
 	})
 	var found []*bundle
 	taken := map[*snapshots.LiveFile]bool{}
+	split := func(files []*snapshots.LiveFile) ([][]*snapshots.LiveFile, error) {
+		return m.splitBySchema(base, files)
+	}
 	for _, partition := range partitions(files) {
-		merged, err := merges(partition, m.mergedBytes(), m.Thorough, m.splitBySchema)
+		merged, err := merges(partition, m.mergedBytes(), m.Thorough, split)
 		if err != nil {
 			return nil, err
 		}
@@ -266,23 +270,23 @@ func runsOfSmallFiles(files []*snapshots.LiveFile, fits func(*snapshots.LiveFile
 }
 
 // splitBySchema splits a run of files where their columns change: a file that is
-// rewritten keeps the columns it has.
-func (m *maintenance) splitBySchema(files []*snapshots.LiveFile) ([][]*snapshots.LiveFile, error) {
+// rewritten keeps the columns it has. One that cannot be copied stays alone.
+func (m *maintenance) splitBySchema(base *table.Table, files []*snapshots.LiveFile) ([][]*snapshots.LiveFile, error) {
 	var all [][]*snapshots.LiveFile
 	var last *arrow.Schema
 	start := 0
 	for i, f := range files {
-		in, err := parquetfile.Open(m.storage.Files, f.Data, m.storage.Memory)
+		in, err := parquetfile.Open(m.storage.Files, f.Data, base.Metadata(), m.storage.Memory)
 		if err != nil {
 			return nil, err
 		}
-		schema, err := in.Schema()
+		_, schema, err := in.Known()
 		m.decoded[f.Data.FilePath()] = in.DecodedBytes()
 		in.Close()
-		if err != nil {
+		if err != nil && !errors.As(err, new(parquetfile.ForeignError)) {
 			return nil, err
 		}
-		if i > 0 && !schema.Equal(last) {
+		if i > 0 && (last == nil || schema == nil || !schema.Equal(last)) {
 			all = append(all, files[start:i:i])
 			start = i
 		}
