@@ -177,6 +177,11 @@ func (c Config) findTable(ctx context.Context, cat *catalogs.Catalog, name strin
 	if at := slices.Index(names[:len(ids)], columnar.Location{Namespace: c.Namespace, Table: name}.String()); at >= 0 {
 		return ids[at], nil
 	}
+	for i, id := range ids {
+		if bare := id[len(id)-1]; names[i] == (columnar.Location{Namespace: c.Namespace, Table: bare}).String() {
+			names = append(names, bare)
+		}
+	}
 	like := ""
 	if near := nearest.Name(name, names); near != "" {
 		like = " Did you mean " + near + "?"

@@ -36,6 +36,12 @@ func TestWhatPeopleReadOfAWrite(t *testing.T) {
 			want: "destination: namespace.a: committed 2 records in 1 file, 1.0 KiB\n" +
 				"destination: done in 0.0s: 2 records, 3 of 3 streams, 2 committed, 1 commit, 1 file\n",
 		},
+		"that a source without statuses is complete": {
+			input: record + state + strings.ReplaceAll(state, `"a"`, `"c"`), args: []string{"--progress"},
+			want: "destination: namespace.a: committed 1 record in 1 file, 1.0 KiB\n" +
+				"warning: the input has no statuses: the STATE at the stream's end is taken as proof that it is complete stream=c\n" +
+				"destination: done in 0.0s: 1 record, 3 of 3 streams, 1 committed, 1 commit, 1 file\n",
+		},
 		"why the source failed, once": {
 			input: record + state + fmt.Sprintf(failure, ""), errors: 3,
 			want: "source: The token is void. Ask for another.\n" +

@@ -44,6 +44,21 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// ofStream begins a message for people with the stream it is about, unless it names that
+// itself: the same error often befalls several streams.
+func (e *Error) ofStream(message string) string {
+	if e.Stream == nil {
+		return message
+	}
+	name := e.Stream.String()
+	for _, named := range []string{"tream " + name + " ", "tream " + name + ":", `tream "` + name + `"`} {
+		if strings.Contains(message, named) {
+			return message
+		}
+	}
+	return "Stream " + name + ": " + message
+}
+
 // ErrStreamsFailed is returned by Source.Read and Destination.Write when
 // [Emitter.Fail] has already reported the failures of single streams. It sets the exit
 // code, and nothing more is printed. If it is joined with another error or wrapped in

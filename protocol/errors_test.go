@@ -70,3 +70,18 @@ func TestACauseIsSaidOnce(t *testing.T) {
 		}
 	}
 }
+
+// The same error befalls several streams, so people are told of which it is.
+func TestAnErrorNamesItsStreamOnStandardError(t *testing.T) {
+	for message, want := range map[string]string{
+		"WHOOP refuses it.":                       "Stream sleep: WHOOP refuses it.",
+		"Stream sleep was not received.":          "Stream sleep was not received.",
+		"Stream sleep: the key is missing.":       "Stream sleep: the key is missing.",
+		`There is no stream "sleep". There are:`:  `There is no stream "sleep". There are:`,
+		"Stream sleep_by_id is the one it needs.": "Stream sleep: Stream sleep_by_id is the one it needs.",
+	} {
+		if got := (&Error{Stream: &sleep}).ofStream(message); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -109,7 +109,7 @@ func (e *Emitter) writeStatus(id StreamID, status StreamStatus, reasons ...statu
 func (e *Emitter) writeFailure(d *Error) error {
 	t := &traceError{Message: e.options.Secrets.Clean(d.Message), FailureType: d.Kind}
 	if e.err == nil && !d.TraceOnly { // else nobody reads the messages, and the run reports it
-		e.writeStderr("error", t.Message)
+		e.writeStderr("error", d.ofStream(t.Message))
 		t.ShownOn = e.options.ShownOn
 	}
 	if d.Err != nil && d.Err.Error() != d.Message {

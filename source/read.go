@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ingest-connectors/whoop-iceberg/internal/nearest"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -59,7 +60,7 @@ func (r *run) addReaders(catalog protocol.ConfiguredCatalog) error {
 		switch {
 		case i < 0:
 			if err := r.fail(id, &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(
-				"There is no stream %q. There are: %s. Choose from the output of discover.", id, strings.Join(streamNames(), ", "))}); err != nil {
+				"There is no stream %q.%s There are: %s.", id, nearest.DidYouMean(id.Name, streamNames()), strings.Join(streamNames(), ", "))}); err != nil {
 				return err
 			}
 			continue
@@ -69,7 +70,7 @@ func (r *run) addReaders(catalog protocol.ConfiguredCatalog) error {
 			c.SyncMode = protocol.FullRefresh
 		case c.SyncMode != protocol.FullRefresh && c.SyncMode != protocol.Incremental:
 			if err := r.fail(id, &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(
-				"The stream %s has no sync mode %q. Choose one of its supported_sync_modes in the output of discover.", id, c.SyncMode)}); err != nil {
+				"The stream %s has no sync mode %q. Write full_refresh or incremental.", id, c.SyncMode)}); err != nil {
 				return err
 			}
 			continue

@@ -149,6 +149,9 @@ func TestSourceRuns(t *testing.T) {
 				switch {
 				case m.Trace != nil && m.Trace.Error != nil:
 					message = m.Trace.Error.Message
+					if d := m.Trace.Error.Stream; d != nil {
+						message = "Stream " + d.Name + ": " + message
+					}
 				case m.ConnectionStatus != nil && m.ConnectionStatus.Status == "FAILED":
 					message = m.ConnectionStatus.Message
 				default:

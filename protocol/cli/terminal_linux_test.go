@@ -44,7 +44,7 @@ func TestATerminalShowsHowARunGoes(t *testing.T) {
 	}{
 		"a terminal":   {read: read, terminal: true, want: "warning: odd\nsource: done in 0.0s: 1 record, 1 of 1 stream, 2 requests\n"},
 		"colours":      {read: read, terminal: true, color: true, want: "\x1b[1;33mwarning:\x1b[0m odd\n\x1b[2msource:\x1b[0m done in 0.0s: 1 record, 1 of 1 stream, 2 requests\n"},
-		"a failure":    {read: fails, terminal: true, want: "error: No.\nsource: failed after 0.0s: 0 of 1 stream\n"},
+		"a failure":    {read: fails, terminal: true, want: "error: Stream s: No.\nsource: failed after 0.0s: 0 of 1 stream\n"},
 		"not wanted":   {read: read, terminal: true, args: []string{"--progress=false"}, want: "warning: odd\n"},
 		"a file":       {read: read, want: "warning: odd\n"},
 		"wanted there": {read: read, args: []string{"--progress"}, want: "warning: odd\nsource: done in 0.0s: 1 record, 1 of 1 stream, 2 requests\n"},

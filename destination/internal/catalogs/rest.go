@@ -173,9 +173,9 @@ func (c *restConfig) classify(err error) error {
 	case errors.Is(err, rest.ErrForbidden):
 		return configError(err, "The catalog at %s does not allow this: %v. Grant the rights to create, read, change and drop tables in the namespace to the principal of \"catalog.auth\".", c.URI, err)
 	case errors.Is(err, rest.ErrBadRequest):
-		return configError(err, "The catalog at %s refuses a request: %v. Correct what it names; \"catalog.warehouse\" must be a warehouse that the catalog knows.", c.URI, err)
+		return configError(err, "The catalog at %s refuses a request: %v. Correct what it names; \"catalog.uri\" ends before /v1, and \"catalog.warehouse\" must be a warehouse that the catalog knows.", c.URI, err)
 	case errors.Is(err, rest.ErrServiceUnavailable), errors.Is(err, rest.ErrServerError), errors.Is(err, rest.ErrCommitStateUnknown):
-		return transientError(err, "The catalog at %s fails: %v. Start again when it works.", c.URI, err)
+		return transientError(err, "The catalog at %s fails: %v. Start again when it works. If it names something that it does not know, correct the configuration.", c.URI, err)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case errors.As(err, &network), errors.As(err, &dial):

@@ -150,7 +150,8 @@ func TestATokenEndpointThatRefusesIsExplained(t *testing.T) {
 		says   string
 	}{
 		"wrong secret":  {http.StatusUnauthorized, `{"error":"invalid_client","error_description":"open:sesame is wrong"}`, protocol.ConfigError, "invalid_client: *** is wrong"},
-		"no endpoint":   {http.StatusNotFound, `{}`, protocol.ConfigError, `"catalog.auth.token_uri"`},
+		"no endpoint":   {http.StatusNotFound, `{}`, protocol.ConfigError, `status 404). Set "catalog.auth.token_uri"`},
+		"none offered":  {http.StatusNotImplemented, `{}`, protocol.ConfigError, `status 501). Set "catalog.auth.token_uri"`},
 		"no JSON":       {http.StatusOK, `hello`, protocol.ConfigError, "not a token endpoint"},
 		"broken":        {http.StatusBadGateway, `hello`, protocol.TransientError, "status 502"},
 		"asks for less": {http.StatusTooManyRequests, `{}`, protocol.TransientError, "status 429"},

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -93,6 +94,9 @@ func (s *oauth2Session) explain(err error) error {
 		network *url.Error
 	)
 	switch {
+	case errors.As(err, &answer) && answer.ErrorCode == "" &&
+		slices.Contains([]int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented}, answer.Response.StatusCode):
+		return configError(nil, "There is no token endpoint at %s (status %d). Set \"catalog.auth.token_uri\" to the address of the one that issues tokens for this catalog.", s.config.TokenURL, answer.Response.StatusCode)
 	case errors.As(err, &answer) && (answer.Response.StatusCode == http.StatusTooManyRequests || answer.Response.StatusCode >= http.StatusInternalServerError):
 		return transientError(nil, "The token endpoint %s fails with status %d. Start again when it works.", s.config.TokenURL, answer.Response.StatusCode)
 	case errors.As(err, &answer):

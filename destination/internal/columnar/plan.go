@@ -8,6 +8,7 @@ import (
 	"github.com/apache/iceberg-go"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
+	"github.com/ingest-connectors/whoop-iceberg/internal/nearest"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -162,7 +163,7 @@ func (p *Plan) keyed(s protocol.ConfiguredStream) error {
 		case len(path) != 1:
 			return fmt.Errorf("the primary key %q is inside an object; choose a key of top-level fields, or the sync mode append", protocol.PathString(path))
 		case f == nil:
-			return fmt.Errorf("the primary key %q is not in the stream's schema; refresh the schema, or choose another key", path[0])
+			return fmt.Errorf("the primary key %q is not in the stream's schema.%s Refresh the schema, or choose another key", path[0], p.didYouMean(path[0]))
 		case f.kind == kindStruct || f.kind == kindList:
 			return fmt.Errorf("the primary key %q is an object or an array; choose a key of strings, numbers, dates or booleans, or the sync mode append", path[0])
 		}
@@ -180,12 +181,21 @@ func (p *Plan) keyed(s protocol.ConfiguredStream) error {
 	case len(path) != 1:
 		return fmt.Errorf("the cursor %q is inside an object; choose a top-level field", protocol.PathString(path))
 	case f == nil:
-		return fmt.Errorf("the cursor %q is not in the stream's schema; refresh the schema, or choose another cursor", path[0])
+		return fmt.Errorf("the cursor %q is not in the stream's schema.%s Refresh the schema, or choose another cursor", path[0], p.didYouMean(path[0]))
 	case f.kind == kindStruct || f.kind == kindList || f.kind == kindJSON:
 		return fmt.Errorf("the cursor %q has no single simple type, so its values have no order; choose another cursor", path[0])
 	}
 	p.Cursor = f.name
 	return nil
+}
+
+// didYouMean names the property that was probably meant by one that there is not.
+func (p *Plan) didYouMean(name string) string {
+	var names []string
+	for _, f := range p.fields {
+		names = append(names, f.name)
+	}
+	return nearest.DidYouMean(name, names)
 }
 
 // property finds a top-level property.

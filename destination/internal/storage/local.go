@@ -23,6 +23,9 @@ type localConfig struct{}
 
 func (*localConfig) validate(warehouse string) error {
 	u, err := url.Parse(warehouse)
+	if err == nil && u.Scheme == "s3" {
+		return configError(nil, `The configuration's "warehouse" is %q, and its "storage.type" is "local", the default. Set it to "s3", or give "warehouse" a directory of this machine, as in %q.`, warehouse, exampleWarehouse())
+	}
 	if err != nil || u.Scheme != "file" || u.Host != "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || !isDirectory(filenames.Local(warehouse)) {
 		return configError(err, `The configuration's "warehouse" is %q. It must be file:/// and the absolute path of a directory, as in %q.`, warehouse, exampleWarehouse())
 	}

@@ -104,7 +104,7 @@ func TestWhatIsNoStorageNamesTheRemedy(t *testing.T) {
 	const local, url = `{"type":"local"}`, "It must be file:/// and the absolute path of a directory"
 	for name, tc := range map[string]struct{ raw, warehouse, want string }{
 		"unknown kind":       {`{"type":"gs"}`, "file:///lake", `"storage.type" is "gs". The storage types are: local, s3.`},
-		"other storage":      {local, "s3://bucket/lake", `"warehouse" is "s3://bucket/lake". ` + url},
+		"other storage":      {local, "s3://bucket/lake", `"warehouse" is "s3://bucket/lake", and its "storage.type" is "local", the default. Set it to "s3", or give`},
 		"a user in it":       {local, "file://u:p@/lake", url},
 		"relative warehouse": {local, "lake", url},
 		"root":               {local, "file:///", url},

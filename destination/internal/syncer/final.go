@@ -78,6 +78,9 @@ func (r *run) reportStreams(decisions []streamDecision) error {
 		if d.warning != "" {
 			r.log.Warn(d.warning, "stream", d.stream.ID.String())
 		}
+		if d.err == nil && r.checkpoints.proofs.of(d.stream.ID).status != protocol.Complete {
+			r.out.Progress().Add("streams", 1) // the others were counted when their status came
+		}
 		if d.err != nil {
 			failed = true
 			if d.reason != (incompleteReason{}) {

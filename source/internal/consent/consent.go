@@ -60,6 +60,7 @@ type authorization struct {
 	stdin     io.Reader
 	in        *bufio.Reader // over stdin
 	terminal  io.Writer     // what the person sees; stdout is for the result
+	program   string        // how it was called
 	progress  *progress.Progress
 	secrets   redact.Redactor
 }
@@ -113,7 +114,7 @@ func (a *authorization) allScopes() []string {
 }
 
 func (a *authorization) run(ctx context.Context, env cli.Env) error {
-	a.progress = env.Progress
+	a.program, a.progress = env.Name, env.Progress
 	a.getenv, a.stdin, a.in, a.terminal = env.Getenv, env.Stdin, bufio.NewReader(env.Stdin), a.secrets.Writer(env.Stderr)
 	err := a.authorize(ctx, env.Stdout)
 	switch {
@@ -207,7 +208,7 @@ func (a *authorization) report(stdout io.Writer, g grant, to *target) error {
 		fmt.Fprintf(a.terminal, "Stored:  %s\n", place)
 	}
 	if to.path != "" {
-		fmt.Fprintf(a.terminal, "Next:    source check --config %s\n", to.path)
+		fmt.Fprintf(a.terminal, "Next:    %s check --config %s\n", a.program, to.path)
 	}
 	if !a.printTokens {
 		return nil

@@ -36,7 +36,7 @@ func TestConsentMakesAConfigurationThatWorks(t *testing.T) {
 				t.Fatal(err)
 			}
 			page := <-c.page
-			for _, want := range []string{"Connected to WHOOP as ", "opens every stream", "workout_by_id"} {
+			for _, want := range []string{"Connected to WHOOP as ", "gave access to every stream", "workout_by_id"} {
 				if !strings.Contains(page, want) {
 					t.Errorf("the page lacks %q: %s", want, page)
 				}
@@ -45,7 +45,7 @@ func TestConsentMakesAConfigurationThatWorks(t *testing.T) {
 				t.Errorf("%s: %v, %v", path, info, err)
 			}
 			checked(t, path)
-			for _, want := range []string{"Connected to WHOOP as ", "Open:    profile, body_measurement, cycles, recovery", "source check --config " + path} {
+			for _, want := range []string{"Connected to WHOOP as ", "Open:    profile, body_measurement, cycles, recovery", "Next:    bin/source check --config " + path} {
 				if !strings.Contains(c.stderr.String(), want) {
 					t.Errorf("no %q in %s", want, c.stderr.String())
 				}
@@ -359,7 +359,7 @@ func TestNarrowConsentIsKeptAndExplained(t *testing.T) {
 			t.Errorf("no %q in %s", want, c.stderr.String())
 		}
 	}
-	if page := <-c.page; !strings.Contains(page, "opens some of the streams") || strings.Count(page, `class="closed"`) != 8 {
+	if page := <-c.page; !strings.Contains(page, "gave access to some of the streams") || strings.Count(page, `class="closed"`) != 8 {
 		t.Errorf("page %s", page)
 	}
 }

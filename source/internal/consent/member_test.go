@@ -85,6 +85,7 @@ func (c *consenting) run(ctx context.Context, stderr io.Writer, browse func(stri
 		c.t.Fatal(err)
 	}
 	return a.run(ctx, cli.Env{
+		Name:  "bin/source",
 		Stdin: c.stdin, Stdout: &c.stdout, Stderr: stderr,
 		Getenv: func(name string) string { return c.env[name] },
 	})
