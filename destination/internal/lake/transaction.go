@@ -28,12 +28,14 @@ type proposal struct {
 
 // A transaction is one change of a table that is proposed again until it is
 // committed or there is no hope. An attempt ends in one of four ways. Committed:
-// done. Refused: the catalog said that it changed nothing; what the attempt wrote
-// is removed, and the next one is made from the table as it is by then. Failed: it
-// changed nothing, and another attempt would change nothing either. Unknown: the
-// catalog said none of these; the next attempt first looks whether this one is in
-// the table, and lands only if it is not, because each requires the snapshot that
-// it was made from.
+// done. Refused: the catalog said that it changed nothing; the next one is made from
+// the table as it is by then. Failed: it changed nothing, and another attempt would
+// change nothing either. Unknown: the catalog said none of these. After both the
+// second and the last, the next attempt first looks whether this one is in the table,
+// and lands only if it is not, because each requires the snapshot that it was made
+// from. A refusal is no proof: a gateway that gets no answer sends a request again,
+// and of the second one the catalog says that the table has changed. Only when the
+// attempt is not there, what it wrote is removed.
 type transaction struct {
 	t *Table
 	// propose makes the proposal for the table as it is in base. It returns what
@@ -49,9 +51,10 @@ type transaction struct {
 	location string         // of the metadata file that has the change
 	attempts int
 
-	lastConflict   error // why the catalog refused the last time
-	unreachable    error // why the table could not be loaded the last time
-	unknownOutcome error // of an attempt that may be committed, or may still be
+	lastConflict   error     // why the catalog refused the last time
+	unreachable    error     // why the table could not be loaded the last time
+	unknownOutcome error     // of an attempt that may be committed, or may still be
+	refused        *proposal // the last one, until the table shows that it is not there
 }
 
 // run makes the attempts. Its error is certain unless unknownOutcome is set.
@@ -86,14 +89,8 @@ func (x *transaction) attempt(ctx context.Context, budget *retryBudget) (done bo
 		}
 	}
 	x.location = x.base.MetadataLocation()
-	if x.unknownOutcome != nil && x.verify != nil {
-		landed, err := x.verify(context.WithoutCancel(ctx), x.base)
-		if landed {
-			x.finish(x.base.Metadata(), proposal{})
-		}
-		if landed || err != nil {
-			return landed, err
-		}
+	if landed, err := x.hasLanded(ctx); landed || err != nil {
+		return landed, err
 	}
 	p, err := x.propose(ctx, x.base, budget)
 	if err != nil {
@@ -111,9 +108,7 @@ func (x *transaction) attempt(ctx context.Context, budget *retryBudget) (done bo
 		x.finish(after, p)
 		return true, nil
 	case errors.Is(err, table.ErrCommitFailed) && !isStorageError(err):
-		// A file that stays is in the way of no attempt, and the removal of orphans
-		// finds it. Its error is reported if no attempt succeeds.
-		x.lastConflict = errors.Join(err, t.storage.RemoveAll(p.written))
+		x.lastConflict, x.refused = err, &p
 		return false, nil
 	case errors.Is(err, table.ErrCommitFailed), errors.Is(err, storage.ErrNotCommitted):
 		return false, errors.Join(err, t.storage.RemoveAll(p.written))
@@ -122,21 +117,51 @@ func (x *transaction) attempt(ctx context.Context, budget *retryBudget) (done bo
 	return false, nil
 }
 
+// hasLanded looks for an earlier attempt in the table as it is in base. If it is not
+// there, what a refused one wrote is removed. Its error says that nobody can know any
+// more whether one of unknown outcome is there; one that was refused is then taken for
+// what the catalog said.
+func (x *transaction) hasLanded(ctx context.Context) (landed bool, err error) {
+	if x.unknownOutcome == nil && x.refused == nil {
+		return false, nil
+	}
+	if x.verify != nil {
+		landed, err = x.verify(context.WithoutCancel(ctx), x.base)
+	}
+	switch {
+	case landed:
+		x.finish(x.base.Metadata(), proposal{})
+		return true, nil
+	case err != nil && x.unknownOutcome != nil:
+		return false, err
+	}
+	if x.refused != nil {
+		// A file that stays is in the way of no attempt, and the removal of orphans
+		// finds it. Its error is reported if no attempt succeeds.
+		x.lastConflict = errors.Join(x.lastConflict, x.t.storage.RemoveAll(x.refused.written))
+		x.refused = nil
+	}
+	return false, nil
+}
+
 // fail ends the attempts. It is a success after all if the last look finds one
 // of them in the table.
 func (x *transaction) fail(ctx context.Context, cause error) error {
-	if x.unknownOutcome == nil {
+	if x.unknownOutcome == nil && x.refused == nil {
 		return cause
 	}
 	base, err := x.t.cat.LoadTable(context.WithoutCancel(ctx), x.t.id)
-	if err == nil && x.verify != nil {
+	if err == nil {
+		x.base, x.location = base, base.MetadataLocation()
 		var landed bool
-		if landed, err = x.verify(context.WithoutCancel(ctx), base); landed {
-			x.base, x.location = base, base.MetadataLocation()
-			x.finish(base.Metadata(), proposal{})
+		if landed, err = x.hasLanded(ctx); landed {
 			return nil
 		}
+		if x.unknownOutcome == nil {
+			return cause
+		}
 	}
+	x.unknownOutcome = cmp.Or(x.unknownOutcome, x.lastConflict)
 	return &protocol.Error{
 		Kind: protocol.TransientError, Stream: &x.t.plan.Stream, Err: errors.Join(cause, x.unknownOutcome, err),
 		Message: strings.TrimSpace(fmt.Sprintf("The catalog did not say whether it accepted a commit of table %s. Start again from the table's own state, which the state command prints. %s", x.t, userMessage(x.unknownOutcome))),

@@ -23,6 +23,9 @@ const (
 	LetsOthersFirst                 // commits another writer's rows, then hands this commit on
 	LandsThenOthers                 // takes the commit, then another's, and says nothing
 	DiesAfterLanding                // takes the commit, says nothing, and the run is cancelled
+	RefusesLanded                   // takes the commit, and refuses it when a gateway sends it again
+	RefusesOvertaken                // the same, and another writer commits in between
+	RefusesAndDies                  // takes the commit, refuses it when it comes again, and the run is cancelled
 )
 
 var ErrConnection = errors.New("connection reset by peer")
@@ -66,6 +69,15 @@ func (f *Faulty) CommitTable(ctx context.Context, id table.Identifier, reqs []ta
 		err := land()
 		f.Other()
 		return nil, "", errors.Join(ErrConnection, err)
+	case RefusesLanded:
+		return nil, "", errors.Join(fmt.Errorf("%w: it came again", table.ErrCommitFailed), land())
+	case RefusesOvertaken:
+		err := land()
+		f.Other()
+		return nil, "", errors.Join(fmt.Errorf("%w: it came again", table.ErrCommitFailed), err)
+	case RefusesAndDies:
+		f.Cancel()
+		return nil, "", errors.Join(fmt.Errorf("%w: it came again", table.ErrCommitFailed), land())
 	case LetsOthersFirst:
 		f.Other()
 	}
