@@ -24,7 +24,7 @@ const (
 // what WHOOP limits.
 func printCosts(w io.Writer, c protocol.ConfiguredCatalog) error {
 	var text bytes.Buffer
-	fmt.Fprint(&text, "Requests for the first sync of two years, about. WHOOP allows 100 a minute and 10,000 a day.\n\n")
+	fmt.Fprint(&text, "About how many requests the first sync of two years makes. WHOOP allows 100 a minute and 10,000 a day.\n\n")
 	total, drilldowns := 0, 0
 	firstOf := map[string]string{} // stream by collection
 	for _, configured := range c.Streams {

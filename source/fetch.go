@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"time"
 
@@ -82,7 +81,7 @@ func keySet(records []changes.Record) map[string]bool {
 
 // readPages reads a slice once.
 func (w *walk) readPages(ctx context.Context, s timeSlice) (records []changes.Record, pages int, err error) {
-	key := collectionKey(w.collection)
+	key := streamOf(w.collection).key
 	for page, err := range w.run.session.client.Pages(ctx, w.collection, s.from, s.to) {
 		if err != nil {
 			return nil, pages, err
@@ -92,7 +91,7 @@ func (w *walk) readPages(ctx context.Context, s timeSlice) (records []changes.Re
 			records = append(records, changes.ParseRecord(raw, key))
 		}
 		if len(records) > 0 { // pages come newest first
-			w.run.session.out.Progress().Doing(fmt.Sprintf("reading %s back to %s", path.Base(w.collection), records[len(records)-1].Time.Format(time.DateOnly)))
+			w.run.session.out.Progress().Doing(fmt.Sprintf("reading %s back to %s", streamOf(w.collection).name, records[len(records)-1].Time.Format(time.DateOnly)))
 		}
 	}
 	slices.Reverse(records)

@@ -80,10 +80,9 @@ func (s stream) incremental() bool { return s.collection != "" }
 
 func (s stream) id() protocol.StreamID { return protocol.StreamID{Name: s.name} }
 
-// collectionKey is the key of a collection's records.
-func collectionKey(collection string) string {
-	i := slices.IndexFunc(streams, func(s stream) bool { return s.collection == collection })
-	return streams[i].key
+// streamOf is the stream that has all records of a collection.
+func streamOf(collection string) stream {
+	return streams[slices.IndexFunc(streams, func(s stream) bool { return s.collection == collection })]
 }
 
 // collections lists the streams' collections, in the order in which they are walked.

@@ -17,3 +17,12 @@ func TestStreamsNeedTheseScopes(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// People read how far the stream has come, not the path at WHOOP.
+func TestACollectionIsCalledAsItsStream(t *testing.T) {
+	var names []string
+	for _, c := range collections() {
+		names = append(names, streamOf(c).name)
+	}
+	wantEqual(t, "names", strings.Join(names, " "), "cycles recovery sleep workout")
+}

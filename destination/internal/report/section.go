@@ -54,7 +54,7 @@ func chartElements(prefix string, all []charts.Chart) g.Node {
 
 // factsOf lists what is short to say of a table.
 func factsOf(t Table) g.Node {
-	stream := text(t.Stream)
+	stream := breakable(t.Stream)
 	if t.Stream == "" {
 		stream = g.Text("none: another program made the table")
 	}

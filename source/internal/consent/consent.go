@@ -95,7 +95,7 @@ func (a *authorization) register(flags *flag.FlagSet) {
 	flags.StringVar(&a.region, "region", "", "AWS `region` of the secret")
 	flags.StringVar(&a.clientID, "client-id", "", "`id` of your app at developer.whoop.com; the default is the one stored with the tokens, then WHOOP_CLIENT_ID, then a prompt")
 	flags.StringVar(&a.clientSecret, "client-secret", "", "`secret` of the same app; other users of this machine can see it here, so use WHOOP_CLIENT_SECRET or the prompt instead")
-	flags.StringVar(&a.redirect, "redirect", "http://127.0.0.1:8321/callback", "redirect `URL`, exactly as the app has registered it; for https, a certificate is made for the occasion")
+	flags.StringVar(&a.redirect, "redirect", "http://127.0.0.1:8321/callback", "redirect `URL`, exactly as the app has registered it; for https, a temporary certificate is made")
 	flags.BoolVar(&a.paste, "paste", false, "do not listen for the redirect, but ask for the address that the browser ends at (for machines without a browser)")
 	flags.StringVar(&a.scopes, "scopes", strings.Join(append(a.allScopes(), offline), " "), "`scopes` to ask for; offline is always added")
 	flags.DurationVar(&a.timeout, "timeout", 5*time.Minute, "how long to wait for the consent")
