@@ -42,6 +42,12 @@ func TestWhatPeopleReadOfAWrite(t *testing.T) {
 				"warning: the input has no statuses: the STATE at the stream's end is taken as proof that it is complete stream=c\n" +
 				"destination: done in 0.0s: 1 record, 3 of 3 streams, 1 committed, 1 commit, 1 file\n",
 		},
+		"that an input that breaks off has no complete stream": {
+			input: record + state + `{"type":"RECORD","rec`, args: []string{"--progress"}, errors: 1,
+			want: "destination: namespace.a: committed 1 record in 1 file, 1.0 KiB\n" +
+				"error: Line 3 of the input is a broken message: it ends in the middle. The source was cut off, or two writers wrote into each other. Run the sync again: it continues from the last acknowledged state.\n" +
+				"destination: failed after 0.0s: 1 record, 0 of 3 streams, 1 committed, 1 commit, 1 file\n",
+		},
 		"why the source failed, once": {
 			input: record + state + fmt.Sprintf(failure, ""), errors: 3,
 			want: "source: The token is void. Ask for another.\n" +

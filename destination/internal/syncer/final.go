@@ -65,12 +65,12 @@ func (r *run) commitFinal(ctx context.Context, end inputEnd) error {
 	if err := errors.Join(bad, r.commitTables(ctx, plan)); err != nil {
 		return err
 	}
-	return r.reportStreams(decisions)
+	return r.reportStreams(decisions, end)
 }
 
 // reportStreams reports what was decided on the streams: to programs one by one, and to
 // people once for all that failed for the same reason.
-func (r *run) reportStreams(decisions []streamDecision) error {
+func (r *run) reportStreams(decisions []streamDecision, end inputEnd) error {
 	failed := false
 	streams := map[incompleteReason][]string{}
 	var reasons []incompleteReason
@@ -78,7 +78,7 @@ func (r *run) reportStreams(decisions []streamDecision) error {
 		if d.warning != "" {
 			r.log.Warn(d.warning, "stream", d.stream.ID.String())
 		}
-		if d.err == nil && r.checkpoints.proofs.of(d.stream.ID).status != protocol.Complete {
+		if d.keep == keepAll && r.checkpoints.proofs.of(d.stream.ID).status != protocol.Complete {
 			r.out.Progress().Add("streams", 1) // the others were counted when their status came
 		}
 		if d.err != nil {
@@ -95,7 +95,9 @@ func (r *run) reportStreams(decisions []streamDecision) error {
 		}
 	}
 	for _, reason := range reasons {
-		r.out.PrintError(reason.line(streams[reason]))
+		if end != stoppedAtEnd && end != stoppedEarly { // else people read that the run was interrupted
+			r.out.PrintError(reason.line(streams[reason]))
+		}
 	}
 	if failed {
 		return protocol.ErrStreamsFailed
