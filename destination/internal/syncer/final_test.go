@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
@@ -20,7 +21,7 @@ func TestPeopleReadOfStreamsOnlyInARunThatIsNotInterrupted(t *testing.T) {
 		r := &run{out: protocol.NewEmitter(&messages, protocol.EmitterOptions{Stderr: terminal.NewScreen(&stderr, false, nil)})}
 		d := streamEnd{proof: proof{failure: "The run was interrupted."}}.unproven(id, "the source failed: The run was interrupted")
 		err := r.reportStreams([]streamDecision{{stream: &Stream{ID: id}, decision: d}}, end)
-		if err != protocol.ErrStreamsFailed || stderr.String() != want {
+		if !errors.Is(err, protocol.ErrStreamsFailed) || stderr.String() != want {
 			t.Errorf("%d: %v, %q", end, err, &stderr)
 		}
 		if !bytes.Contains(messages.Bytes(), []byte("Stream sleep was not received completely: the source failed: The run was interrupted.")) {
