@@ -98,7 +98,7 @@ func explainToken(err error, say func(protocol.Kind, string, ...any) error) erro
 		return say(protocol.TransientError, "The tokens cannot be read or stored: %v. Start again later.", store)
 	case errors.As(err, &store):
 		return say(protocol.ConfigError, "The tokens cannot be read or stored: %v. They must be a JSON document with client_id, client_secret and refresh_token, "+
-			"such as source authorize makes. The document and, if it is a file, its directory must be writable, because it is replaced whenever the tokens change.", store)
+			"such as source authorize makes. The document and, if it is a file, its directory must be writable for this program's user (%s), because it is replaced whenever the tokens change.", store, osfile.User())
 	}
 	if cause := whoop.Unreachable(err); cause != "" {
 		return say(protocol.TransientError, "WHOOP's token endpoint cannot be reached: %s. Start again later.", cause)

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/jsonerrors"
+	"github.com/ingest-connectors/whoop-iceberg/internal/osfile"
 	"github.com/ingest-connectors/whoop-iceberg/internal/rawjson"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -93,9 +95,18 @@ func readFile(path, what string) ([]byte, error) {
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf("The %s file cannot be read: %v.", what, err), Err: err}
+		return nil, unreadable(what, err)
 	}
 	return decodeText(data, path, what)
+}
+
+// unreadable is the error for a file that the user gave.
+func unreadable(what string, err error) error {
+	message := fmt.Sprintf("The %s file cannot be read: %v.", what, err)
+	if errors.Is(err, fs.ErrPermission) { // as in a container, which has a user of its own
+		message += " Make it readable for this program's user (" + osfile.User() + ")."
+	}
+	return &protocol.Error{Kind: protocol.ConfigError, Message: message, Err: err}
 }
 
 // decodeText returns the text of a file without its byte-order mark.
