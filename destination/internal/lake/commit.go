@@ -111,7 +111,7 @@ func (c *fileCommit) commitWithRetry(ctx context.Context, stage func(context.Con
 			if err == nil {
 				p.requirements, p.updates, err = c.prepare(ctx, base, change)
 			}
-			p.written, p.supersededFiles = change.Written, change.SupersededFiles
+			p.written, p.supersededFiles, p.snapshot = change.Written, change.SupersededFiles, c.snapshot
 			return errors.Join(c.checkStagedFiles(), err) // a file that is gone may be why
 		})
 		return p, err
@@ -119,7 +119,7 @@ func (c *fileCommit) commitWithRetry(ctx context.Context, stage func(context.Con
 	err := x.run(ctx)
 	done := Committed{Attempts: x.attempts, Duration: time.Since(began)}
 	if err != nil {
-		if x.unknownOutcome == nil {
+		if !x.mayBeThere() {
 			err = errors.Join(err, discard(c.t, c.files))
 		}
 		return done, c.t.Explain(err)

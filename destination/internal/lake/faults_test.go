@@ -46,6 +46,8 @@ func TestCommitUnderFaults(t *testing.T) {
 		"landed, another, then refused":   {script: []laketest.Outcome{laketest.RefusesOvertaken}, there: true},
 		"refused, landed, then refused":   {script: []laketest.Outcome{laketest.Refuses, laketest.RefusesLanded}, there: true},
 		"landed, refused, cancelled":      {script: []laketest.Outcome{laketest.RefusesAndDies}, there: true},
+		"landed, then no rights":          {script: []laketest.Outcome{laketest.FailsLanded}, there: true},
+		"a success that is none":          {script: []laketest.Outcome{laketest.LiesOfLanding}, there: true},
 		"silent, landed, then refused":    {script: []laketest.Outcome{laketest.FailsSilently, laketest.RefusesOvertaken}, there: true},
 		"landed, no answer, state only":   {script: []laketest.Outcome{laketest.LandsSilently}, there: true},
 		"another first, then no answer":   {script: []laketest.Outcome{laketest.LetsOthersFirst, laketest.LandsSilently}, there: true},
@@ -125,7 +127,8 @@ func TestCommitUnderFaults(t *testing.T) {
 				if got := string(laketest.LastState(t, laketest.Load(t, tbl))); got != wantState {
 					t.Errorf("state %s, want %s", got, wantState)
 				}
-				if !slices.Contains(tc.script, laketest.FailsSilently) || tc.keeps {
+				mayBeNamed := slices.Contains(tc.script, laketest.FailsSilently) || slices.Contains(tc.script, laketest.LiesOfLanding)
+				if !mayBeNamed || tc.keeps {
 					laketest.ExpectFiles(t, tbl, tc.keeps)
 				}
 			})

@@ -21,21 +21,22 @@ import (
 // A proposal is what one attempt asks the catalog to commit.
 type proposal struct {
 	requirements    []table.Requirement
-	updates         []table.Update // none: there is nothing to commit
-	written         []string       // files of this attempt alone
-	supersededFiles []string       // files that nothing needs once it is committed
+	updates         []table.Update  // none: there is nothing to commit
+	written         []string        // files of this attempt alone
+	supersededFiles []string        // files that nothing needs once it is committed
+	snapshot        *table.Snapshot // that it adds; nil: none
 }
 
 // A transaction is one change of a table that is proposed again until it is
 // committed or there is no hope. An attempt ends in one of four ways. Committed:
 // done. Refused: the catalog said that it changed nothing; the next one is made from
 // the table as it is by then. Failed: it changed nothing, and another attempt would
-// change nothing either. Unknown: the catalog said none of these. After both the
-// second and the last, the next attempt first looks whether this one is in the table,
-// and lands only if it is not, because each requires the snapshot that it was made
-// from. A refusal is no proof: a gateway that gets no answer sends a request again,
-// and of the second one the catalog says that the table has changed. Only when the
-// attempt is not there, what it wrote is removed.
+// change nothing either. Unknown: the catalog said none of these, or its answer does
+// not have the change. After all but the first, the table is looked at: the attempt may
+// be there, and the next one lands only if it is not, because each requires the
+// snapshot that it was made from. A refusal is no proof: a gateway that gets no answer
+// sends a request again, and of the second one the catalog says that the table has
+// changed. Only if the attempt is not there, what it wrote is removed.
 type transaction struct {
 	t *Table
 	// propose makes the proposal for the table as it is in base. It returns what
@@ -51,13 +52,17 @@ type transaction struct {
 	location string         // of the metadata file that has the change
 	attempts int
 
+	unremoved      error     // why files of refused attempts are still there
 	lastConflict   error     // why the catalog refused the last time
 	unreachable    error     // why the table could not be loaded the last time
 	unknownOutcome error     // of an attempt that may be committed, or may still be
-	refused        *proposal // the last one, until the table shows that it is not there
+	refused        *proposal // the last one, until the table shows that it is not there; of a failed one, too
 }
 
-// run makes the attempts. Its error is certain unless unknownOutcome is set.
+// mayBeThere reports, after an error, whether an attempt may be in the table all the same.
+func (x *transaction) mayBeThere() bool { return x.unknownOutcome != nil || x.refused != nil }
+
+// run makes the attempts. Its error is certain unless one may be there.
 func (x *transaction) run(ctx context.Context) error {
 	budget := newRetryBudget(x.t)
 	for {
@@ -103,18 +108,29 @@ func (x *transaction) attempt(ctx context.Context, budget *retryBudget) (done bo
 	// The catalog has the proposal from here on: its answer is worth waiting for.
 	after, location, err := t.cat.CommitTable(context.WithoutCancel(ctx), t.id, p.requirements, p.updates)
 	switch {
+	case err == nil && p.snapshot != nil && after.SnapshotByID(p.snapshot.SnapshotID) == nil:
+		err = errors.New("the catalog says that it is done, and its answer does not have the snapshot")
 	case err == nil:
 		x.after, x.location = after, location
 		x.finish(after, p)
 		return true, nil
 	case errors.Is(err, table.ErrCommitFailed) && !isStorageError(err):
-		x.lastConflict, x.refused = err, &p
+		x.lastConflict = err
+		x.refuse(p)
 		return false, nil
 	case errors.Is(err, table.ErrCommitFailed), errors.Is(err, storage.ErrNotCommitted):
-		return false, errors.Join(err, t.storage.RemoveAll(p.written))
+		x.refuse(p)
+		return false, err
 	}
 	x.unknownOutcome = fmt.Errorf("committing table %s: %w", t, err)
 	return false, nil
+}
+
+// refuse notes that the catalog has refused a proposal, which may be there all the same.
+func (x *transaction) refuse(p proposal) {
+	if x.verify != nil {
+		x.refused = &p
+	}
 }
 
 // hasLanded looks for an earlier attempt in the table as it is in base. If it is not
@@ -122,7 +138,7 @@ func (x *transaction) attempt(ctx context.Context, budget *retryBudget) (done bo
 // more whether one of unknown outcome is there; one that was refused is then taken for
 // what the catalog said.
 func (x *transaction) hasLanded(ctx context.Context) (landed bool, err error) {
-	if x.unknownOutcome == nil && x.refused == nil {
+	if !x.mayBeThere() {
 		return false, nil
 	}
 	if x.verify != nil {
@@ -138,16 +154,16 @@ func (x *transaction) hasLanded(ctx context.Context) (landed bool, err error) {
 	if x.refused != nil {
 		// A file that stays is in the way of no attempt, and the removal of orphans
 		// finds it. Its error is reported if no attempt succeeds.
-		x.lastConflict = errors.Join(x.lastConflict, x.t.storage.RemoveAll(x.refused.written))
-		x.refused = nil
+		x.unremoved, x.refused = errors.Join(x.unremoved, x.t.storage.RemoveAll(x.refused.written)), nil
 	}
 	return false, nil
 }
 
 // fail ends the attempts. It is a success after all if the last look finds one
-// of them in the table.
+// of them in the table. If nobody can look, what the catalog said is believed, and yet no
+// file is removed.
 func (x *transaction) fail(ctx context.Context, cause error) error {
-	if x.unknownOutcome == nil && x.refused == nil {
+	if !x.mayBeThere() {
 		return cause
 	}
 	base, err := x.t.cat.LoadTable(context.WithoutCancel(ctx), x.t.id)
@@ -157,11 +173,10 @@ func (x *transaction) fail(ctx context.Context, cause error) error {
 		if landed, err = x.hasLanded(ctx); landed {
 			return nil
 		}
-		if x.unknownOutcome == nil {
-			return cause
-		}
 	}
-	x.unknownOutcome = cmp.Or(x.unknownOutcome, x.lastConflict)
+	if x.unknownOutcome == nil {
+		return errors.Join(cause, x.unremoved)
+	}
 	return &protocol.Error{
 		Kind: protocol.TransientError, Stream: &x.t.plan.Stream, Err: errors.Join(cause, x.unknownOutcome, err),
 		Message: strings.TrimSpace(fmt.Sprintf("The catalog did not say whether it accepted a commit of table %s. Start again from the table's own state, which the state command prints. %s", x.t, userMessage(x.unknownOutcome))),

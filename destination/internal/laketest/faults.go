@@ -10,6 +10,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 )
 
 // Outcome is what a faulty catalog does with one commit.
@@ -23,6 +24,8 @@ const (
 	LetsOthersFirst                 // commits another writer's rows, then hands this commit on
 	LandsThenOthers                 // takes the commit, then another's, and says nothing
 	DiesAfterLanding                // takes the commit, says nothing, and the run is cancelled
+	LiesOfLanding                   // does not take the commit and answers with the table as it was
+	FailsLanded                     // takes the commit and answers, when it comes again, that there are no rights
 	RefusesLanded                   // takes the commit, and refuses it when a gateway sends it again
 	RefusesOvertaken                // the same, and another writer commits in between
 	RefusesAndDies                  // takes the commit, refuses it when it comes again, and the run is cancelled
@@ -69,6 +72,11 @@ func (f *Faulty) CommitTable(ctx context.Context, id table.Identifier, reqs []ta
 		err := land()
 		f.Other()
 		return nil, "", errors.Join(ErrConnection, err)
+	case LiesOfLanding:
+		tbl, err := f.LoadTable(ctx, id)
+		return tbl.Metadata(), tbl.MetadataLocation(), err
+	case FailsLanded:
+		return nil, "", errors.Join(fmt.Errorf("%w: forbidden", storage.ErrNotCommitted), land())
 	case RefusesLanded:
 		return nil, "", errors.Join(fmt.Errorf("%w: it came again", table.ErrCommitFailed), land())
 	case RefusesOvertaken:
