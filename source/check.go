@@ -51,7 +51,7 @@ func (s *source) Check(ctx context.Context, raw json.RawMessage, out *protocol.E
 		}
 		if refused(err) {
 			missingScopes = true
-			findings = append(findings, fmt.Sprintf("The consent does not include %s, for %s.", st.scopes[0], strings.Join(needing(st.scopes[0]), ", ")))
+			findings = append(findings, fmt.Sprintf("The consent does not include %s, needed for %s.", st.scopes[0], strings.Join(needing(st.scopes[0]), ", ")))
 			continue
 		}
 		explained := explain(err, st.scopes[:1])

@@ -32,15 +32,15 @@ func TestCheck(t *testing.T) {
 		"no access": {func(w *world) { w.credential("access_token", "") }, nil},
 		"two scopes": {func(w *world) {
 			w.grant("read:cycles", "read:profile", "read:recovery", "read:body_measurement", "offline")
-		}, []string{"read:sleep, for sleep, sleep_for_cycle, sleep_by_id.", "read:workout, for workout, workout_by_id."}},
+		}, []string{"read:sleep, needed for sleep, sleep_for_cycle, sleep_by_id.", "read:workout, needed for workout, workout_by_id."}},
 		"no profile": {func(w *world) {
 			w.grant("read:cycles", "read:sleep", "read:workout", "read:recovery", "read:body_measurement", "offline")
-		}, []string{"read:profile, for profile, body_measurement."}},
+		}, []string{"read:profile, needed for profile, body_measurement."}},
 		"two scopes and a clock": {func(w *world) {
 			w.clock.Advance(2 * time.Hour)
 			w.grant("read:cycles", "read:profile", "read:body_measurement", "read:workout", "offline")
 		}, []string{
-			"read:recovery, for recovery, recovery_for_cycle.", "read:sleep, for sleep, sleep_for_cycle, sleep_by_id.",
+			"read:recovery, needed for recovery, recovery_for_cycle.", "read:sleep, needed for sleep, sleep_for_cycle, sleep_by_id.",
 			"source authorize --config", "clock differs from WHOOP's by ", "correct it",
 		}},
 		"no body": {func(w *world) {
