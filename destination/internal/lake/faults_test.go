@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
@@ -133,6 +135,40 @@ func TestCommitUnderFaults(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Where another writer has committed since and expired what came before, as Nessie does with each commit, nobody can know
+// whether a commit that was refused is there. It is made again, and no file of it is removed that the table may need.
+func TestARefusedCommitOfWhichTheHistoryIsGone(t *testing.T) {
+	for _, kind := range []lake.Upsert{lake.CopyOnWrite, lake.MergeOnRead} {
+		t.Run(string(kind), func(t *testing.T) {
+			real := laketest.OpenCatalog(t, t.TempDir())
+			others := openTable(t, real, laketest.Keyed("s"), lake.Options{Upsert: lake.MergeOnRead})
+			before, theirs, also, mine := laketest.Version{Key: 1, Cursor: 1, V: "before"}, laketest.Version{Key: 2, Cursor: 1, V: "theirs"}, laketest.Version{Key: 3, Cursor: 1, V: "theirs"}, laketest.Version{Key: 4, Cursor: 1, V: "mine"}
+			laketest.Commit(t, others, "", laketest.Stage(t, others, 0, before.Row()))
+			cat := &laketest.Faulty{Catalog: real, Script: []laketest.Outcome{laketest.RefusesOvertaken}}
+			cat.Other = func() {
+				laketest.Commit(t, others, "", laketest.Stage(t, others, 0, theirs.Row()))
+				laketest.Commit(t, others, "", laketest.Stage(t, others, 0, also.Row()))
+				now := laketest.Load(t, others)
+				shortLog := table.NewSetPropertiesUpdate(iceberg.Properties{"write.metadata.previous-versions-max": "1"})
+				var gone []int64
+				for _, s := range now.Metadata().Snapshots() {
+					if s.SnapshotID != now.CurrentSnapshot().SnapshotID {
+						gone = append(gone, s.SnapshotID)
+					}
+				}
+				for range 2 { // the second time, no metadata file that is listed has them
+					if _, _, err := real.CommitTable(t.Context(), now.Identifier(), nil, []table.Update{shortLog, table.NewRemoveSnapshotsUpdate(gone, false)}); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			tbl := openTable(t, cat, laketest.Keyed("s"), lake.Options{Upsert: kind})
+			laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, mine.Row()))
+			laketest.ExpectRows(t, tbl, before.JSON(), theirs.JSON(), also.JSON(), mine.JSON())
+		})
 	}
 }
 

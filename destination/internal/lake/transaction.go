@@ -57,10 +57,13 @@ type transaction struct {
 	unreachable    error     // why the table could not be loaded the last time
 	unknownOutcome error     // of an attempt that may be committed, or may still be
 	refused        *proposal // the last one, until the table shows that it is not there; of a failed one, too
+	untold         bool      // one that was refused may be there: the table's history no longer reaches back to it
 }
 
 // mayBeThere reports, after an error, whether an attempt may be in the table all the same.
-func (x *transaction) mayBeThere() bool { return x.unknownOutcome != nil || x.refused != nil }
+func (x *transaction) mayBeThere() bool {
+	return x.unknownOutcome != nil || x.refused != nil || x.untold
+}
 
 // run makes the attempts. Its error is certain unless one may be there.
 func (x *transaction) run(ctx context.Context) error {
@@ -136,9 +139,9 @@ func (x *transaction) refuse(p proposal) {
 // hasLanded looks for an earlier attempt in the table as it is in base. If it is not
 // there, what a refused one wrote is removed. Its error says that nobody can know any
 // more whether one of unknown outcome is there; one that was refused is then taken for
-// what the catalog said.
+// what the catalog said, and yet its files stay.
 func (x *transaction) hasLanded(ctx context.Context) (landed bool, err error) {
-	if !x.mayBeThere() {
+	if x.unknownOutcome == nil && x.refused == nil {
 		return false, nil
 	}
 	if x.verify != nil {
@@ -151,11 +154,15 @@ func (x *transaction) hasLanded(ctx context.Context) (landed bool, err error) {
 	case err != nil && x.unknownOutcome != nil:
 		return false, err
 	}
-	if x.refused != nil {
-		// A file that stays is in the way of no attempt, and the removal of orphans
-		// finds it. Its error is reported if no attempt succeeds.
-		x.unremoved, x.refused = errors.Join(x.unremoved, x.t.storage.RemoveAll(x.refused.written)), nil
+	// A file that stays is in the way of no attempt, and the removal of orphans finds it. The error of
+	// its removal is reported if no attempt succeeds.
+	switch {
+	case err != nil:
+		x.untold = true
+	case x.refused != nil:
+		x.unremoved = errors.Join(x.unremoved, x.t.storage.RemoveAll(x.refused.written))
 	}
+	x.refused = nil
 	return false, nil
 }
 
