@@ -27,7 +27,7 @@ func readDocs(props iceberg.Properties, made bool) (docs, error) {
 		return d, nil
 	}
 	if err := json.Unmarshal([]byte(recorded), &d.hashes); err != nil {
-		return d, fmt.Errorf("reading the property %s: %w", docsKey, err)
+		return d, &PropertyError{docsKey, err}
 	}
 	return d, nil
 }

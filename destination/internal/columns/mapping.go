@@ -3,6 +3,7 @@ package columns
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -72,6 +73,24 @@ func (m *mapping) encode() (string, error) {
 	return string(data), err
 }
 
+// A PropertyError is a property of a table that is not what this program wrote there.
+type PropertyError struct {
+	Key string
+	Err error
+}
+
+func (e *PropertyError) Error() string {
+	return fmt.Sprintf("reading the property %s: %v", e.Key, e.Err)
+}
+
+// WithoutIDs are properties without those that name columns by their field ids.
+func WithoutIDs(props iceberg.Properties) iceberg.Properties {
+	rest := maps.Clone(props)
+	delete(rest, mappingKey)
+	delete(rest, docsKey)
+	return rest
+}
+
 // read returns the mapping of a table; known is false when it has none.
 func read(props iceberg.Properties) (m *mapping, known bool, err error) {
 	m = newMapping()
@@ -81,7 +100,7 @@ func read(props iceberg.Properties) (m *mapping, known bool, err error) {
 	}
 	var entries []entry
 	if err := json.Unmarshal([]byte(recorded), &entries); err != nil {
-		return nil, true, fmt.Errorf("reading the property %s: %w", mappingKey, err)
+		return nil, true, &PropertyError{mappingKey, err}
 	}
 	for _, e := range entries {
 		m.add(e)

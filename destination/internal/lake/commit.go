@@ -13,6 +13,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
 // tokenKey is the entry of a snapshot's summary that names the commit.
@@ -167,6 +168,9 @@ func (c *fileCommit) prepare(ctx context.Context, base *table.Table, change *sna
 	}
 	if state != nil {
 		updates = append(updates, setState(c.branch, tip, state))
+	}
+	if len(updates) > 0 {
+		updates = append(updates, tabledef.MarkOwn(meta)...)
 	}
 	if c.alsoUpdate != nil {
 		moreReqs, moreUpdates := c.alsoUpdate(base)

@@ -88,8 +88,12 @@ func Evolve(p *columnar.Plan, s Settings, loaded *table.Table) (Definition, Chan
 	meta := loaded.Metadata()
 	have := meta.CurrentSchema()
 	_, owned := meta.Properties()[streamKey]
+	recorded := meta.Properties()
+	if IsCopy(meta) {
+		recorded = columns.WithoutIDs(recorded)
+	}
 	var err error
-	if d.Columns, err = columns.Evolve(p.Keyed(), have, meta.LastColumnID(), meta.Properties(), owned); err != nil {
+	if d.Columns, err = columns.Evolve(p.Keyed(), have, meta.LastColumnID(), recorded, owned); err != nil {
 		return d, Change{}, d.explainColumns(err)
 	}
 	var c Change
@@ -102,6 +106,9 @@ func Evolve(p *columnar.Plan, s Settings, loaded *table.Table) (Definition, Chan
 	}
 	if remove != nil {
 		c.Updates = append(c.Updates, table.NewRemovePropertiesUpdate(remove))
+	}
+	if IsCopy(meta) {
+		c.Updates = append(c.Updates, MarkOwn(meta)...)
 	}
 	if !owned {
 		stream, err := ownerProperty(p.Stream)
@@ -166,6 +173,10 @@ func (d Definition) explainColumns(err error) error {
 	var conflict *columns.Conflict
 	if errors.As(err, &conflict) {
 		return d.configError(nil, "Column %q of table %s %s", conflict.Column, d, conflict.Reason)
+	}
+	var spoiled *columns.PropertyError
+	if errors.As(err, &spoiled) {
+		return d.configError(spoiled.Err, "The property %s of table %s is not what this program wrote there: %v. Set it back. If nobody knows what it was, remove it: properties then keep the columns of their names.", spoiled.Key, d, spoiled.Err)
 	}
 	return fmt.Errorf("evolving the columns of table %s: %w", d, err)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
@@ -22,6 +23,26 @@ const connectionKey = "airbyte.connection"
 type owner struct {
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name"`
+}
+
+// uuidKey is the table property that holds the UUID of the table whose columns the
+// properties with field ids are about. A program that makes a table of the schema and
+// the properties of another one gives its columns ids of their own.
+const uuidKey = "airbyte.table-uuid"
+
+// IsCopy reports whether a table has the properties of another one.
+func IsCopy(meta table.Metadata) bool {
+	of, ok := meta.Properties()[uuidKey]
+	return ok && of != meta.TableUUID().String()
+}
+
+// MarkOwn has a table say that its properties are its own, if it does not yet.
+func MarkOwn(meta table.Metadata) []table.Update {
+	own := meta.TableUUID().String()
+	if meta.Properties()[uuidKey] == own {
+		return nil
+	}
+	return []table.Update{table.NewSetPropertiesUpdate(iceberg.Properties{uuidKey: own})}
 }
 
 // ownerProperty is the value of the property streamKey.
