@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -55,7 +56,7 @@ func TestTheTablesHoldWhatTheOracleSays(t *testing.T) {
 // The demo as a user runs it, in a copy of the tree.
 func TestTheDemosTablesHoldWhatTheOracleSays(t *testing.T) {
 	t.Parallel()
-	dir, _ := demonstrate(t)
+	dir := localDemo(t)
 	if info, err := os.Stat(filepath.Join(dir, "lake/report.html")); err != nil || info.Size() > 1<<20 {
 		t.Errorf("the page about the tables: %v (%v)", info, err)
 	}
@@ -73,17 +74,35 @@ func TestTheDemosTablesHoldWhatTheOracleSays(t *testing.T) {
 // What another engine finds through the catalog of the demo that runs on servers.
 func TestTheDemosLakehouseIsRead(t *testing.T) {
 	t.Parallel()
-	_, out := demonstrate(t, "DEMO=lakehouse")
+	out := demonstrate(t, t.TempDir(), "DEMO=lakehouse")
 	// The last month of two years, which the sandbox's seed decides.
 	if !strings.Contains(out, "│ 2026-01 │    11 │   11.1 │     49.0 │") {
 		t.Errorf("DuckDB shows another table:\n%s", last([]byte(out), 2000))
 	}
 }
 
-// demonstrate runs make demo in a copy of the tree, and returns the copy and what the demo printed.
-func demonstrate(t *testing.T, variables ...string) (dir, output string) {
+// localDemo returns a copy of the tree in which make demo has run, once for all tests that look at its tables.
+func localDemo(t *testing.T) (dir string) {
 	t.Helper()
-	dir = t.TempDir()
+	dir = filepath.Join(binaries, "demo")
+	demo.Do(func() {
+		demonstrate(t, dir)
+		demoRan = true
+	})
+	if !demoRan {
+		t.Fatal("make demo has failed in another test")
+	}
+	return dir
+}
+
+var (
+	demo    sync.Once
+	demoRan bool
+)
+
+// demonstrate runs make demo in a copy of the tree, and returns what it printed.
+func demonstrate(t *testing.T, dir string, variables ...string) (output string) {
+	t.Helper()
 	files := run(t, "git", "-C", repository, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
 	for name := range strings.SplitSeq(strings.TrimSuffix(string(files), "\x00"), "\x00") {
 		copyFile(t, filepath.Join(repository, name), filepath.Join(dir, name))
@@ -91,19 +110,19 @@ func demonstrate(t *testing.T, variables ...string) (dir, output string) {
 	if err := os.Symlink(filepath.Join(repository, ".cache"), filepath.Join(dir, ".cache")); err != nil {
 		t.Fatal(err)
 	}
-	demo := exec.CommandContext(t.Context(), "make", append([]string{"demo"}, variables...)...)
-	demo.Dir = dir
-	demo.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd := exec.CommandContext(t.Context(), "make", append([]string{"demo"}, variables...)...)
+	cmd.Dir = dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	began := time.Now()
-	out, err := demo.CombinedOutput()
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("make demo %q: %v\n%s", variables, err, out)
 	}
 	t.Logf("make demo took %v", time.Since(began))
-	if err := syscall.Kill(-demo.Process.Pid, 0); !errors.Is(err, syscall.ESRCH) {
+	if err := syscall.Kill(-cmd.Process.Pid, 0); !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("the demo left something running (%v)", err)
 	}
-	return dir, string(out)
+	return string(out)
 }
 
 func copyFile(t *testing.T, from, to string) {

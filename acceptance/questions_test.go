@@ -34,7 +34,7 @@ func TestQuestionsAreAnswered(t *testing.T) {
 	}
 	ask(t, filepath.Join(repository, ".cache/sqlglot/bin/python"), "snowflake_syntax.py", forSnowflake)
 
-	dir, _ := demonstrate(t)
+	dir := localDemo(t)
 	l := &lake{t: t, dir: filepath.Join(dir, "lake"), config: filepath.Join(dir, "lake/destination.json")}
 	tables := map[string]string{}
 	for table, metadata := range l.metadataLocations() {
