@@ -152,7 +152,7 @@ func TestConsentInABrowser(t *testing.T) {
 		a := authorize(t, m)
 		b.open(a.url)
 		b.click("#authorize")
-		if text := b.text("main"); !strings.Contains(text, "opens some of the streams") || strings.Count(text, "was not allowed") != 6 {
+		if text := b.text("main"); !strings.Contains(text, "gave access to some of the streams") || strings.Count(text, "was not allowed") != 6 {
 			t.Errorf("the page says %s", text)
 		}
 		b.screenshot("some-scopes")

@@ -3,13 +3,13 @@
 package acceptance
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"golang.org/x/sync/errgroup"
@@ -172,12 +172,12 @@ func test(t *testing.T, env []string, args ...string) {
 	cmd.Env = append(os.Environ(), env...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		var failed []string
-		for line := range strings.Lines(string(out)) {
-			if strings.Contains(line, "--- FAIL") {
-				failed = append(failed, line)
+		var said []byte // of the tests that run at once, without who runs and who has passed
+		for line := range bytes.Lines(out) {
+			if text := bytes.TrimSpace(line); !bytes.HasPrefix(text, []byte("=== ")) && !bytes.HasPrefix(text, []byte("--- PASS")) {
+				said = append(said, line...)
 			}
 		}
-		t.Errorf("%v\n%s%s", err, strings.Join(failed, ""), last(out, 20000))
+		t.Errorf("%v\n%s", err, last(said, 20000))
 	}
 }

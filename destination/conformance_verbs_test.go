@@ -52,7 +52,8 @@ func (l *lakeUnderTest) changesByHand() {
 	if out := l.succeeds("", "drop", named("things")); !strings.Contains(out, "dropped, with ") && (branches || !strings.Contains(out, "gc.enabled")) {
 		l.t.Errorf("drop says %q", out)
 	}
-	if out := l.succeeds("", "tables", "--json"); strings.Contains(out, named("things")) {
+	// Other lakes of the catalog may be between two places, of which the exit code would tell.
+	if out, _ := l.do("", "tables", "--json"); !strings.HasPrefix(out, "[") || strings.Contains(out, named("things")) {
 		l.t.Errorf("after drop: %s", out)
 	}
 	l.write(stream, records(`{"id":6,"v":"a"}`)+stateOf(6)+fedComplete)
