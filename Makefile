@@ -128,7 +128,7 @@ bench: build engines
 accept: export GOGC = 400
 accept: build engines images
 	FULL_TESTS=1 go test -vet=off -count=1 -timeout 30m $$(go list -test -f '{{.ImportPath}} {{.Deps}}' ./... | sed -n 's|\.test .*/internal/testsize[] ].*||p')
-	CONTAINER_ENGINE=$$(acceptance/images/engine.sh) go test -count=1 -timeout 45m -parallel 3 -tags acceptance -skip '$(OF_A_RELEASE)' ./acceptance/...
+	CONTAINER_ENGINE=$$(acceptance/images/engine.sh) go test -count=1 -timeout 60m -parallel 3 -tags acceptance -skip '$(OF_A_RELEASE)' ./acceptance/...
 
 # The tests of archives, and of the programs for Windows, for which everything is compiled again. Needs Wine.
 OF_A_RELEASE := ^TestARelease|UnderWine$$
