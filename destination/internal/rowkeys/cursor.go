@@ -97,8 +97,6 @@ func cursorOf(a arrow.Array) (number func(int) uint64, text func(int) []byte, er
 // may have stored in other units.
 func microsOf(a *array.Timestamp) func(int) int64 {
 	switch a.DataType().(*arrow.TimestampType).Unit {
-	case arrow.Second:
-		return func(i int) int64 { return int64(a.Value(i)) * 1_000_000 }
 	case arrow.Millisecond:
 		return func(i int) int64 { return int64(a.Value(i)) * 1000 }
 	case arrow.Nanosecond:

@@ -2,12 +2,14 @@ package rowkeys
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/google/go-cmp/cmp"
 	"github.com/zeebo/xxh3"
 )
@@ -94,5 +96,32 @@ func TestHashesOfKeysDependOnTheSeed(t *testing.T) {
 	}
 	if len(seen) != 4 {
 		t.Errorf("two keys have %d hashes with two seeds", len(seen))
+	}
+}
+
+// A key has one hash, whether it is staged in an array or lies in a page of a file.
+func TestKeysInPagesHashAsThoseInArrays(t *testing.T) {
+	rows := array.NewStringBuilder(memory.DefaultAllocator)
+	defer rows.Release()
+	var values []parquet.ByteArray
+	for _, v := range []string{"", "a", "ab", "\x00", strings.Repeat("long ", 100)} {
+		rows.Append(v)
+		values = append(values, parquet.ByteArray(v))
+	}
+	rows.AppendNull()
+	values = append(values, nil)
+	keys := rows.NewArray()
+	defer keys.Release()
+	want := make([]xxh3.Uint128, keys.Len())
+	if err := hashKeys([]arrow.Array{keys}, want); err != nil {
+		t.Fatal(err)
+	}
+	if got := hashTexts(values, nil); !slices.Equal(got, want) {
+		t.Errorf("hashes %v, want %v", got, want)
+	}
+	for i, hash := range want {
+		if at := slices.Index(want, hash); at < i {
+			t.Errorf("values %d and %d have one hash", at, i)
+		}
 	}
 }
