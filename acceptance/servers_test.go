@@ -101,7 +101,7 @@ func (all allServers) lakes(t testing.TB) map[string]map[string]any {
 		for kind, catalog := range map[string]map[string]any{
 			"sqlite":   {"type": "sqlite", "path": filepath.Join(dir, "NEW.db")},
 			"postgres": {"type": "postgres", "uri": postgres.String()},
-			"glue":     {"type": "glue", "endpoint": on.glue.Endpoint},
+			"glue":     {"type": "glue", "endpoint": on.glue.Endpoint, "region": "NEW"}, // Glue has a catalog in each region
 			"nessie":   {"type": "rest", "uri": on.nessie.Endpoint},
 		} {
 			warehouse := "s3://" + servers.Bucket + "/NEW"

@@ -205,7 +205,7 @@ func (l *lakeUnderTest) checks() {
 	if out := l.succeeds("", "check"); !strings.Contains(out, `"SUCCEEDED"`) {
 		l.t.Error(out)
 	}
-	if out := l.succeeds("", "tables", "--json"); strings.Contains(out, "airbyte_check") {
+	if out := l.succeeds("", "tables", "--json"); strings.Contains(out, l.named("airbyte_check")) {
 		l.t.Errorf("the probe is left: %s", out)
 	}
 }

@@ -73,6 +73,7 @@ func (p Programs) moto(ctx context.Context, intercept func(endpoint string) func
 		return nil, err
 	}
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), program, "-H", "127.0.0.1", "-p", strconv.Itoa(address.Port))
+	cmd.Env = append(os.Environ(), "MOTO_ALLOW_NONEXISTENT_REGION=true") // a region is a Glue catalog of its own, and tests make their own
 	s, err := start(ctx, "moto", cmd, terminate, responds("http://"+address.String()+"/moto-api/", http.StatusOK))
 	if err != nil {
 		return nil, err
