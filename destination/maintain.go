@@ -208,7 +208,9 @@ func maintainTables(ctx context.Context, config Config, u upkeep.Options, progre
 	options := lake.Options{ReaderTime: config.Maintenance.readerTime(), Warehouse: config.ownWarehouse(), Memory: config.Memory.Shared()}
 	errs := config.Memory.EachTable(len(ids), func(i int) (err error) {
 		if ctx.Err() == nil {
-			all[i], err = maintainTable(ctx, cat, ids[i], options, u)
+			if all[i], err = maintainTable(ctx, cat, ids[i], options, u); catalogs.IsDropped(ctx, cat, ids[i], err) {
+				all[i], err = maintained{}, nil
+			}
 			progress.Add("tables", 1)
 			progress.Add("compacted files", int64(all[i].CompactedFiles))
 			progress.Add("removed files", int64(len(all[i].Removed)))
@@ -222,9 +224,9 @@ func maintainTables(ctx context.Context, config Config, u upkeep.Options, progre
 			failed++
 		}
 	}
+	all = slices.DeleteFunc(all, func(m maintained) bool { return m.Table == "" }) // not begun, or dropped in the meantime
 	if ctx.Err() != nil {
-		begun := slices.DeleteFunc(all, func(m maintained) bool { return m.Table == "" })
-		return begun, failedTables(failed)
+		return all, failedTables(failed)
 	}
 	states, err := maintainStates(ctx, cat, u)
 	if len(states.Removed)+len(states.NotDone) > 0 {

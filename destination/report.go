@@ -119,12 +119,19 @@ func describeLake(ctx context.Context, config Config, described []charts.Descrip
 	if ctx.Err() != nil {
 		return page, ctx.Err()
 	}
+	kept := page.Tables[:0]
 	for i, err := range errs {
-		page.Tables[i].Name = strings.Join(ids[i], ".")
-		if err != nil {
-			page.Tables[i].Error = explainTable(ids[i], err)
+		if catalogs.IsDropped(ctx, cat, ids[i], err) {
+			continue
 		}
+		t := page.Tables[i]
+		t.Name = strings.Join(ids[i], ".")
+		if err != nil {
+			t.Error = explainTable(ids[i], err)
+		}
+		kept = append(kept, t)
 	}
+	page.Tables = kept
 	page.Charts, err = readCharts(ctx, config, bound, progress)
 	return page, err
 }

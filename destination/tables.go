@@ -75,6 +75,9 @@ func describeTables(ctx context.Context, config Config) ([]description, error) {
 	failed := 0
 	for _, id := range ids {
 		d, err := describeTable(ctx, cat, id)
+		if catalogs.IsDropped(ctx, cat, id, err) {
+			continue
+		}
 		if err != nil {
 			d.Error = explainTable(id, err)
 			failed++

@@ -43,3 +43,20 @@ func TableIDs(ctx context.Context, cat catalog.Catalog) ([]table.Identifier, err
 	slices.SortFunc(ids, slices.Compare)
 	return ids, nil
 }
+
+// IsDropped reports whether err, of a table that [TableIDs] listed, says that the table has been dropped or renamed since.
+// It lists the namespace again: some servers also say of a table whose metadata file is lost that there is none.
+func IsDropped(ctx context.Context, cat catalog.Catalog, id table.Identifier, err error) bool {
+	if !errors.Is(err, catalog.ErrNoSuchTable) && !errors.Is(err, catalog.ErrNoSuchNamespace) {
+		return false
+	}
+	for listed, err := range cat.ListTables(ctx, id[:len(id)-1]) {
+		if err != nil {
+			return errors.Is(err, catalog.ErrNoSuchNamespace)
+		}
+		if slices.Equal(listed, id) {
+			return false
+		}
+	}
+	return true
+}
