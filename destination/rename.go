@@ -47,7 +47,9 @@ func rename(ctx context.Context, c *tableChange) error {
 	if slices.Equal(to, c.id) {
 		return c.say("has this name already.%s", hint)
 	}
-	switch _, err := c.cat.LoadTable(ctx, to); {
+	switch there, err := c.cat.LoadTable(ctx, to); {
+	case err == nil && there.MetadataLocation() == loaded.MetadataLocation():
+		return configError("Table %s is there under the name %s, too, as after a rename in Glue that was stopped halfway. To keep the new name alone, run drop %[1]s --keep-files.", c.name(), name)
 	case err == nil:
 		return configError("There is a table %s already. Choose another name, or drop it.", name)
 	case !errors.Is(err, catalog.ErrNoSuchTable) && !errors.Is(err, catalog.ErrNoSuchNamespace):

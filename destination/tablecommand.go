@@ -177,6 +177,11 @@ func (c Config) findTable(ctx context.Context, cat *catalogs.Catalog, name strin
 	if at := slices.Index(names[:len(ids)], columnar.Location{Namespace: c.Namespace, Table: name}.String()); at >= 0 {
 		return ids[at], nil
 	}
+	if id := strings.Split(name, "."); len(id) > 1 {
+		if _, err := cat.LoadTable(ctx, id); errors.Is(err, table.ErrCommitFailed) {
+			return id, nil // it is being renamed, and Glue's list leaves it out
+		}
+	}
 	for i, id := range ids {
 		if bare := id[len(id)-1]; names[i] == (columnar.Location{Namespace: c.Namespace, Table: bare}).String() {
 			names = append(names, bare)

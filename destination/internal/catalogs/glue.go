@@ -169,6 +169,16 @@ func (c glueCatalog) IsCurrent(ctx context.Context, t *table.Table) (bool, error
 	return location == t.MetadataLocation(), err
 }
 
+// LoadTable says what to do about a table that is being renamed, which the library does in three requests.
+func (c glueCatalog) LoadTable(ctx context.Context, id table.Identifier) (*table.Table, error) {
+	t, err := c.Catalog.LoadTable(ctx, id)
+	if errors.Is(err, table.ErrCommitFailed) {
+		name := strings.Join(id, ".")
+		err = transientError(err, "Table %s is being renamed in Glue. Start again later. If nothing renames it, a program was stopped while it did: the table has both names, and drop %[1]s --keep-files removes the old one.", name)
+	}
+	return t, err
+}
+
 // CreateTable makes a table whose name Glue keeps as it is.
 func (c glueCatalog) CreateTable(ctx context.Context, id table.Identifier, schema *iceberg.Schema, options ...catalog.CreateTableOpt) (*table.Table, error) {
 	if err := checkGlueNames(id); err != nil {
