@@ -6,7 +6,10 @@ import (
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
@@ -68,6 +71,32 @@ func TestFilesWithoutFieldIDs(t *testing.T) {
 			want(made(1, 6, "newer").JSON(), made(2, 5, "b").JSON(), made(3, 5, "c").JSON(), made(4, 1, "d").JSON(), made(5, 1, "d").JSON(),
 				made(6, 1, "d").JSON(), made(7, 1, "d").JSON(), made(8, 1, "d").JSON(), made(9, 1, "d").JSON())
 		})
+	}
+}
+
+// Columns that are added come into the name mapping, too: without it, readers would find nulls in such a file that has them.
+func TestAddedColumnsComeIntoTheNameMapping(t *testing.T) {
+	cat := laketest.OpenCatalog(t, t.TempDir())
+	properties := `"id":{"type":"integer"},"v":{"type":"string"},"updated_at":{"type":"string","format":"date-time"},"o":{"type":"object","properties":{"x":{"type":"integer"}}}`
+	open := func(properties string) *lake.Table {
+		plan := sending(t, properties, "id")
+		plan.Cursor = "updated_at"
+		return openTable(t, cat, plan, lake.Options{})
+	}
+	laketest.AddNameless(t, open(properties), nameless(arrow.Microsecond), namelessRows, false)
+	later := open(strings.Replace(properties, `"x":{"type":"integer"}`, `"x":{"type":"integer"},"y":{"type":"string"}`, 1) +
+		`,"w":{"type":"string"},"l":{"type":"array","items":{"type":"object","properties":{"z":{"type":"number"}}}}`)
+	meta := laketest.Load(t, later).Metadata()
+	if len(meta.CurrentSchema().Fields()) != len(open(properties).Opened().Schema().Fields()) {
+		t.Error("columns went")
+	}
+	order := cmpopts.SortSlices(func(a, b iceberg.MappedField) bool { return *a.FieldID < *b.FieldID })
+	if diff := cmp.Diff(meta.CurrentSchema().NameMapping(), meta.NameMapping(), order, cmpopts.EquateEmpty()); diff != "" {
+		t.Error(diff)
+	}
+	laketest.AddNameless(t, later, nameless(arrow.Microsecond, arrow.Field{Name: "w", Type: arrow.BinaryTypes.String, Nullable: true}), `[{"id":7,"_airbyte_raw_id":"w","w":"there"}]`, false)
+	if rows := laketest.Rows(t, laketest.Load(t, later)); !strings.Contains(strings.Join(rows, "\n"), `"there"`) {
+		t.Errorf("a file with the new column is read as %s", rows)
 	}
 }
 

@@ -1,6 +1,7 @@
 package laketest
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"os"
 	"strings"
@@ -19,13 +20,14 @@ import (
 
 // AddNameless adds a file that was written for no table, as Spark's add_files does: it
 // has no field ids, and the table's name mapping says what the names of its columns mean.
+// A table without one gets it.
 func AddNameless(t *testing.T, tbl *lake.Table, schema *arrow.Schema, rows string, int96 bool) {
 	t.Helper()
 	rec, _, err := array.RecordFromJSON(memory.DefaultAllocator, schema, strings.NewReader(rows))
 	if err != nil {
 		t.Fatal(err)
 	}
-	location := tbl.Storage().Locations.NewDataLocation("nameless.parquet")
+	location := tbl.Storage().Locations.NewDataLocation("nameless-" + rand.Text() + ".parquet")
 	out, err := tbl.Storage().Files.Create(location)
 	if err != nil {
 		t.Fatal(err)
@@ -44,13 +46,16 @@ func AddNameless(t *testing.T, tbl *lake.Table, schema *arrow.Schema, rows strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	tx := Load(t, tbl).NewTransaction()
-	names, err := json.Marshal(tbl.Opened().Schema().NameMapping())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := tx.SetProperties(iceberg.Properties{table.DefaultNameMappingKey: string(names)}); err != nil {
-		t.Fatal(err)
+	loaded := Load(t, tbl)
+	tx := loaded.NewTransaction()
+	if loaded.NameMapping() == nil {
+		names, err := json.Marshal(tbl.Opened().Schema().NameMapping())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tx.SetProperties(iceberg.Properties{table.DefaultNameMappingKey: string(names)}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	data, err := iceberg.NewDataFileBuilder(tbl.Opened().Spec(), iceberg.EntryContentData, location, iceberg.ParquetFile, nil, nil, nil, rec.NumRows(), info.Size())
 	if err != nil {

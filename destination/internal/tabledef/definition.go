@@ -100,6 +100,11 @@ func Evolve(p *columnar.Plan, s Settings, loaded *table.Table) (Definition, Chan
 	if !SameColumns(have, d.Columns.Schema) {
 		c.Updates = append(c.Updates, table.NewAddSchemaUpdate(withNewID(meta, d.Columns.Schema)), table.NewSetCurrentSchemaUpdate(-1))
 	}
+	if names, err := extendNameMapping(meta, d.Columns.Schema); err != nil {
+		return d, Change{}, err
+	} else if names != nil {
+		c.Updates = append(c.Updates, table.NewSetPropertiesUpdate(names))
+	}
 	set, remove := d.Columns.Properties(meta.Properties())
 	if set != nil {
 		c.Updates = append(c.Updates, table.NewSetPropertiesUpdate(set))
