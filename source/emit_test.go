@@ -10,13 +10,16 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/changes"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
 )
 
@@ -79,6 +82,43 @@ func TestAStreamWhoseEndCannotBeWrittenEndsTheRun(t *testing.T) {
 	err := r.failStream(t.Context(), rd, rd.complete([]byte(fullRefreshDone)))
 	if !errors.Is(err, syscall.EPIPE) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// Nobody reads the output any more when WHOOP's quota is used up, or when the token has
+// expired: the run ends, before WHOOP is asked for tokens that nobody would take.
+func TestARunThatNobodyReadsSpendsNoRefreshToken(t *testing.T) {
+	for text, profile := range map[failsAt]sandbox.Profile{
+		"RATE_LIMITED": {RequestsPerMinute: 4, RequestsPerDay: -1},
+		"renewing":     {Tick: member.Duration(10 * time.Minute)},
+	} {
+		t.Run(string(text), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := young(t, 1, 60, nil)
+				if err := w.server.SetProfile(profile); err != nil {
+					t.Fatal(err)
+				}
+				raw, err := json.Marshal(w.config)
+				if err != nil {
+					t.Fatal(err)
+				}
+				out := protocol.NewEmitter(writerFunc(func(p []byte) (int, error) {
+					n, err := text.Write(p)
+					if err != nil {
+						w.clock.Advance(day) // the access token dies
+					}
+					return n, err
+				}), protocol.EmitterOptions{})
+				err = w.source.Read(t.Context(), protocol.ReadJob{Config: raw, Catalog: catalog(t, protocol.Incremental)}, out)
+				var output outputError
+				if !errors.As(err, &output) || !errors.Is(err, syscall.EPIPE) || strings.Contains(err.Error(), "tokens") {
+					t.Errorf("error %v", err)
+				}
+				if a := w.server.Audit(); a.Refreshes != 0 {
+					t.Errorf("%d refreshes", a.Refreshes)
+				}
+			})
+		})
 	}
 }
 

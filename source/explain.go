@@ -55,6 +55,7 @@ func explain(err error, scopes []string) error {
 		status  *whoop.StatusError
 		offline *whoop.UnavailableError
 		paging  *whoop.PagingError
+		output  outputError
 	)
 	say := func(kind protocol.Kind, format string, args ...any) error {
 		return &protocol.Error{Kind: kind, Message: fmt.Sprintf(format, args...), Err: err}
@@ -62,6 +63,8 @@ func explain(err error, scopes []string) error {
 	switch {
 	case errors.As(err, &known), errors.Is(err, context.Canceled):
 		return err
+	case errors.As(err, &output): // before token, whose store it may be
+		return output
 	case errors.As(err, &token):
 		return explainToken(token, say)
 	case errors.As(err, &quota):

@@ -18,7 +18,7 @@ func fetchFrom(answer http.HandlerFunc) *walk {
 	out := protocol.NewEmitter(io.Discard, protocol.EmitterOptions{})
 	client := whoop.New(whoop.Config{
 		URL: "https://whoop.invalid", Tokens: anyToken{}, RequestsPerSecond: 1000, HTTP: inProcess{answer}, Log: out.Logger(),
-		Excerpt: func(text string, _ int) string { return text }, Waiting: func(time.Time) {},
+		Excerpt: func(text string, _ int) string { return text }, Waiting: func(time.Time) error { return nil },
 	})
 	return &walk{run: &run{session: &session{out: out, client: client}, end: opening}, collection: sleepCollection}
 }

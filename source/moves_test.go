@@ -132,7 +132,9 @@ func TestAStateIsWrittenUnderTheLock(t *testing.T) {
 	if err := rd.emitState(json.RawMessage(`{}`)); err != nil {
 		t.Fatal(err)
 	}
-	r.rateLimited(opening)
+	if err := r.rateLimited(opening); err != nil {
+		t.Error(err)
+	}
 	if written != 2 {
 		t.Errorf("%d states were written, want 2", written)
 	}

@@ -200,16 +200,19 @@ func (r *run) fail(id protocol.StreamID, err error) error {
 // rateLimited reports that the run waits for quota. It repeats the last state of
 // each stream, because orchestrators take only records and states as signs of life.
 // A state covers what precedes it, so it is not repeated after a record: whoever
-// resumed from it would get that record again. Errors are ignored: the next record
-// meets them again.
-func (r *run) rateLimited(until time.Time) {
+// resumed from it would get that record again. An error ends the run.
+func (r *run) rateLimited(until time.Time) error {
 	r.session.out.Progress().Waiting("WHOOP's request quota", until)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, rd := range r.readers {
 		_ = r.session.out.RateLimited(rd.stream.id(), until)
 		if rd.lastState != nil {
-			_ = r.session.out.State(protocol.NewStreamState(rd.stream.id(), rd.lastState))
+			_ = r.session.out.State(protocol.NewStreamState(rd.stream.id(), rd.lastState)) // an error if the stream is done
 		}
 	}
+	if err := r.session.out.Flush(); err != nil { // that of any message before
+		return outputError{err}
+	}
+	return nil
 }

@@ -84,8 +84,8 @@ type session struct {
 	keeper *tokens.Keeper
 	client *whoop.Client
 
-	onWait  func(until time.Time) // called before a wait for quota
-	profile answer                // read once, for all that need it
+	onWait  func(until time.Time) error // called before a wait for quota
+	profile answer                      // read once, for all that need it
 }
 
 // countRequests says how many requests there were.
@@ -118,9 +118,9 @@ func (s *source) open(raw json.RawMessage, out *protocol.Emitter) (*session, err
 			out.Logger().Warn("other users of this machine can read the token file; restrict it with chmod 600", "path", path, "mode", info.Mode().Perm().String())
 		}
 	}
-	session := &session{config: settings, out: out, onWait: func(time.Time) {}}
+	session := &session{config: settings, out: out, onWait: func(time.Time) error { return nil }}
 	session.keeper = tokens.New(tokens.Config{
-		Store:     settings.Store(out.Control),
+		Store:     settings.Store(session.renewing, session.handOver),
 		TokenURL:  settings.APIURL + "/oauth/oauth2/token",
 		HTTP:      s.http,
 		UserAgent: userAgent,
@@ -135,10 +135,27 @@ func (s *source) open(raw json.RawMessage, out *protocol.Emitter) (*session, err
 		UserAgent:         userAgent,
 		Excerpt:           out.Excerpt,
 		HTTP:              countRequests{cmp.Or(s.http, http.DefaultTransport), out.Progress()},
-		Waiting:           func(until time.Time) { session.onWait(until) },
+		Waiting:           func(until time.Time) error { return session.onWait(until) },
 		Log:               out.Logger(),
 	})
 	return session, nil
+}
+
+// renewing says that a refresh token is about to be used. Whoever does not take this
+// message would not take the new tokens either.
+func (s *session) renewing() error {
+	if err := s.out.Log("INFO", "renewing the access token"); err != nil {
+		return outputError{err}
+	}
+	return nil
+}
+
+// handOver gives a new configuration to whoever keeps it.
+func (s *session) handOver(config json.RawMessage) error {
+	if err := s.out.Control(config); err != nil {
+		return outputError{err}
+	}
+	return nil
 }
 
 // connect makes the first request, which shows whether the tokens work and what

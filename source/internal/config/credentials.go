@@ -136,9 +136,9 @@ func (c Credentials) Validate() error {
 	}
 }
 
-// Store returns where the tokens are kept. If that is the configuration, rotated
-// is called with the new one.
-func (s Settings) Store(rotated func(json.RawMessage) error) tokens.Store {
+// Store returns where the tokens are kept. If that is the configuration, ready is called
+// before they change and rotated with the new configuration, as [tokens.NewConfigStore] says.
+func (s Settings) Store(ready func() error, rotated func(json.RawMessage) error) tokens.Store {
 	c := s.Credentials
 	if store := c.Store(); store != nil {
 		return store
@@ -147,7 +147,7 @@ func (s Settings) Store(rotated func(json.RawMessage) error) tokens.Store {
 	return tokens.NewConfigStore(tokens.Credentials{
 		ClientID: c.ClientID, ClientSecret: c.ClientSecret,
 		AccessToken: c.AccessToken, RefreshToken: c.RefreshToken, ExpiresAt: expires,
-	}, func(t tokens.Credentials) error {
+	}, ready, func(t tokens.Credentials) error {
 		raw, err := withTokens(s.raw, t)
 		if err != nil {
 			return err

@@ -146,7 +146,7 @@ func checked(t *testing.T, path string) {
 	client := whoop.New(whoop.Config{
 		URL: settings.APIURL, RequestsPerSecond: 1000, UserAgent: "test-agent",
 		Tokens: tokens.New(tokens.Config{
-			Store:    settings.Store(func(json.RawMessage) error { t.Error("the new tokens were spent at once"); return nil }),
+			Store:    settings.Store(func() error { return nil }, func(json.RawMessage) error { t.Error("the new tokens were spent at once"); return nil }),
 			TokenURL: settings.APIURL + "/oauth/oauth2/token",
 		}),
 	})

@@ -8,14 +8,16 @@ import "context"
 // it. Processes started with the same configuration know nothing of each other.
 type configStore struct {
 	current Credentials
+	ready   func() error
 	rotated func(Credentials) error
 }
 
 // NewConfigStore returns a store over the credentials of a configuration.
-// Rotated hands a new pair to whoever keeps the configuration, and returns when
-// it is out of this process.
-func NewConfigStore(c Credentials, rotated func(Credentials) error) Store {
-	return &configStore{current: c, rotated: rotated}
+// Ready says something to whoever keeps the configuration, and returns an error if
+// nobody takes it. Rotated hands over a new pair, and returns when it is out of this
+// process. An error of either is final.
+func NewConfigStore(c Credentials, ready func() error, rotated func(Credentials) error) Store {
+	return &configStore{current: c, ready: ready, rotated: rotated}
 }
 
 func (s *configStore) Load(context.Context) (Credentials, error) { return s.current, nil }
@@ -24,13 +26,21 @@ func (s *configStore) Claim(_ context.Context, c Credentials) (func(), error) {
 	if !c.same(s.current) {
 		return nil, ErrReplaced
 	}
+	if err := s.ready(); err != nil {
+		return nil, err
+	}
 	return func() {}, nil
 }
 
 func (s *configStore) Save(_ context.Context, c Credentials) error {
 	if err := s.rotated(c); err != nil {
-		return err
+		return finalError{err}
 	}
 	s.current = c
 	return nil
 }
+
+// A finalError is one of a Save that no other attempt can mend.
+type finalError struct{ error }
+
+func (e finalError) Unwrap() error { return e.error }

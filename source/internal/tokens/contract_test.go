@@ -97,7 +97,7 @@ func (p place) open() Store {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		panic(err)
 	}
-	return NewConfigStore(c, func(c Credentials) error {
+	return NewConfigStore(c, listening, func(c Credentials) error {
 		data, err := json.Marshal(c)
 		if err != nil {
 			return err
@@ -136,6 +136,7 @@ func TestStores(t *testing.T) {
 				}
 			})
 			t.Run("lets one refresh do for all who find the token refused", func(t *testing.T) { refreshesOnce(t, kind) })
+			t.Run("begins no refresh for a run that was told to stop", func(t *testing.T) { stopsBefore(t, kind) })
 			if kind == inConfig { // no two processes share it
 				return
 			}
@@ -190,6 +191,26 @@ func refreshesOnce(t *testing.T, kind string) {
 	a.want(t, 1, 0)
 	if got, err := p.open().Load(t.Context()); err != nil || got.RefreshToken != "refresh-1" {
 		t.Errorf("stored: %+v, %v", got, err)
+	}
+}
+
+// stopsBefore: the token has expired by the time that the run is told to stop.
+func stopsBefore(t *testing.T, kind string) {
+	a := &authority{}
+	k := keeper(filled(t, kind, a.credentials()).open(), a)
+	if _, err := k.Token(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	k.expires = time.Now().Add(-time.Hour)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got, err := k.Token(ctx); got != "" || !errors.Is(err, context.Canceled) {
+		t.Errorf("%s, %v", got, err)
+	}
+	a.want(t, 0, 0)
+	k.expires = time.Now().Add(-time.Hour)
+	if got, err := k.Token(t.Context()); err != nil || got != "access-1" { // nothing keeps the next one from it
+		t.Errorf("%s, %v", got, err)
 	}
 }
 

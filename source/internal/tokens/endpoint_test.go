@@ -77,7 +77,7 @@ func TestAPairIsTakenWhateverIsOddAboutIt(t *testing.T) {
 			server := httptest.NewServer(tt.answer)
 			defer server.Close()
 			var kept Credentials
-			k := New(Config{Store: NewConfigStore(stored("0", time.Time{}), func(c Credentials) error { kept = c; return nil }), TokenURL: server.URL, Log: slog.New(slog.DiscardHandler)})
+			k := New(Config{Store: NewConfigStore(stored("0", time.Time{}), listening, func(c Credentials) error { kept = c; return nil }), TokenURL: server.URL, Log: slog.New(slog.DiscardHandler)})
 			asked := time.Now()
 			if got, err := k.TokenInsteadOf(t.Context(), "access-0"); err != nil || got != "access-1" {
 				t.Fatalf("%s, %v", got, err)
@@ -177,7 +177,7 @@ func TestAnswersWithoutAPair(t *testing.T) {
 				secrets.Add(c.Secrets()...)
 				requests := 0
 				k := New(Config{
-					Store:    NewConfigStore(c, func(c Credentials) error { t.Errorf("stored: %+v", c); return nil }),
+					Store:    NewConfigStore(c, listening, func(c Credentials) error { t.Errorf("stored: %+v", c); return nil }),
 					TokenURL: "http://whoop.invalid/token", Excerpt: secrets.Excerpt,
 					HTTP: roundTrip(func(r *http.Request) (*http.Response, error) {
 						requests++
@@ -217,7 +217,7 @@ func TestAnEndpointThatRecoversGivesAPair(t *testing.T) {
 					}
 					return requests < attempts
 				}
-				k := keeper(NewConfigStore(a.credentials(), func(Credentials) error { return nil }), a)
+				k := keeper(NewConfigStore(a.credentials(), listening, func(Credentials) error { return nil }), a)
 				if got, err := k.TokenInsteadOf(t.Context(), "access-0"); err != nil || got != "access-1" || a.replays != 0 {
 					t.Errorf("%s, %v, %d replays", got, err, a.replays)
 				}
@@ -237,7 +237,7 @@ func TestARefreshTokenThatStaysIsUsedAgain(t *testing.T) {
 				fmt.Fprintf(w, answer, requests)
 				return true
 			}
-			k := keeper(NewConfigStore(a.credentials(), func(Credentials) error { return nil }), a)
+			k := keeper(NewConfigStore(a.credentials(), listening, func(Credentials) error { return nil }), a)
 			for n := range 3 {
 				if got, err := k.TokenInsteadOf(t.Context(), fmt.Sprintf("access-%d", n)); err != nil || got != fmt.Sprintf("access-%d", n+1) {
 					t.Errorf("%s: %s, %v", answer, got, err)

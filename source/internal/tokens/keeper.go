@@ -211,6 +211,9 @@ func (k *Keeper) refreshWithClaim(ctx context.Context) (string, error) {
 		return "", storeError(ctx, err)
 	}
 	defer release()
+	if err := ctx.Err(); err != nil { // not every claim waits, and a run that was told to stop begins no refresh
+		return "", err
+	}
 	return k.refreshAndSave(context.WithoutCancel(ctx))
 }
 
@@ -270,7 +273,7 @@ func (k *Keeper) refreshAndSave(ctx context.Context) (string, error) {
 // save retries for long: if it fails finally, the connection is lost.
 func (k *Keeper) save(ctx context.Context, c Credentials) error {
 	err := k.store.Save(ctx, c)
-	for pause := time.Second; err != nil && !errors.Is(err, ErrReplaced) && pause <= longestPause; pause *= 2 {
+	for pause := time.Second; err != nil && !errors.Is(err, ErrReplaced) && !errors.As(err, new(finalError)) && pause <= longestPause; pause *= 2 {
 		k.log.Error("the new tokens could not be stored; trying again", "error", err)
 		time.Sleep(pause)
 		err = k.store.Save(ctx, c)

@@ -72,9 +72,12 @@ func keeper(s Store, a *authority) *Keeper {
 	return New(Config{Store: s, TokenURL: "http://whoop.invalid/token", HTTP: a, Log: slog.New(slog.DiscardHandler)})
 }
 
+// listening is an orchestrator that takes what it is told.
+func listening() error { return nil }
+
 func TestRefreshRequestIsAsWHOOPWantsIt(t *testing.T) {
 	a := &authority{}
-	k := keeper(NewConfigStore(a.credentials(), func(Credentials) error { return nil }), a)
+	k := keeper(NewConfigStore(a.credentials(), listening, func(Credentials) error { return nil }), a)
 	if _, err := k.TokenInsteadOf(t.Context(), "access-0"); err != nil {
 		t.Fatal(err)
 	}
@@ -86,16 +89,16 @@ func TestRefreshRequestIsAsWHOOPWantsIt(t *testing.T) {
 func TestNewPairIsDurableBeforeItIsHandedOut(t *testing.T) {
 	a := &authority{}
 	full := errors.New("disk full")
-	saves := 0
-	k := keeper(NewConfigStore(a.credentials(), func(Credentials) error { saves++; return full }), a)
+	store := &fullStore{filled(t, inFile, a.credentials()).open(), full, 0}
+	k := keeper(store, a)
 	synctest.Test(t, func(t *testing.T) {
 		got, err := k.TokenInsteadOf(t.Context(), "access-0")
-		var store *StoreError
-		if got != "" || !errors.As(err, &store) || !errors.Is(err, full) {
+		var failed *StoreError
+		if got != "" || !errors.As(err, &failed) || !errors.Is(err, full) {
 			t.Errorf("%q, %v", got, err)
 		}
-		if saves != 5 {
-			t.Errorf("%d attempts to save, want 5", saves)
+		if store.saves != 5 {
+			t.Errorf("%d attempts to save, want 5", store.saves)
 		}
 		if _, err := k.TokenInsteadOf(t.Context(), "access-0"); err == nil || a.replays != 0 {
 			t.Errorf("error %v, %d replays: the spent token was sent again", err, a.replays)
@@ -103,12 +106,43 @@ func TestNewPairIsDurableBeforeItIsHandedOut(t *testing.T) {
 	})
 }
 
+// A fullStore is a store that nothing can be written to.
+type fullStore struct {
+	Store
+	full  error
+	saves int
+}
+
+func (s *fullStore) Save(context.Context, Credentials) error { s.saves++; return s.full }
+
+// An output that nobody reads is known before the refresh token is spent, and stays so.
+func TestNobodyWhoWouldTakeANewPairCostsNoToken(t *testing.T) {
+	a := &authority{}
+	closed := errors.New("broken pipe")
+	deaf := func() error { return closed }
+	k := keeper(NewConfigStore(a.credentials(), deaf, func(Credentials) error { t.Error("a pair is handed over"); return nil }), a)
+	var store *StoreError
+	if got, err := k.TokenInsteadOf(t.Context(), "access-0"); got != "" || !errors.As(err, &store) || !errors.Is(err, closed) || len(a.forms) != 0 {
+		t.Errorf("%q, %v, after %d requests", got, err, len(a.forms))
+	}
+}
+
+func TestANewPairThatNobodyTakesIsHandedOverOnce(t *testing.T) {
+	a := &authority{}
+	closed := errors.New("broken pipe")
+	given := 0
+	k := keeper(NewConfigStore(a.credentials(), listening, func(Credentials) error { given++; return closed }), a)
+	if got, err := k.TokenInsteadOf(t.Context(), "access-0"); got != "" || !errors.Is(err, closed) || given != 1 {
+		t.Errorf("%q, %v; handed over %d times", got, err, given)
+	}
+}
+
 func TestTokenIsRenewedWhenItExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &authority{}
 		c := a.credentials()
 		c.ExpiresAt = time.Now().Add(time.Hour)
-		k := keeper(NewConfigStore(c, func(Credentials) error { return nil }), a)
+		k := keeper(NewConfigStore(c, listening, func(Credentials) error { return nil }), a)
 		for _, step := range []struct {
 			after time.Duration
 			want  string
@@ -124,7 +158,7 @@ func TestTokenIsRenewedWhenItExpires(t *testing.T) {
 func TestTokenJustGivenIsNotRenewedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &authority{}
-		k := keeper(NewConfigStore(a.credentials(), func(Credentials) error { return nil }), a)
+		k := keeper(NewConfigStore(a.credentials(), listening, func(Credentials) error { return nil }), a)
 		for range 5 {
 			if got, err := k.TokenInsteadOf(t.Context(), "access-1"); err != nil || got != "access-0" {
 				t.Fatalf("%s, %v: another token than the refused one is there", got, err)
@@ -150,7 +184,7 @@ func TestTokenJustGivenIsNotRenewedAgain(t *testing.T) {
 func TestLostAnswerEndsAsRevoked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &authority{lose: true}
-		k := keeper(NewConfigStore(a.credentials(), func(Credentials) error { return nil }), a)
+		k := keeper(NewConfigStore(a.credentials(), listening, func(Credentials) error { return nil }), a)
 		_, err := k.TokenInsteadOf(t.Context(), "access-0")
 		if !isRevoked(err) || len(a.forms) != 2 {
 			t.Errorf("error %v after %d requests", err, len(a.forms))

@@ -51,9 +51,9 @@ type Config struct {
 	RequestsPerSecond float64           // never exceeded
 	UserAgent         string            // WHOOP's front end refuses some default ones
 	HTTP              http.RoundTripper // nil: http.DefaultTransport
-	// Waiting is called when the client must wait for quota until an instant. It
-	// may be nil.
-	Waiting func(until time.Time)
+	// Waiting is called when the client must wait for quota until an instant, and again
+	// every two minutes. Its error ends the request. It may be nil.
+	Waiting func(until time.Time) error
 	Log     *slog.Logger // nil: slog.Default
 	// Excerpt returns up to limit bytes of a text, without secrets, for errors about
 	// answers. If it is nil, they show nothing.
@@ -80,7 +80,7 @@ type Client struct {
 func New(c Config) *Client {
 	waiting := c.Waiting
 	if waiting == nil {
-		waiting = func(time.Time) {}
+		waiting = func(time.Time) error { return nil }
 	}
 	return &Client{
 		shown:  c.Excerpt,

@@ -248,7 +248,7 @@ func TestFullMinuteIsWaitedOutAndReported(t *testing.T) {
 			}
 		}, func(c *Config) {
 			c.RequestsPerSecond = 50
-			c.Waiting = func(until time.Time) { waits = append(waits, until) }
+			c.Waiting = func(until time.Time) error { waits = append(waits, until); return nil }
 		})
 		began := time.Now()
 		for range 300 {
@@ -297,7 +297,7 @@ func tell(p *pacer, status int, h http.Header) {
 
 func TestRateIsHalvedByRefusalsAndRegained(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPacer(2, func(time.Time) {})
+		p := newPacer(2, func(time.Time) error { return nil })
 		for range 3 {
 			tell(p, http.StatusTooManyRequests, http.Header{})
 			time.Sleep(time.Second)
@@ -322,7 +322,7 @@ func TestRateIsHalvedByRefusalsAndRegained(t *testing.T) {
 func TestRefusalsNeverRaiseTheRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, ceiling := range []float64{0.001, slowest / 2, slowest, 2 * slowest, 1000} {
-			p := newPacer(ceiling, func(time.Time) {})
+			p := newPacer(ceiling, func(time.Time) error { return nil })
 			for range 20 {
 				before := p.rate
 				time.Sleep(time.Second)
@@ -337,7 +337,7 @@ func TestRefusalsNeverRaiseTheRate(t *testing.T) {
 // Four requests that went at one rate and are refused say one thing, not four.
 func TestRefusalsOfOneRateHalveItOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPacer(2, func(time.Time) {})
+		p := newPacer(2, func(time.Time) error { return nil })
 		sent := time.Now()
 		time.Sleep(time.Second)
 		for range atOnce {
@@ -359,7 +359,7 @@ func TestMalformedHeadersAreIgnored(t *testing.T) {
 		{"X-Ratelimit-Remaining": {"0"}, "X-Ratelimit-Reset": {"NaN"}},
 		{"X-Ratelimit-Remaining": {"0"}},
 	} {
-		p := newPacer(2, func(time.Time) {})
+		p := newPacer(2, func(time.Time) error { return nil })
 		tell(p, http.StatusOK, h)
 		if p.gap != 0 || !p.spent.IsZero() || !p.next.IsZero() {
 			t.Errorf("%v led to gap %v, spent %v, next %v", h, p.gap, p.spent, p.next)
@@ -440,7 +440,7 @@ func TestLongWaitsAreReportedAgainAndAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var told []time.Time
 		c, _ := client(limits(1, 4*time.Minute+30*time.Second), func(c *Config) {
-			c.Waiting = func(time.Time) { told = append(told, time.Now()) }
+			c.Waiting = func(time.Time) error { told = append(told, time.Now()); return nil }
 		})
 		for range 2 {
 			if _, err := c.Get(t.Context(), "/v2/x"); err != nil {

@@ -34,10 +34,10 @@ const (
 // multiplicative decrease). The headers can slow it down further: they describe the
 // window that is nearest to its limit, the minute's or the day's.
 type pacer struct {
-	ceiling float64               // requests per second
-	waiting func(until time.Time) // called before waits for quota
-	turn    chan struct{}         // held by the request that goes next
-	places  chan struct{}         // one for each running request
+	ceiling float64                     // requests per second
+	waiting func(until time.Time) error // called before waits for quota
+	turn    chan struct{}               // held by the request that goes next
+	places  chan struct{}               // one for each running request
 
 	mu      sync.Mutex
 	rate    float64
@@ -48,11 +48,11 @@ type pacer struct {
 	latency time.Duration // of an answer, averaged
 }
 
-func newPacer(ceiling float64, waiting func(time.Time)) *pacer {
+func newPacer(ceiling float64, waiting func(time.Time) error) *pacer {
 	return &pacer{ceiling: ceiling, rate: ceiling, waiting: waiting, turn: make(chan struct{}, 1), places: make(chan struct{}, atOnce)}
 }
 
-// wait returns when a request may go, or a QuotaError. The request must then be sent,
+// wait returns when a request may go, or a QuotaError, or an error of waiting. The request must then be sent,
 // and answered called. Waiting requests go one by one, each a step after the one before
 // was really sent, so that two that wake late do not go together.
 func (p *pacer) wait(ctx context.Context) (sent time.Time, err error) {
@@ -78,7 +78,9 @@ func (p *pacer) wait(ctx context.Context) (sent time.Time, err error) {
 			return now, err
 		}
 		if at.Sub(now) > max(step, time.Second) { // more than pace: a window is full
-			p.waiting(at)
+			if err := p.waiting(at); err != nil {
+				return now, err
+			}
 		}
 		if err := sleep(ctx, min(at.Sub(now), heartbeat)); err != nil {
 			return now, err
