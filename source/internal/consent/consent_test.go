@@ -516,6 +516,7 @@ func TestTheCodeIsExchangedByThisProgramAndWithWHOOPAlone(t *testing.T) {
 	}{
 		"redirect":         {http.StatusTemporaryRedirect, "", "WHOOP gave no tokens"},
 		"a body of tokens": {http.StatusBadRequest, `<html>"access_token":"opensesame"</html>`, "400 Bad Request"},
+		"a used code":      {http.StatusUnauthorized, `{"error":"token_inactive","error_description":"Token is inactive."}`, "WHOOP no longer accepts this consent"},
 		"an error":         {http.StatusBadRequest, `{"error":"odd","error_description":"` + strings.Repeat("x", 100_000) + `","access_token":"opensesame"}`, "odd"},
 	} {
 		t.Run(name, func(t *testing.T) {

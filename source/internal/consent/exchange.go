@@ -105,7 +105,7 @@ func (a *authorization) exchange(ctx context.Context, r authorizationRequest, co
 		}
 	case errors.As(err, &revoked):
 		return g, &problem{
-			"WHOOP no longer accepts this consent", "Its code has expired or was used before.",
+			"WHOOP no longer accepts this consent", fmt.Sprintf("Its code has expired or was used before (%v).", revoked.Err),
 			"Run source authorize again and consent within a few minutes.",
 		}
 	case ctx.Err() != nil:

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -239,6 +240,8 @@ func (g *grants) refresh(token string, named []string, now time.Time, profile Pr
 		return g.rotate(token, p, now, profile), false, nil
 	case profile.Reuse == ReuseGrace && now.Before(p.spent.Add(gracePeriod)):
 		return g.issue(p.grant, now, profile), true, nil
+	case profile.Reuse == ReuseInactive:
+		return Tokens{}, true, &oauthError{http.StatusUnauthorized, "token_inactive", "Token is inactive because it is malformed, expired or otherwise invalid. Token validation failed."}
 	}
 	p.grant.revoked = profile.Reuse == ReuseRevokesFamily
 	return Tokens{}, true, invalidGrant("The refresh token has already been used.")

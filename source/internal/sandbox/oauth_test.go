@@ -262,6 +262,7 @@ func TestReplayedRefreshToken(t *testing.T) {
 	}{
 		{"refused", ReuseRefused, 0, 400, true, false},
 		{"ends the family", ReuseRevokesFamily, 0, 400, false, false},
+		{"inactive", ReuseInactive, 0, 401, true, false},
 		{"within grace", ReuseGrace, gracePeriod - 1, 200, true, true},
 		{"after grace", ReuseGrace, gracePeriod, 400, true, false},
 	} {
@@ -273,7 +274,7 @@ func TestReplayedRefreshToken(t *testing.T) {
 			if replay.status != test.status {
 				t.Fatalf("replay: %d %s", replay.status, replay.body)
 			}
-			if e := parse[oauthError](t, replay.body); test.status == 400 && e.Code != "invalid_grant" {
+			if e, want := parse[oauthError](t, replay.body), map[int]string{400: "invalid_grant", 401: "token_inactive"}; e.Code != want[test.status] {
 				t.Errorf("replay: %s", replay.body)
 			}
 			if got := b.alive(t, newest.AccessToken); got != test.newestOK {

@@ -77,6 +77,7 @@ const (
 	ReuseRefused       ReuseMode = ""               // the request fails, the newest pair lives on
 	ReuseRevokesFamily ReuseMode = "revokes_family" // the request fails and the newest pair dies too
 	ReuseGrace         ReuseMode = "grace"          // for gracePeriod it gives yet another pair, then it is refused
+	ReuseInactive      ReuseMode = "token_inactive" // as ReuseRefused, but as Ory Hydra says it: token_inactive with status 401
 )
 
 // RefreshAnswer is what a refresh does to the refresh token.
@@ -135,7 +136,7 @@ func (p Profile) check() error {
 		meaning []string
 	}{
 		{"consent", string(p.Consent), []string{"grant", "deny"}},
-		{"reuse", string(p.Reuse), []string{"revokes_family", "grace"}},
+		{"reuse", string(p.Reuse), []string{"revokes_family", "grace", "token_inactive"}},
 		{"refresh_answer", string(p.RefreshAnswer), []string{"keeps", "loses"}},
 		{"expires_in", string(p.ExpiresIn), []string{"text", "missing"}},
 		{"last_token", string(p.LastToken), []string{"omitted", "null", "empty"}},

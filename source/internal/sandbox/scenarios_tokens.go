@@ -107,6 +107,10 @@ var tokenScenarios = []Scenario{
 		Faults: []Fault{{Path: tokenPath, Action: Reset, Served: true}}, Ends: true,
 	},
 	{
+		Name: "refresh-answer-lost-inactive", About: "The answer to a refresh is lost, and the server refuses a second one with token_inactive and 401.",
+		Profile: Profile{Reuse: ReuseInactive}, Faults: []Fault{{Path: tokenPath, Action: Reset, Served: true}}, Ends: true,
+	},
+	{
 		Name: "refresh-answer-cut", About: "The answer to a refresh ends in the middle; the token is spent.",
 		Faults: []Fault{{Path: tokenPath, Action: Cut, Bytes: 20}}, Ends: true,
 	},

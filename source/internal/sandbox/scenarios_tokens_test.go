@@ -181,6 +181,7 @@ var tokenDemonstrations = map[string]demonstration{
 	"refresh-503":                  refreshesAs(503, 503, 503, 200),
 	"refresh-reset":                refreshesAs(0, 200),
 	"refresh-answer-lost":          refreshesAs(0, 400),
+	"refresh-answer-lost-inactive": refreshesAs(0, 401),
 	"refresh-answer-cut":           refreshesAs(0, 400),
 	"refresh-answer-503":           refreshesAs(503, 400),
 	"refresh-answer-lost-in-grace": refreshesAs(0, 200),

@@ -12,6 +12,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -151,14 +152,20 @@ func (e Endpoint) responseError(resp *http.Response, a answer) error {
 	if a.Error != "" && e.Excerpt != nil {
 		retrieveError.ErrorCode, retrieveError.ErrorDescription = e.Excerpt(a.Error, longestReason), e.Excerpt(a.Description, longestReason)
 	}
-	switch a.Error {
-	case "invalid_grant":
-		return &RevokedError{retrieveError}
-	case "invalid_client", "unauthorized_client":
+	switch status := resp.StatusCode; {
+	case a.Error == "invalid_client", a.Error == "unauthorized_client":
 		return &ClientError{retrieveError}
+	case !isErrorCode.MatchString(a.Error), a.Error == "temporarily_unavailable", a.Error == "server_error",
+		status >= 500, status == http.StatusTooManyRequests:
+		return retrieveError
 	}
-	return retrieveError
+	// RFC 6749 has invalid_grant for a refresh token or code that is spent. Ory Hydra, whose
+	// errors WHOOP's share, says token_inactive, with status 401.
+	return &RevokedError{retrieveError}
 }
+
+// isErrorCode matches the errors of OAuth, and no status text of a gateway.
+var isErrorCode = regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
 
 // A TokenResponse is what the token endpoint grants: RFC 6749, 5.1.
 type TokenResponse struct {

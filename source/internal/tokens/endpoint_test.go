@@ -144,9 +144,18 @@ func TestAnswersWithoutAPair(t *testing.T) {
 		"spent":                      {answering(400, `{"error":"invalid_grant","error_description":"it is spent"}`), 1, "revoked", "it is spent"},
 		"spent, with status 200":     {answering(200, `{"error":"invalid_grant"}`), 1, "revoked", "invalid_grant"},
 		"spent, with status 401":     {answering(401, `{"error":"invalid_grant"}`), 1, "revoked", "invalid_grant"},
+		"inactive":                   {answering(401, `{"error":"token_inactive","error_description":"Token is inactive because it is malformed, expired or otherwise invalid."}`), 1, "revoked", "token_inactive"},
+		"inactive, with status 400":  {answering(400, `{"error":"token_inactive"}`), 1, "revoked", "token_inactive"},
+		"expired":                    {answering(400, `{"error":"token_expired"}`), 1, "revoked", "token_expired"},
+		"withdrawn":                  {answering(403, `{"error":"access_denied"}`), 1, "revoked", "access_denied"},
+		"another scope":              {answering(400, `{"error":"invalid_scope"}`), 1, "revoked", "invalid_scope"},
+		"not now":                    {answering(400, `{"error":"temporarily_unavailable"}`), 1, "other", "temporarily_unavailable"},
+		"out of order":               {answering(400, `{"error":"server_error"}`), 1, "other", "server_error"},
+		"inactive, with status 500":  {answering(500, `{"error":"token_inactive"}`), attempts, "other", "token_inactive"},
+		"a gateway's status":         {answering(401, `{"status":401,"error":"Unauthorized"}`), 1, "other", "Unauthorized"},
 		"wrong secret":               {answering(401, `{"error":"invalid_client","hint":"opensesame"}`), 1, "client", "invalid_client"},
 		"wrong secret, status 200":   {answering(200, `{"error":"unauthorized_client"}`), 1, "client", "unauthorized_client"},
-		"another error":              {answering(400, `{"error":"invalid_request"}`), 1, "other", "invalid_request"},
+		"another error":              {answering(400, `{"error":"invalid_request"}`), 1, "revoked", "invalid_request"},
 		"an error that is no text":   {answering(400, `{"error":{"code":1}}`), 1, "other", "400 Bad Request"},
 		"a secret in a long reason":  {answering(400, `{"error":"invalid_grant","error_description":"`+long+`refresh-opensesame"}`), 1, "revoked", "****"},
 		"a secret behind a long one": {answering(400, `{"error":"`+strings.Repeat("odd ", 50_000)+`","access_token":"opensesame"}`), 1, "other", "odd"},
@@ -285,6 +294,20 @@ func TestRedirectsOfTheTokenEndpointAreNotFollowed(t *testing.T) {
 			t.Errorf("%d: followed %t, %v, %v", status, followed, refreshed, exchanged)
 		}
 		server.Close()
+	}
+}
+
+// Whatever the refusal is called, it is the code that is no good any more.
+func TestACodeThatIsRefused(t *testing.T) {
+	for _, answer := range []http.HandlerFunc{answering(400, `{"error":"invalid_grant"}`), answering(401, `{"error":"token_inactive"}`)} {
+		e := Endpoint{URL: "http://whoop.invalid", HTTP: roundTrip(func(r *http.Request) (*http.Response, error) {
+			w := httptest.NewRecorder()
+			answer(w, r)
+			return w.Result(), nil
+		})}
+		if _, err := e.Exchange(t.Context(), stored("0", time.Now()), "code", "verifier", "http://127.0.0.1/back"); !isRevoked(err) {
+			t.Errorf("%v", err)
+		}
 	}
 }
 

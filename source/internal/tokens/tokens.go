@@ -6,7 +6,7 @@
 // [Keeper] refreshes only if it must, one at a time in the process and, as far as the
 // [Store] can ensure it, across processes. It makes the new pair durable before it
 // returns it, and never sends a refresh token again that WHOOP has exchanged for it or
-// refused with invalid_grant.
+// refused.
 //
 // Glossary:
 //   - pair: an access token and the refresh token that was issued with it.

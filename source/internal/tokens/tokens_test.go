@@ -238,20 +238,23 @@ func TestPairOfAnotherProcessIsAdopted(t *testing.T) {
 
 // Another process that heeds no claim spends the token at the worst instant.
 func TestRefusedTokenIsLookedUpOnceMore(t *testing.T) {
-	a := &authority{}
-	path := filled(t, inFile, a.credentials()).Path
-	k := keeper(NewFileStore(path), a)
-	a.answer = func(http.ResponseWriter) bool {
-		a.answer = nil
-		a.generation = 7
-		data, err := mergeDocument(nil, a.credentials())
-		if err := errors.Join(err, WriteFile(path, data)); err != nil {
-			t.Error(err)
+	for _, refuse := range []http.HandlerFunc{answering(400, `{"error":"invalid_grant"}`), answering(401, `{"error":"token_inactive"}`)} {
+		a := &authority{}
+		path := filled(t, inFile, a.credentials()).Path
+		k := keeper(NewFileStore(path), a)
+		a.answer = func(w http.ResponseWriter) bool {
+			a.answer = nil
+			a.generation = 7
+			data, err := mergeDocument(nil, a.credentials())
+			if err := errors.Join(err, WriteFile(path, data)); err != nil {
+				t.Error(err)
+			}
+			refuse(w, nil)
+			return true
 		}
-		return false
-	}
-	if got, err := k.TokenInsteadOf(t.Context(), "access-0"); err != nil || got != "access-7" {
-		t.Errorf("%s, %v", got, err)
+		if got, err := k.TokenInsteadOf(t.Context(), "access-0"); err != nil || got != "access-7" {
+			t.Errorf("%s, %v", got, err)
+		}
 	}
 }
 
