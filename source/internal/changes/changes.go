@@ -135,17 +135,24 @@ func (t *Tracker) Advance(to time.Time) {
 	}
 }
 
-// nextWindowStart is a lookback before the end, and further back for rows that
-// must stay in the window. It never moves backwards.
+// nextWindowStart is a lookback before the end, and further back for rows that must stay
+// in the window and for those that WHOOP does not have yet. It never moves backwards.
 func (t *Tracker) nextWindowStart() time.Time {
-	start := t.state.Until.Add(-t.lookback)
+	start := t.state.Until.Add(-max(t.lookback, minWindow))
 	earliest := t.state.Until.Add(-max(t.lookback, maxStretch))
+	newest := earliest
 	for _, e := range t.recent {
+		if e.time.After(newest) {
+			newest = e.time
+		}
 		// The window keeps a row that this sync has not read yet, because a sync that
 		// resumes from here reads from its start. An open one comes with every window.
 		if e.time.Before(start) && !e.open && (!e.seen || e.unsettled && !e.time.Before(earliest)) {
 			start = e.time
 		}
+	}
+	if newest.Before(start) { // what comes after it is new, whenever it comes
+		start = newest
 	}
 	if start.Before(t.state.WindowStart) {
 		return t.state.WindowStart

@@ -304,7 +304,7 @@ func TestOpenRowIsFollowedForAsLongAsItLasts(t *testing.T) {
 			t.Error("it is emitted though it has not changed")
 		}
 		tr.Finish(opening.Add(time.Duration(i)*10*day), false)
-		if s := checkpointed(t, tr); s.Until.Sub(s.WindowStart) > 3*day || len(s.Recent) != 1 {
+		if s := checkpointed(t, tr); s.Until.Sub(s.WindowStart) > maxStretch || len(s.Recent) != 1 {
 			t.Fatalf("the state is %+v", s)
 		}
 	}
@@ -336,18 +336,28 @@ func TestTombstoneKnowsTheVersionThatItDeletes(t *testing.T) {
 	}
 }
 
-func TestWindowStretchesForUnsettledRowsAndNoFurther(t *testing.T) {
-	for name, c := range map[string]struct{ age, want time.Duration }{
-		"none":         {0, 14 * day},
-		"within":       {10 * day, 14 * day},
-		"stretched":    {20 * day, 20 * day},
-		"too far back": {40 * day, 14 * day},
+func TestTheWindowReachesBackForWhatIsStillToComeAndNoFurther(t *testing.T) {
+	for name, c := range map[string]struct {
+		lookback, unsettled, newest, want time.Duration
+	}{
+		"the lookback":              {14 * day, 0, day, 14 * day},
+		"a score within":            {14 * day, 10 * day, day, 14 * day},
+		"a score":                   {14 * day, 20 * day, day, 20 * day},
+		"a score too far back":      {14 * day, 40 * day, day, 14 * day},
+		"the newest row":            {14 * day, 0, 20 * day, 20 * day},
+		"the newest, too far back":  {14 * day, 0, 40 * day, 30 * day},
+		"the newest within a score": {14 * day, 25 * day, 20 * day, 25 * day},
+		"a long lookback":           {60 * day, 40 * day, 50 * day, 60 * day},
+		"no lookback":               {0, 0, day, 2 * day},
+		"no lookback, a score":      {0, 3 * day, day, 3 * day},
+		"no lookback, the newest":   {0, 0, 5 * day, 5 * day},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tr := New(State{}, 14*day, false, time.Time{})
+			tr := New(State{}, c.lookback, false, time.Time{})
 			observe(tr, rec(1, opening.Add(-100*day), 1))
-			if c.age > 0 {
-				r := rec(2, opening.Add(-c.age), 1)
+			observe(tr, rec(2, opening.Add(-c.newest), 1))
+			if c.unsettled > 0 {
+				r := rec(3, opening.Add(-c.unsettled), 1)
 				r.Unsettled = true
 				observe(tr, r)
 			}
@@ -356,6 +366,26 @@ func TestWindowStretchesForUnsettledRowsAndNoFurther(t *testing.T) {
 				t.Errorf("the window begins %v back, want %v", got, c.want)
 			}
 		})
+	}
+}
+
+// A record can appear hours after a newer one, and days after it began if it is the newest.
+// Neither is taken for a row from before the window, and a row that was emitted is no new one.
+func TestWhatAppearsLateIsNewWithoutALookback(t *testing.T) {
+	known := []Record{rec(1, opening.Add(-9*day), 1), rec(2, opening.Add(-2*time.Hour), 1)}
+	tr := again(t, tracked(t, 0, known...), false)
+	for _, late := range []Record{rec(3, opening.Add(-3*time.Hour), 1), rec(4, opening.Add(-47*time.Hour), 1), rec(5, opening.Add(-time.Hour), 1)} {
+		if !observe(tr, late) {
+			t.Errorf("row %s is not new", late.Key)
+		}
+	}
+	if observe(tr, known[0]) || observe(tr, known[1]) {
+		t.Error("a row comes twice")
+	}
+	tr.Finish(opening.Add(20*day), false)
+	tr = again(t, tr, false)
+	if !observe(tr, rec(6, opening.Add(10*time.Minute), 1)) {
+		t.Error("a row that is newer than all others is not new after 20 days")
 	}
 }
 
@@ -389,16 +419,17 @@ func TestTheWindowNeverMovesBackwards(t *testing.T) {
 func TestTheWindowWaitsForRowsThatWereNotRead(t *testing.T) {
 	waiting := rec(1, opening.Add(-10*day), 1)
 	tr := again(t, tracked(t, 14*day, waiting), false)
+	observe(tr, rec(2, opening.Add(19*day), 1))
 	tr.Advance(opening.Add(20 * day))
 	s := checkpointed(t, tr)
-	if s.WindowStart.After(waiting.Time) || len(s.Recent) != 1 {
+	if s.WindowStart.After(waiting.Time) || len(s.Recent) != 2 {
 		t.Errorf("the window begins at %v and has %d rows; the row began at %v", s.WindowStart, len(s.Recent), waiting.Time)
 	}
 	if observe(tr, waiting); checkpointed(t, tr).Until != s.Until {
 		t.Error("a row moves the end of what was read")
 	}
 	tr.Advance(opening.Add(20 * day))
-	if s := checkpointed(t, tr); !s.WindowStart.Equal(opening.Add(6*day)) || len(s.Recent) != 0 {
+	if s := checkpointed(t, tr); !s.WindowStart.Equal(opening.Add(6*day)) || len(s.Recent) != 1 {
 		t.Errorf("then it begins at %v and has %d rows", s.WindowStart, len(s.Recent))
 	}
 }

@@ -35,8 +35,9 @@ import (
 //     field to everything, the next sync emits the whole stream.
 //
 // The window moves on with time and drops rows into the sketch as they leave it,
-// so recent covers as many days as the lookback. A row whose score is pending stretches
-// it, to maxStretch at most. The sketch does not grow. The state of a member with two
+// so recent covers as many days as the lookback, or minWindow. A row whose score is pending
+// stretches it, and so does the newest row, to maxStretch at most: what WHOOP did not have
+// yet is mostly newer than all that it had. The sketch does not grow. The state of a member with two
 // sleeps a day and the default lookback has about 6 KB.
 //
 // The same state serves both ways of reading drill-downs, because it holds rows
@@ -65,9 +66,15 @@ type State struct {
 // sketch, and entries without updated_at.
 const StateVersion = 2
 
-// maxStretch is how far back the window reaches at most for a row whose score is pending.
-// Only full walks find the changes of older ones.
-const maxStretch = 30 * 24 * time.Hour
+const (
+	// minWindow is how far back the window reaches at least. A record appears hours after it
+	// began: at the end of a night, or when the strap is near the phone again. If the window
+	// did not reach back to where it began, it would be taken for an old row.
+	minWindow = 2 * 24 * time.Hour
+	// maxStretch is how far back the window reaches at most for a row whose score is pending,
+	// and for what may appear after the newest row. Only full walks find the changes of older ones.
+	maxStretch = 30 * 24 * time.Hour
+)
 
 // An entry is a row in the window: [key, seconds since 1970, fingerprint,
 // updated_at in microseconds since 1970].

@@ -34,7 +34,7 @@ func (Config) Descriptions() map[string]string {
 	return map[string]string{
 		"credentials":          "Where the member's tokens are kept.",
 		"start_date":           "The source does not read records that began before this instant. Leave it empty to read all history. If you move it to an earlier date, the next incremental sync also emits what began in between. If you move it to a later date, a stream with a state keeps its earlier start.",
-		"lookback_days":        "Every incremental sync reads this many days again, because scores come late and members edit records. The lookback grows by itself, up to 30 days, while a record waits for its score.",
+		"lookback_days":        "Every incremental sync reads this many days again, at least 2, because scores come late and members edit records. The lookback grows by itself, up to 30 days, while a record waits for its score, and back to the newest record.",
 		"reconcile_every_days": "How often an incremental stream is compared with WHOOP from its beginning, to find changes and deletions that are older than the lookback. This costs about 58 requests per year of history. 0 means never; pages are then read twice, because nothing else would find what they miss.",
 		"drilldowns":           "derive: from the collections, without more requests; WHOOP sends the same fields in both. request: with one request for each record that is new or has changed, and for a for-cycle stream one for each cycle of the lookback in every sync.",
 		"requests_per_second":  "The source sends no more than this. WHOOP allows 100 requests a minute and 10000 a day for all members of one client together. The source slows down by itself when it comes near these limits.",
