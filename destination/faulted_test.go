@@ -322,7 +322,7 @@ func TestACatalogThatCannotBeClosedLosesNothing(t *testing.T) {
 	}
 }
 
-// Files that hang cannot be interrupted, nor can the closing of a catalog; a run that is told to stop ends all the same. What
+// Files that hang cannot be interrupted, nor can the opening and closing of a catalog; a run that is told to stop ends all the same. What
 // a check removes at its end is not interrupted either, and a catalog has limited time for it.
 func TestToldToStopWhileFilesHang(t *testing.T) {
 	l := newTestLake(t, workload{mode: protocol.Append})
@@ -335,8 +335,10 @@ func TestToldToStopWhileFilesHang(t *testing.T) {
 		want string
 	}{
 		"a write":              {"write", 12, "", waited},
+		"a write, opening":     {"write", 0, "OpenCatalog", waited},
 		"a write, closing":     {"write", 0, "CloseCatalog", waited},
 		"a check":              {"check", 0, "Create", waited},
+		"a check, opening":     {"check", 0, "OpenCatalog", waited},
 		"a check, cleaning up": {"check", 0, "DropTable", unanswered},
 		"a check, closing":     {"check", 0, "CloseCatalog", waited},
 	} {

@@ -190,7 +190,8 @@ func faultyDestination(f *faults) destination {
 			return nil, err
 		}
 		var cat *catalogs.Catalog
-		if err := f.call(ctx, "OpenCatalog", func() (err error) {
+		// What hangs may be a file system, which heeds no ctx.
+		if err := f.call(context.WithoutCancel(ctx), "OpenCatalog", func() (err error) {
 			cat, err = open(ctx, c)
 			return err
 		}); err != nil {
