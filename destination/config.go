@@ -127,6 +127,11 @@ func (c Config) lake() snowflake.Lake {
 	return snowflake.Lake{Warehouse: c.Warehouse, Namespace: c.Namespace, CatalogType: c.Catalog.Type}
 }
 
+// lakeOptions are the settings of all tables, whichever verb opens them.
+func (c Config) lakeOptions() lake.Options {
+	return lake.Options{Upsert: c.Upsert, ReaderTime: c.Maintenance.readerTime(), Warehouse: c.ownWarehouse(), Memory: c.Memory.Shared()}
+}
+
 // openCatalog opens the catalog, and makes it and the warehouse if they are not
 // there.
 func (c Config) openCatalog(ctx context.Context) (*catalogs.Catalog, error) {

@@ -205,7 +205,7 @@ func maintainTables(ctx context.Context, config Config, u upkeep.Options, progre
 	progress.Expect("tables", len(ids))
 	progress.Doing("maintaining")
 	all := make([]maintained, len(ids))
-	options := lake.Options{ReaderTime: config.Maintenance.readerTime(), Warehouse: config.ownWarehouse(), Memory: config.Memory.Shared()}
+	options := config.lakeOptions()
 	errs := config.Memory.EachTable(len(ids), func(i int) (err error) {
 		if ctx.Err() == nil {
 			if all[i], err = maintainTable(ctx, cat, ids[i], options, u); catalogs.IsDropped(ctx, cat, ids[i], err) {

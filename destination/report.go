@@ -14,7 +14,6 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/charts"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/report"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/internal/osfile"
@@ -100,7 +99,7 @@ func describeLake(ctx context.Context, config Config, described []charts.Descrip
 	}
 	progress.Expect("tables", len(ids))
 	page.Tables = make([]report.Table, len(ids))
-	options := lake.Options{ReaderTime: config.Maintenance.readerTime(), Warehouse: config.ownWarehouse(), Memory: config.Memory.Shared()}
+	options := config.lakeOptions()
 	todo := config.Maintenance.upkeep(true)
 	todo.DryRun = true
 	errs := config.Memory.EachTable(len(ids), func(i int) (err error) {

@@ -137,14 +137,14 @@ func (c Config) streamFaults() []error {
 // tableOptions returns the settings of a stream's table. The configuration must have
 // no faults.
 func (c Config) tableOptions(id protocol.StreamID) lake.Options {
-	o := lake.Options{}
+	o := c.lakeOptions()
 	for _, s := range c.Streams {
 		if s.id() == id {
-			o, _ = s.options()
+			of, _ := s.options()
+			o.Settings = of.Settings
 		}
 	}
 	o.Connection = c.Connection
-	o.Upsert, o.ReaderTime, o.Warehouse = c.Upsert, c.Maintenance.readerTime(), c.ownWarehouse()
 	return o
 }
 

@@ -91,12 +91,11 @@ func (c *tableChange) attach(ctx context.Context) (*lake.Table, error) {
 // open opens the table. Its error is [lake.ErrNotOurs] for one that this program never
 // wrote.
 func (c *tableChange) open(ctx context.Context) (*lake.Table, error) {
-	t, err := lake.Attach(ctx, c.cat, c.id, lake.Options{
-		Upsert: c.config.Upsert, ReaderTime: c.config.Maintenance.readerTime(), Warehouse: c.config.ownWarehouse(), Memory: c.config.Memory.Shared(),
-		HintFailed: func(err error) {
-			fmt.Fprintf(c.warnings, "warning: metadata/version-hint.text of table %s could not be written: %v\n", c.name(), err)
-		},
-	})
+	options := c.config.lakeOptions()
+	options.HintFailed = func(err error) {
+		fmt.Fprintf(c.warnings, "warning: metadata/version-hint.text of table %s could not be written: %v\n", c.name(), err)
+	}
+	t, err := lake.Attach(ctx, c.cat, c.id, options)
 	return t, tabledef.ExplainLoss(c.id, err)
 }
 
