@@ -99,6 +99,15 @@ func ownName(before, ext string) string {
 }
 
 func TestOrphansAreLeftWhereTheLocationIsShared(t *testing.T) {
+	metadata := func(name, text string) func(*testing.T, lake.Catalog, *lake.Table) {
+		return func(t *testing.T, _ lake.Catalog, tbl *lake.Table) {
+			opened := laketest.Load(t, tbl)
+			text := strings.ReplaceAll(text, "OURS", opened.Metadata().TableUUID().String())
+			if err := os.WriteFile(filepath.Join(laketest.PathOf(t, opened.Location()), "metadata", name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	for name, tc := range map[string]struct {
 		share func(t *testing.T, cat lake.Catalog, tbl *lake.Table)
 		why   string
@@ -125,6 +134,11 @@ func TestOrphansAreLeftWhereTheLocationIsShared(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "is the metadata of another table"},
+		"another table of an unknown format version": {metadata("v4.metadata.json", `{"format-version":4,"table-uuid":"0199b0a0-0000-7000-8000-000000000000"}`), "is the metadata of another table"},
+		"this table of an unknown format version":    {metadata("v4.metadata.json", `{"format-version":4,"table-uuid":"OURS"}`), "is metadata of this table that cannot be read"},
+		"metadata that names no table":               {metadata("v4.metadata.json", `{"format-version":4}`), "does not name its table"},
+		"metadata that is no object":                 {metadata("v4.metadata.json", `[4]`), "looks like the metadata of a table and cannot be read"},
+		"metadata that cannot be decompressed":       {metadata("v4.gz.metadata.json", "\x1f\x8bno more"), "looks like the metadata of a table and cannot be read"},
 		"the owner forbids it": {func(t *testing.T, cat lake.Catalog, tbl *lake.Table) {
 			forbid := table.NewSetPropertiesUpdate(iceberg.Properties{table.GCEnabledKey: "false"})
 			if _, _, err := cat.CommitTable(t.Context(), tbl.Opened().Identifier(), nil, []table.Update{forbid}); err != nil {
