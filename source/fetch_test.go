@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,6 +65,30 @@ func TestHalvesOfASliceAreOneReading(t *testing.T) {
 			got = append(got, string(r.Raw))
 		}
 		wantEqual(t, "records", got, []string{sleepVersion(3, 1), sleepVersion(1, 3), sleepVersion(2, 1)})
+	}
+}
+
+// A record that shifts to another page while they are read is on both, and it can change in between.
+func TestOfTwoRecordsWithOneKeyTheNewerCounts(t *testing.T) {
+	older, newer, other := sleepVersion(1, 2), sleepVersion(1, 3), sleepVersion(2, 1)
+	for _, pages := range [][2]string{{older + "," + other, newer}, {newer + "," + other, older}, {older + "," + newer, other + "," + newer}} {
+		w := fetchFrom(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Has("nextToken") {
+				fmt.Fprintf(w, `{"records":[%s]}`, pages[1])
+			} else {
+				fmt.Fprintf(w, `{"records":[%s],"next_token":"second"}`, pages[0])
+			}
+		})
+		records, err := w.fetch(t.Context(), timeSlice{opening.Add(-day), opening})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, r := range records {
+			got = append(got, string(r.Raw))
+		}
+		slices.Sort(got)
+		wantEqual(t, "records", got, []string{newer, other})
 	}
 }
 

@@ -838,20 +838,6 @@ func TestARecordThatCannotBeTrackedArrives(t *testing.T) {
 	}
 }
 
-// When a page shifts a record comes twice, and may have changed in between.
-func TestOfTwoRecordsWithOneKeyTheNewerCounts(t *testing.T) {
-	version := func(updated string) changes.Record {
-		return changes.ParseRecord(json.RawMessage(fmt.Sprintf(`{"id":7,"start":"2026-01-01T00:00:00Z","updated_at":%q}`, updated)), "id")
-	}
-	older, newer, other := version("2026-01-02T00:00:00Z"), version("2026-01-03T00:00:00Z"), changes.ParseRecord(json.RawMessage(`{"id":8,"start":"2026-01-01T00:00:00Z"}`), "id")
-	for _, order := range [][]changes.Record{{older, other, newer}, {newer, other, older}, {older, newer, other, newer}} {
-		kept := newestVersions(slices.Clone(order))
-		if len(kept) != 2 || !slices.ContainsFunc(kept, func(r changes.Record) bool { return r.Key == "7" && r.Fingerprint == newer.Fingerprint }) {
-			t.Errorf("%d records are kept: %+v", len(kept), kept)
-		}
-	}
-}
-
 // A cycle that lies across two slices is in both.
 func TestAParentIsAskedForItsChildOnce(t *testing.T) {
 	t.Parallel()

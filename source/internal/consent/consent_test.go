@@ -30,7 +30,7 @@ import (
 func TestConsentMakesAConfigurationThatWorks(t *testing.T) {
 	for _, scheme := range []string{"http", "https"} {
 		t.Run(scheme, func(t *testing.T) {
-			c := newConsenting(t, scheme, sandbox.Profile{})
+			c := newConsenting(t, scheme, sandbox.Profile{DefaultAgentsBlocked: true}) // no request has a library's agent
 			path := filepath.Join(t.TempDir(), "source.json")
 			if err := c.authorize("--config", path); err != nil {
 				t.Fatal(err)

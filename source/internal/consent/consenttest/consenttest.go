@@ -45,6 +45,7 @@ func send(browser *http.Client, method, address, form string) (page, location st
 		return "", "", err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("User-Agent", "Mozilla/5.0")
 	resp, err := browser.Do(req)
 	if err != nil {
 		return "", "", err
