@@ -102,6 +102,7 @@ type streamEnd struct {
 	statuses    bool  // the input had a status of some stream
 	generations bool  // the catalog has generation ids, so its author also sends statuses
 	hasStates   bool  // the stream had a STATE
+	continues   bool  // its source continues where it was: the stream had a STATE, now or in an earlier sync, or could expect one
 	hasRecords  bool  // it had a record, or a state that is in a commit plan
 	uncovered   int64 // its records after its last STATE
 	atOnce      bool  // to take half of the stream for all of it would lose rows, and nothing of it is kept
@@ -164,12 +165,14 @@ func (c Completion) decide(id protocol.StreamID, e streamEnd) decision {
 		return decision{keep: keepAll}
 	case c == EndOfInput:
 		return e.unproven(id, "the input has no record, state or status of any stream, as if the source had died before its first message")
-	case c == StateHint && !e.losesRowsIfIncomplete() && !e.hasStates:
-		return decision{keep: keepAll, warning: "the input has neither states nor statuses: its end is taken as proof that the stream is complete"}
+	case c == StateHint && !e.losesRowsIfIncomplete() && !e.continues:
+		return decision{keep: keepAll, warning: "the input has neither a state of the stream nor statuses: its end is taken as proof that the stream is complete"}
 	case c == StateHint && e.losesRowsIfIncomplete() && !e.generations && e.hasStates && e.uncovered == 0:
 		return decision{keep: keepAll, warning: "the input has no statuses: the STATE at the stream's end is taken as proof that it is complete"}
 	case e.uncovered > 0 && e.hasStates:
 		return e.unproven(id, fmt.Sprintf("%d of its records came after its last STATE, without a COMPLETE status", e.uncovered))
+	case e.uncovered > 0 && e.continues && !e.losesRowsIfIncomplete():
+		return e.unproven(id, fmt.Sprintf("%d of its records came without a STATE after them, and without a COMPLETE status", e.uncovered))
 	}
 	return e.unproven(id, noProof)
 }

@@ -87,23 +87,23 @@ func TestCompletion(t *testing.T) {
 		for _, input := range []inputEnd{inputEnded, stoppedAtEnd, stoppedEarly, unreadable} {
 			for _, kind := range []string{"append", "refresh", "refresh at once", "overwrite"} {
 				for _, generations := range bools {
-					for _, states := range bools {
+					for _, states := range []string{"none", "earlier", "now"} {
 						for _, uncovered := range []int64{0, 3} {
 							for _, heard := range bools {
-								if !heard && (states || uncovered > 0 || p.statuses) {
+								if !heard && (states == "now" || uncovered > 0 || p.statuses) {
 									continue
 								}
 								for _, c := range []Completion{Strict, StateHint, EndOfInput} {
 									e := streamEnd{
 										proof: p.of(sleepStream), input: input, heard: heard, statuses: p.statuses, generations: generations,
-										hasStates: states, hasRecords: heard, uncovered: uncovered,
+										hasStates: states == "now", continues: states != "none", hasRecords: heard, uncovered: uncovered,
 										atOnce: kind == "overwrite" || kind == "refresh at once", refreshing: kind == "refresh" || kind == "refresh at once",
 									}
 									combinations++
 									got := c.decide(sleepStream, e)
 									keep, fails, assumes := expected(w, e, kind, c)
 									if got.keep != keep || (got.err != nil) != fails || (got.warning != "") != assumes {
-										t.Fatalf("%v, end %d, %s, generations %t, heard %t, states %t, %d uncovered, %s: keeps %d, %v, %q; want %d, failure %t, assumption %t",
+										t.Fatalf("%v, end %d, %s, generations %t, heard %t, states %s, %d uncovered, %s: keeps %d, %v, %q; want %d, failure %t, assumption %t",
 											names(sequence), input, kind, generations, heard, states, uncovered, c, got.keep, got.err, got.warning, keep, fails, assumes)
 									}
 								}
@@ -143,7 +143,7 @@ func expected(w outcome, e streamEnd, kind string, c Completion) (keep keepRows,
 			return part, true, false
 		}
 		return keepAll, false, false
-	case kind == "append" && !e.hasStates, kind != "append" && e.hasStates && e.uncovered == 0 && !e.generations:
+	case kind == "append" && !e.continues, kind != "append" && e.hasStates && e.uncovered == 0 && !e.generations:
 		return keepAll, false, true
 	}
 	return part, true, false

@@ -117,6 +117,7 @@ func (c *checkpoints) takeFinal(completion Completion, end inputEnd) (*commitPla
 	plan := &commitPlan{}
 	var decisions []streamDecision
 	heard := c.heardFromSource()
+	anyStates := slices.ContainsFunc(c.streams.all, func(s *Stream) bool { return s.coveredUpTo > 0 })
 	proven := map[*Stream]bool{}
 	for _, stream := range c.streams.all {
 		d := completion.decide(stream.ID, streamEnd{
@@ -126,6 +127,7 @@ func (c *checkpoints) takeFinal(completion Completion, end inputEnd) (*commitPla
 			statuses:    c.proofs.statuses,
 			generations: stream.configured.GenerationID != nil,
 			hasStates:   stream.coveredUpTo > 0,
+			continues:   stream.coveredUpTo > 0 || stream.hadState || anyStates && stream.configured.SyncMode == protocol.Incremental,
 			hasRecords:  c.hasRecords(stream),
 			uncovered:   stream.unplanned.between(stream.coveredUpTo, c.segment),
 			atOnce:      stream.isAtOnce(),

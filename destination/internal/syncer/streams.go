@@ -22,6 +22,7 @@ type Stream struct {
 	Table *lake.Table // nil before [Streams.Open]
 
 	configured protocol.ConfiguredStream
+	hadState   bool // an earlier sync had a state of it
 	plan       *columnar.Plan
 	options    lake.Options
 	begun      lake.Begun // what its table has to do before it is complete; zero in overwrite mode
@@ -178,7 +179,10 @@ func (s Streams) Open(ctx context.Context, cat lake.Catalog, memory Memory, log 
 
 // open opens the stream's table.
 func (s *Stream) open(ctx context.Context, cat lake.Catalog) (err error) {
-	if s.Table, err = lake.Open(ctx, cat, s.plan, s.options); err != nil || s.isOverwrite() {
+	if s.Table, err = lake.Open(ctx, cat, s.plan, s.options); err == nil {
+		s.hadState = len(lake.States(s.Table.Opened().Metadata())) > 0
+	}
+	if err != nil || s.isOverwrite() {
 		return err
 	}
 	s.begun, err = s.Table.Begin(ctx, s.generation())
