@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
@@ -89,6 +91,46 @@ func TestCheck(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A consent that does not cover everything costs no refresh token, however often it is read
+// and checked, and a token that is dead is still replaced.
+func TestAMissingScopeSpendsNoRefreshToken(t *testing.T) {
+	for name, scopes := range map[string][]string{
+		"without the profile":  {"read:cycles", "read:sleep", "read:recovery", "read:workout", "offline"},
+		"without the workouts": {"read:profile", "read:cycles", "read:sleep", "read:recovery", "read:body_measurement", "offline"},
+		"the workouts alone":   {"read:workout", "offline"},
+	} {
+		for _, expiry := range []time.Duration{0, 48 * time.Hour} { // 0: not known
+			t.Run(fmt.Sprintf("%s, expires after %v", name, expiry), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := young(t, 1, 20, nil)
+					w.grant(scopes...)
+					if expiry > 0 {
+						w.credential("token_expiry_date", time.Now().Add(expiry).UTC().Format(time.RFC3339))
+					}
+					run := func() {
+						protocoltest.Source(t, w.source, "check", "--config", protocoltest.File(t, w.config))
+						if r := w.read(catalog(t, protocol.Incremental)); len(r.Records(protocol.StreamID{Name: "cycles"}))+len(r.Records(protocol.StreamID{Name: "workout"})) == 0 {
+							t.Error("nothing was read")
+						}
+					}
+					for range 3 {
+						run()
+					}
+					if a := w.server.Audit(); a.Refreshes != 0 {
+						t.Errorf("%d refreshes", a.Refreshes)
+					}
+					w.clock.Advance(day) // by which WHOOP goes, and the source does not
+					w.read(catalog(t, protocol.Incremental))
+					run()
+					if a := w.server.Audit(); a.Refreshes != 1 || a.SpentReplays != 0 {
+						t.Errorf("%d refreshes and %d replays of a dead token", a.Refreshes, a.SpentReplays)
+					}
+				})
+			})
+		}
 	}
 }
 

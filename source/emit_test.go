@@ -63,8 +63,10 @@ func cannedPages(count int) (api canned, size int) {
 // anyToken is a token that is always good.
 type anyToken struct{}
 
-func (anyToken) Token(context.Context) (string, error)                  { return "token", nil }
-func (anyToken) TokenInsteadOf(context.Context, string) (string, error) { return "token", nil }
+func (anyToken) Token(context.Context) (string, error) { return "token", nil }
+func (anyToken) TokenInsteadOf(context.Context, string, func(context.Context) (bool, error)) (string, error) {
+	return "token", nil
+}
 
 // failsAt is a pipe whose reader is gone by the time that a text comes.
 type failsAt string

@@ -58,6 +58,7 @@ func TestAnAnswerWithoutARecordIsNoRow(t *testing.T) {
 						t.Fatal(err)
 					}
 					w.clock.Advance(day)
+					w.config["credentials"] = credentialsOf(w.server.Issue()) // what answers like this does not look at tokens
 					w.server.SetFaults(sandbox.Fault{Path: tt.path, Times: -1, Action: sandbox.Replace, Body: body})
 					r := w.read(all)
 					failed := map[string]protocol.Kind{}

@@ -680,7 +680,7 @@ func TestRevokedConsentEndsTheRun(t *testing.T) {
 	if r.Code != 1 || len(errs) != 1 || errs[0].FailureType != protocol.ConfigError || !strings.Contains(errs[0].Message, "consent again") {
 		t.Errorf("exit code %d, errors %+v", r.Code, errs)
 	}
-	if a := w.server.Audit(); a.SpentReplays != 0 || a.DeadTokens != 1 {
+	if a := w.server.Audit(); a.SpentReplays != 0 || a.DeadTokens != len(endpoints()) { // each may be one that the consent covers
 		t.Errorf("%d replays, %d requests with a dead token", a.SpentReplays, a.DeadTokens)
 	}
 }
@@ -697,7 +697,7 @@ func TestMissingScopeFailsOnlyItsStreams(t *testing.T) {
 		}
 	}
 	wantEqual(t, "failed", failed, []string{"workout", "workout_by_id"})
-	if a := w.server.Audit(); a.Refreshes > 1 {
+	if a := w.server.Audit(); a.Refreshes > 0 {
 		t.Errorf("%d refreshes for a scope that no refresh brings", a.Refreshes)
 	}
 }

@@ -131,6 +131,7 @@ func (s *source) open(raw json.RawMessage, out *protocol.Emitter) (*session, err
 	session.client = whoop.New(whoop.Config{
 		URL:               settings.APIURL,
 		Tokens:            session.keeper,
+		Endpoints:         endpoints(),
 		RequestsPerSecond: settings.RequestsPerSecond,
 		UserAgent:         userAgent,
 		Excerpt:           out.Excerpt,

@@ -179,7 +179,9 @@ type fixedToken string
 
 func (t fixedToken) Token(context.Context) (string, error) { return string(t), nil }
 
-func (t fixedToken) TokenInsteadOf(context.Context, string) (string, error) { return string(t), nil }
+func (t fixedToken) TokenInsteadOf(context.Context, string, func(context.Context) (bool, error)) (string, error) {
+	return string(t), nil
+}
 
 // isResponse reports whether parameters are those of an authorization response.
 func isResponse(params url.Values) bool { return params.Has("code") || params.Has("error") }

@@ -182,7 +182,7 @@ func refreshesOnce(t *testing.T, kind string) {
 	var wg sync.WaitGroup
 	for n := range 50 {
 		wg.Go(func() {
-			if got, err := keepers[n%len(keepers)].TokenInsteadOf(t.Context(), "access-0"); err != nil || got != "access-1" {
+			if got, err := keepers[n%len(keepers)].TokenInsteadOf(t.Context(), "access-0", nowhere); err != nil || got != "access-1" {
 				t.Errorf("%s, %v", got, err)
 			}
 		})

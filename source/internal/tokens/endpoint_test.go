@@ -79,7 +79,7 @@ func TestAPairIsTakenWhateverIsOddAboutIt(t *testing.T) {
 			var kept Credentials
 			k := New(Config{Store: NewConfigStore(stored("0", time.Time{}), listening, func(c Credentials) error { kept = c; return nil }), TokenURL: server.URL, Log: slog.New(slog.DiscardHandler)})
 			asked := time.Now()
-			if got, err := k.TokenInsteadOf(t.Context(), "access-0"); err != nil || got != "access-1" {
+			if got, err := k.TokenInsteadOf(t.Context(), "access-0", nowhere); err != nil || got != "access-1" {
 				t.Fatalf("%s, %v", got, err)
 			}
 			refresh := "refresh-1"
@@ -195,7 +195,7 @@ func TestAnswersWithoutAPair(t *testing.T) {
 						return w.Result(), nil
 					}),
 				})
-				_, err := k.TokenInsteadOf(t.Context(), c.AccessToken)
+				_, err := k.TokenInsteadOf(t.Context(), c.AccessToken, nowhere)
 				switch {
 				case err == nil, kind(err) != tt.kind, requests != tt.requests, !strings.Contains(err.Error(), tt.want):
 					t.Errorf("%v, after %d requests", err, requests)
@@ -203,7 +203,7 @@ func TestAnswersWithoutAPair(t *testing.T) {
 					t.Errorf("it is not for everybody to read: %v", err)
 				}
 				before := requests
-				if _, err := k.TokenInsteadOf(t.Context(), c.AccessToken); kind(err) == "revoked" && requests != before {
+				if _, err := k.TokenInsteadOf(t.Context(), c.AccessToken, nowhere); kind(err) == "revoked" && requests != before {
 					t.Error("a token known to be spent was sent again")
 				}
 			})
@@ -227,7 +227,7 @@ func TestAnEndpointThatRecoversGivesAPair(t *testing.T) {
 					return requests < attempts
 				}
 				k := keeper(NewConfigStore(a.credentials(), listening, func(Credentials) error { return nil }), a)
-				if got, err := k.TokenInsteadOf(t.Context(), "access-0"); err != nil || got != "access-1" || a.replays != 0 {
+				if got, err := k.TokenInsteadOf(t.Context(), "access-0", nowhere); err != nil || got != "access-1" || a.replays != 0 {
 					t.Errorf("%s, %v, %d replays", got, err, a.replays)
 				}
 			})
@@ -248,7 +248,7 @@ func TestARefreshTokenThatStaysIsUsedAgain(t *testing.T) {
 			}
 			k := keeper(NewConfigStore(a.credentials(), listening, func(Credentials) error { return nil }), a)
 			for n := range 3 {
-				if got, err := k.TokenInsteadOf(t.Context(), fmt.Sprintf("access-%d", n)); err != nil || got != fmt.Sprintf("access-%d", n+1) {
+				if got, err := k.TokenInsteadOf(t.Context(), fmt.Sprintf("access-%d", n), nowhere); err != nil || got != fmt.Sprintf("access-%d", n+1) {
 					t.Errorf("%s: %s, %v", answer, got, err)
 				}
 				time.Sleep(2 * justIssued)
@@ -268,7 +268,7 @@ func TestARefreshTokenAloneIsKept(t *testing.T) {
 		return true
 	}
 	k := keeper(NewFileStore(path), a)
-	if got, err := k.TokenInsteadOf(t.Context(), "access-0"); !errors.Is(err, errNoAccessToken) {
+	if got, err := k.TokenInsteadOf(t.Context(), "access-0", nowhere); !errors.Is(err, errNoAccessToken) {
 		t.Errorf("%s, %v", got, err)
 	}
 	if c, err := NewFileStore(path).Load(t.Context()); err != nil || c.RefreshToken != "refresh-1" {

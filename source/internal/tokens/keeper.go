@@ -85,10 +85,12 @@ func (k *Keeper) Token(ctx context.Context) (string, error) {
 	return k.refreshOrAdopt(ctx)
 }
 
-// TokenInsteadOf returns the access token to use instead of one that WHOOP refused. It
-// returns the same one if another attempt would be useless, because this process got it
-// only just now and nobody has replaced it since.
-func (k *Keeper) TokenInsteadOf(ctx context.Context, refused string) (string, error) {
+// TokenInsteadOf returns the access token to use instead of one that WHOOP refused for a
+// request. It returns the same one if nobody has replaced it since and another would be
+// refused too, because this process got it only just now, or because WHOOP accepts it
+// elsewhere, so that the refusal is about the request. Elsewhere asks WHOOP that; it is
+// called if the token should still be valid.
+func (k *Keeper) TokenInsteadOf(ctx context.Context, refused string, elsewhere func(context.Context) (bool, error)) (string, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err := k.load(ctx); err != nil {
@@ -97,16 +99,25 @@ func (k *Keeper) TokenInsteadOf(ctx context.Context, refused string) (string, er
 	switch {
 	case k.current.AccessToken != refused && k.usable():
 		return k.current.AccessToken, nil // somebody has renewed it since
-	case k.current.AccessToken == refused && !k.issued.IsZero() && time.Since(k.issued) < justIssued:
+	case k.current.AccessToken == refused && k.usable():
 		c, err := k.store.Load(ctx)
 		if err != nil {
 			return "", storeError(ctx, err)
 		}
-		if c.same(k.current) {
-			return refused, nil
+		if !c.same(k.current) {
+			if k.adopt(c); k.usable() {
+				return c.AccessToken, nil
+			}
+			break
 		}
-		if k.adopt(c); k.usable() {
-			return c.AccessToken, nil
+		good := !k.issued.IsZero() && time.Since(k.issued) < justIssued
+		if !good {
+			if good, err = elsewhere(ctx); err != nil {
+				return "", err
+			}
+		}
+		if good {
+			return refused, nil
 		}
 	}
 	return k.refreshOrAdopt(ctx)

@@ -84,7 +84,7 @@ func (o order) execute() report {
 		wg.Go(func() {
 			token, err := k.Token(ctx)
 			if err == nil {
-				token, err = k.TokenInsteadOf(ctx, "access-0")
+				token, err = k.TokenInsteadOf(ctx, "access-0", nowhere)
 			}
 			mu.Lock()
 			defer mu.Unlock()

@@ -34,7 +34,7 @@ func TestRefreshCostsTwoVersionsOfTheSecret(t *testing.T) {
 	aws := &secretstest.Server{}
 	aws.Put("whoop", document)
 	a := &authority{}
-	if _, err := keeper(secretAt(t, aws)(SecretConfig{}), a).TokenInsteadOf(t.Context(), "access-0"); err != nil {
+	if _, err := keeper(secretAt(t, aws)(SecretConfig{}), a).TokenInsteadOf(t.Context(), "access-0", nowhere); err != nil {
 		t.Fatal(err)
 	}
 	value, versions := aws.Value("whoop")
@@ -133,7 +133,7 @@ func TestClaimWithLostAnswersHolds(t *testing.T) {
 				aws.ServeHTTP(w, r)
 			}))
 			a := &authority{}
-			if got, err := keeper(open(SecretConfig{}), a).TokenInsteadOf(t.Context(), "access-0"); err != nil || got != "access-1" {
+			if got, err := keeper(open(SecretConfig{}), a).TokenInsteadOf(t.Context(), "access-0", nowhere); err != nil || got != "access-1" {
 				t.Errorf("%s, %v", got, err)
 			}
 			if _, versions := aws.Value("whoop"); versions != 3 {
@@ -218,7 +218,7 @@ func (u unusable) wantFound(t *testing.T) {
 		aws.ServeHTTP(w, r)
 	}))
 	a := &authority{}
-	_, err := keeper(open(SecretConfig{}), a).TokenInsteadOf(t.Context(), "access-0")
+	_, err := keeper(open(SecretConfig{}), a).TokenInsteadOf(t.Context(), "access-0", nowhere)
 	var store *StoreError
 	if !errors.As(err, &store) || !strings.Contains(err.Error(), u.want) || errors.Is(err, ErrUnavailable) != u.unavailable {
 		t.Errorf("error %v, want %s", err, u.want)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,13 +73,16 @@ func keeper(s Store, a *authority) *Keeper {
 	return New(Config{Store: s, TokenURL: "http://whoop.invalid/token", HTTP: a, Log: slog.New(slog.DiscardHandler)})
 }
 
+// nowhere is a token accepted any more.
+func nowhere(context.Context) (bool, error) { return false, nil }
+
 // listening is an orchestrator that takes what it is told.
 func listening() error { return nil }
 
 func TestRefreshRequestIsAsWHOOPWantsIt(t *testing.T) {
 	a := &authority{}
 	k := keeper(NewConfigStore(a.credentials(), listening, func(Credentials) error { return nil }), a)
-	if _, err := k.TokenInsteadOf(t.Context(), "access-0"); err != nil {
+	if _, err := k.TokenInsteadOf(t.Context(), "access-0", nowhere); err != nil {
 		t.Fatal(err)
 	}
 	if want := "client_id=id&client_secret=secret&grant_type=refresh_token&refresh_token=refresh-0&scope=offline"; len(a.forms) != 1 || a.forms[0] != want {
@@ -92,7 +96,7 @@ func TestNewPairIsDurableBeforeItIsHandedOut(t *testing.T) {
 	store := &fullStore{filled(t, inFile, a.credentials()).open(), full, 0}
 	k := keeper(store, a)
 	synctest.Test(t, func(t *testing.T) {
-		got, err := k.TokenInsteadOf(t.Context(), "access-0")
+		got, err := k.TokenInsteadOf(t.Context(), "access-0", nowhere)
 		var failed *StoreError
 		if got != "" || !errors.As(err, &failed) || !errors.Is(err, full) {
 			t.Errorf("%q, %v", got, err)
@@ -100,7 +104,7 @@ func TestNewPairIsDurableBeforeItIsHandedOut(t *testing.T) {
 		if store.saves != 5 {
 			t.Errorf("%d attempts to save, want 5", store.saves)
 		}
-		if _, err := k.TokenInsteadOf(t.Context(), "access-0"); err == nil || a.replays != 0 {
+		if _, err := k.TokenInsteadOf(t.Context(), "access-0", nowhere); err == nil || a.replays != 0 {
 			t.Errorf("error %v, %d replays: the spent token was sent again", err, a.replays)
 		}
 	})
@@ -122,7 +126,7 @@ func TestNobodyWhoWouldTakeANewPairCostsNoToken(t *testing.T) {
 	deaf := func() error { return closed }
 	k := keeper(NewConfigStore(a.credentials(), deaf, func(Credentials) error { t.Error("a pair is handed over"); return nil }), a)
 	var store *StoreError
-	if got, err := k.TokenInsteadOf(t.Context(), "access-0"); got != "" || !errors.As(err, &store) || !errors.Is(err, closed) || len(a.forms) != 0 {
+	if got, err := k.TokenInsteadOf(t.Context(), "access-0", nowhere); got != "" || !errors.As(err, &store) || !errors.Is(err, closed) || len(a.forms) != 0 {
 		t.Errorf("%q, %v, after %d requests", got, err, len(a.forms))
 	}
 }
@@ -132,7 +136,7 @@ func TestANewPairThatNobodyTakesIsHandedOverOnce(t *testing.T) {
 	closed := errors.New("broken pipe")
 	given := 0
 	k := keeper(NewConfigStore(a.credentials(), listening, func(Credentials) error { given++; return closed }), a)
-	if got, err := k.TokenInsteadOf(t.Context(), "access-0"); got != "" || !errors.Is(err, closed) || given != 1 {
+	if got, err := k.TokenInsteadOf(t.Context(), "access-0", nowhere); got != "" || !errors.Is(err, closed) || given != 1 {
 		t.Errorf("%q, %v; handed over %d times", got, err, given)
 	}
 }
@@ -160,12 +164,12 @@ func TestTokenJustGivenIsNotRenewedAgain(t *testing.T) {
 		a := &authority{}
 		k := keeper(NewConfigStore(a.credentials(), listening, func(Credentials) error { return nil }), a)
 		for range 5 {
-			if got, err := k.TokenInsteadOf(t.Context(), "access-1"); err != nil || got != "access-0" {
+			if got, err := k.TokenInsteadOf(t.Context(), "access-1", nowhere); err != nil || got != "access-0" {
 				t.Fatalf("%s, %v: another token than the refused one is there", got, err)
 			}
 		}
 		for range 5 {
-			if _, err := k.TokenInsteadOf(t.Context(), a.name("access")); err != nil {
+			if _, err := k.TokenInsteadOf(t.Context(), a.name("access"), nowhere); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -173,10 +177,66 @@ func TestTokenJustGivenIsNotRenewedAgain(t *testing.T) {
 			t.Errorf("%d refreshes", a.refreshes)
 		}
 		time.Sleep(2 * time.Minute)
-		if got, err := k.TokenInsteadOf(t.Context(), "access-1"); err != nil || got != "access-2" {
+		if got, err := k.TokenInsteadOf(t.Context(), "access-1", nowhere); err != nil || got != "access-2" {
 			t.Errorf("%s, %v", got, err)
 		}
 	})
+}
+
+// WHOOP refuses a request that the consent does not cover as it refuses a token that is
+// dead. What it says elsewhere tells which it is, and is asked for only where it can.
+func TestATokenThatIsAcceptedElsewhereIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &authority{}
+		c := a.credentials()
+		c.ExpiresAt = time.Now().Add(time.Hour)
+		k := keeper(NewConfigStore(c, listening, func(Credentials) error { return nil }), a)
+		asked := 0
+		says := func(accepted bool, err error) func(context.Context) (bool, error) {
+			return func(context.Context) (bool, error) { asked++; return accepted, err }
+		}
+		quota := errors.New("the quota is used up")
+		for _, step := range []struct {
+			what      string
+			after     time.Duration
+			elsewhere func(context.Context) (bool, error)
+			want      string
+			err       error
+			asked     int
+		}{
+			{"accepted elsewhere", 0, says(true, nil), "access-0", nil, 1},
+			{"accepted elsewhere for long", 30 * time.Minute, says(true, nil), "access-0", nil, 2},
+			{"nobody can say", 0, says(false, quota), "", quota, 3},
+			{"refused everywhere", 0, says(false, nil), "access-1", nil, 4},
+			{"issued just now", 0, says(false, nil), "access-1", nil, 4},
+			{"accepted elsewhere again", 2 * time.Minute, says(true, nil), "access-1", nil, 5},
+			{"expired", time.Hour, says(true, nil), "access-2", nil, 5},
+		} {
+			time.Sleep(step.after)
+			if got, err := k.TokenInsteadOf(t.Context(), a.name("access"), step.elsewhere); got != step.want || !errors.Is(err, step.err) || asked != step.asked {
+				t.Errorf("%s: %s, %v, asked %d times; want %s, %v, %d", step.what, got, err, asked, step.want, step.err, step.asked)
+			}
+		}
+	})
+}
+
+func TestOneOfManyFindsOutThatATokenIsDead(t *testing.T) {
+	a := &authority{}
+	k := keeper(filled(t, inFile, a.credentials()).open(), a)
+	var asked atomic.Int32
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			got, err := k.TokenInsteadOf(t.Context(), "access-0", func(context.Context) (bool, error) { asked.Add(1); return false, nil })
+			if err != nil || got != "access-1" {
+				t.Errorf("%s, %v", got, err)
+			}
+		})
+	}
+	wg.Wait()
+	if a.want(t, 1, 0); asked.Load() != 1 {
+		t.Errorf("WHOOP was asked %d times", asked.Load())
+	}
 }
 
 // A lost answer may mean a spent token. Nothing better than sending it again is
@@ -185,7 +245,7 @@ func TestLostAnswerEndsAsRevoked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &authority{lose: true}
 		k := keeper(NewConfigStore(a.credentials(), listening, func(Credentials) error { return nil }), a)
-		_, err := k.TokenInsteadOf(t.Context(), "access-0")
+		_, err := k.TokenInsteadOf(t.Context(), "access-0", nowhere)
 		if !isRevoked(err) || len(a.forms) != 2 {
 			t.Errorf("error %v after %d requests", err, len(a.forms))
 		}
@@ -197,7 +257,7 @@ func TestCancellationDoesNotInterruptARefresh(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	a.answer = func(http.ResponseWriter) bool { cancel(); return false }
 	path := filled(t, inFile, a.credentials()).Path
-	if _, err := keeper(NewFileStore(path), a).TokenInsteadOf(ctx, "access-0"); err != nil {
+	if _, err := keeper(NewFileStore(path), a).TokenInsteadOf(ctx, "access-0", nowhere); err != nil {
 		t.Error(err)
 	}
 	if c, err := NewFileStore(path).Load(t.Context()); err != nil || c.RefreshToken != "refresh-1" {
@@ -214,7 +274,7 @@ func TestAPairThatAnotherProcessReplacedAtOnceIsAdopted(t *testing.T) {
 		keeper        *Keeper
 		refused, want string
 	}{{one, "access-0", "access-1"}, {other, "access-1", "access-2"}, {one, "access-1", "access-2"}, {one, "access-2", "access-3"}, {other, "access-2", "access-3"}} {
-		if got, err := step.keeper.TokenInsteadOf(t.Context(), step.refused); err != nil || got != step.want {
+		if got, err := step.keeper.TokenInsteadOf(t.Context(), step.refused, nowhere); err != nil || got != step.want {
 			t.Errorf("%s, %v; want %s", got, err, step.want)
 		}
 	}
@@ -228,10 +288,10 @@ func TestPairOfAnotherProcessIsAdopted(t *testing.T) {
 	if _, err := other.Token(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := one.TokenInsteadOf(t.Context(), "access-0"); err != nil {
+	if _, err := one.TokenInsteadOf(t.Context(), "access-0", nowhere); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := other.TokenInsteadOf(t.Context(), "access-0"); err != nil || got != "access-1" || a.refreshes != 1 {
+	if got, err := other.TokenInsteadOf(t.Context(), "access-0", nowhere); err != nil || got != "access-1" || a.refreshes != 1 {
 		t.Errorf("%s, %v after %d refreshes", got, err, a.refreshes)
 	}
 }
@@ -252,7 +312,7 @@ func TestRefusedTokenIsLookedUpOnceMore(t *testing.T) {
 			refuse(w, nil)
 			return true
 		}
-		if got, err := k.TokenInsteadOf(t.Context(), "access-0"); err != nil || got != "access-7" {
+		if got, err := k.TokenInsteadOf(t.Context(), "access-0", nowhere); err != nil || got != "access-7" {
 			t.Errorf("%s, %v", got, err)
 		}
 	}
@@ -276,7 +336,7 @@ func TestUnwritableStoreIsFoundOutBeforeTheTokenIsSpent(t *testing.T) {
 		t.Fatal(err)
 	}
 	var store *StoreError
-	if _, err := k.TokenInsteadOf(t.Context(), "access-0"); !errors.As(err, &store) || len(a.forms) != 0 {
+	if _, err := k.TokenInsteadOf(t.Context(), "access-0", nowhere); !errors.As(err, &store) || len(a.forms) != 0 {
 		t.Errorf("error %v after %d requests", err, len(a.forms))
 	}
 }
@@ -288,7 +348,7 @@ func TestTokenFileIsPrivateWholeAndBehindItsLink(t *testing.T) {
 	if err := os.Symlink(path, link); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := keeper(NewFileStore(link), a).TokenInsteadOf(t.Context(), "access-0"); err != nil {
+	if _, err := keeper(NewFileStore(link), a).TokenInsteadOf(t.Context(), "access-0", nowhere); err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {

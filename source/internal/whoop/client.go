@@ -40,14 +40,16 @@ const ProfilePath = "/v2/user/profile/basic"
 type Tokens interface {
 	Token(ctx context.Context) (string, error)
 	// TokenInsteadOf returns the token to use instead of a refused one. It returns the
-	// same one if another attempt would be useless.
-	TokenInsteadOf(ctx context.Context, refused string) (string, error)
+	// same one if another attempt would be useless. Elsewhere reports whether WHOOP
+	// accepts the refused token for any other request.
+	TokenInsteadOf(ctx context.Context, refused string, elsewhere func(context.Context) (bool, error)) (string, error)
 }
 
 // Config describes a Client.
 type Config struct {
 	URL               string // origin, such as https://api.prod.whoop.com
 	Tokens            Tokens
+	Endpoints         []string          // a path for each scope, where a token is tried that was refused for another
 	RequestsPerSecond float64           // never exceeded
 	UserAgent         string            // WHOOP's front end refuses some default ones
 	HTTP              http.RoundTripper // nil: http.DefaultTransport
@@ -65,6 +67,7 @@ type Config struct {
 type Client struct {
 	base   string
 	tokens Tokens
+	others []string // the paths where a refused token is tried
 	agent  string
 	http   http.RoundTripper
 	pace   *pacer
@@ -86,6 +89,7 @@ func New(c Config) *Client {
 		shown:  c.Excerpt,
 		base:   c.URL + "/developer",
 		tokens: c.Tokens,
+		others: c.Endpoints,
 		agent:  c.UserAgent,
 		http:   cmp.Or(c.HTTP, http.DefaultTransport),
 		pace:   newPacer(c.RequestsPerSecond, waiting),
@@ -139,6 +143,7 @@ func (c *Client) get(ctx context.Context, path string, query url.Values) (json.R
 		return nil, c.tokenError(ctx, err)
 	}
 	var failed, refused, renewed int
+	var valid bool       // the token is, although the request was refused with it
 	var giveUp time.Time // if there is no connection by then
 	for {
 		sent, err := c.pace.wait(ctx)
@@ -152,15 +157,20 @@ func (c *Client) get(ctx context.Context, path string, query url.Values) (json.R
 		case err == nil && status == http.StatusOK:
 			return body, nil
 		case err == nil && status == http.StatusUnauthorized:
+			if valid { // WHOOP has refused the request twice, so that is no mistake
+				return nil, &StatusError{path, status, c.excerpt(body)}
+			}
 			// The token of this request may have been replaced while it was on its way.
-			fresh, terr := c.tokens.TokenInsteadOf(ctx, token)
+			fresh, terr := c.tokens.TokenInsteadOf(ctx, token, func(ctx context.Context) (bool, error) {
+				return c.acceptedElsewhere(ctx, path, token)
+			})
 			if terr != nil {
 				return nil, c.tokenError(ctx, terr)
 			}
-			if renewed++; fresh == token || renewed > renewals {
+			if renewed++; renewed > renewals {
 				return nil, &StatusError{path, status, c.excerpt(body)}
 			}
-			token = fresh
+			valid, token = fresh == token, fresh
 		case err == nil && status == http.StatusTooManyRequests:
 			if refused++; refused == refusals {
 				return nil, &UnavailableError{path, &StatusError{path, status, c.excerpt(body)}}
@@ -203,7 +213,38 @@ func (c *Client) tokenError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	if quota := (*QuotaError)(nil); errors.As(err, &quota) {
+		return quota
+	}
 	return &TokenError{err}
+}
+
+// acceptedElsewhere reports whether WHOOP accepts a token for another path than the one
+// that it was refused for. WHOOP answers 401 both to a token that is no longer valid and
+// to a request that the member's consent does not cover.
+func (c *Client) acceptedElsewhere(ctx context.Context, refused, token string) (bool, error) {
+	for _, path := range c.others {
+		if path == refused {
+			continue
+		}
+		for range refusals {
+			sent, err := c.pace.wait(ctx)
+			if err != nil {
+				return false, err
+			}
+			status, _, err := c.sendOnce(ctx, sent, path, nil, token)
+			if ctx.Err() != nil {
+				return false, ctx.Err()
+			}
+			if err == nil && status == http.StatusOK {
+				return true, nil
+			}
+			if status != http.StatusTooManyRequests {
+				break
+			}
+		}
+	}
+	return false, nil
 }
 
 // sendOnce sends one request. The body of a 200 is a complete JSON object; if it is not,

@@ -51,7 +51,7 @@ type fixedTokens struct {
 }
 
 func (f *fixedTokens) Token(context.Context) (string, error) { return f.token, nil }
-func (f *fixedTokens) TokenInsteadOf(context.Context, string) (string, error) {
+func (f *fixedTokens) TokenInsteadOf(context.Context, string, func(context.Context) (bool, error)) (string, error) {
 	f.renewed++
 	f.token = f.next
 	return f.token, nil
@@ -93,7 +93,7 @@ func TestStatusesBecomeErrors(t *testing.T) {
 	}{
 		{404, "", 1, func(err error) bool { var s *StatusError; return errors.As(err, &s) && s.NotFound() }},
 		{403, "no", 1, func(err error) bool { var s *StatusError; return errors.As(err, &s) && s.Refused() && s.Body == "no" }},
-		{401, "Authorization was not valid", 1, func(err error) bool { var s *StatusError; return errors.As(err, &s) && s.Refused() }},
+		{401, "Authorization was not valid", 2, func(err error) bool { var s *StatusError; return errors.As(err, &s) && s.Refused() }},
 		{400, "bad", 1, func(err error) bool { var s *StatusError; return errors.As(err, &s) && s.Status == 400 }},
 		{500, "oops", attempts, unavailable},
 		{520, "<html>", attempts, unavailable},
@@ -164,7 +164,7 @@ func TestEndlessRefusalsEnd(t *testing.T) {
 type endlessTokens struct{ n int }
 
 func (e *endlessTokens) Token(context.Context) (string, error) { return "first", nil }
-func (e *endlessTokens) TokenInsteadOf(context.Context, string) (string, error) {
+func (e *endlessTokens) TokenInsteadOf(context.Context, string, func(context.Context) (bool, error)) (string, error) {
 	e.n++
 	return strconv.Itoa(e.n), nil
 }
@@ -659,8 +659,10 @@ func TestPagesWithoutEnd(t *testing.T) {
 
 type fixedToken struct{}
 
-func (fixedToken) Token(context.Context) (string, error)                  { return "a", nil }
-func (fixedToken) TokenInsteadOf(context.Context, string) (string, error) { return "a", nil }
+func (fixedToken) Token(context.Context) (string, error) { return "a", nil }
+func (fixedToken) TokenInsteadOf(context.Context, string, func(context.Context) (bool, error)) (string, error) {
+	return "a", nil
+}
 
 type pageless func() string
 
