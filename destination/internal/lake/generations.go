@@ -197,7 +197,9 @@ func stageBranch(ctx context.Context, t *Table, base *table.Table, set *snapshot
 	if err != nil {
 		return nil, index, err
 	}
+	set.SortByArrival(base.Metadata())
 	var files []*stagedFile
+	var arrival uint64 // of the next row
 	for _, f := range set.Files {
 		s := &stagedFile{data: f.Data}
 		if len(f.Deletes)+len(set.SharedDeletes) > 0 {
@@ -207,20 +209,21 @@ func stageBranch(ctx context.Context, t *Table, base *table.Table, set *snapshot
 		}
 		if t.plan.Dedup {
 			s.keys = rowkeys.NewFile(s.deletedRows)
-			if err := indexFile(ctx, t, base, f.Data, columns, s.keys, index); err != nil {
+			if err := indexFile(ctx, t, base, f.Data, columns, s.keys, index, arrival); err != nil {
 				return nil, index, err
 			}
 		}
 		files = append(files, s)
+		arrival += uint64(f.Data.Count())
 	}
 	return files, index, nil
 }
 
-func indexFile(ctx context.Context, t *Table, base *table.Table, data iceberg.DataFile, columns rowkeys.FileColumns, keys *rowkeys.File, index *rowkeys.Index) error {
+func indexFile(ctx context.Context, t *Table, base *table.Table, data iceberg.DataFile, columns rowkeys.FileColumns, keys *rowkeys.File, index *rowkeys.Index, arrival uint64) error {
 	r, err := parquetfile.Open(t.storage.Files, data, base.Metadata(), t.storage.Memory)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	return index.AddFile(ctx, r, columns, keys)
+	return index.AddFile(ctx, r, columns, keys, arrival)
 }

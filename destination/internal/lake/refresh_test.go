@@ -3,6 +3,8 @@ package lake_test
 import (
 	"encoding/json"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -160,6 +162,56 @@ func TestARefreshDeletesRowsOfTheMainBranch(t *testing.T) {
 						t.Fatal(err)
 					}
 					laketest.ExpectRows(t, tbl, laketest.Version{Key: 2, Cursor: 1, V: "stays"}.JSON(), laketest.Version{Key: 3, Cursor: 3, V: "again"}.JSON())
+				})
+			}
+		}
+	}
+}
+
+// Attempts in append leave every version of a row on the branch; an attempt in append_dedup that finishes the refresh, or
+// gives it up, keeps the one that the last of them would have.
+func TestARefreshThatBecomesDedupKeepsTheLatestRows(t *testing.T) {
+	for how, o := range refreshes {
+		for end, g := range map[string]*lake.Generation{"finished": {ID: 13, Minimum: 13}, "given up": {ID: 14}} {
+			for cursor, cursors := range map[string]int64{"updated_at": 4, "": 1} {
+				t.Run(fmt.Sprint(end, " ", how, " ", cursor), func(t *testing.T) {
+					t.Parallel()
+					o.TargetFileBytes = 1
+					appended, dedup := laketest.Keyed("s"), laketest.Keyed("s")
+					appended.Dedup, appended.Key, appended.Cursor, dedup.Cursor = false, nil, "", cursor
+					tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), appended, o)
+					old := laketest.Version{Key: 1, Cursor: cursors - 2, V: "old"}
+					laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, of(12, old.Row())))
+					rng := rand.New(rand.NewPCG(3, uint64(cursors)))
+					var versions []laketest.Version
+					for n := range 3 {
+						tbl = refreshing(t, tbl, appended, o, &lake.Generation{ID: 13, Minimum: 13})
+						tbl.SetMinRowGroupBytes(0) // every row makes a file
+						w := tbl.NewWriter()
+						for range 6 {
+							v := laketest.Version{Key: rng.Int64N(4), Cursor: rng.Int64N(cursors) - 1, Order: uint64(len(versions)), Deleted: rng.IntN(5) == 0, V: fmt.Sprint(len(versions))}
+							versions = append(versions, v)
+							if err := w.Write(t.Context(), laketest.Batch(t, tbl.Opened().Schema(), of(13, v.Row())), nil); err != nil {
+								t.Fatal(err)
+							}
+						}
+						staged, err := w.Close(t.Context(), nil, nil, math.MaxInt64)
+						if err != nil {
+							t.Fatal(err)
+						}
+						laketest.Commit(t, tbl, fmt.Sprint(n), staged)
+					}
+					want := laketest.Model{}
+					if end == "given up" {
+						want.Commit([]laketest.Version{old})
+					}
+					want.Commit(versions)
+					if tbl = refreshing(t, tbl, dedup, o, g); tbl.Branch() != table.MainBranch {
+						if _, err := tbl.Finish(t.Context(), nil, nil); err != nil {
+							t.Fatal(err)
+						}
+					}
+					laketest.ExpectRows(t, tbl, want.Rows()...)
 				})
 			}
 		}

@@ -116,12 +116,13 @@ func (u *upsert) supersededRows(ctx context.Context, base *table.Table, set *sna
 			return nil, err
 		}
 	}
+	set.SortByArrival(base.Metadata())
 	var files []rowkeys.TableFile
 	for _, f := range set.Files {
 		if !u.resolver.HasHits(f.Data.FilePath()) {
 			continue
 		}
-		file := rowkeys.TableFile{Path: f.Data.FilePath(), Rows: f.Data.Count(), Sequence: f.Sequence}
+		file := rowkeys.TableFile{Path: f.Data.FilePath(), Rows: f.Data.Count()}
 		if len(f.Deletes)+len(set.SharedDeletes)+len(f.Older) > 0 {
 			var err error
 			if file.Deleted, err = u.t.storage.Deleted(ctx, f, set.SharedDeletes); err != nil {

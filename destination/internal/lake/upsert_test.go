@@ -265,17 +265,34 @@ func valuesOf(t testing.TB, tbl *lake.Table, column string) []string {
 
 // A table that was appended to holds several rows of a key.
 func TestUpsertIntoATableWithDuplicates(t *testing.T) {
-	for _, keys := range []int64{plenty, 0} {
+	for _, o := range []lake.Options{
+		{Upsert: lake.MergeOnRead, FormatVersion: 2},
+		{Upsert: lake.MergeOnRead, FormatVersion: 2, Memory: memoryForKeys(0)},
+		{Upsert: lake.CopyOnWrite, FormatVersion: 1},
+	} {
 		cat := laketest.OpenCatalog(t, t.TempDir())
 		appended := laketest.Keyed("s")
 		appended.Dedup, appended.Key = false, nil
-		first := openTable(t, cat, appended, lake.Options{})
-		for _, v := range []laketest.Version{{Key: 1, Cursor: 3, V: "a"}, {Key: 1, Cursor: 9, V: "b"}, {Key: 2, Cursor: 1, V: "c"}, {Key: 2, Cursor: 2, V: "d"}} {
+		first := openTable(t, cat, appended, lake.Options{TargetFileBytes: 1, FormatVersion: o.FormatVersion})
+		first.SetMinRowGroupBytes(0) // every batch makes a file
+		w := first.NewWriter()
+		for _, rows := range [][]map[string]any{{laketest.Version{Key: 4}.Row(), laketest.Version{Key: 3, Cursor: 2, V: "e"}.Row()}, {laketest.Version{Key: 3, Cursor: 2, V: "f"}.Row()}} {
+			if err := w.Write(t.Context(), laketest.Batch(t, first.Opened().Schema(), rows...), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		staged, err := w.Close(t.Context(), nil, nil, math.MaxInt64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		laketest.Commit(t, first, "", staged)
+		for _, v := range []laketest.Version{{Key: 1, Cursor: 3, V: "a"}, {Key: 1, Cursor: 9, V: "b"}, {Key: 2, Cursor: 1, V: "c"}, {Key: 2, Cursor: 2, V: "d"}, {Key: 5, Cursor: 2, V: "g"}, {Key: 5, Cursor: 2, V: "h"}} {
 			laketest.Commit(t, first, "", laketest.Stage(t, first, 0, v.Row()))
 		}
-		tbl := openTable(t, cat, laketest.Keyed("s"), lake.Options{Upsert: lake.MergeOnRead, Memory: memoryForKeys(keys)})
-		laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, laketest.Version{Key: 1, Cursor: 5, V: "x"}.Row(), laketest.Version{Key: 2, Cursor: 5, V: "y"}.Row()))
-		laketest.ExpectRows(t, tbl, laketest.Version{Key: 1, Cursor: 9, V: "b"}.JSON(), laketest.Version{Key: 2, Cursor: 5, V: "y"}.JSON())
+		tbl := openTable(t, cat, laketest.Keyed("s"), o)
+		laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, laketest.Version{Key: 1, Cursor: 5, V: "x"}.Row(), laketest.Version{Key: 2, Cursor: 5, V: "y"}.Row(), laketest.Version{Key: 3, V: "z"}.Row(), laketest.Version{Key: 5, V: "z"}.Row()))
+		laketest.ExpectRows(t, tbl, laketest.Version{Key: 1, Cursor: 9, V: "b"}.JSON(), laketest.Version{Key: 2, Cursor: 5, V: "y"}.JSON(),
+			laketest.Version{Key: 3, Cursor: 2, V: "f"}.JSON(), laketest.Version{Key: 4}.JSON(), laketest.Version{Key: 5, Cursor: 2, V: "h"}.JSON())
 	}
 }
 

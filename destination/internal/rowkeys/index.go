@@ -21,7 +21,7 @@ type File struct {
 	spilled int64 // rows of the file before those of the blocks
 	rows    int64 // of the file; those after them do not count
 
-	sequence   int64                 // of the file in the table
+	place      int                   // of the file among those of the table
 	deleted    parquetfile.Positions // before this commit
 	superseded parquetfile.Positions // by spilled keys of other rows
 }

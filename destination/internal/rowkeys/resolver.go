@@ -172,16 +172,15 @@ func (c *Resolver) HasHits(path string) bool {
 
 // TableFile is a data file of the table that has hits.
 type TableFile struct {
-	Path     string
-	Rows     int64                 // in the file
-	Sequence int64                 // its data sequence number
-	Deleted  parquetfile.Positions // rows that are deleted already; nil is none
+	Path    string
+	Rows    int64                 // in the file
+	Deleted parquetfile.Positions // rows that are deleted already; nil is none
 }
 
 // Decide marks the staged rows that are superseded, for [File.Superseded] to
-// return. Of the files of the table it returns the rows that are superseded or
-// deleted already, by path, where there are any that had not been deleted. It may
-// change the sets of deleted rows.
+// return. Of the files of the table, which are in the order in which their rows
+// arrived, it returns the rows that are superseded or deleted already, by path, where
+// there are any that had not been deleted. It may change the sets of deleted rows.
 func (c *Resolver) Decide(ctx context.Context, files []TableFile) (map[string]parquetfile.Positions, error) {
 	if c.spilled != nil {
 		return c.decideSpilled(ctx, files)
@@ -210,7 +209,8 @@ func (c *Resolver) Decide(ctx context.Context, files []TableFile) (map[string]pa
 // fileHits is hits in one data file.
 type fileHits struct {
 	*block
-	file *TableFile
+	file  *TableFile
+	place int // of the file among all
 }
 
 // hitRow is a row of one of several fileHits.
@@ -221,7 +221,7 @@ func (c *Resolver) liveHits(files []TableFile) (hits []fileHits) {
 	for i := range files {
 		f := &files[i]
 		for _, b := range c.scanned[f.Path] {
-			hits = append(hits, fileHits{b.without(f.Deleted), f})
+			hits = append(hits, fileHits{b.without(f.Deleted), f, i})
 		}
 	}
 	return hits
@@ -281,7 +281,7 @@ func (c *Resolver) bestOfTable(hits []fileHits) map[uint32]hitRow {
 			row, last := hit.candidate(i), other.candidate(b.row)
 			if cmp.Or(
 				compareCursors(&row, &last),
-				cmp.Compare(hit.file.Sequence, other.file.Sequence),
+				cmp.Compare(hit.place, other.place),
 				cmp.Compare(hit.rows[i], other.rows[b.row]),
 			) >= 0 {
 				best[slot] = hitRow{h, i}

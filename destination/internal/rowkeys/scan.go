@@ -50,11 +50,15 @@ func (f Fields) FileColumns(schema *iceberg.Schema) (FileColumns, error) {
 	return c, nil
 }
 
-// AddFile adds all rows of a data file, tombstones too. Those that are deleted
-// count as superseded.
-func (x *Index) AddFile(ctx context.Context, r *parquetfile.Reader, c FileColumns, f *File) error {
+// AddFile adds all rows of a data file, tombstones too. They arrived in their order,
+// the first one as number arrival. Those that are deleted count as superseded.
+func (x *Index) AddFile(ctx context.Context, r *parquetfile.Reader, c FileColumns, f *File, arrival uint64) error {
 	return c.scan(ctx, r, 0, 1, func(p parquetfile.Piece, hashes []xxh3.Uint128) (*block, iter.Seq[int]) {
-		return &block{hashes: slices.Clone(hashes), arrivals: make([]uint64, len(hashes))}, upTo(len(hashes))
+		b := &block{hashes: slices.Clone(hashes), arrivals: make([]uint64, len(hashes))}
+		for i := range b.arrivals {
+			b.arrivals[i] = arrival + uint64(p.First) + uint64(i)
+		}
+		return b, upTo(len(hashes))
 	}, func(p parquetfile.Piece, b *block) error {
 		for i := range b.flags {
 			if f.deleted.Has(p.First + int64(i)) {

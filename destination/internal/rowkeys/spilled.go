@@ -73,9 +73,9 @@ func (c *Resolver) decideSpilled(ctx context.Context, files []TableFile) (map[st
 	for _, keys := range s.found {
 		keys.rows, keys.superseded = 0, nil // until its file is seen to be in the table still
 	}
-	for _, f := range files {
+	for i, f := range files {
 		if keys := s.found[f.Path]; keys != nil {
-			keys.rows, keys.sequence, keys.deleted = f.Rows, f.Sequence, f.Deleted
+			keys.rows, keys.place, keys.deleted = f.Rows, i, f.Deleted
 		}
 	}
 	if err := c.merge(ctx, c.stagedRuns(), s.hits.runs); err != nil {
@@ -176,7 +176,7 @@ func (m *keyMerge) best(hash xxh3.Uint128, b *spilledKey, unversioned bool) (fou
 		case !found:
 			b.set(k)
 			found = true
-		case cmp.Or(compareCursors(&k.candidate, &b.candidate), cmp.Compare(k.file.sequence, b.file.sequence), cmp.Compare(k.row, b.row)) < 0:
+		case cmp.Or(compareCursors(&k.candidate, &b.candidate), cmp.Compare(k.file.place, b.file.place), cmp.Compare(k.row, b.row)) < 0:
 			k.supersede()
 		default:
 			b.supersede()

@@ -2,6 +2,7 @@ package snapshots
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -16,6 +17,7 @@ import (
 type LiveFile struct {
 	Data     iceberg.DataFile
 	Sequence int64  // its data sequence number
+	Snapshot int64  // that added it
 	Manifest string // path of the manifest that names it
 	Deletes  []DeleteFile
 	Older    parquetfile.Positions // rows of an older generation, which count as deleted
@@ -40,6 +42,22 @@ type Set struct {
 // Has reports whether a data file is among those of the set.
 func (s *Set) Has(f *LiveFile) bool {
 	return slices.ContainsFunc(s.Files, func(have *LiveFile) bool { return have.Data.FilePath() == f.Data.FilePath() })
+}
+
+// SortByArrival brings the data files into the order in which their rows arrived: by
+// commit, and those of one commit as it named them. Tables of format version 1 have no
+// sequence numbers; there the snapshots that added the files tell, those that have expired
+// being the oldest.
+func (s *Set) SortByArrival(meta table.Metadata) {
+	commit := func(f *LiveFile) int64 { return f.Sequence }
+	if meta.Version() < 2 {
+		places := map[int64]int64{}
+		for i, snapshot := range meta.Snapshots() {
+			places[snapshot.SnapshotID] = int64(i) + 1
+		}
+		commit = func(f *LiveFile) int64 { return places[f.Snapshot] }
+	}
+	slices.SortStableFunc(s.Files, func(a, b *LiveFile) int { return cmp.Compare(commit(a), commit(b)) })
 }
 
 // A Cache keeps what manifests name between the attempts at a commit.
@@ -72,7 +90,7 @@ func (s *Storage) List(snapshot *table.Snapshot, cache Cache) (*Set, error) {
 			data := entry.DataFile()
 			switch data.ContentType() {
 			case iceberg.EntryContentData:
-				f := &LiveFile{Data: data, Sequence: entry.SequenceNum(), Manifest: m.FilePath()}
+				f := &LiveFile{Data: data, Sequence: entry.SequenceNum(), Snapshot: entry.SnapshotID(), Manifest: m.FilePath()}
 				set.Files = append(set.Files, f)
 				byPath[data.FilePath()] = f
 			default:
