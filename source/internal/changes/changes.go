@@ -1,10 +1,6 @@
 package changes
 
 import (
-	"cmp"
-	"encoding/json"
-	"fmt"
-	"slices"
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/iblt"
@@ -168,25 +164,4 @@ func (t *Tracker) Finish(end time.Time, emitAll bool) {
 		t.full = false
 	}
 	t.Advance(end)
-}
-
-// Checkpoint returns the state to emit now: a sync that resumes from it emits no row
-// again. A full walk has none before it is finished, and Checkpoint returns nil.
-func (t *Tracker) Checkpoint() (json.RawMessage, error) {
-	if t.full {
-		return nil, nil
-	}
-	s := t.state
-	s.Recent = make([]entry, 0, len(t.recent))
-	for _, e := range t.recent {
-		s.Recent = append(s.Recent, *e)
-	}
-	slices.SortFunc(s.Recent, func(a, b entry) int {
-		return cmp.Or(a.time.Compare(b.time), cmp.Compare(a.key, b.key))
-	})
-	raw, err := json.Marshal(&s)
-	if err != nil {
-		return nil, fmt.Errorf("making a state: %w", err)
-	}
-	return raw, nil
 }

@@ -1,9 +1,11 @@
 package changes
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -68,4 +70,25 @@ func ParseState(raw json.RawMessage) (State, bool) {
 		return s, true
 	}
 	return State{}, false
+}
+
+// Checkpoint returns the state to emit now: a sync that resumes from it emits no row
+// again. A full walk has none before it is finished, and Checkpoint returns nil.
+func (t *Tracker) Checkpoint() (json.RawMessage, error) {
+	if t.full {
+		return nil, nil
+	}
+	s := t.state
+	s.Recent = make([]entry, 0, len(t.recent))
+	for _, e := range t.recent {
+		s.Recent = append(s.Recent, *e)
+	}
+	slices.SortFunc(s.Recent, func(a, b entry) int {
+		return cmp.Or(a.time.Compare(b.time), cmp.Compare(a.key, b.key))
+	})
+	raw, err := json.Marshal(&s)
+	if err != nil {
+		return nil, fmt.Errorf("making a state: %w", err)
+	}
+	return raw, nil
 }
