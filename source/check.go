@@ -18,8 +18,8 @@ import (
 const tolerableSkew = 2 * time.Minute
 
 // Check tests whether new tokens can be written to the token file, whether the
-// tokens work, and each scope with a request that needs it. It reports everything
-// that is wrong with the scopes together.
+// tokens work, and each scope with a request that needs it. It reports all scopes that
+// are missing together, and ends with the first other failure.
 func (s *source) Check(ctx context.Context, raw json.RawMessage, out *protocol.Emitter) error {
 	session, err := s.open(raw, out)
 	if err != nil {
@@ -49,7 +49,7 @@ func (s *source) Check(ctx context.Context, raw json.RawMessage, out *protocol.E
 		if err == nil {
 			continue
 		}
-		if refused(err) {
+		if whoop.Refused(err) {
 			missingScopes = true
 			findings = append(findings, fmt.Sprintf("The consent does not include %s, needed for %s.", st.scopes[0], strings.Join(needing(st.scopes[0]), ", ")))
 			continue
@@ -59,14 +59,9 @@ func (s *source) Check(ctx context.Context, raw json.RawMessage, out *protocol.E
 		if !errors.As(explained, &known) {
 			return explained
 		}
-		if known.Kind != protocol.ConfigError {
-			kind = known.Kind
-		}
+		kind = known.Kind
 		findings = append(findings, known.Message)
-		// The other requests would fail in the same way, or take minutes to tell.
-		if runError(ctx, err) != nil || errors.Is(err, context.DeadlineExceeded) {
-			break
-		}
+		break // the other requests would fail in the same way, or take minutes to tell
 	}
 	clock := session.checkClock()
 	if len(findings) == 0 {
@@ -120,9 +115,4 @@ func needing(scope string) []string {
 		}
 	}
 	return names
-}
-
-func refused(err error) bool {
-	var status *whoop.StatusError
-	return errors.As(err, &status) && status.Refused()
 }

@@ -60,6 +60,18 @@ func TestCheck(t *testing.T) {
 		"out of order": {func(w *world) {
 			w.server.SetFaults(sandbox.Fault{Path: "/developer", Action: sandbox.Replace, Status: 502, Times: -1})
 		}, []string{"did not answer properly"}},
+		"blocked by a front end": {func(w *world) {
+			w.server.SetFaults(sandbox.Fault{
+				Path: "/developer", Action: sandbox.Replace, Status: 403, Times: -1,
+				Header: map[string]string{"Content-Type": "text/html; charset=UTF-8"}, Body: "<html>\n\t<title>Attention Required! | Cloudflare</title>\n</html>",
+			})
+		}, []string{"WHOOP did not answer properly, even after retries (GET /v2/user/profile/basic: 403 Forbidden: <html> <title>Attention Required! | Cloudflare</title> </html>)."}},
+		"a scope, and then blocked": {func(w *world) {
+			w.grant("read:cycles", "read:sleep", "read:workout", "read:recovery", "read:body_measurement", "offline")
+			w.server.SetFaults(sandbox.Fault{
+				Path: "/developer/v2/cycle", Action: sandbox.Replace, Status: 403, Times: -1, Header: map[string]string{"Content-Type": "text/html"},
+			})
+		}, []string{"read:profile, needed for profile, body_measurement.", "did not answer properly", "source authorize --config"}},
 		"token endpoint out of order": {
 			func(w *world) {
 				w.clock.Advance(day)
@@ -82,8 +94,16 @@ func TestCheck(t *testing.T) {
 					t.Fatalf("exit code %d, %+v, %v", r.Code, status, r.Errors())
 				}
 				for _, want := range c.want {
-					if !strings.Contains(status.Message, want) {
-						t.Errorf("message %q, want %q", status.Message, want)
+					if strings.Count(status.Message, want) != 1 {
+						t.Errorf("message %q, want %q once", status.Message, want)
+					}
+				}
+				if strings.Contains(status.Message, "\n") {
+					t.Errorf("message %q has several lines", status.Message)
+				}
+				for _, once := range []string{"did not answer properly", "does not serve", "read:cycles", "Let the member consent again"} {
+					if strings.Count(status.Message, once) > 1 {
+						t.Errorf("message %q says %q more than once", status.Message, once)
 					}
 				}
 				if a := w.server.Audit(); a.SpentReplays > 0 || a.Refreshes > 1 {

@@ -73,7 +73,7 @@ func explain(err error, scopes []string) error {
 		return say(protocol.TransientError, "WHOOP cannot be reached: %s. What was read is safe; start the sync again later.", whoop.Unreachable(err))
 	case errors.As(err, &offline), errors.As(err, &paging): // before status, which they may hold
 		return say(protocol.TransientError, "WHOOP did not answer properly, even after retries (%v). What was read is safe; start the sync again later.", err)
-	case errors.As(err, &status) && status.Refused():
+	case whoop.Refused(err) && errors.As(err, &status):
 		return say(protocol.ConfigError, "WHOOP refuses %s with a token that it has just accepted or issued, so the member's consent does not include %s. %s",
 			status.Path, strings.Join(scopes, " or "), consentAgain)
 	case errors.As(err, &status) && (status.NotFound() || status.Status/100 == 3):

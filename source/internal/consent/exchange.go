@@ -159,9 +159,7 @@ func (a *authorization) verify(ctx context.Context, apiURL string, g grant) (str
 		Log: slog.New(slog.DiscardHandler), // the outcome is reported below
 	})
 	raw, err := client.Get(ctx, whoop.ProfilePath)
-	var status *whoop.StatusError
-	var offline *whoop.UnavailableError
-	if !errors.As(err, &offline) && errors.As(err, &status) && status.Refused() {
+	if whoop.Refused(err) {
 		return "", &problem{
 			"WHOOP does not accept its own tokens", fmt.Sprintf("The first request with them was refused: %v.", err),
 			"Run source authorize again.",

@@ -305,5 +305,5 @@ func (c *Client) excerpt(body []byte) string {
 	if c.shown == nil {
 		return ""
 	}
-	return c.shown(string(body), errorBody)
+	return strings.Join(strings.Fields(c.shown(string(body), errorBody)), " ") // on one line
 }

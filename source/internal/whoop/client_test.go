@@ -92,8 +92,8 @@ func TestStatusesBecomeErrors(t *testing.T) {
 		check    func(error) bool
 	}{
 		{404, "", 1, func(err error) bool { var s *StatusError; return errors.As(err, &s) && s.NotFound() }},
-		{403, "no", 1, func(err error) bool { var s *StatusError; return errors.As(err, &s) && s.Refused() && s.Body == "no" }},
-		{401, "Authorization was not valid", 2, func(err error) bool { var s *StatusError; return errors.As(err, &s) && s.Refused() }},
+		{403, "no", 1, func(err error) bool { var s *StatusError; return errors.As(err, &s) && Refused(err) && s.Body == "no" }},
+		{401, "Authorization was not valid", 2, Refused},
 		{400, "bad", 1, func(err error) bool { var s *StatusError; return errors.As(err, &s) && s.Status == 400 }},
 		{500, "oops", attempts, unavailable},
 		{520, "<html>", attempts, unavailable},
@@ -155,8 +155,7 @@ func TestEndlessRefusalsEnd(t *testing.T) {
 	c, p := client(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) },
 		func(c *Config) { c.Tokens, c.RequestsPerSecond = tokens, 1e6 })
 	_, err := c.Get(t.Context(), "/v2/x")
-	var status *StatusError
-	if !errors.As(err, &status) || !status.Refused() || len(p.at) > renewals+1 {
+	if !Refused(err) || len(p.at) > renewals+1 {
 		t.Errorf("error %v after %d requests", err, len(p.at))
 	}
 }

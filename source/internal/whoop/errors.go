@@ -1,6 +1,7 @@
 package whoop
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -25,10 +26,14 @@ func (e *StatusError) Error() string {
 // NotFound reports whether there is no such record.
 func (e *StatusError) NotFound() bool { return e.Status == http.StatusNotFound }
 
-// Refused reports whether WHOOP refused a valid token, because the member's consent
-// does not cover the request.
-func (e *StatusError) Refused() bool {
-	return e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden
+// Refused reports whether WHOOP refused a valid token, because the member's consent does
+// not cover the request. A front end that refuses requests before WHOOP sees their token is
+// an outage, and its error an UnavailableError.
+func Refused(err error) bool {
+	var offline *UnavailableError
+	var status *StatusError
+	return !errors.As(err, &offline) && errors.As(err, &status) &&
+		(status.Status == http.StatusUnauthorized || status.Status == http.StatusForbidden)
 }
 
 // A QuotaError means that the client has used up a rate limit that is too long to wait
@@ -46,7 +51,13 @@ type UnavailableError struct {
 	Err  error
 }
 
-func (e *UnavailableError) Error() string { return fmt.Sprintf("GET %s: %v", e.Path, e.Err) }
+func (e *UnavailableError) Error() string {
+	var status *StatusError
+	if errors.As(e.Err, &status) { // it names the path itself
+		return e.Err.Error()
+	}
+	return fmt.Sprintf("GET %s: %v", e.Path, e.Err)
+}
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
 // A PagingError means that a page token does not work: WHOOP refuses it, as if it had
