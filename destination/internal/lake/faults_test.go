@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -145,12 +146,17 @@ func TestARefusedCommitOfWhichTheHistoryIsGone(t *testing.T) {
 		t.Run(string(kind), func(t *testing.T) {
 			real := laketest.OpenCatalog(t, t.TempDir())
 			others := openTable(t, real, laketest.Keyed("s"), lake.Options{Upsert: lake.MergeOnRead})
+			appended := laketest.Keyed("s")
+			appended.Dedup, appended.Key = false, nil
+			appending := openTable(t, real, appended, lake.Options{})
+			older, newer := laketest.Version{Key: 5, Cursor: 1, V: "mine"}, laketest.Version{Key: 5, Cursor: 2, V: "theirs"}
 			before, theirs, also, mine := laketest.Version{Key: 1, Cursor: 1, V: "before"}, laketest.Version{Key: 2, Cursor: 1, V: "theirs"}, laketest.Version{Key: 3, Cursor: 1, V: "theirs"}, laketest.Version{Key: 4, Cursor: 1, V: "mine"}
 			laketest.Commit(t, others, "", laketest.Stage(t, others, 0, before.Row()))
 			cat := &laketest.Faulty{Catalog: real, Script: []laketest.Outcome{laketest.RefusesOvertaken}}
 			cat.Other = func() {
 				laketest.Commit(t, others, "", laketest.Stage(t, others, 0, theirs.Row()))
 				laketest.Commit(t, others, "", laketest.Stage(t, others, 0, also.Row()))
+				laketest.Commit(t, appending, "", laketest.Stage(t, appending, 0, newer.Row())) // the older row stays beside it
 				now := laketest.Load(t, others)
 				shortLog := table.NewSetPropertiesUpdate(iceberg.Properties{"write.metadata.previous-versions-max": "1"})
 				var gone []int64
@@ -166,8 +172,13 @@ func TestARefusedCommitOfWhichTheHistoryIsGone(t *testing.T) {
 				}
 			}
 			tbl := openTable(t, cat, laketest.Keyed("s"), lake.Options{Upsert: kind})
-			laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, mine.Row()))
-			laketest.ExpectRows(t, tbl, before.JSON(), theirs.JSON(), also.JSON(), mine.JSON())
+			laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, mine.Row()), laketest.Stage(t, tbl, 0, older.Row()))
+			laketest.ExpectRows(t, tbl, before.JSON(), theirs.JSON(), also.JSON(), mine.JSON(), newer.JSON())
+			for _, uri := range laketest.Named(t, laketest.Load(t, tbl)) {
+				if _, err := os.Stat(laketest.PathOf(t, uri)); err != nil {
+					t.Errorf("a file that a snapshot names: %v", err)
+				}
+			}
 		})
 	}
 }

@@ -60,7 +60,7 @@ type transaction struct {
 	untold         bool      // one that was refused may be there: the table's history no longer reaches back to it
 }
 
-// mayBeThere reports, after an error, whether an attempt may be in the table all the same.
+// mayBeThere reports whether an attempt that the catalog did not confirm may be in the table.
 func (x *transaction) mayBeThere() bool {
 	return x.unknownOutcome != nil || x.refused != nil || x.untold
 }
@@ -229,7 +229,7 @@ func (x *transaction) finish(after table.Metadata, p proposal) {
 			superseded[file] = struct{}{}
 		}
 	}
-	if x.unknownOutcome == nil { // else an earlier attempt may name them
+	if !x.mayBeThere() { // else an earlier attempt may name them
 		for _, path := range p.supersededFiles {
 			superseded[path] = struct{}{}
 		}
