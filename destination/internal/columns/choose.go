@@ -190,10 +190,7 @@ func (c *chooser) checkKey(s target) error {
 
 // name names the columns that are to be added, and notes the changes of types.
 func (c *chooser) name(targets []target) {
-	taken := map[string]bool{}
-	for _, h := range c.have {
-		taken[foldCase(h.Name)] = true
-	}
+	taken := c.taken()
 	var newcomers []string
 	var others []*target
 	for i := range targets {
@@ -213,6 +210,23 @@ func (c *chooser) name(targets []target) {
 	for _, t := range others {
 		c.change(t, taken)
 	}
+}
+
+// taken returns the names that no new column of the level can have.
+func (c *chooser) taken() map[string]bool {
+	taken := map[string]bool{}
+	for _, h := range c.have {
+		taken[foldCase(h.Name)] = true
+	}
+	// A column in a list has a second, shorter path in Iceberg.
+	for _, path := range []string{c.level.path, strings.ReplaceAll(c.level.path, ".element.", ".")} {
+		for _, field := range c.evolver.partitionFields {
+			if name, inside := strings.CutPrefix(foldCase(field), foldCase(path)); inside {
+				taken[name] = true
+			}
+		}
+	}
+	return taken
 }
 
 // change notes when values do not go to the oldest column of a property, and

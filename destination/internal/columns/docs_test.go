@@ -26,7 +26,7 @@ func TestDocsFollowTheDescriptions(t *testing.T) {
 		t.Helper()
 		evolved, err := Create(w)
 		if table.have != nil {
-			evolved, err = Evolve(w, table.have, table.have.HighestFieldID(), table.props, true)
+			evolved, err = Evolve(w, table.have, table.have.HighestFieldID(), nil, table.props, true)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -79,7 +79,7 @@ func TestWhatATableRecordsOfDocs(t *testing.T) {
 	text := iceberg.PrimitiveTypes.String
 	have := iceberg.NewSchema(0, iceberg.NestedField{ID: 1, Name: "a", Type: text, Doc: "theirs"}, iceberg.NestedField{ID: 2, Name: "b", Type: text})
 	w := Wanted{Names: Lowercase, Properties: []iceberg.NestedField{{ID: 1, Name: "a", Type: text, Doc: "ours"}, {ID: 2, Name: "b", Type: text, Doc: "ours"}}}
-	evolved, err := Evolve(w, have, 2, iceberg.Properties{}, false)
+	evolved, err := Evolve(w, have, 2, nil, iceberg.Properties{}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestWhatATableRecordsOfDocs(t *testing.T) {
 	if want := `{"2":"7f1dcae3"}`; set[docsKey] != want {
 		t.Errorf("%s, want %s", set[docsKey], want)
 	}
-	if _, err := Evolve(w, have, 2, iceberg.Properties{docsKey: "["}, false); err == nil {
+	if _, err := Evolve(w, have, 2, nil, iceberg.Properties{docsKey: "["}, false); err == nil {
 		t.Error("a record that cannot be read is accepted")
 	}
 }

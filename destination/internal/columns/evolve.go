@@ -53,9 +53,11 @@ func Create(want Wanted) (*Evolution, error) {
 }
 
 // Evolve adds columns to a table. lastID is the highest id of a column that it
-// ever had, and made tells that this program has made it. Errors may be a
-// *[Conflict].
-func Evolve(want Wanted, have *iceberg.Schema, lastID int, props iceberg.Properties, made bool) (*Evolution, error) {
+// ever had, and made tells that this program has made it. No new column gets the
+// name of one of its partition fields: Iceberg's Java library does not load a
+// table in which such a field is not made of the column of its name, be it a
+// field of a former spec. Errors may be a *[Conflict].
+func Evolve(want Wanted, have *iceberg.Schema, lastID int, partitionFields []string, props iceberg.Properties, made bool) (*Evolution, error) {
 	m, known, err := read(props)
 	if err != nil {
 		return nil, err
@@ -67,7 +69,7 @@ func Evolve(want Wanted, have *iceberg.Schema, lastID int, props iceberg.Propert
 	if err != nil {
 		return nil, err
 	}
-	ev := &evolver{want: want, mapping: m, docs: d, ids: map[int]int{}, next: lastID + 1, byName: !known && !made}
+	ev := &evolver{want: want, mapping: m, docs: d, ids: map[int]int{}, next: lastID + 1, byName: !known && !made, partitionFields: partitionFields}
 	return ev.evolve(have)
 }
 
@@ -96,6 +98,8 @@ type evolver struct {
 	isNew       bool // no column was there before, so those that are wanted as required are
 	byName      bool // columns of another program are adopted
 	typeChanges []TypeChange
+
+	partitionFields []string // names of all specs' fields
 }
 
 func (ev *evolver) evolve(have *iceberg.Schema) (*Evolution, error) {
@@ -185,6 +189,9 @@ func (ev *evolver) level(l level, have, want, fixed []iceberg.NestedField) ([]ic
 		s.at = slices.IndexFunc(have, func(h iceberg.NestedField) bool { return h.Name == w.Name })
 		if s.at >= 0 && ev.fits(have[s.at].Type, have[s.at].ID, w.Type, w.ID) == unfit {
 			return nil, ev.typeConflict(have[s.at], w, "is this program's own", l.path)
+		}
+		if s.at < 0 && slices.Contains(ev.partitionFields, w.Name) {
+			return nil, &Conflict{w.Name, "is this program's own and is not there, but a partition field has its name. Rename the table in the catalog, or write the stream to another namespace, then sync it from the beginning."}
 		}
 		targets = append(targets, s)
 	}

@@ -29,6 +29,9 @@ func TestPropertiesKeepTheirColumns(t *testing.T) {
 		}
 	}
 	forget := func(h *history) { delete(h.props, mappingKey) }
+	partition := func(fields ...string) func(h *history) {
+		return func(h *history) { h.partitionFields = append(h.partitionFields, fields...) }
+	}
 	for name, steps := range map[string][]step{
 		"a newcomer gets the suffix": {
 			{send: "First·Name text", want: "First Name=first_name"},
@@ -141,6 +144,26 @@ func TestPropertiesKeepTheirColumns(t *testing.T) {
 			{send: "_airbyte_raw_id text, _AIRBYTE_x long, _pos long", want: "_airbyte_raw_id=_airbyte_raw_id_8f649b7c, _AIRBYTE_x=_airbyte_x_f67d496f, _pos=_pos_02d8def1"},
 			{before: forget, send: "a long, _pos long, _airbyte_raw_id text, _AIRBYTE_x long", want: "a, _pos=_pos_02d8def1, _airbyte_raw_id=_airbyte_raw_id_8f649b7c, _AIRBYTE_x=_airbyte_x_f67d496f"},
 		},
+		"named as partition fields": {
+			{send: "at text, a text, o {a text}, l [{a text}]", want: "at, a, o{a}, l[]{a}"},
+			{
+				before: partition("at_month", "a_long", "o.b", "l.b", "l.element.c", "a"),
+				send:   "at text, AT_month text, a long, o {a text, b text, at_month text}, l [{a text, b text, c text, at_month text}]",
+				want:   "at, AT_month=at_month_3972cf0a, a=a_long_2, o{a, b=b_3e23e816, at_month}, l[]{a, b=b_3e23e816, c=c_2e7d2c03, at_month}",
+			},
+			{before: partition("at_month_2"), send: "at text, AT_month text, At_Month_2 long", names: Preserve, want: "at, AT_month=at_month_3972cf0a, At_Month_2=At_Month_2_a14ac73f"},
+			{before: drop(1), send: "At_Month_2 long", want: "At_Month_2=At_Month_2_a14ac73f"},
+		},
+		"the column of a partition field is dropped": {
+			{send: "a text, b text", want: "a, b"},
+			{before: partition("a"), send: "a text, b text", want: "a, b"},
+			{before: drop(1), send: "a text, b text", want: "a=a_ca978112, b"},
+		},
+		"a partition field is named as one of Airbyte's own": {
+			{send: "a text", want: "a"},
+			{before: partition("_airbyte_raw_id"), send: "a text", want: "a"},
+			{before: drop(2), send: "a text", refused: "a partition field has its name"},
+		},
 		"a table that has lost its mapping": {
 			{send: "First·Name text, v text, s long", want: "First Name=first_name, v, s"},
 			{send: "First·Name text, v long, first_name text, s double", want: "First Name=first_name, v=v_long, first_name=first_name_05416fbf, s=s_double"},
@@ -195,7 +218,7 @@ func BenchmarkEvolve(b *testing.B) {
 				b.Fatal(err)
 			}
 			for b.Loop() {
-				if evolved, err = Evolve(want, evolved.Schema, n, iceberg.Properties{mappingKey: evolved.mapping}, true); err != nil {
+				if evolved, err = Evolve(want, evolved.Schema, n, nil, iceberg.Properties{mappingKey: evolved.mapping}, true); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -21,6 +21,8 @@ type history struct {
 	last    int
 	props   iceberg.Properties
 	changes []string
+
+	partitionFields []string
 }
 
 // send places the columns that a stream with such properties asks for; see
@@ -48,11 +50,11 @@ func (h *history) evolve(properties string) (*Evolution, Wanted, error) {
 		h.made, h.props, h.have = true, iceberg.Properties{}, evolved.Schema
 	}
 	h.last = max(h.last, h.have.HighestFieldID())
-	evolved, err := Evolve(want, h.have, h.last, h.props, h.made)
+	evolved, err := Evolve(want, h.have, h.last, h.partitionFields, h.props, h.made)
 	if err != nil {
 		return nil, want, err
 	}
-	again, err := Evolve(want, evolved.Schema, evolved.Schema.HighestFieldID(), iceberg.Properties{mappingKey: evolved.mapping}, true)
+	again, err := Evolve(want, evolved.Schema, evolved.Schema.HighestFieldID(), h.partitionFields, iceberg.Properties{mappingKey: evolved.mapping}, true)
 	if err != nil {
 		return nil, want, err
 	}

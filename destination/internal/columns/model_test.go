@@ -214,7 +214,7 @@ func (m *model) sync() {
 		reversed := want
 		reversed.Properties = slices.Clone(want.Properties)
 		slices.Reverse(reversed.Properties)
-		other, err := Evolve(reversed, was, max(last, was.HighestFieldID()), props, made)
+		other, err := Evolve(reversed, was, max(last, was.HighestFieldID()), m.h.partitionFields, props, made)
 		if err != nil {
 			m.errorf("in another order: %v", err)
 		} else {

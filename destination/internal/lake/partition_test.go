@@ -57,6 +57,7 @@ func checkPartitions(t testing.TB, tbl *lake.Table) map[int32]int {
 	t.Helper()
 	loaded := laketest.Load(t, tbl)
 	meta := loaded.Metadata()
+	checkNamesOfPartitions(t, meta)
 	found := map[int32]int{}
 	if loaded.CurrentSnapshot() == nil {
 		return found
@@ -94,6 +95,24 @@ func checkPartitions(t testing.TB, tbl *lake.Table) map[int32]int {
 		}
 	}
 	return found
+}
+
+// checkNamesOfPartitions finds what Iceberg's Java library refuses: a partition field, be it of a former
+// spec, that has the name of a column which it is not of, or of another field.
+func checkNamesOfPartitions(t testing.TB, meta table.Metadata) {
+	t.Helper()
+	ids := map[string]int{}
+	for _, spec := range meta.PartitionSpecs() {
+		for _, f := range spec.Fields() {
+			if c, there := meta.CurrentSchema().FindFieldByName(f.Name); there && c.ID != f.SourceID() {
+				t.Errorf("column %d and the partition field %s have one name", c.ID, &f)
+			}
+			if id, there := ids[f.Name]; there && id != f.FieldID {
+				t.Errorf("the partition fields %d and %s have one name", id, &f)
+			}
+			ids[f.Name] = f.FieldID
+		}
+	}
 }
 
 func checkRows(t testing.TB, tbl *lake.Table, meta table.Metadata, spec iceberg.PartitionSpec, f iceberg.DataFile) {

@@ -177,7 +177,7 @@ func TestThePartitionFollowsAColumnThatMoves(t *testing.T) {
 	}
 }
 
-// A partition field may not be called as a column that it is not of.
+// A partition field may not be called as a column that it is not of, nor as a field of a former spec.
 func TestAPartitionFieldGetsANameOfItsOwn(t *testing.T) {
 	cat := laketest.OpenCatalog(t, t.TempDir())
 	p := planOf("s", optional("id", aLong), optional("id_bucket_4", aLong), optional("id_bucket_4_partition", aLong))
@@ -186,12 +186,26 @@ func TestAPartitionFieldGetsANameOfItsOwn(t *testing.T) {
 		laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, map[string]any{"id": 1, "id_bucket_4": 7}))
 		checkPartitions(t, tbl)
 	}
-	// Nor may a column that comes later.
+	// Nor may a column that comes later, whatever the table is partitioned by then.
 	cat = laketest.OpenCatalog(t, t.TempDir())
-	openTable(t, cat, planOf("s", optional("id", aLong)), lake.Options{Settings: tabledef.Settings{PartitionBy: by(t, "bucket(4, id)")}})
-	tbl := openTable(t, cat, p, lake.Options{})
-	laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, map[string]any{"id": 1, "id_bucket_4": 7}))
-	laketest.ExpectRows(t, tbl, `{"id":1,"id_bucket_4":7,"id_bucket_4_partition":null}`)
+	open := func(properties string, fields ...string) *lake.Table {
+		tbl, err := lake.Open(t.Context(), cat, sending(t, properties), lake.Options{Settings: tabledef.Settings{PartitionBy: by(t, fields...)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tbl
+	}
+	open(`"id":{"type":"integer"}`, "bucket(4, id)")
+	tbl := open(`"id":{"type":"integer"}`, "bucket(5, id)")
+	changeColumns(t, tbl, func(u *table.UpdateSchema) { u.RenameColumn([]string{"id"}, "number") })
+	var rows []string
+	for i, fields := range [][]string{{}, {"bucket(8, id)"}, {"bucket(4, id)", "bucket(5, iD)"}} {
+		tbl = open(`"id":{"type":"integer"},"iD":{"type":"integer"},"id_bucket_4":{"type":"integer"},"number_bucket_8":{"type":"integer"}`, fields...)
+		send(t, tbl, fmt.Sprintf(`{"id":%d,"iD":2,"id_bucket_4":3,"number_bucket_8":4}`, i))
+		checkPartitions(t, tbl)
+		rows = append(rows, fmt.Sprintf(`{"number":%d,"id":2,"id_bucket_4_10faad7f":3,"number_bucket_8":4}`, i))
+	}
+	laketest.ExpectRows(t, tbl, rows...)
 }
 
 func TestAnotherProgramsPartitionedTableIsWritten(t *testing.T) {

@@ -93,7 +93,7 @@ func Evolve(p *columnar.Plan, s Settings, loaded *table.Table) (Definition, Chan
 		recorded = columns.WithoutIDs(recorded)
 	}
 	var err error
-	if d.Columns, err = columns.Evolve(p.Keyed(), have, meta.LastColumnID(), recorded, owned); err != nil {
+	if d.Columns, err = columns.Evolve(p.Keyed(), have, meta.LastColumnID(), partitionFieldNames(meta), recorded, owned); err != nil {
 		return d, Change{}, d.explainColumns(err)
 	}
 	var c Change

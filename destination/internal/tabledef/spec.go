@@ -52,7 +52,7 @@ func (d Definition) changeSpec(loaded *table.Table) ([]table.Requirement, []tabl
 			return nil, nil, err
 		}
 		if !slices.Contains(have, fieldKey(f.ID, by.Transform)) {
-			update.AddField(f.Name, by.Transform, partitionName(meta.CurrentSchema(), f, by.Transform))
+			update.AddField(f.Name, by.Transform, partitionName(meta.CurrentSchema(), meta.PartitionSpecs(), f, by.Transform))
 		}
 	}
 	updates, reqs, err := update.BuildUpdates()
@@ -88,20 +88,46 @@ func fieldKeys(spec iceberg.PartitionSpec) []string {
 
 func fieldKey(source int, t iceberg.Transform) string { return fmt.Sprintf("%d %s", source, t) }
 
+// partitionFieldNames are the names of the fields of all specs that a table has
+// had, void ones too.
+func partitionFieldNames(meta table.Metadata) (names []string) {
+	for _, spec := range meta.PartitionSpecs() {
+		for _, f := range spec.Fields() {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
 // partitionName is the name of a field of the spec: the one that Iceberg's own
-// library generates, unless a column has it.
-func partitionName(schema *iceberg.Schema, column iceberg.NestedField, t iceberg.Transform) string {
+// library generates, unless a column has it, or another field of a spec that the
+// table has had: Spark shows the fields of all specs as columns of one row.
+func partitionName(schema *iceberg.Schema, specs []iceberg.PartitionSpec, column iceberg.NestedField, t iceberg.Transform) string {
 	name, err := iceberg.GeneratePartitionFieldName(schema, iceberg.PartitionField{SourceIDs: []int{column.ID}, Transform: t})
 	if err != nil {
 		return "" // the column is in the schema
 	}
-	for {
-		other, taken := schema.FindFieldByName(name)
-		if !taken || other.ID == column.ID {
-			return name
-		}
+	for nameTaken(schema, specs, name, column, t) {
 		name += "_partition"
 	}
+	return name
+}
+
+// nameTaken reports whether a column, or another field of the specs, has a name. A
+// void field of the same column makes way for the one that replaces it.
+func nameTaken(schema *iceberg.Schema, specs []iceberg.PartitionSpec, name string, column iceberg.NestedField, t iceberg.Transform) bool {
+	if other, there := schema.FindFieldByName(name); there && other.ID != column.ID {
+		return true
+	}
+	return slices.ContainsFunc(specs, func(spec iceberg.PartitionSpec) bool {
+		for _, f := range spec.Fields() {
+			_, void := f.Transform.(iceberg.VoidTransform)
+			if f.Name == name && (f.SourceID() != column.ID || !void && !f.Transform.Equals(t)) {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // newSpec is the partition spec of a new table.
@@ -113,7 +139,7 @@ func (d Definition) newSpec() (iceberg.PartitionSpec, error) {
 			return iceberg.PartitionSpec{}, err
 		}
 		id := iceberg.PartitionDataIDStart + i // without one it is 0, which REST catalogs refuse
-		fields = append(fields, iceberg.AddPartitionFieldBySourceID(f.ID, partitionName(d.Columns.Schema, f, by.Transform), by.Transform, d.Columns.Schema, &id))
+		fields = append(fields, iceberg.AddPartitionFieldBySourceID(f.ID, partitionName(d.Columns.Schema, nil, f, by.Transform), by.Transform, d.Columns.Schema, &id))
 	}
 	return iceberg.NewPartitionSpecOpts(fields...)
 }
