@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"testing/synctest"
 
 	"github.com/apache/iceberg-go"
 
@@ -21,6 +22,37 @@ const plenty = 1 << 30
 
 // memoryForKeys is memory with so many bytes for keys, a quarter of all.
 func memoryForKeys(bytes int64) *budget.Memory { return budget.NewMemory(4 * bytes) }
+
+// Looking through a file for keys takes memory, which tasks share.
+func TestKeysAreLookedForWhenThereIsMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := budget.NewMemory(plenty)
+		tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Keyed("s"), lake.Options{Memory: memory})
+		rows := laketest.Stage(t, tbl, 0, laketest.Version{Key: 1}.Row(), laketest.Version{Key: 3}.Row())
+		if _, err := tbl.Commit(t.Context(), []*lake.Staged{rows}, nil); err != nil {
+			t.Fatal(err)
+		}
+		between := laketest.Stage(t, tbl, 2, laketest.Version{Key: 2}.Row()) // nothing has to be rewritten for it
+		end, err := memory.Begin(t.Context(), plenty)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() {
+			_, err := tbl.Commit(t.Context(), []*lake.Staged{between}, nil)
+			done <- err
+		}()
+		synctest.Wait()
+		if len(done) > 0 {
+			t.Errorf("the commit waited for no memory: %v", <-done)
+			done <- nil
+		}
+		end()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
 
 func TestUpsertKeepsOneWinnerPerKey(t *testing.T) {
 	for _, tc := range []struct {

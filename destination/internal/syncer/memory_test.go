@@ -1,6 +1,12 @@
 package syncer
 
-import "testing"
+import (
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
+)
 
 func TestCoresShareTheMemory(t *testing.T) {
 	for _, c := range []struct{ cores, memory, workers, threads, mebibytes int }{
@@ -22,5 +28,16 @@ func TestCoresShareTheMemory(t *testing.T) {
 		if threads := memory.threads(c.cores); threads != c.threads {
 			t.Errorf("%d cores with %d MiB: %d threads, want %d", c.cores, c.memory, threads, c.threads)
 		}
+	}
+}
+
+// A sync keeps to its share: it has no more workers than the memory is enough for.
+func TestASyncHasAsManyWorkersAsItsMemoryAllows(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(16))
+	r, _ := newTestRun(t, sameCatalog)
+	r.config.Memory = 256
+	_ = r.execute(t.Context(), protocol.NewInput(strings.NewReader(""), r.log)) // the streams are not complete
+	if len(r.workers) != 4 || r.workers[0].limit != 8<<20 {
+		t.Errorf("%d workers, each with %d bytes of columns", len(r.workers), r.workers[0].limit)
 	}
 }

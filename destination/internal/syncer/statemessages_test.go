@@ -62,3 +62,21 @@ func TestStatesThatCannotBeStored(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// States that wait for their commit take a sixteenth of the memory; the others go to a file.
+func TestPendingStatesTakeASixteenthOfTheMemory(t *testing.T) {
+	for _, tt := range []struct {
+		states int // of 8 KiB each
+		inFile bool
+	}{{7, false}, {9, true}} {
+		r, _ := newTestRun(t, sameCatalog)
+		config := r.config
+		config.Memory, config.Scratch, config.Commit.MaxRows = 1, filepath.Join(t.TempDir(), "none"), 1000
+		input := `{"type":"RECORD","record":{"stream":"a","emitted_at":1,"data":{"id":1}}}` + "\n" +
+			strings.Repeat(fmt.Sprintf(`{"type":"STATE","state":{"type":"STREAM","stream":{"stream_descriptor":{"name":"a"},"stream_state":{"x":%q}}}}`+"\n", strings.Repeat("x", 8<<10)), tt.states)
+		err := Run(t.Context(), config, r.streams, r.stateFiles, strings.NewReader(input), r.out)
+		if (err != nil) != tt.inFile || err != nil && !strings.Contains(err.Error(), `"scratch"`) {
+			t.Errorf("%d states: %v", tt.states, err)
+		}
+	}
+}
