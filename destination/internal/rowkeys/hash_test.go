@@ -2,6 +2,9 @@ package rowkeys
 
 import (
 	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -76,7 +79,22 @@ func TestKeysOfDifferentValuesHaveDifferentHashes(t *testing.T) {
 	}
 }
 
-// Nobody can prepare two keys of one hash, since each process has other hashes.
+// Nobody can prepare two keys of one hash, since each process has other hashes. This one asks another for its seed.
+func TestEachProcessHasASeedOfItsOwn(t *testing.T) {
+	const child = "ROWKEYS_TELL_SEED"
+	seed := fmt.Sprintln("the seed is", keySeed)
+	if os.Getenv(child) != "" {
+		fmt.Print(seed)
+		return
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestEachProcessHasASeedOfItsOwn$")
+	cmd.Env = append(os.Environ(), child+"=1")
+	told, err := cmd.Output()
+	if err != nil || !strings.HasPrefix(string(told), "the seed is ") || strings.HasPrefix(string(told), seed) {
+		t.Errorf("here %s, there %s, %v", seed, told, err)
+	}
+}
+
 func TestHashesOfKeysDependOnTheSeed(t *testing.T) {
 	rec := recordOf(t, []arrow.Field{column("k", text)}, map[string]any{"k": "x"}, map[string]any{"k": strings.Repeat("long ", 100)})
 	k := &Columns{keys: []int{0}, cursor: -1, deleted: -1}
