@@ -178,8 +178,8 @@ func parseCalendarDay(text []byte) (day int64, rest []byte, f Fit) {
 }
 
 // parseTimeOfDay reads what follows the date: the time since midnight in
-// microseconds and the offset from UTC in seconds, both 0 when nothing does. It
-// is rounded when it is finer than microseconds.
+// microseconds and the offset from UTC in seconds, both 0 when nothing does. What
+// is finer than microseconds is cut off, and the fit is Rounded.
 func parseTimeOfDay(text []byte) (micros, offset int64, f Fit) {
 	if len(text) == 0 {
 		return 0, 0, Fits
