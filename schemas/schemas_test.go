@@ -73,6 +73,9 @@ func check(t *testing.T, path string, s schema) {
 	if s.Description == "" {
 		t.Errorf("%s has no description", path)
 	}
+	if strings.HasSuffix(path, ".percent_recorded") && (!strings.Contains(s.Description, "from 0 to 100") || !strings.Contains(s.Description, "1.0")) {
+		t.Errorf("%s does not say what WHOOP documents and what it answers: %s", path, s.Description)
+	}
 	if len(s.Required) > 0 {
 		t.Errorf("%s requires %v", path, s.Required)
 	}
