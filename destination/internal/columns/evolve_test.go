@@ -102,6 +102,11 @@ func TestPropertiesKeepTheirColumns(t *testing.T) {
 			{send: "v json", key: "v", refused: "is part of the primary key and holds string, but now JSON text must be written"},
 			{send: "v text", key: "v", want: "v"},
 		},
+		"text as a key that was JSON text": {
+			{send: "v json", key: "v", want: "v"},
+			{send: "v text", key: "v", refused: "is part of the primary key and holds JSON text, but now string must be written"},
+			{send: "v json", key: "v", want: "v"},
+		},
 		"the type of a key changes in between": {
 			{send: "id long", want: "id"},
 			{send: "id text", want: "id=id_string"},
