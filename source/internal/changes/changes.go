@@ -1,6 +1,7 @@
 package changes
 
 import (
+	"slices"
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/iblt"
@@ -35,12 +36,13 @@ func New(s State, lookback time.Duration, full bool, start time.Time) *Tracker {
 	}
 	t.state.Start = start
 	for _, e := range s.Recent {
+		e.moved = slices.Contains(s.Moved, e.key)
 		t.recent[e.key] = &e
 	}
 	if full {
 		t.sketchDifference = s.Older
 	}
-	t.state.Version, t.state.Recent = StateVersion, nil
+	t.state.Version, t.state.Recent, t.state.Moved = StateVersion, nil, nil
 	return t
 }
 
@@ -88,7 +90,9 @@ func (t *Tracker) Observe(r Record) (emit bool) {
 		t.sketchDifference.Delete(r.pair())
 		return t.emitAll
 	default:
-		t.recent[r.Key] = &entry{key: r.Key, time: r.Time, seen: true, owed: true}
+		// The last sync did not find it here, though WHOOP had it.
+		moved := !r.Created.IsZero() && r.Created.Before(t.state.Until)
+		t.recent[r.Key] = &entry{key: r.Key, time: r.Time, seen: true, owed: true, moved: moved}
 		return true
 	}
 }
@@ -102,9 +106,10 @@ func (t *Tracker) Emitted(r Record) {
 }
 
 func (t *Tracker) remember(r Record) {
+	known := t.recent[r.Key]
 	t.recent[r.Key] = &entry{
 		key: r.Key, time: r.Time, fingerprint: r.Fingerprint, updated: r.Updated,
-		open: r.Open, unsettled: r.Unsettled, seen: true,
+		open: r.Open, unsettled: r.Unsettled, seen: true, moved: known != nil && known.moved,
 	}
 	if t.state.Oldest.IsZero() || r.Time.Before(t.state.Oldest) {
 		t.state.Oldest = r.Time
@@ -123,7 +128,7 @@ func (t *Tracker) Advance(to time.Time) {
 	start := t.nextWindowStart()
 	t.state.WindowStart = start
 	for key, e := range t.recent {
-		if e.seen && !e.owed && !e.open && e.time.Before(start) {
+		if e.seen && !e.owed && !e.open && e.time.Before(start) && (!e.moved || e.time.Before(start.Add(-maxStretch))) {
 			t.state.Older.Insert(e.pair())
 			t.seenOutsideWindow[key] = e.fingerprint
 			delete(t.recent, key)
@@ -162,6 +167,9 @@ func (t *Tracker) Finish(end time.Time, emitAll bool) {
 	if t.full {
 		t.state.Older, t.state.Walked, t.state.EmitAll = t.sketchSeen, end, emitAll
 		t.full = false
+		for _, e := range t.recent {
+			e.moved = false // the new sketch has no row of the window
+		}
 	}
 	t.Advance(end)
 }

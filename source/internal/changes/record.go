@@ -18,6 +18,7 @@ type Record struct {
 
 	Key     string    // the stream's key, as JSON text
 	Cycle   string    // the cycle it belongs to, as JSON text; empty: it does not say
+	Created time.Time // when WHOOP recorded it; zero: it does not say
 	Time    time.Time // when it began; when it was made, if it has no beginning (a recovery)
 	End     time.Time // zero: it is open, or has no end
 	Updated time.Time // rounded up to microseconds; zero: it does not say
@@ -36,7 +37,6 @@ type Record struct {
 func ParseRecord(raw json.RawMessage, keyField string) Record {
 	r := Record{Raw: raw, Fingerprint: fingerprint(raw)}
 	var began, made bool
-	var created time.Time
 	for name, value := range rawjson.Members(raw) {
 		if value[0] == 'n' { // null means absent
 			continue
@@ -62,7 +62,7 @@ func ParseRecord(raw json.RawMessage, keyField string) Record {
 		case "end":
 			instant(&r.End)
 		case "created_at":
-			made = instant(&created)
+			made = instant(&r.Created)
 		case "updated_at":
 			instant(&r.Updated)
 		case "nap":
@@ -76,7 +76,7 @@ func ParseRecord(raw json.RawMessage, keyField string) Record {
 		r.Open = r.End.IsZero() && r.Untracked == ""
 		r.Unsettled = r.Unsettled || r.Open
 	case made:
-		r.Time = created
+		r.Time = r.Created
 	case r.Untracked == "":
 		r.Untracked = "it has neither start nor created_at"
 	}

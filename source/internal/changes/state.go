@@ -25,7 +25,7 @@ import (
 // remembers of the rows that it has emitted:
 //
 //   - recent: key, time, fingerprint and updated_at of each row that began at or after
-//     window_start, and of one that is open or could not be read yet, however old.
+//     window_start, and of one that is open, has moved or could not be read yet, however old.
 //     An incremental sync reads from window_start on: a row with another fingerprint
 //     has changed, and a row that is not in recent is new. A row that is in recent
 //     and does not come is gone, once WHOOP confirms that it does not know the key.
@@ -37,8 +37,8 @@ import (
 // The window moves on with time and drops rows into the sketch as they leave it,
 // so recent covers as many days as the lookback, or minWindow. A row whose score is pending
 // stretches it, and so does the newest row, to maxStretch at most: what WHOOP did not have
-// yet is mostly newer than all that it had. The sketch does not grow. The state of a member with two
-// sleeps a day and the default lookback has about 6 KB.
+// yet is mostly newer than all that it had. The sketch does not grow. The state of a member
+// with two sleeps a day and the default lookback has about 6 KB.
 //
 // The same state serves both ways of reading drill-downs, because it holds rows
 // and not requests.
@@ -54,10 +54,12 @@ type State struct {
 	// walk of all history ends a slice's length after it, so that no empty slices are read.
 	Oldest time.Time `json:"oldest,omitzero"`
 	// Walked is when the last full walk began.
-	Walked      time.Time  `json:"walked"`
-	WindowStart time.Time  `json:"window_start"`
-	Recent      []entry    `json:"recent"`
-	Older       iblt.Table `json:"older"`
+	Walked      time.Time `json:"walked"`
+	WindowStart time.Time `json:"window_start"`
+	Recent      []entry   `json:"recent"`
+	// Moved are the keys of recent rows of which the sketch may have an older version.
+	Moved []string   `json:"moved,omitempty"`
+	Older iblt.Table `json:"older"`
 	// EmitAll asks for a full walk that emits every row. Stored states know it by this name.
 	EmitAll bool `json:"anew,omitzero"`
 }
@@ -83,6 +85,10 @@ type entry struct {
 	time        time.Time
 	fingerprint uint64    // of the version that was emitted last; 0: none was
 	updated     time.Time // zero: not known
+	// moved means that an edit may have moved the row into the window from before it. Its
+	// key is then in the sketch, and may not come into it twice. The row stays until a full
+	// walk makes a new sketch, or maxStretch longer than others, and is read by its key.
+	moved bool
 
 	// The rest is not kept. It is known for rows that this sync has read.
 	open      bool

@@ -82,7 +82,11 @@ func (t *Tracker) Checkpoint() (json.RawMessage, error) {
 	s.Recent = make([]entry, 0, len(t.recent))
 	for _, e := range t.recent {
 		s.Recent = append(s.Recent, *e)
+		if e.moved {
+			s.Moved = append(s.Moved, e.key)
+		}
 	}
+	slices.Sort(s.Moved)
 	slices.SortFunc(s.Recent, func(a, b entry) int {
 		return cmp.Or(a.time.Compare(b.time), cmp.Compare(a.key, b.key))
 	})
