@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -146,6 +147,7 @@ func TestStores(t *testing.T) {
 				}
 			})
 			t.Run("keeps others out until a claim is released", func(t *testing.T) { excludes(t, kind) })
+			t.Run("keeps a consent that was stored during a refresh", func(t *testing.T) { consentWins(t, kind) })
 			t.Run("lets one refresh do for all processes", func(t *testing.T) { processesRefreshOnce(t, kind) })
 		})
 	}
@@ -231,6 +233,41 @@ func excludes(t *testing.T, kind string) {
 		release()
 		one, other = other, one
 	}
+}
+
+// consentWins: a member consents anew while another process waits for WHOOP's answer to a
+// refresh. The tokens of the old consent must not come back, and that process uses the new.
+func consentWins(t *testing.T, kind string) {
+	a := &authority{}
+	p := filled(t, kind, a.credentials())
+	consent := Credentials{ClientID: "id", ClientSecret: "secret", AccessToken: "access-consent", RefreshToken: "refresh-consent"}
+	saved := make(chan error, 1)
+	a.answer = func(http.ResponseWriter) bool {
+		a.answer = nil
+		go func() { saved <- p.open().Save(t.Context(), consent) }()
+		select { // a store may let it wait for the refresh
+		case err := <-saved:
+			saved <- err
+		case <-time.After(200 * time.Millisecond):
+		}
+		return false
+	}
+	k := keeper(p.open(), a)
+	got, err := k.TokenInsteadOf(t.Context(), "access-0", nowhere)
+	if err != nil || got != "access-1" && got != "access-consent" {
+		t.Errorf("%s, %v", got, err)
+	}
+	if err := <-saved; err != nil {
+		t.Error(err)
+	}
+	if stored, err := p.open().Load(t.Context()); err != nil || stored != consent {
+		t.Errorf("stored: %+v, %v", stored, err)
+	}
+	accepted := func(context.Context) (bool, error) { return true, nil }
+	if got, err := k.TokenInsteadOf(t.Context(), got, accepted); err != nil || got != "access-consent" {
+		t.Errorf("%s, %v: the tokens of the old consent are used", got, err)
+	}
+	a.want(t, 1, 0)
 }
 
 // processesRefreshOnce: several processes of many goroutines each find the token

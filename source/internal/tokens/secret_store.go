@@ -195,24 +195,36 @@ func (s *secretStore) release(ctx context.Context, mine claim) {
 // none.
 func (s *secretStore) Save(ctx context.Context, c Credentials) error {
 	if s.claimed != nil {
-		// An id of its own would let a slow owner of an expired claim undo what
-		// its successor has stored.
-		err := s.replace(ctx, s.claimed.document, c, aws.String(derivedID(s.claimed.id, "successor")))
+		err := s.replace(ctx, s.claimed.document, c, successorOf(*s.claimed))
 		if err == nil {
 			s.claimed = nil
 		}
 		return err
 	}
-	v, _, err := s.get(ctx, "AWSCURRENT")
-	if err != nil && !errors.Is(err, ErrNotStored) {
-		return s.wrap("writing", err)
+	var before *string
+	for {
+		v, _, err := s.get(ctx, "AWSCURRENT")
+		if err != nil && !errors.Is(err, ErrNotStored) {
+			return s.wrap("writing", err)
+		}
+		id := successorOf(v)
+		if v.id == "" || before != nil && v.id == *before {
+			id = nil // there was no value yet, or the successor is no longer the current version
+		}
+		switch err := s.replace(ctx, v.document, c, id); {
+		case errors.Is(err, ErrNotStored):
+			return s.create(ctx, c)
+		case !errors.Is(err, ErrReplaced): // else a refresh was faster, and is replaced in turn
+			return err
+		}
+		before = &v.id
 	}
-	err = s.replace(ctx, v.document, c, nil) // a secret can be there and have no value yet
-	if errors.Is(err, ErrNotStored) {
-		return s.create(ctx, c)
-	}
-	return err
 }
+
+// successorOf is the id of the version that takes a version's place. It is given once, so
+// neither the slow owner of an expired claim nor a refresh that is under way undoes what
+// another process has stored meanwhile.
+func successorOf(v secretVersion) *string { return aws.String(derivedID(v.id, "successor")) }
 
 // replace puts credentials in the place of those in a document. The id is that of
 // the new version; nil: any.

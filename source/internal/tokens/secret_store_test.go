@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens/secretstest"
@@ -76,6 +77,60 @@ func TestExpiredClaimOfALivingProcessUndoesNothing(t *testing.T) {
 	}
 	if got, err := slow.Load(t.Context()); err != nil || got != next {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// A consent is stored at the instant at which a refresh stores its pair, or after somebody
+// has taken the secret back to a version before.
+func TestAConsentIsStoredWhateverElseIs(t *testing.T) {
+	t.Parallel()
+	var between func()
+	aws := &secretstest.Server{Before: func(operation string) bool {
+		if happens := between; happens != nil && operation == "PutSecretValue" {
+			between = nil
+			happens()
+		}
+		return true
+	}}
+	aws.Put("whoop", document)
+	open := secretAt(t, aws)
+	refresh, authorize := open(SecretConfig{}), open(SecretConfig{})
+	c, err := refresh.Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	release, err := refresh.Claim(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	consent := c
+	consent.AccessToken, consent.RefreshToken = "access-consent", "refresh-consent"
+	for _, happens := range []func() error{
+		func() error {
+			next := c
+			next.AccessToken, next.RefreshToken = "access-1", "refresh-1"
+			return refresh.Save(t.Context(), next)
+		},
+		func() error {
+			v, _, err := refresh.current(t.Context())
+			return errors.Join(err, refresh.put(t.Context(), &secretsmanager.PutSecretValueInput{
+				ClientRequestToken: successorOf(v), SecretString: &v.id, VersionStages: []string{"LATER"},
+			}))
+		},
+	} {
+		between = func() {
+			if err := happens(); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := authorize.Save(t.Context(), consent); err != nil {
+			t.Error(err)
+		}
+		if got, err := open(SecretConfig{}).Load(t.Context()); err != nil || got != consent {
+			t.Errorf("%+v, %v", got, err)
+		}
+		consent.RefreshToken += "-again"
 	}
 }
 
