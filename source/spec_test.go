@@ -16,6 +16,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 	"github.com/ingest-connectors/whoop-iceberg/schemas"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
 )
 
 var update = flag.Bool("update", false, "rewrite testdata/spec.json")
@@ -88,6 +89,23 @@ func TestDiscoverMatchesItsOwnSchemas(t *testing.T) {
 		all[i] = strings.TrimSuffix(filepath.Base(path), ".json")
 	}
 	wantEqual(t, "schemas used", slices.Sorted(maps.Keys(used)), all)
+}
+
+// However WHOOP tells the life of a token, or does not, the configuration that results is one
+// that an orchestrator starts the source with.
+func TestANewConfigurationFollowsTheSpecification(t *testing.T) {
+	for _, expiry := range []sandbox.ExpiresIn{sandbox.ExpiresInNumber, sandbox.ExpiresInText, sandbox.ExpiresInMissing} {
+		w := young(t, 1, 2, map[string]any{"start_date": "2026-01-16T00:00:00.5+01:00"})
+		w.credential("token_expiry_date", "2026-01-15T12:00:00Z") // it is over
+		if err := w.server.SetProfile(sandbox.Profile{ExpiresIn: expiry}); err != nil {
+			t.Fatal(err)
+		}
+		w.clock.Advance(day)
+		w.sync(catalog(t, protocol.Incremental, "cycles")) // which compares it
+		if a := w.server.Audit(); a.Refreshes != 1 {
+			t.Errorf("%q: %d refreshes", expiry, a.Refreshes)
+		}
+	}
 }
 
 // Every record has the types that its schema says, and no field that the schema does

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/rawjson"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -134,6 +135,7 @@ func (w *world) read(c protocol.ConfiguredCatalog) *protocoltest.Run {
 	w.wantNoToken(r)
 	for _, m := range r.Messages {
 		if m.Control != nil {
+			wantValid(w.t, m.Control.ConnectorConfig.Config)
 			w.config = map[string]any{}
 			if err := json.Unmarshal(m.Control.ConnectorConfig.Config, &w.config); err != nil {
 				w.t.Fatal(err)
@@ -141,6 +143,36 @@ func (w *world) read(c protocol.ConfiguredCatalog) *protocoltest.Run {
 		}
 	}
 	return r
+}
+
+// wantValid compares a configuration that the source hands over with its specification, as
+// orchestrators do before they start it again.
+func wantValid(t *testing.T, config json.RawMessage) {
+	t.Helper()
+	spec, err := json.Marshal((&source{}).Spec().ConnectionSpecification)
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema, err := jsonschema.UnmarshalJSON(bytes.NewReader(spec))
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(config))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	if err := c.AddResource("spec.json", schema); err != nil {
+		t.Fatal(err)
+	}
+	compiled, err := c.Compile("spec.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := compiled.Validate(value); err != nil {
+		t.Errorf("the configuration is not what the specification says: %v", err)
+	}
 }
 
 // wantNoToken checks that no token which WHOOP ever gave out is shown, whether

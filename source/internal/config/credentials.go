@@ -170,9 +170,10 @@ func (c Credentials) Store() tokens.Store {
 }
 
 // withTokens returns a configuration with other tokens and everything else as it
-// was. It finds keys in any spelling that Parse accepts.
+// was. It finds keys in any spelling that Parse accepts. What is not known is left out,
+// because the schema has no null.
 func withTokens(raw json.RawMessage, t tokens.Credentials) (json.RawMessage, error) {
-	values := map[string]any{"access_token": t.AccessToken, "refresh_token": t.RefreshToken, "token_expiry_date": nil}
+	values := map[string]any{"access_token": t.AccessToken, "refresh_token": t.RefreshToken}
 	if !t.ExpiresAt.IsZero() {
 		values["token_expiry_date"] = t.ExpiresAt
 	}
@@ -191,6 +192,7 @@ func withTokens(raw json.RawMessage, t tokens.Credentials) (json.RawMessage, err
 		}
 		maps.Copy(credentials, given)
 	}
+	maps.DeleteFunc(credentials, func(key string, _ json.RawMessage) bool { return strings.EqualFold(key, "token_expiry_date") })
 	for key, value := range values {
 		if err := SetMember(credentials, key, value); err != nil {
 			return nil, fmt.Errorf("putting new tokens into the configuration: %w", err)
