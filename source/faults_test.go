@@ -254,6 +254,40 @@ func TestWaitsRepeatTheLastStates(t *testing.T) {
 	})
 }
 
+// The token endpoint has no quota left, and says for how long.
+func TestAWaitForQuotaOfTheTokenEndpointIsReported(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := young(t, 1, 30, nil)
+		all := catalog(t, protocol.Incremental)
+		w.sync(all)
+		w.clock.Advance(day)
+		w.server.SetFaults(sandbox.Fault{Path: "/oauth/oauth2/token", Times: 2, Action: sandbox.Replace, Status: 429, Header: map[string]string{"Retry-After": "40"}})
+		limited := map[string]int{}
+		for _, m := range w.sync(all).Messages {
+			if m.Trace != nil && m.Trace.StreamStatus != nil && len(m.Trace.StreamStatus.Reasons) > 0 {
+				limited[m.Trace.StreamStatus.Stream.Name]++
+			}
+		}
+		for _, s := range streams {
+			if limited[s.name] != 2 {
+				t.Errorf("%s reports %d waits, want 2", s.name, limited[s.name])
+			}
+		}
+		w.wantTruth()
+		w.clock.Advance(day)
+		w.server.SetFaults(sandbox.Fault{Path: "/oauth/oauth2/token", Times: 1, Action: sandbox.Replace, Status: 429, Header: map[string]string{"Retry-After": "3600"}})
+		errs := w.read(all).Errors()
+		if len(errs) != 1 || errs[0].FailureType != protocol.TransientError || !strings.Contains(errs[0].Message, "request quota is used up") {
+			t.Errorf("%+v", errs)
+		}
+		w.sync(all)
+		if a := w.server.Audit(); a.Refreshes != 2 || a.SpentReplays != 0 {
+			t.Errorf("%d refreshes and %d replays", a.Refreshes, a.SpentReplays)
+		}
+	})
+}
+
 // A run may emit a version and die before its state goes out. The tombstone of
 // the row must win against that version, too.
 func TestTombstoneIsNewerThanWhatAKilledRunSaid(t *testing.T) {

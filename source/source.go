@@ -126,6 +126,7 @@ func (s *source) open(raw json.RawMessage, out *protocol.Emitter) (*session, err
 		UserAgent: userAgent,
 		Seen:      func(c tokens.Credentials) { out.Redact(c.Secrets()...) },
 		Excerpt:   out.Excerpt,
+		Waiting:   func(until time.Time) error { return session.onWait(until) },
 		Log:       out.Logger(),
 	})
 	session.client = whoop.New(whoop.Config{

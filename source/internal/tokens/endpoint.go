@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
 )
 
 var (
@@ -37,33 +39,33 @@ type Endpoint struct {
 	// Excerpt returns up to limit bytes of a text, without secrets, for errors about
 	// answers. If it is nil, they show nothing.
 	Excerpt func(text string, limit int) string
+	// Waiting is called when a refresh must wait for quota until an instant. Its error ends
+	// the refresh. It may be nil.
+	Waiting func(until time.Time) error
 }
 
 const (
 	attempts       = 4
 	attemptTimeout = 30 * time.Second
 	largestAnswer  = 1 << 20
-	longestReason  = 200 // bytes of what the endpoint says is wrong
-	longestLife    = 1e9 // seconds, which is 31 years: a longer expires_in is a mistake
+	longestReason  = 200              // bytes of what the endpoint says is wrong
+	longestWait    = 90 * time.Second // for quota in one refresh, which claimExpiry must allow; a minute's window is shorter
+	longestLife    = 1e9              // seconds, which is 31 years: a longer expires_in is a mistake
 )
 
 // refresh exchanges the refresh token for a new pair. The access token is empty if WHOOP
 // answered with a refresh token alone, which must be kept too.
 //
-// If no answer comes, or one that does not say (5xx, 429, unreadable), nobody knows
-// whether the token was spent. It is sent again. If it was spent, its successor is lost
-// and the old access token invalid, so a refusal costs nothing, nor does it if WHOOP
-// revokes the consent because of the reuse; if not, this saves the connection. A refusal
-// of any kind ends the attempts.
+// If no answer comes, or one that does not say (5xx, unreadable), nobody knows whether the
+// token was spent. It is sent again. If it was spent, its successor is lost and the old
+// access token invalid, so a refusal costs nothing, nor does it if WHOOP revokes the consent
+// because of the reuse; if not, this saves the connection. A refusal of any kind ends the
+// attempts. A 429 says that nothing was done, so it counts for none, and the context ends
+// the wait for quota, though no request.
 func (e Endpoint) refresh(ctx context.Context, c Credentials) (TokenResponse, error) {
-	var err error
-	for attempt := range attempts {
-		if attempt > 0 {
-			pause := time.Second << attempt
-			time.Sleep(pause/2 + rand.N(pause/2)) // not to be interrupted: see Keeper.refreshWithClaim
-		}
-		var t TokenResponse
-		t, err = e.post(ctx, c, url.Values{
+	var quota quotaWait
+	for attempt := 1; ; {
+		t, err := e.post(context.WithoutCancel(ctx), c, url.Values{
 			"grant_type":    {"refresh_token"},
 			"refresh_token": {c.RefreshToken},
 			"scope":         {"offline"},
@@ -72,13 +74,43 @@ func (e Endpoint) refresh(ctx context.Context, c Credentials) (TokenResponse, er
 		switch {
 		case err == nil:
 			return t, nil
-		case !errors.As(err, &answered) || answered.Response.StatusCode >= 500 || answered.Response.StatusCode == http.StatusTooManyRequests:
+		case errors.As(err, &answered) && answered.Response.StatusCode == http.StatusTooManyRequests:
+			if err := quota.wait(ctx, answered.Response.Header, e.Waiting); err != nil {
+				return TokenResponse{}, err
+			}
 			continue
-		default:
+		case errors.As(err, &answered) && answered.Response.StatusCode < 500:
 			return TokenResponse{}, err
+		case attempt == attempts:
+			return TokenResponse{}, fmt.Errorf("in %d attempts: %w", attempts, err)
+		}
+		pause := time.Second << attempt
+		time.Sleep(pause/2 + rand.N(pause/2)) // not to be interrupted: see Keeper.refreshWithClaim
+		attempt++
+	}
+}
+
+// A quotaWait is how long a refresh has waited for quota, and how often.
+type quotaWait struct {
+	waited time.Duration
+	times  int
+}
+
+// wait waits as long as a 429 says. Its error is a QuotaError if that is too long.
+func (q *quotaWait) wait(ctx context.Context, h http.Header, waiting func(until time.Time) error) error {
+	now := time.Now()
+	pause := max(whoop.QuotaReset(h, now), time.Second<<q.times) + rand.N(500*time.Millisecond) // others wait for the same instant
+	until := now.Add(pause)
+	q.times++
+	if q.waited += pause; q.waited > longestWait {
+		return &whoop.QuotaError{Until: until}
+	}
+	if waiting != nil {
+		if err := waiting(until); err != nil {
+			return err
 		}
 	}
-	return TokenResponse{}, fmt.Errorf("in %d attempts: %w", attempts, err)
+	return sleep(ctx, pause)
 }
 
 // Exchange exchanges an authorization code, with the verifier of its challenge (RFC

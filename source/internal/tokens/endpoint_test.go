@@ -3,6 +3,7 @@ package tokens
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/redact"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/whoop"
 )
 
 const pair = `{"access_token":"access-1","refresh_token":"refresh-1","expires_in":3600}`
@@ -164,7 +166,7 @@ func TestAnswersWithoutAPair(t *testing.T) {
 		"403 of what stands before":  {html(403), 1, "other", "403 Forbidden, text/html"},
 		"404":                        {html(404), 1, "other", "404 Not Found"},
 		"a redirect":                 {http.RedirectHandler("http://whoop.invalid/opensesame", http.StatusFound).ServeHTTP, 1, "other", "302 Found\" \"redirects are not followed"},
-		"429":                        {answering(429, ``), attempts, "other", "429 Too Many Requests"},
+		"429":                        {answering(429, ``), 2, "other", "the request quota is used up until"},
 		"500":                        {answering(500, strings.Repeat("opensesame", 100_000)), attempts, "other", "500 Internal Server Error"},
 		"503 in HTML":                {html(503), attempts, "other", "503 Service Unavailable, text/html"},
 		"HTML":                       {html(200), attempts, "other", "(200 OK, text/html) cannot be read: it is not a JSON object"},
@@ -213,7 +215,7 @@ func TestAnswersWithoutAPair(t *testing.T) {
 
 func TestAnEndpointThatRecoversGivesAPair(t *testing.T) {
 	for name, failing := range map[string]http.HandlerFunc{
-		"500": answering(500, ``), "503": answering(503, `<html>`), "429": answering(429, ``), "HTML": answering(200, `<html>`), "empty": answering(200, ``),
+		"500": answering(500, ``), "503": answering(503, `<html>`), "HTML": answering(200, `<html>`), "empty": answering(200, ``),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -230,6 +232,86 @@ func TestAnEndpointThatRecoversGivesAPair(t *testing.T) {
 				if got, err := k.TokenInsteadOf(t.Context(), "access-0", nowhere); err != nil || got != "access-1" || a.replays != 0 {
 					t.Errorf("%s, %v, %d replays", got, err, a.replays)
 				}
+			})
+		})
+	}
+}
+
+// limited answers 429 with a header.
+func limited(name, value string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set(name, value)
+		w.WriteHeader(http.StatusTooManyRequests)
+	}
+}
+
+// A 429 says how long to wait, and that the token was not used, so it is none of the attempts that may have used it.
+func TestARefreshWaitsForQuota(t *testing.T) {
+	closed := errors.New("broken pipe")
+	type outcome struct {
+		token    string
+		requests int
+		waits    int
+		took     time.Duration // at least, and ten seconds more at most
+	}
+	for name, tt := range map[string]struct {
+		answers []http.HandlerFunc // before the pair
+		waiting error
+		stop    time.Duration // after which the run is told to stop
+		want    outcome
+		err     func(error) bool
+	}{
+		"seconds":         {answers: []http.HandlerFunc{limited("Retry-After", "40")}, want: outcome{"access-1", 2, 1, 40 * time.Second}},
+		"twice":           {answers: []http.HandlerFunc{limited("Retry-After", "40"), limited("Retry-After", "30")}, want: outcome{"access-1", 3, 2, 70 * time.Second}},
+		"WHOOP's header":  {answers: []http.HandlerFunc{limited("X-RateLimit-Reset", "50")}, want: outcome{"access-1", 2, 1, 50 * time.Second}},
+		"no header":       {answers: []http.HandlerFunc{answering(429, ``)}, want: outcome{"access-1", 2, 1, time.Minute}},
+		"no time":         {answers: []http.HandlerFunc{limited("Retry-After", "0"), limited("Retry-After", "0"), limited("Retry-After", "0")}, want: outcome{"access-1", 4, 3, 7 * time.Second}},
+		"before outages":  {answers: []http.HandlerFunc{limited("Retry-After", "9"), answering(503, ``), answering(503, ``), limited("Retry-After", "9"), answering(503, ``)}, want: outcome{"access-1", 6, 2, 25 * time.Second}},
+		"the day's quota": {answers: []http.HandlerFunc{limited("X-RateLimit-Reset", "3600")}, want: outcome{"", 1, 0, 0}, err: func(err error) bool { return errors.As(err, new(*whoop.QuotaError)) }},
+		"again and again": {
+			answers: []http.HandlerFunc{limited("Retry-After", "40"), limited("Retry-After", "40"), limited("Retry-After", "40")}, want: outcome{"", 3, 2, 80 * time.Second},
+			err: func(err error) bool { return errors.As(err, new(*whoop.QuotaError)) },
+		},
+		"nobody is told": {answers: []http.HandlerFunc{limited("Retry-After", "40")}, waiting: closed, want: outcome{"", 1, 1, 0}, err: func(err error) bool { return errors.Is(err, closed) }},
+		"stopped": {
+			answers: []http.HandlerFunc{limited("Retry-After", "40")}, stop: 5 * time.Second, want: outcome{"", 1, 1, 5 * time.Second},
+			err: func(err error) bool { return errors.Is(err, context.Canceled) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := &authority{}
+				var got outcome
+				a.answer = func(w http.ResponseWriter) bool {
+					got.requests++
+					if got.requests > len(tt.answers) {
+						return false
+					}
+					tt.answers[got.requests-1](w, nil)
+					return true
+				}
+				k := New(Config{
+					Store: NewConfigStore(a.credentials(), listening, func(Credentials) error { return nil }), TokenURL: "http://whoop.invalid/token", HTTP: a, Log: slog.New(slog.DiscardHandler),
+					Waiting: func(until time.Time) error {
+						if got.waits++; until.Before(time.Now()) || until.After(time.Now().Add(longestWait)) {
+							t.Errorf("it waits until %v", until)
+						}
+						return tt.waiting
+					},
+				})
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				if tt.stop > 0 {
+					time.AfterFunc(tt.stop, cancel)
+				}
+				began := time.Now()
+				var err error
+				got.token, err = k.TokenInsteadOf(ctx, "access-0", nowhere)
+				took := time.Since(began)
+				if got.took = tt.want.took; got != tt.want || took < tt.want.took || took > tt.want.took+10*time.Second || (err != nil) != (tt.err != nil) || err != nil && !tt.err(err) {
+					t.Errorf("%+v, %v, after %v; want %+v", got, err, took, tt.want)
+				}
+				a.want(t, min(1, len(got.token)), 0)
 			})
 		})
 	}

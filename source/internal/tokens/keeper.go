@@ -37,6 +37,8 @@ type Config struct {
 	Seen func(Credentials)
 	// Excerpt is as in Endpoint.
 	Excerpt func(text string, most int) string
+	// Waiting is as in Endpoint.
+	Waiting func(until time.Time) error
 	Log     *slog.Logger // nil: slog.Default
 }
 
@@ -63,7 +65,7 @@ func New(c Config) *Keeper {
 	}
 	return &Keeper{
 		store:    c.Store,
-		endpoint: Endpoint{URL: c.TokenURL, HTTP: c.HTTP, UserAgent: c.UserAgent, Excerpt: c.Excerpt},
+		endpoint: Endpoint{URL: c.TokenURL, HTTP: c.HTTP, UserAgent: c.UserAgent, Excerpt: c.Excerpt, Waiting: c.Waiting},
 		seen:     seen,
 		log:      cmp.Or(c.Log, slog.Default()),
 		spent:    map[string]bool{},
@@ -72,7 +74,8 @@ func New(c Config) *Keeper {
 
 // Token returns the access token to use now, a new one if the stored one has
 // expired. Its errors are RevokedError, ClientError, StoreError,
-// ErrNoRefreshToken, the context's, and those of a network that did not answer.
+// ErrNoRefreshToken, whoop.QuotaError, the context's, that of Waiting, and those of a
+// network that did not answer.
 func (k *Keeper) Token(ctx context.Context) (string, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -210,7 +213,7 @@ func (k *Keeper) refreshOrAdopt(ctx context.Context) (string, error) {
 
 // refreshWithClaim refreshes while this process has the claim. After a refresh token was
 // sent, nothing may interrupt the process until the answer is stored, least of all a
-// signal. So the context ends only the wait for the claim.
+// signal. So the context ends only the waits for the claim and for quota.
 func (k *Keeper) refreshWithClaim(ctx context.Context) (string, error) {
 	slow := time.AfterFunc(slowClaim, func() {
 		defer goroutine.Recover(new(error)) // the log line is not essential
@@ -225,7 +228,7 @@ func (k *Keeper) refreshWithClaim(ctx context.Context) (string, error) {
 	if err := ctx.Err(); err != nil { // not every claim waits, and a run that was told to stop begins no refresh
 		return "", err
 	}
-	return k.refreshAndSave(context.WithoutCancel(ctx))
+	return k.refreshAndSave(ctx)
 }
 
 // storeError distinguishes a store's failure from one that the context caused.
@@ -263,7 +266,7 @@ func (k *Keeper) refreshAndSave(ctx context.Context) (string, error) {
 		c.ExpiresAt = asked.Add(t.ExpiresIn).UTC().Truncate(time.Second)
 	}
 	k.seen(c)
-	if err := k.save(ctx, c); err != nil {
+	if err := k.save(context.WithoutCancel(ctx), c); err != nil {
 		return "", &StoreError{err}
 	}
 	k.current, k.issued, k.expires = c, time.Now(), time.Time{}

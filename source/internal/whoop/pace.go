@@ -132,13 +132,7 @@ func (p *pacer) answered(sent time.Time, status int, h http.Header) {
 		if sent.After(p.slowed) { // else it went at the rate that has been halved
 			p.rate, p.slowed = max(p.rate/2, min(slowest, p.ceiling)), now
 		}
-		if after, ok := retryAfter(h, now); ok {
-			reset, haveReset = after, true
-		}
-		if !haveReset { // then the minute has to turn
-			reset = now.Truncate(time.Minute).Add(time.Minute).Sub(now)
-		}
-		p.hold(now, reset)
+		p.hold(now, QuotaReset(h, now))
 		return
 	case haveRemaining && haveReset && remaining <= 0:
 		p.hold(now, reset)
@@ -164,6 +158,17 @@ func (p *pacer) hold(now time.Time, d time.Duration) {
 func headerNumber(h http.Header, name string) (float64, bool) {
 	n, err := strconv.ParseFloat(strings.TrimSpace(h.Get(name)), 64)
 	return n, err == nil && n >= 0 && n < 1e9
+}
+
+// QuotaReset returns how long it is until there is quota again, as a 429 says.
+func QuotaReset(h http.Header, now time.Time) time.Duration {
+	if after, ok := retryAfter(h, now); ok {
+		return after
+	}
+	if seconds, ok := headerNumber(h, "X-RateLimit-Reset"); ok {
+		return time.Duration(seconds * float64(time.Second))
+	}
+	return now.Truncate(time.Minute).Add(time.Minute).Sub(now) // the minute has to turn
 }
 
 // retryAfter reads a header that WHOOP does not document, in either form.
