@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/osfile"
@@ -158,6 +159,17 @@ func (s *session) handOver(config json.RawMessage) error {
 		return outputError{err}
 	}
 	return nil
+}
+
+// endpoints lists the paths of the objects and collections. Each has a scope of its own.
+func endpoints() []string {
+	var all []string
+	for _, s := range streams {
+		if path := s.object + s.collection; !slices.Contains(all, path) {
+			all = append(all, path)
+		}
+	}
+	return all
 }
 
 // connect makes the first request, which shows whether the tokens work and what

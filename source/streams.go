@@ -96,17 +96,6 @@ func collections() []string {
 	return all
 }
 
-// endpoints lists the paths of the objects and collections. Each has a scope of its own.
-func endpoints() []string {
-	var all []string
-	for _, s := range streams {
-		if path := s.object + s.collection; !slices.Contains(all, path) {
-			all = append(all, path)
-		}
-	}
-	return all
-}
-
 func streamNames() []string {
 	var all []string
 	for _, s := range streams {
