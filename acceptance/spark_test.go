@@ -32,8 +32,9 @@ type measured struct {
 const (
 	measurementSchema = `{"type":"object","properties":{"id":{"type":"integer"},"version":{"type":"integer"},"name":{"type":["null","string"]},
 		"at":{"type":["null","string"],"format":"date-time"},"_ab_cdc_deleted_at":{"type":["null","string"],"format":"date-time"}%s}}`
-	// Iceberg calls the partition field of bucket(3, id) as the last of them.
-	laterProperties = `,"score":{"type":["null","object"],"properties":{"strain":{"type":["null","number"]},"tags":{"type":"array","items":{"type":"string"}}}},"id_bucket_3":{"type":["null","string"]}`
+	// Iceberg calls the partition field of bucket(3, id) as the second of them.
+	laterProperties = `,"score":{"type":["null","object"],"properties":{"strain":{"type":["null","number"]},"tags":{"type":"array","items":{"type":"string"}}}},"id_bucket_3":{"type":["null","string"]},
+		"größe in cm":{"type":["null","integer"]}`
 )
 
 // sync writes changes of 200 of 300 rows of a stream: new, changed and deleted ones.
@@ -58,7 +59,7 @@ func (m *measured) sync(stream string, want map[string]string, partitions []stri
 		score, kept := "", `null`
 		if withScore {
 			kept = fmt.Sprintf(`{"strain":%d.5,"tags":["a","%s"]}`, m.at, id)
-			score = `,"score":` + kept
+			score = `,"größe in cm":` + id + `,"score":` + kept
 		}
 		values := fmt.Sprintf(`"id":%s,"version":%d,"name":"row %s","at":"20%02d-02-03T04:05:06.000007Z"`, id, m.at, id, 10+m.at%15)
 		records = append(records, "{"+values+score+"}")
@@ -130,7 +131,7 @@ func TestSparkReadsSQLCatalogs(t *testing.T) {
 
 func newMeasured(t *testing.T, config map[string]any) *measured {
 	t.Helper()
-	config["namespace"], config["upsert"], config["maintenance"] = "spark", "merge_on_read", map[string]any{"on_write": false}
+	config["namespace"], config["names"], config["upsert"], config["maintenance"] = "spark", "preserve", "merge_on_read", map[string]any{"on_write": false}
 	return &measured{lake: newLake(t, t.TempDir(), nil), options: config, random: rand.New(rand.NewPCG(5, 6))}
 }
 
@@ -144,7 +145,7 @@ func (m *measured) writeHistories() map[string]map[string]string {
 		m.sync(stream, want, nil, false)
 		m.sync(stream, want, []string{"bucket(3, id)"}, false)
 		m.sync(stream, want, []string{"bucket(3, id)"}, true)
-		m.sync(stream, want, []string{"month(at)"}, true)
+		m.sync(stream, want, []string{"month(at)", "truncate(100, größe in cm)"}, true)
 		if stream == "compacted" {
 			m.run("maintain", "--config", m.config)
 		}

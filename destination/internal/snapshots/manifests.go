@@ -9,6 +9,7 @@ import (
 	"github.com/apache/iceberg-go"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
 // manifestOutput writes entries of a spec's files into as few manifests as their
@@ -62,7 +63,7 @@ func (o *manifestOutput) start() error {
 	meta := o.w.meta
 	schema, err := headerSchema(meta.CurrentSchema(), o.spec)
 	if err == nil {
-		o.entries, err = iceberg.NewManifestWriter(meta.Version(), o, o.spec, schema, o.w.id, iceberg.WithManifestWriterContent(o.content))
+		o.entries, err = iceberg.NewManifestWriter(meta.Version(), o, tabledef.ForManifests(o.spec), schema, o.w.id, iceberg.WithManifestWriterContent(o.content))
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("creating manifest %s: %w", o.path, err), out.Close())

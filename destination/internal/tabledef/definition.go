@@ -86,6 +86,9 @@ func Evolve(p *columnar.Plan, s Settings, loaded *table.Table) (Definition, Chan
 		return d, Change{}, err
 	}
 	meta := loaded.Metadata()
+	if err := d.checkFieldNames(meta.PartitionSpecs()); err != nil {
+		return d, Change{}, err
+	}
 	have := meta.CurrentSchema()
 	_, owned := meta.Properties()[streamKey]
 	recorded := meta.Properties()
@@ -93,7 +96,7 @@ func Evolve(p *columnar.Plan, s Settings, loaded *table.Table) (Definition, Chan
 		recorded = columns.WithoutIDs(recorded)
 	}
 	var err error
-	if d.Columns, err = columns.Evolve(p.Keyed(), have, meta.LastColumnID(), partitionFieldNames(meta), recorded, owned); err != nil {
+	if d.Columns, err = columns.Evolve(p.Keyed(), have, meta.LastColumnID(), partitionFieldNames(meta.PartitionSpecs()), recorded, owned); err != nil {
 		return d, Change{}, d.explainColumns(err)
 	}
 	var c Change

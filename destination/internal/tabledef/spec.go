@@ -5,6 +5,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
@@ -90,8 +91,8 @@ func fieldKey(source int, t iceberg.Transform) string { return fmt.Sprintf("%d %
 
 // partitionFieldNames are the names of the fields of all specs that a table has
 // had, void ones too.
-func partitionFieldNames(meta table.Metadata) (names []string) {
-	for _, spec := range meta.PartitionSpecs() {
+func partitionFieldNames(specs []iceberg.PartitionSpec) (names []string) {
+	for _, spec := range specs {
 		for _, f := range spec.Fields() {
 			names = append(names, f.Name)
 		}
@@ -100,13 +101,15 @@ func partitionFieldNames(meta table.Metadata) (names []string) {
 }
 
 // partitionName is the name of a field of the spec: the one that Iceberg's own
-// library generates, unless a column has it, or another field of a spec that the
-// table has had: Spark shows the fields of all specs as columns of one row.
+// library generates, as Avro takes it, unless a column has it, or another field
+// of a spec that the table has had: Spark shows the fields of all specs as
+// columns of one row.
 func partitionName(schema *iceberg.Schema, specs []iceberg.PartitionSpec, column iceberg.NestedField, t iceberg.Transform) string {
 	name, err := iceberg.GeneratePartitionFieldName(schema, iceberg.PartitionField{SourceIDs: []int{column.ID}, Transform: t})
 	if err != nil {
 		return "" // the column is in the schema
 	}
+	name = avroName(name)
 	for nameTaken(schema, specs, name, column, t) {
 		name += "_partition"
 	}
@@ -130,6 +133,35 @@ func nameTaken(schema *iceberg.Schema, specs []iceberg.PartitionSpec, name strin
 	})
 }
 
+// avroName makes a name one that Avro takes, as Iceberg's Java library does. That
+// leaves letters beyond ASCII as they are, which few other libraries read.
+func avroName(name string) string {
+	var legal strings.Builder
+	for i, r := range name {
+		digit := '0' <= r && r <= '9'
+		switch {
+		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', r == '_', digit && i > 0:
+			legal.WriteRune(r)
+		case digit:
+			legal.WriteString("_" + string(r))
+		default:
+			fmt.Fprintf(&legal, "_x%X", r)
+		}
+	}
+	return legal.String()
+}
+
+// ForManifests is a spec with the names that its fields have in manifests, which
+// are Avro files. Who reads them finds the fields by their ids.
+func ForManifests(spec iceberg.PartitionSpec) iceberg.PartitionSpec {
+	var fields []iceberg.PartitionField
+	for _, f := range spec.Fields() {
+		f.Name = avroName(f.Name)
+		fields = append(fields, f)
+	}
+	return iceberg.NewPartitionSpecID(spec.ID(), fields...)
+}
+
 // newSpec is the partition spec of a new table.
 func (d Definition) newSpec() (iceberg.PartitionSpec, error) {
 	var fields []iceberg.PartitionOption
@@ -142,6 +174,18 @@ func (d Definition) newSpec() (iceberg.PartitionSpec, error) {
 		fields = append(fields, iceberg.AddPartitionFieldBySourceID(f.ID, partitionName(d.Columns.Schema, nil, f, by.Transform), by.Transform, d.Columns.Schema, &id))
 	}
 	return iceberg.NewPartitionSpecOpts(fields...)
+}
+
+// checkFieldNames refuses a table whose manifests this program may be unable to read:
+// other programs write letters beyond ASCII there as they are, and the library takes
+// no Avro file with them.
+func (d Definition) checkFieldNames(specs []iceberg.PartitionSpec) error {
+	for _, name := range partitionFieldNames(specs) {
+		if strings.ContainsFunc(name, func(r rune) bool { return r > unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r)) }) {
+			return d.configError(nil, "Table %s has, or had, the partition field %q. Manifests in which another program has written such a name cannot be read by this version, because it has letters beyond a to z. Write the stream to another namespace.", d, name)
+		}
+	}
+	return nil
 }
 
 // CheckSpec refuses a table whose partitions this program cannot compute.
