@@ -8,6 +8,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -34,6 +35,9 @@ func (t *Table) Explain(err error) error {
 	if e := storage.Explain(err, "table "+t.String()); e != nil {
 		e.Stream = &t.plan.Stream
 		return e
+	}
+	if err = tabledef.ExplainLoss(t.id, err); errors.As(err, &userError) {
+		userError.Stream = &t.plan.Stream
 	}
 	return err
 }

@@ -73,7 +73,7 @@ func (f *keyFinder) find(ctx context.Context, set *snapshots.Set) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("looking for keys in table %s: %w", f.t, err)
+		return fmt.Errorf("looking for keys in table %s: %w", f.t, errors.Join(err, f.resolver.AbandonScan()))
 	}
 	return nil
 }

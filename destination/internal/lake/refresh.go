@@ -107,15 +107,21 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (begun Begun, err erro
 	if err != nil || g.Minimum == 0 {
 		return begun, err
 	}
-	loaded, err := t.cat.LoadTable(ctx, t.id)
-	if err != nil {
-		return begun, fmt.Errorf("loading table %s: %w", t, err)
-	}
 	r := refresh{branch: branchPrefix + strconv.FormatInt(g.ID, 10), minimum: g.Minimum}
-	r.begun = loaded.SnapshotByName(r.branch) != nil
-	begun.Refreshing = r.begun
-	if !r.begun {
-		if begun.Refreshing, err = (olderRows{t, loaded, g.Minimum}).exist(ctx); err != nil {
+	for {
+		loaded, err := t.cat.LoadTable(ctx, t.id)
+		if err != nil {
+			return begun, fmt.Errorf("loading table %s: %w", t, err)
+		}
+		r.begun = loaded.SnapshotByName(r.branch) != nil
+		begun.Refreshing = r.begun
+		if !r.begun {
+			begun.Refreshing, err = olderRows{t, loaded, g.Minimum}.exist(ctx)
+		}
+		if err == nil {
+			break
+		}
+		if !MovedOn(ctx, t, loaded, err) {
 			return Begun{}, err
 		}
 	}

@@ -3,10 +3,12 @@ package lake
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"math/rand/v2"
 	"time"
 
 	"github.com/apache/iceberg-go/catalog"
+	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -49,6 +51,16 @@ func (r *retryBudget) again(ctx context.Context) (bool, error) {
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
+}
+
+// MovedOn reports whether reading the table as it was in base failed because others have
+// committed since and removed files that only the snapshots of then named.
+func MovedOn(ctx context.Context, t *Table, base *table.Table, err error) bool {
+	if !errors.Is(err, fs.ErrNotExist) || errors.As(err, new(*protocol.Error)) {
+		return false
+	}
+	now, err := t.cat.LoadTable(ctx, t.id)
+	return err == nil && now.MetadataLocation() != base.MetadataLocation()
 }
 
 // isRetryable reports whether the error of loading a table may be gone at the

@@ -36,7 +36,8 @@ type proposal struct {
 // be there, and the next one lands only if it is not, because each requires the
 // snapshot that it was made from. A refusal is no proof: a gateway that gets no answer
 // sends a request again, and of the second one the catalog says that the table has
-// changed. Only if the attempt is not there, what it wrote is removed.
+// changed. Only if the attempt is not there, what it wrote is removed. An attempt that cannot
+// be made because files of its base are gone counts as refused if others have committed since.
 type transaction struct {
 	t *Table
 	// propose makes the proposal for the table as it is in base. It returns what
@@ -102,7 +103,12 @@ func (x *transaction) attempt(ctx context.Context, budget *retryBudget) (done bo
 	}
 	p, err := x.propose(ctx, x.base, budget)
 	if err != nil {
-		return false, errors.Join(err, t.storage.RemoveAll(p.written))
+		removeErr := t.storage.RemoveAll(p.written)
+		if MovedOn(ctx, t, x.base, err) {
+			x.lastConflict, x.unremoved = err, errors.Join(x.unremoved, removeErr)
+			return false, nil
+		}
+		return false, errors.Join(err, removeErr)
 	}
 	if len(p.updates) == 0 {
 		x.finish(x.base.Metadata(), p)

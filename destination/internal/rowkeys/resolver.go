@@ -112,6 +112,17 @@ func (c *Resolver) Spill() {
 	c.winners, c.spilled, c.scanned = nil, newSpilledKeys(c.scratch, c.memory), map[string][]*block{}
 }
 
+// AbandonScan forgets the hits in runs after a scan that failed halfway, because the next
+// attempt finds them again.
+func (c *Resolver) AbandonScan() error {
+	if c.spilled == nil {
+		return nil
+	}
+	err := c.spilled.hits.Close()
+	c.Spill()
+	return err
+}
+
 // filter is of the staged keys.
 func (c *Resolver) filter() keyFilter {
 	if c.spilled != nil {

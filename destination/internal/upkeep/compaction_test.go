@@ -1,6 +1,7 @@
 package upkeep_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
@@ -75,6 +77,45 @@ func TestCompactionGivesWayToOtherWriters(t *testing.T) {
 				laketest.ExpectRows(t, tbl, want.Rows()...)
 			})
 		}
+	}
+}
+
+// overtaken is a catalog whose table others change just after it was loaded, once.
+type overtaken struct {
+	lake.Catalog
+	others func()
+}
+
+func (c *overtaken) LoadTable(ctx context.Context, id table.Identifier) (*table.Table, error) {
+	loaded, err := c.Catalog.LoadTable(ctx, id)
+	if others := c.others; others != nil {
+		c.others = nil
+		others()
+	}
+	return loaded, err
+}
+
+// What is being compacted may be removed by the maintenance of others, who have committed and keep nothing for readers.
+func TestUpkeepWhoseSnapshotIsRemovedBeginsAgain(t *testing.T) {
+	cat := &overtaken{Catalog: laketest.OpenCatalog(t, t.TempDir())}
+	tbl := laketest.OpenTable(t, cat, laketest.Plain("s"), lake.Options{})
+	var want []string
+	for id := range 2 * upkeep.TierFiles {
+		appendOne(t, tbl, id)
+	}
+	others := laketest.OpenTable(t, cat.Catalog, laketest.Plain("s"), lake.Options{ReaderTime: time.Nanosecond})
+	cat.others = func() {
+		laketest.Maintain(t, others, laketest.Everything)
+		for id := range 2 * upkeep.TierFiles {
+			appendOne(t, others, 100+id)
+		}
+		want = laketest.RowsOf(t, others)
+	}
+	if did := laketest.Maintain(t, tbl, laketest.Everything); did.CompactedFiles < 2*upkeep.TierFiles {
+		t.Errorf("did %+v", did)
+	}
+	if diff := cmp.Diff(want, laketest.RowsOf(t, tbl)); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
 	}
 }
 

@@ -94,6 +94,14 @@ func Maintain(ctx context.Context, t *lake.Table, o Options) (Report, error) {
 		{"removing orphans of", m.removeOrphans},
 	} {
 		err := step.do(ctx, base)
+		for lake.MovedOn(ctx, t, base, err) {
+			var now *table.Table
+			if now, err = m.load(ctx); err != nil {
+				break
+			}
+			base = now
+			err = step.do(ctx, base)
+		}
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			m.did.addNotDone("the time limit was reached while %s the table", step.doing)
 			return m.did, errors.Join(errs...)
