@@ -218,6 +218,7 @@ func (c glueCatalog) CommitTable(ctx context.Context, id table.Identifier, reqs 
 	if err != nil {
 		return nil, "", fmt.Errorf("%w: %w", storage.ErrNotCommitted, err)
 	}
+	reqs = append(slices.Clone(reqs), refsStay{updates})
 	for _, r := range reqs {
 		if err := r.Validate(current.Metadata()); err != nil {
 			return nil, "", fmt.Errorf("%w: %w", table.ErrCommitFailed, err)
@@ -228,6 +229,25 @@ func (c glueCatalog) CommitTable(ctx context.Context, id table.Identifier, reqs 
 		err = commitOutcome(err)
 	}
 	return meta, location, err
+}
+
+// refsStay is the requirement that updates remove no snapshot which a branch or a tag names:
+// the library asks it of the table that it then replaces.
+type refsStay struct{ updates []table.Update }
+
+// GetType is part of [table.Requirement].
+func (refsStay) GetType() string { return "refs-stay" }
+
+// Validate is part of [table.Requirement].
+func (r refsStay) Validate(base table.Metadata) error {
+	if base == nil {
+		return nil // it was dropped
+	}
+	after, err := table.UpdateTableMetadata(base, r.updates, "")
+	if err != nil {
+		return nil //nolint:nilerr // the library says so when it makes the updates
+	}
+	return checkRefs(base, r.updates, after)
 }
 
 // unfinished are the errors of UpdateTable that have the status of a refusal and may

@@ -93,7 +93,7 @@ func (c sqlCatalog) CommitTable(ctx context.Context, id table.Identifier, reqs [
 		}
 		return nil, "", fmt.Errorf("%w: %w", answer, err)
 	}
-	if err := checkRefs(base, updates, meta); err != nil {
+	if err := checkRefs(base.Metadata(), updates, meta); err != nil {
 		return nil, "", err
 	}
 	if meta.Equals(base.Metadata()) {
@@ -133,12 +133,12 @@ func (c sqlCatalog) base(ctx context.Context, id table.Identifier) (*table.Table
 // checkRefs refuses to remove a snapshot that a branch or a tag names: whoever chose
 // the snapshot saw the table before the ref was set. The library would remove the
 // ref, too.
-func checkRefs(base *table.Table, updates []table.Update, after table.Metadata) error {
+func checkRefs(base table.Metadata, updates []table.Update, after table.Metadata) error {
 	rest := slices.DeleteFunc(slices.Clone(updates), func(u table.Update) bool { return u.Action() == table.UpdateRemoveSnapshots })
 	if len(rest) == len(updates) {
 		return nil
 	}
-	meta, err := table.UpdateTableMetadata(base.Metadata(), rest, base.MetadataLocation())
+	meta, err := table.UpdateTableMetadata(base, rest, "")
 	if err != nil {
 		return fmt.Errorf("%w: %w", storage.ErrNotCommitted, err)
 	}
