@@ -3,6 +3,7 @@ package protocol
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -199,16 +200,33 @@ func (e *Emitter) writeState(s State, statsKey string, records, rejected int64) 
 	return e.flush()
 }
 
+// ErrUnread is the error of a writer that nobody reads: a write is still under way. The
+// writer's next Write waits for it once more.
+var ErrUnread = errors.New("the run was told to stop, and nobody reads its messages")
+
+// controlAttempts is how often Control waits for a reader, two seconds each in a program.
+const controlAttempts = 7
+
 // Control writes the complete new configuration, and redacts its secrets elsewhere.
-// When Control returns, the message has been written to standard output.
+// When Control returns, the message has been written to standard output. It waits longer
+// than others for a reader that pauses, even after ErrUnread, because what it says is lost
+// otherwise; the message can come twice then.
 func (e *Emitter) Control(config json.RawMessage) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.options.Secrets.Add(e.options.SecretsOf(config)...)
-	return e.write(envelope{Type: "CONTROL", Control: &control{
+	m := envelope{Type: "CONTROL", Control: &control{
 		Type: "CONNECTOR_CONFIG", EmittedAt: e.millis(),
 		ConnectorConfig: connectorConfig{Config: config},
-	}})
+	}}
+	err := e.write(m)
+	for n := 0; errors.Is(err, ErrUnread) && n < controlAttempts; n++ {
+		var line []byte
+		if line, err = m.encode(nil); err == nil {
+			_, err = e.w.Write(line)
+		}
+	}
+	return err
 }
 
 // Log writes a LOG message. Levels are FATAL, ERROR, WARN, INFO, DEBUG and TRACE.

@@ -47,6 +47,45 @@ func TestARunThatNobodyReadsEndsWhenItIsToldTo(t *testing.T) {
 	})
 }
 
+// A new configuration is not lost to a reader that pauses when the run is told to stop, and comes back before it is killed.
+func TestAConfigurationWaitsForAReaderThatComesBack(t *testing.T) {
+	args := readArgs(t)
+	for name, before := range map[string]string{"behind records": "still here", "alone": ""} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var handed error
+				s := source{read: func(ctx context.Context, _ protocol.ReadJob, out *protocol.Emitter) error {
+					<-ctx.Done()
+					var err error
+					if before != "" {
+						err = out.Log("INFO", before)
+					}
+					handed = out.Control([]byte(`{"refresh_token":"new"}`))
+					return errors.Join(err, ctx.Err())
+				}}
+				r, w := io.Pipe()
+				ctx, stop := context.WithCancel(t.Context())
+				said := make(chan string)
+				go func() {
+					time.Sleep(time.Minute)
+					stop()
+					time.Sleep(7 * time.Second)
+					all, err := io.ReadAll(r)
+					if err != nil {
+						t.Error(err)
+					}
+					said <- string(all)
+				}()
+				cli.RunSource(ctx, s, cli.Env{Args: args, Stdout: w, Stderr: io.Discard})
+				w.Close()
+				if all := <-said; handed != nil || !strings.Contains(all, `"refresh_token":"new"`) || !strings.Contains(all, before) || !strings.HasSuffix(all, "}\n") {
+					t.Errorf("%v: %s", handed, all)
+				}
+			})
+		})
+	}
+}
+
 // A slow one gets everything.
 func TestARunThatIsReadSlowlyEndsInOrder(t *testing.T) {
 	args := readArgs(t)

@@ -120,7 +120,7 @@ type run struct {
 
 // newEmitter opens standard output for messages.
 func (r *run) newEmitter(shownOn string, level slog.Level, p *progress.Progress) {
-	r.out = protocol.NewEmitter(output{w: r.env.Stdout, stopped: r.stopped}, protocol.EmitterOptions{
+	r.out = protocol.NewEmitter(&output{w: r.env.Stdout, stopped: r.stopped}, protocol.EmitterOptions{
 		Stderr: r.screen, ShownOn: shownOn, LogLevel: level, Progress: p, Secrets: &r.secrets,
 		SecretsOf: func(config json.RawMessage) []string { return spec.Secrets(r.schema(), config) },
 	})
