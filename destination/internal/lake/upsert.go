@@ -2,6 +2,7 @@ package lake
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -77,6 +78,13 @@ func equalityDeletesError(t *Table) error {
 type outdatedFile struct {
 	*snapshots.LiveFile
 	deletedRows parquetfile.Positions // already, or now
+	partition   string
+	place       int // how many files of the partition that stay as they are hold older rows
+}
+
+// isNeighbourOf reports whether no file between the two, in the order of arrival, stays as it is.
+func (o *outdatedFile) isNeighbourOf(other *outdatedFile) bool {
+	return o.partition == other.partition && o.place == other.place
 }
 
 // outdatedFiles finds the rows of the table that staged rows replace or delete,
@@ -87,6 +95,7 @@ func (u *upsert) outdatedFiles(ctx context.Context, base *table.Table, set *snap
 		return nil, err
 	}
 	var outdated []*outdatedFile
+	staying := map[string]int{} // files by partition
 	for _, f := range set.Files {
 		rows := rowsOf[f.Data.FilePath()]
 		if rows == nil && f.Older != nil {
@@ -94,9 +103,12 @@ func (u *upsert) outdatedFiles(ctx context.Context, base *table.Table, set *snap
 				return nil, err
 			}
 		}
-		if rows != nil {
-			outdated = append(outdated, &outdatedFile{LiveFile: f, deletedRows: rows})
+		partition := snapshots.PartitionOf(f.Data)
+		if rows == nil {
+			staying[partition]++
+			continue
 		}
+		outdated = append(outdated, &outdatedFile{f, rows, partition, staying[partition]})
 	}
 	return outdated, nil
 }
@@ -142,11 +154,7 @@ func (u *upsert) supersededRows(ctx context.Context, base *table.Table, set *sna
 // table's files without those that are outdated.
 func (u *upsert) apply(ctx context.Context, c *snapshots.Change, base *table.Table, outdated []*outdatedFile) error {
 	version := base.Metadata().Version()
-	type partial struct {
-		staged      *stagedFile
-		deletedRows parquetfile.Positions
-	}
-	var partials []partial
+	var partials []partialFile
 	var rewriteBytes, stagedBytes int64
 	for _, f := range u.files {
 		deleted := f.supersededRows()
@@ -157,7 +165,7 @@ func (u *upsert) apply(ctx context.Context, c *snapshots.Change, base *table.Tab
 		case deleted.Count() == f.data.Count():
 			c.SupersededFiles = append(c.SupersededFiles, f.data.FilePath())
 		default:
-			partials = append(partials, partial{f, deleted})
+			partials = append(partials, partialFile{f, deleted})
 			rewriteBytes += f.data.FileSizeBytes()
 		}
 	}
@@ -170,27 +178,7 @@ func (u *upsert) apply(ctx context.Context, c *snapshots.Change, base *table.Tab
 		return true
 	})
 	if u.copies(version, rewriteBytes, stagedBytes) && len(partials)+len(outdated) > 0 {
-		end, err := u.t.storage.Memory.Begin(ctx, snapshots.RewriteBytes)
-		if err != nil {
-			return err
-		}
-		defer end()
-		r := u.t.storage.Rewriter(base.Metadata(), c, u.t.storage.TargetFileBytes, table.UnsortedSortOrder)
-		snapshots.SortByPartition(partials, func(p partial) iceberg.DataFile { return p.staged.data })
-		snapshots.SortByPartition(outdated, func(o *outdatedFile) iceberg.DataFile { return o.Data })
-		for _, p := range partials {
-			c.SupersededFiles = append(c.SupersededFiles, p.staged.data.FilePath())
-			if err := r.Copy(ctx, p.staged.data, p.deletedRows); err != nil {
-				return err
-			}
-		}
-		for _, o := range outdated {
-			c.RemoveFile(o.LiveFile)
-			if err := r.Copy(ctx, o.Data, o.deletedRows); err != nil {
-				return err
-			}
-		}
-		return r.Close(ctx)
+		return u.copyFiles(ctx, c, base, partials, outdated)
 	}
 	for _, p := range partials {
 		c.Add = append(c.Add, p.staged.data)
@@ -205,6 +193,60 @@ func (u *upsert) apply(ctx context.Context, c *snapshots.Change, base *table.Tab
 		if err := u.t.storage.WriteDeletes(c, base.Metadata(), o.Data, o.deletedRows); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// partialFile is a staged file with rows that must not become visible.
+type partialFile struct {
+	staged      *stagedFile
+	deletedRows parquetfile.Positions
+}
+
+// copyFiles adds copies of the files without the rows that go. Those of the table keep their
+// place in the order of arrival, which decides between equal cursors: only neighbours become
+// one file, with the sequence number of the youngest.
+func (u *upsert) copyFiles(ctx context.Context, c *snapshots.Change, base *table.Table, partials []partialFile, outdated []*outdatedFile) error {
+	end, err := u.t.storage.Memory.Begin(ctx, snapshots.RewriteBytes)
+	if err != nil {
+		return err
+	}
+	defer end()
+	r := u.t.storage.Rewriter(base.Metadata(), c, u.t.storage.TargetFileBytes, table.UnsortedSortOrder)
+	snapshots.SortByPartition(partials, func(p partialFile) iceberg.DataFile { return p.staged.data })
+	snapshots.SortByPartition(outdated, func(o *outdatedFile) iceberg.DataFile { return o.Data })
+	err = func() error {
+		for _, p := range partials {
+			c.SupersededFiles = append(c.SupersededFiles, p.staged.data.FilePath())
+			if err := r.Copy(ctx, p.staged.data, p.deletedRows); err != nil {
+				return err
+			}
+		}
+		if err := r.Close(ctx); err != nil {
+			return err
+		}
+		c.Sequences = map[string]int64{}
+		added := len(c.Add)
+		for i, o := range outdated {
+			c.RemoveFile(o.LiveFile)
+			if err := r.Copy(ctx, o.Data, o.deletedRows); err != nil {
+				return err
+			}
+			if i+1 < len(outdated) && outdated[i+1].isNeighbourOf(o) {
+				continue
+			}
+			if err := r.Close(ctx); err != nil {
+				return err
+			}
+			for _, f := range c.Add[added:] {
+				c.Sequences[f.FilePath()] = o.Sequence
+			}
+			added = len(c.Add)
+		}
+		return nil
+	}()
+	if err != nil {
+		return errors.Join(err, r.Abort())
 	}
 	return nil
 }

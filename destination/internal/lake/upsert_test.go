@@ -14,6 +14,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
@@ -325,6 +326,51 @@ func TestUpsertIntoATableWithDuplicates(t *testing.T) {
 		laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, laketest.Version{Key: 1, Cursor: 5, V: "x"}.Row(), laketest.Version{Key: 2, Cursor: 5, V: "y"}.Row(), laketest.Version{Key: 3, V: "z"}.Row(), laketest.Version{Key: 5, V: "z"}.Row()))
 		laketest.ExpectRows(t, tbl, laketest.Version{Key: 1, Cursor: 9, V: "b"}.JSON(), laketest.Version{Key: 2, Cursor: 5, V: "y"}.JSON(),
 			laketest.Version{Key: 3, Cursor: 2, V: "f"}.JSON(), laketest.Version{Key: 4}.JSON(), laketest.Version{Key: 5, Cursor: 2, V: "h"}.JSON())
+	}
+}
+
+// A file that is copied for another key keeps its place in the order of arrival, and neighbours in it become one file.
+func TestCopiedRowsKeepTheirPlaceInTime(t *testing.T) {
+	for name, o := range refreshes {
+		t.Run(name, func(t *testing.T) {
+			cat := laketest.OpenCatalog(t, t.TempDir())
+			appended := laketest.Keyed("s")
+			appended.Dedup, appended.Key = false, nil
+			first := openTable(t, cat, appended, lake.Options{})
+			version := func(key, cursor int64, v string) laketest.Version {
+				return laketest.Version{Key: key, Cursor: cursor, V: v}
+			}
+			for _, rows := range [][]laketest.Version{
+				{version(1, 5, "first"), version(7, 5, "a"), version(9, 5, "stays")},
+				{version(2, 5, "first"), version(8, 5, "b"), version(1, 5, "second")},
+				{version(1, 5, "last")},
+				{version(2, 5, "last"), version(8, 5, "c")},
+			} {
+				var all []map[string]any
+				for _, v := range rows {
+					all = append(all, v.Row())
+				}
+				laketest.Commit(t, first, "", laketest.Stage(t, first, 0, all...))
+			}
+			tbl := openTable(t, cat, laketest.Keyed("s"), o)
+			// Rows of files 1, 2 and 4 go, and one of the staged rows.
+			laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, version(7, 6, "new").Row(), version(8, 5, "new").Row(), version(8, 6, "newer").Row()))
+			if name == "copy_on_write" {
+				set, err := tbl.Storage().List(laketest.Load(t, tbl).CurrentSnapshot(), snapshots.Cache{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				var sequences []int64
+				for _, f := range set.Files {
+					sequences = append(sequences, f.Sequence)
+				}
+				if slices.Sort(sequences); !slices.Equal(sequences, []int64{2, 3, 4, 5}) {
+					t.Errorf("sequence numbers of the data files: %v", sequences)
+				}
+			}
+			laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, version(1, 3, "old").Row(), version(2, 3, "old").Row()))
+			laketest.ExpectRows(t, tbl, version(1, 5, "last").JSON(), version(2, 5, "last").JSON(), version(7, 6, "new").JSON(), version(8, 6, "newer").JSON(), version(9, 5, "stays").JSON())
+		})
 	}
 }
 
