@@ -172,11 +172,11 @@ func TestARefreshDeletesRowsOfTheMainBranch(t *testing.T) {
 // gives it up, keeps the one that the last of them would have.
 func TestARefreshThatBecomesDedupKeepsTheLatestRows(t *testing.T) {
 	for how, o := range refreshes {
+		o.TargetFileBytes = 1
 		for end, g := range map[string]*lake.Generation{"finished": {ID: 13, Minimum: 13}, "given up": {ID: 14}} {
 			for cursor, cursors := range map[string]int64{"updated_at": 4, "": 1} {
 				t.Run(fmt.Sprint(end, " ", how, " ", cursor), func(t *testing.T) {
 					t.Parallel()
-					o.TargetFileBytes = 1
 					appended, dedup := laketest.Keyed("s"), laketest.Keyed("s")
 					appended.Dedup, appended.Key, appended.Cursor, dedup.Cursor = false, nil, "", cursor
 					tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), appended, o)
