@@ -100,6 +100,29 @@ func TestAddedColumnsComeIntoTheNameMapping(t *testing.T) {
 	}
 }
 
+// A column that was renamed keeps its values in such a file when another property gets its former name.
+func TestANameInTheNameMappingStaysWithItsColumn(t *testing.T) {
+	cat := laketest.OpenCatalog(t, t.TempDir())
+	properties := `"id":{"type":"integer"},"v":{"type":"string"},"updated_at":{"type":"string","format":"date-time"}`
+	open := func(properties string) *lake.Table {
+		plan := sending(t, properties, "id")
+		plan.Cursor = "updated_at"
+		return openTable(t, cat, plan, lake.Options{})
+	}
+	tbl := open(properties)
+	laketest.AddNameless(t, tbl, nameless(arrow.Microsecond), namelessRows, false)
+	changeColumns(t, tbl, func(u *table.UpdateSchema) { u.RenameColumn([]string{"v"}, "w") })
+	later := open(properties + `,"V":{"type":"string"}`)
+	if f, there := later.Opened().Schema().FindFieldByName("v"); !there {
+		t.Fatalf("no column has the former name: %v", f)
+	}
+	for _, row := range laketest.Rows(t, laketest.Load(t, later)) {
+		if !strings.Contains(row, `"w":"`) || strings.Contains(row, `"v":"`) {
+			t.Errorf("a row is read as %s", row)
+		}
+	}
+}
+
 // What cannot be taken over is said.
 func TestFilesThatCannotBeCopied(t *testing.T) {
 	object := arrow.Field{Name: "o", Type: arrow.StructOf(arrow.Field{Name: "x", Type: arrow.PrimitiveTypes.Int64, Nullable: true}, arrow.Field{Name: "y", Type: arrow.PrimitiveTypes.Int64, Nullable: true}), Nullable: true}

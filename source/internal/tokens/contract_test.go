@@ -235,7 +235,7 @@ func excludes(t *testing.T, kind string) {
 	}
 }
 
-// consentWins: a member consents anew while another process waits for WHOOP's answer to a
+// consentWins: a member consents again while another process waits for WHOOP's answer to a
 // refresh. The tokens of the old consent must not come back, and that process uses the new.
 func consentWins(t *testing.T, kind string) {
 	a := &authority{}
