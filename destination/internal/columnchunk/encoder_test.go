@@ -194,11 +194,38 @@ func same(t testing.TB, parquetFile []byte, schema *arrow.Schema, groups ...arro
 			t.Fatal(err1, err2)
 		}
 		for row := range w.Len() {
-			if g, w := g.ValueStr(row), w.ValueStr(row); g != w {
-				t.Fatalf("column %s, row %d: %s, want %s", f.Name, row, g, w)
+			if !equal(g, row, w, row) {
+				t.Fatalf("column %s, row %d: %s, want %s", f.Name, row, g.ValueStr(row), w.ValueStr(row))
 			}
 		}
 	}
+}
+
+// equal compares two values by the texts of what they are made of, so that NaN equals itself, and 0 is not -0.
+func equal(got arrow.Array, i int, want arrow.Array, j int) bool {
+	if got.IsNull(i) || want.IsNull(j) {
+		return got.IsNull(i) && want.IsNull(j)
+	}
+	switch want := want.(type) {
+	case *array.List:
+		got := got.(*array.List)
+		i, iEnd := got.ValueOffsets(i)
+		j, jEnd := want.ValueOffsets(j)
+		for ; i < iEnd && j < jEnd; i, j = i+1, j+1 {
+			if !equal(got.ListValues(), int(i), want.ListValues(), int(j)) {
+				return false
+			}
+		}
+		return i == iEnd && j == jEnd
+	case *array.Struct:
+		for f := range want.NumField() {
+			if !equal(got.(*array.Struct).Field(f), i, want.Field(f), j) {
+				return false
+			}
+		}
+		return true
+	}
+	return got.ValueStr(i) == want.ValueStr(j)
 }
 
 func TestEveryTypeIsRead(t *testing.T) {
