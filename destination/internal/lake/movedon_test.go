@@ -113,7 +113,7 @@ func TestACommitWhoseSnapshotIsRemovedIsMadeAgain(t *testing.T) {
 			t.Run(name+map[bool]string{true: ", a file is lost"}[lost], func(t *testing.T) {
 				t.Parallel()
 				opens := name == "append" || name == "giving a refresh up" // the table first
-				for at := -1; at < 0 || !opens; at += testsize.Of(3, 1) {  // -1: others come before any file is opened
+				for at := -1; at < 0 || !opens; at += testsize.Of(5, 1) {  // -1: others come before any file is opened
 					p := laketest.Keyed("s")
 					cat := &expiring{Catalog: laketest.OpenCatalog(t, t.TempDir()), keepsBranches: !tc.atOnce}
 					tbl := openTable(t, cat, p, tc.o)
