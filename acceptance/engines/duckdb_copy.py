@@ -1,9 +1,9 @@
 """Lets DuckDB turn the records of one stream into a Parquet file, the yardstick of the write path.
 
-    duckdb_copy.py MESSAGES CONFIGURED_CATALOG OUT_PARQUET THREADS
+    duckdb_copy.py MESSAGES CONFIGURED_CATALOG OUT_PARQUET THREADS ZSTD_LEVEL [--metadata]
 
-Column types come from the catalog's schema, so that no inference is timed; zstd level 1, as ours. Prints
-{"seconds": …} for the COPY alone, without the start of Python.
+Column types come from the catalog's schema, so that no inference is timed. With --metadata, Airbyte's four columns
+are in the file, too. Prints {"seconds": …} for the COPY alone, without the start of Python.
 """
 
 import json
@@ -27,7 +27,14 @@ def duckdb_type(schema: dict) -> str:
     return FORMATS.get(schema.get("format"), PRIMITIVES[kind])
 
 
-messages, catalog, out, threads = sys.argv[1:]
+METADATA = """
+    , uuid()::VARCHAR AS _airbyte_raw_id
+    , make_timestamptz(record.emitted_at * 1000) AS _airbyte_extracted_at
+    , {'sync_id': NULL::BIGINT, 'changes': []::STRUCT(field VARCHAR, change VARCHAR, reason VARCHAR)[]} AS _airbyte_meta
+    , 0::BIGINT AS _airbyte_generation_id
+"""
+
+messages, catalog, out, threads, level, *rest = sys.argv[1:]
 with open(catalog) as f:
     (stream,) = json.load(f)["streams"]
 record = f"STRUCT(stream VARCHAR, emitted_at BIGINT, data {duckdb_type(stream['stream']['json_schema'])})"
@@ -37,10 +44,10 @@ start = time.monotonic()
 connection.execute(
     f"""
     COPY (
-      SELECT unnest(record.data), record.emitted_at
+      SELECT unnest(record.data){METADATA if rest == ["--metadata"] else ""}
       FROM read_ndjson($messages, columns = {{type: 'VARCHAR', record: '{record}'}}, maximum_object_size = 33554432)
       WHERE type = 'RECORD'
-    ) TO '{out}' (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)
+    ) TO '{out}' (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL {level})
     """,
     {"messages": messages},
 )

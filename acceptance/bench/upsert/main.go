@@ -1,11 +1,12 @@
 // Command upsert measures `destination write` of records whose keys a table has already,
 // beside an append of the same records to the same table, in turn, and prints medians.
 //
-//	go run ./acceptance/bench/upsert [-rows 5000000] [-upserts 500000] [-pairs 3]
+//	go run ./acceptance/bench/upsert [-rows 5000000] [-upserts 500000] [-pairs 3] [-storages local,s3]
 //
-// Both begin with the same table of local files, and are whole processes: start, read, and
+// Both begin with the same table, and are whole processes: start, read, and
 // one or more commits, with no maintenance. Keys are those of all parts of the table or of
-// its newest rows. What counts is processor time, which other programs hardly change.
+// its newest rows. What counts is processor time, which other programs hardly change. S3 is
+// versitygw, which shares the cores and the disk of this machine with the destination.
 package main
 
 import (
@@ -16,7 +17,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"log"
 	"os"
 	"os/exec"
@@ -27,6 +27,8 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/acceptance/servers"
 )
 
 func main() {
@@ -35,8 +37,9 @@ func main() {
 	rows := flag.Int("rows", 5_000_000, "of the table")
 	upserts := flag.Int("upserts", 500_000, "records of keys that it has")
 	pairs := flag.Int("pairs", 3, "runs of each side")
+	storages := flag.String("storages", "local,s3", "where the table's files are")
 	flag.Parse()
-	if err := run(context.Background(), *rows, *upserts, *pairs); err != nil {
+	if err := run(context.Background(), *rows, *upserts, *pairs, strings.Split(*storages, ",")); err != nil {
 		log.Fatal(err)
 	}
 }
@@ -47,7 +50,7 @@ type input struct {
 	start, step int
 }
 
-func run(ctx context.Context, rows, upserts, pairs int) (err error) {
+func run(ctx context.Context, rows, upserts, pairs int, storages []string) (err error) {
 	if upserts < 1 || rows < upserts || pairs < 1 {
 		return errors.New("the table must have at least as many rows as there are upserts, and there must be one")
 	}
@@ -56,14 +59,46 @@ func run(ctx context.Context, rows, upserts, pairs int) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	b := bench{dir}
 	for _, program := range []string{"./destination", "./acceptance/bench/gen"} {
 		if out, err := exec.CommandContext(ctx, "go", "build", "-tags", "minicore_disabled,grpcnotrace", "-o", dir+"/bin/", program).CombinedOutput(); err != nil {
 			return fmt.Errorf("building %s: %w\n%s", program, err, out)
 		}
 	}
+	store, err := servers.Programs(".cache").VersityGW(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Stop()) }()
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(table, "%d keys of %d rows\tupsert CPU s\twall s\tpeak MiB\tappend CPU s\twall s\tpeak MiB\tupsert/append\t\n", upserts, rows)
+	for _, storage := range storages {
+		b := bench{dir: dir, lake: map[string]any{
+			"maintenance": map[string]any{"on_write": false}, "catalog": map[string]any{"type": "sqlite", "path": filepath.Join(dir, "catalog.db")},
+		}}
+		switch storage {
+		case "local":
+			b.lake["warehouse"] = "file://" + filepath.Join(dir, "lake")
+		case "s3":
+			b.lake["warehouse"], b.lake["storage"] = "s3://"+servers.Bucket, store.Storage()
+		default:
+			return fmt.Errorf("-storages is %q, want local or s3", storage)
+		}
+		if err := b.compare(ctx, table, storage, rows, upserts, pairs); err != nil {
+			return fmt.Errorf("%s: %w", storage, err)
+		}
+	}
+	return table.Flush()
+}
+
+// bench is a directory for everything that is measured, and the destination's configuration.
+type bench struct {
+	dir  string
+	lake map[string]any
+}
+
+func (b bench) path(name string) string { return filepath.Join(b.dir, name) }
+
+func (b bench) compare(ctx context.Context, table io.Writer, storage string, rows, upserts, pairs int) error {
 	made := ""
 	for _, in := range []input{
 		{"growing keys, the newest", "wide", rows - upserts, 1},
@@ -91,27 +126,19 @@ func run(ctx context.Context, rows, upserts, pairs int) (err error) {
 		}
 		u, a := median(ours), median(theirs)
 		slices.Sort(ratios)
-		fmt.Fprintf(table, "%s\t%.2f\t%.2f\t%d\t%.2f\t%.2f\t%d\t%.2f\t\n", in.name,
+		fmt.Fprintf(table, "%s, %s\t%.2f\t%.2f\t%d\t%.2f\t%.2f\t%d\t%.2f\t\n", storage, in.name,
 			u.cpu.Seconds(), u.wall.Seconds(), u.peak>>20, a.cpu.Seconds(), a.wall.Seconds(), a.peak>>20, ratios[len(ratios)/2])
 	}
-	return table.Flush()
+	return nil
 }
 
-// bench is a directory for everything that is measured.
-type bench struct{ dir string }
-
-func (b bench) path(name string) string { return filepath.Join(b.dir, name) }
-
-// makeTable writes a table, and keeps it for each run to begin with.
+// makeTable writes a table, and keeps the catalog that names it. No file of a table is changed by a later write.
 func (b bench) makeTable(ctx context.Context, kind string, rows int) error {
-	for _, dir := range []string{"lake", "kept"} {
-		if err := os.RemoveAll(b.path(dir)); err != nil {
-			return err
-		}
+	if err := os.RemoveAll(b.path("catalog.db")); err != nil {
+		return err
 	}
-	config, err := json.Marshal(map[string]any{
-		"warehouse": "file://" + b.path("lake"), "namespace": "bench", "maintenance": map[string]any{"on_write": false},
-	})
+	b.lake["namespace"] = kind
+	config, err := json.Marshal(b.lake)
 	if err != nil {
 		return err
 	}
@@ -121,39 +148,19 @@ func (b bench) makeTable(ctx context.Context, kind string, rows int) error {
 	if _, err := b.measure(ctx, "append_dedup", "-kind", kind, "-n", strconv.Itoa(rows)); err != nil {
 		return err
 	}
-	return os.Rename(b.path("lake"), b.path("kept"))
+	return os.Rename(b.path("catalog.db"), b.path("kept.db"))
 }
 
 // write writes some records to the table as it was made.
 func (b bench) write(ctx context.Context, in input, records int, mode string) (sample, error) {
-	if err := os.RemoveAll(b.path("lake")); err != nil {
+	kept, err := os.ReadFile(b.path("kept.db"))
+	if err != nil {
 		return sample{}, err
 	}
-	if err := copyTree(b.path("kept"), b.path("lake")); err != nil {
+	if err := os.WriteFile(b.path("catalog.db"), kept, 0o600); err != nil {
 		return sample{}, err
 	}
 	return b.measure(ctx, mode, "-kind", in.kind, "-n", strconv.Itoa(records), "-start", strconv.Itoa(in.start), "-step", strconv.Itoa(in.step))
-}
-
-// copyTree copies a lake. Data files, which nobody changes, are linked.
-func copyTree(from, to string) error {
-	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		target := to + strings.TrimPrefix(path, from)
-		switch {
-		case d.IsDir():
-			return os.MkdirAll(target, 0o700)
-		case strings.HasSuffix(path, ".parquet"):
-			return os.Link(path, target)
-		}
-		content, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(target, content, 0o600)
-	})
 }
 
 // sample is one run.
