@@ -72,10 +72,8 @@ func faultsOf(call string, n int) []fault {
 		return []fault{cutBefore, failsBefore, breaksDown}[n%3 : n%3+1]
 	case "PutObject", "DeleteObject", "DeleteObjects":
 		return []fault{cutBefore, cutAfter, failsBefore, failsAfter, breaksDown}
-	case "LoadTable", "CheckNamespaceExists", "ListNamespaces", "ListTables":
+	case "LoadTable", "CheckNamespaceExists", "ListNamespaces", "ListTables", "Open", "Read", "ReadFile", "WalkDir":
 		return []fault{failsBefore, hangs, breaksDown, panics}[n%4 : n%4+1]
-	case "Open", "Read", "ReadFile", "WalkDir": // the library reads in goroutines of its own, which nobody can recover
-		return []fault{failsBefore, hangs, breaksDown}[n%3 : n%3+1]
 	case "Remove":
 		return []fault{failsBefore, failsAfter, hangs, breaksDown, panics}
 	}

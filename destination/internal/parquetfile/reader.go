@@ -18,6 +18,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
+	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 )
 
 // A Reader reads a data or delete file piece by piece.
@@ -60,7 +61,7 @@ func open(files iceio.IO, path string, of table.Metadata) (*Reader, error) {
 	if err != nil {
 		return nil, fail(err, opened)
 	}
-	in, err := file.NewParquetReader(opened, file.WithReadProps(readProperties()))
+	in, err := file.NewParquetReader(recovering{opened}, file.WithReadProps(readProperties()))
 	if err != nil {
 		return nil, fail(err, opened)
 	}
@@ -78,6 +79,15 @@ func open(files iceio.IO, path string, of table.Metadata) (*Reader, error) {
 		return nil, fail(err, in)
 	}
 	return &Reader{path: path, in: in, arrow: r}, nil
+}
+
+// recovering turns panics of reading a file into errors. The library reads structs in
+// goroutines of its own, where nobody else can recover.
+type recovering struct{ iceio.File }
+
+func (f recovering) ReadAt(p []byte, offset int64) (n int, err error) {
+	defer goroutine.Recover(&err)
+	return f.File.ReadAt(p, offset)
 }
 
 // readProperties allow larger pages than the library does: a page may hold a value

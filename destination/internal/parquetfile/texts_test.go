@@ -79,16 +79,21 @@ func TestTextsAreThoseOfTheArray(t *testing.T) {
 
 func openContent(t *testing.T, content []byte) *Reader {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "file.parquet")
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	r, err := open(iceio.LocalFS{}, path, nil)
+	r, err := open(iceio.LocalFS{}, writeContent(t, content), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.Close)
 	return r
+}
+
+func writeContent(t *testing.T, content []byte) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "file.parquet")
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 func wantTexts(t *testing.T, r *Reader, column int) {
