@@ -207,9 +207,8 @@ func (in input) duckdb(ctx context.Context, dir, cores string, flags ...string) 
 	if in.kind == "text" {
 		level = "3"
 	}
-	cmd := exec.CommandContext(ctx, python, append([]string{"acceptance/engines/duckdb_copy.py",
-		in.messages(), in.catalog(), filepath.Join(dir, "duckdb.parquet"), cores, level}, flags...)...)
-	out, s, err := measure(cmd)
+	args := []string{"acceptance/engines/duckdb_copy.py", in.messages(), in.catalog(), filepath.Join(dir, "duckdb.parquet"), cores, level}
+	out, s, err := measure(exec.CommandContext(ctx, python, append(args, flags...)...))
 	if err != nil {
 		return s, err
 	}
