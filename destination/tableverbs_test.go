@@ -114,6 +114,9 @@ func TestAnyCallOfATableVerbMayFail(t *testing.T) {
 				var all []faultAt
 				for n, name := range whole.calls {
 					for _, kind := range faultsOf(name, n) {
+						if kind == panics && (name == "Open" || name == "Read" || name == "ReadFile") {
+							kind = failsBefore // the library reads manifests in goroutines of its own, which nobody can recover
+						}
 						all = append(all, faultAt{kind, n})
 					}
 				}
