@@ -66,7 +66,8 @@ $(GOLANGCI):
 
 # Runs every fuzz target that FUZZ matches for FUZZTIME; go test runs one at a time. One
 # that tried fewer than FUZZMIN inputs, old or new, fails: it did something else in that
-# time.
+# time. Go before 1.27 now and then takes the end of that time for a failure, which has
+# no input and one line (golang/go#75804).
 # HISTORIES=10000 also compares that many random histories of a stream with a model.
 HISTORIES ?= 0
 FUZZMIN   ?= 10
@@ -80,8 +81,9 @@ fuzz:
 	    awk -v min=$(FUZZMIN) ' \
 	      sub(/^exit code /, "") { code = $$0; next } \
 	      { print; fflush() } \
+	      /^--- FAIL: / { failures++; getline; print; fflush(); if ($$0 == "    context deadline exceeded") ended++ } \
 	      match($$0, /(execs|baseline coverage): [0-9]+/) { split(substr($$0, RSTART, RLENGTH), part, ": "); inputs = part[2] + 0 } \
-	      END { if (code) exit code; if (inputs < min) { print "only " inputs + 0 " inputs were tried, fewer than " min; exit 1 } }'; \
+	      END { if (code && !(failures == 1 && ended == 1)) exit code; if (inputs < min) { print "only " inputs + 0 " inputs were tried, fewer than " min; exit 1 } }'; \
 	done; \
 	if [ $(HISTORIES) -gt 0 ]; then \
 	  go test -run '^TestHistories$$' -count=1 -timeout 5h ./destination -histories $(HISTORIES); \
