@@ -234,24 +234,22 @@ func (l *testLake) runWithFault(f *faults) {
 	at := l.wantConsistent(echoed)
 	left := l.dir + ".left"
 	l.copy(left, l.dir)
-	from := max(at.position, l.first())
+	resumes := func(after string, from int, once bool) {
+		l.t.Helper()
+		l.copy(l.dir, left)
+		if r := l.write(nil, l.input(from, l.last(), fedComplete)); r.Code != 0 {
+			l.t.Fatalf("resumed from %s: exit code %d\n%s", after, r.Code, r.Stdout)
+		}
+		l.wantComplete(once)
+	}
+	fromState, fromEchoes := max(at.position, l.first()), max(echoed, l.first())
 	if l.mode == protocol.Overwrite {
-		from = 0
+		fromState, fromEchoes = 0, 0
 	}
-	if r := l.write(nil, l.input(from, l.last(), fedComplete)); r.Code != 0 {
-		l.t.Fatalf("resumed from its state: exit code %d\n%s", r.Code, r.Stdout)
+	resumes("its state", fromState, true)
+	if fromEchoes != fromState { // or it would be the same run
+		resumes("the echoes", fromEchoes, l.mode != protocol.Append)
 	}
-	l.wantComplete(true)
-
-	l.copy(l.dir, left)
-	from = max(echoed, l.first())
-	if l.mode == protocol.Overwrite {
-		from = 0
-	}
-	if r := l.write(nil, l.input(from, l.last(), fedComplete)); r.Code != 0 {
-		l.t.Fatalf("resumed from the echoes: exit code %d\n%s", r.Code, r.Stdout)
-	}
-	l.wantComplete(l.mode != protocol.Append)
 }
 
 // wantConsistent checks that the table holds what its state says, no less than was echoed, and nothing else.
