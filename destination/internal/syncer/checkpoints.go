@@ -20,6 +20,7 @@ type checkpoints struct {
 
 	proofs             *proofs            // of completeness
 	stateType          protocol.StateType // of all states; "" before the first
+	allWait            bool               // every stream waits for the end of the input; see mustWait
 	segment            int64              // number of the last one, which no state has ended
 	noRecordSinceState bool               // no record has come since a state
 	pending            []pendingState     // in order
@@ -79,6 +80,7 @@ func (c *checkpoints) addBytes(size int) {
 func (c *checkpoints) addState(state protocol.State) error {
 	if c.stateType == "" {
 		c.stateType = state.Type
+		c.allWait = c.statesAreShared() && slices.ContainsFunc(c.streams.all, (*Stream).isAtOnce)
 	}
 	if state.Type != c.stateType {
 		return &protocol.Error{Kind: protocol.SystemError, Message: fmt.Sprintf(
@@ -122,10 +124,34 @@ const idleAfterComplete = 3 * time.Second
 // nothing more comes for now. Waiting rows do not count, or each state of another stream
 // would make a commit of its own.
 func (c *checkpoints) limitReached(limits CommitLimits) bool {
-	return c.rows-c.waitingRows >= limits.MaxRows ||
-		c.bytes >= limits.MaxMebibytes<<20 ||
+	rows, bytes := c.rows-c.waitingRows, c.bytes
+	if rows >= limits.MaxRows || bytes >= limits.MaxMebibytes<<20 {
+		tables := c.tablesWithRows()
+		rows, bytes = rows/tables, bytes/tables
+	}
+	return rows >= limits.MaxRows ||
+		bytes >= limits.MaxMebibytes<<20 ||
 		!c.clockStart.IsZero() && c.now().Sub(c.clockStart) >= limits.maxAge() ||
 		c.streamCompleted && c.now().Sub(c.lastInput) >= idleAfterComplete
+}
+
+// mostTables bounds for how many tables the input is gathered: until a commit, rows of
+// many tables are in scratch.
+const mostTables = 8
+
+// tablesWithRows returns how many tables a commit would give rows, as far as they are
+// decoded, from 1 to mostTables. A commit makes files and a snapshot of each table, so
+// what comes for several is gathered for longer.
+func (c *checkpoints) tablesWithRows() (n int64) {
+	for _, s := range c.streams.all {
+		if !c.mustWait(s) && s.unplanned.any() {
+			n++
+		}
+		if n == mostTables {
+			break
+		}
+	}
+	return max(n, 1)
 }
 
 // takeCovered moves every stream whose rows are all covered by its states into a
@@ -156,11 +182,7 @@ func (c *checkpoints) takeCovered() *commitPlan {
 // for the end. Where states cover all streams, all streams wait with it: a state is
 // echoed when all its streams are committed.
 func (c *checkpoints) mustWait(s *Stream) bool {
-	return s.coveredUpTo <= s.planned || s.isAtOnce() || c.statesAreShared() && c.anyAtOnce()
-}
-
-func (c *checkpoints) anyAtOnce() bool {
-	return slices.ContainsFunc(c.streams.all, (*Stream).isAtOnce)
+	return s.coveredUpTo <= s.planned || s.isAtOnce() || c.allWait
 }
 
 // statesAreShared reports whether the states of the input cover all streams.

@@ -18,8 +18,12 @@ type script struct {
 }
 
 func newScript(modes map[string]protocol.DestinationSyncMode) script {
+	return newScriptOf(modes, "a", "b")
+}
+
+func newScriptOf(modes map[string]protocol.DestinationSyncMode, names ...string) script {
 	streams := Streams{byID: map[protocol.StreamID]*Stream{}}
-	for _, name := range []string{"a", "b"} {
+	for _, name := range names {
 		mode := modes[name]
 		if mode == "" {
 			mode = protocol.Append
@@ -385,6 +389,17 @@ func TestCommitIsDue(t *testing.T) {
 		{"counts on what a commit left", func(t *testing.T, s script) { s.play(t, "b1", "B", "b9", "b5", "a1", "A"); s.takeCovered() }, true},
 		{"not for rows that wait for a state of their stream", func(t *testing.T, s script) { s.play(t, "b9", "b5", "a1", "A"); s.takeCovered(); s.play(t, "a9", "A") }, false},
 		{"when that state comes", func(t *testing.T, s script) { s.play(t, "b9", "b5", "a1", "A"); s.takeCovered(); s.play(t, "B") }, true},
+		{"not before there are as many for each of two tables", func(t *testing.T, s script) { s.play(t, "a9", "b9", "A", "B") }, false},
+		{"after as many for each of two tables", func(t *testing.T, s script) { s.play(t, "a9", "a9", "b2", "A", "B") }, true},
+		{"tables that wait do not count", func(t *testing.T, s script) { s.play(t, "a9", "b9", "A") }, true},
+		{"after as many bytes for each of two tables", func(t *testing.T, s script) {
+			s.play(t, "a1", "b1", "A", "B")
+			s.addRecords(&protocol.Records{Data: make([]byte, 1<<20)})
+		}, false},
+		{"more than eight tables count as eight", func(t *testing.T, s script) {
+			*s.checkpoints = *newScriptOf(nil, "a", "b", "c", "d", "e", "f", "h", "i", "j").checkpoints
+			s.play(t, "a9", "b9", "c9", "d9", "e9", "f9", "h9", "i9", "j8", "A", "B", "C", "D", "E", "F", "H", "I", "J")
+		}, true},
 		{"not for rows that wait for their stream's end", overwriting(func(t *testing.T, s script) {
 			s.play(t, "b9", "b5", "a1", "A")
 			s.takeCovered()

@@ -30,6 +30,13 @@ func (r *rowsBySegment) addRows(segment, rows int64) {
 	r.counts[i].rows += rows
 }
 
+// any reports whether there are rows.
+func (r *rowsBySegment) any() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.counts, func(c segmentRows) bool { return c.rows > 0 })
+}
+
 // between returns the rows of the segments from after (exclusive) to upTo
 // (inclusive).
 func (r *rowsBySegment) between(after, upTo int64) (rows int64) {
