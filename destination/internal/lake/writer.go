@@ -264,6 +264,31 @@ func (w *Writer) rowsSetAside() int64 {
 	return w.spool.Count()
 }
 
+// SetAside returns the size in memory of the rows that were put aside, and whether there
+// are no others since the last Close.
+func (w *Writer) SetAside() (bytes int64, all bool) {
+	switch {
+	case w.rows == 0:
+		return 0, true
+	case w.sorter != nil:
+		bytes = w.sorter.Bytes()
+	default:
+		bytes = w.spool.Bytes()
+	}
+	return bytes, w.rowsSetAside() == w.rows
+}
+
+// TakeOver moves the rows of another writer of the table to this one. Both have rows,
+// and all that the other has were put aside.
+func (w *Writer) TakeOver(other *Writer) {
+	if w.sorter != nil {
+		w.sorter.TakeOver(other.sorter)
+	} else {
+		w.spool.TakeOver(other.spool)
+	}
+	w.rows, other.rows = w.rows+other.rows, 0
+}
+
 // Abort deletes everything that was written since the last Close.
 func (w *Writer) Abort() error {
 	errs := []error{w.files.Abort()}

@@ -191,6 +191,71 @@ func TestFewRowsKeepTheirOrderOfArrival(t *testing.T) {
 	laketest.ExpectFiles(t, tbl, false)
 }
 
+// What one writer has put aside another one writes, in the files that it would write alone.
+func TestAWriterTakesOverWhatOthersPutAside(t *testing.T) {
+	for name, tc := range map[string]struct {
+		partitionBy, sortBy []string
+		files               int
+	}{
+		"neither sorted nor partitioned": {nil, nil, 1},
+		"sorted":                         {nil, []string{"v desc"}, 1},
+		"partitioned":                    {[]string{"truncate(3, id)"}, nil, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := lake.Options{}
+			o.PartitionBy, o.SortBy = by(t, tc.partitionBy...), sortedBy(t, tc.sortBy...)
+			tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Keyed("s"), o)
+			writers := []*lake.Writer{tbl.NewWriter(), tbl.NewWriter(), tbl.NewWriter()}
+			want := laketest.Model{}
+			order := uint64(0)
+			for round := range 3 { // the writers are used again
+				var all []laketest.Version
+				for n := range 30 {
+					v := laketest.Version{Key: int64(n % 7), Cursor: 1, Order: order, V: fmt.Sprint(round, "-", n)}
+					order++
+					all = append(all, v)
+					if err := writers[n%(1+round)].Write(t.Context(), laketest.Batch(t, tbl.Opened().Schema(), v.Row()), []uint64{v.Order}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				var sum int64
+				for i, w := range writers {
+					bytes, whole := w.SetAside()
+					if !whole || bytes > 0 != (i <= round) {
+						t.Errorf("round %d: writer %d has put %d bytes aside, %t", round, i, bytes, whole)
+					}
+					sum += bytes
+				}
+				for _, w := range writers[1 : 1+round] {
+					writers[0].TakeOver(w)
+				}
+				if bytes, whole := writers[0].SetAside(); bytes != sum || !whole {
+					t.Errorf("round %d: %d of %d bytes are put aside, %t", round, bytes, sum, whole)
+				}
+				var staged []*lake.Staged
+				for i, w := range writers {
+					s, err := w.Close(t.Context(), nil, nil, math.MaxInt64)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if s != nil && i > 0 {
+						t.Errorf("round %d: writer %d has %d rows", round, i, s.Rows())
+					}
+					staged = append(staged, s)
+				}
+				laketest.Commit(t, tbl, "", staged...)
+				want.Commit(all)
+				laketest.ExpectRows(t, tbl, want.Rows()...)
+				laketest.ExpectFiles(t, tbl, false)
+				if files := laketest.Load(t, tbl).CurrentSnapshot().Summary.Properties.GetInt("added-data-files", 0); files != tc.files {
+					t.Errorf("round %d: %d files", round, files)
+				}
+				checkPartitions(t, tbl)
+			}
+		})
+	}
+}
+
 // A file of thousands of columns is complete before what is to be remembered of its chunks takes much
 // memory.
 func TestFilesOfManyColumnsHaveFewRowGroups(t *testing.T) {

@@ -43,6 +43,7 @@ type Sorter struct {
 	tagged *arrow.Schema // with tags
 	runs   []*run        // in the order in which their rows were added
 	count  int64         // rows of the runs
+	bytes  int64         // their size in memory
 	long   bool          // there are rows of more than budget.LongRow
 }
 
@@ -67,6 +68,21 @@ func NewSorter(files storage.Scratch, memory *budget.Memory, by *Order, rows *ar
 // Count is the number of rows that were added.
 func (s *Sorter) Count() int64 { return s.count }
 
+// Bytes is the size of these rows in memory.
+func (s *Sorter) Bytes() int64 { return s.bytes }
+
+// TakeOver moves the rows of another sorter of the table behind its own.
+func (s *Sorter) TakeOver(other *Sorter) {
+	for _, r := range other.runs {
+		r.first += s.count
+	}
+	s.runs = append(s.runs, other.runs...)
+	s.count += other.count
+	s.bytes += other.bytes
+	s.long = s.long || other.long
+	other.runs, other.count, other.bytes, other.long = nil, 0, 0, false
+}
+
 // untag removes the tags.
 func (s *Sorter) untag(tagged arrow.RecordBatch) (rec arrow.RecordBatch, arrivals []uint64) {
 	n := s.rows.NumFields()
@@ -90,6 +106,7 @@ func (s *Sorter) Add(ctx context.Context, rec arrow.RecordBatch, arrivals []uint
 	s.runs = append(s.runs, w.run)
 	w.run.first, w.run.keep = s.count, rec.NumRows()
 	s.count += rec.NumRows()
+	s.bytes += budget.SizeOf(rec)
 	return errors.Join(s.merge(ctx, []rowSource{&singleBatch{batch}}, runSink(w)), w.close())
 }
 
@@ -157,7 +174,7 @@ func (s *Sorter) Abort() error {
 	if err := s.files.Remove(pathsOf(s.runs)); err != nil {
 		return err
 	}
-	s.runs, s.count, s.long = nil, 0, false
+	s.runs, s.count, s.bytes, s.long = nil, 0, 0, false
 	return nil
 }
 

@@ -34,6 +34,9 @@ func NewSpool(files storage.Scratch, rows *arrow.Schema, arrivals bool) *Spool {
 // Count is the number of rows in the spool.
 func (s *Spool) Count() int64 { return s.count }
 
+// Bytes is the size of the rows in memory.
+func (s *Spool) Bytes() int64 { return s.bytes }
+
 // Full reports whether the rows make a row group.
 func (s *Spool) Full() bool { return s.bytes >= groupBytes }
 
@@ -47,6 +50,14 @@ func (s *Spool) Add(rec arrow.RecordBatch, arrivals []uint64) error {
 	s.count += rec.NumRows()
 	s.bytes += budget.SizeOf(rec)
 	return errors.Join(w.write(s.join(rec, arrivals)), w.close())
+}
+
+// TakeOver moves the rows of another spool of the table behind its own.
+func (s *Spool) TakeOver(other *Spool) {
+	s.runs = append(s.runs, other.runs...)
+	s.count += other.count
+	s.bytes += other.bytes
+	other.runs, other.count, other.bytes = nil, 0, 0
 }
 
 // Take empties the spool. It returns the first rows, keep of them, and then last,

@@ -1,9 +1,11 @@
 package syncer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -13,20 +15,21 @@ import (
 )
 
 // Each worker writes files of its own, so that a stream of a few rows would have as many
-// files as there are workers. When files are closed, the rows that all workers hold in
-// memory of such a stream are therefore gathered, and one worker writes them all.
+// files as there are workers. When files are closed, the rows that all workers hold of
+// such a stream, in memory or put aside, are therefore gathered, and one worker writes
+// them all.
 
-// gathered is what the workers hold of a stream.
+// gathered is what the workers hold of each table.
 type gathered struct {
-	tables map[*tableCommit]*rowsInMemory
+	tables map[*tableCommit]*fewRows
 	mu     sync.Mutex
 }
 
-// rowsInMemory are the rows of a stream that are in no file.
-type rowsInMemory struct {
+// fewRows are the rows of a stream that are in no data file.
+type fewRows struct {
 	parts   []part
 	bytes   int
-	inFiles bool // some rows of the stream are in files already
+	inFiles bool // some rows of the stream are in data files already
 
 	writer *worker // of all parts, once they are joined
 	rows   arrow.RecordBatch
@@ -36,6 +39,7 @@ type rowsInMemory struct {
 // A part is the rows of one worker.
 type part struct {
 	worker *worker
+	aside  *lake.Writer // has put the first rows aside; nil: there are none
 	rows   arrow.RecordBatch
 	order  []uint64
 }
@@ -43,7 +47,7 @@ type part struct {
 // gather joins the rows of each table of a plan that makes one row group. No worker may
 // decode meanwhile.
 func (r *run) gather(ctx context.Context, plan *commitPlan) (*gathered, error) {
-	g := &gathered{tables: map[*tableCommit]*rowsInMemory{}}
+	g := &gathered{tables: map[*tableCommit]*fewRows{}}
 	if len(r.workers) == 1 {
 		return g, nil
 	}
@@ -56,12 +60,13 @@ func (r *run) gather(ctx context.Context, plan *commitPlan) (*gathered, error) {
 	if err != nil {
 		return nil, err
 	}
+	got := map[*worker]int{}
 	for t, in := range g.tables {
 		if in.inFiles || len(in.parts) < 2 || in.bytes > in.parts[0].worker.limit {
 			delete(g.tables, t)
 			continue
 		}
-		if err := in.join(); err != nil {
+		if err := in.join(got); err != nil {
 			return nil, fmt.Errorf("gathering rows of stream %s: %w", t.stream.ID, err)
 		}
 	}
@@ -78,27 +83,49 @@ func (w *worker) offer(g *gathered, t *tableCommit) {
 	defer g.mu.Unlock()
 	in := g.tables[t]
 	if in == nil {
-		in = &rowsInMemory{}
+		in = &fewRows{}
 		g.tables[t] = in
 	}
-	in.inFiles = in.inFiles || b.written > 0
-	if keep := min(b.rowsUpTo(t.upTo), int64(b.batch.Rows())); keep > 0 && !in.inFiles {
-		order := b.batch.Order()
-		in.parts = append(in.parts, part{w, b.batch.Record().NewSlice(0, keep), order[:min(keep, int64(len(order)))]})
-		in.bytes += b.bytes
+	p := part{worker: w}
+	asideBytes := int64(0)
+	keep := b.rowsUpTo(t.upTo)
+	if b.written > 0 {
+		var all bool
+		p.aside = b.writer
+		asideBytes, all = b.writer.SetAside()
+		in.inFiles = in.inFiles || !all || keep < b.rows // which are not told apart there
 	}
+	if keep == 0 || in.inFiles {
+		return
+	}
+	kept := min(keep, int64(b.batch.Rows()))
+	order := b.batch.Order()
+	p.rows, p.order = b.batch.Record().NewSlice(0, kept), order[:min(kept, int64(len(order)))]
+	in.parts = append(in.parts, p)
+	in.bytes += b.bytes + int(asideBytes)
 }
 
-// join makes one batch of the parts.
-func (in *rowsInMemory) join() error {
+// join makes one batch of what the parts have in memory, and gives what they have put
+// aside to one writer: that of the worker which has got the least so far.
+func (in *fewRows) join(got map[*worker]int) error {
+	candidates := slices.DeleteFunc(slices.Clone(in.parts), func(p part) bool { return p.aside == nil })
+	if len(candidates) == 0 {
+		candidates = in.parts
+	}
+	chosen := slices.MinFunc(candidates, func(a, b part) int { return cmp.Compare(got[a.worker], got[b.worker]) })
 	var recs []arrow.RecordBatch
 	for _, p := range in.parts {
 		recs = append(recs, p.rows)
 		in.order = append(in.order, p.order...)
+		if p.aside != nil && p.worker != chosen.worker {
+			chosen.aside.TakeOver(p.aside)
+		}
 	}
+	in.writer = chosen.worker
+	got[in.writer] += in.bytes
 	var err error
 	in.rows, err = rowsort.Join(recs)
-	in.writer, in.parts = in.parts[0].worker, nil
+	in.parts = nil
 	return err
 }
 

@@ -31,14 +31,20 @@ func TestAFewRowsAreOneFile(t *testing.T) {
 		name     string
 		segments []int64 // of the ten rows of each worker; 0: it has none
 		limit    int     // bytes of columns that a worker holds
+		aside    int     // so many workers have put their rows aside, as they do for other streams
 		files    int
 		rows     int
 	}{
-		{"all workers", []int64{1, 1, 1}, 1 << 20, 1, 30},
-		{"one worker", []int64{0, 1, 0}, 1 << 20, 1, 10},
-		{"rows of the next segment", []int64{1, 2, 1}, 1 << 20, 1, 20},
-		{"nothing but rows of the next segment", []int64{2, 2, 2}, 1 << 20, 0, 0},
-		{"more than a row group", []int64{1, 1, 1}, 100, 3, 30},
+		{"all workers", []int64{1, 1, 1}, 1 << 20, 0, 1, 30},
+		{"one worker", []int64{0, 1, 0}, 1 << 20, 0, 1, 10},
+		{"rows of the next segment", []int64{1, 2, 1}, 1 << 20, 0, 1, 20},
+		{"nothing but rows of the next segment", []int64{2, 2, 2}, 1 << 20, 0, 0, 0},
+		{"more than a row group", []int64{1, 1, 1}, 100, 0, 3, 30},
+		{"rows that all workers put aside", []int64{1, 1, 1}, 1 << 20, 3, 1, 30},
+		{"rows that some workers put aside", []int64{1, 1, 1}, 1 << 20, 2, 1, 30},
+		{"rows that one worker put aside", []int64{1, 0, 0}, 1 << 20, 3, 1, 10},
+		{"rows of the next segment, in memory", []int64{1, 1, 2}, 1 << 20, 2, 1, 20},
+		{"rows of the next segment, put aside", []int64{1, 2, 1}, 1 << 20, 2, 2, 20},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -51,6 +57,11 @@ func TestAFewRowsAreOneFile(t *testing.T) {
 					job := decodeJob{records: recordsOf(t, "a", 10*i, 10), sequence: uint64(i), segment: segment}
 					if err := w.decode(t.Context(), job); err != nil {
 						t.Fatal(err)
+					}
+					if i < test.aside {
+						if err := w.writeRowGroup(t.Context(), w.all[0]); err != nil {
+							t.Fatal(err)
+						}
 					}
 				}
 				r.spawn(func() error { return w.run(t.Context(), jobs) })
