@@ -9,12 +9,31 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
 )
+
+// What the machine says of AWS is not for tests. With AWS_CA_BUNDLE alone, each client
+// that is opened parses a hundred certificates, and keeps them.
+func init() {
+	settings := map[string]string{"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull}
+	for _, variable := range os.Environ() {
+		name, _, _ := strings.Cut(variable, "=")
+		if _, ok := settings[name]; strings.HasPrefix(name, "AWS_") && !ok {
+			settings[name] = ""
+		}
+	}
+	for name, value := range settings {
+		if err := os.Setenv(name, value); err != nil {
+			panic(err)
+		}
+	}
+}
 
 // Bucket is the bucket that a server holds.
 const Bucket = "bucket"

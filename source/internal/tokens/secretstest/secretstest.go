@@ -29,6 +29,7 @@ func Environment() map[string]string {
 	return map[string]string{
 		"AWS_ACCESS_KEY_ID": AccessKey, "AWS_SECRET_ACCESS_KEY": "aws-secret-access-key", "AWS_SESSION_TOKEN": "", "AWS_PROFILE": "",
 		"AWS_REGION": "eu-central-1", "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+		"AWS_CA_BUNDLE": "",
 	}
 }
 
