@@ -28,6 +28,7 @@ type checkpoints struct {
 	rows               int64              // of all streams, in no commit plan
 	waitingRows        int64              // of these, rows that do not count for the limits; see takeCovered
 	bytes              int64              // of the input since the last commit plan
+	states             int                // since the last commit plan
 	clockStart         time.Time          // when the seconds of CommitLimits begin; zero: nothing is there to commit
 	streamCompleted    bool               // a COMPLETE status has come since the last commit plan
 	lastInput          time.Time          // when a record, a state or a status came
@@ -109,6 +110,7 @@ func (c *checkpoints) addState(state protocol.State) error {
 		}
 	}
 	c.pending = append(c.pending, pending)
+	c.states++
 	c.addBytes(size)
 	c.segment++
 	c.noRecordSinceState = true
@@ -131,9 +133,14 @@ func (c *checkpoints) limitReached(limits CommitLimits) bool {
 	}
 	return rows >= limits.MaxRows ||
 		bytes >= limits.MaxMebibytes<<20 ||
+		c.states >= mostStates ||
 		!c.clockStart.IsZero() && c.now().Sub(c.clockStart) >= limits.maxAge() ||
 		c.streamCompleted && c.now().Sub(c.lastInput) >= idleAfterComplete
 }
+
+// mostStates is how many states wait for a commit, unless they wait for the end: some 700
+// bytes of memory are known of each.
+const mostStates = 50_000
 
 // mostTables bounds for how many tables the input is gathered: until a commit, rows of
 // many tables are in scratch.
@@ -232,7 +239,7 @@ func (c *checkpoints) moveTo(plan *commitPlan) {
 		t.stream.planned = t.upTo
 		c.rows -= t.rows
 	}
-	c.bytes, c.clockStart, c.streamCompleted = 0, time.Time{}, false
+	c.bytes, c.states, c.clockStart, c.streamCompleted = 0, 0, time.Time{}, false
 	if c.rows > 0 || len(c.pending) > 0 {
 		c.clockStart = c.now()
 	}

@@ -3,6 +3,7 @@ package syncer
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -400,6 +401,12 @@ func TestCommitIsDue(t *testing.T) {
 			*s.checkpoints = *newScriptOf(nil, "a", "b", "c", "d", "e", "f", "h", "i", "j").checkpoints
 			s.play(t, "a9", "b9", "c9", "d9", "e9", "f9", "h9", "i9", "j8", "A", "B", "C", "D", "E", "F", "H", "I", "J")
 		}, true},
+		{"after very many states", func(t *testing.T, s script) { s.play(t, slices.Repeat([]string{"A"}, mostStates)...) }, true},
+		{"once for very many states that wait", overwriting(func(t *testing.T, s script) {
+			s.play(t, slices.Repeat([]string{"B"}, mostStates)...)
+			s.takeCovered()
+			s.play(t, "B")
+		}), false},
 		{"not for rows that wait for their stream's end", overwriting(func(t *testing.T, s script) {
 			s.play(t, "b9", "b5", "a1", "A")
 			s.takeCovered()
