@@ -27,7 +27,7 @@ const (
 	// MergeBytes is the memory that finishing a sort takes.
 	MergeBytes = 2 * mergedBytes
 	// groupBytes is about the size in memory of a row group made of rows that
-	// were put aside.
+	// were put aside by one worker; see TakeOver.
 	groupBytes = 8 << 20
 )
 

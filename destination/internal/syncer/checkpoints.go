@@ -28,7 +28,7 @@ type checkpoints struct {
 	rows               int64              // of all streams, in no commit plan
 	waitingRows        int64              // of these, rows that do not count for the limits; see takeCovered
 	bytes              int64              // of the input since the last commit plan
-	states             int                // since the last commit plan
+	states             int64              // since the last commit plan, but for those that wait for the end
 	clockStart         time.Time          // when the seconds of CommitLimits begin; zero: nothing is there to commit
 	streamCompleted    bool               // a COMPLETE status has come since the last commit plan
 	lastInput          time.Time          // when a record, a state or a status came
@@ -102,15 +102,19 @@ func (c *checkpoints) addState(state protocol.State) error {
 	if pending.message, err = c.messages.store(state); err != nil {
 		return err
 	}
+	mayCommit := false
 	for _, s := range covered {
 		s.coveredUpTo = c.segment
 		if !c.mustWait(s) {
+			mayCommit = true
 			c.waitingRows -= s.waitingRows
 			s.waitingRows = 0
 		}
 	}
 	c.pending = append(c.pending, pending)
-	c.states++
+	if mayCommit {
+		c.states++
+	}
 	c.addBytes(size)
 	c.segment++
 	c.noRecordSinceState = true
@@ -133,14 +137,13 @@ func (c *checkpoints) limitReached(limits CommitLimits) bool {
 	}
 	return rows >= limits.MaxRows ||
 		bytes >= limits.MaxMebibytes<<20 ||
-		c.states >= mostStates ||
+		c.states*stateBytes >= c.messages.limit ||
 		!c.clockStart.IsZero() && c.now().Sub(c.clockStart) >= limits.maxAge() ||
 		c.streamCompleted && c.now().Sub(c.lastInput) >= idleAfterComplete
 }
 
-// mostStates is how many states wait for a commit, unless they wait for the end: some 700
-// bytes of memory are known of each.
-const mostStates = 50_000
+// stateBytes is about what is held in memory of a state whose message is in a file.
+const stateBytes = 700
 
 // mostTables bounds for how many tables the input is gathered: until a commit, rows of
 // many tables are in scratch.
@@ -151,7 +154,7 @@ const mostTables = 8
 // what comes for several is gathered for longer.
 func (c *checkpoints) tablesWithRows() (n int64) {
 	for _, s := range c.streams.all {
-		if !c.mustWait(s) && s.unplanned.any() {
+		if c.isCovered(s) && s.unplanned.any() {
 			n++
 		}
 		if n == mostTables {
@@ -167,7 +170,7 @@ func (c *checkpoints) tablesWithRows() (n int64) {
 func (c *checkpoints) takeCovered() *commitPlan {
 	plan := &commitPlan{}
 	for _, s := range c.streams.all {
-		if !c.mustWait(s) && s.unplanned.between(s.coveredUpTo, c.segment) == 0 {
+		if c.isCovered(s) {
 			plan.tables = append(plan.tables, c.planStream(s, s.coveredUpTo))
 		}
 	}
@@ -182,6 +185,11 @@ func (c *checkpoints) takeCovered() *commitPlan {
 		c.waitingRows += s.waitingRows
 	}
 	return plan
+}
+
+// isCovered reports whether a stream can be committed, and its states cover all its rows.
+func (c *checkpoints) isCovered(s *Stream) bool {
+	return !c.mustWait(s) && s.unplanned.between(s.coveredUpTo, c.segment) == 0
 }
 
 // mustWait reports whether a stream cannot be committed before its next state, or

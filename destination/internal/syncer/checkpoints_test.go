@@ -18,6 +18,9 @@ type script struct {
 	*checkpoints
 }
 
+// statesLimit is the memory for states of a script.
+const statesLimit = 64 << 10
+
 func newScript(modes map[string]protocol.DestinationSyncMode) script {
 	return newScriptOf(modes, "a", "b")
 }
@@ -33,7 +36,7 @@ func newScriptOf(modes map[string]protocol.DestinationSyncMode, names ...string)
 		streams.all = append(streams.all, stream)
 		streams.byID[stream.ID] = stream
 	}
-	return script{newCheckpoints(streams, &stateMessages{limit: 1 << 20})}
+	return script{newCheckpoints(streams, &stateMessages{limit: statesLimit})}
 }
 
 func (s script) play(t *testing.T, steps ...string) {
@@ -345,6 +348,7 @@ func TestRowsAreCountedFromTheLastCommit(t *testing.T) {
 
 func TestCommitIsDue(t *testing.T) {
 	limits := CommitLimits{MaxRows: 10, MaxMebibytes: 1, MaxSeconds: 60}
+	const tooManyStates = statesLimit/stateBytes + 1
 	overwriting := func(play func(t *testing.T, s script)) func(t *testing.T, s script) {
 		return func(t *testing.T, s script) {
 			s.streams.all[1].configured.DestinationSyncMode = protocol.Overwrite // b
@@ -401,12 +405,20 @@ func TestCommitIsDue(t *testing.T) {
 			*s.checkpoints = *newScriptOf(nil, "a", "b", "c", "d", "e", "f", "h", "i", "j").checkpoints
 			s.play(t, "a9", "b9", "c9", "d9", "e9", "f9", "h9", "i9", "j8", "A", "B", "C", "D", "E", "F", "H", "I", "J")
 		}, true},
-		{"after very many states", func(t *testing.T, s script) { s.play(t, slices.Repeat([]string{"A"}, mostStates)...) }, true},
-		{"once for very many states that wait", overwriting(func(t *testing.T, s script) {
-			s.play(t, slices.Repeat([]string{"B"}, mostStates)...)
+		{"not for some states", func(t *testing.T, s script) { s.play(t, slices.Repeat([]string{"A"}, tooManyStates-1)...) }, false},
+		{"after too many states", func(t *testing.T, s script) { s.play(t, slices.Repeat([]string{"A"}, tooManyStates)...) }, true},
+		{"counts states again from zero after a commit", func(t *testing.T, s script) {
+			s.play(t, slices.Repeat([]string{"A"}, tooManyStates)...)
 			s.takeCovered()
-			s.play(t, "B")
+			s.play(t, "A")
+		}, false},
+		{"not for states that wait for their stream's end", overwriting(func(t *testing.T, s script) {
+			s.play(t, slices.Repeat([]string{"B"}, tooManyStates)...)
 		}), false},
+		{"not for states that wait for another stream's end", overwriting(func(t *testing.T, s script) {
+			s.play(t, slices.Repeat([]string{"G"}, tooManyStates)...)
+		}), false},
+		{"tables whose rows are not covered do not count", func(t *testing.T, s script) { s.play(t, "b1", "B", "b1", "a9", "A") }, true},
 		{"not for rows that wait for their stream's end", overwriting(func(t *testing.T, s script) {
 			s.play(t, "b9", "b5", "a1", "A")
 			s.takeCovered()

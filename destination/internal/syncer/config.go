@@ -21,8 +21,9 @@ type Config struct {
 }
 
 // CommitLimits say when a commit is due: at the first STATE after any of these. Where
-// several tables have rows to commit, the rows and mebibytes are those for each of them
-// on average; more than eight count as eight.
+// several tables have rows to commit, the rows and mebibytes of all streams are divided
+// by their number; more than eight count as eight. States that could be committed and
+// take a sixteenth of the memory make a commit due, too.
 //
 // Rows count once for a commit. Those that it must leave out, because their stream
 // waits for its next state or for the end of the input, count again when they no
@@ -37,7 +38,7 @@ type CommitLimits struct {
 // Descriptions describes the keys in the specification.
 func (CommitLimits) Descriptions() map[string]string {
 	return map[string]string{
-		"max_rows":      "Rows since the last commit, divided by the number of tables that they are for; more than eight count as eight. Rows that it had to leave out count when they can be committed.",
+		"max_rows":      "Rows since the last commit, divided by the number of tables that have rows to commit; more than eight count as eight. Rows that it had to leave out count when they can be committed.",
 		"max_mebibytes": "Mebibytes of input since the last commit, divided like the rows.",
 		"max_seconds":   "Seconds since the last commit, or if it left nothing, since the first message after it.",
 	}
