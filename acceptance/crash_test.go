@@ -60,9 +60,9 @@ func randomStop(random *rand.Rand) stop {
 	return s
 }
 
-// smallCommits commits every 5000 rows of the feed, into tables of all kinds.
+// smallCommits commits every 5000 rows of the five streams of the feed, into tables of all kinds.
 var smallCommits = map[string]any{
-	"commit": map[string]any{"max_rows": 5000},
+	"commit": map[string]any{"max_rows": 1000},
 	"streams": []any{
 		map[string]any{"name": "log", "partition_by": []string{"bucket(3, id)"}},
 		map[string]any{"name": "journal", "sort_by": []string{"version desc"}},
@@ -212,7 +212,7 @@ func TestKilledPipeResumedFromItsTablesHoldsWhatTheOracleSays(t *testing.T) {
 			left, random := kills(t, 0.1)
 			dir := t.TempDir()
 			m := newMember(t, dir, nil, "--seed", "11", "--token-file", filepath.Join(dir, "tokens.json"))
-			c := connect(t, m, newLake(t, dir, map[string]any{"commit": map[string]any{"max_rows": 100}}), mode)
+			c := connect(t, m, newLake(t, dir, map[string]any{"commit": map[string]any{"max_rows": 40}}), mode)
 			c.kill(left, random)
 			c.sync()
 			c.wantTruth(c.previews())
