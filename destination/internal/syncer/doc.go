@@ -16,10 +16,10 @@
 // ends, a stream is committed only at one of its states, so a snapshot holds exactly
 // the rows that its state covers. A commit is due when no record has come since a state
 // and one of the limits (rows and bytes for each table, age, memory of states) is
-// reached, or a stream is complete and nothing has come for three seconds. That is asked before the next record, 20 ms after
-// the last state, and every second. Rows that the last commit had to leave out, because
-// their stream waits for its next state or for the end of the input, do not count for
-// the limits.
+// reached, or a stream is complete and nothing has come for three seconds. That is
+// asked before the next record, 20 ms after the last state, and every second. Rows that
+// the last commit had to leave out, because their stream waits for its next state or
+// for the end of the input, do not count for the limits.
 //
 // # Segments, states and commits
 //

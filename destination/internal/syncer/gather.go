@@ -60,13 +60,13 @@ func (r *run) gather(ctx context.Context, plan *commitPlan) (*gathered, error) {
 	if err != nil {
 		return nil, err
 	}
-	got := map[*worker]int{}
+	assigned := map[*worker]int{} // bytes
 	for t, in := range g.tables {
 		if in.inFiles || len(in.parts) < 2 || in.bytes > in.parts[0].worker.limit {
 			delete(g.tables, t)
 			continue
 		}
-		if err := in.join(got); err != nil {
+		if err := in.join(assigned); err != nil {
 			return nil, fmt.Errorf("gathering rows of stream %s: %w", t.stream.ID, err)
 		}
 	}
@@ -106,13 +106,13 @@ func (w *worker) offer(g *gathered, t *tableCommit) {
 }
 
 // join makes one batch of what the parts have in memory, and gives what they have put
-// aside to one writer: that of the worker which has got the least so far.
-func (in *fewRows) join(got map[*worker]int) error {
+// aside to one writer: that of the worker with the least assigned so far.
+func (in *fewRows) join(assigned map[*worker]int) error {
 	candidates := slices.DeleteFunc(slices.Clone(in.parts), func(p part) bool { return p.aside == nil })
 	if len(candidates) == 0 {
 		candidates = in.parts
 	}
-	chosen := slices.MinFunc(candidates, func(a, b part) int { return cmp.Compare(got[a.worker], got[b.worker]) })
+	chosen := slices.MinFunc(candidates, func(a, b part) int { return cmp.Compare(assigned[a.worker], assigned[b.worker]) })
 	var recs []arrow.RecordBatch
 	for _, p := range in.parts {
 		recs = append(recs, p.rows)
@@ -122,7 +122,7 @@ func (in *fewRows) join(got map[*worker]int) error {
 		}
 	}
 	in.writer = chosen.worker
-	got[in.writer] += in.bytes
+	assigned[in.writer] += in.bytes
 	var err error
 	in.rows, err = rowsort.Join(recs)
 	in.parts = nil
