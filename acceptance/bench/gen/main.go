@@ -8,7 +8,7 @@
 //	gen -kind sleep -schema                       JSON schema of the stream (Airbyte style)
 //	gen -kind sleep -catalog                      configured catalog for the stream
 //
-// -state K    a STATE message after every K records, and at the end one and the COMPLETE status (default 10000; 0: none of them)
+// -state K    after every K records a STATE message of each stream that had some, and at the end those and the COMPLETE statuses (default 10000; 0: none of them)
 // -dup P      percent of records that repeat an earlier primary key (an update of that row), default 0
 // -start N    first record number (lets two files be disjoint or overlap for upsert tests)
 // -step N     how far apart the record numbers are (default 1)
@@ -282,6 +282,23 @@ func (s stream) complete(w io.Writer, count int) error {
 	return nil
 }
 
+// states appends a STATE message of each stream that had records since its last one, and
+// forgets their number.
+func (s stream) states(b []byte, since []int, done int) []byte {
+	for i, count := range since {
+		if count == 0 {
+			continue
+		}
+		since[i] = 0
+		b = append(b, `{"type":"STATE","state":{"type":"STREAM","stream":{"stream_descriptor":{"name":"`...)
+		b = append(b, s.nth(i)...)
+		b = in(b, `"},"stream_state":{"cursor":`, done)
+		b = in(b, `}},"sourceStats":{"recordCount":`, count)
+		b = append(b, "}}}\n"...)
+	}
+	return b
+}
+
 func main() {
 	kind := flag.String("kind", "sleep", "sleep, wide or text")
 	n := flag.Int("n", 1000, "records")
@@ -327,23 +344,20 @@ func main() {
 	}
 	var b []byte
 	pick := newRng(*seed, 1<<62)
-	stateMsg := func(done, since int) { // one for each stream; since is of all of them
-		for i := range *streamCount {
-			b = append(b[:0], `{"type":"STATE","state":{"type":"STREAM","stream":{"stream_descriptor":{"name":"`...)
-			b = append(b, s.nth(i)...)
-			b = in(b, `"},"stream_state":{"cursor":`, done)
-			b = in(b, `}},"sourceStats":{"recordCount":`, since / *streamCount)
-			b = append(b, "}}}\n"...)
-			_, err := w.Write(b)
-			fail(err)
-		}
+	since := make([]int, len(heads)) // records of each stream since its last state
+	stateMsg := func(done int) {
+		b = s.states(b[:0], since, done)
+		_, err := w.Write(b)
+		fail(err)
 	}
 	for i := 0; i < *n; i++ {
 		id, ver := *start+uint64(i)**step, 0
 		if *dup > 0 && i > 0 && pick.n(100) < *dup {
 			id, ver = *start+uint64(pick.n(i))**step, 1+pick.n(5)
 		}
-		b = append(b[:0], heads[i / *turn % len(heads)]...)
+		stream := i / *turn % len(heads)
+		since[stream]++
+		b = append(b[:0], heads[stream]...)
 		b = strconv.AppendInt(b, 1_732_000_000_000+int64(i/7), 10)
 		b = append(b, `,"data":`...)
 		b = s.f(b, id, *seed, ver, *dirtyP > 0 && pick.n(100) < *dirtyP)
@@ -351,12 +365,12 @@ func main() {
 		_, err := w.Write(b)
 		fail(err)
 		if *state > 0 && (i+1)%*state == 0 {
-			stateMsg(i+1, *state)
+			stateMsg(i + 1)
 		}
 	}
 	if *state > 0 {
 		if *n%*state != 0 {
-			stateMsg(*n, *n%*state)
+			stateMsg(*n)
 		}
 		fail(s.complete(w, *streamCount))
 	}

@@ -80,8 +80,8 @@ func (b *Batch) Bytes() int {
 // Capacity returns the size of the column buffers, whether they hold anything or
 // not.
 func (b *Batch) Capacity() int {
-	n := b.rawIDs.capacity() + b.extracted.capacity() + b.changes.capacity() + cap(b.order)*8 + cap(b.zeros)
-	for _, c := range b.data.fields {
+	n := cap(b.order)*8 + cap(b.zeros) + cap(b.syncID.rows)*8 + cap(b.generation.rows)*8
+	for _, c := range b.columns() {
 		n += c.capacity()
 	}
 	return n
@@ -144,15 +144,19 @@ func (b *Batch) zero(n int) []byte {
 	return b.zeros[:n]
 }
 
-// Reset empties the batch; its memory serves the next rows.
+// columns returns those that have memory of their own.
+func (b *Batch) columns() [4]*column {
+	return [...]*column{b.data, b.rawIDs, b.extracted, b.changes}
+}
+
+// Reset empties the batch; its memory serves its next rows.
 func (b *Batch) Reset() {
 	b.rows = 0
 	b.order = b.order[:0]
 	b.zeros = emptied(b.zeros)
-	b.data.clear()
-	b.rawIDs.clear()
-	b.extracted.clear()
-	b.changes.clear()
+	for _, c := range b.columns() {
+		c.clear()
+	}
 	b.id.renew()
 }
 
@@ -178,6 +182,7 @@ func (c *constant) array(rows int, zeros func(int) []byte) arrow.ArrayData {
 			memory.NewBufferBytes(zeros((rows + 7) / 8)), memory.NewBufferBytes(zeros(rows * 8)),
 		}, nil, rows, 0)
 	}
+	c.rows = slices.Grow(c.rows, max(0, rows-len(c.rows)))
 	for len(c.rows) < rows {
 		c.rows = append(c.rows, *c.value)
 	}
@@ -205,6 +210,8 @@ func (b *Batch) fillRawIDs() {
 	var text [rowIDSize]byte
 	u := b.id.uuid
 	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
+	c.data = slices.Grow(c.data, (b.rows-c.rows)*rowIDSize)
+	c.offsets = slices.Grow(c.offsets, b.rows-c.rows)
 	for row := c.rows; row < b.rows; row++ {
 		binary.BigEndian.PutUint32(u[12:], uint32(row))
 		if row == c.rows { // the rest is the same for all

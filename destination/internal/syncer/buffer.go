@@ -70,10 +70,12 @@ func (b *streamBuffer) rowsUpTo(segment int64) int64 {
 	return b.rows
 }
 
-// setSize updates what the worker knows of a buffer's size.
+// setSize updates what the worker knows of a buffer's size. There is free memory only as
+// long as buffers are small: with many of them, it would come on top of what each has.
 func (w *worker) setSize(b *streamBuffer, bytes, capacity int) {
 	w.bytes, w.capacity = w.bytes+bytes-b.bytes, w.capacity+capacity-b.capacity
 	b.bytes, b.capacity = bytes, capacity
+	w.free.Shrink(w.limit + w.limit/4 - w.capacity)
 }
 
 // largest returns the buffer with the most of what size returns.
@@ -98,18 +100,18 @@ func (w *worker) writeRowGroup(ctx context.Context, b *streamBuffer) error {
 	return nil
 }
 
-// empty drops the columns of a buffer. A stream that takes much of the memory keeps
-// it for its next rows; the memory of others is freed.
+// empty drops the columns of a buffer. A stream that takes much of the memory, and of
+// which rows came last, keeps it for its next rows; the memory of others is for any.
 func (w *worker) empty(b *streamBuffer) {
 	rows := b.batch.Rows()
 	if rows == 0 && b.capacity == 0 {
 		return
 	}
-	if rows > 0 && b.capacity > w.capacity/3 && !w.overCapacity() {
+	if rows > 0 && b.capacity > w.capacity/3 && !w.overCapacity() && slices.Contains(w.touched, b) {
 		b.batch.Reset()
 		w.setSize(b, 0, b.batch.Capacity())
 		return
 	}
-	b.batch = columnar.NewBatch(b.stream.Table.Layout(), b.stream.rowMeta())
+	b.batch.Release(&w.free)
 	w.setSize(b, 0, 0)
 }

@@ -22,9 +22,10 @@ type worker struct {
 
 	buffers  map[string]map[string]*streamBuffer // by namespace and name; see buffer.go
 	all      []*streamBuffer
-	touched  []*streamBuffer // by the current job
-	bytes    int             // of columns, in all buffers
-	capacity int             // bytes of memory allocated for them
+	touched  []*streamBuffer   // by the current job
+	bytes    int               // of columns, in all buffers
+	capacity int               // bytes of memory allocated for them
+	free     columnar.FreeList // of buffers that had more rows
 }
 
 // A decodeJob is a batch of records and its place in the input.
@@ -108,6 +109,7 @@ func (w *worker) decode(ctx context.Context, job decodeJob) error {
 	}
 	for _, b := range w.touched {
 		b.stream.unplanned.addRows(job.segment, b.endJob())
+		b.batch.Grow(&w.free)
 		w.setSize(b, b.batch.Bytes(), b.batch.Capacity())
 	}
 	for w.bytes > w.limit {
@@ -138,8 +140,10 @@ func (w *worker) closeFiles(ctx context.Context, s *Stream, upTo int64) (*lake.C
 	return completed, nil
 }
 
-// forget drops the rows of a buffer, which are in complete files or are not kept.
+// forget drops the rows of a buffer, which are in complete files or are not kept. No
+// memory stays free, because the commit needs it.
 func (w *worker) forget(b *streamBuffer) {
 	w.empty(b)
+	w.free.Shrink(0)
 	b.rows, b.written, b.segmentStarts = 0, 0, b.segmentStarts[:0]
 }
