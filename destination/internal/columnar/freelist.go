@@ -84,7 +84,7 @@ func (f *freeBuffers[T]) shrink(share float64) {
 	f.all = slices.Delete(f.all, 0, n)
 }
 
-// release takes the memory of a column, which has no rows then, and those in it.
+// release takes the memory of a column and of those in it, which must be cleared then.
 func (c *column) release(l *FreeList) {
 	l.words.put(c.words)
 	l.offsets.put(c.offsets)

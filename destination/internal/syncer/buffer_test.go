@@ -26,3 +26,25 @@ func TestAStreamTakesTheMemoryOfThoseBeforeIt(t *testing.T) {
 		t.Errorf("streams took %d bytes from others", taken)
 	}
 }
+
+// While tables are committed, their memory is for the commit.
+func TestNoMemoryStaysFreeForACommit(t *testing.T) {
+	r, _ := newTestRun(t, sameCatalog)
+	w := newWorker(r.streams, 1<<20, r.firstBad, r.longMessages)
+	for i, name := range []string{"a", "b"} { // rows of b came last
+		if err := w.decode(t.Context(), decodeJob{records: recordsOf(t, name, 0, 1000), sequence: uint64(i), segment: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, s := range r.streams.all {
+		if _, err := w.closeFiles(t.Context(), s, 1); err != nil {
+			t.Fatal(err)
+		}
+		if w.free.Bytes() > 0 {
+			t.Errorf("after the files of %s were closed, %d bytes are free", s.ID, w.free.Bytes())
+		}
+	}
+	if a, b := w.buffers[""]["a"], w.buffers[""]["b"]; a.batch.Capacity() > 1<<10 || b.batch.Capacity() < 1<<14 {
+		t.Errorf("the stream that came first keeps %d bytes, and the one that came last %d", a.batch.Capacity(), b.batch.Capacity())
+	}
+}
