@@ -24,6 +24,7 @@ type Batch struct {
 	keys   []*column
 	rows   int
 	order  []uint64 // only when the plan is Dedup
+	run    inRun
 
 	id                 rowID
 	rawIDs, extracted  *column
@@ -161,7 +162,12 @@ func (b *Batch) Reset() {
 }
 
 // discardRow forgets what has been parsed of a row that is not complete.
-func (b *Batch) discardRow() {
+func (b *Batch) discardRow() { b.truncate(b.rows) }
+
+// truncate forgets all rows but the first ones. They must not be those of a Record.
+func (b *Batch) truncate(rows int) {
+	b.rows = rows
+	b.order = b.order[:min(rows, len(b.order))]
 	for _, c := range b.data.fields {
 		c.truncate(b.rows)
 	}

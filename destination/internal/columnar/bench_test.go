@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -145,6 +146,42 @@ func BenchmarkDecode(b *testing.B) {
 				}
 				if batch.Bytes() > 16<<20 {
 					batch.Reset()
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*rows), "ns/row")
+		})
+	}
+}
+
+// BenchmarkDecodeByTurns has a record of each stream in turn.
+func BenchmarkDecodeByTurns(b *testing.B) {
+	w := workloads[0]
+	for _, streams := range []int{1, 10, 100} {
+		b.Run(strconv.Itoa(streams), func(b *testing.B) {
+			all := map[string]*Batch{}
+			var names []string
+			for i := range streams {
+				names = append(names, fmt.Sprintf("%s%d", w.name, i))
+				all[names[i]] = w.batch(b)
+			}
+			var text []byte
+			rows := 0
+			for line := range bytes.Lines(w.lines(1 << 20)) {
+				text = append(text, bytes.Replace(line, []byte(w.name), []byte(names[rows%streams]), 1)...)
+				rows++
+			}
+			route := func(_, name []byte) (*Batch, error) { return all[string(name)], nil }
+			var d Decoder
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := d.Decode(text, 1, 0, route); err != nil {
+					b.Fatal(err)
+				}
+				for _, batch := range all {
+					if batch.Bytes() > 16<<20/streams {
+						batch.Reset()
+					}
 				}
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*rows), "ns/row")

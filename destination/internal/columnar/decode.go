@@ -30,17 +30,20 @@ type Decoder struct {
 	ended                 []byte   // the lines, when the last one had no end
 
 	route             func(namespace, name []byte) (*Batch, error)
-	batch             *Batch // of the last record's stream
+	batch             *Batch // of the stream whose records are being decoded
 	stream, namespace []byte // of that stream
 	escaped           [2][]byte
 	namespaceIsLate   bool // the last record told its namespace after its data
+
+	inOrder bool // decode each line in its turn, whatever its stream
+	later   postponed
 }
 
 // Decode parses whole RECORD lines and adds a row for each to the batch of its
 // stream. seq numbers this run of lines in the input: the order of a row is
-// seq<<32 | row in run. route gives the batch of a stream; it is called when
-// the stream of a line differs from the line before. A nil batch means that the
-// stream is not in the catalog.
+// seq<<32 | row in run. Rows of a stream are in the order of their lines. route
+// gives the batch of a stream; it is called several times for one. A nil batch
+// means that the stream is not in the catalog.
 //
 // The names of an envelope and of its record may come in any order. Names that
 // the schema does not declare are dropped, and of equal names the last counts,
@@ -56,16 +59,16 @@ func (d *Decoder) Decode(lines []byte, firstLine int64, seq uint64, route func(n
 		d.ended = append(append(d.ended[:0], lines...), '\n')
 		lines = d.ended
 	}
-	d.text, d.route, d.batch, d.reason, d.err = lines, route, nil, "", nil
+	d.text, d.route = lines, route
 	d.arrived = time.Now().UnixMicro()
 	var err error
-	for i, row := 0, uint64(0); i < len(lines) && err == nil; row++ {
-		d.line = i
-		if i = d.decodeLine(i, seq<<32|row); i < 0 {
-			err = d.failure(firstLine + int64(row))
-		}
+	if !d.decodeStreams(seq) {
+		d.later.takeBack()
+		d.batch, d.reason, d.err = nil, "", nil
+		err = d.decodeInOrder(firstLine, seq)
 	}
-	d.text, d.route, d.batch = nil, nil, nil
+	d.later.end()
+	d.text, d.route, d.batch, d.reason, d.err = nil, nil, nil, "", nil
 	d.scratch, d.ended = emptied(d.scratch[:0]), emptied(d.ended[:0])
 	return err
 }

@@ -167,6 +167,9 @@ func (d *Decoder) recordMember(m *member, i int, e *envelope) int {
 		e.data = i
 		if e.hasStream && (e.hasNamespace || !d.namespaceIsLate) {
 			e.into, _ = d.batchOf(e) // finish tells what is wrong
+			if d.later.batch != nil {
+				return -1
+			}
 		}
 		if e.into != nil {
 			i = d.data(e.into, i)
@@ -223,12 +226,11 @@ func (d *Decoder) emittedAt(i int, e *envelope) int {
 	return end
 }
 
-// batchOf returns the batch of a record's stream.
+// batchOf returns the batch of a record's stream; nil when the line is postponed.
 func (d *Decoder) batchOf(e *envelope) (*Batch, error) {
 	if d.batch != nil && string(d.stream) == string(e.stream) && string(d.namespace) == string(e.namespace) {
 		return d.batch, nil
 	}
-	d.batch = nil
 	batch, err := d.route(e.namespace, e.stream)
 	if err != nil {
 		return nil, err
@@ -237,6 +239,11 @@ func (d *Decoder) batchOf(e *envelope) (*Batch, error) {
 		id := protocol.StreamID{Namespace: string(e.namespace), Name: string(e.stream)}
 		return nil, &protocol.Error{Kind: protocol.SystemError, Stream: &id, Message: fmt.Sprintf(
 			"The source sent a record of stream %q, which is not in the catalog.", id)}
+	}
+	d.later.meet(batch)
+	if d.batch != nil && !d.inOrder {
+		d.later.batch = batch
+		return nil, nil
 	}
 	d.batch = batch
 	d.stream = append(d.stream[:0], e.stream...)
@@ -272,6 +279,9 @@ func (d *Decoder) finish(e *envelope, order uint64) bool {
 	}
 	if err != nil {
 		d.err = err
+		return false
+	}
+	if d.later.batch != nil {
 		return false
 	}
 	d.namespaceIsLate = e.into != batch && e.hasNamespace
