@@ -1,13 +1,14 @@
 package rowsort
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
+	"github.com/klauspost/compress/s2"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
@@ -55,27 +56,30 @@ func mergeable(runs []*run) [][]*run {
 	return groups
 }
 
-// runWriter writes rows to a run.
+// runBlock is the size of the blocks in which a run is compressed. A compressor and a
+// reader need about twice as much each.
+const runBlock = 256 << 10
+
+// compressors are idle ones.
+var compressors = sync.Pool{New: func() any { return s2.NewWriter(nil, s2.WriterConcurrency(1), s2.WriterBlockSize(runBlock)) }}
+
+// runWriter writes rows to a run. It compresses the file, and not each Arrow buffer: those
+// of a few rows are too small for that, and those of long rows would be in memory twice.
 type runWriter struct {
 	run *run
 	out io.Closer
-	buf *bufio.Writer
+	s2  *s2.Writer
 	ipc *ipc.Writer
 }
 
-// createRun starts a run. Long rows are not compressed, which would take as much
-// memory once more, both here and where they are read.
-func createRun(files storage.Scratch, schema *arrow.Schema, long bool) (*runWriter, error) {
+func createRun(files storage.Scratch, schema *arrow.Schema) (*runWriter, error) {
 	path, out, err := files.Create(storage.RowsSuffix)
 	if err != nil {
 		return nil, err
 	}
-	w := &runWriter{run: &run{path: path}, out: out, buf: bufio.NewWriterSize(out, 1<<18)}
-	options := []ipc.Option{ipc.WithSchema(schema)}
-	if !long {
-		options = append(options, ipc.WithLZ4())
-	}
-	w.ipc = ipc.NewWriter(w.buf, options...)
+	w := &runWriter{run: &run{path: path}, out: out, s2: compressors.Get().(*s2.Writer)}
+	w.s2.Reset(out)
+	w.ipc = ipc.NewWriter(w.s2, ipc.WithSchema(schema))
 	return w, nil
 }
 
@@ -89,7 +93,10 @@ func (w *runWriter) write(rec arrow.RecordBatch) error {
 }
 
 func (w *runWriter) close() error {
-	if err := errors.Join(w.ipc.Close(), w.buf.Flush(), w.out.Close()); err != nil {
+	err := errors.Join(w.ipc.Close(), w.s2.Close(), w.out.Close())
+	w.s2.Reset(nil)
+	compressors.Put(w.s2)
+	if err != nil {
 		return fmt.Errorf("completing %s: %w", w.run.path, err)
 	}
 	return nil
@@ -107,7 +114,7 @@ func openRun(files storage.Scratch, r *run, schema *arrow.Schema) (*runReader, e
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", r.path, err)
 	}
-	read, err := ipc.NewReader(bufio.NewReaderSize(in, 1<<16), ipc.WithSchema(schema))
+	read, err := ipc.NewReader(s2.NewReader(in, s2.ReaderMaxBlockSize(runBlock)), ipc.WithSchema(schema))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", r.path, err), in.Close())
 	}

@@ -99,7 +99,7 @@ func (s *Sorter) Add(ctx context.Context, rec arrow.RecordBatch, arrivals []uint
 		return err
 	}
 	s.long = s.long || batch.rowSize > budget.LongRow
-	w, err := createRun(s.files, s.tagged, batch.rowSize > budget.LongRow)
+	w, err := createRun(s.files, s.tagged)
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (s *Sorter) mergeGroups(ctx context.Context, groups [][]*run) error {
 		if len(group) == 1 {
 			continue
 		}
-		w, err := createRun(s.files, s.tagged, s.long)
+		w, err := createRun(s.files, s.tagged)
 		if err != nil {
 			return err
 		}

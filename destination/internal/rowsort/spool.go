@@ -42,7 +42,7 @@ func (s *Spool) Full() bool { return s.bytes >= groupBytes }
 
 // Add puts rows aside. It does not keep rec.
 func (s *Spool) Add(rec arrow.RecordBatch, arrivals []uint64) error {
-	w, err := createRun(s.files, s.stored, false)
+	w, err := createRun(s.files, s.stored)
 	if err != nil {
 		return err
 	}
