@@ -1,6 +1,7 @@
 package parquetfile
 
 import (
+	"hash/maphash"
 	"slices"
 	"strings"
 
@@ -29,7 +30,7 @@ const probeRows = 4096
 // NewEncoding chooses an encoding by the properties of a table, and by its first rows what
 // the properties do not say.
 func NewEncoding(rec arrow.RecordBatch, properties iceberg.Properties) *Encoding {
-	var p probe
+	p := probe{seen: hashes{seed: maphash.MakeSeed()}}
 	for i, field := range rec.Schema().Fields() {
 		p.column(field.Name, rec.Column(i))
 	}
@@ -128,6 +129,7 @@ func (e *Encoding) properties() *parquet.WriterProperties {
 type probe struct {
 	dictionaries []string // Parquet paths of the columns that get one
 	text, bytes  int64    // size of strings, and of everything
+	seen         hashes
 }
 
 func (p *probe) column(path string, a arrow.Array) {
@@ -163,7 +165,7 @@ func (p *probe) column(path string, a arrow.Array) {
 func (p *probe) lowCardinality(a arrow.Array) bool {
 	n := min(a.Len(), probeRows)
 	if a, ok := a.(*array.String); ok {
-		return fewDistinct(n, a.Value)
+		return p.seen.few(n, func(i int) uint64 { return maphash.String(p.seen.seed, a.Value(i)) })
 	}
 	t, ok := a.DataType().(arrow.FixedWidthDataType)
 	if !ok || t.BitWidth() < 8 || n == 0 { // a boolean needs no dictionary, and no values may have no buffer
@@ -171,14 +173,30 @@ func (p *probe) lowCardinality(a arrow.Array) bool {
 	}
 	width := t.BitWidth() / 8
 	data := a.Data().Buffers()[1].Bytes()[a.Data().Offset()*width:]
-	return fewDistinct(n, func(i int) string { return string(data[i*width : (i+1)*width]) })
+	return p.seen.few(n, func(i int) uint64 { return maphash.Bytes(p.seen.seed, data[i*width:(i+1)*width]) })
 }
 
-func fewDistinct(n int, value func(int) string) bool {
-	seen := map[string]struct{}{}
+// hashes is a set of hashes of values: two values of one hash count as one.
+type hashes struct {
+	seed  maphash.Seed
+	slots [probeRows]uint64 // of which few uses a quarter; 0: free
+}
+
+// few reports whether less than a quarter of n values are distinct.
+func (h *hashes) few(n int, hash func(int) uint64) bool {
+	clear(h.slots[:])
+	distinct := 0
 	for i := range n {
-		seen[value(i)] = struct{}{}
-		if len(seen)*4 >= n {
+		v := hash(i) | 1
+		slot := v >> 32 % probeRows
+		for h.slots[slot] != 0 && h.slots[slot] != v {
+			slot = (slot + 1) % probeRows
+		}
+		if h.slots[slot] == v {
+			continue
+		}
+		h.slots[slot] = v
+		if distinct++; distinct*4 >= n {
 			return false
 		}
 	}
