@@ -145,9 +145,13 @@ func (c *Catalog) LoadTable(ctx context.Context, id table.Identifier) (*table.Ta
 
 // CreateTable makes a table whose transactions commit through c.
 func (c *Catalog) CreateTable(ctx context.Context, id table.Identifier, schema *iceberg.Schema, opts ...catalog.CreateTableOpt) (*table.Table, error) {
-	return c.table(ctx, changeTimeout, func(ctx context.Context) (*table.Table, error) {
+	t, err := c.table(ctx, changeTimeout, func(ctx context.Context) (*table.Table, error) {
 		return c.Backend.CreateTable(ctx, id, schema, opts...)
 	})
+	if err == nil {
+		c.known.put(t)
+	}
+	return t, err
 }
 
 // table asks the backend for a table, which then commits through c.

@@ -11,13 +11,19 @@ import (
 // changes, so as long as the catalog names the same one there is nothing to
 // read: parsing it is most of the cost of a small commit.
 type tableCache struct {
-	mu  sync.Mutex
-	all map[string]*table.Table
+	mu    sync.Mutex
+	all   map[string]cachedTable
+	bytes int
 }
 
-// maxCachedTables bounds the memory: the metadata of a table that is written often
-// takes some hundred kilobytes.
-const maxCachedTables = 32
+type cachedTable struct {
+	*table.Table
+	bytes int
+}
+
+// maxCachedBytes bounds the memory, which is that of some hundred small tables, or of some
+// ten that are written often.
+const maxCachedBytes = 8 << 20
 
 func keyOf(id table.Identifier) string { return strings.Join(id, "\x00") }
 
@@ -25,20 +31,36 @@ func keyOf(id table.Identifier) string { return strings.Join(id, "\x00") }
 func (k *tableCache) get(id table.Identifier) *table.Table {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.all[keyOf(id)]
+	return k.all[keyOf(id)].Table
 }
 
+// put adds a table, and drops others, whichever, when there are too many.
 func (k *tableCache) put(t *table.Table) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.all == nil {
-		k.all = map[string]*table.Table{}
+		k.all = map[string]cachedTable{}
 	}
-	k.all[keyOf(t.Identifier())] = t
-	for other := range k.all {
-		if len(k.all) <= maxCachedTables {
+	key, now := keyOf(t.Identifier()), cachedTable{t, metadataBytes(t.Metadata())}
+	k.bytes += now.bytes - k.all[key].bytes
+	k.all[key] = now
+	for other, old := range k.all {
+		if k.bytes <= maxCachedBytes {
 			break
 		}
-		delete(k.all, other)
+		if other != key {
+			k.bytes -= old.bytes
+			delete(k.all, other)
+		}
 	}
+}
+
+// metadataBytes is about what metadata takes in memory.
+func metadataBytes(m table.Metadata) int {
+	const base, field, snapshot = 8 << 10, 300, 2 << 10
+	n := base + snapshot*len(m.Snapshots())
+	for _, schema := range m.Schemas() {
+		n += field * schema.HighestFieldID()
+	}
+	return n
 }
