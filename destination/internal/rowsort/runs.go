@@ -57,11 +57,14 @@ func mergeable(runs []*run) [][]*run {
 }
 
 // runBlock is the size of the blocks in which a run is compressed. A compressor and a
-// reader need about twice as much each.
+// decompressor need about twice as much each.
 const runBlock = 256 << 10
 
-// compressors are idle ones.
-var compressors = sync.Pool{New: func() any { return s2.NewWriter(nil, s2.WriterConcurrency(1), s2.WriterBlockSize(runBlock)) }}
+// Idle ones of either.
+var (
+	compressors   = sync.Pool{New: func() any { return s2.NewWriter(nil, s2.WriterConcurrency(1), s2.WriterBlockSize(runBlock)) }}
+	decompressors = sync.Pool{New: func() any { return s2.NewReader(nil, s2.ReaderMaxBlockSize(runBlock)) }}
+)
 
 // runWriter writes rows to a run. It compresses the file, and not each Arrow buffer: those
 // of a few rows are too small for that, and those of long rows would be in memory twice.
@@ -106,6 +109,7 @@ func (w *runWriter) close() error {
 type runReader struct {
 	run *run
 	in  io.Closer
+	s2  *s2.Reader
 	ipc *ipc.Reader
 }
 
@@ -114,11 +118,13 @@ func openRun(files storage.Scratch, r *run, schema *arrow.Schema) (*runReader, e
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", r.path, err)
 	}
-	read, err := ipc.NewReader(s2.NewReader(in, s2.ReaderMaxBlockSize(runBlock)), ipc.WithSchema(schema))
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening %s: %w", r.path, err), in.Close())
+	opened := &runReader{run: r, in: in, s2: decompressors.Get().(*s2.Reader)}
+	opened.s2.Reset(in)
+	if opened.ipc, err = ipc.NewReader(opened.s2, ipc.WithSchema(schema)); err != nil {
+		opened.close()
+		return nil, fmt.Errorf("opening %s: %w", r.path, err)
 	}
-	return &runReader{run: r, in: in, ipc: read}, nil
+	return opened, nil
 }
 
 // next returns the next batch, nil at the end.
@@ -135,4 +141,8 @@ func (r *runReader) next() (arrow.RecordBatch, error) {
 }
 
 // close releases the file; there is nothing to lose in a file that was read.
-func (r *runReader) close() { _ = r.in.Close() }
+func (r *runReader) close() {
+	_ = r.in.Close()
+	r.s2.Reset(nil)
+	decompressors.Put(r.s2)
+}
