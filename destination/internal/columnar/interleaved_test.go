@@ -10,6 +10,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -78,7 +79,7 @@ func randomLine(r *rand.Rand, brokenIn int) string {
 // same rows in the same order, up to the first line that is refused, for the same reason.
 func TestARunOfLinesIsTheSumOfItsLines(t *testing.T) {
 	layouts := layoutsOfRuns(t)
-	for seed := range uint64(1000) {
+	for seed := range uint64(testsize.Of(60, 1000)) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		brokenIn := cmp.Or(int(seed%3)*100, 1e9)
 		together, route := batchesOf(layouts)
