@@ -10,6 +10,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow/array"
 
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -73,7 +74,7 @@ func TestMemoryOfOtherBatchesHasNoTraces(t *testing.T) {
 	lists := func() *Batch { return newTestBatch(t, dedupStream(listSchema), Options{}) }
 	streams[len(workloads)] = stream{lists(), lists(), listLines(r, 2000)}
 	taken := 0
-	for range 200 {
+	for range testsize.Of(80, 400) {
 		i := r.IntN(len(streams))
 		s := &streams[i]
 		for range 1 + r.IntN(4) {
