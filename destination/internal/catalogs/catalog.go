@@ -137,7 +137,7 @@ func (c *Catalog) LoadTable(ctx context.Context, id table.Identifier) (*table.Ta
 	if errors.Is(err, fs.ErrNotExist) {
 		t, err = c.table(ctx, readTimeout, load)
 	}
-	if err == nil {
+	if err == nil && ok {
 		c.known.put(t)
 	}
 	return t, err
@@ -148,7 +148,7 @@ func (c *Catalog) CreateTable(ctx context.Context, id table.Identifier, schema *
 	t, err := c.table(ctx, changeTimeout, func(ctx context.Context) (*table.Table, error) {
 		return c.Backend.CreateTable(ctx, id, schema, opts...)
 	})
-	if err == nil {
+	if _, ok := c.Backend.(FreshnessChecker); ok && err == nil {
 		c.known.put(t)
 	}
 	return t, err

@@ -57,8 +57,16 @@ func (k *tableCache) put(t *table.Table) {
 
 // metadataBytes is about what metadata takes in memory.
 func metadataBytes(m table.Metadata) int {
-	const base, field, snapshot = 8 << 10, 300, 2 << 10
+	const base, field, snapshot = 8 << 10, 300, 1 << 10
 	n := base + snapshot*len(m.Snapshots())
+	if last := m.CurrentSnapshot(); last != nil && last.Summary != nil { // the others' are alike
+		for key, value := range last.Summary.Properties {
+			n += (len(key) + len(value)) * len(m.Snapshots())
+		}
+	}
+	for key, value := range m.Properties() {
+		n += len(key) + len(value)
+	}
 	for _, schema := range m.Schemas() {
 		n += field * schema.HighestFieldID()
 	}

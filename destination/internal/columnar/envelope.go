@@ -33,6 +33,7 @@ type envelope struct {
 	hasEmittedAt                      bool
 	data, meta                        int    // where the values begin; 0: absent
 	into                              *Batch // that the data has been parsed into
+	namespaceIsLate                   bool   // it has a namespace, which comes after the data
 }
 
 // A head is how a line began, up to the first member of its record that differs from line
@@ -117,11 +118,21 @@ func (d *Decoder) recordObject(i int, e *envelope) int {
 	if i < 0 {
 		return -1
 	}
+	if !d.isOfCurrent(e) {
+		return d.recordMembers(m, i, e) // it is postponed, and another line of the current stream comes
+	}
 	d.head.text = d.head.text[:0]
 	if text := d.text[d.line:i]; !again && len(text) <= maxHead {
 		d.head.remember(text, e, m)
 	}
 	return d.recordMembers(m, i, e)
+}
+
+// isOfCurrent reports whether a line, as far as it is known, is of the stream whose records
+// are being decoded.
+func (d *Decoder) isOfCurrent(e *envelope) bool {
+	return d.batch == nil || d.inOrder ||
+		string(e.stream) == string(d.stream) && (!e.hasNamespace || string(e.namespace) == string(d.namespace))
 }
 
 func (h *head) remember(text []byte, e *envelope, next *member) {
@@ -157,6 +168,7 @@ func (d *Decoder) recordMember(m *member, i int, e *envelope) int {
 		} else {
 			e.namespace, i = d.string(i, &d.escaped[1])
 		}
+		e.namespaceIsLate = e.data > 0 && len(e.namespace) > 0
 	case emittedAtPart:
 		i = d.emittedAt(i, e)
 	case dataPart:
@@ -165,7 +177,9 @@ func (d *Decoder) recordMember(m *member, i int, e *envelope) int {
 			e.into = nil
 		}
 		e.data = i
-		if e.hasStream && (e.hasNamespace || !d.namespaceIsLate) {
+		if d.later.expected != nil {
+			e.into = d.later.expected // finish compares it with what all of the line says
+		} else if e.hasStream && (e.hasNamespace || !d.namespaceIsLate) {
 			e.into, _ = d.batchOf(e) // finish tells what is wrong
 			if d.later.batch != nil {
 				return -1
@@ -281,10 +295,10 @@ func (d *Decoder) finish(e *envelope, order uint64) bool {
 		d.err = err
 		return false
 	}
+	d.namespaceIsLate = e.namespaceIsLate
 	if d.later.batch != nil {
 		return false
 	}
-	d.namespaceIsLate = e.into != batch && e.hasNamespace
 	if e.into != batch && d.data(batch, e.data) < 0 {
 		return false
 	}

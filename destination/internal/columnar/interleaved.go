@@ -12,6 +12,8 @@ type postponed struct {
 	lines   []postponedLine
 	batches []*Batch // of the run, in the order of their first lines
 	batch   *Batch   // of the current line, which must be postponed; nil: it need not be
+
+	expected *Batch // of the current line, which was postponed; nil: it was not
 }
 
 type postponedLine struct {
@@ -54,7 +56,7 @@ func (p *postponed) takeBack() {
 	for _, b := range p.batches {
 		b.truncate(b.run.rowsBefore)
 	}
-	p.batch = nil
+	p.batch, p.expected = nil, nil
 }
 
 // end forgets the run.
@@ -63,7 +65,7 @@ func (p *postponed) end() {
 		b.run = inRun{}
 	}
 	clear(p.batches)
-	p.lines, p.batches, p.batch = emptied(p.lines[:0]), p.batches[:0], nil
+	p.lines, p.batches, p.batch, p.expected = emptied(p.lines[:0]), p.batches[:0], nil, nil
 }
 
 // decodeStreams decodes the lines of the run stream by stream. It reports false when one
@@ -82,7 +84,7 @@ func (d *Decoder) decodeStreams(seq uint64) bool {
 		i = end
 	}
 	for _, b := range d.later.batches {
-		d.batch = nil
+		d.batch, d.later.expected = nil, b
 		index := b.run.first
 		for range b.run.lines {
 			line := d.later.lines[index]

@@ -2,6 +2,7 @@ package rowsort
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -108,7 +109,11 @@ func (s *Spool) read(r *run) (arrow.RecordBatch, error) {
 		return nil, err
 	}
 	defer in.close()
-	return in.next()
+	rec, err := in.next()
+	if err == nil && rec == nil {
+		err = fmt.Errorf("reading %s: its rows are gone", r.path)
+	}
+	return rec, err
 }
 
 // Abort removes what was put aside.
