@@ -23,7 +23,7 @@ type cachedTable struct {
 
 // maxCachedBytes bounds the memory, which is that of some hundred small tables, or of some
 // ten that are written often.
-const maxCachedBytes = 8 << 20
+const maxCachedBytes = 4 << 20
 
 func keyOf(id table.Identifier) string { return strings.Join(id, "\x00") }
 

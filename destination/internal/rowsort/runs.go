@@ -58,7 +58,7 @@ func mergeable(runs []*run) [][]*run {
 
 // runBlock is the size of the blocks in which a run is compressed. A compressor and a
 // decompressor need about twice as much each.
-const runBlock = 256 << 10
+const runBlock = 64 << 10
 
 // Idle ones of either.
 var (
