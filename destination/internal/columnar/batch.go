@@ -164,7 +164,7 @@ func (b *Batch) Reset() {
 // discardRow forgets what has been parsed of a row that is not complete.
 func (b *Batch) discardRow() { b.truncate(b.rows) }
 
-// truncate forgets all rows but the first ones. They must not be those of a Record.
+// truncate forgets all rows but the first ones. Those of the last Record must be among these.
 func (b *Batch) truncate(rows int) {
 	b.rows = rows
 	b.order = b.order[:min(rows, len(b.order))]

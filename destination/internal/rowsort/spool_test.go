@@ -2,7 +2,10 @@ package rowsort
 
 import (
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -22,37 +25,49 @@ func textRows(values ...string) arrow.RecordBatch {
 }
 
 func testScratch(t *testing.T) storage.Scratch {
-	dir, n := t.TempDir(), 0
+	dir := t.TempDir()
+	var n atomic.Int64
 	return storage.NewScratch(iceio.LocalFS{}, func(suffix string) string {
-		n++
-		return filepath.Join(dir, strings.Repeat("x", n)+suffix)
+		return filepath.Join(dir, strconv.FormatInt(n.Add(1), 10)+suffix)
 	})
 }
 
-// Rows come back in their order, whether a compressor and a decompressor have served before or not.
-func TestASpoolGivesBackItsRows(t *testing.T) {
+// Rows come back in their order from spools that are used at the same time, one after the
+// other: each has the compressors that another has left.
+func TestSpoolsGiveBackTheirRows(t *testing.T) {
 	files := testScratch(t)
-	long := strings.Repeat("long ", runBlock) // several blocks
-	for range 3 {
-		s := NewSpool(files, oneColumn, true)
-		for i, rows := range [][]string{{"a", "b"}, {long}, {"c"}} {
-			arrivals := make([]uint64, len(rows))
-			for j := range arrivals {
-				arrivals[j] = uint64(10*i + j)
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for range 10 {
+				giveBack(t, files, strings.Repeat(strconv.Itoa(i), 3*runBlock)) // several blocks
 			}
-			if err := s.Add(textRows(rows...), arrivals); err != nil {
-				t.Fatal(err)
-			}
+		})
+	}
+	all.Wait()
+}
+
+func giveBack(t *testing.T, files storage.Scratch, long string) {
+	s := NewSpool(files, oneColumn, true)
+	for i, rows := range [][]string{{"a", "b"}, {long}, {"c"}} {
+		arrivals := make([]uint64, len(rows))
+		for j := range arrivals {
+			arrivals[j] = uint64(10*i + j)
 		}
-		rec, arrivals, err := s.Take(4, textRows("last"), []uint64{30})
-		if err != nil {
-			t.Fatal(err)
+		if err := s.Add(textRows(rows...), arrivals); err != nil {
+			t.Error(err)
+			return
 		}
-		values := rec.Column(0).(*array.String)
-		for i, want := range []string{"a", "b", long, "c", "last"} {
-			if values.Value(i) != want || arrivals[i] != []uint64{0, 1, 10, 20, 30}[i] {
-				t.Errorf("row %d is %.20q of arrival %d", i, values.Value(i), arrivals[i])
-			}
+	}
+	rec, arrivals, err := s.Take(4, textRows("last"), []uint64{30})
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	values := rec.Column(0).(*array.String)
+	for i, want := range []string{"a", "b", long, "c", "last"} {
+		if values.Value(i) != want || arrivals[i] != []uint64{0, 1, 10, 20, 30}[i] {
+			t.Errorf("row %d is %.20q of arrival %d", i, values.Value(i), arrivals[i])
 		}
 	}
 }
