@@ -17,20 +17,16 @@ import (
 // tolerableSkew is a difference of clocks that is not worth a warning.
 const tolerableSkew = 2 * time.Minute
 
-// Check tests whether new tokens can be written to the token file, whether the
-// tokens work, and each scope with a request that needs it. It reports all scopes that
-// are missing together, and ends with the first other failure.
+// Check tests whether new tokens can be stored, whether those that are stored work, and
+// each scope with a request that needs it. It reports all scopes that are missing
+// together, and ends with the first other failure.
 func (s *source) Check(ctx context.Context, raw json.RawMessage, out *protocol.Emitter) error {
 	session, err := s.open(raw, out)
 	if err != nil {
 		return err
 	}
-	// Each claim adds versions to a secret, of which AWS keeps about a hundred a
-	// day, and an orchestrator checks before each sync.
-	if session.config.Credentials.AuthType == config.File {
-		if err := session.keeper.CheckStore(ctx); err != nil {
-			return explain(&whoop.TokenError{Err: err}, nil)
-		}
+	if err := session.keeper.CheckStore(ctx); err != nil {
+		return explain(&whoop.TokenError{Err: err}, nil)
 	}
 	if err := session.connect(ctx); err != nil {
 		return err

@@ -151,7 +151,7 @@ func (t *target) openStore(ctx context.Context) error {
 	switch {
 	case err == nil:
 		t.client = stored
-		return tokens.TryClaim(ctx, t.store, stored)
+		return t.store.Check(ctx)
 	case !errors.Is(err, tokens.ErrNotStored):
 		return err
 	case c.AuthType == config.File:

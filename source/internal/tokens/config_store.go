@@ -22,6 +22,9 @@ func NewConfigStore(c Credentials, ready func() error, rotated func(Credentials)
 
 func (s *configStore) Load(context.Context) (Credentials, error) { return s.current, nil }
 
+// Check knows nothing: what ready would say is not for those who only check.
+func (s *configStore) Check(context.Context) error { return nil }
+
 func (s *configStore) Claim(_ context.Context, c Credentials) (func(), error) {
 	if !c.same(s.current) {
 		return nil, ErrReplaced

@@ -137,6 +137,7 @@ func TestStores(t *testing.T) {
 				}
 			})
 			t.Run("lets one refresh do for all who find the token refused", func(t *testing.T) { refreshesOnce(t, kind) })
+			t.Run("is checked without a trace", func(t *testing.T) { leavesNoTrace(t, kind) })
 			t.Run("begins no refresh for a run that was told to stop", func(t *testing.T) { stopsBefore(t, kind) })
 			if kind == inConfig { // no two processes share it
 				return
@@ -194,6 +195,46 @@ func refreshesOnce(t *testing.T, kind string) {
 	if got, err := p.open().Load(t.Context()); err != nil || got.RefreshToken != "refresh-1" {
 		t.Errorf("stored: %+v, %v", got, err)
 	}
+}
+
+// leavesNoTrace: a check changes nothing, and waits for nobody's claim for long.
+func leavesNoTrace(t *testing.T, kind string) {
+	t.Parallel() // that of a file waits for seconds
+	a := &authority{}
+	p := filled(t, kind, a.credentials())
+	s := p.open()
+	check := func() {
+		t.Helper()
+		if err := s.Check(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	versions := func() (n int) {
+		if p.aws != nil {
+			_, n = p.aws.Value(p.Path)
+		}
+		return n
+	}
+	check()
+	before := versions()
+	check()
+	if n := versions(); n != before {
+		t.Errorf("%d versions of the secret, before %d", n, before)
+	}
+	release, err := p.open().Claim(t.Context(), a.credentials())
+	if err != nil {
+		t.Fatal(err)
+	}
+	check()
+	release()
+	if got, err := p.open().Load(t.Context()); err != nil || got != a.credentials() {
+		t.Errorf("%+v, %v", got, err)
+	}
+	release, err = s.Claim(t.Context(), a.credentials()) // a check left no claim
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
 }
 
 // stopsBefore: the token has expired by the time that the run is told to stop.

@@ -101,6 +101,24 @@ func (s *fileStore) Claim(ctx context.Context, c Credentials) (func(), error) {
 	return func() { s.claimed = nil; unlock() }, nil
 }
 
+// Check claims what is stored, if nobody else does.
+func (s *fileStore) Check(ctx context.Context) error {
+	c, err := s.Load(ctx)
+	if err != nil {
+		return err
+	}
+	waiting, cancel := context.WithTimeout(ctx, slowClaim)
+	defer cancel()
+	release, err := s.Claim(waiting, c)
+	switch {
+	case err == nil:
+		release()
+	case errors.Is(err, ErrReplaced), waiting.Err() != nil && ctx.Err() == nil:
+		return nil
+	}
+	return err
+}
+
 // lock waits until no other process holds the file that the path leads to, and
 // returns that.
 func (s *fileStore) lock(ctx context.Context) (target string, unlock func(), err error) {

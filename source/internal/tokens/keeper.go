@@ -21,8 +21,11 @@ const (
 	justIssued = time.Minute
 	// slowClaim is how long a claim may take before the log says so.
 	slowClaim = 5 * time.Second
-	// longestPause is between the last two attempts to store a new pair.
-	longestPause = 8 * time.Second
+	// savePatience is how long a new pair is tried to be stored: longer than a disk is
+	// full by mistake or AWS restarts a service, and shorter than the pair would be valid.
+	savePatience = 10 * time.Minute
+	// longestPause is between two attempts to store it.
+	longestPause = 15 * time.Second
 )
 
 // Config describes a Keeper.
@@ -131,28 +134,10 @@ func (k *Keeper) TokenInsteadOf(ctx context.Context, refused string, elsewhere f
 func (k *Keeper) CheckStore(ctx context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err := k.load(ctx); err != nil {
-		return err
-	}
-	if err := TryClaim(ctx, k.store, k.current); err != nil {
+	if err := k.store.Check(ctx); err != nil {
 		return storeError(ctx, err)
 	}
 	return nil
-}
-
-// TryClaim returns why stored credentials could not be replaced. It is no error that
-// another process claims them or has replaced them.
-func TryClaim(ctx context.Context, s Store, c Credentials) error {
-	waiting, cancel := context.WithTimeout(ctx, slowClaim)
-	defer cancel()
-	release, err := s.Claim(waiting, c)
-	switch {
-	case err == nil:
-		release()
-	case errors.Is(err, ErrReplaced), waiting.Err() != nil && ctx.Err() == nil:
-		return nil
-	}
-	return err
 }
 
 func (k *Keeper) usable() bool {
@@ -286,11 +271,13 @@ func (k *Keeper) refreshAndSave(ctx context.Context) (string, error) {
 
 // save retries for long: if it fails finally, the connection is lost.
 func (k *Keeper) save(ctx context.Context, c Credentials) error {
-	err := k.store.Save(ctx, c)
-	for pause := time.Second; err != nil && !errors.Is(err, ErrReplaced) && !errors.As(err, new(finalError)) && pause <= longestPause; pause *= 2 {
-		k.log.Error("the new tokens could not be stored; trying again", "error", err)
+	deadline := time.Now().Add(savePatience)
+	for pause := time.Second; ; pause = min(2*pause, longestPause) {
+		err := k.store.Save(ctx, c)
+		if err == nil || errors.Is(err, ErrReplaced) || errors.As(err, new(finalError)) || time.Now().Add(pause).After(deadline) {
+			return err
+		}
+		k.log.Error("the new tokens could not be stored; trying again", "error", err, "until", deadline.UTC().Truncate(time.Second))
 		time.Sleep(pause)
-		err = k.store.Save(ctx, c)
 	}
-	return err
 }

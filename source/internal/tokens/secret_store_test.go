@@ -283,6 +283,9 @@ func (u unusable) wantFound(t *testing.T) {
 			t.Errorf("error %v shows %s", err, hush)
 		}
 	}
+	if err := open(SecretConfig{}).Check(t.Context()); err == nil || errors.Is(err, ErrUnavailable) != u.unavailable {
+		t.Errorf("a check finds %v", err)
+	}
 	a.want(t, 0, 0)
 	if len(a.forms) > 0 {
 		t.Errorf("WHOOP was sent %q", a.forms)

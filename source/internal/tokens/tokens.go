@@ -47,6 +47,10 @@ type Store interface {
 	// Load returns what is stored now. Its error is ErrNotStored if there is nothing.
 	Load(ctx context.Context) (Credentials, error)
 
+	// Check returns why a Save could not succeed, as far as that can be known without
+	// a claim. It is no error that another process has one.
+	Check(ctx context.Context) error
+
 	// Claim gives the caller the right to replace c. It waits while another process
 	// that shares the store has a claim, and excludes the others until release is
 	// called or the process has died. Its error is ErrReplaced if c is no longer

@@ -236,6 +236,7 @@ func (s *secret) put(in request, now time.Time) (map[string]any, *failure) {
 		if v.value != in.SecretString {
 			return nil, &failure{"ResourceExistsException", "You can't use ClientRequestToken " + in.ClientRequestToken + " because that value is already in use for a version of this secret."}
 		}
+		// The request is ignored, with its labels.
 	} else {
 		labels := in.VersionStages
 		if len(labels) == 0 {
