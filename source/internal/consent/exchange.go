@@ -91,7 +91,13 @@ func (a *authorization) redeem(ctx context.Context, r authorizationRequest, para
 // exchange exchanges the code for the first tokens.
 func (a *authorization) exchange(ctx context.Context, r authorizationRequest, code string) (grant, error) {
 	g := grant{tokens: tokens.Credentials{ClientID: r.oauth.ClientID, ClientSecret: r.oauth.ClientSecret}}
-	endpoint := tokens.Endpoint{URL: r.oauth.Endpoint.TokenURL, HTTP: a.http, UserAgent: a.userAgent, Excerpt: a.secrets.Excerpt}
+	endpoint := tokens.Endpoint{
+		URL: r.oauth.Endpoint.TokenURL, HTTP: a.http, UserAgent: a.userAgent, Excerpt: a.secrets.Excerpt,
+		Waiting: func(until time.Time) error {
+			fmt.Fprintf(a.terminal, "WHOOP gets more requests than it answers. Trying again at %s.\n", until.Format(time.TimeOnly))
+			return nil
+		},
+	}
 	asked := time.Now()
 	t, err := endpoint.Exchange(ctx, g.tokens, code, r.verifier, r.oauth.RedirectURL)
 	var revoked *tokens.RevokedError

@@ -39,8 +39,8 @@ type Endpoint struct {
 	// Excerpt returns up to limit bytes of a text, without secrets, for errors about
 	// answers. If it is nil, they show nothing.
 	Excerpt func(text string, limit int) string
-	// Waiting is called when a refresh must wait for quota until an instant. Its error ends
-	// the refresh. It may be nil.
+	// Waiting is called when a request must wait for quota until an instant. Its error ends
+	// the wait. It may be nil.
 	Waiting func(until time.Time) error
 }
 
@@ -74,7 +74,7 @@ func (e Endpoint) refresh(ctx context.Context, c Credentials) (TokenResponse, er
 		switch {
 		case err == nil:
 			return t, nil
-		case errors.As(err, &answered) && answered.Response.StatusCode == http.StatusTooManyRequests:
+		case isTooMany(err, &answered):
 			if err := quota.wait(ctx, answered.Response.Header, e.Waiting); err != nil {
 				return TokenResponse{}, err
 			}
@@ -90,7 +90,12 @@ func (e Endpoint) refresh(ctx context.Context, c Credentials) (TokenResponse, er
 	}
 }
 
-// A quotaWait is how long a refresh has waited for quota, and how often.
+// isTooMany reports whether an error is a 429, which answered is set to.
+func isTooMany(err error, answered **oauth2.RetrieveError) bool {
+	return errors.As(err, answered) && (*answered).Response.StatusCode == http.StatusTooManyRequests
+}
+
+// A quotaWait is how long a request for tokens has waited for quota, and how often.
 type quotaWait struct {
 	waited time.Duration
 	times  int
@@ -114,20 +119,30 @@ func (q *quotaWait) wait(ctx context.Context, h http.Header, waiting func(until 
 }
 
 // Exchange exchanges an authorization code, with the verifier of its challenge (RFC
-// 7636), for the first pair. A code works once, so it is sent once. Its errors are
-// RevokedError, ClientError, the context's, and those of an endpoint that did not answer
-// properly.
+// 7636), for the first pair. A code works once, so it is sent once, and again only after a
+// 429. Its errors are RevokedError, ClientError, whoop.QuotaError, the context's, that of
+// Waiting, and those of an endpoint that did not answer properly.
 func (e Endpoint) Exchange(ctx context.Context, c Credentials, code, verifier, redirect string) (TokenResponse, error) {
-	t, err := e.post(ctx, c, url.Values{
-		"grant_type":    {"authorization_code"},
-		"code":          {code},
-		"code_verifier": {verifier},
-		"redirect_uri":  {redirect},
-	})
-	if err == nil && t.AccessToken == "" {
-		err = errNoAccessToken
+	var quota quotaWait
+	for {
+		t, err := e.post(ctx, c, url.Values{
+			"grant_type":    {"authorization_code"},
+			"code":          {code},
+			"code_verifier": {verifier},
+			"redirect_uri":  {redirect},
+		})
+		var answered *oauth2.RetrieveError
+		switch {
+		case isTooMany(err, &answered):
+			if err := quota.wait(ctx, answered.Response.Header, e.Waiting); err != nil {
+				return TokenResponse{}, err
+			}
+			continue
+		case err == nil && t.AccessToken == "":
+			err = errNoAccessToken
+		}
+		return t, err
 	}
-	return t, err
 }
 
 // post sends a form once, with the client's id and secret. A refusal wraps an

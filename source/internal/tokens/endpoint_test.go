@@ -408,6 +408,33 @@ func TestACodeIsSentOnce(t *testing.T) {
 	}
 }
 
+// A code that was not looked at is still good.
+func TestACodeWaitsForQuota(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		requests, waits := 0, 0
+		e := Endpoint{
+			URL: "http://whoop.invalid",
+			HTTP: roundTrip(func(r *http.Request) (*http.Response, error) {
+				requests++
+				w := httptest.NewRecorder()
+				if requests < 3 {
+					w.Header().Set("Retry-After", "7")
+					answering(429, ``)(w, r)
+				} else {
+					answering(200, `{"access_token":"a","refresh_token":"r"}`)(w, r)
+				}
+				return w.Result(), nil
+			}),
+			Waiting: func(time.Time) error { waits++; return nil },
+		}
+		begun := time.Now()
+		got, err := e.Exchange(t.Context(), stored("0", begun), "code", "verifier", "http://127.0.0.1/back")
+		if err != nil || got.RefreshToken != "r" || requests != 3 || waits != 2 || time.Since(begun) < 14*time.Second {
+			t.Errorf("%+v, %v after %d requests and %v", got, err, requests, time.Since(begun))
+		}
+	})
+}
+
 func FuzzParseAnswer(f *testing.F) {
 	f.Add([]byte(`{"access_token":"a","expires_in":"3600","refresh_token":null}`))
 	f.Add([]byte(`{"error":"invalid_grant"}`))
