@@ -34,8 +34,9 @@ func TestWhatIsNewComesWhateverTheLookback(t *testing.T) {
 				next[s.Stream.Name] = window{}.after(w, s.Stream.Name)
 			}
 			late := 0
-			for range testsize.Of(7, 200) * 8 {
-				w.clock.Advance(3 * time.Hour)
+			often := testsize.Of(4, 8) // a day
+			for range testsize.Of(7, 200) * often {
+				w.clock.Advance(day / time.Duration(often))
 				w.sync(all)
 				for _, s := range streams {
 					if s.incremental() {

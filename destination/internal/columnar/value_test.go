@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scalar"
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -175,7 +176,7 @@ func TestLossyValuesAreTold(t *testing.T) {
 
 // However deep a value nests, its row is kept; JSON text that nobody could read is not.
 func TestDeepValuesBecomeNull(t *testing.T) {
-	for _, depth := range []int{1, 2, maxDepth - 1, maxDepth, maxDepth + 1, 20_001, 1 << 20} {
+	for _, depth := range []int{1, 2, maxDepth - 1, maxDepth, maxDepth + 1, 20_001, testsize.Of(1<<17, 1<<20)} {
 		value := strings.Repeat(`{"a":[`, depth/2) + strings.Repeat("[", depth%2) + strings.Repeat("]", depth%2) + strings.Repeat("]}", depth/2)
 		for _, tt := range []struct{ typ, in, field string }{
 			{unionType, value, "v"},

@@ -14,6 +14,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowdelete"
+	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
 func TestMain(m *testing.M) { laketest.Main(m) }
@@ -42,8 +43,11 @@ func TestADeletionUnderFaults(t *testing.T) {
 		"no fault": nil, "refused": {laketest.Refuses}, "no answer": {laketest.LandsSilently}, "no answer and no effect": {laketest.FailsSilently},
 		"another writer was first": {laketest.LetsOthersFirst}, "another writer came next": {laketest.LandsThenOthers},
 	} {
-		for _, upsert := range []lake.Upsert{lake.CopyOnWrite, lake.MergeOnRead, lake.Auto} {
+		for u, upsert := range []lake.Upsert{lake.CopyOnWrite, lake.MergeOnRead, lake.Auto} {
 			for version := 1; version <= 3; version++ {
+				if (len(name)+u+version)%testsize.Of(3, 1) > 0 {
+					continue
+				}
 				t.Run(fmt.Sprintf("%s, %s, format version %d", name, upsert, version), func(t *testing.T) {
 					real := laketest.OpenCatalog(t, t.TempDir())
 					tbl := laketest.OpenTable(t, real, laketest.Plain("s"), lake.Options{FormatVersion: version})
