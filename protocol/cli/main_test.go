@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -157,7 +158,10 @@ func TestASignalAfterTheAnswerIsSuccess(t *testing.T) {
 }
 
 func TestASignalEndsAReadInOrder(t *testing.T) {
-	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+	unignored := make(chan os.Signal, 1) // nohup may have started this test
+	signal.Notify(unignored, syscall.SIGHUP)
+	defer signal.Stop(unignored)
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		t.Run(s.String(), func(t *testing.T) {
 			r, w := io.Pipe()
 			args := readArgs(t)
@@ -177,6 +181,11 @@ func TestASignalEndsAReadInOrder(t *testing.T) {
 			if err := cmd.Process.Signal(s); err != nil {
 				t.Fatal(err)
 			}
+			if s == syscall.SIGHUP { // and once more, by the shell
+				if err := cmd.Process.Signal(s); err != nil {
+					t.Fatal(err)
+				}
+			}
 			died, _ := wait(t, cmd)
 			w.Close()
 			if err := <-read; err != nil {
@@ -193,6 +202,34 @@ func TestASignalEndsAReadInOrder(t *testing.T) {
 				t.Errorf("errors %+v, statuses %v", errs, statuses)
 			}
 		})
+	}
+}
+
+// What logs to a reader that is gone, as to a tee that Ctrl-C ended, still answers.
+func TestAStandardErrorThatNobodyReads(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	defer w.Close()
+	run := protocoltest.Run{Args: []string{"check", "--config", filepath.Join(t.TempDir(), "missing.json")}}
+	var stdout bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), exe, run.Args...)
+	cmd.Env = append(os.Environ(), "TEST_CONNECTOR=prints")
+	cmd.Stdout, cmd.Stderr = &stdout, w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	died, code := wait(t, cmd)
+	run.Stdout, run.Code = stdout.Bytes(), code
+	run.Check(t)
+	if died != 0 || code != 1 || len(run.Errors()) != 1 {
+		t.Errorf("it died of %v with exit code %d and said %s", died, code, stdout.String())
 	}
 }
 
