@@ -81,7 +81,7 @@ func (s *session) probe(ctx context.Context, st stream) error {
 	case st.object != "":
 		_, err = s.client.Get(ctx, st.object)
 	default:
-		_, err = s.client.HasRecordsBefore(ctx, st.collection, s.client.Now())
+		_, err = s.client.NewestBefore(ctx, st.collection, s.client.Now())
 	}
 	if st.object == bodyPath && missing(err) {
 		return nil // not every member has a body measurement

@@ -33,12 +33,12 @@ func (r *run) findOldest(ctx context.Context, collection string, readers []*read
 	}
 	for doubled := range maxGuesses {
 		guess := r.end.Add(-(sliceLength << doubled))
-		more, err := r.session.client.HasRecordsBefore(ctx, collection, guess)
+		older, err := r.session.client.NewestBefore(ctx, collection, guess)
 		if err != nil {
 			return oldest, err
 		}
 		r.oldest = guess
-		if !more {
+		if older == nil {
 			break
 		}
 	}

@@ -88,6 +88,9 @@ func (r *run) read(ctx context.Context, states []protocol.State) error {
 	if err := r.session.connect(ctx); err != nil {
 		return err
 	}
+	if err := r.session.identify(ctx); err != nil {
+		return err
+	}
 	if err := r.session.checkMember(states); err != nil {
 		return err
 	}

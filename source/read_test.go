@@ -404,30 +404,46 @@ func TestUnknownStatesStartOver(t *testing.T) {
 // Two connections that share tables are given each other's states. Without the check, the
 // second one would delete the rows of the first.
 func TestAStateOfAnotherMemberIsRefused(t *testing.T) {
-	w, other := young(t, 1, 40, nil), young(t, 2, 40, nil)
-	w.sync(catalog(t, protocol.Incremental))
-	other.states = slices.Clone(w.states) // those of the first
-	r := other.read(catalog(t, protocol.Incremental))
-	member := func(w *world) string {
-		return slices.Sorted(maps.Keys(w.server.Oracle().Records("profile", w.clock.Now())))[0]
-	}
-	if member(w) == member(other) {
-		t.Fatal("both sandboxes have the same member")
-	}
-	want := fmt.Sprintf("is that of the WHOOP member %s, and the tokens are those of member %s", member(w), member(other))
-	if errs := r.Errors(); r.Code != 1 || len(errs) != 1 || errs[0].FailureType != protocol.ConfigError || !strings.Contains(errs[0].Message, want) {
-		t.Errorf("exit code %d, errors %v; want one that says %q", r.Code, errs, want)
-	}
-	wantEqual(t, "records", count(r.Messages), map[string]int{})
+	synctest.Test(t, func(t *testing.T) {
+		w, other := young(t, 1, 40, nil), young(t, 2, 40, nil)
+		w.sync(catalog(t, protocol.Incremental))
+		other.states = slices.Clone(w.states) // those of the first
+		member := func(w *world) string {
+			return slices.Sorted(maps.Keys(w.server.Oracle().Records("profile", w.clock.Now())))[0]
+		}
+		if member(w) == member(other) {
+			t.Fatal("both sandboxes have the same member")
+		}
+		// The profile says who the member is, or any record; with neither, nothing is emitted either.
+		const api, profile = "/developer/v2/", "/developer/v2/user/profile"
+		not := fmt.Sprintf("is that of the WHOOP member %s, and the tokens are those of member %s", member(w), member(other))
+		for _, tt := range []struct {
+			faults []sandbox.Fault
+			kind   protocol.Kind
+			want   string
+		}{
+			{nil, protocol.ConfigError, not},
+			{[]sandbox.Fault{{Path: profile, Times: -1, Action: sandbox.Replace, Status: 503}}, protocol.ConfigError, not},
+			{[]sandbox.Fault{{Path: profile, Times: -1, Action: sandbox.Replace, Status: 401}}, protocol.ConfigError, not},
+			{[]sandbox.Fault{{Path: api, Times: -1, Action: sandbox.Replace, Status: 503}}, protocol.TransientError, "does not say whose tokens these are"},
+		} {
+			other.server.SetFaults(tt.faults...)
+			r := other.read(catalog(t, protocol.Incremental))
+			if errs := r.Errors(); r.Code != 1 || len(errs) != 1 || errs[0].FailureType != tt.kind || !strings.Contains(errs[0].Message, tt.want) {
+				t.Errorf("%+v: exit code %d, errors %+v; want one that says %q", tt.faults, r.Code, errs, tt.want)
+			}
+			wantEqual(t, "records", count(r.Messages), map[string]int{})
+		}
 
-	// A state from before it named the member goes on, and then names it.
-	for i, raw := range w.states {
-		w.states[i] = regexp.MustCompile(`"user_id":\d+,`).ReplaceAll(raw, nil)
-	}
-	w.sync(catalog(t, protocol.Incremental))
-	if last := string(w.states[len(w.states)-1]); !strings.Contains(last, `"user_id":`+member(w)) {
-		t.Errorf("the state names no member: %s", last)
-	}
+		// A state from before it named the member goes on, and then names it.
+		for i, raw := range w.states {
+			w.states[i] = regexp.MustCompile(`"user_id":\d+,`).ReplaceAll(raw, nil)
+		}
+		w.sync(catalog(t, protocol.Incremental))
+		if last := string(w.states[len(w.states)-1]); !strings.Contains(last, `"user_id":`+member(w)) {
+			t.Errorf("the state names no member: %s", last)
+		}
+	})
 }
 
 func TestStartDateLimitsAndAnEarlierOneStartsOver(t *testing.T) {

@@ -81,7 +81,7 @@ func (rd *reader) start(states []protocol.State) error {
 	if known {
 		rd.setLastState(raw)
 	}
-	if member := rd.run.session.member(); member != nil {
+	if member := rd.run.session.member; member != nil {
 		st.Member = member
 	}
 	daysSinceWalk := int(rd.run.end.Sub(st.Walked) / (24 * time.Hour))

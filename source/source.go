@@ -87,6 +87,7 @@ type session struct {
 
 	onWait  func(until time.Time) error // called before a wait for quota
 	profile answer                      // read once, for all that need it
+	member  json.RawMessage             // the id of the member whose tokens these are; nil: not known
 }
 
 // countRequests says how many requests there were.
@@ -188,34 +189,46 @@ func (s *session) connect(ctx context.Context) error {
 	return nil
 }
 
-// member returns the id of the member whose tokens these are; nil: the consent does not
-// cover the profile, or WHOOP did not answer.
-func (s *session) member() json.RawMessage {
-	if s.profile.err != nil {
-		return nil
+// identify finds out whose tokens these are. The profile says so, and any record does if the
+// consent does not cover the profile or WHOOP does not answer with one. It leaves the member
+// nil if there is no record either. Its error ends the run.
+func (s *session) identify(ctx context.Context) error {
+	if s.profile.err == nil {
+		if id, err := userID(s.profile.raw); err == nil {
+			s.member = id
+			return nil
+		}
 	}
-	id, err := userID(s.profile.raw)
-	if err != nil {
-		return nil // the stream of profiles says so
+	for _, path := range collections() {
+		record, err := s.client.NewestBefore(ctx, path, s.client.Now())
+		if end := runError(ctx, err); end != nil {
+			return explain(end, nil)
+		}
+		if id := changes.ParseRecord(record, "user_id").Key; id != "" {
+			s.member = json.RawMessage(id)
+			return nil
+		}
 	}
-	return id
+	return nil
 }
 
 // checkMember refuses states of another member. They come from tables that two connections
 // share: this member's records would be mixed with the other's, whose rows would be taken
-// for deleted.
+// for deleted. So if a state names a member, it must be known whose tokens these are.
 func (s *session) checkMember(states []protocol.State) error {
-	member := s.member()
-	if member == nil {
-		return nil
-	}
 	for _, state := range states {
 		st, _ := changes.ParseState(state.StreamState())
-		if st.Member != nil && !sameID(string(st.Member), string(member)) {
+		switch {
+		case st.Member == nil:
+		case s.member == nil:
+			return &protocol.Error{Kind: protocol.TransientError, Message: fmt.Sprintf(
+				"The state of stream %s is that of the WHOOP member %s, and WHOOP does not say whose tokens these are: it shows neither the profile nor a record. "+
+					"Start again later. If the member has no records any more, begin without a state.", state.Stream, st.Member)}
+		case !sameID(string(st.Member), string(s.member)):
 			return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(
 				"The state of stream %s is that of the WHOOP member %s, and the tokens are those of member %s. Each member needs tables of their own: "+
 					`set another "namespace" in the configuration of the destination, and another connection in an orchestrator. If the member has changed for good, begin without a state.`,
-				state.Stream, st.Member, member)}
+				state.Stream, st.Member, s.member)}
 		}
 	}
 	return nil

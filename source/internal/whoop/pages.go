@@ -76,10 +76,14 @@ func mostPages(from, to time.Time) int {
 	return 100 + int(to.Sub(from).Hours()/24)
 }
 
-// HasRecordsBefore reports whether a collection holds a record that began before an instant.
-func (c *Client) HasRecordsBefore(ctx context.Context, path string, before time.Time) (bool, error) {
+// NewestBefore returns the newest record of a collection that began before an instant, nil
+// if there is none.
+func (c *Client) NewestBefore(ctx context.Context, path string, before time.Time) (json.RawMessage, error) {
 	page, _, err := c.page(ctx, path, url.Values{"limit": {"1"}, "end": {before.UTC().Format(timeFormat)}})
-	return len(page.Records) > 0, err
+	if err != nil || len(page.Records) == 0 {
+		return nil, err
+	}
+	return page.Records[0], nil
 }
 
 func (c *Client) page(ctx context.Context, path string, query url.Values) (Page, string, error) {
