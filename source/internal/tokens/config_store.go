@@ -25,14 +25,14 @@ func (s *configStore) Load(context.Context) (Credentials, error) { return s.curr
 // Check knows nothing: what ready would say is not for those who only check.
 func (s *configStore) Check(context.Context) error { return nil }
 
-func (s *configStore) Claim(_ context.Context, c Credentials) (func(), error) {
+func (s *configStore) Claim(_ context.Context, c Credentials) (func(refused bool), error) {
 	if !c.same(s.current) {
 		return nil, ErrReplaced
 	}
 	if err := s.ready(); err != nil {
 		return nil, err
 	}
-	return func() {}, nil
+	return func(bool) {}, nil
 }
 
 func (s *configStore) Save(_ context.Context, c Credentials) error {

@@ -167,7 +167,7 @@ func replaces(t *testing.T, kind string) {
 		if err := s.Save(t.Context(), a.credentials()); err != nil {
 			t.Fatal(err)
 		}
-		release()
+		release(false)
 		if got, err := p.open().Load(t.Context()); err != nil || got != a.credentials() {
 			t.Fatalf("%+v, %v", got, err)
 		}
@@ -226,7 +226,7 @@ func leavesNoTrace(t *testing.T, kind string) {
 		t.Fatal(err)
 	}
 	check()
-	release()
+	release(false)
 	if got, err := p.open().Load(t.Context()); err != nil || got != a.credentials() {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -234,7 +234,7 @@ func leavesNoTrace(t *testing.T, kind string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	release()
+	release(false)
 }
 
 // stopsBefore: the token has expired by the time that the run is told to stop.
@@ -271,7 +271,7 @@ func excludes(t *testing.T, kind string) {
 			t.Errorf("a second claim: %v", err)
 		}
 		cancel()
-		release()
+		release(false)
 		one, other = other, one
 	}
 }

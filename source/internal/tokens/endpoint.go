@@ -24,6 +24,7 @@ import (
 
 var (
 	errSpent         = errors.New("it has been used before")
+	errRefusedBefore = errors.New("WHOOP refused it less than an hour ago")
 	errNoAccessToken = errors.New("the token endpoint's answer has no access_token")
 )
 
@@ -60,8 +61,8 @@ const (
 // token was spent. It is sent again. If it was spent, its successor is lost and the old
 // access token invalid, so a refusal costs nothing, nor does it if WHOOP revokes the consent
 // because of the reuse; if not, this saves the connection. A refusal of any kind ends the
-// attempts. A 429 says that nothing was done, so it counts for none, and the context ends
-// the wait for quota, though no request.
+// attempts. A 429 says that nothing was done, so it counts for none. The context ends no
+// request, but the attempts: the next process sends the same token.
 func (e Endpoint) refresh(ctx context.Context, c Credentials) (TokenResponse, error) {
 	var quota quotaWait
 	for attempt := 1; ; {
@@ -85,7 +86,9 @@ func (e Endpoint) refresh(ctx context.Context, c Credentials) (TokenResponse, er
 			return TokenResponse{}, fmt.Errorf("in %d attempts: %w", attempts, err)
 		}
 		pause := time.Second << attempt
-		time.Sleep(pause/2 + rand.N(pause/2)) // not to be interrupted: see Keeper.refreshWithClaim
+		if err := sleep(ctx, pause/2+rand.N(pause/2)); err != nil {
+			return TokenResponse{}, err
+		}
 		attempt++
 	}
 }

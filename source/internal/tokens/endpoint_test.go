@@ -273,6 +273,10 @@ func TestARefreshWaitsForQuota(t *testing.T) {
 			err: func(err error) bool { return errors.As(err, new(*whoop.QuotaError)) },
 		},
 		"nobody is told": {answers: []http.HandlerFunc{limited("Retry-After", "40")}, waiting: closed, want: outcome{"", 1, 1, 0}, err: func(err error) bool { return errors.Is(err, closed) }},
+		"stopped in an outage": {
+			answers: []http.HandlerFunc{answering(503, ``), answering(503, ``)}, stop: 500 * time.Millisecond, want: outcome{"", 1, 0, 0},
+			err: func(err error) bool { return errors.Is(err, context.Canceled) },
+		},
 		"stopped": {
 			answers: []http.HandlerFunc{limited("Retry-After", "40")}, stop: 5 * time.Second, want: outcome{"", 1, 1, 5 * time.Second},
 			err: func(err error) bool { return errors.Is(err, context.Canceled) },

@@ -77,7 +77,7 @@ const claimPoll = 20 * time.Millisecond
 // Claim locks the lock file. The system releases the lock when the process dies. Claim
 // also replaces the token file with a copy of itself, so that a directory that is full
 // or read-only is noticed before a token is spent.
-func (s *fileStore) Claim(ctx context.Context, c Credentials) (func(), error) {
+func (s *fileStore) Claim(ctx context.Context, c Credentials) (func(refused bool), error) {
 	target, unlock, err := s.lock(ctx)
 	if err != nil {
 		return nil, s.wrap("claiming", err)
@@ -91,14 +91,14 @@ func (s *fileStore) Claim(ctx context.Context, c Credentials) (func(), error) {
 		err = ErrReplaced
 	}
 	if err == nil {
-		err = replaceFile(target, document, markOf(stored))
+		err = replaceFile(target, document, otherMark)
 	}
 	if err != nil {
 		unlock()
 		return nil, s.wrap("claiming", err)
 	}
 	s.claimed = &fileClaim{target, document}
-	return func() { s.claimed = nil; unlock() }, nil
+	return func(bool) { s.claimed = nil; unlock() }, nil
 }
 
 // Check claims what is stored, if nobody else does.
@@ -112,7 +112,7 @@ func (s *fileStore) Check(ctx context.Context) error {
 	release, err := s.Claim(waiting, c)
 	switch {
 	case err == nil:
-		release()
+		release(false)
 	case errors.Is(err, ErrReplaced), waiting.Err() != nil && ctx.Err() == nil:
 		return nil
 	}

@@ -39,7 +39,7 @@ func TestAFileHasOneLockWhateverLeadsToIt(t *testing.T) {
 			t.Errorf("%s can be claimed twice: %v", other, err)
 		}
 	}
-	release()
+	release(false)
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(link), "*.lock")); len(left) > 0 {
 		t.Errorf("locks beside the link: %v", left)
 	}
@@ -171,7 +171,7 @@ func TestPendingFilesOfOtherFilesAreLeftAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	release()
+	release(false)
 	if _, err := os.Stat(theirs); err != nil {
 		t.Error(err)
 	}
@@ -227,7 +227,7 @@ func TestAPairThatAKilledProcessLeftIsTaken(t *testing.T) {
 				t.Errorf("claim: %v", err)
 			}
 			if err == nil {
-				release()
+				release(false)
 			}
 			if got, err := store.Load(t.Context()); err != nil || got.RefreshToken != tt.want {
 				t.Errorf("%s, %v", got.RefreshToken, err)
@@ -254,5 +254,23 @@ func TestATokenFileMayBeginWithAByteOrderMark(t *testing.T) {
 	}
 	if data, err := os.ReadFile(path); err != nil || !strings.Contains(string(data), `"other": 1`) {
 		t.Errorf("%s, %v", data, err)
+	}
+}
+
+// A new pair that is durable, but not in its place, is found by the next claim. A copy of what is there is of no use.
+func TestANewPairThatCannotBePutInItsPlaceIsKept(t *testing.T) {
+	for mark, kept := range map[string]int{markOf(Credentials{RefreshToken: "refresh-0"}): 1, otherMark: 0} {
+		dir := t.TempDir()
+		target := filepath.Join(dir, "whoop.json")
+		if err := os.Mkdir(target, 0o700); err != nil { // which no file can replace
+			t.Fatal(err)
+		}
+		if err := replaceFile(target, []byte("{}"), mark); err == nil {
+			t.Error("a directory was replaced")
+		}
+		left, err := filepath.Glob(filepath.Join(dir, ".whoop.json-"+mark+"-*.new"))
+		if err != nil || len(left) != kept {
+			t.Errorf("mark %s: left %q, %v", mark, left, err)
+		}
 	}
 }

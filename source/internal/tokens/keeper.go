@@ -58,6 +58,7 @@ type Keeper struct {
 	expires time.Time       // when current counts as expired; zero: not known
 	issued  time.Time       // when this process was given current; zero: it was loaded
 	spent   map[string]bool // refresh tokens that WHOOP has exchanged or refused
+	unsaved error           // why the pair that WHOOP gave for current was not stored
 }
 
 // New returns a Keeper over a store. It does nothing yet.
@@ -159,7 +160,7 @@ func (k *Keeper) load(ctx context.Context) error {
 // adopt makes stored credentials the current ones.
 func (k *Keeper) adopt(c Credentials) {
 	k.seen(c)
-	k.current, k.loaded, k.issued, k.expires = c, true, time.Time{}, time.Time{}
+	k.current, k.loaded, k.issued, k.expires, k.unsaved = c, true, time.Time{}, time.Time{}, nil
 	if !c.ExpiresAt.IsZero() {
 		k.expires = c.ExpiresAt.Add(-expiryMargin)
 	}
@@ -198,18 +199,29 @@ func (k *Keeper) refreshOrAdopt(ctx context.Context) (string, error) {
 
 // refreshWithClaim refreshes while this process has the claim. After a refresh token was
 // sent, nothing may interrupt the process until the answer is stored, least of all a
-// signal. So the context ends only the waits for the claim and for quota.
-func (k *Keeper) refreshWithClaim(ctx context.Context) (string, error) {
+// signal. So the context ends only the waits for the claim, for quota and between attempts.
+func (k *Keeper) refreshWithClaim(ctx context.Context) (token string, err error) {
+	switch {
+	case k.current.RefreshToken == "":
+		return "", ErrNoRefreshToken
+	case k.unsaved != nil:
+		return "", &StoreError{k.unsaved}
+	case k.spent[k.current.RefreshToken]:
+		return "", &RevokedError{errSpent}
+	}
 	slow := time.AfterFunc(slowClaim, func() {
 		defer goroutine.Recover(new(error)) // the log line is not essential
 		k.log.Info("waiting for another process to renew the access token")
 	})
 	release, err := k.store.Claim(ctx, k.current)
 	slow.Stop()
-	if err != nil {
+	switch {
+	case isRevoked(err):
+		return "", err
+	case err != nil:
 		return "", storeError(ctx, err)
 	}
-	defer release()
+	defer func() { release(isRevoked(err)) }()
 	if err := ctx.Err(); err != nil { // not every claim waits, and a run that was told to stop begins no refresh
 		return "", err
 	}
@@ -226,14 +238,7 @@ func storeError(ctx context.Context, err error) error {
 
 // refreshAndSave spends the current refresh token and stores the new pair.
 func (k *Keeper) refreshAndSave(ctx context.Context) (string, error) {
-	old := k.current
-	if old.RefreshToken == "" {
-		return "", ErrNoRefreshToken
-	}
-	if k.spent[old.RefreshToken] {
-		return "", &RevokedError{errSpent}
-	}
-	asked := time.Now()
+	old, asked := k.current, time.Now()
 	t, err := k.endpoint.refresh(ctx, old)
 	if err != nil {
 		if isRevoked(err) {
@@ -252,6 +257,9 @@ func (k *Keeper) refreshAndSave(ctx context.Context) (string, error) {
 	}
 	k.seen(c)
 	if err := k.save(context.WithoutCancel(ctx), c); err != nil {
+		if !errors.Is(err, ErrReplaced) {
+			k.unsaved = err
+		}
 		return "", &StoreError{err}
 	}
 	k.current, k.issued, k.expires = c, time.Now(), time.Time{}

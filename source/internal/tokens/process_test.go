@@ -112,14 +112,14 @@ type mortalStore struct {
 	order order
 }
 
-func (s mortalStore) Claim(ctx context.Context, c Credentials) (func(), error) {
+func (s mortalStore) Claim(ctx context.Context, c Credentials) (func(refused bool), error) {
 	s.order.reach(beforeClaim)
 	release, err := s.Store.Claim(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	s.order.reach(afterClaim)
-	return func() { release(); s.order.reach(afterRelease) }, nil
+	return func(refused bool) { release(refused); s.order.reach(afterRelease) }, nil
 }
 
 func (s mortalStore) Save(ctx context.Context, c Credentials) error {

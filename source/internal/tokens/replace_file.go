@@ -94,7 +94,7 @@ func kindOf(mode fs.FileMode) string {
 	return "device"
 }
 
-// otherMark is the mark of a file without a pair.
+// otherMark is the mark of a file without a new pair.
 const otherMark = "file"
 
 // pendingName is the pattern of names of files that are written to take a file's
@@ -113,7 +113,8 @@ func pendingMark(target, name string) (string, bool) {
 }
 
 // replaceFile is WriteFile for what resolve has found. Until the new file is in
-// place its name has the mark.
+// place its name has the mark. If it cannot be put there, one with a new pair stays for
+// recoverPair.
 func replaceFile(target string, data []byte, mark string) error {
 	dir := filepath.Dir(target)
 	tmp, err := os.CreateTemp(dir, pendingName(target, mark)) // with mode 0600
@@ -135,7 +136,9 @@ func replaceFile(target string, data []byte, mark string) error {
 		err = cerr
 	}
 	if err == nil {
-		err = osfile.Rename(tmp.Name(), target)
+		if err = osfile.Rename(tmp.Name(), target); err != nil && mark != otherMark {
+			return explainReplace(target, err)
+		}
 	}
 	if err != nil {
 		return errors.Join(explainReplace(target, err), os.Remove(tmp.Name()))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
@@ -95,12 +96,16 @@ func explainAWS(ctx context.Context, err error, denied string) error {
 	case !errors.As(err, &api):
 		return fmt.Errorf("AWS did not answer (%w): %w", err, ErrUnavailable)
 	}
-	switch api.ErrorCode() {
-	case "ThrottlingException", "RequestLimitExceeded", "InternalServiceError":
-		return fmt.Errorf("AWS did not answer properly (%s): %w", api.ErrorCode(), ErrUnavailable)
-	case "AccessDeniedException", "AccessDenied":
+	code := api.ErrorCode()
+	_, throttled := retry.DefaultThrottleErrorCodes[code]
+	switch {
+	case code == "LimitExceededException": // to the SDK it is a throttle, but this one lasts
+		return fmt.Errorf("AWS keeps about a hundred versions of it in 24 hours and takes no other now (%s): %w", api.ErrorMessage(), ErrUnavailable)
+	case throttled, code == "InternalServiceError":
+		return fmt.Errorf("AWS did not answer properly (%s): %w", code, ErrUnavailable)
+	case code == "AccessDeniedException", code == "AccessDenied":
 		return fmt.Errorf("AWS does not allow it (%s); %s", api.ErrorMessage(), denied)
 	default:
-		return fmt.Errorf("AWS refuses it: %s: %s", api.ErrorCode(), api.ErrorMessage())
+		return fmt.Errorf("AWS refuses it: %s: %s", code, api.ErrorMessage())
 	}
 }

@@ -48,9 +48,15 @@ const (
 	claimLabel = "WHOOP_REFRESH_CLAIM"
 	// checkLabel is the staging label of what Check puts.
 	checkLabel = "WHOOP_CHECK"
-	// claimExpiry is the age at which a claim belongs to a dead process: longer
-	// than any refresh takes with all its attempts.
-	claimExpiry = 5 * time.Minute
+	// claimExpiry is the age at which a claim belongs to a dead process: longer than a
+	// refresh takes with all its attempts, waits for quota, and savePatience.
+	claimExpiry = 20 * time.Minute
+	// AWS keeps about a hundred versions of a secret and removes none of the last 24 hours,
+	// and a refresh that fails adds two. So after quickTurns claims on a version there is
+	// one in slowTurn, and after a refused one the next comes after that time, too. What is
+	// left is for the pair of the refresh that succeeds, and for a new consent.
+	quickTurns = 8
+	slowTurn   = time.Hour
 	// secretPoll costs a waiting process four requests a second.
 	secretPoll = 500 * time.Millisecond
 )
@@ -74,6 +80,8 @@ type claim struct {
 	Turn  int    `json:"turn"`  // of the claims on that version, from 0
 	Owner string `json:"owner"` // of the store that claims
 	Over  bool   `json:"over"`  // released without a new document
+
+	Refused bool `json:"refused,omitzero"` // because WHOOP refused the refresh token
 }
 
 func (s *secretStore) Load(ctx context.Context) (Credentials, error) {
@@ -112,14 +120,14 @@ func (s *secretStore) Check(ctx context.Context) error {
 }
 
 // Claim polls while another process holds a claim that has not expired.
-func (s *secretStore) Claim(ctx context.Context, c Credentials) (func(), error) {
+func (s *secretStore) Claim(ctx context.Context, c Credentials) (func(refused bool), error) {
 	for {
 		mine, err := s.tryClaim(ctx, c)
 		if err != nil {
 			return nil, err
 		}
 		if mine != nil {
-			return func() { s.release(ctx, *mine) }, nil
+			return func(refused bool) { s.release(ctx, *mine, refused) }, nil
 		}
 		if err := sleep(ctx, s.poll); err != nil {
 			return nil, err
@@ -143,6 +151,10 @@ func (s *secretStore) tryClaim(ctx context.Context, c Credentials) (*claim, erro
 		return nil, err
 	case last.Of == v.id && !last.Over && age < s.expiry:
 		return nil, nil
+	case last.Of == v.id && last.Refused && age < slowTurn:
+		return nil, &RevokedError{errRefusedBefore}
+	case last.Of == v.id && last.Turn >= quickTurns && age < slowTurn:
+		return nil, s.wrap("claiming", fmt.Errorf("%d refreshes of these tokens have failed, and the next one is made an hour after the last: %w", last.Turn+1, ErrUnavailable))
 	case last.Of == v.id:
 		mine.Turn = last.Turn + 1
 	}
@@ -199,12 +211,12 @@ func (s *secretStore) mark(ctx context.Context, c claim) error {
 
 // release ends a claim. A claim on a document that was replaced has ended by itself, and
 // one that cannot be released expires.
-func (s *secretStore) release(ctx context.Context, mine claim) {
+func (s *secretStore) release(ctx context.Context, mine claim, refused bool) {
 	if s.claimed == nil {
 		return
 	}
 	s.claimed = nil
-	mine.Over = true
+	mine.Over, mine.Refused = true, refused
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 	defer cancel()
 	s.mark(ctx, mine) //nolint:errcheck // it expires
@@ -215,6 +227,15 @@ func (s *secretStore) release(ctx context.Context, mine claim) {
 func (s *secretStore) Save(ctx context.Context, c Credentials) error {
 	if s.claimed != nil {
 		err := s.replace(ctx, s.claimed.document, c, successorOf(*s.claimed))
+		if errors.Is(err, ErrReplaced) { // or somebody has taken the secret back to a version that once had a successor
+			now, _, gerr := s.get(ctx, "AWSCURRENT")
+			switch {
+			case gerr != nil:
+				err = s.wrap("writing", gerr)
+			case now.id == s.claimed.id:
+				err = s.replace(ctx, s.claimed.document, c, nil)
+			}
+		}
 		if err == nil {
 			s.claimed = nil
 		}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/google/go-cmp/cmp"
@@ -103,7 +104,7 @@ func TestAConsentIsStoredWhateverElseIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer release()
+	defer release(false)
 	consent := c
 	consent.AccessToken, consent.RefreshToken = "access-consent", "refresh-consent"
 	for _, happens := range []func() error{
@@ -321,5 +322,85 @@ func TestSecretIsMadeWhereThereIsNone(t *testing.T) {
 	err := secretAt(t, denied)(SecretConfig{}).Save(t.Context(), a.credentials())
 	if err == nil || !strings.Contains(err.Error(), "must allow secretsmanager:CreateSecret") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// AWS keeps about a hundred versions of a day. Runs every quarter of an hour that cannot refresh leave some of them.
+func TestRefreshesThatFailLeaveVersionsForTheOneThatSucceeds(t *testing.T) {
+	t.Parallel()
+	for name, refused := range map[string]bool{"WHOOP refuses the token": true, "WHOOP does not answer": false} {
+		t.Run(name, func(t *testing.T) {
+			aws := &secretstest.Server{}
+			aws.Put("whoop", document)
+			open := secretAt(t, aws)
+			c, err := open(SecretConfig{}).Load(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			claims := 0
+			for range 4 * 24 {
+				release, err := open(SecretConfig{}).Claim(t.Context(), c)
+				switch {
+				case err == nil:
+					claims++
+					release(refused)
+				case isRevoked(err) != refused, !refused && !errors.Is(err, ErrUnavailable):
+					t.Fatal(err)
+				}
+				aws.Advance(15 * time.Minute)
+			}
+			if _, versions := aws.Value("whoop"); versions > 70 || claims < 16 {
+				t.Errorf("%d versions after %d claims", versions, claims)
+			}
+			next := c
+			next.RefreshToken = "refresh-consent"
+			if err := open(SecretConfig{}).Save(t.Context(), next); err != nil {
+				t.Error(err)
+			}
+			if release, err := open(SecretConfig{}).Claim(t.Context(), next); err != nil { // the new tokens have not failed
+				t.Error(err)
+			} else {
+				release(false)
+			}
+		})
+	}
+}
+
+func TestASecretWithTooManyVersionsCostsNoToken(t *testing.T) {
+	t.Parallel()
+	aws := &secretstest.Server{}
+	for range 100 {
+		aws.Put("whoop", document)
+	}
+	a := &authority{}
+	_, err := keeper(secretAt(t, aws)(SecretConfig{}), a).TokenInsteadOf(t.Context(), "access-0", nowhere)
+	if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "about a hundred versions of it in 24 hours") {
+		t.Errorf("error %v", err)
+	}
+	a.want(t, 0, 0)
+}
+
+// The version that has a successor is the current one again. Its tokens may be good.
+func TestARefreshOfASecretThatWasTakenBack(t *testing.T) {
+	t.Parallel()
+	aws := &secretstest.Server{}
+	aws.Put("whoop", document)
+	open := secretAt(t, aws)
+	c, err := open(SecretConfig{}).Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	consent := c
+	consent.AccessToken, consent.RefreshToken = "access-consent", "refresh-consent"
+	if err := open(SecretConfig{}).Save(t.Context(), consent); err != nil {
+		t.Fatal(err)
+	}
+	aws.TakeBack("whoop")
+	a := &authority{}
+	if got, err := keeper(open(SecretConfig{}), a).TokenInsteadOf(t.Context(), "access-0", nowhere); err != nil || got != "access-1" {
+		t.Errorf("%s, %v", got, err)
+	}
+	if got, err := open(SecretConfig{}).Load(t.Context()); err != nil || got.RefreshToken != "refresh-1" {
+		t.Errorf("stored: %+v, %v", got, err)
 	}
 }

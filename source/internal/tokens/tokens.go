@@ -55,8 +55,10 @@ type Store interface {
 	// that shares the store has a claim, and excludes the others until release is
 	// called or the process has died. Its error is ErrReplaced if c is no longer
 	// stored. It fails if a Save could not succeed, because that must be known
-	// before a refresh token is spent.
-	Claim(ctx context.Context, c Credentials) (release func(), err error)
+	// before a refresh token is spent. Release is told whether WHOOP has refused the
+	// refresh token of c; a store that remembers it answers a later claim with a
+	// RevokedError for some time.
+	Claim(ctx context.Context, c Credentials) (release func(refused bool), err error)
 
 	// Save makes credentials durable: after it has returned, they survive the
 	// process. With a claim it replaces what was claimed, or returns ErrReplaced if

@@ -58,7 +58,8 @@ type version struct {
 
 const (
 	largestValue = 65536
-	mostLabels   = 20 // of one version
+	mostLabels   = 20  // of one version
+	mostVersions = 100 // younger than a day; older ones are removed
 )
 
 // Advance moves AWS's clock.
@@ -103,6 +104,14 @@ func (s *Server) Value(name string) (value string, versions int) {
 		return "", 0
 	}
 	return s.secrets[name].current("AWSCURRENT").value, len(s.secrets[name].versions)
+}
+
+// TakeBack moves AWSCURRENT back to the version before, as a person can.
+func (s *Server) TakeBack(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	labels := s.secrets[name].labels
+	labels["AWSCURRENT"], labels["AWSPREVIOUS"] = labels["AWSPREVIOUS"], labels["AWSCURRENT"]
 }
 
 // Labels returns the staging labels that are in use.
@@ -238,6 +247,15 @@ func (s *secret) put(in request, now time.Time) (map[string]any, *failure) {
 		}
 		// The request is ignored, with its labels.
 	} else {
+		young := 0
+		for _, v := range s.versions {
+			if now.Sub(v.created) < 24*time.Hour {
+				young++
+			}
+		}
+		if young >= mostVersions {
+			return nil, &failure{"LimitExceededException", "The request failed because it would exceed one of the Secrets Manager quotas."}
+		}
 		labels := in.VersionStages
 		if len(labels) == 0 {
 			labels = []string{"AWSCURRENT"}
