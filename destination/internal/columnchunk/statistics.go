@@ -4,23 +4,28 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"unicode/utf8"
 
 	"github.com/apache/arrow-go/v18/parquet/metadata"
 	"github.com/apache/arrow-go/v18/parquet/schema"
 )
 
-// mostStatistics is the length from which the least or the greatest text is not written.
-const mostStatistics = 4096
+const (
+	// maxStatistics is the length above which the least or the greatest text is cut.
+	maxStatistics = 4096
+	// cutStatistics is the length that it is cut to.
+	cutStatistics = 64
+)
 
 // statistics are the least and the greatest value of a chunk. NaN is neither.
 type statistics struct {
-	any                          bool
-	leastInteger, mostInteger    int64
-	leastFloat, mostFloat        float64
-	leastDecimal, mostDecimal    decimal
-	leastText, mostText          []byte // parts of the column
-	leastBeginning, mostBegining uint64 // of these
-	hasFalse, hasTrue            bool
+	any                           bool
+	leastInteger, mostInteger     int64
+	leastFloat, mostFloat         float64
+	leastDecimal, mostDecimal     decimal
+	leastText, mostText           []byte // parts of the column
+	leastBeginning, mostBeginning uint64 // of these
+	hasFalse, hasTrue             bool
 }
 
 // decimal is a number of 128 bits.
@@ -75,14 +80,14 @@ func (s *statistics) lookBooleans(hasFalse, hasTrue bool) {
 func (s *statistics) lookText(text []byte) {
 	b := beginning(text)
 	if !s.any {
-		s.leastText, s.mostText, s.leastBeginning, s.mostBegining, s.any = text, text, b, b, true
+		s.leastText, s.mostText, s.leastBeginning, s.mostBeginning, s.any = text, text, b, b, true
 		return
 	}
 	if b < s.leastBeginning || b == s.leastBeginning && bytes.Compare(text, s.leastText) < 0 {
 		s.leastText, s.leastBeginning = text, b
 	}
-	if b > s.mostBegining || b == s.mostBegining && bytes.Compare(text, s.mostText) > 0 {
-		s.mostText, s.mostBegining = text, b
+	if b > s.mostBeginning || b == s.mostBeginning && bytes.Compare(text, s.mostText) > 0 {
+		s.mostText, s.mostBeginning = text, b
 	}
 }
 
@@ -125,15 +130,60 @@ func (s *statistics) encoded(v values, column *schema.Column, nulls int) metadat
 	case booleans:
 		least, most = []byte{boolByte(!s.hasFalse)}, []byte{boolByte(s.hasTrue)}
 	case texts:
-		least, most = bytes.Clone(s.leastText), bytes.Clone(s.mostText)
+		least, most = lowerBound(s.leastText), upperBound(s.mostText)
 	}
-	if len(least) <= mostStatistics {
-		e.SetMin(append([]byte{}, least...))
+	// Both or neither: the library takes the one that is missing for an empty text, and a
+	// chunk with neither for one without values. The bounds of the file would leave out
+	// what is in this chunk alone.
+	return *e.SetMin(append([]byte{}, least...)).SetMax(append([]byte{}, most...))
+}
+
+// lowerBound returns a text, or a shorter one that is less.
+func lowerBound(text []byte) []byte {
+	if len(text) <= maxStatistics {
+		return text
 	}
-	if len(most) <= mostStatistics {
-		e.SetMax(append([]byte{}, most...))
+	return text[:cutLength(text)]
+}
+
+// upperBound returns a text, or a shorter one that is greater, if there is any.
+func upperBound(text []byte) []byte {
+	if len(text) <= maxStatistics {
+		return text
 	}
-	return e
+	cut := text[:cutLength(text)]
+	if !utf8.Valid(cut) { // of a binary
+		for i := len(cut) - 1; i >= 0; i-- {
+			if cut[i] < 0xff {
+				return append(bytes.Clone(cut[:i]), cut[i]+1)
+			}
+		}
+		return text
+	}
+	for len(cut) > 0 {
+		last, size := utf8.DecodeLastRune(cut)
+		cut = cut[:len(cut)-size]
+		switch next := last + 1; {
+		case next == surrogates:
+			return utf8.AppendRune(bytes.Clone(cut), afterSurrogates)
+		case next <= utf8.MaxRune:
+			return utf8.AppendRune(bytes.Clone(cut), next)
+		}
+	}
+	return text
+}
+
+// Between these there is no character.
+const surrogates, afterSurrogates = 0xd800, 0xe000
+
+// cutLength is where a long text is cut: not within a character.
+func cutLength(text []byte) int {
+	for n := cutStatistics; n > cutStatistics-utf8.UTFMax; n-- {
+		if utf8.RuneStart(text[n]) {
+			return n
+		}
+	}
+	return cutStatistics
 }
 
 // zeros returns the least and greatest number where a zero stands for both zeros.

@@ -66,7 +66,11 @@ func hugeColumns(rec arrow.RecordBatch) (paths []string) {
 			}
 		case array.ListLike:
 			look(path+".list.element", a.ListValues())
-		case *array.String:
+		case *array.FixedSizeBinary:
+			if a.DataType().(*arrow.FixedSizeBinaryType).ByteWidth >= hugeValue {
+				paths = append(paths, path)
+			}
+		case array.BinaryLike:
 			if len(a.ValueBytes()) < hugeValue {
 				return
 			}
@@ -115,6 +119,9 @@ func (e *Encoding) properties() *parquet.WriterProperties {
 		parquet.WithDataPageSize(e.pageBytes),
 		parquet.WithDictionaryDefault(false),
 		parquet.WithStats(true),
+		// A chunk without a least or greatest value would make the bounds of the file too
+		// narrow: see columnchunk. Columns with longer values have no statistics.
+		parquet.WithMaxStatsSize(hugeValue),
 		parquet.WithCreatedBy("whoop-iceberg"),
 	}
 	for _, path := range e.dictionaries {
