@@ -365,7 +365,7 @@ func (l *lakeUnderTest) upkeep() {
 		l.write(stream, records(row)+stateOf(n)+fedComplete)
 		want = append(want, row)
 	}
-	if out := l.succeeds("", "maintain"); !strings.Contains(out, "became 1") {
+	if out := l.succeeds("", "maintain"); !strings.Contains(out, "compacted into 1") {
 		l.t.Errorf("nothing was compacted: %s", out)
 	}
 	l.expectRows(want...)

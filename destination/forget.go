@@ -69,15 +69,15 @@ func forget(ctx context.Context, c *tableChange, where string, now bool) error {
 	what := fmt.Sprintf("%s of %s", terminal.Counted(total.Rows, "rows"), terminal.Counted(total.Files, "data files"))
 	switch {
 	case c.dryRun && now:
-		return c.say("would lose %s. Of its %s, only the last one of each branch would stay", what, terminal.Counted(int64(len(t.Opened().Metadata().Snapshots())), "snapshots"))
+		return c.say("would delete %s. Of its %s, only the last one of each branch would stay", what, terminal.Counted(int64(len(t.Opened().Metadata().Snapshots())), "snapshots"))
 	case now:
 		return c.purge(ctx, t, what)
 	case total.Rows == 0:
 		return c.say("has no such rows")
 	case c.dryRun:
-		return c.say("would lose %s", what)
+		return c.say("would delete %s", what)
 	}
-	if err := c.say("has lost %s. Older snapshots have them until they expire.", what); err != nil {
+	if err := c.say("deleted %s. Older snapshots have them until they expire.", what); err != nil {
 		return err
 	}
 	return c.tellSnowflake(ctx, t)
@@ -93,7 +93,7 @@ func (c *tableChange) purge(ctx context.Context, t *lake.Table, what string) err
 	if err != nil {
 		return err
 	}
-	if err := c.say("has lost %s, and %s with %s", what, terminal.Counted(int64(did.ExpiredSnapshots), "older snapshots"), terminal.Counted(int64(len(did.Removed)), "files")); err != nil {
+	if err := c.say("deleted %s, and %s with %s", what, terminal.Counted(int64(did.ExpiredSnapshots), "older snapshots"), terminal.Counted(int64(len(did.Removed)), "files")); err != nil {
 		return err
 	}
 	if len(did.NotDone) == 0 {

@@ -307,7 +307,7 @@ func printMaintained(out io.Writer, all []maintained, dryRun bool) error {
 func summary(m upkeep.Report) string {
 	var parts []string
 	if m.CompactedFiles > 0 {
-		parts = append(parts, fmt.Sprintf("%d data files and %d delete files became %d", m.CompactedFiles, m.FoldedDeletes, m.IntoFiles))
+		parts = append(parts, fmt.Sprintf("%d data files and %d delete files compacted into %d", m.CompactedFiles, m.FoldedDeletes, m.IntoFiles))
 	}
 	if m.ExpiredSnapshots > 0 {
 		parts = append(parts, fmt.Sprintf("%d snapshots expired, with %d files that only they named", m.ExpiredSnapshots, m.RemovedFiles))

@@ -21,7 +21,7 @@ import (
 var resetCommand = tableCommand(cli.Command{
 	Name:    "reset",
 	Summary: "empties a table and removes its state",
-	Details: "The next sync reads the stream from its beginning. Older snapshots keep the rows until they expire.",
+	Details: "Without a state, a sync reads the stream from its beginning. " + statesElsewhere + " Older snapshots keep the rows until they expire.",
 	Examples: []string{
 		"reset whoop.sleep --config destination.json --dry-run",
 		"reset sleep --config destination.json",
@@ -66,13 +66,16 @@ func reset(ctx context.Context, c *tableChange) error {
 	return c.tellSnowflake(ctx, t)
 }
 
+// statesElsewhere says what else must be done when a table and its state go back.
+const statesElsewhere = "An orchestrator such as Airbyte has a state of its own: refresh the stream there, or what the table lacks now is not sent again."
+
 // coveredBy says what starts from its beginning without the state of a table.
 func (c *tableChange) coveredBy(ctx context.Context, tbl *table.Table, state json.RawMessage) string {
 	kind, err := kindOf(ctx, tbl, state)
 	if err == nil && kind != protocol.StreamState {
-		return " The state covers all streams of its source, so the next sync reads all of them from the beginning."
+		return " The state covers all streams of its source: without it, a sync reads all of them from the beginning. " + statesElsewhere
 	}
-	return " The next sync reads the stream from its beginning."
+	return " Without a state, a sync reads the stream from its beginning. " + statesElsewhere
 }
 
 // kindOf is the type of a table's state.

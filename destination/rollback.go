@@ -52,10 +52,11 @@ func rollBack(ctx context.Context, c *tableChange, to string) error {
 		return err
 	}
 	from := fmt.Sprintf("from snapshot %s to %s", rollback.Describe(now), rollback.Describe(target))
-	next := "The next sync continues from the state of that snapshot."
+	next := "A sync from its own state, which the state command prints, continues there. "
 	if state == nil {
-		next = "That snapshot has no state, so the next sync reads the stream from its beginning."
+		next = "That snapshot has no state: without one, a sync reads the stream from its beginning. "
 	}
+	next += statesElsewhere
 	if c.dryRun {
 		return c.say("would be rolled back %s. %s", from, next)
 	}

@@ -30,7 +30,7 @@ func (c *fileCommit) checkIdentity(base *table.Table) error {
 		return t.transientError(nil, "Table %s was dropped and created again by another program during this sync. Start the sync again.", t)
 	}
 	if base.Properties()[restartKey] != t.opened.Properties()[restartKey] {
-		return t.transientError(nil, "Table %s was reset or rolled back during this sync. Start the sync again.", t)
+		return t.transientError(nil, "Table %s was reset or rolled back during this sync, so nothing more was committed. Start again from the table's own state, which the state command prints. In an orchestrator, refresh the stream first.", t)
 	}
 	if len(c.files) == 0 || base.Schema().ID == t.schema.ID {
 		return nil

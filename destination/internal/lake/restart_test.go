@@ -60,7 +60,7 @@ func TestASyncThatRunsDuringARestartIsRefused(t *testing.T) {
 				before := laketest.Load(t, running).MetadataLocation()
 				for _, staged := range [][]*lake.Staged{{laketest.Stage(t, running, 0, row(3))}, nil} {
 					_, err := running.Commit(t.Context(), staged, json.RawMessage(`{"n":3}`))
-					if err == nil || !strings.Contains(err.Error(), "was reset or rolled back during this sync. Start the sync again.") {
+					if err == nil || !strings.Contains(err.Error(), "was reset or rolled back during this sync, so nothing more was committed.") {
 						t.Errorf("error %v", err)
 					}
 				}
