@@ -51,7 +51,7 @@ func rename(ctx context.Context, c *tableChange) error {
 	case err == nil && there.MetadataLocation() == loaded.MetadataLocation():
 		return configError("Table %s is there under the name %s, too, as after a rename in Glue that was stopped halfway. To keep the new name alone, run drop %[1]s --keep-files.", c.name(), name)
 	case err == nil:
-		return configError("There is a table %s already. Choose another name, or drop it.", name)
+		return configError("There is a table %s already. Choose another name, or drop that table first.", name)
 	case !errors.Is(err, catalog.ErrNoSuchTable) && !errors.Is(err, catalog.ErrNoSuchNamespace):
 		return fmt.Errorf("looking for table %s: %w", name, err)
 	}

@@ -77,7 +77,7 @@ func describe(err error) *Error {
 	case errors.Is(err, context.Canceled):
 		return interrupted(err)
 	case errors.Is(err, context.DeadlineExceeded):
-		return &Error{Kind: TransientError, Message: "Something took longer than its time limit: " + err.Error(), Err: err}
+		return &Error{Kind: TransientError, Message: "A request took longer than its time limit: " + err.Error() + ". Start the run again.", Err: err}
 	}
 	return &Error{Kind: SystemError, Message: "Internal error: " + err.Error(), Err: err}
 }

@@ -135,7 +135,7 @@ func (c *sandboxFlags) serve(ctx context.Context, env cli.Env) error {
 func (c *sandboxFlags) member() (sandbox.Config, error) {
 	start, err := time.Parse(time.RFC3339, c.clock)
 	if err != nil {
-		return sandbox.Config{}, fmt.Errorf("--clock %q is no time such as %s", c.clock, sandboxClock)
+		return sandbox.Config{}, fmt.Errorf("--clock %q is not a time such as %s", c.clock, sandboxClock)
 	}
 	member := sandbox.Config{
 		Seed: c.seed, Years: c.years, Clock: sandbox.NewClock(start),

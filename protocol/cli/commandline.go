@@ -135,12 +135,16 @@ func (r *run) protocolCommand(v verb) *cobra.Command {
 		if r.paths[name] == nil {
 			r.paths[name] = new(string)
 		}
-		cmd.Flags().StringVar(r.paths[name], name, "", fileUsages[name])
+		usage := fileUsages[name]
+		if v.input { // standard input has the messages
+			usage = strings.TrimSuffix(usage, ", or - for standard input")
+		}
+		cmd.Flags().StringVar(r.paths[name], name, "", usage)
 	}
 	if v.progress {
 		r.declareProgress(cmd)
 	}
-	cmd.Flags().BoolVar(&r.debug, "debug", false, "log more")
+	cmd.Flags().BoolVar(&r.debug, "debug", false, "log also at level DEBUG, such as requests and waits")
 	return cmd
 }
 

@@ -62,7 +62,7 @@ func (d *Decoder) decodeLine(i int, order uint64) int {
 		m, i = d.next(d.message, d.message.byName["record"], i)
 	} else {
 		if i = space(b, i); b[i] != '{' {
-			return d.fail("it is no object")
+			return d.fail("it is not an object")
 		}
 		m, i = d.first(d.message, i+1)
 	}
@@ -101,7 +101,7 @@ func (d *Decoder) decodeLine(i int, order uint64) int {
 // recordObject parses the record.
 func (d *Decoder) recordObject(i int, e *envelope) int {
 	if d.text[i] != '{' {
-		return d.fail("its record is no object")
+		return d.fail("its record is not an object")
 	}
 	again := e.data > 0 // a second record in the message
 	if e.into != nil {
@@ -204,7 +204,7 @@ func (d *Decoder) recordMember(m *member, i int, e *envelope) int {
 func (d *Decoder) string(i int, escaped *[]byte) ([]byte, int) {
 	b := d.text
 	if b[i] != '"' {
-		return nil, d.fail("its stream or namespace is no string")
+		return nil, d.fail("its stream or namespace is not a string")
 	}
 	if end, high := plainRun(b, i+1); b[end] == '"' && (high&highs == 0 || validUTF8(b[i+1:end])) {
 		return b[i+1 : end], end + 1
@@ -228,7 +228,7 @@ func (d *Decoder) emittedAt(i int, e *envelope) int {
 	}
 	end := skipNumber(b, i)
 	if end < 0 {
-		return d.fail("its emitted_at is no number")
+		return d.fail("its emitted_at is not a number")
 	}
 	v, f := scalar.ParseDouble(b[i:end])
 	if math.Abs(v) < leastMillis {
@@ -269,7 +269,7 @@ func (d *Decoder) batchOf(e *envelope) (*Batch, error) {
 func (d *Decoder) data(batch *Batch, i int) int {
 	d.changes, d.deletes = d.changes[:0], false
 	if d.text[i] != '{' {
-		return d.fail("its data is no object")
+		return d.fail("its data is not an object")
 	}
 	return d.object(batch.data.object, batch.rows, i+1)
 }

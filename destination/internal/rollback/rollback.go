@@ -45,7 +45,7 @@ func Find(tbl *table.Table, to string) (*table.Snapshot, error) {
 		case at >= 0:
 			return ancestors[at], nil
 		case tbl.SnapshotByID(id) != nil:
-			return nil, refuse("Snapshot %d of table %s is no ancestor of the current one: it is on another branch, or the table was rolled back since.", id, name)
+			return nil, refuse("Snapshot %d of table %s is not an ancestor of the current one: it is on another branch, or the table was rolled back since.", id, name)
 		}
 		return nil, refuse("Table %s has no snapshot %d: it has expired, or it is of another table.", name, id)
 	}

@@ -222,7 +222,7 @@ func checkName(key string, name identifier, required bool) error {
 	case name == "" && required:
 		return configError(nil, `The configuration has no "snowflake.%s". Give its name.`, key)
 	case name != "" && !name.valid():
-		return configError(nil, `The configuration's "snowflake.%s" is %q, which is no identifier. Put a name with other characters than letters, digits, _ and $ into double quotes.`, key, string(name))
+		return configError(nil, `The configuration's "snowflake.%s" is %q, which is not an identifier. Put a name with other characters than letters, digits, _ and $ into double quotes.`, key, string(name))
 	}
 	return nil
 }

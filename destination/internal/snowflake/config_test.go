@@ -20,7 +20,7 @@ func TestConfigurationsNameTheRemedy(t *testing.T) {
 		"volume above":            {map[string]any{"volume_base_url": "s3://bucket/"}, lake, ""},
 		"volume elsewhere":        {map[string]any{"volume_base_url": "s3://bucket/la"}, lake, `"warehouse" is not below "snowflake.volume_base_url"`},
 		"local files":             {nil, Lake{Warehouse: "file:///lake", CatalogType: "sqlite"}, `its "warehouse" is not on S3`},
-		"address as account":      {map[string]any{"account": "https://x.snowflakecomputing.com"}, lake, `"snowflake.account" is no account identifier`},
+		"address as account":      {map[string]any{"account": "https://x.snowflakecomputing.com"}, lake, `"snowflake.account" is not an account identifier`},
 		"no user":                 {map[string]any{"user": ""}, lake, `no "snowflake.user"`},
 		"no database":             {map[string]any{"database": ""}, lake, `no "snowflake.database"`},
 		"statement as database":   {map[string]any{"database": `x"; DROP DATABASE y; --`}, lake, `"snowflake.database" is`},

@@ -60,7 +60,7 @@ var accountIdentifier = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z
 func (c *Connection) faults() []error {
 	var faults []error
 	if !accountIdentifier.MatchString(c.Account) || strings.Contains(c.Account, "snowflakecomputing") {
-		faults = append(faults, configError(nil, `The configuration's "snowflake.account" is no account identifier. Give it as in "myorg-account", without https:// and .snowflakecomputing.com.`))
+		faults = append(faults, configError(nil, `The configuration's "snowflake.account" is not an account identifier. Give it as in "myorg-account", without https:// and .snowflakecomputing.com.`))
 	}
 	faults = append(faults, checkName("role", c.Role, false), checkName("warehouse", c.Warehouse, false))
 	if c.Endpoint != "" {

@@ -22,7 +22,7 @@ func Explain(err error, what string) *protocol.Error {
 	case errors.As(err, &scratch) && osfile.NoSpace(err):
 		return explained(protocol.TransientError, `There is no space left in %[2]s, where %[1]s needs some until its files are uploaded. Free some, or set "scratch" to another directory.`, scratch.dir)
 	case errors.As(err, &scratch):
-		return explained(protocol.ConfigError, `Files of %s cannot be written to %s before they are uploaded (%v). Set "scratch" to a directory that this program's user (%s) can write.`, scratch.dir, scratch.cause, osfile.User())
+		return explained(protocol.ConfigError, `The scratch directory %[2]s cannot be written (%[3]v), so files of %[1]s cannot be uploaded. Set "scratch" to a directory that this program's user (%[4]s) can write.`, scratch.dir, scratch.cause, osfile.User())
 	case osfile.NoSpace(err):
 		return explained(protocol.TransientError, "There is no space left for %s. Free some, then start again.")
 	case errors.Is(err, syscall.EFBIG):

@@ -192,10 +192,10 @@ func (s *Stream) open(ctx context.Context, cat lake.Catalog) (err error) {
 // warn says what the user may not expect of the table, once it is open.
 func (s *Stream) warn(log *slog.Logger) {
 	if len(s.plan.Wanted.Properties) == 0 {
-		log.Warn("the stream's schema in the catalog declares no properties, so its rows will hold none", "stream", s.ID.String())
+		log.Warn("the stream's schema in the catalog declares no properties, so the table gets only Airbyte's own columns, and every field of its records is dropped", "stream", s.ID.String())
 	}
 	for _, n := range s.begun.Retained {
-		log.Warn(fmt.Sprintf("the refresh to generation %d was given up, as this sync keeps all generations: everything was retained", n), "stream", s.ID.String())
+		log.Warn(fmt.Sprintf("the unfinished refresh to generation %d ended, because this sync keeps all generations: its rows were added to the table, and no older rows were removed", n), "stream", s.ID.String())
 	}
 	for _, m := range s.Table.TypeChanges() {
 		log.Warn(fmt.Sprintf("column %s of table %s holds %s, and the source sends %s: its values go to column %s", m.Column, s.Table, m.Holds, m.Sends, m.To), "stream", s.ID.String())

@@ -34,7 +34,7 @@ func packKey(key string) (packed iblt.Key, err error) {
 		}
 	}
 	if binary.BigEndian.Uint64(packed[:]) == 0 { // it would come back as a number
-		return packed, fmt.Errorf("%s is no UUID of a record", key)
+		return packed, fmt.Errorf("%s is not the UUID of a record", key)
 	}
 	return packed, nil
 }

@@ -109,18 +109,18 @@ func (c *Client) parsePage(path string, body []byte) (page Page, next string, er
 		case "records":
 			known++
 			if value[0] != '[' && value[0] != 'n' { // null
-				return invalidPage("records is no list")
+				return invalidPage("records is not a list")
 			}
 			for raw := range rawjson.Elements(value) {
 				if raw[0] != '{' {
-					return invalidPage("one of its records is no object")
+					return invalidPage("one of its records is not an object")
 				}
 				page.Records = append(page.Records, raw)
 			}
 		case "next_token":
 			known++
 			if json.Unmarshal(value, &next) != nil {
-				return invalidPage("next_token is no text")
+				return invalidPage("next_token is not a string")
 			}
 		}
 	}
