@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -76,10 +77,10 @@ func explain(err error, scopes []string) error {
 	case whoop.Refused(err) && errors.As(err, &status):
 		return say(protocol.ConfigError, "WHOOP refuses %s with a token that it has just accepted or issued, so the member's consent does not include %s. %s",
 			status.Path, strings.Join(scopes, " or "), consentAgain)
-	case errors.As(err, &status) && (status.NotFound() || status.Status/100 == 3):
+	case errors.As(err, &status) && (status.Status == http.StatusNotFound || status.Status/100 == 3):
 		return say(protocol.ConfigError, "The address in api_url does not serve WHOOP's API, or not all of it (%v). Check api_url; its default is %s.", err, config.Default().APIURL)
 	case errors.As(err, &status):
-		return say(protocol.SystemError, "WHOOP refused a request of this connector (%v).", err)
+		return say(protocol.SystemError, "WHOOP refused a request of this connector (%v). That is a fault of the source: please report it with this line.", err)
 	}
 	return err
 }
@@ -92,7 +93,7 @@ func explainToken(err error, say func(protocol.Kind, string, ...any) error) erro
 	)
 	switch {
 	case errors.As(err, &revoked):
-		return say(protocol.ConfigError, "WHOOP no longer accepts the refresh token: it was used elsewhere, has expired, or the member revoked the access. %s", consentAgain)
+		return say(protocol.ConfigError, "WHOOP no longer accepts the refresh token: it was used elsewhere, has expired, WHOOP's answer to the last refresh was lost, or the member revoked the access. %s", consentAgain)
 	case errors.As(err, &client):
 		return say(protocol.ConfigError, "WHOOP does not accept the client_id with this client_secret. Compare both with the app at developer.whoop.com.")
 	case errors.Is(err, tokens.ErrNoRefreshToken):

@@ -207,6 +207,9 @@ func (a *authorization) report(stdout io.Writer, g grant, to *target) error {
 	for _, place := range to.places() {
 		fmt.Fprintf(a.terminal, "Stored:  %s\n", place)
 	}
+	if path := to.exposed(); path != "" {
+		fmt.Fprintf(a.terminal, "Warning: other users of this machine can read it. Run chmod 600 %s\n", path)
+	}
 	if to.path != "" {
 		fmt.Fprintf(a.terminal, "Next:    %s check --config %s\n", a.program, to.path)
 	}

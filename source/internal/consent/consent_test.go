@@ -344,6 +344,23 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
+// A file that is there keeps its mode.
+func TestTokensThatOthersCanReadAreToldOf(t *testing.T) {
+	for _, mode := range []os.FileMode{0o600, 0o644} {
+		c := newConsenting(t, "http", sandbox.Profile{})
+		path := filepath.Join(t.TempDir(), "whoop.json")
+		if err := os.WriteFile(path, []byte("{}"), mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.authorize("--token-file", path); err != nil {
+			t.Fatal(err)
+		}
+		if warned := strings.Contains(c.stderr.String(), "Run chmod 600 "+path); warned != (mode == 0o644) {
+			t.Errorf("mode %v: %s", mode, c.stderr.String())
+		}
+	}
+}
+
 func TestNarrowConsentIsKeptAndExplained(t *testing.T) {
 	c := newConsenting(t, "http", sandbox.Profile{WithheldScopes: []string{"read:cycles"}})
 	path := filepath.Join(t.TempDir(), "whoop.json")

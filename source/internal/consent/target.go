@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/ingest-connectors/whoop-iceberg/internal/osfile"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/spec"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/tokens"
@@ -209,6 +210,21 @@ func (t *target) places() []string {
 		places = append(places, "the configuration in "+t.path)
 	}
 	return places
+}
+
+// exposed returns the file with the tokens if others can read it, or "".
+func (t *target) exposed() string {
+	path := ""
+	switch {
+	case t.store == nil:
+		path = t.path
+	case t.credentials.AuthType == config.File:
+		path = t.credentials.Path
+	}
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() || !osfile.OthersCanRead(info) {
+		return ""
+	}
+	return path
 }
 
 // configuration returns the configuration with which the source finds the tokens:

@@ -211,7 +211,7 @@ func (k *Keeper) refreshWithClaim(ctx context.Context) (token string, err error)
 	}
 	slow := time.AfterFunc(slowClaim, func() {
 		defer goroutine.Recover(new(error)) // the log line is not essential
-		k.log.Info("waiting for another process to renew the access token")
+		k.log.Info("waiting for the right to refresh the tokens: another process has it, or the place where they are stored is slow")
 	})
 	release, err := k.store.Claim(ctx, k.current)
 	slow.Stop()

@@ -176,7 +176,7 @@ func (c *Client) get(ctx context.Context, path string, query url.Values) (json.R
 				return nil, &UnavailableError{path, &StatusError{path, status, c.excerpt(body)}}
 			}
 			c.log.Debug("WHOOP's rate limit was reached", "path", path)
-		case err == nil && status < 500:
+		case err == nil && status < 500 && status != http.StatusRequestTimeout && status != http.StatusTooEarly:
 			return nil, &StatusError{path, status, c.excerpt(body)}
 		default:
 			if err == nil {
@@ -248,8 +248,8 @@ func (c *Client) acceptedElsewhere(ctx context.Context, refused, token string) (
 }
 
 // sendOnce sends one request. The body of a 200 is a complete JSON object; if it is not,
-// once returns an error. It also does so for a 403 with an HTML page, because WHOOP's
-// front end sends it and the request never reached the API.
+// sendOnce returns an error. It also does so for a 403 of WHOOP's front end, because the
+// request never reached the API.
 func (c *Client) sendOnce(ctx context.Context, sent time.Time, path string, query url.Values, token string) (status int, body []byte, err error) {
 	var header http.Header
 	defer func() { c.pace.answered(sent, status, header) }()
@@ -272,10 +272,12 @@ func (c *Client) sendOnce(ctx context.Context, sent time.Time, path string, quer
 	}
 	defer resp.Body.Close()
 	header = resp.Header
-	c.readClock(header)
 	body, err = read(resp)
+	if resp.StatusCode == http.StatusOK {
+		c.readClock(header)
+	}
 	switch {
-	case resp.StatusCode == http.StatusForbidden && strings.HasPrefix(header.Get("Content-Type"), "text/html"):
+	case resp.StatusCode == http.StatusForbidden && isFrontEnd(header, body):
 		return resp.StatusCode, body, &StatusError{path, resp.StatusCode, c.excerpt(body)}
 	case resp.StatusCode != http.StatusOK:
 		return resp.StatusCode, body, nil // the status says enough, even if the body broke off
@@ -285,6 +287,12 @@ func (c *Client) sendOnce(ctx context.Context, sent time.Time, path string, quer
 		return resp.StatusCode, nil, c.notObject(header.Get("Content-Type"), body)
 	}
 	return resp.StatusCode, body, nil
+}
+
+// isFrontEnd reports whether an answer is that of Cloudflare, which sends people a page and
+// programs a line such as "error code: 1010".
+func isFrontEnd(h http.Header, body []byte) bool {
+	return strings.HasPrefix(h.Get("Content-Type"), "text/html") || bytes.HasPrefix(body, []byte("error code: "))
 }
 
 func read(resp *http.Response) ([]byte, error) {

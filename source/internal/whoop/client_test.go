@@ -93,6 +93,9 @@ func TestStatusesBecomeErrors(t *testing.T) {
 	}{
 		{404, "", 1, func(err error) bool { var s *StatusError; return errors.As(err, &s) && s.NotFound() }},
 		{403, "no", 1, func(err error) bool { var s *StatusError; return errors.As(err, &s) && Refused(err) && s.Body == "no" }},
+		{404, "<html>", 1, func(err error) bool { var s *StatusError; return errors.As(err, &s) && !s.NotFound() }},
+		{403, "error code: 1010", attempts, unavailable},
+		{408, "", attempts, unavailable},
 		{401, "Authorization was not valid", 2, Refused},
 		{400, "bad", 1, func(err error) bool { var s *StatusError; return errors.As(err, &s) && s.Status == 400 }},
 		{500, "oops", attempts, unavailable},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -23,8 +24,11 @@ func (e *StatusError) Error() string {
 	return text
 }
 
-// NotFound reports whether there is no such record.
-func (e *StatusError) NotFound() bool { return e.Status == http.StatusNotFound }
+// NotFound reports whether WHOOP says that there is no such record. A page of HTML is not
+// WHOOP's, but that of a front end or of another site.
+func (e *StatusError) NotFound() bool {
+	return e.Status == http.StatusNotFound && !strings.HasPrefix(strings.TrimSpace(e.Body), "<")
+}
 
 // Refused reports whether WHOOP refused a valid token, because the member's consent does
 // not cover the request. A front end that refuses requests before WHOOP sees their token is
