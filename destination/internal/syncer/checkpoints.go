@@ -165,14 +165,18 @@ func (c *checkpoints) tablesWithRows() (n int64) {
 }
 
 // takeCovered moves every stream whose rows are all covered by its states into a
-// commit plan, and starts to count for the limits again. The workers must have decoded
-// all records before.
+// commit plan, and starts to count for the limits again. Where states cover all streams,
+// the plan has all of them or none: a state is echoed with the one plan that has all its
+// streams. The workers must have decoded all records before.
 func (c *checkpoints) takeCovered() *commitPlan {
 	plan := &commitPlan{}
 	for _, s := range c.streams.all {
 		if c.isCovered(s) {
 			plan.tables = append(plan.tables, c.planStream(s, s.coveredUpTo))
 		}
+	}
+	if c.statesAreShared() && len(plan.tables) < len(c.streams.all) {
+		plan.tables = nil
 	}
 	c.moveTo(plan)
 	// What must wait does not count until addState finds that it need not.

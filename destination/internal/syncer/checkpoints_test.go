@@ -13,7 +13,7 @@ import (
 )
 
 // script plays steps such as "a3" (three records of stream a), "A" (a state of
-// stream a) and "G" (a GLOBAL state).
+// stream a), "G" (a GLOBAL state) and "L" (a LEGACY state).
 type script struct {
 	*checkpoints
 }
@@ -45,6 +45,10 @@ func (s script) play(t *testing.T, steps ...string) {
 		switch {
 		case step == "G":
 			if err := s.addState(protocol.State{Type: protocol.GlobalState, Raw: json.RawMessage(`{}`)}); err != nil {
+				t.Fatal(err)
+			}
+		case step == "L":
+			if err := s.addState(protocol.State{Type: protocol.LegacyState, Raw: json.RawMessage(`{}`)}); err != nil {
 				t.Fatal(err)
 			}
 		case len(step) == 1:
@@ -199,6 +203,8 @@ func TestOnlyStreamsAtAStateAreCommitted(t *testing.T) {
 			[]string{"a2", "b1", "G"},
 			[]string{"commit a rows=2 state=true", "commit b rows=1 state=true", "echo GLOBAL  written=3"},
 		},
+		{"a GLOBAL state with a row after it commits no stream", nil, []string{"a2", "b1", "G", "b1"}, nil},
+		{"a LEGACY state with a row after it commits no stream", nil, []string{"a2", "L", "a1"}, nil},
 		{"a GLOBAL state waits for an overwrite", map[string]protocol.DestinationSyncMode{"a": protocol.Overwrite}, []string{"a2", "b1", "G"}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -209,6 +215,53 @@ func TestOnlyStreamsAtAStateAreCommitted(t *testing.T) {
 			}
 			if got := describe(s.takeCovered()); got != nil {
 				t.Errorf("a second call commits again: %q", got)
+			}
+		})
+	}
+}
+
+// What a GLOBAL or LEGACY state covers is asked for when the input has ended, and once more when it is known whether
+// a signal has ended it. Rows after the state must not part its streams between the two.
+func TestAStateOfAllStreamsIsEchoedWhateverCameAfterIt(t *testing.T) {
+	a, b := protocol.StreamID{Name: "a"}, protocol.StreamID{Name: "b"}
+	commits := func(echoes ...string) []string {
+		return append([]string{"commit a rows=1 state=true", "commit b rows=1 state=true"}, echoes...)
+	}
+	nothing := func(script) {}
+	for _, tt := range []struct {
+		name  string
+		steps []string
+		prove func(script)
+		end   inputEnd
+		want  []string
+	}{
+		{"GLOBAL, the source failed", []string{"a1", "b1", "G", "b2"}, func(s script) { s.proofs.addFailure(protocol.SourceFailure{Message: "it died"}) }, inputEnded, commits("echo GLOBAL  written=2")},
+		{"GLOBAL, INCOMPLETE", []string{"a1", "b1", "G", "b2"}, func(s script) {
+			s.addStatus(protocol.StatusMessage{Stream: a, Status: protocol.Complete})
+			s.addStatus(protocol.StatusMessage{Stream: b, Status: protocol.Incomplete})
+		}, inputEnded, commits("echo GLOBAL  written=2")},
+		{"GLOBAL, interrupted", []string{"a1", "b1", "G", "b2"}, nothing, stoppedAtEnd, commits("echo GLOBAL  written=2")},
+		{"two GLOBAL states keep their order and counts", []string{"a1", "G", "b1", "G", "a2"}, nothing, stoppedAtEnd, commits("echo GLOBAL  written=1", "echo GLOBAL  written=1")},
+		{"LEGACY, interrupted", []string{"a1", "b1", "L", "a2"}, nothing, stoppedAtEnd, commits("echo LEGACY  written=2")},
+		{"GLOBAL, a row of each after it", []string{"a1", "b1", "G", "a1", "b1"}, nothing, stoppedAtEnd, commits("echo GLOBAL  written=2")},
+		{"GLOBAL, rows of one stream alone", []string{"a1", "G", "a1"}, nothing, stoppedAtEnd, []string{"commit a rows=1 state=true", "commit b rows=0 state=true", "echo GLOBAL  written=1"}},
+		{"GLOBAL, the stream with the rows is complete", []string{"a1", "b1", "G", "b2"}, func(s script) {
+			s.addStatus(protocol.StatusMessage{Stream: b, Status: protocol.Complete})
+		}, inputEnded, []string{"commit a rows=1 state=true", "commit b rows=3 state=true", "echo GLOBAL  written=2"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newScript(nil)
+			s.play(t, tt.steps...)
+			tt.prove(s)
+			if got := describe(s.takeCovered()); got != nil {
+				t.Errorf("at first: %q", got)
+			}
+			plan, _ := s.takeFinal(StateHint, tt.end)
+			if diff := cmp.Diff(tt.want, describe(plan)); diff != "" {
+				t.Errorf("at last (-want +got):\n%s", diff)
+			}
+			if len(s.pending) > 0 {
+				t.Errorf("%d states are pending", len(s.pending))
 			}
 		})
 	}

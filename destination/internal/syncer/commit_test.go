@@ -23,6 +23,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -131,6 +132,7 @@ func newTestRun(t *testing.T, wrap func(catalog.Catalog) catalog.Catalog) (*run,
 		stateFiles:    checkpoint.NewFiles(files),
 		firstBad:      newFirstBad(),
 		longMessages:  newLongMessages(),
+		relayed:       map[string]struct{}{},
 		out:           protocol.NewEmitter(&out, protocol.EmitterOptions{}),
 		log:           slog.New(slog.DiscardHandler),
 		group:         &errgroup.Group{},
@@ -191,18 +193,22 @@ func TestNoCommitComesAfterOneThatFailed(t *testing.T) {
 	})
 }
 
+const (
+	globalState = `{"type":"STATE","state":{"type":"GLOBAL","global":{"stream_states":[{"stream_descriptor":{"name":"a"}},{"stream_descriptor":{"name":"b"}}]}}}`
+	legacyState = `{"type":"STATE","state":{"data":{"n":1}}}`
+)
+
 // A state is echoed when all tables that it covers are committed, whatever happens to the others.
 func TestAStateIsEchoedWhenAllItsTablesAreCommitted(t *testing.T) {
-	const global = `{"type":"STATE","state":{"type":"GLOBAL","global":{"stream_states":[{"stream_descriptor":{"name":"a"}},{"stream_descriptor":{"name":"b"}}]}}}`
 	ofA, ofB := streamState("a", 1), streamState("b", 1)
 	for _, tt := range []struct {
 		name, lost string
 		states     []string
 		want       []string
 	}{
-		{"GLOBAL, none lost", "", []string{global}, []string{withRows(global, 2)}},
-		{"GLOBAL, the first table lost", "a", []string{global}, nil},
-		{"GLOBAL, the last table lost", "b", []string{global}, nil},
+		{"GLOBAL, none lost", "", []string{globalState}, []string{withRows(globalState, 2)}},
+		{"GLOBAL, the first table lost", "a", []string{globalState}, nil},
+		{"GLOBAL, the last table lost", "b", []string{globalState}, nil},
 		{"STREAM, the first table lost", "a", []string{ofA, ofB}, []string{withRows(ofB, 1)}},
 		{"STREAM, the last table lost", "b", []string{ofA, ofB}, []string{withRows(ofA, 1)}},
 	} {
@@ -222,6 +228,53 @@ func TestAStateIsEchoedWhenAllItsTablesAreCommitted(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.want, echoed(out)); diff != "" {
 				t.Errorf("echoed (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Rows that come after a state of all streams, and that nothing proves complete, do not keep it from being committed
+// and echoed. A source that is not told would send all rows again.
+func TestAStateOfAllStreamsIsCommittedAndEchoedAtTheEnd(t *testing.T) {
+	const failure = `{"type":"TRACE","trace":{"type":"ERROR","emitted_at":1,"error":{"message":"it died","failure_type":"system_error"}}}`
+	const incomplete = `{"type":"TRACE","trace":{"type":"STREAM_STATUS","emitted_at":1,"stream_status":{"stream_descriptor":{"name":"b"},"status":"INCOMPLETE"}}}`
+	for _, tt := range []struct {
+		name, state, last, lost string
+		interrupted             bool
+		want                    []string
+	}{
+		{"GLOBAL, the source failed", globalState, failure, "", false, []string{withRows(globalState, 2)}},
+		{"GLOBAL, a stream is INCOMPLETE", globalState, incomplete, "", false, []string{withRows(globalState, 2)}},
+		{"GLOBAL, interrupted", globalState, goodRecord("b"), "", true, []string{withRows(globalState, 2)}},
+		{"GLOBAL, the first table lost", globalState, failure, "a", false, nil},
+		{"GLOBAL, the last table lost", globalState, failure, "b", false, nil},
+		{"LEGACY, the source failed", legacyState, failure, "", false, []string{withRows(legacyState, 2)}},
+		{"LEGACY, a stream is INCOMPLETE", legacyState, incomplete, "", false, []string{withRows(legacyState, 2)}},
+		{"LEGACY, interrupted", legacyState, goodRecord("b"), "", true, []string{withRows(legacyState, 2)}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r, out := newTestRun(t, func(c catalog.Catalog) catalog.Catalog { return halfLostCatalog{c, tt.lost} })
+			jobs := r.dispatchLines(t, goodRecord("a"), goodRecord("b"), tt.state, goodRecord("b"), tt.last)
+			r.startWorker(t.Context(), jobs)
+			stop, signal := context.WithCancel(t.Context())
+			defer signal()
+			if tt.interrupted {
+				signal()
+			}
+			if err := r.commitAtEOF(stop, t.Context()); err == nil {
+				t.Error("the run has not failed")
+			}
+			close(jobs)
+			if err := errors.Join(r.group.Wait(), r.workers.discardFiles()); err != nil {
+				t.Error(err)
+			}
+			if diff := cmp.Diff(tt.want, echoed(out)); diff != "" {
+				t.Errorf("echoed (-want +got):\n%s", diff)
+			}
+			for _, s := range r.streams.all {
+				if rows := len(laketest.Rows(t, laketest.Load(t, s.Table))); rows != 1 && s.ID.Name != tt.lost {
+					t.Errorf("table %s has %d rows, the state covers one", s.ID, rows)
+				}
 			}
 		})
 	}

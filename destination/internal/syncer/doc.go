@@ -42,8 +42,8 @@
 //     a are committed with state A. If nothing proves that a is complete, only the
 //     two that A covers are; the source sends the third again.
 //
-// A GLOBAL or LEGACY state covers all streams: it is echoed when all their tables
-// are committed. A stream in overwrite mode is committed at the end alone.
+// A GLOBAL or LEGACY state covers all streams: their tables are committed together, and
+// then it is echoed. A stream in overwrite mode is committed at the end alone.
 //
 // # Glossary
 //

@@ -23,7 +23,8 @@ func (r *run) commitAtEOF(stop, ctx context.Context) error {
 	}
 	signals := time.NewTimer(r.config.SignalDelay)
 	defer signals.Stop()
-	// What states cover is committed in any case.
+	// What states cover is committed in any case. If they cover all streams and a row came
+	// after the last one, it is committed at the end, because no stream may be left out.
 	if err := r.commitCovered(ctx); err != nil {
 		return err
 	}
