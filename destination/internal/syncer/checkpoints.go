@@ -179,13 +179,10 @@ func (c *checkpoints) takeCovered() *commitPlan {
 		plan.tables = nil
 	}
 	c.moveTo(plan)
-	// What must wait does not count until addState finds that it need not.
+	// What is left out does not count until addState finds that it can be committed.
 	c.waitingRows = 0
 	for _, s := range c.streams.all {
-		s.waitingRows = 0
-		if c.mustWait(s) {
-			s.waitingRows = s.unplanned.between(s.planned, c.segment)
-		}
+		s.waitingRows = s.unplanned.between(s.planned, c.segment)
 		c.waitingRows += s.waitingRows
 	}
 	return plan

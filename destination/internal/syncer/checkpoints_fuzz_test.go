@@ -123,6 +123,12 @@ func (a *account) play(b byte) {
 			}
 		}
 		a.checkPlan(plan)
+		if a.checkpoints.limitReached(CommitLimits{MaxRows: 1, MaxMebibytes: 1, MaxSeconds: 3600}) {
+			a.Errorf("what a commit left makes the next one due (%s)", a)
+		}
+	}
+	if c := a.checkpoints; c.waitingRows < 0 || c.waitingRows > c.rows {
+		a.Errorf("%d of %d rows wait (%s)", c.waitingRows, c.rows, a)
 	}
 }
 
@@ -139,6 +145,11 @@ func (a *account) state(stream *Stream) {
 	a.states = append(a.states, accountedState{streams: of, before: before})
 	if err := a.checkpoints.addState(s); err != nil {
 		a.Fatal(err)
+	}
+	for _, stream := range of {
+		if !a.checkpoints.mustWait(stream) && stream.waitingRows > 0 {
+			a.Errorf("stream %s: %d rows wait, and its state covers all (%s)", stream.ID, stream.waitingRows, a)
+		}
 	}
 }
 

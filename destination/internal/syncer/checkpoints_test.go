@@ -444,7 +444,22 @@ func TestCommitIsDue(t *testing.T) {
 			s.now = func() time.Time { return time.Now().Add(idleAfterComplete) }
 		}, false},
 		{"counts again from zero after a commit", func(t *testing.T, s script) { s.play(t, "a9", "a9", "A"); s.takeCovered() }, false},
-		{"counts on what a commit left", func(t *testing.T, s script) { s.play(t, "b1", "B", "b9", "b5", "a1", "A"); s.takeCovered() }, true},
+		{"not for rows that a commit left", func(t *testing.T, s script) { s.play(t, "b9", "b9", "B", "b9", "b9", "a1", "A"); s.takeCovered() }, false},
+		{"not for rows that a commit left, when another stream's state comes", func(t *testing.T, s script) {
+			s.play(t, "b9", "b9", "B", "b9", "b9", "a1", "A")
+			s.takeCovered()
+			s.play(t, "a9", "A")
+		}, false},
+		{"for as many rows beside those", func(t *testing.T, s script) {
+			s.play(t, "b9", "b9", "B", "b9", "b9", "a1", "A")
+			s.takeCovered()
+			s.play(t, "a9", "A", "a1", "A")
+		}, true},
+		{"for rows that a commit left, when a state covers them", func(t *testing.T, s script) {
+			s.play(t, "b9", "B", "b1", "a9", "A")
+			s.takeCovered()
+			s.play(t, "B")
+		}, true},
 		{"not for rows that wait for a state of their stream", func(t *testing.T, s script) { s.play(t, "b9", "b5", "a1", "A"); s.takeCovered(); s.play(t, "a9", "A") }, false},
 		{"when that state comes", func(t *testing.T, s script) { s.play(t, "b9", "b5", "a1", "A"); s.takeCovered(); s.play(t, "B") }, true},
 		{"not before there are as many for each of two tables", func(t *testing.T, s script) { s.play(t, "a9", "b9", "A", "B") }, false},
@@ -495,5 +510,26 @@ func TestCommitIsDue(t *testing.T) {
 				t.Errorf("due = %t", got)
 			}
 		})
+	}
+}
+
+// Each commit is a snapshot and files, so states of one row each must not make one each, whatever another stream has
+// pending.
+func TestStatesOfOneStreamAreGatheredBesideAnother(t *testing.T) {
+	limits := CommitLimits{MaxRows: 10, MaxMebibytes: 1, MaxSeconds: 3600}
+	for _, before := range [][]string{nil, {"b9"}, {"b9", "B"}, {"b9", "b9"}, {"b9", "B", "b2"}, {"b9", "B", "b2", "B", "b2"}} {
+		s := newScript(nil)
+		s.play(t, before...)
+		commits := 0
+		for range 40 {
+			s.play(t, "a1", "A")
+			if s.limitReached(limits) {
+				s.takeCovered()
+				commits++
+			}
+		}
+		if commits < 3 || commits > 5 {
+			t.Errorf("after %v: %d commits of 40 rows, with a limit of %d", before, commits, limits.MaxRows)
+		}
 	}
 }

@@ -63,8 +63,8 @@
 //
 //   - commit plan: which rows and states become durable together.
 //   - planned: a row in a commit plan, whether or not the commit has ended.
-//   - waiting row: one that the last plan left out, and that does not count for the
-//     limits while its stream must wait.
+//   - waiting row: one that the last plan left out. It does not count for the limits
+//     until its stream can be committed.
 //   - at once: how a stream is committed whose rows replace others where readers see
 //     them: nothing before it is complete, and then all in one commit.
 //   - gathered: taken over by one worker, so that a few rows become one file.
