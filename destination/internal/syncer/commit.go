@@ -139,19 +139,19 @@ func (r *run) commitTables(ctx context.Context, plan *commitPlan) error {
 		}
 		r.config.Metrics.Durable(t.stream.Measured(), t.rows)
 	}
-	err := errors.Join(errs...)
+	var echoErr error // the first one: of an output that is broken, each echo returns the same
 	for _, e := range plan.echoes {
 		if slices.ContainsFunc(e.streams, func(s *Stream) bool { return failed[s] }) {
 			continue
 		}
-		if echoErr := r.echoState(e); echoErr != nil && err == nil {
-			err = echoErr
+		if err := r.echoState(e); echoErr == nil {
+			echoErr = err
 		}
 	}
 	if r.config.Committed != nil {
 		r.config.Committed(plan.changed())
 	}
-	return err
+	return errors.Join(append(errs, echoErr)...)
 }
 
 func (r *run) echoState(e echo) error {

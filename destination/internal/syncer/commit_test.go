@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"runtime"
 	"strings"
@@ -133,6 +134,7 @@ func newTestRun(t *testing.T, wrap func(catalog.Catalog) catalog.Catalog) (*run,
 		firstBad:      newFirstBad(),
 		longMessages:  newLongMessages(),
 		relayed:       map[string]struct{}{},
+		unknown:       map[protocol.StreamID]struct{}{},
 		out:           protocol.NewEmitter(&out, protocol.EmitterOptions{}),
 		log:           slog.New(slog.DiscardHandler),
 		group:         &errgroup.Group{},
@@ -277,5 +279,28 @@ func TestAStateOfAllStreamsIsCommittedAndEchoedAtTheEnd(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// brokenPipe is an output that nobody reads.
+type brokenPipe struct{}
+
+func (brokenPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+// That a table failed is no reason to keep quiet about a state that cannot be echoed.
+func TestErrorsOfTablesAndOfEchoesAreReported(t *testing.T) {
+	r, _ := newTestRun(t, func(c catalog.Catalog) catalog.Catalog { return halfLostCatalog{c, "a"} })
+	r.out = protocol.NewEmitter(brokenPipe{}, protocol.EmitterOptions{})
+	plan := r.oneState()
+	b := plan.tables[1]
+	for range 3 {
+		plan.echoes = append(plan.echoes, echo{message: b.state.message, streams: []*Stream{b.stream}})
+	}
+	err := r.commitTables(t.Context(), plan)
+	if !errors.Is(err, errLost) || !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("error %v", err)
+	}
+	if n := strings.Count(fmt.Sprint(err), io.ErrClosedPipe.Error()); n != 1 {
+		t.Errorf("what is wrong with the output is reported %d times: %v", n, err)
 	}
 }

@@ -31,6 +31,7 @@ func Run(ctx context.Context, config Config, streams Streams, stateFiles *checkp
 		firstBad:      newFirstBad(),
 		longMessages:  newLongMessages(),
 		relayed:       map[string]struct{}{},
+		unknown:       map[protocol.StreamID]struct{}{},
 	}
 	var err error
 	if r.commitNumber, err = streams.lastCommitNumber(); err != nil {
@@ -52,7 +53,8 @@ type run struct {
 	firstBad      *firstBad     // the first record or state that cannot be right; it ends the sync
 	longMessages  *longMessages // bytes that readAhead waits for
 	group         *errgroup.Group
-	relayed       map[string]struct{} // errors of the source that the user has seen
+	relayed       map[string]struct{}            // errors of the source that the user was shown
+	unknown       map[protocol.StreamID]struct{} // streams with a status, not in the catalog, that the user was warned of
 
 	sequence     uint64        // number of the last item of the input that was a batch of records or a state
 	commitNumber int64         // number of the last commit
@@ -163,7 +165,7 @@ func (r *run) dispatch(ctx context.Context, item protocol.Item, jobs chan<- deco
 	case item.Status != nil:
 		before := r.checkpoints.proofs.of(item.Status.Stream).status // progress counts a stream once
 		if !r.checkpoints.addStatus(*item.Status) {
-			r.log.Warn("the input holds a status of a stream that is not in the catalog", "stream", item.Status.Stream.String())
+			r.warnOfUnknown(item.Status.Stream)
 		} else if item.Status.Status == protocol.Complete && before != protocol.Complete {
 			r.out.Progress().Add("streams", 1)
 		}
@@ -174,17 +176,4 @@ func (r *run) dispatch(ctx context.Context, item protocol.Item, jobs chan<- deco
 		r.relayOnce(item.Log.Message, "")
 	}
 	return nil
-}
-
-// maxRelayed is how many different errors of a source are shown to the user.
-const maxRelayed = 20
-
-// relayOnce shows an error of the source to the user, who would not see it
-// otherwise: the source's messages end here.
-func (r *run) relayOnce(message, shownOn string) {
-	if _, shown := r.relayed[message]; shown || len(r.relayed) == maxRelayed {
-		return
-	}
-	r.relayed[message] = struct{}{}
-	r.out.Relay(message, shownOn)
 }
