@@ -35,6 +35,9 @@ func (t *Table) SetMinRowGroupBytes(n int64) { t.minRowGroupBytes = n }
 // SetManyHits says how many rows of staged keys are too many for memory.
 func (t *Table) SetManyHits(n int64) { t.manyHits = n }
 
+// SetCompletingBytes says how large the files are together that may wait for the storage.
+func (t *Table) SetCompletingBytes(n int64) { t.completingBytes = n }
+
 // SetOpened makes the table one that was opened at another time.
 func (t *Table) SetOpened(at time.Time) { t.since = at }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
@@ -35,20 +36,29 @@ type Completed struct {
 	files      []*stagedFile
 	index      *rowkeys.Index  // of all rows; nil unless dedup
 	completing *errgroup.Group // nil: there are no files
+	waiting    *semaphore.Weighted
 }
 
-// maxCompleting is how many files of a writer may wait at once until the storage
-// has them safe. Many files together take little longer than one.
-const maxCompleting = 16
+const (
+	// maxCompleting is how many files of a writer may wait at once until the storage
+	// has them safe. Many files together take little longer than one.
+	maxCompleting = 16
+	// completingBytes is how large they may be together, unless one is larger. With S3 they
+	// take so much of the scratch directory if rows come faster than they are uploaded.
+	completingBytes = 512 << 20
+)
 
 // complete completes a file, in the background.
 func (c *Completed) complete(staged *stagedFile, file *parquetfile.Writer, args table.DataFileArgs) {
 	c.files = append(c.files, staged)
 	if c.completing == nil {
-		c.completing = &errgroup.Group{}
+		c.completing, c.waiting = &errgroup.Group{}, semaphore.NewWeighted(c.t.completingBytes)
 		c.completing.SetLimit(maxCompleting)
 	}
+	size := min(file.Bytes(), c.t.completingBytes)
+	c.waiting.Acquire(context.Background(), size) //nolint:errcheck // what has that room ends on its own
 	c.completing.Go(goroutine.Recovered(func() (err error) {
+		defer c.waiting.Release(size)
 		staged.data, err = file.Close(args)
 		return err
 	}))

@@ -96,6 +96,7 @@ type Table struct {
 	commitTimeout    time.Duration // how long there are more attempts
 	minRowGroupBytes int64         // bytes of rows that are too few for a row group
 	manyHits         int64         // rows of staged keys that are kept in memory, beyond those that are staged
+	completingBytes  int64         // see Completed
 
 	uuid    uuid.UUID
 	version int             // of the table's format
@@ -185,7 +186,7 @@ func newTable(cat Catalog, p *columnar.Plan, o Options) *Table {
 		cat: cat, id: id, plan: p, columns: &columns.Evolution{}, keys: rowkeys.Fields{Cursor: rowkeys.NoField, Deleted: rowkeys.NoField}, opts: o,
 		storage:    &snapshots.Storage{Table: strings.Join(id, "."), Memory: o.Memory, TargetFileBytes: o.TargetFileBytes},
 		maxBackoff: time.Second, commitTimeout: 5 * time.Minute, minRowGroupBytes: minRowGroupBytes,
-		manyHits: rowkeys.ManyHits,
+		manyHits: rowkeys.ManyHits, completingBytes: completingBytes,
 	}
 }
 

@@ -1,15 +1,19 @@
 package lake_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/iceberg-go"
+	iceio "github.com/apache/iceberg-go/io"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
@@ -281,4 +285,67 @@ func TestFilesOfManyColumnsHaveFewRowGroups(t *testing.T) {
 	if got := len(staged.Files()); got != (groups+3)/4 {
 		t.Errorf("%d files", got)
 	}
+}
+
+// Rows that come faster than the storage takes them wait, instead of filling the scratch directory.
+func TestFilesThatWaitForTheStorageTakeLimitedRoom(t *testing.T) {
+	for _, room := range []int64{1, 1 << 30} {
+		synctest.Test(t, func(t *testing.T) {
+			tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{TargetFileBytes: 1}) // a file for each row group
+			tbl.SetMinRowGroupBytes(1)
+			tbl.SetCompletingBytes(room)
+			slow := &slowToClose{WriteFileIO: tbl.Storage().Files, safe: make(chan struct{})}
+			tbl.Storage().Files = slow
+			w := tbl.NewWriter()
+			const files = 5
+			written := make(chan error, 1)
+			go func() {
+				var err error
+				for n := range files {
+					err = errors.Join(err, w.Write(t.Context(), laketest.Batch(t, tbl.Opened().Schema(), laketest.Version{Key: int64(n), Cursor: 1, V: "v"}.Row()), []uint64{uint64(n)}))
+				}
+				written <- err
+			}()
+			synctest.Wait()
+			want := int64(files)
+			if room == 1 {
+				want = 2 // one that waits, and one for which there is no room yet
+			}
+			if got := slow.created.Load(); got != want {
+				t.Errorf("with room for %d bytes, %d files are there, want %d", room, got, want)
+			}
+			close(slow.safe)
+			if err := <-written; err != nil {
+				t.Fatal(err)
+			}
+			staged, err := w.Close(t.Context(), nil, nil, math.MaxInt64)
+			if err != nil || len(staged.Files()) != files {
+				t.Fatalf("%v, %v", staged, err)
+			}
+			laketest.Commit(t, tbl, "", staged)
+		})
+	}
+}
+
+// slowToClose are files that are safe only when safe is closed.
+type slowToClose struct {
+	iceio.WriteFileIO
+	safe    chan struct{}
+	created atomic.Int64
+}
+
+func (f *slowToClose) Create(name string) (iceio.FileWriter, error) {
+	w, err := f.WriteFileIO.Create(name)
+	f.created.Add(1)
+	return slowWriter{w, f.safe}, err
+}
+
+type slowWriter struct {
+	iceio.FileWriter
+	safe chan struct{}
+}
+
+func (w slowWriter) Close() error {
+	<-w.safe
+	return w.FileWriter.Close()
 }

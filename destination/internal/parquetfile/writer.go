@@ -79,6 +79,9 @@ func (w *Writer) Write(rec arrow.RecordBatch) error {
 	return nil
 }
 
+// Bytes is how much is written so far.
+func (w *Writer) Bytes() int64 { return w.count.n }
+
 func leafColumns(fields []arrow.Field) (n int) {
 	for _, f := range fields {
 		if nested, ok := f.Type.(arrow.NestedType); ok {
