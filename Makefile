@@ -6,7 +6,7 @@ FUZZ     ?= ^Fuzz
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI         := bin/tools/golangci-lint-$(GOLANGCI_VERSION)
 
-.PHONY: build demo test lint tools fuzz soak crashes bench accept accept-release engines images dist clean
+.PHONY: build demo test load lint tools fuzz soak crashes bench accept accept-release engines images dist clean
 
 CLI      := github.com/ingest-connectors/whoop-iceberg/protocol/cli
 LDFLAGS   = -X $(CLI).Version=$(VERSION) -X $(CLI).Commit=$(shell git rev-parse HEAD 2>/dev/null) \
@@ -50,6 +50,15 @@ test:
 	else \
 	  echo "no C compiler ($$(go env CC)): testing without -race"; $(GO_TEST) ./...; \
 	fi
+
+# No test may depend on how busy the machine is: runs all of them RUNS times beside LOAD
+# busy processes, which takes two hours on two cores.
+RUNS ?= 20
+LOAD ?= 8
+
+load:
+	@busy=; trap 'kill $$busy' EXIT; for n in $$(seq $(LOAD)); do (while :; do :; done) & busy="$$busy $$!"; done; \
+	for n in $$(seq $(RUNS)); do echo "run $$n"; $(GO_TEST) -count=1 -timeout 1h ./... || exit 1; done
 
 # Also checks the types of both programs on all platforms of a release.
 lint: $(GOLANGCI)
