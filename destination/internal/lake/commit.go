@@ -120,7 +120,7 @@ func (c *fileCommit) commitWithRetry(ctx context.Context, stage func(context.Con
 	err := x.run(ctx)
 	done := Committed{Attempts: x.attempts, Duration: time.Since(began)}
 	if err != nil {
-		if !x.mayBeThere() {
+		if !x.mayHaveLanded() {
 			err = errors.Join(err, discard(c.t, c.files))
 		}
 		return done, c.t.Explain(err)

@@ -53,8 +53,8 @@ type Begun struct {
 	Retained []int64
 	// Refreshing: older generations go when the sync is complete, by Finish.
 	Refreshing bool
-	// AtOnce: until then nothing may be committed, as the catalog keeps no branches.
-	AtOnce bool
+	// AtEnd: until then nothing may be committed, as the catalog keeps no branches.
+	AtEnd bool
 }
 
 // requiredBranch returns the branch that must be there because it has rows, "" for none.
@@ -125,7 +125,7 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (begun Begun, err erro
 			return Begun{}, err
 		}
 	}
-	if begun.AtOnce = begun.Refreshing && !t.cat.KeepsBranches(); begun.AtOnce {
+	if begun.AtEnd = begun.Refreshing && !t.cat.KeepsBranches(); begun.AtEnd {
 		r.branch = ""
 	}
 	if begun.Refreshing {

@@ -341,7 +341,7 @@ func TestWithoutBranchesARefreshIsMadeAtOnce(t *testing.T) {
 
 				g := &lake.Generation{ID: 13, Minimum: 13}
 				tbl = openTable(t, cat, p, o)
-				if begun, err := tbl.Begin(t.Context(), g); err != nil || !begun.Refreshing || !begun.AtOnce || tbl.Branch() != table.MainBranch {
+				if begun, err := tbl.Begin(t.Context(), g); err != nil || !begun.Refreshing || !begun.AtEnd || tbl.Branch() != table.MainBranch {
 					t.Fatalf("a refresh begins as %+v on %s, error %v", begun, tbl.Branch(), err)
 				}
 				staged := laketest.Stage(t, tbl, 0, row(13, 2, "new"), row(13, 3, "new"))

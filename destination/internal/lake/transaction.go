@@ -53,17 +53,17 @@ type transaction struct {
 	location string         // of the metadata file that has the change
 	attempts int
 
-	unremoved      error     // why files of refused attempts are still there
+	cleanupErr     error     // why files of refused attempts are still there
 	lastConflict   error     // why the catalog refused the last time
 	unreachable    error     // why the table could not be loaded the last time
 	unknownOutcome error     // of an attempt that may be committed, or may still be
 	refused        *proposal // the last one, until the table shows that it is not there; of a failed one, too
-	untold         bool      // one that was refused may be there: the table's history no longer reaches back to it
+	historyLost    bool      // one that was refused may be there: the table's history no longer reaches back to it
 }
 
-// mayBeThere reports whether an attempt that the catalog did not confirm may be in the table.
-func (x *transaction) mayBeThere() bool {
-	return x.unknownOutcome != nil || x.refused != nil || x.untold
+// mayHaveLanded reports whether an attempt that the catalog did not confirm may be in the table.
+func (x *transaction) mayHaveLanded() bool {
+	return x.unknownOutcome != nil || x.refused != nil || x.historyLost
 }
 
 // run makes the attempts. Its error is certain unless one may be there.
@@ -98,14 +98,14 @@ func (x *transaction) attempt(ctx context.Context, budget *retryBudget) (done bo
 		}
 	}
 	x.location = x.base.MetadataLocation()
-	if landed, err := x.hasLanded(ctx); landed || err != nil {
+	if landed, err := x.settleEarlierAttempt(ctx); landed || err != nil {
 		return landed, err
 	}
 	p, err := x.propose(ctx, x.base, budget)
 	if err != nil {
 		removeErr := t.storage.RemoveAll(p.written)
 		if MovedOn(ctx, t, x.base, err) {
-			x.lastConflict, x.unremoved = err, errors.Join(x.unremoved, removeErr)
+			x.lastConflict, x.cleanupErr = err, errors.Join(x.cleanupErr, removeErr)
 			return false, nil
 		}
 		return false, errors.Join(err, removeErr)
@@ -142,11 +142,11 @@ func (x *transaction) refuse(p proposal) {
 	}
 }
 
-// hasLanded looks for an earlier attempt in the table as it is in base. If it is not
+// settleEarlierAttempt looks for an earlier attempt in the table as it is in base. If it is not
 // there, what a refused one wrote is removed. Its error says that nobody can know any
 // more whether one of unknown outcome is there; one that was refused is then taken for
 // what the catalog said, and yet its files stay.
-func (x *transaction) hasLanded(ctx context.Context) (landed bool, err error) {
+func (x *transaction) settleEarlierAttempt(ctx context.Context) (landed bool, err error) {
 	if x.unknownOutcome == nil && x.refused == nil {
 		return false, nil
 	}
@@ -164,9 +164,9 @@ func (x *transaction) hasLanded(ctx context.Context) (landed bool, err error) {
 	// its removal is reported if no attempt succeeds.
 	switch {
 	case err != nil:
-		x.untold = true
+		x.historyLost = true
 	case x.refused != nil:
-		x.unremoved = errors.Join(x.unremoved, x.t.storage.RemoveAll(x.refused.written))
+		x.cleanupErr = errors.Join(x.cleanupErr, x.t.storage.RemoveAll(x.refused.written))
 	}
 	x.refused = nil
 	return false, nil
@@ -176,19 +176,19 @@ func (x *transaction) hasLanded(ctx context.Context) (landed bool, err error) {
 // of them in the table. If nobody can look, what the catalog said is believed, and yet no
 // file is removed.
 func (x *transaction) fail(ctx context.Context, cause error) error {
-	if !x.mayBeThere() {
+	if !x.mayHaveLanded() {
 		return cause
 	}
 	base, err := x.t.cat.LoadTable(context.WithoutCancel(ctx), x.t.id)
 	if err == nil {
 		x.base, x.location = base, base.MetadataLocation()
 		var landed bool
-		if landed, err = x.hasLanded(ctx); landed {
+		if landed, err = x.settleEarlierAttempt(ctx); landed {
 			return nil
 		}
 	}
 	if x.unknownOutcome == nil {
-		return errors.Join(cause, x.unremoved)
+		return errors.Join(cause, x.cleanupErr)
 	}
 	return &protocol.Error{
 		Kind: protocol.TransientError, Stream: &x.t.plan.Stream, Err: errors.Join(cause, x.unknownOutcome, err),
@@ -235,7 +235,7 @@ func (x *transaction) finish(after table.Metadata, p proposal) {
 			superseded[file] = struct{}{}
 		}
 	}
-	if !x.mayBeThere() { // else an earlier attempt may name them
+	if !x.mayHaveLanded() { // else an earlier attempt may name them
 		for _, path := range p.supersededFiles {
 			superseded[path] = struct{}{}
 		}

@@ -73,7 +73,7 @@ func (w *Writer) add(ctx context.Context, rec arrow.RecordBatch, arrivals []uint
 		}
 		rec, arrivals = nil, nil
 	}
-	return w.unspool(rec, arrivals, math.MaxInt64)
+	return w.flushSpool(rec, arrivals, math.MaxInt64)
 }
 
 // isTooSmall reports whether rows are too few for a row group of their own.
@@ -85,7 +85,7 @@ func (w *Writer) isTooSmall(rec arrow.RecordBatch) bool {
 // which may be nil. It removes the others.
 func (w *Writer) flush(ctx context.Context, last arrow.RecordBatch, arrivals []uint64, keep int64) error {
 	if w.sorter == nil {
-		return w.unspool(last, arrivals, keep)
+		return w.flushSpool(last, arrivals, keep)
 	}
 	end, err := w.t.storage.Memory.Begin(ctx, rowsort.MergeBytes)
 	if err != nil {
@@ -95,8 +95,8 @@ func (w *Writer) flush(ctx context.Context, last arrow.RecordBatch, arrivals []u
 	return w.sorter.Finish(ctx, last, arrivals, keep, w.group, w.files.Roll)
 }
 
-// unspool is flush in a table without order.
-func (w *Writer) unspool(last arrow.RecordBatch, arrivals []uint64, keep int64) error {
+// flushSpool is flush in a table without order.
+func (w *Writer) flushSpool(last arrow.RecordBatch, arrivals []uint64, keep int64) error {
 	var short arrow.RecordBatch
 	if last != nil && w.isTooSmall(last) {
 		short, last = last, nil
@@ -248,7 +248,7 @@ func (w *Writer) finish(ctx context.Context, last arrow.RecordBatch, arrivals []
 		return err
 	}
 	if w.order != nil {
-		written := w.rows - w.rowsSetAside()
+		written := w.rows - w.spooledRows()
 		if err := w.flush(ctx, last, arrivals, max(0, keep-written)); err != nil {
 			return err
 		}
@@ -256,17 +256,17 @@ func (w *Writer) finish(ctx context.Context, last arrow.RecordBatch, arrivals []
 	return w.files.Roll()
 }
 
-// rowsSetAside is the number of rows that were put aside.
-func (w *Writer) rowsSetAside() int64 {
+// spooledRows is the number of rows that were put aside.
+func (w *Writer) spooledRows() int64 {
 	if w.sorter != nil {
 		return w.sorter.Count()
 	}
 	return w.spool.Count()
 }
 
-// SetAside returns the size in memory of the rows that were put aside, and whether there
+// Spooled returns the size in memory of the rows that were put aside, and whether there
 // are no others since the last Close.
-func (w *Writer) SetAside() (bytes int64, all bool) {
+func (w *Writer) Spooled() (bytes int64, all bool) {
 	switch {
 	case w.rows == 0:
 		return 0, true
@@ -275,7 +275,7 @@ func (w *Writer) SetAside() (bytes int64, all bool) {
 	default:
 		bytes = w.spool.Bytes()
 	}
-	return bytes, w.rowsSetAside() == w.rows
+	return bytes, w.spooledRows() == w.rows
 }
 
 // TakeOver moves the rows of another writer of the table to this one. Both have rows,

@@ -224,7 +224,7 @@ func TestAWriterTakesOverWhatOthersPutAside(t *testing.T) {
 				}
 				var sum int64
 				for i, w := range writers {
-					bytes, whole := w.SetAside()
+					bytes, whole := w.Spooled()
 					if !whole || bytes > 0 != (i <= round) {
 						t.Errorf("round %d: writer %d has put %d bytes aside, %t", round, i, bytes, whole)
 					}
@@ -233,7 +233,7 @@ func TestAWriterTakesOverWhatOthersPutAside(t *testing.T) {
 				for _, w := range writers[1 : 1+round] {
 					writers[0].TakeOver(w)
 				}
-				if bytes, whole := writers[0].SetAside(); bytes != sum || !whole {
+				if bytes, whole := writers[0].Spooled(); bytes != sum || !whole {
 					t.Errorf("round %d: %d of %d bytes are put aside, %t", round, bytes, sum, whole)
 				}
 				var staged []*lake.Staged

@@ -81,7 +81,7 @@ func (c *checkpoints) addBytes(size int) {
 func (c *checkpoints) addState(state protocol.State) error {
 	if c.stateType == "" {
 		c.stateType = state.Type
-		c.allWait = c.statesAreShared() && slices.ContainsFunc(c.streams.all, (*Stream).isAtOnce)
+		c.allWait = c.statesAreShared() && slices.ContainsFunc(c.streams.all, (*Stream).isCommittedAtEnd)
 	}
 	if state.Type != c.stateType {
 		return &protocol.Error{Kind: protocol.SystemError, Message: fmt.Sprintf(
@@ -198,7 +198,7 @@ func (c *checkpoints) isCovered(s *Stream) bool {
 // for the end. Where states cover all streams, all streams wait with it: a state is
 // echoed when all its streams are committed.
 func (c *checkpoints) mustWait(s *Stream) bool {
-	return s.coveredUpTo <= s.planned || s.isAtOnce() || c.allWait
+	return s.coveredUpTo <= s.planned || s.isCommittedAtEnd() || c.allWait
 }
 
 // statesAreShared reports whether the states of the input cover all streams.

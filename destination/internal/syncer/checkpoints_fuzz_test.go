@@ -71,7 +71,7 @@ type accountedState struct {
 }
 
 // newAccount sets up what a byte says: 1 to 3 streams, which of them are in
-// overwrite mode or refreshed, on a branch or at once, and the type of states.
+// overwrite mode or refreshed, on a branch or at the end, and the type of states.
 func newAccount(t *testing.T, setup byte) *account {
 	streams := Streams{byID: map[protocol.StreamID]*Stream{}}
 	for i := range min(int(setup&3)+1, 3) {
@@ -81,7 +81,7 @@ func newAccount(t *testing.T, setup byte) *account {
 			mode = protocol.Overwrite
 		}
 		stream := &Stream{ID: protocol.StreamID{Name: string(rune('a' + i))}, configured: protocol.ConfiguredStream{DestinationSyncMode: mode}}
-		if stream.begun = (lake.Begun{Refreshing: chosen && refreshes, AtOnce: chosen && refreshes && setup&3 == 3}); stream.begun.Refreshing {
+		if stream.begun = (lake.Begun{Refreshing: chosen && refreshes, AtEnd: chosen && refreshes && setup&3 == 3}); stream.begun.Refreshing {
 			stream.configured.GenerationID = new(int64)
 		}
 		streams.all = append(streams.all, stream)
@@ -115,7 +115,7 @@ func (a *account) play(b byte) {
 	case 7: // also after a record that no state covers, as at the end of the input
 		plan := a.checkpoints.takeCovered()
 		for _, t := range plan.tables {
-			if t.replace || t.finishRefresh || t.stream.isAtOnce() {
+			if t.replace || t.finishRefresh || t.stream.isCommittedAtEnd() {
 				a.Errorf("stream %s is replaced before its end", t.stream.ID)
 			}
 			if got, want := a.committed[t.stream]+t.rows, a.covered(t.stream); got != want {
@@ -266,11 +266,11 @@ func (a *account) checkEnd(interrupted bool) {
 	// States that cover all streams are committed only if all replacements are.
 	waits := false
 	for _, stream := range a.checkpoints.streams.all {
-		waits = waits || a.global && len(a.states) > 0 && stream.isAtOnce() && keep[stream] != keepAll
+		waits = waits || a.global && len(a.states) > 0 && stream.isCommittedAtEnd() && keep[stream] != keepAll
 	}
 	for _, stream := range a.checkpoints.streams.all {
 		want := map[keepRows]int64{keepNothing: 0, keepCovered: a.covered(stream), keepAll: a.rows[stream]}[keep[stream]]
-		if waits && !(stream.isAtOnce() && keep[stream] == keepAll) {
+		if waits && !(stream.isCommittedAtEnd() && keep[stream] == keepAll) {
 			want = 0
 		}
 		if a.committed[stream] != want {

@@ -187,7 +187,7 @@ func (r *run) commitTable(ctx context.Context, t *tableCommit, stored func() (js
 	switch {
 	case t.replace:
 		return reported(tbl.Replace(ctx, t.staged, state))
-	case t.finishRefresh && t.stream.begun.AtOnce: // the catalog keeps no branches
+	case t.finishRefresh && t.stream.begun.AtEnd: // the catalog keeps no branches
 		return reported(tbl.Finish(ctx, t.staged, state))
 	case len(t.staged) > 0 || state != nil:
 		if err := reported(tbl.Commit(ctx, t.staged, state)); err != nil {

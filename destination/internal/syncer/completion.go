@@ -97,16 +97,16 @@ const (
 // A streamEnd is what is known of a stream when no more is read.
 type streamEnd struct {
 	proof
-	input       inputEnd
-	heard       bool  // the input had a record, a state or a status of some stream
-	statuses    bool  // the input had a status of some stream
-	generations bool  // the catalog has generation ids, so its author also sends statuses
-	hasStates   bool  // the stream had a STATE
-	continues   bool  // its source continues where it was: the stream had a STATE, now or in an earlier sync, or could expect one
-	hasRecords  bool  // it had a record, or a state that is in a commit plan
-	uncovered   int64 // its records after its last STATE
-	atOnce      bool  // to take half of the stream for all of it would lose rows, and nothing of it is kept
-	refreshing  bool  // the same for rows of older generations, but what states cover is kept for the next attempt unless atOnce
+	input          inputEnd
+	heard          bool  // the input had a record, a state or a status of some stream
+	statuses       bool  // the input had a status of some stream
+	generations    bool  // the catalog has generation ids, so its author also sends statuses
+	hasStates      bool  // the stream had a STATE
+	continues      bool  // its source continues where it was: the stream had a STATE, now or in an earlier sync, or could expect one
+	hasRecords     bool  // it had a record, or a state that is in a commit plan
+	uncovered      int64 // its records after its last STATE
+	committedAtEnd bool  // to take half of the stream for all of it would lose rows, and nothing of it is kept
+	refreshing     bool  // the same for rows of older generations, but what states cover is kept for the next attempt unless committedAtEnd
 }
 
 // A decision says what happens to the rows of a stream that are not committed.
@@ -147,7 +147,7 @@ func (c Completion) decide(id protocol.StreamID, e streamEnd) decision {
 	case e.input == unreadable:
 		return e.incomplete(nil)
 	case e.complete():
-		if e.input == stoppedEarly && !e.atOnce && e.uncovered > 0 {
+		if e.input == stoppedEarly && !e.committedAtEnd && e.uncovered > 0 {
 			return e.incomplete(nil) // a STATE that covers them may be on its way
 		}
 		return decision{keep: keepAll}
@@ -181,11 +181,11 @@ const noProof = "the input ended without the stream's COMPLETE status"
 
 // losesRowsIfIncomplete reports whether rows of the table are lost if the stream is taken for
 // complete and is not.
-func (e streamEnd) losesRowsIfIncomplete() bool { return e.atOnce || e.refreshing }
+func (e streamEnd) losesRowsIfIncomplete() bool { return e.committedAtEnd || e.refreshing }
 
 // incomplete decides on a stream that was not received completely.
 func (e streamEnd) incomplete(err error) decision {
-	if e.atOnce {
+	if e.committedAtEnd {
 		return decision{keep: keepNothing, err: err}
 	}
 	return decision{keep: keepCovered, err: err}
@@ -195,7 +195,7 @@ func (e streamEnd) incomplete(err error) decision {
 func (e streamEnd) unproven(id protocol.StreamID, why string) decision {
 	reason := incompleteReason{why: strings.TrimRight(why, "."), kept: "What its states cover is kept.", remedy: "Run the sync again to get the rest."}
 	switch {
-	case e.atOnce:
+	case e.committedAtEnd:
 		reason.kept, reason.remedy = "Its table is as it was before.", "Run the sync again."
 	case e.refreshing:
 		reason.kept, reason.remedy = "Its table is as it was before, and what its states cover is kept for the next attempt.", "Run the sync again."

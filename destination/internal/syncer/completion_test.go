@@ -85,7 +85,7 @@ func TestCompletion(t *testing.T) {
 	for _, sequence := range sequences() {
 		p, w := play(sequence)
 		for _, input := range []inputEnd{inputEnded, stoppedAtEnd, stoppedEarly, unreadable} {
-			for _, kind := range []string{"append", "refresh", "refresh at once", "overwrite"} {
+			for _, kind := range []string{"append", "refresh", "refresh at the end", "overwrite"} {
 				for _, generations := range bools {
 					for _, states := range []string{"none", "earlier", "now"} {
 						for _, uncovered := range []int64{0, 3} {
@@ -97,7 +97,7 @@ func TestCompletion(t *testing.T) {
 									e := streamEnd{
 										proof: p.of(sleepStream), input: input, heard: heard, statuses: p.statuses, generations: generations,
 										hasStates: states == "now", continues: states != "none", hasRecords: heard, uncovered: uncovered,
-										atOnce: kind == "overwrite" || kind == "refresh at once", refreshing: kind == "refresh" || kind == "refresh at once",
+										committedAtEnd: kind == "overwrite" || kind == "refresh at the end", refreshing: kind == "refresh" || kind == "refresh at the end",
 									}
 									combinations++
 									got := c.decide(sleepStream, e)
@@ -120,13 +120,13 @@ func TestCompletion(t *testing.T) {
 // expected is what docs/destination.md says.
 func expected(w outcome, e streamEnd, kind string, c Completion) (keep keepRows, fails, assumes bool) {
 	part := keepCovered
-	if e.atOnce {
+	if e.committedAtEnd {
 		part = keepNothing
 	}
 	switch {
 	case e.input == unreadable: // the run fails with what is broken
 		return part, false, false
-	case w.complete && e.input == stoppedEarly && !e.atOnce && e.uncovered > 0: // the run fails as interrupted
+	case w.complete && e.input == stoppedEarly && !e.committedAtEnd && e.uncovered > 0: // the run fails as interrupted
 		return part, false, false
 	case w.complete:
 		return keepAll, false, false
@@ -163,10 +163,10 @@ func TestTheEndAsProofIsAdvisedToThoseItHelps(t *testing.T) {
 		end  streamEnd
 		want bool
 	}{
-		"records and no status": {streamEnd{hasRecords: true, atOnce: true}, true},
-		"no records":            {streamEnd{atOnce: true}, false},
-		"a failure":             {streamEnd{hasRecords: true, atOnce: true, proof: proof{failure: "no"}}, false},
-		"statuses":              {streamEnd{hasRecords: true, atOnce: true, statuses: true}, false},
+		"records and no status": {streamEnd{hasRecords: true, committedAtEnd: true}, true},
+		"no records":            {streamEnd{committedAtEnd: true}, false},
+		"a failure":             {streamEnd{hasRecords: true, committedAtEnd: true, proof: proof{failure: "no"}}, false},
+		"statuses":              {streamEnd{hasRecords: true, committedAtEnd: true, statuses: true}, false},
 	} {
 		err := Strict.decide(sleepStream, tt.end).err
 		if err == nil || strings.Contains(err.Error(), `"completion":"eof"`) != tt.want {

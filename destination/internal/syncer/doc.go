@@ -65,7 +65,7 @@
 //   - planned: a row in a commit plan, whether or not the commit has ended.
 //   - waiting row: one that the last plan left out. It does not count for the limits
 //     until its stream can be committed.
-//   - at once: how a stream is committed whose rows replace others where readers see
+//   - at the end: how a stream is committed whose rows replace others where readers see
 //     them: nothing before it is complete, and then all in one commit.
 //   - gathered: taken over by one worker, so that a few rows become one file.
 //   - staged: in a closed data file that no snapshot has yet.

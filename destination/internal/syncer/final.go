@@ -122,17 +122,17 @@ func (c *checkpoints) takeFinal(completion Completion, end inputEnd) (*commitPla
 	proven := map[*Stream]bool{}
 	for _, stream := range c.streams.all {
 		d := completion.decide(stream.ID, streamEnd{
-			proof:       c.proofs.of(stream.ID),
-			input:       end,
-			heard:       heard,
-			statuses:    c.proofs.statuses,
-			generations: stream.configured.GenerationID != nil,
-			hasStates:   stream.coveredUpTo > 0,
-			continues:   stream.coveredUpTo > 0 || stream.hadState || anyStates && stream.configured.SyncMode == protocol.Incremental,
-			hasRecords:  c.hasRecords(stream),
-			uncovered:   stream.unplanned.between(stream.coveredUpTo, c.segment),
-			atOnce:      stream.isAtOnce(),
-			refreshing:  stream.begun.Refreshing,
+			proof:          c.proofs.of(stream.ID),
+			input:          end,
+			heard:          heard,
+			statuses:       c.proofs.statuses,
+			generations:    stream.configured.GenerationID != nil,
+			hasStates:      stream.coveredUpTo > 0,
+			continues:      stream.coveredUpTo > 0 || stream.hadState || anyStates && stream.configured.SyncMode == protocol.Incremental,
+			hasRecords:     c.hasRecords(stream),
+			uncovered:      stream.unplanned.between(stream.coveredUpTo, c.segment),
+			committedAtEnd: stream.isCommittedAtEnd(),
+			refreshing:     stream.begun.Refreshing,
 		})
 		decisions = append(decisions, streamDecision{stream, d})
 		proven[stream] = d.keep == keepAll
@@ -140,9 +140,9 @@ func (c *checkpoints) takeFinal(completion Completion, end inputEnd) (*commitPla
 	for _, d := range decisions {
 		stream := d.stream
 		switch {
-		case d.keep != keepAll && stream.isAtOnce():
+		case d.keep != keepAll && stream.isCommittedAtEnd():
 			// Its files are deleted; the source sends its rows again.
-		case !stream.isAtOnce() && c.statesAreShared() && c.anyAtOnceUnproven(proven):
+		case !stream.isCommittedAtEnd() && c.statesAreShared() && c.anyCommittedAtEndUnproven(proven):
 			// The states also cover a stream that is not replaced. They are not
 			// echoed, so the source sends the rows of all their streams again.
 		case d.keep == keepAll:
@@ -179,10 +179,10 @@ func (c *checkpoints) anyUnproven() bool {
 	return slices.ContainsFunc(c.streams.all, func(s *Stream) bool { return !c.proofs.of(s.ID).complete() })
 }
 
-// anyAtOnceUnproven reports whether a stream that must be committed all at once is not
+// anyCommittedAtEndUnproven reports whether a stream that must be committed at the end is not
 // among the proven ones.
-func (c *checkpoints) anyAtOnceUnproven(proven map[*Stream]bool) bool {
-	return slices.ContainsFunc(c.streams.all, func(s *Stream) bool { return s.isAtOnce() && !proven[s] })
+func (c *checkpoints) anyCommittedAtEndUnproven(proven map[*Stream]bool) bool {
+	return slices.ContainsFunc(c.streams.all, func(s *Stream) bool { return s.isCommittedAtEnd() && !proven[s] })
 }
 
 // heardFromSource reports whether the input had a record, a state or a status of

@@ -92,7 +92,7 @@ func (w *worker) offer(g *gathered, t *tableCommit) {
 	if b.written > 0 {
 		var all bool
 		p.aside = b.writer
-		asideBytes, all = b.writer.SetAside()
+		asideBytes, all = b.writer.Spooled()
 		in.inFiles = in.inFiles || !all || keep < b.rows // which are not told apart there
 	}
 	if keep == 0 || in.inFiles {

@@ -40,9 +40,9 @@ type Stream struct {
 // and all at once.
 func (s *Stream) isOverwrite() bool { return s.configured.DestinationSyncMode == protocol.Overwrite }
 
-// isAtOnce reports whether nothing of the stream may be committed before it is
+// isCommittedAtEnd reports whether nothing of the stream may be committed before it is
 // complete.
-func (s *Stream) isAtOnce() bool { return s.isOverwrite() || s.begun.AtOnce }
+func (s *Stream) isCommittedAtEnd() bool { return s.isOverwrite() || s.begun.AtEnd }
 
 // Measured names the stream and its table in metrics.
 func (s *Stream) Measured() metrics.Table {
