@@ -74,10 +74,5 @@ func isRetryable(err error) bool {
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return false
 	}
-	return !isStorageError(err)
+	return !storage.IsFailure(err)
 }
-
-// isStorageError reports whether an error is one of the storage that another attempt
-// does not help against: somebody has to change something, or the storage itself has
-// asked again until it gave up.
-func isStorageError(err error) bool { return storage.Explain(err, "") != nil }

@@ -123,7 +123,7 @@ func (x *transaction) attempt(ctx context.Context, budget *retryBudget) (done bo
 		x.after, x.location = after, location
 		x.finish(after, p)
 		return true, nil
-	case errors.Is(err, table.ErrCommitFailed) && !isStorageError(err):
+	case errors.Is(err, table.ErrCommitFailed) && !storage.IsFailure(err):
 		x.lastConflict = err
 		x.refuse(p)
 		return false, nil

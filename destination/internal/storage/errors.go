@@ -10,9 +10,17 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
+// IsFailure reports whether an error is a failure of the storage that another attempt does not
+// help against: somebody has to change something, or the storage itself has been asked again
+// until it gave up. A file that is not there is none.
+func IsFailure(err error) bool {
+	return errors.As(err, new(*scratchError)) || osfile.NoSpace(err) || osfile.ReadOnly(err) ||
+		errors.Is(err, syscall.EFBIG) || errors.Is(err, fs.ErrPermission) || isS3Failure(err)
+}
+
 // Explain finds the remedy for an error of a storage; what names the thing that
 // the files belong to, as in "table whoop.sleep". It returns nil for an error
-// that it has no remedy for.
+// that it has no remedy for, such as that of a file that is not there.
 func Explain(err error, what string) *protocol.Error {
 	explained := func(kind protocol.Kind, format string, args ...any) *protocol.Error {
 		return &protocol.Error{Kind: kind, Message: fmt.Sprintf(format, append([]any{what}, args...)...), Err: err}

@@ -97,7 +97,7 @@ func newS3Client(cfg aws.Config, endpoint string, pathStyle bool) *s3.Client {
 		// A conditional write that meets another of its name: no other program writes
 		// there, so it is an earlier attempt of this one.
 		// Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html.
-		o.Retryer = retry.AddWithErrorCodes(o.Retryer, "ConditionalRequestConflict")
+		o.Retryer = retry.AddWithErrorCodes(o.Retryer, repeatedCodes...)
 		if endpoint != "" {
 			o.BaseEndpoint = aws.String(endpoint)
 			// Services that are only compatible do not know the newer checksums.

@@ -35,10 +35,28 @@ var permissions = map[string]string{
 	"DeleteObjects":           "s3:DeleteObject",
 }
 
+// missingCodes say that there is no such object, as [fs.ErrNotExist] does.
+var missingCodes = []string{"NoSuchKey", "NotFound"}
+
+// repeatedCodes are the errors that are gone when the request is made again, besides those that
+// the client knows: another request for the same object was under way, or the body was damaged
+// on its way.
+// Source: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html.
+var repeatedCodes = []string{"ConditionalRequestConflict", "OperationAborted", "IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch"}
+
+// transientCodes are what S3 answers when something went wrong that a new attempt does not meet.
+var transientCodes = append([]string{"RequestTimeout", "InternalError", "InvalidPart", "PreconditionFailed"}, repeatedCodes...)
+
+// isS3Failure reports whether S3, or the way there, has failed for a request.
+func isS3Failure(err error) bool {
+	var operation *smithy.OperationError
+	return errors.As(err, &operation) && operation.ServiceID == "S3" && !isCode(err, missingCodes...) && !errors.Is(err, context.Canceled)
+}
+
 // explainS3 finds the remedy for an error of S3, or of the way there, as [Explain] does.
 func explainS3(err error, what string) (kind protocol.Kind, message string) {
 	var operation *smithy.OperationError
-	if !errors.As(err, &operation) || operation.ServiceID != "S3" {
+	if !isS3Failure(err) || !errors.As(err, &operation) {
 		return "", ""
 	}
 	if userError := (*protocol.Error)(nil); errors.As(operation.Err, &userError) { // of the credentials
@@ -81,7 +99,7 @@ func explainS3(err error, what string) (kind protocol.Kind, message string) {
 		return protocol.ConfigError, fmt.Sprintf("S3 does not allow %s for the files of %s. Allow it to these credentials, in their policy and in that of the bucket.", permission, what)
 	case status == http.StatusServiceUnavailable, status == http.StatusTooManyRequests, code == "SlowDown", code == "ThrottlingException":
 		return protocol.TransientError, fmt.Sprintf("S3 asks to send fewer requests for the files of %s. Start again later; if that happens often, run fewer syncs at once.", what)
-	case status >= 500, code == "RequestTimeout", code == "InternalError":
+	case status >= 500, status == http.StatusConflict, slices.Contains(transientCodes, code):
 		return protocol.TransientError, fmt.Sprintf("S3 failed for the files of %s%s. Start again later.", what, inBrackets(code))
 	case code != "":
 		return protocol.ConfigError, fmt.Sprintf("S3 refuses a request for the files of %s (%s: %s). Correct what it names.", what, code, said)

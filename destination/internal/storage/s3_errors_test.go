@@ -1,10 +1,14 @@
 package storage
 
 import (
+	"context"
+	"errors"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,6 +42,15 @@ func TestErrorsOfS3HaveRemedies(t *testing.T) {
 		{403, "AccessDenied", "User is not authorized to perform: kms:GenerateDataKey on resource", protocol.ConfigError, "kms:Decrypt"},
 		{503, "SlowDown", "Please reduce your request rate.", protocol.TransientError, "fewer requests"},
 		{500, "InternalError", "We encountered an internal error.", protocol.TransientError, "Start again later"},
+		{409, "OperationAborted", "A conflicting conditional operation is currently in progress against this resource.", protocol.TransientError, "Start again later"},
+		{409, "ConditionalRequestConflict", "The conditional request cannot succeed due to a conflicting operation.", protocol.TransientError, "Start again later"},
+		{409, "SomethingNewer", "It conflicts.", protocol.TransientError, "Start again later"},
+		{400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header.", protocol.TransientError, "Start again later"},
+		{400, "BadDigest", "The Content-MD5 you specified did not match what we received.", protocol.TransientError, "Start again later"},
+		{400, "XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed.", protocol.TransientError, "Start again later"},
+		{400, "RequestTimeout", "Your socket connection to the server was not read from or written to within the timeout period.", protocol.TransientError, "Start again later"},
+		{400, "InvalidPart", "One or more of the specified parts could not be found.", protocol.TransientError, "Start again later"},
+		{412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold", protocol.TransientError, "Start again later"},
 		{400, "InvalidArgument", "Something is 100% wrong", protocol.ConfigError, "100% wrong"},
 	} {
 		t.Run(tc.code, func(t *testing.T) {
@@ -52,7 +65,42 @@ func TestErrorsOfS3HaveRemedies(t *testing.T) {
 			if e == nil || e.Kind != tc.kind || !strings.Contains(e.Message, tc.says) || !strings.Contains(e.Message, "the probe table") {
 				t.Errorf("error %v\nexplained %v", err, e)
 			}
+			if !IsFailure(err) {
+				t.Errorf("error %v is no failure of the storage", err)
+			}
 		})
+	}
+}
+
+func TestFailuresOfAStorage(t *testing.T) {
+	of := func(code string) error {
+		return &smithy.OperationError{ServiceID: s3.ServiceID, OperationName: "GetObject", Err: &smithy.GenericAPIError{Code: code}}
+	}
+	for name, tc := range map[string]struct {
+		err     error
+		failure bool
+	}{
+		"none":                   {nil, false},
+		"scratch":                {&scratchError{"/tmp", fs.ErrExist}, true},
+		"no space":               {syscall.ENOSPC, true},
+		"a limit of sizes":       {syscall.EFBIG, true},
+		"no permission":          {fs.ErrPermission, true},
+		"read-only":              {syscall.EROFS, true},
+		"refused by S3":          {of("AccessDenied"), true},
+		"failed by S3":           {of("InternalError"), true},
+		"a file is missing":      {&fs.PathError{Op: "open", Path: "/a", Err: fs.ErrNotExist}, false},
+		"an object is missing":   {fileError(of("NoSuchKey")), false},
+		"the same, of a HEAD":    {fileError(of("NotFound")), false},
+		"cancelled":              {&smithy.OperationError{ServiceID: s3.ServiceID, Err: &smithy.CanceledError{Err: context.Canceled}}, false},
+		"an answer of Glue":      {&smithy.OperationError{ServiceID: "Glue", Err: &smithy.GenericAPIError{Code: "AccessDenied"}}, false},
+		"nothing of a storage's": {errors.New("no"), false},
+	} {
+		if got := IsFailure(tc.err); got != tc.failure {
+			t.Errorf("%s: a failure: %t", name, got)
+		}
+		if e := Explain(tc.err, "table a.b"); (e != nil) != tc.failure {
+			t.Errorf("%s: explained %v", name, e)
+		}
 	}
 }
 

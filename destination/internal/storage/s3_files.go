@@ -43,13 +43,19 @@ func (s *s3Files) do(op, location string, request func(ctx context.Context, buck
 // fileError is err, and also what the file system would say.
 func fileError(err error) error {
 	switch {
-	case isCode(err, "NoSuchKey", "NotFound"):
-		return errors.Join(fs.ErrNotExist, err)
+	case isCode(err, missingCodes...):
+		return &missingError{err}
 	case isCode(err, "PreconditionFailed"):
 		return errors.Join(fs.ErrExist, err)
 	}
 	return err
 }
+
+// A missingError is the answer that there is no such object, in the words of the file system.
+type missingError struct{ answer error }
+
+func (e *missingError) Error() string   { return fs.ErrNotExist.Error() }
+func (e *missingError) Unwrap() []error { return []error{fs.ErrNotExist, e.answer} }
 
 // isCode reports whether S3 answered with one of some error codes. The answer to
 // a HEAD request has none, but for its status.

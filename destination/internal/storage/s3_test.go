@@ -139,6 +139,30 @@ func TestAWriteThatMeetsItsOwnIsRepeated(t *testing.T) {
 	}
 }
 
+// What is gone when the request is made again does not end a run.
+func TestRequestsThatMeetOthersOrBreakAreRepeated(t *testing.T) {
+	for code, status := range map[string]int{"OperationAborted": 409, "ConditionalRequestConflict": 409, "IncompleteBody": 400, "BadDigest": 400, "XAmzContentSHA256Mismatch": 400, "RequestTimeout": 400} {
+		t.Run(code, func(t *testing.T) {
+			t.Parallel()
+			var refused atomic.Bool
+			s := openS3(t, func(h http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if s3test.Operation(r) == "PutObject" && refused.CompareAndSwap(false, true) {
+						s3test.Refuse(w, status, code, "Try again.")
+						return
+					}
+					h.ServeHTTP(w, r)
+				})
+			})
+			write(t, s, "a")
+			expectFiles(t, s, "a")
+			if !refused.Load() {
+				t.Error("nothing was refused")
+			}
+		})
+	}
+}
+
 // Every kind of request is cut off once, before it was done and after. What is
 // written is there, once, and what is read is right.
 func TestRequestsThatAreCutOffAreRepeated(t *testing.T) {
