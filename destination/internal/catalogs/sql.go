@@ -220,7 +220,7 @@ func writeMetadata(ctx context.Context, reach table.FSysF, location string, meta
 	}
 	out, err := files.Create(location)
 	if err == nil {
-		err = errors.Join(encodeMetadata(out, meta), out.Close())
+		err = storage.Complete(files, location, out, encodeMetadata(out, meta))
 	}
 	if err != nil {
 		_ = files.Remove(location) // what there is of it

@@ -20,6 +20,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 )
 
 // A Writer writes one file.
@@ -27,7 +28,7 @@ type Writer struct {
 	path     string
 	encoding *Encoding
 	files    iceio.WriteFileIO
-	out      iceio.FileWriter
+	out      iceio.FileWriter // nil when it is closed
 	count    *countingWriter
 	content  content
 
@@ -101,11 +102,14 @@ func (w *Writer) Close(args table.DataFileArgs) (iceberg.DataFile, error) {
 		meta, err = w.content.close()
 		return err
 	})
-	if err = errors.Join(err, w.out.Close()); err != nil {
+	if err == nil {
+		out := w.out
 		w.out = nil
+		err = out.Close()
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("completing %s: %w", w.path, err), w.Abort())
 	}
-	w.out = nil
 	args.Format, args.Metadata = iceberg.ParquetFile, meta
 	args.FilePath, args.FileSize = w.path, w.count.n
 	file, err := table.DataFileFromMetadata(args)
@@ -118,10 +122,13 @@ func (w *Writer) Close(args table.DataFileArgs) (iceberg.DataFile, error) {
 // Abort removes the file.
 func (w *Writer) Abort() error {
 	var err error
-	if w.out != nil {
-		err = w.out.Close()
+	if out := w.out; out != nil {
+		w.out = nil
+		err = storage.Abort(w.files, w.path, out)
+	} else {
+		err = w.files.Remove(w.path)
 	}
-	if err = errors.Join(err, w.files.Remove(w.path)); err != nil {
+	if err != nil {
 		return fmt.Errorf("removing unfinished %s: %w", w.path, err)
 	}
 	return nil

@@ -26,6 +26,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 )
 
 // FromKey is the table property that lists, as a JSON array, the directories
@@ -312,7 +313,10 @@ func (w *writer) create(location string, write func(io.Writer) error) (string, e
 	if err != nil {
 		return "", err
 	}
-	if err := errors.Join(write(out), out.Close()); err != nil {
+	if err := write(out); err != nil {
+		return "", errors.Join(err, storage.Abort(w.files, location, out))
+	}
+	if err := out.Close(); err != nil {
 		return "", errors.Join(err, w.files.Remove(location))
 	}
 	return location, nil

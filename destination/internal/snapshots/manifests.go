@@ -2,13 +2,13 @@ package snapshots
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 
 	"github.com/apache/iceberg-go"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 )
 
@@ -19,9 +19,9 @@ type manifestOutput struct {
 	content iceberg.ManifestContent
 	spec    iceberg.PartitionSpec
 	path    string
-	out     io.WriteCloser
+	out     io.WriteCloser // nil: none is open
 	bytes   int64
-	entries *iceberg.ManifestWriter // nil: none is open
+	entries *iceberg.ManifestWriter // nil: none is open, or it could not be begun
 	written []iceberg.ManifestFile
 }
 
@@ -66,7 +66,7 @@ func (o *manifestOutput) start() error {
 		o.entries, err = iceberg.NewManifestWriter(meta.Version(), o, tabledef.ForManifests(o.spec), schema, o.w.id, iceberg.WithManifestWriterContent(o.content))
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("creating manifest %s: %w", o.path, err), out.Close())
+		return fmt.Errorf("creating manifest %s: %w", o.path, err)
 	}
 	return nil
 }
@@ -106,8 +106,10 @@ func (o *manifestOutput) Write(p []byte) (int, error) {
 
 func (o *manifestOutput) finish() error {
 	entries, meta := o.entries, o.w.meta
-	o.entries = nil
-	if err := errors.Join(entries.Close(), o.out.Close()); err != nil {
+	err := entries.Close() // it writes the rest
+	out := o.out
+	o.entries, o.out = nil, nil
+	if err := storage.Complete(o.w.s.Files, o.path, out, err); err != nil {
 		return fmt.Errorf("completing manifest %s: %w", o.path, err)
 	}
 	file, err := entries.ToManifestFile(o.path, o.bytes, iceberg.WithManifestFileContent(o.content))
@@ -143,4 +145,12 @@ func (o *manifestOutput) close() ([]iceberg.ManifestFile, error) {
 		}
 	}
 	return o.written, nil
+}
+
+// abort gives up the open manifest, if there is one.
+func (o *manifestOutput) abort() error {
+	if o.out == nil {
+		return nil
+	}
+	return storage.Abort(o.w.s.Files, o.path, o.out)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 )
 
 const (
@@ -35,6 +36,7 @@ type snapshotWriter struct {
 	id    int64
 	name  string // what the names of its files start with
 	count int
+	outs  map[int32]*manifestOutput // by spec: a manifest is of one
 	total summary
 }
 
@@ -56,7 +58,7 @@ func (s *Storage) Write(ctx context.Context, meta table.Metadata, parent *table.
 	for _, content := range []iceberg.ManifestContent{iceberg.ManifestContentData, iceberg.ManifestContentDeletes} {
 		written, err := w.manifests(ctx, content, manifests)
 		if err != nil {
-			return nil, err
+			return nil, errors.Join(err, w.abort())
 		}
 		list = append(list, written...)
 	}
@@ -80,8 +82,7 @@ func (s *Storage) Write(ctx context.Context, meta table.Metadata, parent *table.
 	if err != nil {
 		return nil, fmt.Errorf("writing the manifest list of table %s: %w", s.Table, err)
 	}
-	err = writeManifestList(out, meta, snapshot, list)
-	if err = errors.Join(err, out.Close()); err != nil {
+	if err := storage.Complete(s.Files, path, out, writeManifestList(out, meta, snapshot, list)); err != nil {
 		return nil, fmt.Errorf("writing manifest list %s: %w", path, err)
 	}
 	return snapshot, nil
@@ -139,16 +140,16 @@ func (w *snapshotWriter) manifests(ctx context.Context, content iceberg.Manifest
 		}
 	}
 
-	outs := map[int32]*manifestOutput{} // a manifest is of one spec
+	w.outs = map[int32]*manifestOutput{}
 	put := func(id int32, e iceberg.ManifestEntry) error {
-		if outs[id] == nil {
+		if w.outs[id] == nil {
 			spec := w.meta.PartitionSpecByID(int(id))
 			if spec == nil {
 				return fmt.Errorf("writing the manifests of table %s: unknown partition spec %d", w.s.Table, id)
 			}
-			outs[id] = &manifestOutput{w: w, content: content, spec: *spec}
+			w.outs[id] = &manifestOutput{w: w, content: content, spec: *spec}
 		}
-		return outs[id].entry(e)
+		return w.outs[id].entry(e)
 	}
 	for _, f := range w.c.Add {
 		if (f.ContentType() == iceberg.EntryContentData) != (content == iceberg.ManifestContentData) {
@@ -181,14 +182,23 @@ func (w *snapshotWriter) manifests(ctx context.Context, content iceberg.Manifest
 		}
 	}
 	var written []iceberg.ManifestFile
-	for _, id := range slices.Sorted(maps.Keys(outs)) {
-		of, err := outs[id].close()
+	for _, id := range slices.Sorted(maps.Keys(w.outs)) {
+		of, err := w.outs[id].close()
 		if err != nil {
 			return nil, err
 		}
 		written = append(written, of...)
 	}
 	return append(written, kept...), nil
+}
+
+// abort gives up the manifests that are open.
+func (w *snapshotWriter) abort() error {
+	var errs []error
+	for _, o := range w.outs {
+		errs = append(errs, o.abort())
+	}
+	return errors.Join(errs...)
 }
 
 // carried is the entry for a file of the parent; nil: it has none.

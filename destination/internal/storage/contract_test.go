@@ -35,6 +35,8 @@ func TestStorages(t *testing.T) {
 			"files are removed in bulk":                filesAreRemovedInBulk,
 			"a tree is removed and nothing beside it":  aTreeIsRemoved,
 			"half a file can be removed":               halfAFileCanBeRemoved,
+			"a file can be given up":                   aFileCanBeGivenUp,
+			"a write that fails leaves nothing":        aWriteThatFails,
 			"a file that is not there is ErrNotExist":  aFileThatIsNotThere,
 			"the warehouse is made when that is asked": theWarehouseIsMade,
 			"scratch files come and go":                scratchFilesComeAndGo,
@@ -220,6 +222,46 @@ func halfAFileCanBeRemoved(t *testing.T, s *Storage) {
 		t.Error("closed twice")
 	}
 	expectFiles(t, s)
+}
+
+func aFileCanBeGivenUp(t *testing.T, s *Storage) {
+	location := s.Warehouse() + "/given-up"
+	f, err := s.Files().Create(location)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(f, "half of"); err != nil {
+		t.Fatal(err)
+	}
+	if err := Abort(s.Files(), location, f); err != nil {
+		t.Error(err)
+	}
+	expectFiles(t, s)
+	if err := f.Close(); err == nil {
+		t.Error("closed after that")
+	}
+	if err := Abort(s.Files(), location, f); err == nil {
+		t.Error("given up twice")
+	}
+	expectFiles(t, s)
+	write(t, s, "given-up") // the name is free
+	expectFiles(t, s, "given-up")
+}
+
+func aWriteThatFails(t *testing.T, s *Storage) {
+	bad := errors.New("bad")
+	for name, writeErr := range map[string]error{"a": nil, "b": bad} {
+		location := s.Warehouse() + "/" + name
+		out, err := s.Files().Create(location)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.WriteString(out, "some of it")
+		if err := Complete(s.Files(), location, out, errors.Join(err, writeErr)); !errors.Is(err, writeErr) {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+	expectFiles(t, s, "a")
 }
 
 func aFileThatIsNotThere(t *testing.T, s *Storage) {

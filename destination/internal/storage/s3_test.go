@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -305,6 +306,72 @@ func TestAFailedPartLeavesNothing(t *testing.T) {
 	}
 	expectFiles(t, s)
 	expectNoUploads(t, s)
+}
+
+// An object that is given up never was one, and its parts are removed when none is under way any more.
+func TestAnObjectThatIsGivenUpIsNotUploaded(t *testing.T) {
+	for name, tc := range map[string]struct {
+		size    int
+		refused bool // to remove the parts
+		want    string
+	}{
+		"one with nothing in it": {0, false, ""},
+		"a small one":            {2*partBytes - 1, false, ""},
+		"one in parts":           {3*partBytes + 5, false, "AbortMultipartUpload CreateMultipartUpload"},
+		"one whose parts stay":   {2 * partBytes, true, "AbortMultipartUpload CreateMultipartUpload"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var underWay atomic.Int32
+			var asked sync.Map // operations
+			s := openS3(t, func(h http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					op := s3test.Operation(r)
+					asked.Store(op, true)
+					switch op {
+					case "UploadPart":
+						underWay.Add(1)
+						defer underWay.Add(-1)
+					case "AbortMultipartUpload":
+						if n := underWay.Load(); n > 0 {
+							t.Errorf("%d parts are under way", n)
+						}
+						if tc.refused {
+							s3test.Refuse(w, http.StatusForbidden, "AccessDenied", "Access Denied")
+							return
+						}
+					}
+					h.ServeHTTP(w, r)
+				})
+			})
+			location := s.Warehouse() + "/file"
+			out, err := s.Files().Create(location)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := out.Write(randomBytes(tc.size)); err != nil {
+				t.Fatal(err)
+			}
+			err = Abort(s.Files(), location, out)
+			if e := Explain(err, "table a.b"); (err != nil) != tc.refused || tc.refused && !strings.Contains(e.Message, "s3:AbortMultipartUpload") {
+				t.Errorf("error %v", err)
+			}
+			var ops []string
+			asked.Range(func(op, _ any) bool {
+				if op != "UploadPart" { // those that wait for their turn are not sent
+					ops = append(ops, op.(string))
+				}
+				return true
+			})
+			slices.Sort(ops)
+			if got := strings.Join(ops, " "); got != tc.want {
+				t.Errorf("requests %q, want %q", got, tc.want)
+			}
+			if expectFiles(t, s); !tc.refused {
+				expectNoUploads(t, s)
+			}
+		})
+	}
 }
 
 // Some compatible services know neither.

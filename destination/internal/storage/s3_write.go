@@ -51,7 +51,7 @@ type s3Writer struct {
 	location string
 	spool    *os.File
 	size     int64
-	closed   bool
+	closed   bool // or aborted
 
 	upload *multipart // nil while the object is small
 }
@@ -91,6 +91,19 @@ func (w *s3Writer) Close() error {
 		err = w.files.put(w.location, w.spool, w.size)
 	} else {
 		err = w.upload.complete(w.size)
+	}
+	return errors.Join(err, w.spool.Close())
+}
+
+// Abort ends the writing without an object. It uploads nothing more.
+func (w *s3Writer) Abort() error {
+	if w.closed {
+		return &fs.PathError{Op: "abort", Path: w.location, Err: fs.ErrClosed}
+	}
+	w.closed = true
+	var err error
+	if w.upload != nil {
+		err = w.upload.giveUp()
 	}
 	return errors.Join(err, w.spool.Close())
 }
@@ -247,6 +260,20 @@ func (m *multipart) complete(size int64) error {
 		return nil
 	}
 	return errors.Join(err, m.abort())
+}
+
+var errGivenUp = errors.New("the upload was given up")
+
+// giveUp removes the parts. It waits for those that are under way, because S3 may keep a part
+// that comes later.
+func (m *multipart) giveUp() error {
+	m.mu.Lock()
+	if m.err == nil {
+		m.err = errGivenUp // parts that wait for their turn are not sent
+	}
+	m.mu.Unlock()
+	_ = m.group.Wait()
+	return m.abort()
 }
 
 // abort removes the parts. Of an upload that is complete there are none.

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 
@@ -141,6 +142,28 @@ func ReplaceFile(files iceio.IO, location string, content []byte) error {
 		return fmt.Errorf("replacing %s: its storage cannot do that", location)
 	}
 	return replacer.ReplaceFile(location, content)
+}
+
+// An aborter is a file that is being written and that can be given up before it is there.
+// Abort ends it in the place of Close: the file never appears, and nothing of it takes room.
+// A file that is no aborter appears while it is written, and is closed and removed.
+type aborter interface{ Abort() error }
+
+// Abort gives up a file that was created at a location and is not closed. It is gone then.
+func Abort(files iceio.IO, location string, out io.Closer) error {
+	if a, ok := out.(aborter); ok {
+		return a.Abort()
+	}
+	return errors.Join(out.Close(), files.Remove(location))
+}
+
+// Complete closes a file that was created at a location, or gives it up if writing it has
+// failed. If it is the closing that fails, the file may be there, for the caller to remove.
+func Complete(files iceio.IO, location string, out io.Closer, writeErr error) error {
+	if writeErr != nil {
+		return errors.Join(writeErr, Abort(files, location, out))
+	}
+	return out.Close()
 }
 
 // ErrNotCommitted says that the metadata file of a commit could not be written.
