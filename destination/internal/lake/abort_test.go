@@ -2,83 +2,13 @@ package lake_test
 
 import (
 	"errors"
-	"maps"
 	"math"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
-
-	iceio "github.com/apache/iceberg-go/io"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 )
-
-// objects are files that appear when they are closed, as on S3. One of their writes fails.
-type objects struct {
-	iceio.LocalFS
-	mu      sync.Mutex
-	left    int             // writes until then
-	failed  string          // the file whose write it was
-	writing map[string]bool // files that are neither closed nor given up
-	closed  int
-	wrong   []string // what was done to files and must not be
-}
-
-func (o *objects) Create(name string) (iceio.FileWriter, error) {
-	w, err := o.LocalFS.Create(name)
-	if err != nil {
-		return nil, err
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.writing[name] = true
-	return &objectWriter{w, name, o}, nil
-}
-
-// end notes that a file is closed or given up.
-func (o *objects) end(name, how string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.writing[name] || how == "closed" && name == o.failed {
-		o.wrong = append(o.wrong, name+" is "+how)
-	}
-	if how == "closed" {
-		o.closed++
-	}
-	delete(o.writing, name)
-}
-
-type objectWriter struct {
-	iceio.FileWriter
-	name    string
-	objects *objects
-}
-
-func (w *objectWriter) Write(p []byte) (int, error) {
-	w.objects.mu.Lock()
-	w.objects.left--
-	fails := w.objects.left == -1
-	if fails {
-		w.objects.failed = w.name
-	}
-	w.objects.mu.Unlock()
-	if fails {
-		return 0, errFlaky
-	}
-	return w.FileWriter.Write(p)
-}
-
-func (w *objectWriter) Close() error {
-	w.objects.end(w.name, "closed")
-	return w.FileWriter.Close()
-}
-
-func (w *objectWriter) Abort() error {
-	w.objects.end(w.name, "given up")
-	return errors.Join(w.FileWriter.Close(), w.objects.Remove(w.name))
-}
 
 // A file that cannot be written is given up: it is not completed in order to be removed. None stays open.
 func TestAFileThatCannotBeWrittenIsGivenUp(t *testing.T) {
@@ -95,7 +25,7 @@ func TestAFileThatCannotBeWrittenIsGivenUp(t *testing.T) {
 			for at, done := 0, false; !done; at++ {
 				laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, version(1, int64(2*at)), version(2, int64(2*at))))
 				local := tbl.Storage().Files
-				files := &objects{left: at, writing: map[string]bool{}}
+				files := laketest.NewObjects(at)
 				tbl.Storage().Files = files
 				w := tbl.NewWriter()
 				staged, err := w.Close(t.Context(), laketest.Batch(t, tbl.Opened().Schema(), version(1, int64(2*at+1))), []uint64{0}, math.MaxInt64)
@@ -106,15 +36,13 @@ func TestAFileThatCannotBeWrittenIsGivenUp(t *testing.T) {
 					t.Error(abortErr)
 				}
 				tbl.Storage().Files = local
-				if done = files.failed == ""; done != (err == nil) || err != nil && !errors.Is(err, errFlaky) {
-					t.Fatalf("write %d, of %q: error %v", at, files.failed, err)
+				if done = files.Failed == ""; done != (err == nil) || err != nil && !errors.Is(err, laketest.ErrWrite) {
+					t.Fatalf("write %d, of %q: error %v", at, files.Failed, err)
 				}
 				for _, kind := range []string{".parquet", ".puffin", "-m1-", "-m2-", "snap-"} {
-					kinds[kind] = kinds[kind] || strings.Contains(files.failed, kind)
+					kinds[kind] = kinds[kind] || strings.Contains(files.Failed, kind)
 				}
-				if len(files.wrong)+len(files.writing) > 0 {
-					t.Errorf("write %d, of %s: %q; still open: %q", at, files.failed, files.wrong, slices.Collect(maps.Keys(files.writing)))
-				}
+				files.Expect(t)
 				laketest.ExpectFiles(t, tbl, false)
 			}
 			if !kinds[".parquet"] || !kinds["-m1-"] || !kinds["snap-"] {
@@ -126,20 +54,52 @@ func TestAFileThatCannotBeWrittenIsGivenUp(t *testing.T) {
 
 func TestRowsThatAreAbortedAreNotCompleted(t *testing.T) {
 	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{})
-	files := &objects{left: math.MaxInt, writing: map[string]bool{}}
+	files := laketest.NewObjects(math.MaxInt)
 	tbl.Storage().Files = files
 	w := tbl.NewWriter()
 	if err := w.Write(t.Context(), laketest.Batch(t, tbl.Opened().Schema(), map[string]any{"id": 1, "v": strings.Repeat("x", 3<<20)}), nil); err != nil {
 		t.Fatal(err)
 	}
-	if len(files.writing) != 1 {
-		t.Errorf("%d files are being written", len(files.writing))
+	if len(files.Writing) != 1 {
+		t.Errorf("%d files are being written", len(files.Writing))
 	}
 	if err := w.Abort(); err != nil {
 		t.Error(err)
 	}
-	if files.closed+len(files.writing)+len(files.wrong) > 0 {
-		t.Errorf("%d closed, %d still open, %q", files.closed, len(files.writing), files.wrong)
+	if files.Expect(t); files.Closed > 0 {
+		t.Errorf("%d files were completed", files.Closed)
 	}
 	laketest.ExpectFiles(t, tbl, false)
+}
+
+// A file with rows that no state covers is copied without them.
+func TestAFileThatCannotBeShortenedIsGivenUp(t *testing.T) {
+	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{})
+	rows := laketest.Batch(t, tbl.Opened().Schema(), map[string]any{"id": 1, "v": strings.Repeat("x", 3<<20)}, map[string]any{"id": 2})
+	written := 0 // files, in the attempt with the most of them
+	for at := 0; ; at++ {
+		files := laketest.NewObjects(at)
+		tbl.Storage().Files = files
+		w := tbl.NewWriter()
+		err := w.Write(t.Context(), rows, nil)
+		if err == nil {
+			_, err = w.Close(t.Context(), nil, nil, 1)
+		}
+		done := files.Failed == ""
+		if done != (err == nil) || err != nil && !errors.Is(err, laketest.ErrWrite) {
+			t.Fatalf("write %d, of %q: error %v", at, files.Failed, err)
+		}
+		written = max(written, files.Closed)
+		if done {
+			break
+		}
+		if err := w.Abort(); err != nil {
+			t.Error(err)
+		}
+		files.Expect(t)
+		laketest.ExpectFiles(t, tbl, false)
+	}
+	if written != 2 {
+		t.Errorf("%d files were written", written)
+	}
 }

@@ -161,8 +161,8 @@ func (c *Completed) head(ctx context.Context, f *stagedFile, rows int64) (*stage
 	defer end()
 	change := &snapshots.Change{}
 	r := t.storage.Rewriter(t.opened.Metadata(), change, parquetfile.OneFile, table.UnsortedSortOrder)
-	if err := errors.Join(r.Copy(ctx, f.data, deletedRows), r.Close(ctx)); err != nil {
-		return nil, errors.Join(err, t.storage.RemoveAll(change.Written))
+	if err := r.CopyAlone(ctx, f.data, deletedRows); err != nil {
+		return nil, err
 	}
 	if len(change.Add) != 1 {
 		return nil, errors.Join(fmt.Errorf("shortening %s: %d files came of it", f.data.FilePath(), len(change.Add)), t.storage.RemoveAll(change.Written))

@@ -4,7 +4,6 @@ package rowdelete
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -271,7 +270,7 @@ func (d Deletion) rewrite(ctx context.Context, c *snapshots.Change, meta table.M
 	defer end()
 	before := len(c.Add)
 	r := storage.Rewriter(meta, c, storage.TargetFileBytes, table.UnsortedSortOrder)
-	if err := errors.Join(r.Copy(ctx, f.Data, f.deleted), r.Close(ctx)); err != nil {
+	if err := r.CopyAlone(ctx, f.Data, f.deleted); err != nil {
 		return err
 	}
 	c.RemoveFile(f.LiveFile)

@@ -1,6 +1,7 @@
 package rowdelete_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -76,6 +77,33 @@ func TestADeletionUnderFaults(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// Whichever write fails: the rows stay, and no file stays open or is left.
+func TestADeletionThatCannotBeWrittenLeavesNothing(t *testing.T) {
+	for name, upsert := range map[string]lake.Upsert{"copies": lake.CopyOnWrite, "deletes": lake.MergeOnRead} {
+		t.Run(name, func(t *testing.T) {
+			cat := laketest.OpenCatalog(t, t.TempDir())
+			tbl := laketest.OpenTable(t, cat, laketest.Plain("s"), lake.Options{})
+			laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, map[string]any{"id": 1, "v": "ann"}, map[string]any{"id": 2, "v": "bob"}))
+			d := deletion(t, cat, tbl, "v = ann", upsert)
+			for writes := 0; ; writes++ {
+				files := laketest.NewObjects(writes)
+				d.Table.Storage().Files = files
+				_, err := d.Delete(t.Context(), table.MainBranch)
+				files.Expect(t)
+				laketest.ExpectFiles(t, tbl, false)
+				if files.Failed == "" && err == nil && files.Closed > 1 {
+					break
+				}
+				if !errors.Is(err, laketest.ErrWrite) {
+					t.Fatalf("write %d, of %q: error %v", writes, files.Failed, err)
+				}
+				laketest.ExpectRows(t, tbl, `{"id":1,"v":"ann"}`, `{"id":2,"v":"bob"}`)
+			}
+			laketest.ExpectRows(t, tbl, `{"id":2,"v":"bob"}`)
+		})
 	}
 }
 

@@ -217,6 +217,19 @@ func (r *Rewriter) Close(ctx context.Context) error {
 	return nil
 }
 
+// CopyAlone copies the rows of one data file, which are in files with no others then. If it
+// fails, all that was written is removed.
+func (r *Rewriter) CopyAlone(ctx context.Context, data iceberg.DataFile, deletedRows parquetfile.Positions) error {
+	err := r.Copy(ctx, data, deletedRows)
+	if err == nil {
+		err = r.Close(ctx)
+	}
+	if err != nil {
+		return errors.Join(err, r.Abort())
+	}
+	return nil
+}
+
 // Abort removes all that was written.
 func (r *Rewriter) Abort() error {
 	errs := []error{r.files.Abort()}
