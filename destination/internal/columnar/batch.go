@@ -30,7 +30,7 @@ type Batch struct {
 	rawIDs, extracted  *column
 	changes            *column // of _airbyte_meta
 	syncID, generation *constant
-	zeros              []byte // for all columns of which all rows are null
+	zeros              []byte // for all columns of which all rows are null; no longer than was needed since Reset
 }
 
 // NewBatch returns an empty batch.
@@ -139,9 +139,10 @@ func (b *Batch) Record() arrow.RecordBatch {
 
 // zero returns that many zero bytes, which nobody writes to.
 func (b *Batch) zero(n int) []byte {
-	if n > len(b.zeros) {
-		b.zeros = make([]byte, n+n/4)
+	if n > cap(b.zeros) {
+		b.zeros = make([]byte, n+n/4)[:n]
 	}
+	b.zeros = b.zeros[:max(n, len(b.zeros))]
 	return b.zeros[:n]
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -182,5 +183,36 @@ func TestCapacityIsOfAllBuffers(t *testing.T) {
 		if b.Bytes() != 0 || b.Capacity() < held {
 			t.Errorf("%s: after Reset %d bytes are held in %d", w.name, b.Bytes(), b.Capacity())
 		}
+	}
+}
+
+func TestZerosServeAgainAfterReset(t *testing.T) {
+	b := newTestBatch(t, stream(properties(`"v":`+integerType+`,"w":`+stringType)), Options{})
+	var d Decoder
+	rows := func(n int) (zeros *byte) {
+		b.Reset()
+		if err := d.Decode([]byte(strings.Repeat(recordLine(`{"v":1}`), n)), 1, 0, to(b)); err != nil {
+			t.Fatal(err)
+		}
+		if rec := validRecord(t, b); rec.Column(1).NullN() != n {
+			t.Errorf("%d nulls of %d", rec.Column(1).NullN(), n)
+		}
+		return unsafe.SliceData(b.zeros)
+	}
+	first := rows(1000)
+	for _, n := range []int{1000, 10, 1100} {
+		if rows(n) != first {
+			t.Errorf("%d rows got other zeros", n)
+		}
+	}
+	if n := testing.AllocsPerRun(10, func() { b.Reset(); b.zero(1000) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+	rows(1 << 17)
+	for range 2 { // the first time they have just been needed
+		rows(10)
+	}
+	if n := cap(b.zeros); n > 1<<16 {
+		t.Errorf("10 rows keep %d zeros", n)
 	}
 }
