@@ -50,9 +50,13 @@ func (m *Memory) Begin(ctx context.Context, bytes int64) (end func(), err error)
 }
 
 // BeginLong waits until no other task holds long rows.
-func (m *Memory) BeginLong() (end func()) {
-	m.long <- struct{}{}
-	return func() { <-m.long }
+func (m *Memory) BeginLong(ctx context.Context) (end func(), err error) {
+	select {
+	case m.long <- struct{}{}:
+		return func() { <-m.long }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // SizeOf is about how many bytes rows take.

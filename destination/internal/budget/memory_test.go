@@ -52,3 +52,43 @@ func TestTasksWaitForMemory(t *testing.T) {
 		(<-began)()
 	})
 }
+
+func TestOneTaskHoldsLongRows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemory(256 << 20)
+		first, err := m.BeginLong(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		stopped := errors.New("told to stop")
+		ctx, stop := context.WithCancelCause(t.Context())
+		type begun struct {
+			end func()
+			err error
+		}
+		began := make(chan begun)
+		begin := func(ctx context.Context) {
+			end, err := m.BeginLong(ctx)
+			began <- begun{end, err}
+		}
+		go begin(ctx)
+		synctest.Wait()
+		select {
+		case <-began:
+			t.Fatal("a second task holds long rows")
+		default:
+		}
+		stop(stopped)
+		if second := <-began; !errors.Is(second.err, stopped) {
+			t.Errorf("a task that is told to stop while it waits: %v", second.err)
+		}
+		go begin(t.Context())
+		synctest.Wait()
+		first()
+		third := <-began
+		if third.err != nil {
+			t.Fatal(third.err)
+		}
+		third.end()
+	})
+}

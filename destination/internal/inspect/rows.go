@@ -258,7 +258,7 @@ func (r *reading) batchRows(batch arrow.RecordBatch, first int64, deletedRows pa
 // panic, which becomes one.
 func batches(ctx context.Context, r *parquetfile.Reader, columns []int, err *error) iter.Seq2[parquetfile.Piece, arrow.RecordBatch] {
 	return func(yield func(parquetfile.Piece, arrow.RecordBatch) bool) {
-		next, stop := iter.Pull2(r.Pieces(columns))
+		next, stop := iter.Pull2(r.Pieces(ctx, columns))
 		defer stop()
 		for {
 			var (

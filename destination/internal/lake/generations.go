@@ -149,7 +149,7 @@ func (o olderRows) in(ctx context.Context, f *snapshots.LiveFile) (parquetfile.P
 		return nil, nil
 	}
 	var found parquetfile.Positions
-	for p, err := range r.Pieces(columns) {
+	for p, err := range r.Pieces(ctx, columns) {
 		if err != nil {
 			return nil, err
 		}

@@ -127,7 +127,7 @@ func checkRows(t testing.TB, tbl *lake.Table, meta table.Metadata, spec iceberg.
 	}
 	defer in.Close()
 	var recs []arrow.RecordBatch
-	for p, err := range in.Pieces(in.AllColumns()) {
+	for p, err := range in.Pieces(t.Context(), in.AllColumns()) {
 		if err != nil {
 			t.Fatal(err)
 		}

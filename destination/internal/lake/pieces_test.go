@@ -39,7 +39,7 @@ func TestAFileThatStandsForMuchMoreIsReadInPieces(t *testing.T) {
 			}
 			defer r.Close()
 			next, pieces, decoded := int64(0), 0, 0.0
-			for p, err := range r.Pieces(r.AllColumns()) {
+			for p, err := range r.Pieces(t.Context(), r.AllColumns()) {
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -71,7 +71,7 @@ func TestLongPagesAreReadBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	for p, err := range r.Pieces(r.AllColumns()) {
+	for p, err := range r.Pieces(t.Context(), r.AllColumns()) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -38,13 +38,13 @@ type Piece struct {
 }
 
 // Pieces divides the row groups of a file for reading some of its columns.
-func (r *Reader) Pieces(columns []int) iter.Seq2[Piece, error] {
-	return r.PiecesOfPart(0, 1, columns)
+func (r *Reader) Pieces(ctx context.Context, columns []int) iter.Seq2[Piece, error] {
+	return r.PiecesOfPart(ctx, 0, 1, columns)
 }
 
 // PiecesOfPart divides the row groups of one part of a file, for several readers
 // that read a part each.
-func (r *Reader) PiecesOfPart(part, parts int, columns []int) iter.Seq2[Piece, error] {
+func (r *Reader) PiecesOfPart(ctx context.Context, part, parts int, columns []int) iter.Seq2[Piece, error] {
 	return func(yield func(Piece, error) bool) {
 		var first int64
 		for group := range r.in.NumRowGroups() {
@@ -69,7 +69,12 @@ func (r *Reader) PiecesOfPart(part, parts int, columns []int) iter.Seq2[Piece, e
 			for offset := int64(0); offset < rows; offset += n {
 				p := Piece{First: first + offset, Rows: min(n, rows-offset), group: group, offset: offset}
 				p.all = p.Rows == rows
-				if !r.alone(long, func() bool { return yield(p, nil) }) {
+				more, err := r.alone(ctx, long, func() bool { return yield(p, nil) })
+				if err != nil {
+					yield(Piece{}, err)
+					return
+				}
+				if !more {
 					return
 				}
 			}
@@ -80,11 +85,15 @@ func (r *Reader) PiecesOfPart(part, parts int, columns []int) iter.Seq2[Piece, e
 
 // alone does something with a piece. If its rows are long, no other task holds long
 // rows meanwhile.
-func (r *Reader) alone(long bool, do func() bool) bool {
+func (r *Reader) alone(ctx context.Context, long bool, do func() bool) (bool, error) {
 	if long && r.memory != nil {
-		defer r.memory.BeginLong()()
+		end, err := r.memory.BeginLong(ctx)
+		if err != nil {
+			return false, err
+		}
+		defer end()
 	}
-	return do()
+	return do(), nil
 }
 
 // StoredBytes is about how many bytes some of the rows of a piece take in the

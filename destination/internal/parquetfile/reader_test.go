@@ -2,7 +2,9 @@ package parquetfile
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -12,6 +14,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 	iceio "github.com/apache/iceberg-go/io"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 )
 
@@ -64,7 +67,7 @@ func readAll(t *testing.T, files iceio.IO, path string) error {
 		return err
 	}
 	defer r.Close()
-	for p, err := range r.Pieces(r.AllColumns()) {
+	for p, err := range r.Pieces(t.Context(), r.AllColumns()) {
 		if err != nil {
 			return err
 		}
@@ -96,4 +99,45 @@ func (f panickingFile) ReadAt(p []byte, offset int64) (int, error) {
 		panic("a bug in a library")
 	}
 	return f.File.ReadAt(p, offset)
+}
+
+// A run that is told to stop does not wait for another task with long rows.
+func TestAReaderOfLongRowsCanBeStopped(t *testing.T) {
+	schema := arrow.NewSchema([]arrow.Field{{Name: "v", Type: arrow.BinaryTypes.String}}, nil)
+	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+	b.Field(0).(*array.StringBuilder).Append(strings.Repeat("x", 2*budget.LongRow))
+	var content bytes.Buffer
+	w, err := pqarrow.NewFileWriter(schema, &content, parquet.NewWriterProperties(), pqarrow.DefaultWriterProps())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Write(b.NewRecordBatch()), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	shared := budget.NewMemory(256 << 20)
+	r, err := open(iceio.LocalFS{}, writeContent(t, content.Bytes()), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	r.memory = shared
+	end, err := shared.BeginLong(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	pieces := func(ctx context.Context) (n int, last error) {
+		for _, err := range r.Pieces(ctx, r.AllColumns()) {
+			n, last = n+1, err
+		}
+		return n, last
+	}
+	if n, err := pieces(ctx); n != 1 || !errors.Is(err, context.Canceled) {
+		t.Errorf("%d pieces, %v", n, err)
+	}
+	end()
+	if n, err := pieces(t.Context()); n != 1 || err != nil {
+		t.Errorf("%d pieces, %v", n, err)
+	}
 }

@@ -99,7 +99,7 @@ func writeContent(t *testing.T, content []byte) (path string) {
 func wantTexts(t *testing.T, r *Reader, column int) {
 	t.Helper()
 	var want, got []string
-	for p, err := range r.Pieces([]int{column}) {
+	for p, err := range r.Pieces(t.Context(), []int{column}) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -199,7 +199,7 @@ func (d Deletion) match(ctx context.Context, base *table.Table, f *snapshots.Liv
 	if err := in.CheckTimes(columns); err != nil {
 		return false, err
 	}
-	for p, err := range in.Pieces(columns) {
+	for p, err := range in.Pieces(ctx, columns) {
 		if err != nil {
 			return false, err
 		}

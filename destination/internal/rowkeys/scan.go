@@ -109,7 +109,7 @@ func (c FileColumns) scan(
 		return got[0], nil
 	}
 	var hashes []xxh3.Uint128
-	for p, err := range r.PiecesOfPart(part, parts, slices.Concat(keys, cursor, deleted)) {
+	for p, err := range r.PiecesOfPart(ctx, part, parts, slices.Concat(keys, cursor, deleted)) {
 		if err != nil {
 			return err
 		}

@@ -128,7 +128,11 @@ func (s *Sorter) Finish(ctx context.Context, last arrow.RecordBatch, arrivals []
 		tail = append(tail, &singleBatch{batch})
 	}
 	if s.long {
-		defer s.memory.BeginLong()()
+		end, err := s.memory.BeginLong(ctx)
+		if err != nil {
+			return err
+		}
+		defer end()
 	}
 	for groups := mergeable(s.runs); len(groups) > 1; groups = mergeable(s.runs) {
 		if err := s.mergeGroups(ctx, groups); err != nil {

@@ -2,6 +2,8 @@ package rowsort
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"math"
 	"slices"
 	"testing"
@@ -10,6 +12,8 @@ import (
 	"github.com/apache/iceberg-go"
 
 	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 )
 
 // Bytes must order as the values do, and tell all of them apart.
@@ -81,5 +85,21 @@ func TestRunsAreMergedInGroups(t *testing.T) {
 		if diff := gocmp.Diff(tc.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
+	}
+}
+
+// A run that is told to stop does not wait for another task with long rows.
+func TestASorterOfLongRowsCanBeStopped(t *testing.T) {
+	memory := budget.NewMemory(1 << 20)
+	end, err := memory.BeginLong(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end()
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	s := &Sorter{memory: memory, long: true}
+	if err := s.Finish(ctx, nil, nil, 0, nil, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
 	}
 }

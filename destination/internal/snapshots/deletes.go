@@ -61,7 +61,7 @@ func ReadDeletes(ctx context.Context, files iceio.IO, limited *budget.Memory, d 
 	if missing {
 		return fail(fmt.Errorf("it has no columns %s and %s", deletePathField.Name, deletePosField.Name))
 	}
-	for p, err := range r.Pieces(columns) {
+	for p, err := range r.Pieces(ctx, columns) {
 		if err != nil {
 			return err
 		}

@@ -94,7 +94,7 @@ func (r *Rewriter) Copy(ctx context.Context, data iceberg.DataFile, deletedRows 
 		r.withoutStatistics = append(r.withoutStatistics, in.ColumnsWithoutStatistics()...)
 	}
 	var copied int64
-	for p, err := range in.Pieces(columns) {
+	for p, err := range in.Pieces(ctx, columns) {
 		if err != nil {
 			return err
 		}
