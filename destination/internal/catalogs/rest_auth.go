@@ -10,6 +10,7 @@ import (
 
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/invopop/jsonschema"
+	"golang.org/x/net/http/httpguts"
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 
@@ -60,6 +61,9 @@ func (bearerAuth) Descriptions() map[string]string {
 func (a *bearerAuth) validate() error {
 	if a.Token == "" {
 		return configError(nil, `The configuration has no "catalog.auth.token". Give the token, or set "catalog.auth.type" to another way.`)
+	}
+	if !httpguts.ValidHeaderFieldValue(a.Token) {
+		return configError(nil, `The configuration's "catalog.auth.token" has a line break or another character that no header can have. Give the token without it.`)
 	}
 	return nil
 }

@@ -48,6 +48,20 @@ func oauth2With(tokens string) map[string]any {
 	return map[string]any{"type": "oauth2", "client_id": "me", "client_secret": "open:sesame", "token_uri": tokens, "scope": "a b", "audience": "them", "resource": "it"}
 }
 
+// A token is sent as it is: one that cannot be is refused before anybody is asked.
+func TestATokenThatCannotBeSentIsRefused(t *testing.T) {
+	for token, valid := range map[string]bool{
+		"sesame": true, "sesame.a-b_c~d+e/f==": true, "sesame\n": false, "sesame\r\n": false, "ses\name": false, "sesame\x00": false, "sesame\x7f": false,
+	} {
+		err := restWith("https://catalog.example.com", map[string]any{"auth": map[string]any{"type": "bearer", "token": token}}).Validate()
+		if !valid {
+			expectTold(t, err, protocol.ConfigError, `"catalog.auth.token"`)
+		} else if err != nil {
+			t.Errorf("%q: %v", token, err)
+		}
+	}
+}
+
 // A token that the catalog does not accept any more is replaced, and nobody notices.
 func TestATokenThatExpiresIsReplaced(t *testing.T) {
 	for _, status := range []int{http.StatusUnauthorized, 419} {
