@@ -48,14 +48,22 @@ func create(ctx context.Context, t *Table) (*table.Table, error) {
 	return created, err
 }
 
+// evolutions is how often a table is changed, at most, to become what it is defined to be. Two
+// changes do, unless other programs change it meanwhile.
+const evolutions = 5
+
 // evolve brings a table to its definition: its columns, then its partition spec,
 // sort order and properties. A table that is nobody's becomes the stream's.
 func evolve(ctx context.Context, t *Table, loaded *table.Table) (*table.Table, error) {
-	for {
+	for done := 0; ; done++ {
 		x := &transaction{t: t, base: loaded, propose: func(_ context.Context, base *table.Table, _ *retryBudget) (proposal, error) {
 			def, change, err := tabledef.Evolve(t.plan, t.opts.Settings, base)
 			if err == nil {
 				t.columns, t.keys = def.Columns, keyFieldsOf(def)
+			}
+			if done == evolutions && len(change.Updates) > 0 {
+				return proposal{}, t.configError(nil,
+					"Table %s was changed %d times and still is not as it has to be: the catalog drops or changes %s. Have the catalog keep that, or configure the stream's table as the catalog has it.", t, done, change)
 			}
 			return proposal{requirements: change.Requirements, updates: change.Updates}, err
 		}}

@@ -5,10 +5,12 @@
 package tabledef
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
@@ -75,6 +77,31 @@ func Create(p *columnar.Plan, s Settings) (*New, error) {
 type Change struct {
 	Requirements []table.Requirement
 	Updates      []table.Update // none: the table is as defined
+}
+
+// String names the properties that a change sets or removes, and its other updates as the REST
+// catalog's API calls them.
+func (c Change) String() string {
+	var properties, others []string
+	for _, u := range c.Updates {
+		var of struct {
+			Updates  map[string]string `json:"updates"`
+			Removals []string          `json:"removals"`
+		}
+		text, err := json.Marshal(u)
+		if err == nil {
+			err = json.Unmarshal(text, &of)
+		}
+		if of.Updates == nil && of.Removals == nil || err != nil {
+			others = append(others, u.Action())
+			continue
+		}
+		properties = append(slices.AppendSeq(properties, maps.Keys(of.Updates)), of.Removals...)
+	}
+	if slices.Sort(properties); len(properties) > 0 {
+		others = append([]string{"properties " + strings.Join(properties, ", ")}, others...)
+	}
+	return strings.Join(others, ", ")
 }
 
 // Evolve defines a table that exists: package columns has the rules for its
