@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/smithy-go/logging"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -62,6 +63,13 @@ func (c Config) Validate(setting string) error {
 		return fault(`The configuration has both %q and %q. Remove one of them.`, setting+".profile", setting+".access_key_id")
 	case c.ExternalID != "" && c.RoleARN == "":
 		return fault(`The configuration has an %q without %q. Give the role that requires it.`, setting+".external_id", setting+".role_arn")
+	}
+	const unsendable = `The configuration's %q has a line break or another character that no header can have. Give it without that.`
+	switch {
+	case !httpguts.ValidHeaderFieldValue(c.AccessKeyID):
+		return fault(unsendable, setting+".access_key_id")
+	case !httpguts.ValidHeaderFieldValue(c.SessionToken):
+		return fault(unsendable, setting+".session_token")
 	}
 	return nil
 }

@@ -426,6 +426,8 @@ func TestS3ConfigurationsThatAreWrong(t *testing.T) {
 		{`{"session_token": "a"}`, "s3://bucket/lake", `"storage.access_key_id"`},
 		{`{"external_id": "a"}`, "s3://bucket/lake", `"storage.role_arn"`},
 		{`{"profile": "a", "access_key_id": "a", "secret_access_key": "b"}`, "s3://bucket/lake", `"storage.profile"`},
+		{`{"access_key_id": "a\n", "secret_access_key": "b"}`, "s3://bucket/lake", `"storage.access_key_id"`},
+		{`{"access_key_id": "a", "secret_access_key": "b", "session_token": "c\r\n"}`, "s3://bucket/lake", `"storage.session_token"`},
 		{`{"endpoint": "localhost:9000"}`, "s3://bucket/lake", `"storage.endpoint"`},
 		{`{"kms_key_id": "a"}`, "s3://bucket/lake", `"storage.encryption"`},
 	} {
