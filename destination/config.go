@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -98,17 +97,17 @@ func parseConfig(raw json.RawMessage) (Config, error) {
 func (c Config) faults() []error {
 	var faults []error
 	if c.Warehouse == "" {
-		faults = append(faults, configError(`The configuration has no "warehouse". Give the directory for the tables, as in "file:///local/lake".`))
+		faults = append(faults, protocol.ConfigError.Errorf(nil, `The configuration has no "warehouse". Give the directory for the tables, as in "file:///local/lake".`))
 	} else {
 		faults = append(faults, c.Storage.Validate(c.Warehouse))
 	}
 	if c.Scratch != "" && !filepath.IsAbs(c.Scratch) {
-		faults = append(faults, configError(`The configuration's "scratch" is %q. It must be the absolute path of a directory.`, c.Scratch))
+		faults = append(faults, protocol.ConfigError.Errorf(nil, `The configuration's "scratch" is %q. It must be the absolute path of a directory.`, c.Scratch))
 	}
 	faults = append(faults, c.Catalog.Validate(), c.Snowflake.Validate(c.lake()))
 	faults = append(faults, c.streamFaults()...)
 	if legal := c.Names.Legal(c.Namespace); c.Namespace != legal {
-		faults = append(faults, configError(`The configuration's "namespace" is %q, which not every engine can read. Write %q, or leave it out for "airbyte".`, c.Namespace, legal))
+		faults = append(faults, protocol.ConfigError.Errorf(nil, `The configuration's "namespace" is %q, which not every engine can read. Write %q, or leave it out for "airbyte".`, c.Namespace, legal))
 	}
 	return faults
 }
@@ -165,8 +164,4 @@ func joinFaults(faults []error) error {
 		}
 	}
 	return &protocol.Error{Kind: protocol.ConfigError, Message: strings.Join(messages, " "), Err: errors.Join(faults...)}
-}
-
-func configError(format string, args ...any) error {
-	return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(format, args...)}
 }

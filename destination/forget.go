@@ -14,6 +14,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snowflake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
 
@@ -34,7 +35,7 @@ var forgetCommand = tableCommand(cli.Command{
 
 func forget(ctx context.Context, c *tableChange, where string, now bool) error {
 	if where == "" {
-		return configError(`Say which rows to delete with --where, as in --where "user_id = 12". To delete all rows, run reset.`)
+		return protocol.ConfigError.Errorf(nil, `Say which rows to delete with --where, as in --where "user_id = 12". To delete all rows, run reset.`)
 	}
 	rows, err := filter.Parse(where)
 	if err != nil {
@@ -99,5 +100,5 @@ func (c *tableChange) purge(ctx context.Context, t *lake.Table, what string) err
 	if len(did.NotDone) == 0 {
 		return nil
 	}
-	return configError("Not everything of table %s that can hold such rows was removed: %s.", c.name(), strings.Join(did.NotDone, "; "))
+	return protocol.ConfigError.Errorf(nil, "Not everything of table %s that can hold such rows was removed: %s.", c.name(), strings.Join(did.NotDone, "; "))
 }

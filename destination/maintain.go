@@ -25,6 +25,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 	"github.com/ingest-connectors/whoop-iceberg/internal/progress"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
 
@@ -158,7 +159,7 @@ var maintainCommand = cli.Command{
 		dryRun := flags.Bool("dry-run", false, "change nothing; say what would be done, and list what would be removed")
 		return func(ctx context.Context, env cli.Env) error {
 			if *orphans != "own" && *orphans != "all" {
-				return configError("--orphans is %q. It must be own or all.", *orphans)
+				return protocol.ConfigError.Errorf(nil, "--orphans is %q. It must be own or all.", *orphans)
 			}
 			config, err := parseConfig(env.Config)
 			if err != nil {
@@ -271,9 +272,9 @@ func failedTables(n int) error {
 	case 0:
 		return nil
 	case 1:
-		return configError("1 table failed; its line says why.")
+		return protocol.ConfigError.Errorf(nil, "1 table failed; its line says why.")
 	}
-	return configError("%d tables failed; their lines say why.", n)
+	return protocol.ConfigError.Errorf(nil, "%d tables failed; their lines say why.", n)
 }
 
 func printMaintained(out io.Writer, all []maintained, dryRun bool) error {

@@ -67,13 +67,13 @@ type previewOptions struct {
 func (o previewOptions) check() error {
 	switch {
 	case o.limit < 0:
-		return configError("preview cannot show %d rows. Give --limit a number, or 0 for all of them.", o.limit)
+		return protocol.ConfigError.Errorf(nil, "preview cannot show %d rows. Give --limit a number, or 0 for all of them.", o.limit)
 	case o.last < 0:
-		return configError("preview cannot show %d rows. Give --last a number.", o.last)
+		return protocol.ConfigError.Errorf(nil, "preview cannot show %d rows. Give --last a number.", o.last)
 	case o.last > 0 && o.limit != defaultLimit:
-		return configError("Give preview either --limit or --last.")
+		return protocol.ConfigError.Errorf(nil, "Give preview either --limit or --last.")
 	case o.json && o.csv:
-		return configError("Give preview either --json or --csv.")
+		return protocol.ConfigError.Errorf(nil, "Give preview either --json or --csv.")
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
 
@@ -42,10 +43,10 @@ var relocateCommand = cli.Command{
 				return err
 			}
 			if *from == "" && config.ownWarehouse() == "" {
-				return configError("The catalog is outside the warehouse, so its tables may be in several places. Name the directory to relocate from with --from DIRECTORY.")
+				return protocol.ConfigError.Errorf(nil, "The catalog is outside the warehouse, so its tables may be in several places. Name the directory to relocate from with --from DIRECTORY.")
 			}
 			if place := filenames.Plain(*from); *from != "" && !path.IsAbs(place) && !strings.HasPrefix(place, "s3://") {
-				return configError("The directory after --from is %q. It must be absolute, as in /local/lake, or in an object store, as in s3://bucket/lake.", *from)
+				return protocol.ConfigError.Errorf(nil, "The directory after --from is %q. It must be absolute, as in /local/lake, or in an object store, as in s3://bucket/lake.", *from)
 			}
 			cat, err := config.openExisting(ctx)
 			if err != nil {
@@ -53,7 +54,7 @@ var relocateCommand = cli.Command{
 			}
 			defer cat.Close()
 			if !cat.PointsToMetadata() {
-				return configError("A REST catalog does not let its clients say where the metadata of a table is. Move the tables by the means of its server; relocate works with the types sqlite, postgres and glue.")
+				return protocol.ConfigError.Errorf(nil, "A REST catalog does not let its clients say where the metadata of a table is. Move the tables by the means of its server; relocate works with the types sqlite, postgres and glue.")
 			}
 			return relocator{cat: cat, files: cat.Storage().Files(), from: *from, to: config.Warehouse, dryRun: *dryRun}.all(ctx, env)
 		}
@@ -114,7 +115,7 @@ func (r relocator) table(ctx context.Context, id table.Identifier) (did string, 
 	}
 	defer func() {
 		if errors.Is(err, fs.ErrNotExist) {
-			err = configError("A file of the table was not copied: %v. Copy the whole warehouse to %s, then run relocate again.", err, r.to)
+			err = protocol.ConfigError.Errorf(nil, "A file of the table was not copied: %v. Copy the whole warehouse to %s, then run relocate again.", err, r.to)
 		}
 	}()
 	loaded, err := move.Load(ctx, r.files, id, before)
@@ -147,7 +148,7 @@ func formerWarehouse(id table.Identifier, metadata string) (string, error) {
 	tail := fmt.Sprintf("/%s.db/%s/metadata", strings.Join(namespace, "."), name)
 	dir, ok := strings.CutSuffix(path.Dir(filenames.Plain(metadata)), tail)
 	if !ok {
-		return "", configError("The metadata of table %s is at %s, which does not show where its warehouse was. Name that directory with --from.", strings.Join(id, "."), metadata)
+		return "", protocol.ConfigError.Errorf(nil, "The metadata of table %s is at %s, which does not show where its warehouse was. Name that directory with --from.", strings.Join(id, "."), metadata)
 	}
 	return dir, nil
 }

@@ -49,9 +49,9 @@ func rename(ctx context.Context, c *tableChange) error {
 	}
 	switch there, err := c.cat.LoadTable(ctx, to); {
 	case err == nil && there.MetadataLocation() == loaded.MetadataLocation():
-		return configError("Table %s is there under the name %s, too, as after a rename in Glue that was stopped halfway. To keep the new name alone, run drop %[1]s --keep-files.", c.name(), name)
+		return protocol.ConfigError.Errorf(nil, "Table %s is there under the name %s, too, as after a rename in Glue that was stopped halfway. To keep the new name alone, run drop %[1]s --keep-files.", c.name(), name)
 	case err == nil:
-		return configError("There is a table %s already. Choose another name, or drop that table first.", name)
+		return protocol.ConfigError.Errorf(nil, "There is a table %s already. Choose another name, or drop that table first.", name)
 	case !errors.Is(err, catalog.ErrNoSuchTable) && !errors.Is(err, catalog.ErrNoSuchNamespace):
 		return fmt.Errorf("looking for table %s: %w", name, err)
 	}
@@ -99,7 +99,7 @@ func (c Config) newName(old table.Identifier, text string) (table.Identifier, er
 func (c Config) checkTableName(name string) error {
 	for part := range strings.SplitSeq(name, ".") {
 		if legal := c.Names.Legal(part); legal != part || part == "" {
-			return configError("The table name %q is one that not every engine can read. Write %q instead of %q.", name, legal, part)
+			return protocol.ConfigError.Errorf(nil, "The table name %q is one that not every engine can read. Write %q instead of %q.", name, legal, part)
 		}
 	}
 	return nil

@@ -20,6 +20,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/internal/progress"
 	"github.com/ingest-connectors/whoop-iceberg/internal/redact"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
 
@@ -65,7 +66,7 @@ var reportCommand = cli.Command{
 				_, err = fmt.Fprintf(env.Stdout, "%s shows %s. Open it in a browser.\n", terminal.Text(*output), shows)
 			}
 			if n := page.Failed(); n > 0 {
-				err = errors.Join(err, configError("%s of the page could not be read; the page says why.", terminal.Counted(int64(n), "parts")))
+				err = errors.Join(err, protocol.ConfigError.Errorf(nil, "%s of the page could not be read; the page says why.", terminal.Counted(int64(n), "parts")))
 			}
 			return err
 		}
@@ -75,7 +76,7 @@ var reportCommand = cli.Command{
 func readDescriptions(path string) ([]charts.Description, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, configError("The charts file cannot be read: %v.", err)
+		return nil, protocol.ConfigError.Errorf(nil, "The charts file cannot be read: %v.", err)
 	}
 	return charts.Parse(text)
 }
@@ -196,7 +197,7 @@ func writePage(path string, page report.Page, secrets *redact.Redactor) error {
 		}
 	}
 	if err != nil {
-		return configError("The page cannot be written to %s: %v.", path, err)
+		return protocol.ConfigError.Errorf(nil, "The page cannot be written to %s: %v.", path, err)
 	}
 	return nil
 }

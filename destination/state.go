@@ -25,7 +25,7 @@ var stateCommand = cli.Command{
 		catalogPath := flags.String("catalog", "", "path of the configured catalog `FILE`, whose streams' states are printed")
 		return func(ctx context.Context, env cli.Env) error {
 			if *catalogPath == "" {
-				return configError("Give the path of the configured catalog with --catalog.")
+				return protocol.ConfigError.Errorf(nil, "Give the path of the configured catalog with --catalog.")
 			}
 			config, err := parseConfig(env.Config)
 			if err != nil {

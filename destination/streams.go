@@ -64,7 +64,7 @@ func (s StreamConfig) id() protocol.StreamID {
 func (s StreamConfig) options() (lake.Options, []error) {
 	o := lake.Options{Settings: tabledef.Settings{Properties: s.Properties}}
 	if s.Name == "" {
-		return o, []error{configError(`An entry of the configuration's "streams" has no "name". Give the name of the stream it is for.`)}
+		return o, []error{protocol.ConfigError.Errorf(nil, `An entry of the configuration's "streams" has no "name". Give the name of the stream it is for.`)}
 	}
 	id := s.id()
 	var faults []error
@@ -120,7 +120,7 @@ func (c Config) streamFaults() []error {
 			faults = append(faults, c.checkTableName(s.Table))
 			at := c.locationOf(s).String()
 			if other, taken := tables[at]; taken && other != s.id() {
-				faults = append(faults, configError(`The configuration has streams %s and %s with the same "table", %s. Each stream needs a table of its own.`, other, s.id(), at))
+				faults = append(faults, protocol.ConfigError.Errorf(nil, `The configuration has streams %s and %s with the same "table", %s. Each stream needs a table of its own.`, other, s.id(), at))
 			}
 			tables[at] = s.id()
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
 	"github.com/ingest-connectors/whoop-iceberg/internal/nearest"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
 
@@ -83,7 +84,7 @@ func (c *tableChange) load(ctx context.Context) (*table.Table, error) {
 func (c *tableChange) attach(ctx context.Context) (*lake.Table, error) {
 	t, err := c.open(ctx)
 	if errors.Is(err, lake.ErrNotOurs) {
-		return nil, configError("This program has committed nothing to table %s. Change it with the program that writes it.", c.name())
+		return nil, protocol.ConfigError.Errorf(nil, "This program has committed nothing to table %s. Change it with the program that writes it.", c.name())
 	}
 	return t, err
 }
@@ -168,7 +169,7 @@ func (c Config) findTable(ctx context.Context, cat *catalogs.Catalog, name strin
 		for _, id := range found {
 			tables = append(tables, strings.Join(id, "."))
 		}
-		return nil, configError("There are several tables of streams %s: %s. Give the name of one of them.", name, strings.Join(tables, ", "))
+		return nil, protocol.ConfigError.Errorf(nil, "There are several tables of streams %s: %s. Give the name of one of them.", name, strings.Join(tables, ", "))
 	}
 	if id, there := unowned[c.tableOf(name)]; there { // another stream's table is not this one's
 		return id, nil
@@ -190,7 +191,7 @@ func (c Config) findTable(ctx context.Context, cat *catalogs.Catalog, name strin
 	if near := nearest.Name(name, names); near != "" {
 		like = " Did you mean " + near + "?"
 	}
-	return nil, configError("The catalog has no table and no stream %s.%s Run tables to list its tables.", name, like)
+	return nil, protocol.ConfigError.Errorf(nil, "The catalog has no table and no stream %s.%s Run tables to list its tables.", name, like)
 }
 
 // tableOf is the name of the table that a stream without a namespace gets.

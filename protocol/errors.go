@@ -3,6 +3,7 @@ package protocol
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -57,6 +58,11 @@ func (e *Error) ofStream(message string) string {
 		}
 	}
 	return "Stream " + name + ": " + message
+}
+
+// Errorf returns an [Error] of the kind, with a message for the user. cause may be nil.
+func (k Kind) Errorf(cause error, format string, args ...any) error {
+	return &Error{Kind: k, Message: fmt.Sprintf(format, args...), Err: cause}
 }
 
 // ErrStreamsFailed is returned by Source.Read and Destination.Write when

@@ -121,7 +121,7 @@ func (fs Forms[S]) check(setting string, choice Choice) error {
 	}
 	if !slices.Contains(types, formType) {
 		slices.Sort(types)
-		return configErrorf("The configuration's %q is %q.%s The %s %ss are: %s.", named, formType, nearest.DidYouMean(formType, types), setting, choice.key(), strings.Join(types, ", "))
+		return protocol.ConfigError.Errorf(nil, "The configuration's %q is %q.%s The %s %ss are: %s.", named, formType, nearest.DidYouMean(formType, types), setting, choice.key(), strings.Join(types, ", "))
 	}
 	var given map[string]json.RawMessage
 	if len(choice.raw) > 0 {
@@ -147,13 +147,9 @@ func (fs Forms[S]) check(setting string, choice Choice) error {
 			}
 		}
 		if len(others) > 0 {
-			return configErrorf("The configuration has a %q, and its %q is %q%s. Set it to %s, or remove %[1]q.",
+			return protocol.ConfigError.Errorf(nil, "The configuration has a %q, and its %q is %q%s. Set it to %s, or remove %[1]q.",
 				setting+"."+key, named, formType, source, strings.Join(others, " or "))
 		}
 	}
 	return nil
-}
-
-func configErrorf(format string, args ...any) error {
-	return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(format, args...)}
 }

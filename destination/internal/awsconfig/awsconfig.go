@@ -51,25 +51,22 @@ func (Config) Descriptions() map[string]string {
 // Validate finds what is wrong without asking AWS. Setting is the path of the
 // object in the configuration. The error is a config_error.
 func (c Config) Validate(setting string) error {
-	fault := func(format string, args ...any) error {
-		return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(format, args...)}
-	}
 	switch {
 	case (c.AccessKeyID == "") != (c.SecretAccessKey == ""):
-		return fault(`The configuration has one of %q and %q. Give both, or neither.`, setting+".access_key_id", setting+".secret_access_key")
+		return protocol.ConfigError.Errorf(nil, `The configuration has one of %q and %q. Give both, or neither.`, setting+".access_key_id", setting+".secret_access_key")
 	case c.SessionToken != "" && c.AccessKeyID == "":
-		return fault(`The configuration has a %q without %q. Give the key that the token belongs to.`, setting+".session_token", setting+".access_key_id")
+		return protocol.ConfigError.Errorf(nil, `The configuration has a %q without %q. Give the key that the token belongs to.`, setting+".session_token", setting+".access_key_id")
 	case c.Profile != "" && c.AccessKeyID != "":
-		return fault(`The configuration has both %q and %q. Remove one of them.`, setting+".profile", setting+".access_key_id")
+		return protocol.ConfigError.Errorf(nil, `The configuration has both %q and %q. Remove one of them.`, setting+".profile", setting+".access_key_id")
 	case c.ExternalID != "" && c.RoleARN == "":
-		return fault(`The configuration has an %q without %q. Give the role that requires it.`, setting+".external_id", setting+".role_arn")
+		return protocol.ConfigError.Errorf(nil, `The configuration has an %q without %q. Give the role that requires it.`, setting+".external_id", setting+".role_arn")
 	}
 	const unsendable = `The configuration's %q has a line break or another character that no header can have. Give it without that.`
 	switch {
 	case !httpguts.ValidHeaderFieldValue(c.AccessKeyID):
-		return fault(unsendable, setting+".access_key_id")
+		return protocol.ConfigError.Errorf(nil, unsendable, setting+".access_key_id")
 	case !httpguts.ValidHeaderFieldValue(c.SessionToken):
-		return fault(unsendable, setting+".session_token")
+		return protocol.ConfigError.Errorf(nil, unsendable, setting+".session_token")
 	}
 	return nil
 }

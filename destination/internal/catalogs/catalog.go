@@ -79,7 +79,7 @@ func (c *Catalog) call(ctx context.Context, timeout time.Duration, do func(conte
 	if userError = storage.Explain(err, "the warehouse"); userError != nil {
 		return userError
 	}
-	return transientError(fmt.Errorf("%w: %w", errNoAnswer, err), "%s has not answered for %s. %s", c.name, timeout, c.remedy)
+	return protocol.TransientError.Errorf(fmt.Errorf("%w: %w", errNoAnswer, err), "%s has not answered for %s. %s", c.name, timeout, c.remedy)
 }
 
 // ask is call for what has a result.

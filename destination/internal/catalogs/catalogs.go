@@ -12,7 +12,6 @@ package catalogs
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/invopop/jsonschema"
 
@@ -105,7 +104,7 @@ func open(ctx context.Context, cfg Config, files *storage.Storage, create bool) 
 		return nil, err
 	}
 	if files.Vended() && cfg.Type != "rest" {
-		return nil, configError(nil, `The configuration has "storage.vended", and only a catalog of the type "rest" gives credentials. Remove it, and give credentials in "storage".`)
+		return nil, protocol.ConfigError.Errorf(nil, `The configuration has "storage.vended", and only a catalog of the type "rest" gives credentials. Remove it, and give credentials in "storage".`)
 	}
 	return k.open(ctx, files, create)
 }
@@ -113,14 +112,6 @@ func open(ctx context.Context, cfg Config, files *storage.Storage, create bool) 
 // noLake says that place, to which a key of the configuration led, holds no
 // catalog.
 func noLake(files *storage.Storage, place, key string, cause error) error {
-	return configError(errors.Join(ErrNone, cause),
+	return protocol.ConfigError.Errorf(errors.Join(ErrNone, cause),
 		"Nothing has been written to %s yet: %s does not contain a catalog. Run write first, or correct the configuration's %q.", files.Warehouse(), place, key)
-}
-
-func transientError(cause error, format string, args ...any) error {
-	return &protocol.Error{Kind: protocol.TransientError, Message: fmt.Sprintf(format, args...), Err: cause}
-}
-
-func configError(cause error, format string, args ...any) error {
-	return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(format, args...), Err: cause}
 }

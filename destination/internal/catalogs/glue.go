@@ -53,7 +53,7 @@ func (*glueConfig) inWarehouse(string) bool { return false }
 
 func (c *glueConfig) open(ctx context.Context, files *storage.Storage, create bool) (*Catalog, error) {
 	if files.Directory() != "" {
-		return nil, configError(nil, `The warehouse %s is on this machine, where nobody who asks Glue would find the tables. Use a warehouse on S3, or another type of catalog.`, files.Warehouse())
+		return nil, protocol.ConfigError.Errorf(nil, `The warehouse %s is on this machine, where nobody who asks Glue would find the tables. Use a warehouse on S3, or another type of catalog.`, files.Warehouse())
 	}
 	if create {
 		if err := files.Make(); err != nil {
@@ -98,7 +98,7 @@ func (c *glueConfig) awsConfig(ctx context.Context, files *storage.Storage) (aws
 	}
 	cfg, err := c.Load(ctx, "catalog")
 	if err == nil && cfg.Region == "" {
-		err = configError(nil, `The region of the Glue catalog is not known. Set "catalog.region" in the configuration, or AWS_REGION in the environment.`)
+		err = protocol.ConfigError.Errorf(nil, `The region of the Glue catalog is not known. Set "catalog.region" in the configuration, or AWS_REGION in the environment.`)
 	}
 	return cfg, err
 }
@@ -174,7 +174,7 @@ func (c glueCatalog) LoadTable(ctx context.Context, id table.Identifier) (*table
 	t, err := c.Catalog.LoadTable(ctx, id)
 	if errors.Is(err, table.ErrCommitFailed) {
 		name := strings.Join(id, ".")
-		err = transientError(err, "Table %s is being renamed in Glue. Start again later. If nothing renames it, a program was stopped while it did: the table has both names, and drop %[1]s --keep-files removes the old one.", name)
+		err = protocol.TransientError.Errorf(err, "Table %s is being renamed in Glue. Start again later. If nothing renames it, a program was stopped while it did: the table has both names, and drop %[1]s --keep-files removes the old one.", name)
 	}
 	return t, err
 }
@@ -206,7 +206,7 @@ func (c glueCatalog) CreateNamespace(ctx context.Context, id table.Identifier, p
 func checkGlueNames(id table.Identifier) error {
 	for _, name := range id {
 		if name != strings.ToLower(name) || len(name) > 255 {
-			return configError(nil, `Glue stores names in lower case and with at most 255 characters, and %q is another. Set "names" to "lowercase" and write "namespace" in lower case.`, name)
+			return protocol.ConfigError.Errorf(nil, `Glue stores names in lower case and with at most 255 characters, and %q is another. Set "names" to "lowercase" and write "namespace" in lower case.`, name)
 		}
 	}
 	return nil
@@ -311,19 +311,19 @@ func classifyGlue(err error) error {
 	case errors.Is(err, table.ErrCommitFailed):
 		return err
 	case code == "AccessDeniedException" || code == "AccessDenied":
-		return configError(err, "Glue does not allow glue:%s: %s. Allow it to these credentials, on the catalog, the database and its tables; with Lake Formation, grant the rights there too.", operation.OperationName, said)
+		return protocol.ConfigError.Errorf(err, "Glue does not allow glue:%s: %s. Allow it to these credentials, on the catalog, the database and its tables; with Lake Formation, grant the rights there too.", operation.OperationName, said)
 	case slices.Contains([]string{"UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "MissingAuthenticationTokenException", "IncompleteSignature"}, code):
-		return configError(err, "Glue does not accept the credentials (%s). Correct them under \"catalog\" or \"storage\", or in the environment of this process.", code)
+		return protocol.ConfigError.Errorf(err, "Glue does not accept the credentials (%s). Correct them under \"catalog\" or \"storage\", or in the environment of this process.", code)
 	case code == "ExpiredTokenException" || code == "ExpiredToken":
-		return configError(err, "The session token for Glue has expired. Give a new one, or use a role, whose credentials are renewed.")
+		return protocol.ConfigError.Errorf(err, "The session token for Glue has expired. Give a new one, or use a role, whose credentials are renewed.")
 	case code == "EntityNotFoundException", code == "AlreadyExistsException":
 		return err
 	case code == "ThrottlingException", status == http.StatusTooManyRequests:
-		return transientError(err, "Glue asks to send fewer requests. Start again later; if that happens often, run fewer syncs at once.")
+		return protocol.TransientError.Errorf(err, "Glue asks to send fewer requests. Start again later; if that happens often, run fewer syncs at once.")
 	case code == "InvalidInputException", code == "ResourceNumberLimitExceededException", code == "GlueEncryptionException":
-		return configError(err, "Glue refuses %s: %s: %s. Correct what it names.", operation.OperationName, code, said)
+		return protocol.ConfigError.Errorf(err, "Glue refuses %s: %s: %s. Correct what it names.", operation.OperationName, code, said)
 	case status >= 400 && status < 500 && !slices.Contains(unfinished, code):
-		return configError(err, "Glue refuses %s: %s: %s. Check \"catalog.region\" and \"catalog.catalog_id\".", operation.OperationName, code, said)
+		return protocol.ConfigError.Errorf(err, "Glue refuses %s: %s: %s. Check \"catalog.region\" and \"catalog.catalog_id\".", operation.OperationName, code, said)
 	}
-	return transientError(err, "Glue cannot be reached or fails: %v. %s", operation.Err, glueRemedy)
+	return protocol.TransientError.Errorf(err, "Glue cannot be reached or fails: %v. %s", operation.Err, glueRemedy)
 }

@@ -126,7 +126,7 @@ func TestASnapshotThatIsTaggedMeanwhileStaysInGlue(t *testing.T) {
 
 // Whether a commit has landed is known after a refusal alone.
 func TestWhatGlueAnswersToACommit(t *testing.T) {
-	sts := configError(nil, "The role cannot be assumed.")
+	sts := protocol.ConfigError.Errorf(nil, "The role cannot be assumed.")
 	for name, tc := range map[string]struct {
 		err                 error
 		again, notCommitted bool

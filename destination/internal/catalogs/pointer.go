@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // A metadataPointer is a backend whose clients say which metadata file a table has. The
@@ -51,5 +53,5 @@ func (c *Catalog) pointer() (metadataPointer, error) {
 	if pointer, ok := c.Backend.(metadataPointer); ok {
 		return pointer, nil
 	}
-	return nil, configError(nil, "%s does not let its clients say where the metadata of a table is.", c.name)
+	return nil, protocol.ConfigError.Errorf(nil, "%s does not let its clients say where the metadata of a table is.", c.name)
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 const (
@@ -79,7 +80,7 @@ func (c *postgresConfig) open(ctx context.Context, files *storage.Storage, creat
 // parsePostgres reads a connection URI. Its errors show nothing of it: where
 // the password begins and ends in a URI that is broken, nobody can say.
 func parsePostgres(uri string) (*pgx.ConnConfig, error) {
-	malformed := configError(nil, `The configuration's "catalog.uri" is not a PostgreSQL URI. It must be postgres://user:password@host:port/database, with %%xx for special characters in the password; files that its options name must be readable.`)
+	malformed := protocol.ConfigError.Errorf(nil, `The configuration's "catalog.uri" is not a PostgreSQL URI. It must be postgres://user:password@host:port/database, with %%xx for special characters in the password; files that its options name must be readable.`)
 	u, err := url.Parse(uri)
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
 		return nil, malformed
@@ -157,10 +158,10 @@ func (p postgres) classify(err error) error {
 	// A connection that breaks while a transaction commits leaves its outcome
 	// unknown: none of these is [table.ErrCommitFailed].
 	if errors.As(err, new(*pgconn.ConnectError)) {
-		return transientError(err, "The %s, which is the catalog, cannot be reached. Start it, or correct the configuration's \"catalog.uri\".", p)
+		return protocol.TransientError.Errorf(err, "The %s, which is the catalog, cannot be reached. Start it, or correct the configuration's \"catalog.uri\".", p)
 	}
 	if errors.As(err, new(net.Error)) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
-		return transientError(err, "The connection to the %s, which is the catalog, broke. Try again.", p)
+		return protocol.TransientError.Errorf(err, "The connection to the %s, which is the catalog, broke. Try again.", p)
 	}
 	return err
 }
@@ -168,20 +169,20 @@ func (p postgres) classify(err error) error {
 func (p postgres) classifyCode(code string, err error) error {
 	switch code {
 	case "28P01", "28000": // invalid_password, invalid_authorization_specification
-		return configError(err, "The %s, which is the catalog, does not let user %s in. Correct user and password in the configuration's \"catalog.uri\", or the server's pg_hba.conf.", p, p.user)
+		return protocol.ConfigError.Errorf(err, "The %s, which is the catalog, does not let user %s in. Correct user and password in the configuration's \"catalog.uri\", or the server's pg_hba.conf.", p, p.user)
 	case "3D000": // invalid_catalog_name
-		return configError(err, "The %s, configured as the catalog, does not exist. Create it with CREATE DATABASE, or correct the configuration's \"catalog.uri\".", p)
+		return protocol.ConfigError.Errorf(err, "The %s, configured as the catalog, does not exist. Create it with CREATE DATABASE, or correct the configuration's \"catalog.uri\".", p)
 	case "42501", "3F000": // insufficient_privilege, invalid_schema_name
-		return configError(err, "User %s lacks rights in the %s, which is the catalog. GRANT SELECT, INSERT, UPDATE and DELETE on iceberg_tables and iceberg_namespace_properties, and CREATE and USAGE on the schema if they do not exist yet.", p.user, p)
+		return protocol.ConfigError.Errorf(err, "User %s lacks rights in the %s, which is the catalog. GRANT SELECT, INSERT, UPDATE and DELETE on iceberg_tables and iceberg_namespace_properties, and CREATE and USAGE on the schema if they do not exist yet.", p.user, p)
 	case "25006": // read_only_sql_transaction
-		return configError(err, "The %s, which is the catalog, is read-only. Give the primary server in the configuration's \"catalog.uri\", not a standby.", p)
+		return protocol.ConfigError.Errorf(err, "The %s, which is the catalog, is read-only. Give the primary server in the configuration's \"catalog.uri\", not a standby.", p)
 	case "40001", "40P01", "55P03": // serialization_failure, deadlock_detected, lock_not_available
 		// The transaction was rolled back.
-		return transientError(fmt.Errorf("%w: %w", table.ErrCommitFailed, err), "Other programs keep writing to the %s, which is the catalog. Try again later.", p)
+		return protocol.TransientError.Errorf(fmt.Errorf("%w: %w", table.ErrCommitFailed, err), "Other programs keep writing to the %s, which is the catalog. Try again later.", p)
 	}
 	switch code[:min(2, len(code))] {
 	case "08", "53", "57", "58": // connection, resources, operator's intervention, system
-		return transientError(err, "The %s, which is the catalog, is out of service. Try again when it is back.", p)
+		return protocol.TransientError.Errorf(err, "The %s, which is the catalog, is out of service. Try again when it is back.", p)
 	}
 	return err
 }

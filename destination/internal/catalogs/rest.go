@@ -64,14 +64,14 @@ func (c *restConfig) auth() (authentication, error) {
 
 func (c *restConfig) validate() error {
 	if u, err := url.Parse(c.URI); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return configError(nil, `The configuration's "catalog.uri" is not the address of a REST catalog. It must be as in "https://catalog.example.com/iceberg".`)
+		return protocol.ConfigError.Errorf(nil, `The configuration's "catalog.uri" is not the address of a REST catalog. It must be as in "https://catalog.example.com/iceberg".`)
 	}
 	for i, header := range c.Headers {
 		if !httpguts.ValidHeaderFieldName(header.Name) || !httpguts.ValidHeaderFieldValue(header.Value) {
-			return configError(nil, `The configuration's "catalog.headers[%d]" cannot be a header. Correct its name or its value.`, i)
+			return protocol.ConfigError.Errorf(nil, `The configuration's "catalog.headers[%d]" cannot be a header. Correct its name or its value.`, i)
 		}
 		if strings.EqualFold(header.Name, "Authorization") {
-			return configError(nil, `The configuration's "catalog.headers[%d]" is an Authorization. Use "catalog.auth".`, i)
+			return protocol.ConfigError.Errorf(nil, `The configuration's "catalog.headers[%d]" is an Authorization. Use "catalog.auth".`, i)
 		}
 	}
 	_, err := c.auth()
@@ -169,21 +169,21 @@ func (c *restConfig) classify(err error) error {
 		errors.Is(err, catalog.ErrTableAlreadyExists), errors.Is(err, catalog.ErrNamespaceAlreadyExists), errors.Is(err, catalog.ErrNamespaceNotEmpty):
 		return err
 	case errors.Is(err, rest.ErrUnauthorized), errors.Is(err, rest.ErrAuthorizationExpired):
-		return configError(err, "The catalog at %s does not accept the credentials. Correct \"catalog.auth\".", c.URI)
+		return protocol.ConfigError.Errorf(err, "The catalog at %s does not accept the credentials. Correct \"catalog.auth\".", c.URI)
 	case errors.Is(err, rest.ErrForbidden):
-		return configError(err, "The catalog at %s does not allow this: %v. Grant the rights to create, read, change and drop tables in the namespace to the principal of \"catalog.auth\".", c.URI, err)
+		return protocol.ConfigError.Errorf(err, "The catalog at %s does not allow this: %v. Grant the rights to create, read, change and drop tables in the namespace to the principal of \"catalog.auth\".", c.URI, err)
 	case errors.Is(err, rest.ErrBadRequest):
-		return configError(err, "The catalog at %s refuses a request: %v. Correct what it names; \"catalog.uri\" ends before /v1, and \"catalog.warehouse\" must be a warehouse that the catalog knows.", c.URI, err)
+		return protocol.ConfigError.Errorf(err, "The catalog at %s refuses a request: %v. Correct what it names; \"catalog.uri\" ends before /v1, and \"catalog.warehouse\" must be a warehouse that the catalog knows.", c.URI, err)
 	case errors.Is(err, rest.ErrServiceUnavailable), errors.Is(err, rest.ErrServerError), errors.Is(err, rest.ErrCommitStateUnknown):
-		return transientError(err, "The catalog at %s fails: %v. Start again when it works. If it names something that it does not know, correct the configuration.", c.URI, err)
+		return protocol.TransientError.Errorf(err, "The catalog at %s fails: %v. Start again when it works. If it names something that it does not know, correct the configuration.", c.URI, err)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	case errors.As(err, &network), errors.As(err, &dial):
-		return transientError(err, "The catalog at %s cannot be reached: %v. Check \"catalog.uri\" and the network, then start again.", c.URI, err)
+		return protocol.TransientError.Errorf(err, "The catalog at %s cannot be reached: %v. Check \"catalog.uri\" and the network, then start again.", c.URI, err)
 	case errors.Is(err, rest.ErrEndpointNotSupported):
-		return configError(err, "The catalog at %s does not offer what is needed: %v. Use a catalog that does.", c.URI, err)
+		return protocol.ConfigError.Errorf(err, "The catalog at %s does not offer what is needed: %v. Use a catalog that does.", c.URI, err)
 	case errors.Is(err, rest.ErrRESTError):
-		return configError(err, "The catalog at %s gives an answer that is not understood: %v. Check that \"catalog.uri\" is that of an Iceberg REST catalog; it ends before /v1.", c.URI, err)
+		return protocol.ConfigError.Errorf(err, "The catalog at %s gives an answer that is not understood: %v. Check that \"catalog.uri\" is that of an Iceberg REST catalog; it ends before /v1.", c.URI, err)
 	}
 	return fmt.Errorf("using the catalog at %s: %w", c.URI, err)
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/awsconfig"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/spec"
 )
 
@@ -60,10 +61,10 @@ func (bearerAuth) Descriptions() map[string]string {
 
 func (a *bearerAuth) validate() error {
 	if a.Token == "" {
-		return configError(nil, `The configuration has no "catalog.auth.token". Give the token, or set "catalog.auth.type" to another way.`)
+		return protocol.ConfigError.Errorf(nil, `The configuration has no "catalog.auth.token". Give the token, or set "catalog.auth.type" to another way.`)
 	}
 	if !httpguts.ValidHeaderFieldValue(a.Token) {
-		return configError(nil, `The configuration's "catalog.auth.token" has a line break or another character that no header can have. Give the token without it.`)
+		return protocol.ConfigError.Errorf(nil, `The configuration's "catalog.auth.token" has a line break or another character that no header can have. Give the token without it.`)
 	}
 	return nil
 }
@@ -94,7 +95,7 @@ func (oauth2Auth) Descriptions() map[string]string {
 
 func (a *oauth2Auth) validate() error {
 	if a.ClientID == "" || a.ClientSecret == "" {
-		return configError(nil, `The configuration needs both "catalog.auth.client_id" and "catalog.auth.client_secret" for "oauth2".`)
+		return protocol.ConfigError.Errorf(nil, `The configuration needs both "catalog.auth.client_id" and "catalog.auth.client_secret" for "oauth2".`)
 	}
 	return awsconfig.ValidateEndpoint("catalog.auth.token_uri", a.TokenURI)
 }
@@ -135,7 +136,7 @@ func (a *sigv4Auth) session(ctx context.Context, _ string, _ http.RoundTripper) 
 		return nil, err
 	}
 	if cfg.Region == "" {
-		return nil, configError(nil, `The region of the catalog is not known. Set "catalog.auth.region" in the configuration, or AWS_REGION in the environment.`)
+		return nil, protocol.ConfigError.Errorf(nil, `The region of the catalog is not known. Set "catalog.auth.region" in the configuration, or AWS_REGION in the environment.`)
 	}
 	return &sigv4Session{signer: v4.NewSigner(), cfg: cfg, service: cmp.Or(a.Service, "glue")}, nil
 }

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/apache/iceberg-go/catalog/rest"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // restServer is the way to a catalog. It authorizes requests, waits where the catalog
@@ -120,7 +122,7 @@ func isRead(method string) bool { return method == http.MethodGet || method == h
 func (s *restServer) prepare(request *http.Request) (*http.Request, error) {
 	// A redirect can lead anywhere, and headers and bodies are for the catalog alone.
 	if origin := originOf(request.URL); !s.origins[origin] {
-		return nil, configError(nil, "The catalog at %s redirects to %s. If that is the catalog, set \"catalog.uri\" to its address there.", s.uri, origin)
+		return nil, protocol.ConfigError.Errorf(nil, "The catalog at %s redirects to %s. If that is the catalog, set \"catalog.uri\" to its address there.", s.uri, origin)
 	}
 	sent := request.Clone(request.Context())
 	if request.GetBody != nil {
@@ -171,13 +173,13 @@ func (s *restServer) checked(request *http.Request, r *http.Response) (*http.Res
 	var err error
 	switch {
 	case r.StatusCode == http.StatusTooManyRequests:
-		err = transientError(nil, "The catalog at %s asks to send fewer requests. Start again later; if that happens often, run fewer syncs at once.", s.uri)
+		err = protocol.TransientError.Errorf(nil, "The catalog at %s asks to send fewer requests. Start again later; if that happens often, run fewer syncs at once.", s.uri)
 	case r.StatusCode >= http.StatusInternalServerError && isPage:
-		err = transientError(nil, "The catalog at %s, or a gateway before it, fails with status %d. Start again when it works.", s.uri, r.StatusCode)
+		err = protocol.TransientError.Errorf(nil, "The catalog at %s, or a gateway before it, fails with status %d. Start again when it works.", s.uri, r.StatusCode)
 	case isPage:
-		err = configError(nil, "What answers at %s is a web page and not an Iceberg REST catalog (status %d). Correct \"catalog.uri\"; it ends before /v1.", s.uri, r.StatusCode)
+		err = protocol.ConfigError.Errorf(nil, "What answers at %s is a web page and not an Iceberg REST catalog (status %d). Correct \"catalog.uri\"; it ends before /v1.", s.uri, r.StatusCode)
 	case isConfig && (r.StatusCode == http.StatusNotFound || r.StatusCode == http.StatusMethodNotAllowed):
-		err = configError(nil, "There is no Iceberg REST catalog at %s, or it does not know the warehouse (status %d). Correct \"catalog.uri\", which ends before /v1, and \"catalog.warehouse\".", s.uri, r.StatusCode)
+		err = protocol.ConfigError.Errorf(nil, "There is no Iceberg REST catalog at %s, or it does not know the warehouse (status %d). Correct \"catalog.uri\", which ends before /v1, and \"catalog.warehouse\".", s.uri, r.StatusCode)
 	case isConfig && r.StatusCode == http.StatusOK:
 		return r, s.readServerConfig(r)
 	default:

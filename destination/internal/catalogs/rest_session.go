@@ -18,6 +18,8 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // A session authorizes requests, as long as a sync lasts.
@@ -96,21 +98,21 @@ func (s *oauth2Session) explain(err error) error {
 	switch {
 	case errors.As(err, &answer) && answer.ErrorCode == "" &&
 		slices.Contains([]int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented}, answer.Response.StatusCode):
-		return configError(nil, "There is no token endpoint at %s (status %d). Set \"catalog.auth.token_uri\" to the address of the one that issues tokens for this catalog.", s.config.TokenURL, answer.Response.StatusCode)
+		return protocol.ConfigError.Errorf(nil, "There is no token endpoint at %s (status %d). Set \"catalog.auth.token_uri\" to the address of the one that issues tokens for this catalog.", s.config.TokenURL, answer.Response.StatusCode)
 	case errors.As(err, &answer) && (answer.Response.StatusCode == http.StatusTooManyRequests || answer.Response.StatusCode >= http.StatusInternalServerError):
-		return transientError(nil, "The token endpoint %s fails with status %d. Start again when it works.", s.config.TokenURL, answer.Response.StatusCode)
+		return protocol.TransientError.Errorf(nil, "The token endpoint %s fails with status %d. Start again when it works.", s.config.TokenURL, answer.Response.StatusCode)
 	case errors.As(err, &answer):
 		said := strings.ReplaceAll(strings.TrimSuffix(answer.ErrorCode+": "+answer.ErrorDescription, ": "), s.config.ClientSecret, "***")
-		return configError(nil, "The token endpoint %s gives no token to this client (status %d, %q). Correct \"catalog.auth.client_id\", \"catalog.auth.client_secret\" and \"catalog.auth.scope\"; if tokens come from elsewhere, set \"catalog.auth.token_uri\".",
+		return protocol.ConfigError.Errorf(nil, "The token endpoint %s gives no token to this client (status %d, %q). Correct \"catalog.auth.client_id\", \"catalog.auth.client_secret\" and \"catalog.auth.scope\"; if tokens come from elsewhere, set \"catalog.auth.token_uri\".",
 			s.config.TokenURL, answer.Response.StatusCode, said)
 	case errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, context.DeadlineExceeded):
-		return transientError(context.DeadlineExceeded, "The token endpoint %s has not answered in time. Check \"catalog.auth.token_uri\" and the network, then start again.", s.config.TokenURL)
+		return protocol.TransientError.Errorf(context.DeadlineExceeded, "The token endpoint %s has not answered in time. Check \"catalog.auth.token_uri\" and the network, then start again.", s.config.TokenURL)
 	case errors.As(err, &network):
-		return transientError(network.Err, "The token endpoint %s cannot be reached. Check \"catalog.auth.token_uri\" and the network, then start again.", s.config.TokenURL)
+		return protocol.TransientError.Errorf(network.Err, "The token endpoint %s cannot be reached. Check \"catalog.auth.token_uri\" and the network, then start again.", s.config.TokenURL)
 	}
-	return configError(err, "What answers at %s is not a token endpoint. Correct \"catalog.auth.token_uri\".", s.config.TokenURL)
+	return protocol.ConfigError.Errorf(err, "What answers at %s is not a token endpoint. Correct \"catalog.auth.token_uri\".", s.config.TokenURL)
 }
 
 // sigv4Session signs requests as AWS does. The SDK renews the credentials.

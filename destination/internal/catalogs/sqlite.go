@@ -21,6 +21,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/internal/osfile"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // sqliteConfig is for the catalog of one machine, which needs no server.
@@ -30,7 +31,7 @@ type sqliteConfig struct {
 
 func (c *sqliteConfig) validate() error {
 	if c.Path != "" && !filepath.IsAbs(c.Path) {
-		return configError(nil, `The configuration's "catalog.path" is %q. It must be an absolute path.`, c.Path)
+		return protocol.ConfigError.Errorf(nil, `The configuration's "catalog.path" is %q. It must be an absolute path.`, c.Path)
 	}
 	return nil
 }
@@ -42,7 +43,7 @@ func (c *sqliteConfig) inWarehouse(warehouse string) bool {
 func (c *sqliteConfig) open(ctx context.Context, files *storage.Storage, create bool) (*Catalog, error) {
 	file := c.Path
 	if file == "" && files.Directory() == "" {
-		return nil, configError(nil, `The SQLite catalog needs a place, because the warehouse %s is not on this machine. Set "catalog.path" to the path of a file that lasts as long as the tables, or use another type of catalog.`, files.Warehouse())
+		return nil, protocol.ConfigError.Errorf(nil, `The SQLite catalog needs a place, because the warehouse %s is not on this machine. Set "catalog.path" to the path of a file that lasts as long as the tables, or use another type of catalog.`, files.Warehouse())
 	}
 	if file == "" {
 		file = filepath.Join(files.Directory(), "catalog.db")
@@ -62,7 +63,7 @@ func (c *sqliteConfig) open(ctx context.Context, files *storage.Storage, create 
 		return nil, err
 	}
 	if kind != "" {
-		return nil, configError(nil, `The catalog %s is on a network file system (%s). A SQLite database that several machines use there is soon corrupted. Use a "postgres" catalog, or set "catalog.path" to a local disk.`, file, kind)
+		return nil, protocol.ConfigError.Errorf(nil, `The catalog %s is on a network file system (%s). A SQLite database that several machines use there is soon corrupted. Use a "postgres" catalog, or set "catalog.path" to a local disk.`, file, kind)
 	}
 	connector, err := sqlite.NewConnector(sqliteDSN(file, create))
 	if err != nil {
@@ -154,16 +155,16 @@ func sqliteError(file string, err error) error {
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		// The statement was not run, or its transaction was rolled back.
-		return transientError(fmt.Errorf("%w: %w", table.ErrCommitFailed, err), "The catalog %s is locked by another program. Try again when it has finished.", file)
+		return protocol.TransientError.Errorf(fmt.Errorf("%w: %w", table.ErrCommitFailed, err), "The catalog %s is locked by another program. Try again when it has finished.", file)
 	case sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT:
-		return configError(err, "The catalog %s is not a valid SQLite database. Restore it from a copy, or move it away and start over.", file)
+		return protocol.ConfigError.Errorf(err, "The catalog %s is not a valid SQLite database. Restore it from a copy, or move it away and start over.", file)
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM:
-		return configError(err, "The catalog %s cannot be opened for writing. Make it and its directory writable for this program's user (%s).", file, osfile.User())
+		return protocol.ConfigError.Errorf(err, "The catalog %s cannot be opened for writing. Make it and its directory writable for this program's user (%s).", file, osfile.User())
 	case sqlite3.SQLITE_FULL:
 		// The transaction was rolled back.
-		return transientError(fmt.Errorf("%w: %w", table.ErrCommitFailed, err), "The disk that holds the catalog %s is full. Free space, then start again.", file)
+		return protocol.TransientError.Errorf(fmt.Errorf("%w: %w", table.ErrCommitFailed, err), "The disk that holds the catalog %s is full. Free space, then start again.", file)
 	case sqlite3.SQLITE_IOERR:
-		return transientError(err, "The disk that holds the catalog %s fails: %v. Make sure that it works and has room, then start again.", file, err)
+		return protocol.TransientError.Errorf(err, "The disk that holds the catalog %s fails: %v. Make sure that it works and has room, then start again.", file, err)
 	}
 	return fmt.Errorf("using the catalog %s: %w", file, err)
 }

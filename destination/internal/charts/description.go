@@ -54,10 +54,10 @@ var (
 func Parse(text []byte) ([]Description, error) {
 	var file struct{ Charts []json.RawMessage }
 	if err := decode(text, &file, "charts"); err != nil {
-		return nil, configError("The charts file cannot be read: %v.", err)
+		return nil, protocol.ConfigError.Errorf(nil, "The charts file cannot be read: %v.", err)
 	}
 	if len(file.Charts) == 0 {
-		return nil, configError(`The charts file has no charts. Give it a list, as in {"charts": [{"title": "Recovery", "table": "recovery", "time": "created_at", "columns": ["score.recovery_score"]}]}.`)
+		return nil, protocol.ConfigError.Errorf(nil, `The charts file has no charts. Give it a list, as in {"charts": [{"title": "Recovery", "table": "recovery", "time": "created_at", "columns": ["score.recovery_score"]}]}.`)
 	}
 	var all []Description
 	for i, raw := range file.Charts {
@@ -158,7 +158,7 @@ func (d *Description) fault(format string, args ...any) error {
 	if d.Title != "" {
 		name = fmt.Sprintf(", %q,", d.Title)
 	}
-	return configError("Chart %d%s of the charts file: %s", d.number, name, fmt.Sprintf(format, args...))
+	return protocol.ConfigError.Errorf(nil, "Chart %d%s of the charts file: %s", d.number, name, fmt.Sprintf(format, args...))
 }
 
 // Fault says what is wrong with the chart: what err says.
@@ -171,8 +171,4 @@ func (d *Description) Fault(err error) error {
 		message = e.Message
 	}
 	return d.fault("%s", message)
-}
-
-func configError(format string, args ...any) error {
-	return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(format, args...)}
 }

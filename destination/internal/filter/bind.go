@@ -8,6 +8,7 @@ import (
 	"github.com/apache/iceberg-go"
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/nearest"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // Bound is a filter of a table: it knows the columns, and has the values as their types.
@@ -57,7 +58,7 @@ func bind(c condition, schema *iceberg.Schema) (boundCondition, error) {
 		return bound, err
 	}
 	if _, boolean := bound.field().Type.(iceberg.BooleanType); boolean && c.operator != equal && c.operator != notEqual {
-		return bound, configError("Column %s is a boolean. Compare it with = or !=, not with %s.", c.name(), c.operator)
+		return bound, protocol.ConfigError.Errorf(nil, "Column %s is a boolean. Compare it with = or !=, not with %s.", c.name(), c.operator)
 	}
 	return bound, nil
 }
@@ -81,13 +82,13 @@ func UnknownColumn(column string, schema *iceberg.Schema) error {
 		like = names[of] // of an object that was left out
 	}
 	if like != "" {
-		return configError("The table has no column %q. Did you mean %s?", column, like)
+		return protocol.ConfigError.Errorf(nil, "The table has no column %q. Did you mean %s?", column, like)
 	}
 	const most = 30
 	if len(names) > most {
 		names = append(names[:most], fmt.Sprintf("%d more", len(names)-most))
 	}
-	return configError("The table has no column %q. It has %s.", column, strings.Join(names, ", "))
+	return protocol.ConfigError.Errorf(nil, "The table has no column %q. It has %s.", column, strings.Join(names, ", "))
 }
 
 // FieldIDs are the ids of the columns that are compared, for readers that read no others.

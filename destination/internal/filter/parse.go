@@ -101,7 +101,7 @@ type parser struct {
 }
 
 func (p *parser) fail(format string, args ...any) error {
-	return configError("The filter %q cannot be read: %s. Write it as in id = 12 and start >= 2026-01-01.", p.text, fmt.Sprintf(format, args...))
+	return protocol.ConfigError.Errorf(nil, "The filter %q cannot be read: %s. Write it as in id = 12 and start >= 2026-01-01.", p.text, fmt.Sprintf(format, args...))
 }
 
 const (
@@ -248,8 +248,4 @@ func (p *parser) null() (operator, error) {
 		err = p.fail(`"is" is followed by null or by not null`)
 	}
 	return op, err
-}
-
-func configError(format string, args ...any) error {
-	return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(format, args...)}
 }

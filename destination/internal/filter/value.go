@@ -10,6 +10,7 @@ import (
 	"github.com/apache/iceberg-go"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scalar"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // A value is what a column is compared with. Which field is set is what its kind says.
@@ -41,7 +42,7 @@ var decimalForm = regexp.MustCompile(`^([+-]?)([0-9]{1,40})(?:\.([0-9]{1,40}))?$
 func readValue(of iceberg.Type, c condition) (v value, err error) {
 	text := []byte(c.value)
 	must := func(be string) (value, error) {
-		return v, configError("Column %s cannot be compared with %q: the value must be %s.", c.name(), c.value, be)
+		return v, protocol.ConfigError.Errorf(nil, "Column %s cannot be compared with %q: the value must be %s.", c.name(), c.value, be)
 	}
 	switch of := of.(type) {
 	case iceberg.StringType:
@@ -101,7 +102,7 @@ func readValue(of iceberg.Type, c condition) (v value, err error) {
 		case *iceberg.ListType, *iceberg.MapType:
 			what = "a list or a map"
 		}
-		return v, configError("Column %s cannot be compared: it is %s. It can only be tested with is null or is not null.", c.name(), what)
+		return v, protocol.ConfigError.Errorf(nil, "Column %s cannot be compared: it is %s. It can only be tested with is null or is not null.", c.name(), what)
 	}
 	return v, nil
 }

@@ -3,7 +3,6 @@ package inspect
 import (
 	"encoding/csv"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -37,13 +36,13 @@ func ParseColumns(text string, schema *iceberg.Schema) ([]Column, error) {
 	list.TrimLeadingSpace = true
 	names, err := list.Read()
 	if err != nil {
-		return nil, configError("The columns %q cannot be read. Write them as in id,score.state; a name with a comma is in double quotes.", text)
+		return nil, protocol.ConfigError.Errorf(nil, "The columns %q cannot be read. Write them as in id,score.state; a name with a comma is in double quotes.", text)
 	}
 	var columns []Column
 	for _, name := range names {
 		name = strings.TrimSpace(name)
 		if slices.ContainsFunc(columns, func(c Column) bool { return c.Name == name }) {
-			return nil, configError("The columns %q name %s twice.", text, name)
+			return nil, protocol.ConfigError.Errorf(nil, "The columns %q name %s twice.", text, name)
 		}
 		c, err := ParseColumn(name, schema)
 		if err != nil {
@@ -81,7 +80,7 @@ func findColumn(fields []iceberg.NestedField, name string) ([]iceberg.NestedFiel
 		}
 		object, ok := fields[at].Type.(*iceberg.StructType)
 		if !ok {
-			return nil, configError("Column %s has no columns in it, so %s cannot be shown. It is of type %s.", name[:end], name, Kind(fields[at].Type))
+			return nil, protocol.ConfigError.Errorf(nil, "Column %s has no columns in it, so %s cannot be shown. It is of type %s.", name[:end], name, Kind(fields[at].Type))
 		}
 		path, err := findColumn(object.FieldList, name[end+1:])
 		if err == nil {
@@ -131,8 +130,4 @@ func (c columnReader) value(columns []arrow.Array, i int) any {
 		value = object[0].Value
 	}
 	return value
-}
-
-func configError(format string, args ...any) error {
-	return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(format, args...)}
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // yieldNewest yields the rows with the highest _airbyte_extracted_at, the newest first.
@@ -22,7 +24,7 @@ import (
 func (r *reading) yieldNewest(ctx context.Context, yield func(Row, error) bool) {
 	column, ok := r.tbl.Schema().FindFieldByName(extractedAt)
 	if _, isTime := column.Type.(iceberg.TimestampTzType); !ok || !isTime {
-		yield(nil, configError("The table has no column %s of times, so nobody knows which of its rows are the newest.", extractedAt))
+		yield(nil, protocol.ConfigError.Errorf(nil, "The table has no column %s of times, so nobody knows which of its rows are the newest.", extractedAt))
 		return
 	}
 	slices.SortStableFunc(r.tasks, func(a, b table.FileScanTask) int { // what comes after the newest rows is not read
@@ -50,7 +52,7 @@ func (r *reading) yieldNewest(ctx context.Context, yield func(Row, error) bool) 
 			next.row = found.row()
 			next.size = sizeOf(next.row)
 			if size += next.size; size > r.bytes {
-				yield(nil, configError("The newest %d rows take more than %d MiB of memory. Choose fewer, or name only the columns that you need.", r.limit, r.bytes>>20))
+				yield(nil, protocol.ConfigError.Errorf(nil, "The newest %d rows take more than %d MiB of memory. Choose fewer, or name only the columns that you need.", r.limit, r.bytes>>20))
 				return
 			}
 			heap.Push(&kept, next)

@@ -13,6 +13,7 @@ import (
 	sf "github.com/snowflakedb/gosnowflake/v2"
 	"github.com/youmark/pkcs8"
 
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/spec"
 )
 
@@ -43,7 +44,7 @@ func (a *auth) UnmarshalJSON(raw []byte) error {
 
 func (a auth) chosen() (authentication, error) {
 	if a.Type == "" {
-		return nil, configError(nil, `The configuration has no "snowflake.auth.type". Set it to "key_pair", "pat" or "oauth".`)
+		return nil, protocol.ConfigError.Errorf(nil, `The configuration has no "snowflake.auth.type". Set it to "key_pair", "pat" or "oauth".`)
 	}
 	return authentications.Chosen("snowflake.auth", spec.Choice(a))
 }
@@ -51,7 +52,7 @@ func (a auth) chosen() (authentication, error) {
 // needsUser returns an error if the connection has no user.
 func needsUser(c *Connection) error {
 	if c.User == "" {
-		return configError(nil, `The configuration has no "snowflake.user". Give the user to log in as.`)
+		return protocol.ConfigError.Errorf(nil, `The configuration has no "snowflake.user". Give the user to log in as.`)
 	}
 	return nil
 }
@@ -78,26 +79,26 @@ func (k *keyPair) validate(c *Connection) []error {
 func (k *keyPair) key() (*rsa.PrivateKey, error) {
 	block, _ := pem.Decode([]byte(strings.TrimSpace(strings.ReplaceAll(k.PrivateKey, `\n`, "\n"))))
 	if block == nil {
-		return nil, configError(nil, `The configuration's "snowflake.auth.private_key" is not a key as PEM. Give the whole text of the file, from -----BEGIN to -----END.`)
+		return nil, protocol.ConfigError.Errorf(nil, `The configuration's "snowflake.auth.private_key" is not a key as PEM. Give the whole text of the file, from -----BEGIN to -----END.`)
 	}
 	var parsed any
 	var err error
 	switch {
 	case block.Type == "ENCRYPTED PRIVATE KEY" && k.Passphrase == "":
-		return nil, configError(nil, `The configuration's "snowflake.auth.private_key" is encrypted. Give its "snowflake.auth.passphrase".`)
+		return nil, protocol.ConfigError.Errorf(nil, `The configuration's "snowflake.auth.private_key" is encrypted. Give its "snowflake.auth.passphrase".`)
 	case block.Type == "ENCRYPTED PRIVATE KEY":
 		parsed, _, err = pkcs8.ParsePrivateKey(block.Bytes, []byte(k.Passphrase))
 		if err != nil {
-			return nil, configError(nil, `The configuration's "snowflake.auth.passphrase" does not open "snowflake.auth.private_key", or the key is broken.`)
+			return nil, protocol.ConfigError.Errorf(nil, `The configuration's "snowflake.auth.passphrase" does not open "snowflake.auth.private_key", or the key is broken.`)
 		}
 	case block.Type == "PRIVATE KEY":
 		parsed, err = x509.ParsePKCS8PrivateKey(block.Bytes)
 	default:
-		return nil, configError(nil, `The configuration's "snowflake.auth.private_key" is of the kind %q, which Snowflake does not take. Convert it: openssl pkcs8 -topk8 -in KEY.`, block.Type)
+		return nil, protocol.ConfigError.Errorf(nil, `The configuration's "snowflake.auth.private_key" is of the kind %q, which Snowflake does not take. Convert it: openssl pkcs8 -topk8 -in KEY.`, block.Type)
 	}
 	key, ok := parsed.(*rsa.PrivateKey)
 	if err != nil || !ok {
-		return nil, configError(nil, `The configuration's "snowflake.auth.private_key" is not an RSA key, or it is broken.`)
+		return nil, protocol.ConfigError.Errorf(nil, `The configuration's "snowflake.auth.private_key" is not an RSA key, or it is broken.`)
 	}
 	return key, nil
 }
@@ -140,7 +141,7 @@ func (accessToken) Descriptions() map[string]string {
 
 func (a *accessToken) validate(c *Connection) []error {
 	if a.Token == "" {
-		return []error{needsUser(c), configError(nil, `The configuration has no "snowflake.auth.token". Give the token, or set "snowflake.auth.type" to another way.`)}
+		return []error{needsUser(c), protocol.ConfigError.Errorf(nil, `The configuration has no "snowflake.auth.token". Give the token, or set "snowflake.auth.type" to another way.`)}
 	}
 	return []error{needsUser(c)}
 }
@@ -175,9 +176,9 @@ func (o *oauth) validate(*Connection) []error {
 	u, err := url.Parse(o.TokenURI)
 	switch {
 	case o.ClientID == "" || o.ClientSecret == "" || o.TokenURI == "":
-		return []error{configError(nil, `The configuration needs "snowflake.auth.client_id", "snowflake.auth.client_secret" and "snowflake.auth.token_uri" for "oauth".`)}
+		return []error{protocol.ConfigError.Errorf(nil, `The configuration needs "snowflake.auth.client_id", "snowflake.auth.client_secret" and "snowflake.auth.token_uri" for "oauth".`)}
 	case err != nil || u.Hostname() == "" || u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())):
-		return []error{configError(nil, `The configuration's "snowflake.auth.token_uri" is not an address. It must be as in "https://login.example.com/oauth2/token".`)}
+		return []error{protocol.ConfigError.Errorf(nil, `The configuration's "snowflake.auth.token_uri" is not an address. It must be as in "https://login.example.com/oauth2/token".`)}
 	}
 	return nil
 }

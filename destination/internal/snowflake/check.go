@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // An inspection looks for what a sync needs, and collects what is missing.
@@ -46,7 +48,7 @@ func explainMissing(all []missing) error {
 	if len(statements) > 0 {
 		message += " An administrator must run, with a value in the place of each <…>:\n" + strings.Join(statements, "\n")
 	}
-	return configError(nil, "%s", message)
+	return protocol.ConfigError.Errorf(nil, "%s", message)
 }
 
 // check implements mode.
@@ -96,9 +98,9 @@ func (i *inspection) describe(ctx context.Context, statement string) (rows []map
 	case errors.Is(err, context.Canceled):
 		return nil, false, err
 	case hasNoAnswer(err):
-		return nil, false, transientError(err, "Snowflake did not answer during the check (%s). Try again.", reason(err))
+		return nil, false, protocol.TransientError.Errorf(err, "Snowflake did not answer during the check (%s). Try again.", reason(err))
 	case err != nil:
-		return nil, false, configError(err, "Snowflake refuses a statement of the check: %s.", reason(err))
+		return nil, false, protocol.ConfigError.Errorf(err, "Snowflake refuses a statement of the check: %s.", reason(err))
 	}
 	return rows, true, nil
 }
@@ -297,7 +299,7 @@ func (i *inspection) has(ctx context.Context, role string) (bool, error) {
 	}
 	answer, err := i.client.value(ctx, "SELECT IFF(IS_ROLE_IN_SESSION("+literal(role)+"), 'yes', 'no')")
 	if err != nil {
-		return false, transientError(err, "Snowflake did not answer during the check (%s). Try again.", reason(err))
+		return false, protocol.TransientError.Errorf(err, "Snowflake did not answer during the check (%s). Try again.", reason(err))
 	}
 	i.sessions[role] = answer == "yes"
 	return i.sessions[role], nil
@@ -334,7 +336,7 @@ func (c *registerConfig) probe(ctx context.Context, lake Lake, t *table.Table) (
 		return c.explain(err, n, role)
 	}
 	if !sameFile(at, t.MetadataLocation()) {
-		return configError(nil, "Snowflake has the table of the check at %s, and it is at %s: the catalog integration leads to another catalog.", at, t.MetadataLocation())
+		return protocol.ConfigError.Errorf(nil, "Snowflake has the table of the check at %s, and it is at %s: the catalog integration leads to another catalog.", at, t.MetadataLocation())
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/invopop/jsonschema"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/spec"
 )
 
@@ -190,12 +191,12 @@ func (c *registerConfig) validate(lake Lake) error {
 	switch {
 	case c.CatalogSource == objectStore:
 		if !below(lake.Warehouse, c.volumeBase(lake)) {
-			faults = append(faults, configError(nil, `The configuration's "warehouse" is not below "snowflake.volume_base_url", so Snowflake cannot read it. Give the STORAGE_BASE_URL of the external volume, which must contain the warehouse.`))
+			faults = append(faults, protocol.ConfigError.Errorf(nil, `The configuration's "warehouse" is not below "snowflake.volume_base_url", so Snowflake cannot read it. Give the STORAGE_BASE_URL of the external volume, which must contain the warehouse.`))
 		}
 	case lake.CatalogType == "sqlite", lake.CatalogType == "postgres":
-		faults = append(faults, configError(nil, `The configuration's "snowflake.catalog_source" is %q, and Snowflake cannot ask a catalog of the type %q. Set it to "object_store".`, c.CatalogSource, lake.CatalogType))
+		faults = append(faults, protocol.ConfigError.Errorf(nil, `The configuration's "snowflake.catalog_source" is %q, and Snowflake cannot ask a catalog of the type %q. Set it to "object_store".`, c.CatalogSource, lake.CatalogType))
 	case c.CatalogSource == polaris && lake.CatalogType == "glue":
-		faults = append(faults, configError(nil, `The configuration's "snowflake.catalog_source" is %q, and its "catalog.type" is %q. Set the first to "iceberg_rest" or "object_store".`, c.CatalogSource, lake.CatalogType))
+		faults = append(faults, protocol.ConfigError.Errorf(nil, `The configuration's "snowflake.catalog_source" is %q, and its "catalog.type" is %q. Set the first to "iceberg_rest" or "object_store".`, c.CatalogSource, lake.CatalogType))
 	}
 	return joinErrors(faults)
 }
@@ -213,16 +214,16 @@ func checkWarehouse(warehouse string) error {
 	if strings.HasPrefix(warehouse, "s3://") {
 		return nil
 	}
-	return configError(nil, `The configuration has a "snowflake.mode", and its "warehouse" is not on S3. Snowflake cannot read files of this machine: move the warehouse to s3://bucket/prefix, or set "snowflake.mode" to "none".`)
+	return protocol.ConfigError.Errorf(nil, `The configuration has a "snowflake.mode", and its "warehouse" is not on S3. Snowflake cannot read files of this machine: move the warehouse to s3://bucket/prefix, or set "snowflake.mode" to "none".`)
 }
 
 // checkName returns an error if a name in the configuration is not one.
 func checkName(key string, name identifier, required bool) error {
 	switch {
 	case name == "" && required:
-		return configError(nil, `The configuration has no "snowflake.%s". Give its name.`, key)
+		return protocol.ConfigError.Errorf(nil, `The configuration has no "snowflake.%s". Give its name.`, key)
 	case name != "" && !name.valid():
-		return configError(nil, `The configuration's "snowflake.%s" is %q, which is not an identifier. Put a name with other characters than letters, digits, _ and $ into double quotes.`, key, string(name))
+		return protocol.ConfigError.Errorf(nil, `The configuration's "snowflake.%s" is %q, which is not an identifier. Put a name with other characters than letters, digits, _ and $ into double quotes.`, key, string(name))
 	}
 	return nil
 }
@@ -270,7 +271,7 @@ func (linkedConfig) Descriptions() map[string]string {
 func (c *linkedConfig) validate(lake Lake) error {
 	faults := append(c.faults(), checkWarehouse(lake.Warehouse), checkName("database", c.Database, true))
 	if lake.CatalogType == "sqlite" || lake.CatalogType == "postgres" {
-		faults = append(faults, configError(nil, `The configuration's "snowflake.mode" is "linked", and no database of Snowflake can be linked to a catalog of the type %q. Set it to "register".`, lake.CatalogType))
+		faults = append(faults, protocol.ConfigError.Errorf(nil, `The configuration's "snowflake.mode" is "linked", and no database of Snowflake can be linked to a catalog of the type %q. Set it to "register".`, lake.CatalogType))
 	}
 	return joinErrors(faults)
 }

@@ -14,6 +14,7 @@ import (
 
 	_ "github.com/ingest-connectors/whoop-iceberg/destination/internal/snowflake/driverenv" // before the driver
 	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 func init() {
@@ -60,13 +61,13 @@ var accountIdentifier = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z
 func (c *Connection) faults() []error {
 	var faults []error
 	if !accountIdentifier.MatchString(c.Account) || strings.Contains(c.Account, "snowflakecomputing") {
-		faults = append(faults, configError(nil, `The configuration's "snowflake.account" is not an account identifier. Give it as in "myorg-account", without https:// and .snowflakecomputing.com.`))
+		faults = append(faults, protocol.ConfigError.Errorf(nil, `The configuration's "snowflake.account" is not an account identifier. Give it as in "myorg-account", without https:// and .snowflakecomputing.com.`))
 	}
 	faults = append(faults, checkName("role", c.Role, false), checkName("warehouse", c.Warehouse, false))
 	if c.Endpoint != "" {
 		u, err := url.Parse(c.Endpoint)
 		if err != nil || u.Hostname() == "" || u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) || strings.Trim(u.Path, "/") != "" || u.User != nil || u.RawQuery != "" {
-			faults = append(faults, configError(nil, `The configuration's "snowflake.endpoint" is not the address of an account. It must be as in "https://myorg-account.privatelink.snowflakecomputing.com".`))
+			faults = append(faults, protocol.ConfigError.Errorf(nil, `The configuration's "snowflake.endpoint" is not the address of an account. It must be as in "https://myorg-account.privatelink.snowflakecomputing.com".`))
 		}
 	}
 	a, err := c.Auth.chosen()

@@ -74,21 +74,21 @@ func (c *Connection) explainLogin(err error) error {
 	n := numberOf(err)
 	switch {
 	case n == roleMissing:
-		return configError(err, "Snowflake does not give user %s the role %s. An administrator grants it with:\nGRANT ROLE %s TO USER %s;", c.User, c.Role, role.sql(), userSQL(c.User))
+		return protocol.ConfigError.Errorf(err, "Snowflake does not give user %s the role %s. An administrator grants it with:\nGRANT ROLE %s TO USER %s;", c.User, c.Role, role.sql(), userSQL(c.User))
 	case n == warehouseMissing:
-		return configError(err, "Snowflake has no virtual warehouse %s that the role may use. Correct the configuration's \"snowflake.warehouse\" or leave it out, or let an administrator run:\nGRANT USAGE ON WAREHOUSE %s TO ROLE %s;", c.Warehouse, c.Warehouse.sql(), role.sql())
+		return protocol.ConfigError.Errorf(err, "Snowflake has no virtual warehouse %s that the role may use. Correct the configuration's \"snowflake.warehouse\" or leave it out, or let an administrator run:\nGRANT USAGE ON WAREHOUSE %s TO ROLE %s;", c.Warehouse, c.Warehouse.sql(), role.sql())
 	case n == wrongAccount, n == sf.ErrFailedToAuth: // HTTP 403, 404
-		return configError(err, "Snowflake has no account %s at this address. Correct the configuration's \"snowflake.account\" or \"snowflake.endpoint\".", c.Account)
+		return protocol.ConfigError.Errorf(err, "Snowflake has no account %s at this address. Correct the configuration's \"snowflake.account\" or \"snowflake.endpoint\".", c.Account)
 	case n == wrongPassword, n == wrongJWT, n == invalidToken, n == expiredToken, n >= 390000 && n < 395000:
 		remedy := ""
 		if a, chosenErr := c.Auth.chosen(); chosenErr == nil {
 			remedy = a.remedy(c.User)
 		}
-		return configError(err, "Snowflake does not let %s in (%s). %s", who, reason(err), remedy)
+		return protocol.ConfigError.Errorf(err, "Snowflake does not let %s in (%s). %s", who, reason(err), remedy)
 	case strings.Contains(err.Error(), "oauth2: "):
-		return configError(err, "The authorization server at the configuration's \"snowflake.auth.token_uri\" gives no token. Correct it, \"snowflake.auth.client_id\" or \"snowflake.auth.client_secret\".")
+		return protocol.ConfigError.Errorf(err, "The authorization server at the configuration's \"snowflake.auth.token_uri\" gives no token. Correct it, \"snowflake.auth.client_id\" or \"snowflake.auth.client_secret\".")
 	}
-	return transientError(err, "Snowflake's account %s cannot be reached. Try again when it can, or correct the configuration's \"snowflake.account\" or \"snowflake.endpoint\".", c.Account)
+	return protocol.TransientError.Errorf(err, "Snowflake's account %s cannot be reached. Try again when it can, or correct the configuration's \"snowflake.account\" or \"snowflake.endpoint\".", c.Account)
 }
 
 // reason is what Snowflake says, as a part of a sentence.
@@ -107,25 +107,17 @@ func (c *registerConfig) explain(err error, n tableName, role string) error {
 	case err == nil, errors.As(err, &known), errors.Is(err, context.Canceled):
 		return err
 	case hasNoAnswer(err):
-		return transientError(err, "Snowflake did not answer about table %s (%v).", n, reason(err))
+		return protocol.TransientError.Errorf(err, "Snowflake did not answer about table %s (%v).", n, reason(err))
 	}
 	switch numberOf(err) {
 	case noWarehouse:
-		return configError(err, "Snowflake wants a virtual warehouse for table %s: %s. Give the configuration's \"snowflake.warehouse\" one that role %s may use.", n, reason(err), role)
+		return protocol.ConfigError.Errorf(err, "Snowflake wants a virtual warehouse for table %s: %s. Give the configuration's \"snowflake.warehouse\" one that role %s may use.", n, reason(err), role)
 	case objectMissing, schemaMissing, noPrivilege:
-		return configError(err, "Role %s may not do this to table %s in Snowflake: %s. Run check, which says what an administrator must do.", role, n, reason(err))
+		return protocol.ConfigError.Errorf(err, "Role %s may not do this to table %s in Snowflake: %s. Run check, which says what an administrator must do.", role, n, reason(err))
 	case equalityDeletes:
-		return configError(err, "Table %s has equality deletes, which Snowflake cannot read: %s. Another program wrote them; let it compact the table, and make it write position deletes.", n, reason(err))
+		return protocol.ConfigError.Errorf(err, "Table %s has equality deletes, which Snowflake cannot read: %s. Another program wrote them; let it compact the table, and make it write position deletes.", n, reason(err))
 	}
-	return configError(err, "Snowflake refuses table %s: %s. Run check, which says what an administrator must do.", n, reason(err))
-}
-
-func configError(cause error, format string, args ...any) error {
-	return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(format, args...), Err: cause}
-}
-
-func transientError(cause error, format string, args ...any) error {
-	return &protocol.Error{Kind: protocol.TransientError, Message: fmt.Sprintf(format, args...), Err: cause}
+	return protocol.ConfigError.Errorf(err, "Snowflake refuses table %s: %s. Run check, which says what an administrator must do.", n, reason(err))
 }
 
 // joinErrors makes one error of all: a config_error if one of them is, since a new run

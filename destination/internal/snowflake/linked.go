@@ -12,6 +12,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // linkedRefresher looks at a catalog-linked database at the end of a sync.
@@ -131,9 +132,9 @@ func (c *client) status(ctx context.Context, function, name string, into any) (s
 	case errors.Is(err, context.Canceled):
 		return false, err
 	case hasNoAnswer(err):
-		return false, transientError(err, "Snowflake did not answer about %s (%s).", name, reason(err))
+		return false, protocol.TransientError.Errorf(err, "Snowflake did not answer about %s (%s).", name, reason(err))
 	case err != nil:
-		return false, configError(err, "Snowflake does not tell the state of %s: %s.", name, reason(err))
+		return false, protocol.ConfigError.Errorf(err, "Snowflake does not tell the state of %s: %s.", name, reason(err))
 	}
 	if err := json.Unmarshal([]byte(text), into); err != nil {
 		return false, fmt.Errorf("reading what %s says of %s: %w", function, name, err)

@@ -82,7 +82,7 @@ func (c *registerConfig) newRefresher(l Lake, tables []*lake.Table, log *slog.Lo
 
 // nameTaken is the error of a table that has the name of another in Snowflake.
 func nameTaken(t, other string, n tableName) error {
-	return configError(nil, `Tables %s and %s would both be %s in Snowflake. Leave the configuration's "snowflake.schema" out, or set "snowflake.identifier_case" to "preserve".`, other, t, n)
+	return protocol.ConfigError.Errorf(nil, `Tables %s and %s would both be %s in Snowflake. Leave the configuration's "snowflake.schema" out, or set "snowflake.identifier_case" to "preserve".`, other, t, n)
 }
 
 // Committed implements [Refresher].
@@ -258,7 +258,7 @@ func (r *registrar) move(ctx context.Context, f *refreshedTable) error {
 				"took", time.Since(began).Round(time.Millisecond).String())
 		}
 	}
-	return transientError(nil, "Snowflake has table %s at %s, and the table is somewhere else each time: other writers are faster, or Snowflake reads another catalog. Run check.", f.name, at)
+	return protocol.TransientError.Errorf(nil, "Snowflake has table %s at %s, and the table is somewhere else each time: other writers are faster, or Snowflake reads another catalog. Run check.", f.name, at)
 }
 
 // point moves Snowflake to the metadata file of a table, and returns where it is then.
@@ -286,14 +286,14 @@ func (r *registrar) point(ctx context.Context, f *refreshedTable, loaded *table.
 func (c *registerConfig) path(lake Lake, t *table.Table) (string, error) {
 	base := c.volumeBase(lake)
 	if c.CatalogSource == objectStore && !below(t.MetadataLocation(), base) {
-		return "", configError(nil, "Table %s is at %s, which is not below the external volume at %s, so Snowflake cannot read it.", sourceOf(t.Identifier()), t.Location(), base)
+		return "", protocol.ConfigError.Errorf(nil, "Table %s is at %s, which is not below the external volume at %s, so Snowflake cannot read it.", sourceOf(t.Identifier()), t.Location(), base)
 	}
 	return relative(t.MetadataLocation(), base), nil
 }
 
 // otherTable is the error of a name that another table has in Snowflake.
 func otherTable(n tableName, at string, loaded *table.Table) error {
-	return configError(nil, `Snowflake's table %s is another one: its metadata file is %s, and table %s is at %s. Drop it in Snowflake, or give the configuration another "snowflake.schema".`,
+	return protocol.ConfigError.Errorf(nil, `Snowflake's table %s is another one: its metadata file is %s, and table %s is at %s. Drop it in Snowflake, or give the configuration another "snowflake.schema".`,
 		n, at, sourceOf(loaded.Identifier()), loaded.Location())
 }
 
@@ -338,10 +338,10 @@ func (c *client) location(ctx context.Context, n tableName) (string, error) {
 	}
 	var information struct{ MetadataLocation, Status string }
 	if err := json.Unmarshal([]byte(text), &information); err != nil {
-		return "", configError(err, "What Snowflake says of table %s cannot be read: %s.", n, text)
+		return "", protocol.ConfigError.Errorf(err, "What Snowflake says of table %s cannot be read: %s.", n, text)
 	}
 	if information.MetadataLocation == "" {
-		return "", configError(nil, "Snowflake does not say at which metadata file of table %s it stands: %s.", n, text)
+		return "", protocol.ConfigError.Errorf(nil, "Snowflake does not say at which metadata file of table %s it stands: %s.", n, text)
 	}
 	return information.MetadataLocation, nil
 }

@@ -24,15 +24,15 @@ type localConfig struct{}
 func (*localConfig) validate(warehouse string) error {
 	u, err := url.Parse(warehouse)
 	if err == nil && u.Scheme == "s3" {
-		return configError(nil, `The configuration's "warehouse" is %q, and its "storage.type" is "local", the default. Set it to "s3", or give "warehouse" a directory of this machine, as in %q.`, warehouse, exampleWarehouse())
+		return protocol.ConfigError.Errorf(nil, `The configuration's "warehouse" is %q, and its "storage.type" is "local", the default. Set it to "s3", or give "warehouse" a directory of this machine, as in %q.`, warehouse, exampleWarehouse())
 	}
 	if err != nil || u.Scheme != "file" || u.Host != "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || !isDirectory(filenames.Local(warehouse)) {
-		return configError(err, `The configuration's "warehouse" is %q. It must be file:/// and the absolute path of a directory, as in %q.`, warehouse, exampleWarehouse())
+		return protocol.ConfigError.Errorf(err, `The configuration's "warehouse" is %q. It must be file:/// and the absolute path of a directory, as in %q.`, warehouse, exampleWarehouse())
 	}
 	// The library writes the locations of files as URLs, and other engines
 	// take the path in them as it stands.
 	if u.EscapedPath() != u.Path {
-		return configError(nil, `The configuration's "warehouse" is %q. Not every engine would find files there. Use a path without spaces, %% and non-ASCII letters.`, warehouse)
+		return protocol.ConfigError.Errorf(nil, `The configuration's "warehouse" is %q. Not every engine would find files there. Use a path without spaces, %% and non-ASCII letters.`, warehouse)
 	}
 	return nil
 }
@@ -67,13 +67,9 @@ func (*localConfig) open(ctx context.Context, warehouse, _ string) (*Storage, er
 // MakeDirectory makes a directory that the configuration names.
 func MakeDirectory(dir string) error {
 	if err := makeDirs(dir); err != nil {
-		return configError(err, "The directory %s cannot be created: %v. Make its parent writable for this program's user (%s), or configure another directory.", dir, err, osfile.User())
+		return protocol.ConfigError.Errorf(err, "The directory %s cannot be created: %v. Make its parent writable for this program's user (%s), or configure another directory.", dir, err, osfile.User())
 	}
 	return nil
-}
-
-func configError(cause error, format string, args ...any) error {
-	return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(format, args...), Err: cause}
 }
 
 // registerLocal puts localFiles in the place of the library's own access to local

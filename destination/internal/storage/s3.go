@@ -19,6 +19,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/awsconfig"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // s3Config is for Amazon S3 and what is compatible with it.
@@ -45,19 +46,19 @@ func (c s3Config) Descriptions() map[string]string {
 func (c *s3Config) validate(warehouse string) error {
 	bucket, prefix, ok := splitS3(warehouse)
 	if !ok || bucket == "" || strings.HasSuffix(warehouse, "/") || strings.Contains("/"+prefix, "//") || strings.ContainsAny(warehouse, "?#%") || !strings.HasPrefix(warehouse, "s3://") {
-		return configError(nil, `The configuration's "warehouse" is %q. With "storage.type" "s3" it must be s3:// with a bucket and a prefix, as in "s3://my-bucket/lake".`, warehouse)
+		return protocol.ConfigError.Errorf(nil, `The configuration's "warehouse" is %q. With "storage.type" "s3" it must be s3:// with a bucket and a prefix, as in "s3://my-bucket/lake".`, warehouse)
 	}
 	if u, err := url.Parse(warehouse); err != nil || u.EscapedPath() != u.Path {
-		return configError(nil, `The configuration's "warehouse" is %q. Not every engine would find files there. Use a prefix without spaces and non-ASCII letters.`, warehouse)
+		return protocol.ConfigError.Errorf(nil, `The configuration's "warehouse" is %q. Not every engine would find files there. Use a prefix without spaces and non-ASCII letters.`, warehouse)
 	}
 	if c.KMSKeyID != "" && c.Encryption != string(types.ServerSideEncryptionAwsKms) {
-		return configError(nil, `The configuration has a "storage.kms_key_id". Set "storage.encryption" to "aws:kms", or remove the key.`)
+		return protocol.ConfigError.Errorf(nil, `The configuration has a "storage.kms_key_id". Set "storage.encryption" to "aws:kms", or remove the key.`)
 	}
 	if err := awsconfig.ValidateEndpoint("storage.endpoint", c.Endpoint); err != nil {
 		return err
 	}
 	if own := c.Config; c.Vended && (own.AccessKeyID != "" || own.Profile != "" || own.RoleARN != "") {
-		return configError(nil, `The configuration has "storage.vended" and credentials of its own. Remove one of them.`)
+		return protocol.ConfigError.Errorf(nil, `The configuration has "storage.vended" and credentials of its own. Remove one of them.`)
 	}
 	return c.Config.Validate("storage")
 }
@@ -83,7 +84,7 @@ func (c *s3Config) open(ctx context.Context, warehouse, scratch string) (*Storag
 		cfg.Region = "us-east-1" // compatible services expect this one unless they are told otherwise
 	}
 	if cfg.Region == "" {
-		return nil, configError(nil, `The region of the bucket is not known. Set "storage.region" in the configuration, or AWS_REGION in the environment.`)
+		return nil, protocol.ConfigError.Errorf(nil, `The region of the bucket is not known. Set "storage.region" in the configuration, or AWS_REGION in the environment.`)
 	}
 	files.client = newS3Client(cfg, c.Endpoint, c.PathStyle)
 	of := func(map[string]string) (*s3Files, error) { return files, nil }
@@ -130,7 +131,7 @@ var registerS3Schemes = sync.OnceFunc(func() {
 		iceio.Register(scheme, func(_ context.Context, u *url.URL, properties map[string]string) (iceio.IO, error) {
 			of, ok := openedS3.Load(properties[s3Property])
 			if !ok {
-				return nil, configError(nil, `The files at %s://%s are on S3, and the configuration's "storage.type" is another. Set it to "s3".`, u.Scheme, u.Host)
+				return nil, protocol.ConfigError.Errorf(nil, `The files at %s://%s are on S3, and the configuration's "storage.type" is another. Set it to "s3".`, u.Scheme, u.Host)
 			}
 			files, err := of.(s3Source)(properties)
 			if err != nil {

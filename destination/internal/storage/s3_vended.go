@@ -12,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // Properties by which a REST catalog says how the files of a table are reached.
@@ -48,7 +50,7 @@ func (v *vendedStorage) filesOf(properties map[string]string) (*s3Files, error) 
 		cfg.Region = "us-east-1"
 	}
 	if cfg.Region == "" {
-		return nil, configError(nil, `The catalog does not tell the region of the bucket. Set "storage.region" in the configuration.`)
+		return nil, protocol.ConfigError.Errorf(nil, `The catalog does not tell the region of the bucket. Set "storage.region" in the configuration.`)
 	}
 	vended := &vendedCredentials{now: time.Now, current: credentials}
 	cache := aws.NewCredentialsCache(vended)
@@ -69,9 +71,9 @@ func credentialsIn(properties map[string]string) (aws.Credentials, error) {
 	switch {
 	case c.HasKeys():
 	case properties[remoteSigning] == "true":
-		return c, configError(nil, `The catalog gives no credentials for its tables' files and wants to sign each request itself, which this program does not do. Set up the catalog to vend credentials, or remove "storage.vended" and give credentials for the bucket in "storage".`)
+		return c, protocol.ConfigError.Errorf(nil, `The catalog gives no credentials for its tables' files and wants to sign each request itself, which this program does not do. Set up the catalog to vend credentials, or remove "storage.vended" and give credentials for the bucket in "storage".`)
 	default:
-		return c, configError(nil, `The catalog gives no credentials for its tables' files. Set up the catalog to vend credentials, and allow that to the principal of "catalog.auth", or remove "storage.vended" and give credentials for the bucket in "storage".`)
+		return c, protocol.ConfigError.Errorf(nil, `The catalog gives no credentials for its tables' files. Set up the catalog to vend credentials, and allow that to the principal of "catalog.auth", or remove "storage.vended" and give credentials for the bucket in "storage".`)
 	}
 	if ms, err := strconv.ParseInt(properties[vendedExpiry], 10, 64); err == nil && ms > 0 {
 		c.CanExpire, c.Expires = true, time.UnixMilli(ms)
@@ -187,7 +189,7 @@ func (v *vendedCredentials) fetch(ctx context.Context) (aws.Credentials, error) 
 	}
 	of, ok := files.(*s3Files)
 	if !ok || of.vended == nil {
-		return aws.Credentials{}, configError(nil, "The catalog does not give credentials for its tables' files any more. Set it up to vend credentials.")
+		return aws.Credentials{}, protocol.ConfigError.Errorf(nil, "The catalog does not give credentials for its tables' files any more. Set it up to vend credentials.")
 	}
 	of.vended.mu.Lock()
 	defer of.vended.mu.Unlock()
