@@ -90,13 +90,13 @@ type session struct {
 	member  json.RawMessage             // the id of the member whose tokens these are; nil: not known
 }
 
-// countRequests says how many requests there were.
-type countRequests struct {
+// A requestCounter counts the requests for the progress line.
+type requestCounter struct {
 	http.RoundTripper
 	progress *progress.Progress
 }
 
-func (c countRequests) RoundTrip(r *http.Request) (*http.Response, error) {
+func (c requestCounter) RoundTrip(r *http.Request) (*http.Response, error) {
 	c.progress.Add("requests", 1)
 	return c.RoundTripper.RoundTrip(r)
 }
@@ -122,7 +122,7 @@ func (s *source) open(raw json.RawMessage, out *protocol.Emitter) (*session, err
 	}
 	session := &session{config: settings, out: out, onWait: func(time.Time) error { return nil }}
 	session.keeper = tokens.New(tokens.Config{
-		Store:     settings.Store(session.renewing, session.handOver),
+		Store:     settings.Store(session.beforeRefresh, session.emitConfig),
 		TokenURL:  settings.APIURL + "/oauth/oauth2/token",
 		HTTP:      s.http,
 		UserAgent: userAgent,
@@ -138,24 +138,24 @@ func (s *source) open(raw json.RawMessage, out *protocol.Emitter) (*session, err
 		RequestsPerSecond: settings.RequestsPerSecond,
 		UserAgent:         userAgent,
 		Excerpt:           out.Excerpt,
-		HTTP:              countRequests{cmp.Or(s.http, http.DefaultTransport), out.Progress()},
+		HTTP:              requestCounter{cmp.Or(s.http, http.DefaultTransport), out.Progress()},
 		Waiting:           func(until time.Time) error { return session.onWait(until) },
 		Log:               out.Logger(),
 	})
 	return session, nil
 }
 
-// renewing says that a refresh token is about to be used. Whoever does not take this
-// message would not take the new tokens either.
-func (s *session) renewing() error {
+// beforeRefresh says that a refresh token is about to be used. An orchestrator that has
+// stopped reading would lose the new pair, so this message is written first.
+func (s *session) beforeRefresh() error {
 	if err := s.out.Log("INFO", "renewing the access token"); err != nil {
 		return outputError{err}
 	}
 	return nil
 }
 
-// handOver gives a new configuration to whoever keeps it.
-func (s *session) handOver(config json.RawMessage) error {
+// emitConfig gives a new configuration to the orchestrator.
+func (s *session) emitConfig(config json.RawMessage) error {
 	if err := s.out.Control(config); err != nil {
 		return outputError{err}
 	}

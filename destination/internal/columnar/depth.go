@@ -24,8 +24,8 @@ func checkDepth(properties []property, o Options) error {
 	return nil
 }
 
-// nestsDeeper reports whether a schema has more levels than that of what fieldOf
-// follows.
+// nestsDeeper reports whether the part of a schema that becomes columns nests deeper than
+// so many levels.
 func nestsDeeper(raw json.RawMessage, o Options, levels int) bool {
 	s := parseSchema(raw)
 	inner := s.options

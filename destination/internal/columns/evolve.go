@@ -44,7 +44,7 @@ type TypeChange struct {
 // property, and what to do.
 type Conflict struct{ Column, Reason string }
 
-func (r *Conflict) Error() string { return fmt.Sprintf("column %q %s", r.Column, r.Reason) }
+func (c *Conflict) Error() string { return fmt.Sprintf("column %q %s", c.Column, c.Reason) }
 
 // Create plans the columns of a table that is yet to be made.
 func Create(want Wanted) (*Evolution, error) {

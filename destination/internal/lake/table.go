@@ -190,7 +190,7 @@ func newTable(cat Catalog, p *columnar.Plan, o Options) *Table {
 	}
 }
 
-// adopt copies from a loaded table what stays the same until t is closed.
+// adopt copies from a loaded table what stays the same as long as t is used.
 func (t *Table) adopt(ctx context.Context, loaded *table.Table) error {
 	fs, err := loaded.FS(ctx)
 	if err != nil {

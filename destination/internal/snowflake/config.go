@@ -47,7 +47,7 @@ type mode interface {
 	// check asks Snowflake for all that a sync needs. tables are those that the
 	// catalog has.
 	check(ctx context.Context, lake Lake, tables []*table.Table) error
-	// follow prepares a sync of some tables.
+	// newRefresher prepares a sync of some tables.
 	newRefresher(lake Lake, tables []*lake.Table, log *slog.Logger) Refresher
 	// probe shows a table that a check has made, as a sync does, and removes it again.
 	probe(ctx context.Context, lake Lake, probe *table.Table) error

@@ -23,23 +23,23 @@ type linkedRefresher struct {
 }
 
 func (c *linkedConfig) newRefresher(_ Lake, tables []*lake.Table, log *slog.Logger) Refresher {
-	f := &linkedRefresher{config: c, log: log}
+	r := &linkedRefresher{config: c, log: log}
 	for _, t := range tables {
-		f.tables = append(f.tables, sourceOf(t.Opened().Identifier()))
+		r.tables = append(r.tables, sourceOf(t.Opened().Identifier()))
 	}
-	return f
+	return r
 }
 
 // Committed implements [Refresher]. The database finds commits by itself.
 func (*linkedRefresher) Committed(context.Context, []*lake.Table) {}
 
 // Finish implements [Refresher].
-func (f *linkedRefresher) Finish(ctx context.Context) error {
+func (r *linkedRefresher) Finish(ctx context.Context) error {
 	var failed []error
-	if err := f.config.inspect(ctx, f.tables); err != nil {
+	if err := r.config.inspect(ctx, r.tables); err != nil {
 		failed = append(failed, err)
 	}
-	return outcome(ctx, failed, f.config.Required, f.log)
+	return outcome(ctx, failed, r.config.Required, r.log)
 }
 
 // Close implements [Refresher].

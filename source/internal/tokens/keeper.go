@@ -175,7 +175,7 @@ func (k *Keeper) refreshOrAdopt(ctx context.Context) (string, error) {
 			return token, err
 		}
 		// Even a refused token may have been spent by another process, one that
-		// heeds no claim.
+		// does not use claims.
 		before := k.current
 		c, lerr := k.store.Load(ctx)
 		if lerr != nil {

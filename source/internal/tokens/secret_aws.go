@@ -25,7 +25,7 @@ import (
 const requestTimeout = 30 * time.Second
 
 // open makes the client at the first use. It gets its AWS credentials at once,
-// so that a want of them is told from a refusal.
+// so that missing credentials are told from a refusal.
 func (s *secretStore) open(ctx context.Context) error {
 	if s.client != nil {
 		return nil

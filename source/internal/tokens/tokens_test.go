@@ -297,7 +297,7 @@ func TestPairOfAnotherProcessIsAdopted(t *testing.T) {
 	}
 }
 
-// Another process that heeds no claim spends the token at the worst instant.
+// Another process that does not use claims spends the token at the worst instant.
 func TestRefusedTokenIsLookedUpOnceMore(t *testing.T) {
 	for _, refuse := range []http.HandlerFunc{answering(400, `{"error":"invalid_grant"}`), answering(401, `{"error":"token_inactive"}`)} {
 		a := &authority{}
