@@ -126,9 +126,19 @@ func (c *checkpoints) addState(state protocol.State) error {
 // other without a rest are committed together.
 const idleAfterComplete = 3 * time.Second
 
-// limitReached reports whether one of the limits is reached, or a stream is complete and
-// nothing more comes for now. Waiting rows do not count, or each state of another stream
-// would make a commit of its own.
+// isDue reports whether a commit is due: one of the limits is reached and no record has come
+// since a state, or a stream is complete and nothing more comes for now, even if that is in
+// the middle of another stream. Where states cover all streams there is no such commit: it
+// would have none of them.
+func (c *checkpoints) isDue(limits CommitLimits) bool {
+	if c.noRecordSinceState && c.limitReached(limits) {
+		return true
+	}
+	return c.streamCompleted && c.now().Sub(c.lastInput) >= idleAfterComplete && (c.noRecordSinceState || !c.statesAreShared())
+}
+
+// limitReached reports whether one of the limits is reached. Waiting rows do not count, or
+// each state of another stream would make a commit of its own.
 func (c *checkpoints) limitReached(limits CommitLimits) bool {
 	rows, bytes := c.rows-c.waitingRows, c.bytes
 	if rows >= limits.MaxRows || bytes >= limits.MaxMebibytes<<20 {
@@ -138,8 +148,7 @@ func (c *checkpoints) limitReached(limits CommitLimits) bool {
 	return rows >= limits.MaxRows ||
 		bytes >= limits.MaxMebibytes<<20 ||
 		c.states*stateBytes >= c.messages.limit ||
-		!c.clockStart.IsZero() && c.now().Sub(c.clockStart) >= limits.maxAge() ||
-		c.streamCompleted && c.now().Sub(c.lastInput) >= idleAfterComplete
+		!c.clockStart.IsZero() && c.now().Sub(c.clockStart) >= limits.maxAge()
 }
 
 // stateBytes is about what is held in memory of a state whose message is in a file.

@@ -416,7 +416,11 @@ func TestCommitIsDue(t *testing.T) {
 		{"not for nothing, however long", func(t *testing.T, s script) { s.now = func() time.Time { return time.Unix(1e9, 0) } }, false},
 		{"after the rows", func(t *testing.T, s script) { s.play(t, "a9", "a1", "A") }, true},
 		{"not before", func(t *testing.T, s script) { s.play(t, "a9", "A") }, false},
-		{"after the bytes", func(t *testing.T, s script) { s.addRecords(&protocol.Records{Data: make([]byte, 1<<20)}) }, true},
+		{"after the bytes", func(t *testing.T, s script) {
+			s.addRecords(&protocol.Records{Data: make([]byte, 1<<20)})
+			s.play(t, "A")
+		}, true},
+		{"not in the middle of a stream", func(t *testing.T, s script) { s.addRecords(&protocol.Records{Data: make([]byte, 1<<20)}) }, false},
 		{"after the time, for a state alone too", func(t *testing.T, s script) {
 			s.play(t, "A")
 			s.now = func() time.Time { return time.Now().Add(time.Hour) }
@@ -426,6 +430,18 @@ func TestCommitIsDue(t *testing.T) {
 			s.addStatus(protocol.StatusMessage{Stream: s.streams.all[0].ID, Status: protocol.Complete})
 			s.now = func() time.Time { return time.Now().Add(idleAfterComplete) }
 		}, true},
+		{"when a stream is complete and the input rests in the middle of another", func(t *testing.T, s script) {
+			s.play(t, "a1", "A")
+			s.addStatus(protocol.StatusMessage{Stream: s.streams.all[0].ID, Status: protocol.Complete})
+			s.play(t, "b1")
+			s.now = func() time.Time { return time.Now().Add(idleAfterComplete) }
+		}, true},
+		{"not in the middle of another where states cover all", func(t *testing.T, s script) {
+			s.play(t, "a1", "G")
+			s.addStatus(protocol.StatusMessage{Stream: s.streams.all[0].ID, Status: protocol.Complete})
+			s.play(t, "b1")
+			s.now = func() time.Time { return time.Now().Add(idleAfterComplete) }
+		}, false},
 		{"not when more has come", func(t *testing.T, s script) {
 			s.play(t, "a1", "A")
 			s.addStatus(protocol.StatusMessage{Stream: s.streams.all[0].ID, Status: protocol.Complete})
@@ -506,7 +522,7 @@ func TestCommitIsDue(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newScript(nil)
 			tt.play(t, s)
-			if got := s.limitReached(limits); got != tt.want {
+			if got := s.isDue(limits); got != tt.want {
 				t.Errorf("due = %t", got)
 			}
 		})

@@ -48,11 +48,11 @@ type echo struct {
 	received time.Time
 }
 
-// commitIfDue commits if no record has come since a state and a limit is reached. A
-// source of many streams sends their states one after another; the caller waits
-// for the last of them, so that all of those streams are part of the commit.
+// commitIfDue commits if a commit is due. A source of many streams sends their states one
+// after another; the caller waits for the last of them, so that all of those streams are
+// part of the commit.
 func (r *run) commitIfDue(ctx context.Context) error {
-	if !r.checkpoints.noRecordSinceState || !r.checkpoints.limitReached(r.config.Commit) {
+	if !r.checkpoints.isDue(r.config.Commit) {
 		return nil
 	}
 	return r.commitCovered(ctx)
