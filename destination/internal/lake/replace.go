@@ -4,12 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"slices"
 	"strconv"
 
 	"github.com/apache/iceberg-go/table"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // Replace swaps all rows of the table for the staged ones, in one transaction:
@@ -17,15 +20,16 @@ import (
 // empties the table. Refreshes that are under way are discarded with their
 // rows. What it says of failures is what Commit says.
 func (t *Table) Replace(ctx context.Context, staged []*Staged, state json.RawMessage) (Committed, error) {
-	return replace(ctx, t, staged, state, nil)
+	return replace(ctx, t, staged, state, t.stateOfOthers, nil)
 }
 
-// replace is Replace; more is committed with the snapshot, if there is one.
-func replace(ctx context.Context, t *Table, staged []*Staged, state json.RawMessage, more []table.Update) (Committed, error) {
+// replace is Replace; more is committed with the snapshot, if there is one, and the state
+// that inherit returns, unless there is a new one.
+func replace(ctx context.Context, t *Table, staged []*Staged, state json.RawMessage, inherit inheritance, more []table.Update) (Committed, error) {
 	files := stagedFiles(staged)
 	u := newUpsert(t, table.MainBranch, files, indexesOf(staged)) // rows of one key can be staged here too
 	defer u.close()
-	replacement := &fileCommit{t: t, branch: table.MainBranch, files: files, state: state, inheritState: stateOfReplacedRows}
+	replacement := &fileCommit{t: t, branch: table.MainBranch, files: files, state: state, inheritState: inherit}
 	replacement.alsoUpdate = func(base *table.Table) (reqs []table.Requirement, updates []table.Update) {
 		if replacement.snapshot != nil {
 			updates = slices.Clone(more)
@@ -61,8 +65,37 @@ func replace(ctx context.Context, t *Table, staged []*Staged, state json.RawMess
 	})
 }
 
-// stateOfReplacedRows is no state: with the one of the rows before, the source
-// would pass over what they held.
-func stateOfReplacedRows(context.Context, *table.Table) (json.RawMessage, error) {
+// An inheritance is the state of a commit without one of its own.
+type inheritance func(ctx context.Context, base *table.Table) (json.RawMessage, error)
+
+// withoutState is the inheritance of an emptied table.
+func withoutState(context.Context, *table.Table) (json.RawMessage, error) {
 	return json.RawMessage(noState), nil
+}
+
+// stateOfOthers is the inheritance of a table whose rows were replaced by all that the
+// source has. A state of the rows before goes with them, because with it the source would
+// pass over what they held. One that covers all streams stays: the tables of the others
+// still have its rows, and without this copy it would be taken for one that is not committed
+// everywhere.
+func (t *Table) stateOfOthers(ctx context.Context, base *table.Table) (json.RawMessage, error) {
+	raw, err := stateAt(ctx, base, table.MainBranch, base.CurrentSnapshot())
+	if err != nil && !errors.Is(err, ErrStateUnknown) {
+		return nil, err
+	}
+	stored, err := checkpoint.Parse(raw)
+	if err != nil { // there is none, or none of a sync
+		return json.RawMessage(noState), nil
+	}
+	if stored.File != "" {
+		if stored.State, err = checkpoint.Read(t.storage.Files, stored.File); errors.Is(err, fs.ErrNotExist) {
+			return json.RawMessage(noState), nil
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	if state, err := protocol.ParseState(stored.State); err != nil || state.Type == protocol.StreamState {
+		return json.RawMessage(noState), nil //nolint:nilerr // nobody could continue from it
+	}
+	return raw, nil
 }

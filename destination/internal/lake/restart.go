@@ -27,7 +27,7 @@ func restart() table.Update {
 // transaction. Older snapshots keep the rows. A table without rows and state stays as it
 // is. What it says of failures is what Commit says.
 func Reset(ctx context.Context, t *Table) (Committed, error) {
-	return replace(ctx, t, nil, nil, []table.Update{restart()})
+	return replace(ctx, t, nil, nil, withoutState, []table.Update{restart()})
 }
 
 // RollBack returns the updates that set the main branch back to an earlier snapshot, and the
