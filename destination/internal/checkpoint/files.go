@@ -15,6 +15,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // longState is how long a state, in bytes, must be to have a file of its own. A
@@ -84,6 +85,24 @@ func (f *Files) Keep(c Checkpoint, metadata []string) (Checkpoint, error) {
 func Read(files iceio.IO, location string) (json.RawMessage, error) {
 	of, err := read(files, location)
 	return of.State, err
+}
+
+// CoversAll reports whether an encoded checkpoint has a state that covers all streams of its
+// source. What is no checkpoint does not, nor does one whose file is gone.
+func CoversAll(files iceio.IO, raw json.RawMessage) (bool, error) {
+	c, err := Parse(raw)
+	if err != nil {
+		return false, nil //nolint:nilerr // as said above
+	}
+	if c.File != "" {
+		if c.State, err = Read(files, c.File); errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		} else if err != nil {
+			return false, err
+		}
+	}
+	state, err := protocol.ParseState(c.State)
+	return err == nil && state.Type != protocol.StreamState, nil
 }
 
 func read(files iceio.IO, location string) (content, error) {

@@ -85,7 +85,7 @@ type fileCommit struct {
 	// What else is part of it, and which state the snapshot has if the commit
 	// brings none, instead of its parent's. Both may be nil.
 	alsoUpdate   func(base *table.Table) ([]table.Requirement, []table.Update)
-	inheritState inheritance
+	inheritState func(ctx context.Context, base *table.Table) (json.RawMessage, error)
 
 	token    string          // of this commit in the summary of its snapshot
 	snapshot *table.Snapshot // of the last attempt; nil: it made none

@@ -48,8 +48,7 @@ func create(ctx context.Context, t *Table) (*table.Table, error) {
 	return created, err
 }
 
-// evolutions is how often a table is changed, at most, to become what it is defined to be. Two
-// changes do, unless other programs change it meanwhile.
+// evolutions is how often a table is changed to become what it is defined to be. Two do.
 const evolutions = 5
 
 // evolve brings a table to its definition: its columns, then its partition spec,

@@ -165,7 +165,7 @@ func mergeBranch(ctx context.Context, t *Table, r refresh, state json.RawMessage
 			case err != nil && !errors.Is(err, ErrStateUnknown):
 				return nil, err
 			case last == nil && r.minimum > 0: // the rows of the main branch's state are removed
-				return t.stateOfOthers(ctx, base)
+				return stateOfOthers(t)(ctx, base)
 			}
 			return last, nil
 		},
@@ -210,7 +210,7 @@ func replaceOlder(ctx context.Context, t *Table, staged []*Staged, state json.Ra
 	files := stagedFiles(staged)
 	u := newUpsert(t, table.MainBranch, files, indexesOf(staged))
 	defer u.close()
-	replacement := &fileCommit{t: t, branch: table.MainBranch, files: files, state: state, inheritState: t.stateOfOthers}
+	replacement := &fileCommit{t: t, branch: table.MainBranch, files: files, state: state, inheritState: stateOfOthers(t)}
 	return replacement.commitWithRetry(ctx, func(ctx context.Context, base *table.Table) (*snapshots.Change, error) {
 		c := &snapshots.Change{Operation: table.OpOverwrite, Forced: true}
 		main, err := t.storage.List(base.CurrentSnapshot(), u.manifests)

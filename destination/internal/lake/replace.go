@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io/fs"
 	"slices"
 	"strconv"
 
@@ -12,7 +11,6 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
-	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // Replace swaps all rows of the table for the staged ones, in one transaction:
@@ -20,12 +18,12 @@ import (
 // empties the table. Refreshes that are under way are discarded with their
 // rows. What it says of failures is what Commit says.
 func (t *Table) Replace(ctx context.Context, staged []*Staged, state json.RawMessage) (Committed, error) {
-	return replace(ctx, t, staged, state, t.stateOfOthers, nil)
+	return replace(ctx, t, staged, state, stateOfOthers(t), nil)
 }
 
 // replace is Replace; more is committed with the snapshot, if there is one, and the state
 // that inherit returns, unless there is a new one.
-func replace(ctx context.Context, t *Table, staged []*Staged, state json.RawMessage, inherit inheritance, more []table.Update) (Committed, error) {
+func replace(ctx context.Context, t *Table, staged []*Staged, state json.RawMessage, inherit func(context.Context, *table.Table) (json.RawMessage, error), more []table.Update) (Committed, error) {
 	files := stagedFiles(staged)
 	u := newUpsert(t, table.MainBranch, files, indexesOf(staged)) // rows of one key can be staged here too
 	defer u.close()
@@ -65,37 +63,24 @@ func replace(ctx context.Context, t *Table, staged []*Staged, state json.RawMess
 	})
 }
 
-// An inheritance is the state of a commit without one of its own.
-type inheritance func(ctx context.Context, base *table.Table) (json.RawMessage, error)
-
-// withoutState is the inheritance of an emptied table.
+// withoutState is the state of an emptied table.
 func withoutState(context.Context, *table.Table) (json.RawMessage, error) {
 	return json.RawMessage(noState), nil
 }
 
-// stateOfOthers is the inheritance of a table whose rows were replaced by all that the
-// source has. A state of the rows before goes with them, because with it the source would
-// pass over what they held. One that covers all streams stays: the tables of the others
-// still have its rows, and without this copy it would be taken for one that is not committed
-// everywhere.
-func (t *Table) stateOfOthers(ctx context.Context, base *table.Table) (json.RawMessage, error) {
-	raw, err := stateAt(ctx, base, table.MainBranch, base.CurrentSnapshot())
-	if err != nil && !errors.Is(err, ErrStateUnknown) {
-		return nil, err
-	}
-	stored, err := checkpoint.Parse(raw)
-	if err != nil { // there is none, or none of a sync
-		return json.RawMessage(noState), nil
-	}
-	if stored.File != "" {
-		if stored.State, err = checkpoint.Read(t.storage.Files, stored.File); errors.Is(err, fs.ErrNotExist) {
-			return json.RawMessage(noState), nil
-		} else if err != nil {
+// stateOfOthers returns the state of a table whose rows were replaced by all that the
+// source has. A state of the rows before goes with them: with it, the source would pass over
+// what they held. One that covers all streams stays, because the tables of the others have
+// its rows, and without this copy it would not count as committed.
+func stateOfOthers(t *Table) func(context.Context, *table.Table) (json.RawMessage, error) {
+	return func(ctx context.Context, base *table.Table) (json.RawMessage, error) {
+		raw, err := stateAt(ctx, base, table.MainBranch, base.CurrentSnapshot())
+		if err != nil && !errors.Is(err, ErrStateUnknown) {
 			return nil, err
 		}
+		if all, err := checkpoint.CoversAll(t.storage.Files, raw); all || err != nil {
+			return raw, err
+		}
+		return withoutState(ctx, base)
 	}
-	if state, err := protocol.ParseState(stored.State); err != nil || state.Type == protocol.StreamState {
-		return json.RawMessage(noState), nil //nolint:nilerr // nobody could continue from it
-	}
-	return raw, nil
 }

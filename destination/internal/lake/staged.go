@@ -39,14 +39,9 @@ type Completed struct {
 	waiting    *semaphore.Weighted
 }
 
-const (
-	// maxCompleting is how many files of a writer may wait at once until the storage
-	// has them safe. Many files together take little longer than one.
-	maxCompleting = 16
-	// completingBytes is how large they may be together, unless one is larger. With S3 they
-	// take so much of the scratch directory if rows come faster than they are uploaded.
-	completingBytes = 512 << 20
-)
+// maxCompleting is how many files of a writer may wait at once until the storage
+// has them safe. Many files together take little longer than one.
+const maxCompleting = 16
 
 // complete completes a file, in the background.
 func (c *Completed) complete(staged *stagedFile, file *parquetfile.Writer, args table.DataFileArgs) {

@@ -96,7 +96,7 @@ type Table struct {
 	commitTimeout    time.Duration // how long there are more attempts
 	minRowGroupBytes int64         // bytes of rows that are too few for a row group
 	manyHits         int64         // rows of staged keys that are kept in memory, beyond those that are staged
-	completingBytes  int64         // see Completed
+	completingBytes  int64         // that files may have together, unless one has more, that wait for the storage: with S3 they are in scratch
 
 	uuid    uuid.UUID
 	version int             // of the table's format
@@ -186,7 +186,7 @@ func newTable(cat Catalog, p *columnar.Plan, o Options) *Table {
 		cat: cat, id: id, plan: p, columns: &columns.Evolution{}, keys: rowkeys.Fields{Cursor: rowkeys.NoField, Deleted: rowkeys.NoField}, opts: o,
 		storage:    &snapshots.Storage{Table: strings.Join(id, "."), Memory: o.Memory, TargetFileBytes: o.TargetFileBytes},
 		maxBackoff: time.Second, commitTimeout: 5 * time.Minute, minRowGroupBytes: minRowGroupBytes,
-		manyHits: rowkeys.ManyHits, completingBytes: completingBytes,
+		manyHits: rowkeys.ManyHits, completingBytes: 512 << 20,
 	}
 }
 
