@@ -148,3 +148,42 @@ func TestStateFilesGoWhenNothingNamesThem(t *testing.T) {
 		}
 	}
 }
+
+// Of replaced rows only a state of all streams stays, wherever it is kept.
+func TestWhichStatesCoverAllStreams(t *testing.T) {
+	files := newFiles(t)
+	padding := `"` + strings.Repeat("x", 2*longState) + `"`
+	for _, text := range []string{`1`, padding} {
+		for state, want := range map[string]bool{
+			`{"type":"STREAM","stream":{"stream_descriptor":{"name":"s"},"stream_state":{"n":` + text + `}}}`: false,
+			`{"type":"GLOBAL","global":{"shared_state":{"n":` + text + `},"stream_states":[]}}`:               true,
+			`{"type":"LEGACY","data":{"n":` + text + `}}`:                                                     true,
+		} {
+			kept, err := files.Keep(Checkpoint{Number: 1, State: json.RawMessage(state)}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw, err := kept.Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := CoversAll(files.files, raw); got != want || err != nil {
+				t.Errorf("%.60s…: %v, %v, want %v", state, got, err, want)
+			}
+			if kept.File == "" {
+				continue
+			}
+			if err := files.files.Remove(kept.File); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := CoversAll(files.files, raw); got || err != nil {
+				t.Errorf("%.60s…, whose file is gone: %v, %v", state, got, err)
+			}
+		}
+	}
+	for _, raw := range []string{``, `{}`, `7`} {
+		if got, err := CoversAll(files.files, json.RawMessage(raw)); got || err != nil {
+			t.Errorf("%q: %v, %v", raw, got, err)
+		}
+	}
+}
