@@ -14,10 +14,21 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 )
 
-// rewriteLimit is how many bytes of data files Auto rewrites in one commit
-// rather than writing position deletes, unless the commit brings more than
-// that in new data.
+// rewriteLimit is how many bytes of data files Auto rewrites in one commit rather than writing
+// position deletes, unless the commit brings more than that in new data.
 const rewriteLimit = 256 << 10
+
+// Copies reports whether a commit of newBytes rewrites the rewriteBytes of data files that lose
+// some of their rows, rather than give them delete files.
+func (u Upsert) Copies(version int, rewriteBytes, newBytes int64) bool {
+	switch {
+	case version < 2: // has no delete files
+		return true
+	case u == Auto:
+		return rewriteBytes <= max(rewriteLimit, newBytes)
+	}
+	return u == CopyOnWrite
+}
 
 // upsert is a commit of rows that supersede those of their keys.
 type upsert struct {
@@ -177,7 +188,7 @@ func (u *upsert) apply(ctx context.Context, c *snapshots.Change, base *table.Tab
 		c.RemoveFile(o.LiveFile)
 		return true
 	})
-	if u.copies(version, rewriteBytes, stagedBytes) && len(partials)+len(outdated) > 0 {
+	if u.t.opts.Upsert.Copies(version, rewriteBytes, stagedBytes) && len(partials)+len(outdated) > 0 {
 		return u.copyFiles(ctx, c, base, partials, outdated)
 	}
 	for _, p := range partials {
@@ -249,17 +260,6 @@ func (u *upsert) copyFiles(ctx context.Context, c *snapshots.Change, base *table
 		return errors.Join(err, r.Abort())
 	}
 	return nil
-}
-
-// copies reports whether files are rewritten rather than given delete files.
-func (u *upsert) copies(version int, rewriteBytes, stagedBytes int64) bool {
-	switch {
-	case version < 2: // has no delete files
-		return true
-	case u.t.opts.Upsert == Auto:
-		return rewriteBytes <= max(rewriteLimit, stagedBytes)
-	}
-	return u.t.opts.Upsert == CopyOnWrite
 }
 
 // supersededRows is the rows of the file that must not become visible, nil if there

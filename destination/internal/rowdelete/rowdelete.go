@@ -16,10 +16,6 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// rewriteLimit is how many bytes of data files are rewritten rather than given position
-// deletes, unless the options say otherwise. An upsert has the same.
-const rewriteLimit = 256 << 10
-
 // A Deletion deletes rows from the branches of a table.
 type Deletion struct {
 	Table  *lake.Table
@@ -234,8 +230,9 @@ func (d Deletion) apply(ctx context.Context, c *snapshots.Change, meta table.Met
 		bytes += f.Data.FileSizeBytes()
 	}
 	storage := d.Table.Storage()
+	copies := d.Erase || d.Upsert.Copies(meta.Version(), bytes, 0)
 	for _, f := range parts {
-		if !d.rewrites(meta.Version(), bytes) {
+		if !copies {
 			c.RemoveDeletes(f.LiveFile) // the new delete file takes over what they said
 			if err := storage.WriteDeletes(c, meta, f.Data, f.deleted); err != nil {
 				return err
@@ -247,16 +244,6 @@ func (d Deletion) apply(ctx context.Context, c *snapshots.Change, meta table.Met
 		}
 	}
 	return nil
-}
-
-func (d Deletion) rewrites(version int, bytes int64) bool {
-	switch {
-	case d.Erase, version < 2: // which has no delete files
-		return true
-	case d.Upsert == lake.Auto:
-		return bytes <= rewriteLimit
-	}
-	return d.Upsert == lake.CopyOnWrite
 }
 
 // rewrite replaces a file by one without the rows, which keeps its place in the order of
