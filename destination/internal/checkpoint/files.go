@@ -23,10 +23,6 @@ import (
 // by every commit and read by every query.
 const longState = 1 << 10
 
-// oldFile is how old a file must be that may go: the commit that it was written
-// for may not have landed yet.
-const oldFile = 24 * time.Hour
-
 // Files keeps long states below a warehouse, each in a file that is written once
 // and named by all tables that the state covers.
 type Files struct {
@@ -218,7 +214,7 @@ func (f *Files) old(ctx context.Context, lister iceio.ListableIO) (old []string,
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		if err == nil && time.Since(info.ModTime()) >= oldFile {
+		if err == nil && time.Since(info.ModTime()) >= filenames.OrphanAge {
 			old = append(old, file)
 		}
 		return err

@@ -14,6 +14,7 @@ import (
 	iceio "github.com/apache/iceberg-go/io"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 )
 
@@ -108,7 +109,7 @@ func TestStateFilesGoWhenNothingNamesThem(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	old := time.Now().Add(-2 * oldFile)
+	old := time.Now().Add(-2 * filenames.OrphanAge)
 	for name, file := range named {
 		if name == "by nobody, young" {
 			continue

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -17,6 +18,10 @@ import (
 // removes files without being asked removes only those that have it, and metadata
 // files, which have the library's names, if they are in the history of the table.
 const Mark = "-whoop-iceberg"
+
+// OrphanAge is how old a file that nothing names must be to be removed. A younger one may
+// belong to a writer that has not committed yet.
+const OrphanAge = 24 * time.Hour
 
 var marked = regexp.MustCompile(`^(snap-[0-9]+-0-)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(-m[0-9]+)?` + Mark + `\.[a-z]+$`)
 

@@ -17,6 +17,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
@@ -130,7 +131,7 @@ func TestACommitNamesNoFileThatIsGone(t *testing.T) {
 				added := []laketest.Version{{Key: 2, Cursor: 1, V: "a"}, {Key: 3, Cursor: 1, V: "b"}}
 				staged := laketest.Stage(t, tbl, 0, added[0].Row(), added[1].Row())
 				more := laketest.Stage(t, tbl, 2, laketest.Version{Key: 3, Cursor: 2, V: "c"}.Row())
-				tbl.SetOpened(time.Now().Add(-lake.OrphanAge))
+				tbl.SetOpened(time.Now().Add(-filenames.OrphanAge))
 				if err := tc.remove(tbl, staged.Files()[0].FilePath()); err != nil {
 					t.Fatal(err)
 				}

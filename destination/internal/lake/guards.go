@@ -9,16 +9,13 @@ import (
 	"time"
 
 	"github.com/apache/iceberg-go/table"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 )
 
-const (
-	// OrphanAge is how old a file must be to count as an orphan. A younger one
-	// may belong to a writer that has not committed yet.
-	OrphanAge = 24 * time.Hour
-	// OrphansKey is the table property with the time of the last search for
-	// orphans. After a write there is one a day.
-	OrphansKey = "airbyte.orphans-removed"
-)
+// OrphansKey is the table property with the time of the last search for orphans. After a write
+// there is one a day.
+const OrphansKey = "airbyte.orphans-removed"
 
 // checkIdentity guards against commits to another table of the same name, to one that
 // has lost rows which the next state covers (restart.go), and to one that has lost
@@ -58,7 +55,7 @@ func (c *fileCommit) checkBranch(base *table.Table) error {
 // missing file cannot be read. It comes last, because an attempt can take long.
 func (c *fileCommit) checkStagedFiles() error {
 	t := c.t
-	if time.Since(t.since) < OrphanAge {
+	if time.Since(t.since) < filenames.OrphanAge {
 		return nil
 	}
 	for _, f := range c.files {

@@ -14,6 +14,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
@@ -354,7 +355,7 @@ func TestRunsOfAKilledWriterAreRemoved(t *testing.T) {
 	if len(left) != 3 {
 		t.Fatalf("%v is on disk", left)
 	}
-	old := time.Now().Add(-2 * lake.OrphanAge)
+	old := time.Now().Add(-2 * filenames.OrphanAge)
 	for _, f := range left {
 		if err := os.Chtimes(laketest.PathOf(t, laketest.Load(t, tbl).Location())+"/data"+f, old, old); err != nil {
 			t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 
 	iceio "github.com/apache/iceberg-go/io"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
 )
@@ -68,7 +69,7 @@ func (f MortalFiles) Remove(name string) error {
 // AgeFiles makes all files of a table two days old.
 func AgeFiles(t *testing.T, tbl *lake.Table) {
 	t.Helper()
-	old := time.Now().Add(-2 * lake.OrphanAge)
+	old := time.Now().Add(-2 * filenames.OrphanAge)
 	err := filepath.WalkDir(PathOf(t, Load(t, tbl).Location()), func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err

@@ -14,6 +14,7 @@ import (
 	"github.com/apache/iceberg-go/catalog"
 	"github.com/apache/iceberg-go/table"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
@@ -71,7 +72,7 @@ func TestANeighbourThatComesInTheMeantimeIsSeen(t *testing.T) {
 		if err := os.WriteFile(orphan, nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Chtimes(orphan, time.Time{}, time.Now().Add(-2*lake.OrphanAge)); err != nil {
+		if err := os.Chtimes(orphan, time.Time{}, time.Now().Add(-2*filenames.OrphanAge)); err != nil {
 			t.Fatal(err)
 		}
 		return tbl, orphan
@@ -109,7 +110,7 @@ func TestNoOrphanGoesWhereTheCatalogListsNothing(t *testing.T) {
 	if err := os.WriteFile(orphan, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chtimes(orphan, time.Time{}, time.Now().Add(-2*lake.OrphanAge)); err != nil {
+	if err := os.Chtimes(orphan, time.Time{}, time.Now().Add(-2*filenames.OrphanAge)); err != nil {
 		t.Fatal(err)
 	}
 	if did := laketest.Maintain(t, tbl, laketest.Everything); did.RemovedOrphans != 0 || !strings.Contains(strings.Join(did.NotDone, "\n"), "does not list this table") {

@@ -29,7 +29,7 @@ var orphanSuffixes = []string{".parquet", ".orc", ".avro", ".puffin", ".stats", 
 // Unless AllOrphans asks for more, it removes only files of this program. It
 // removes nothing if they may belong to another table.
 func (m *maintenance) removeOrphans(ctx context.Context, base *table.Table) error {
-	if last, err := time.Parse(time.RFC3339, base.Properties()[lake.OrphansKey]); err == nil && !m.Thorough && time.Since(last) < lake.OrphanAge {
+	if last, err := time.Parse(time.RFC3339, base.Properties()[lake.OrphansKey]); err == nil && !m.Thorough && time.Since(last) < filenames.OrphanAge {
 		return nil
 	}
 	if !gcEnabled(base.Metadata()) {
@@ -89,7 +89,7 @@ func (m *maintenance) orphans(ctx context.Context, base *table.Table, found []st
 	for _, f := range found {
 		superseded, isHistory := history[filenames.Plain(f.Path)]
 		switch {
-		case time.Since(f.Modified) < lake.OrphanAge, isHistory && (superseded.IsZero() || time.Since(superseded) < m.table.ReaderTime()):
+		case time.Since(f.Modified) < filenames.OrphanAge, isHistory && (superseded.IsZero() || time.Since(superseded) < m.table.ReaderTime()):
 		case isHistory && !m.table.Catalog().ClientRemovesMetadata(): // the catalog does
 		case isHistory, m.removes(f.Path, own):
 			old = append(old, f.Path)
@@ -145,7 +145,7 @@ func (m *maintenance) abortOldUploads(ctx context.Context, base *table.Table) er
 	}
 	own := tabledef.PathsOf(base.Location(), base.Metadata())
 	for _, u := range open {
-		if time.Since(u.Started) < lake.OrphanAge || !m.removes(u.Path, own) {
+		if time.Since(u.Started) < filenames.OrphanAge || !m.removes(u.Path, own) {
 			continue
 		}
 		if err := ctx.Err(); err != nil {

@@ -115,7 +115,7 @@ func (m *maintenance) removeUnreferenced(ctx context.Context, lister iceio.Lista
 		return err
 	}
 	for _, f := range found {
-		if filenames.HasMark(f.Path) && !needed[filenames.Plain(f.Path)] && time.Since(f.Modified) < lake.OrphanAge {
+		if filenames.HasMark(f.Path) && !needed[filenames.Plain(f.Path)] && time.Since(f.Modified) < filenames.OrphanAge {
 			m.did.addNotDone("%s stays, because a sync that is running may need it; run this again when none is, a day later", f.Path)
 		}
 	}

@@ -120,7 +120,7 @@ func surround(t *testing.T, random *rand.Rand) int {
 	if err := os.WriteFile(orphan, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	old := time.Now().Add(-2 * lake.OrphanAge)
+	old := time.Now().Add(-2 * filenames.OrphanAge)
 	if err := os.Chtimes(orphan, old, old); err != nil {
 		t.Fatal(err)
 	}
