@@ -3,10 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
@@ -89,7 +86,7 @@ func parseConfig(raw json.RawMessage) (Config, error) {
 	if err := spec.DecodeConfig(raw, &c); err != nil {
 		return c, err
 	}
-	return c, joinFaults(append([]error{spec.CheckConfig(raw, c)}, c.faults()...))
+	return c, protocol.JoinErrors(append([]error{spec.CheckConfig(raw, c)}, c.faults()...)...)
 }
 
 // faults returns what is wrong with the configuration, besides what its schema
@@ -148,20 +145,4 @@ func (c Config) openExisting(ctx context.Context) (*catalogs.Catalog, error) {
 		return nil, err
 	}
 	return catalogs.OpenExisting(ctx, c.Catalog, files)
-}
-
-// joinFaults makes one config_error of all faults.
-func joinFaults(faults []error) error {
-	faults = slices.DeleteFunc(faults, func(err error) bool { return err == nil })
-	if len(faults) < 2 {
-		return errors.Join(faults...)
-	}
-	messages := make([]string, len(faults))
-	for i, err := range faults {
-		messages[i] = err.Error()
-		if e := (*protocol.Error)(nil); errors.As(err, &e) {
-			messages[i] = e.Message
-		}
-	}
-	return &protocol.Error{Kind: protocol.ConfigError, Message: strings.Join(messages, " "), Err: errors.Join(faults...)}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -63,6 +64,28 @@ func (e *Error) ofStream(message string) string {
 // Errorf returns an [Error] of the kind, with a message for the user. cause may be nil.
 func (k Kind) Errorf(cause error, format string, args ...any) error {
 	return &Error{Kind: k, Message: fmt.Sprintf(format, args...), Err: cause}
+}
+
+// JoinErrors makes one error of all that are not nil, with the messages of all of them: a
+// config_error if one of them is, since a new run would not help, else a transient_error.
+func JoinErrors(errs ...error) error {
+	errs = slices.DeleteFunc(slices.Clone(errs), func(err error) bool { return err == nil })
+	if len(errs) < 2 {
+		return errors.Join(errs...)
+	}
+	all := &Error{Kind: TransientError, Err: errors.Join(errs...)}
+	messages := make([]string, len(errs))
+	for i, err := range errs {
+		messages[i] = err.Error()
+		if e := (*Error)(nil); errors.As(err, &e) {
+			messages[i] = e.Message
+			if e.Kind == ConfigError {
+				all.Kind = ConfigError
+			}
+		}
+	}
+	all.Message = strings.Join(messages, " ")
+	return all
 }
 
 // ErrStreamsFailed is returned by Source.Read and Destination.Write when

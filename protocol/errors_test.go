@@ -71,6 +71,34 @@ func TestACauseIsSaidOnce(t *testing.T) {
 	}
 }
 
+func TestJoinedErrorsSayAllAndAskForTheUserIfOneDoes(t *testing.T) {
+	config, transient, other := ConfigError.Errorf(nil, "Give a key."), TransientError.Errorf(errors.New("reset"), "Try again."), errors.New("no answer")
+	for _, tt := range []struct {
+		errs []error
+		kind Kind
+		want string
+	}{
+		{errs: []error{nil, config}, kind: ConfigError, want: "Give a key."},
+		{errs: []error{transient, nil}, kind: TransientError, want: "Try again. (reset)"},
+		{errs: []error{config, config}, kind: ConfigError, want: "Give a key. Give a key."},
+		{errs: []error{transient, nil, fmt.Errorf("table a: %w", config)}, kind: ConfigError, want: "Try again. Give a key."},
+		{errs: []error{transient, other}, kind: TransientError, want: "Try again. no answer"},
+	} {
+		err := JoinErrors(tt.errs...)
+		if KindOf(err) != tt.kind || !strings.HasPrefix(err.Error(), tt.want) {
+			t.Errorf("%v: %s of kind %s, want %q of kind %s", tt.errs, err, KindOf(err), tt.want, tt.kind)
+		}
+		for _, one := range tt.errs {
+			if one != nil && !errors.Is(err, one) {
+				t.Errorf("%v is not in %v", one, err)
+			}
+		}
+	}
+	if err := JoinErrors(nil, nil); err != nil {
+		t.Errorf("no errors make %v", err)
+	}
+}
+
 // The same error befalls several streams, so people are told of which it is.
 func TestAnErrorNamesItsStreamOnStandardError(t *testing.T) {
 	for message, want := range map[string]string{

@@ -198,7 +198,7 @@ func (c *registerConfig) validate(lake Lake) error {
 	case c.CatalogSource == polaris && lake.CatalogType == "glue":
 		faults = append(faults, protocol.ConfigError.Errorf(nil, `The configuration's "snowflake.catalog_source" is %q, and its "catalog.type" is %q. Set the first to "iceberg_rest" or "object_store".`, c.CatalogSource, lake.CatalogType))
 	}
-	return joinErrors(faults)
+	return protocol.JoinErrors(faults...)
 }
 
 // volumeBase is the location below which the external volume has its files.
@@ -273,5 +273,5 @@ func (c *linkedConfig) validate(lake Lake) error {
 	if lake.CatalogType == "sqlite" || lake.CatalogType == "postgres" {
 		faults = append(faults, protocol.ConfigError.Errorf(nil, `The configuration's "snowflake.mode" is "linked", and no database of Snowflake can be linked to a catalog of the type %q. Set it to "register".`, lake.CatalogType))
 	}
-	return joinErrors(faults)
+	return protocol.JoinErrors(faults...)
 }

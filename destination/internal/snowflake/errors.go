@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	sf "github.com/snowflakedb/gosnowflake/v2"
@@ -118,30 +117,6 @@ func (c *registerConfig) explain(err error, n tableName, role string) error {
 		return protocol.ConfigError.Errorf(err, "Table %s has equality deletes, which Snowflake cannot read: %s. Another program wrote them; let it compact the table, and make it write position deletes.", n, reason(err))
 	}
 	return protocol.ConfigError.Errorf(err, "Snowflake refuses table %s: %s. Run check, which says what an administrator must do.", n, reason(err))
-}
-
-// joinErrors makes one error of all: a config_error if one of them is, since a new run
-// would not help.
-func joinErrors(faults []error) error {
-	faults = slices.DeleteFunc(faults, func(err error) bool { return err == nil })
-	if len(faults) < 2 {
-		return errors.Join(faults...)
-	}
-	all := &protocol.Error{Kind: protocol.TransientError, Err: errors.Join(faults...)}
-	var messages []string
-	for _, err := range faults {
-		e := (*protocol.Error)(nil)
-		if !errors.As(err, &e) {
-			messages = append(messages, err.Error())
-			continue
-		}
-		if e.Kind == protocol.ConfigError {
-			all.Kind = protocol.ConfigError
-		}
-		messages = append(messages, e.Message)
-	}
-	all.Message = strings.Join(messages, " ")
-	return all
 }
 
 // messageOf is what an error says to the user.

@@ -138,7 +138,7 @@ func outcome(ctx context.Context, failed []error, required bool, log *slog.Logge
 	if n := len(failed) - maxReported; n > 0 {
 		failed, more = failed[:maxReported], fmt.Sprintf(" It is the same or similar with %d more tables.", n)
 	}
-	err := joinErrors(failed)
+	err := protocol.JoinErrors(failed...)
 	message := "Snowflake does not show all that is committed. The rows and states are safe; the next sync tries again. " + messageOf(err) + more
 	if !required {
 		log.Warn(message)
