@@ -118,15 +118,31 @@ type decision struct {
 }
 
 // An incompleteReason is shown to people once for all streams that failed for it.
-type incompleteReason struct{ why, kept, remedy string }
+type incompleteReason struct {
+	why    string
+	kept   sentence
+	remedy string
+}
+
+// A sentence is about one stream or about several.
+type sentence struct{ one, several string }
+
+// What is kept of a stream that was not received completely.
+var (
+	keptStates = sentence{"What its states cover is kept.", "What their states cover is kept."}
+	keptTable  = sentence{"Its table is as it was before.", "Their tables are as they were before."}
+	keptBoth   = sentence{
+		"Its table is as it was before, and what its states cover is kept for the next attempt.",
+		"Their tables are as they were before, and what their states cover is kept for the next attempt.",
+	}
+)
 
 // line returns the line about streams, at least one.
 func (r incompleteReason) line(streams []string) string {
 	if len(streams) == 1 {
-		return fmt.Sprintf("Stream %s was not received completely: %s. %s %s", streams[0], r.why, r.kept, r.remedy)
+		return fmt.Sprintf("Stream %s was not received completely: %s. %s %s", streams[0], r.why, r.kept.one, r.remedy)
 	}
-	kept := strings.NewReplacer("Its table is as it was", "Their tables are as they were", "its states", "their states").Replace(r.kept)
-	return fmt.Sprintf("%d streams were not received completely: %s. %s %s They are %s.", len(streams), r.why, kept, r.remedy, strings.Join(streams, ", "))
+	return fmt.Sprintf("%d streams were not received completely: %s. %s %s They are %s.", len(streams), r.why, r.kept.several, r.remedy, strings.Join(streams, ", "))
 }
 
 type keepRows int
@@ -193,12 +209,12 @@ func (e streamEnd) incomplete(err error) decision {
 
 // unproven decides on a stream that fails because its completeness is not proven.
 func (e streamEnd) unproven(id protocol.StreamID, why string) decision {
-	reason := incompleteReason{why: strings.TrimRight(why, "."), kept: "What its states cover is kept.", remedy: "Run the sync again to get the rest."}
+	reason := incompleteReason{why: strings.TrimRight(why, "."), kept: keptStates, remedy: "Run the sync again to get the rest."}
 	switch {
 	case e.committedAtEnd:
-		reason.kept, reason.remedy = "Its table is as it was before.", "Run the sync again."
+		reason.kept, reason.remedy = keptTable, "Run the sync again."
 	case e.refreshing:
-		reason.kept, reason.remedy = "Its table is as it was before, and what its states cover is kept for the next attempt.", "Run the sync again."
+		reason.kept, reason.remedy = keptBoth, "Run the sync again."
 	}
 	if !e.statuses && e.failure == "" && e.hasRecords {
 		reason.remedy += ` If the source never sends statuses, "completion":"eof" takes the end of the input as proof; a source that dies early then counts as complete.`
