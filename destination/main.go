@@ -15,6 +15,7 @@ func run(ctx context.Context, env cli.Env) int {
 }
 
 func (d destination) run(ctx context.Context, env cli.Env) int {
+	env.Summary = "Writes the streams of any Airbyte source into Apache Iceberg tables."
 	return cli.RunDestination(ctx, d, env, stateCommand,
 		tablesCommand, previewCommand, reportCommand, // look at tables
 		maintainCommand, relocateCommand,

@@ -30,6 +30,7 @@ import (
 
 func main() {
 	cli.Main(func(ctx context.Context, env cli.Env) int {
+		env.Summary = "Reads a WHOOP member's data and prints it as messages of the Airbyte protocol."
 		return cli.RunSource(ctx, &source{http: whoop.NewTransport()}, env, consent.Command(consentStreams(), userAgent), catalogCommand(), sandboxCommand())
 	})
 }

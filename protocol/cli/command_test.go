@@ -144,6 +144,7 @@ Flags:
 		{[]string{"hello", "a", "--name=x", "--help"}, ofHello},
 		{[]string{"help", "hello"}, ofHello},
 		{[]string{"hello", "-help"}, ofHello},
+		{[]string{"help"}, "Reads hearts.\n\nUsage:\n  bin/whoop VERB [flags]\n"},
 		{[]string{"help"}, "  hello       greets\n"},
 		{[]string{"--help"}, "  read --config FILE --catalog FILE [--state FILE]\n"},
 		{[]string{"-help"}, "  completion  prints a script with which a shell completes arguments\n"},
@@ -157,7 +158,7 @@ Flags:
 		{[]string{"completion", "zsh"}, "#compdef whoop\n"},
 	} {
 		var stdout, stderr bytes.Buffer
-		code := cli.RunSource(t.Context(), source{}, cli.Env{Name: "bin/whoop", Args: tt.args, Stdout: &stdout, Stderr: &stderr}, hello)
+		code := cli.RunSource(t.Context(), source{}, cli.Env{Name: "bin/whoop", Summary: "Reads hearts.", Args: tt.args, Stdout: &stdout, Stderr: &stderr}, hello)
 		if code != 0 || !strings.Contains(stdout.String(), tt.want) || stderr.Len() > 0 {
 			t.Errorf("%v: exit code %d, stdout %s\nstderr %s", tt.args, code, &stdout, &stderr)
 		}

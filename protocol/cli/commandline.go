@@ -68,6 +68,7 @@ func (r *run) commandLine() *cobra.Command {
 	root := &cobra.Command{
 		// The scripts that complete arguments know the program by its name alone.
 		Use:           strings.TrimSuffix(filepath.Base(r.env.Name), ".exe"),
+		Long:          r.env.Summary,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: r.env.Name},
 		SilenceErrors: true, SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -22,6 +22,10 @@ type Env struct {
 	Stdout, Stderr io.Writer
 	Getenv         func(string) string // nil: no environment
 
+	// Summary says in a sentence what the program does. The program sets it; its help
+	// begins with it.
+	Summary string
+
 	// Of a Command that asks for it.
 	Config   json.RawMessage
 	Progress *progress.Progress
