@@ -87,9 +87,10 @@ func explain(err error, scopes []string) error {
 
 func explainToken(err error, say func(protocol.Kind, string, ...any) error) error {
 	var (
-		revoked *tokens.RevokedError
-		client  *tokens.ClientError
-		store   *tokens.StoreError
+		revoked  *tokens.RevokedError
+		client   *tokens.ClientError
+		store    *tokens.StoreError
+		document tokens.DocumentError
 	)
 	switch {
 	case errors.As(err, &revoked):
@@ -100,9 +101,10 @@ func explainToken(err error, say func(protocol.Kind, string, ...any) error) erro
 		return say(protocol.ConfigError, "WHOOP no longer accepts the access token, and there is no refresh token to get another. %s", consentAgain)
 	case errors.As(err, &store) && (errors.Is(err, tokens.ErrUnavailable) || osfile.NoSpace(err)):
 		return say(protocol.TransientError, "The tokens cannot be read or stored: %v. Start again later.", store)
+	case errors.As(err, &store) && (errors.As(err, &document) || errors.Is(err, tokens.ErrNotStored)):
+		return say(protocol.ConfigError, "The tokens cannot be read or stored: %v. They must be a JSON document with client_id, client_secret and refresh_token, such as source authorize makes.", store)
 	case errors.As(err, &store):
-		return say(protocol.ConfigError, "The tokens cannot be read or stored: %v. They must be a JSON document with client_id, client_secret and refresh_token, "+
-			"such as source authorize makes. The document and, if it is a file, its directory must be writable for this program's user (%s), because it is replaced whenever the tokens change.", store, osfile.User())
+		return say(protocol.ConfigError, "The tokens cannot be read or stored: %v.", store)
 	}
 	if cause := whoop.Unreachable(err); cause != "" {
 		return say(protocol.TransientError, "WHOOP's token endpoint cannot be reached: %s. Start again later.", cause)

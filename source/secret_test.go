@@ -68,10 +68,12 @@ func TestCheckExplainsWhatIsWrongWithASecret(t *testing.T) {
 		before func(string) bool
 		spoil  func(*world, *secretstest.Server)
 		want   string
+		form   bool // the message says what a document consists of
 	}{
 		"missing": {
 			spoil: func(w *world, _ *secretstest.Server) { w.credential("secret_id", "other") },
 			want:  "reading the secret other: it does not exist in this account and region",
+			form:  true,
 		},
 		"may not write": {
 			before: func(o string) bool { return o != "PutSecretValue" },
@@ -81,6 +83,7 @@ func TestCheckExplainsWhatIsWrongWithASecret(t *testing.T) {
 		"not a document": {
 			spoil: func(_ *world, aws *secretstest.Server) { aws.Put("whoop", "hush") },
 			want:  "it is not a JSON object",
+			form:  true,
 		},
 		"another role": {
 			spoil: func(w *world, _ *secretstest.Server) {
@@ -98,6 +101,9 @@ func TestCheckExplainsWhatIsWrongWithASecret(t *testing.T) {
 			last := r.Messages[len(r.Messages)-1]
 			if last.ConnectionStatus == nil || last.ConnectionStatus.Status != "FAILED" || !strings.Contains(last.ConnectionStatus.Message, test.want) {
 				t.Errorf("%s", r.Stdout)
+			}
+			if got := strings.Contains(string(r.Stdout), "They must be a JSON document with client_id, "); got != test.form {
+				t.Errorf("it says what a document consists of: %v, in %s", got, r.Stdout)
 			}
 			if strings.Contains(string(r.Stdout), "hush") {
 				t.Error("the secret is shown")

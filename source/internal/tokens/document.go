@@ -15,7 +15,7 @@ import (
 const byteOrderMark = "\xef\xbb\xbf"
 
 // parseDocument reads the JSON document that holds credentials; one without a
-// client is empty. Its errors show no value, since any of them may be secret.
+// client is empty. Its error is a DocumentError or ErrNotStored.
 func parseDocument(data []byte) (Credentials, error) {
 	var document struct {
 		ClientID     string `json:"client_id"`
@@ -33,9 +33,9 @@ func parseDocument(data []byte) (Credentials, error) {
 	var wrongType *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &wrongType) && wrongType.Field != "":
-		return c, fmt.Errorf("its %q is not a string", wrongType.Field)
+		return c, DocumentError(fmt.Sprintf("its %q is not a string", wrongType.Field))
 	case err != nil:
-		return c, errors.New("it is not a JSON object")
+		return c, DocumentError("it is not a JSON object")
 	case c.ClientID == "":
 		return c, fmt.Errorf(`%w: it has no "client_id"`, ErrNotStored)
 	case c.ClientSecret == "":
@@ -45,7 +45,7 @@ func parseDocument(data []byte) (Credentials, error) {
 		return c, nil
 	}
 	if c.ExpiresAt, err = time.Parse(time.RFC3339, document.ExpiresAt); err != nil {
-		return c, errors.New(`its "expires_at" is not an instant such as 2026-01-15T12:00:00Z`)
+		return c, DocumentError(`its "expires_at" is not an instant such as 2026-01-15T12:00:00Z`)
 	}
 	return c, nil
 }
@@ -59,7 +59,7 @@ func mergeDocument(document []byte, c Credentials) ([]byte, error) {
 	merged := map[string]json.RawMessage{}
 	if document != nil {
 		if err := json.Unmarshal(bytes.TrimPrefix(document, []byte(byteOrderMark)), &merged); err != nil {
-			return nil, errors.New("it is not a JSON object")
+			return nil, DocumentError("it is not a JSON object")
 		}
 	}
 	maps.DeleteFunc(merged, func(key string, _ json.RawMessage) bool { // in any spelling that parseDocument takes for a field

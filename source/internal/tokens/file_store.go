@@ -48,7 +48,7 @@ func (s *fileStore) Load(context.Context) (Credentials, error) {
 func readDocument(target string) ([]byte, Credentials, error) {
 	data, err := os.ReadFile(target)
 	if err != nil {
-		return nil, Credentials{}, withoutPath(err)
+		return nil, Credentials{}, explainRead(err)
 	}
 	c, err := parseDocument(data)
 	return data, c, err

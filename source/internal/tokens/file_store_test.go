@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ingest-connectors/whoop-iceberg/internal/osfile"
 )
 
 func stored(n string, expires time.Time) Credentials {
@@ -126,6 +128,18 @@ func TestAFileThatCannotBeReplacedIsExplained(t *testing.T) {
 	} {
 		if err := explainReplace("/secrets/whoop.json", tt.err); !errors.Is(err, tt.err) || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestAFileThatCannotBeReadIsExplained(t *testing.T) {
+	for errno, want := range map[error]string{
+		syscall.EACCES: "the user of this process, " + osfile.User() + ", may not read it; allow that (permission denied)",
+		syscall.EIO:    "input/output error",
+	} {
+		err := explainRead(&fs.PathError{Op: "open", Path: "/secrets/whoop.json", Err: errno})
+		if !errors.Is(err, errno) || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
 		}
 	}
 }

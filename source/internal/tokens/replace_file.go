@@ -63,7 +63,7 @@ func resolve(path string) (string, error) {
 		return filepath.Join(dir, filepath.Base(path)), nil
 	}
 	if err != nil {
-		return "", withoutPath(err)
+		return "", explainRead(err)
 	}
 	info, err := os.Stat(target)
 	switch {
@@ -144,6 +144,14 @@ func replaceFile(target string, data []byte, mark string) error {
 		return errors.Join(explainReplace(target, err), os.Remove(tmp.Name()))
 	}
 	return osfile.SyncDir(dir)
+}
+
+// explainRead says why a file cannot be read, without its path.
+func explainRead(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("the user of this process, %s, may not read it; allow that (%w)", osfile.User(), withoutPath(err))
+	}
+	return withoutPath(err)
 }
 
 // explainReplace says why a file cannot be replaced, and what to do about it.

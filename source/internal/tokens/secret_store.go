@@ -304,7 +304,7 @@ func (s *secretStore) get(ctx context.Context, label string) (secretVersion, tim
 		return secretVersion{}, 0, explainAWS(ctx, err, mayUse)
 	}
 	if out.SecretString == nil {
-		return secretVersion{}, 0, errors.New("it holds binary data, not a JSON document")
+		return secretVersion{}, 0, DocumentError("it holds binary data, not a JSON document")
 	}
 	now, ok := middleware.GetServerTime(out.ResultMetadata)
 	if !ok {

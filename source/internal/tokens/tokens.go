@@ -98,3 +98,9 @@ type StoreError struct{ Err error }
 
 func (e *StoreError) Error() string { return e.Err.Error() }
 func (e *StoreError) Unwrap() error { return e.Err }
+
+// A DocumentError means that what is stored is not a document with credentials. Its text
+// shows no value, since any may be secret.
+type DocumentError string
+
+func (e DocumentError) Error() string { return string(e) }
