@@ -167,6 +167,7 @@ func TestATokenEndpointThatRefusesIsExplained(t *testing.T) {
 		"no endpoint":   {http.StatusNotFound, `{}`, protocol.ConfigError, `status 404). Set "catalog.auth.token_uri"`},
 		"none offered":  {http.StatusNotImplemented, `{}`, protocol.ConfigError, `status 501). Set "catalog.auth.token_uri"`},
 		"no JSON":       {http.StatusOK, `hello`, protocol.ConfigError, "not a token endpoint"},
+		"no header":     {http.StatusOK, `{"access_token":"a\nb","token_type":"bearer"}`, protocol.ConfigError, `another character that no header can have. Correct "catalog.auth.token_uri"`},
 		"broken":        {http.StatusBadGateway, `hello`, protocol.TransientError, "status 502"},
 		"asks for less": {http.StatusTooManyRequests, `{}`, protocol.TransientError, "status 429"},
 	} {

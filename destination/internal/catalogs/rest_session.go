@@ -16,6 +16,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"golang.org/x/net/http/httpguts"
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 
@@ -82,6 +83,9 @@ func (s *oauth2Session) fetchToken(ctx context.Context) error {
 	token, err := s.config.Token(context.WithValue(ctx, oauth2.HTTPClient, s.client))
 	if err != nil {
 		return s.explain(err)
+	}
+	if !httpguts.ValidHeaderFieldValue(token.AccessToken) {
+		return protocol.ConfigError.Errorf(nil, "The token that the token endpoint %s issues has a line break or another character that no header can have. Correct \"catalog.auth.token_uri\", or have whoever runs the endpoint correct its tokens.", s.config.TokenURL)
 	}
 	s.token, s.expires = token.AccessToken, token.Expiry
 	s.renewAt = s.expires.Add(-min(renewBefore, s.expires.Sub(s.now())/2))
