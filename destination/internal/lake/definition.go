@@ -14,6 +14,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // create makes a table, or loads it if another process was first. It has no mapping
@@ -61,7 +62,7 @@ func evolve(ctx context.Context, t *Table, loaded *table.Table) (*table.Table, e
 				t.columns, t.keys = def.Columns, keyFieldsOf(def)
 			}
 			if done == evolutions && len(change.Updates) > 0 {
-				return proposal{}, t.configError(nil,
+				return proposal{}, t.errorf(protocol.ConfigError, nil,
 					"Table %s was changed %d times and still is not as it has to be: the catalog drops or changes %s. Have the catalog keep that, or configure the stream's table as the catalog has it.", t, done, change)
 			}
 			return proposal{requirements: change.Requirements, updates: change.Updates}, err

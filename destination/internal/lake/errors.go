@@ -2,7 +2,6 @@ package lake
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/apache/iceberg-go/catalog"
 
@@ -19,18 +18,15 @@ func (t *Table) Explain(err error) error {
 	if err == nil || errors.As(err, &userError) {
 		return err
 	}
-	newError := func(kind protocol.Kind, format string, args ...any) error {
-		return &protocol.Error{Kind: kind, Stream: &t.plan.Stream, Message: fmt.Sprintf(format, args...), Err: err}
-	}
 	var other parquetfile.NotParquetError
 	var foreign parquetfile.ForeignError
 	switch {
 	case errors.As(err, &other):
-		return newError(protocol.ConfigError, "Table %s has a file that is not Parquet, %s. Rewrite the table with the program that made it.", t, string(other))
+		return t.errorf(protocol.ConfigError, err, "Table %s has a file that is not Parquet, %s. Rewrite the table with the program that made it.", t, string(other))
 	case errors.As(err, &foreign):
-		return newError(protocol.ConfigError, "A file of table %s, %s, has %s. Rewrite it with the program that added it, as with Spark's rewrite_data_files.", t, foreign.Path, foreign.Has)
+		return t.errorf(protocol.ConfigError, err, "A file of table %s, %s, has %s. Rewrite it with the program that added it, as with Spark's rewrite_data_files.", t, foreign.Path, foreign.Has)
 	case errors.Is(err, catalog.ErrNoSuchTable):
-		return newError(protocol.TransientError, "Table %s was dropped or renamed by another program during this sync. Start the sync again.", t)
+		return t.errorf(protocol.TransientError, err, "Table %s was dropped or renamed by another program during this sync. Start the sync again.", t)
 	}
 	if e := storage.Explain(err, "table "+t.String()); e != nil {
 		e.Stream = &t.plan.Stream

@@ -11,6 +11,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // OrphansKey is the table property with the time of the last search for orphans. After a write
@@ -24,10 +25,10 @@ const OrphansKey = "airbyte.orphans-removed"
 func (c *fileCommit) checkIdentity(base *table.Table) error {
 	t := c.t
 	if base.Metadata().TableUUID() != t.uuid {
-		return t.transientError(nil, "Table %s was dropped and created again by another program during this sync. Start the sync again.", t)
+		return t.errorf(protocol.TransientError, nil, "Table %s was dropped and created again by another program during this sync. Start the sync again.", t)
 	}
 	if base.Properties()[restartKey] != t.opened.Properties()[restartKey] {
-		return t.transientError(nil, "Table %s was reset or rolled back during this sync, so nothing more was committed. Start again from the table's own state, which the state command prints. In an orchestrator, refresh the stream first.", t)
+		return t.errorf(protocol.TransientError, nil, "Table %s was reset or rolled back during this sync, so nothing more was committed. Start again from the table's own state, which the state command prints. In an orchestrator, refresh the stream first.", t)
 	}
 	if len(c.files) == 0 || base.Schema().ID == t.schema.ID {
 		return nil
@@ -35,7 +36,7 @@ func (c *fileCommit) checkIdentity(base *table.Table) error {
 	for _, id := range slices.Sorted(maps.Values(t.columns.IDs)) {
 		if _, there := base.Schema().FindFieldByID(id); !there {
 			name, _ := t.schema.FindColumnName(id)
-			return t.transientError(nil, "Column %s of table %s was dropped by another program during this sync. Start the sync again. To keep the column dropped, remove its property from the catalog first.", name, t)
+			return t.errorf(protocol.TransientError, nil, "Column %s of table %s was dropped by another program during this sync. Start the sync again. To keep the column dropped, remove its property from the catalog first.", name, t)
 		}
 	}
 	return nil
@@ -47,7 +48,7 @@ func (c *fileCommit) checkBranch(base *table.Table) error {
 	if c.needs == "" || base.SnapshotByName(c.needs) != nil {
 		return nil
 	}
-	return c.t.transientError(nil, "Branch %s of table %s, which held the rows of a refresh, was removed by another program. This sync left the main branch, which readers see, as it is. Start again from the table's own state, which the state command prints.", c.needs, c.t)
+	return c.t.errorf(protocol.TransientError, nil, "Branch %s of table %s, which held the rows of a refresh, was removed by another program. This sync left the main branch, which readers see, as it is. Start again from the table's own state, which the state command prints.", c.needs, c.t)
 }
 
 // checkStagedFiles guards against files that another process has removed as
@@ -61,7 +62,7 @@ func (c *fileCommit) checkStagedFiles() error {
 	for _, f := range c.files {
 		opened, err := t.storage.Files.Open(f.data.FilePath())
 		if errors.Is(err, fs.ErrNotExist) {
-			return t.transientError(err, "A file of table %s that this sync wrote more than a day ago and had not committed was removed as an orphan. Start the sync again, and do not run maintenance of the table beside it.", t)
+			return t.errorf(protocol.TransientError, err, "A file of table %s that this sync wrote more than a day ago and had not committed was removed as an orphan. Start the sync again, and do not run maintenance of the table beside it.", t)
 		}
 		if err != nil {
 			return fmt.Errorf("looking for a staged file: %w", err)

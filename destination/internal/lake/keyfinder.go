@@ -15,6 +15,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 const (
@@ -30,7 +31,7 @@ func keyColumns(t *Table, schema *iceberg.Schema) (rowkeys.FileColumns, error) {
 	var missing rowkeys.MissingColumnError
 	if errors.As(err, &missing) {
 		name, _ := t.schema.FindColumnName(int(missing))
-		err = t.configError(nil, "Column %q of table %s is gone. It is needed to tell rows apart; add it back, or write the stream to another namespace.", name, t)
+		err = t.errorf(protocol.ConfigError, nil, "Column %q of table %s is gone. It is needed to tell rows apart; add it back, or write the stream to another namespace.", name, t)
 	}
 	return columns, err
 }

@@ -208,7 +208,7 @@ func (t *Table) adopt(ctx context.Context, loaded *table.Table) error {
 		return err
 	}
 	if t.plan.Dedup && loaded.Metadata().Version() < 2 && t.opts.Upsert == MergeOnRead {
-		return t.configError(nil, `Table %s has format version 1, which has no delete files. Set "upsert" to "auto" or "copy_on_write".`, t)
+		return t.errorf(protocol.ConfigError, nil, `Table %s has format version 1, which has no delete files. Set "upsert" to "auto" or "copy_on_write".`, t)
 	}
 	if size := loaded.Properties().GetInt64(table.WriteTargetFileSizeBytesKey, 0); size > 0 {
 		t.storage.TargetFileBytes = size
@@ -252,10 +252,7 @@ func definitionOf(t *Table) tabledef.Definition {
 	return tabledef.Definition{Plan: t.plan, Columns: t.columns, Settings: t.opts.Settings}
 }
 
-func (t *Table) configError(cause error, format string, args ...any) error {
-	return &protocol.Error{Kind: protocol.ConfigError, Stream: &t.plan.Stream, Message: fmt.Sprintf(format, args...), Err: cause}
-}
-
-func (t *Table) transientError(cause error, format string, args ...any) error {
-	return &protocol.Error{Kind: protocol.TransientError, Stream: &t.plan.Stream, Message: fmt.Sprintf(format, args...), Err: cause}
+// errorf returns an error of the table's stream, for the user. cause may be nil.
+func (t *Table) errorf(kind protocol.Kind, cause error, format string, args ...any) error {
+	return &protocol.Error{Kind: kind, Stream: &t.plan.Stream, Message: fmt.Sprintf(format, args...), Err: cause}
 }

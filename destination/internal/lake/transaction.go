@@ -190,21 +190,15 @@ func (x *transaction) fail(ctx context.Context, cause error) error {
 	if x.unknownOutcome == nil {
 		return errors.Join(cause, x.cleanupErr)
 	}
-	return &protocol.Error{
-		Kind: protocol.TransientError, Stream: &x.t.plan.Stream, Err: errors.Join(cause, x.unknownOutcome, err),
-		Message: strings.TrimSpace(fmt.Sprintf("The catalog did not say whether it accepted a commit of table %s. Start again from the table's own state, which the state command prints. %s", x.t, userMessage(x.unknownOutcome))),
-	}
+	remedy := strings.TrimSpace("Start again from the table's own state, which the state command prints. " + userMessage(x.unknownOutcome))
+	return x.t.errorf(protocol.TransientError, errors.Join(cause, x.unknownOutcome, err), "The catalog did not say whether it accepted a commit of table %s. %s", x.t, remedy)
 }
 
 // conflictError is the error of a transaction that was refused until there was no
 // more time. why is the last refusal, if it is known.
 func (x *transaction) conflictError(why error) error {
-	t := x.t
-	return &protocol.Error{
-		Kind: protocol.TransientError, Stream: &t.plan.Stream, Err: why,
-		Message: fmt.Sprintf("Table %s could not be committed within %s. ", t, t.commitTimeout) +
-			cmp.Or(userMessage(why), "Other programs may be writing it all the time; try again later."),
-	}
+	remedy := cmp.Or(userMessage(why), "Other programs may be writing it all the time; try again later.")
+	return x.t.errorf(protocol.TransientError, why, "Table %s could not be committed within %s. %s", x.t, x.t.commitTimeout, remedy)
 }
 
 // userMessage is what an error says to the user, if anything.

@@ -12,6 +12,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // rewriteLimit is how many bytes of data files Auto rewrites in one commit rather than writing
@@ -81,7 +82,7 @@ func (u *upsert) stage(ctx context.Context, base *table.Table) (*snapshots.Chang
 // equalityDeletesError refuses a table of whose rows other programs delete some by
 // their values.
 func equalityDeletesError(t *Table) error {
-	return t.configError(nil,
+	return t.errorf(protocol.ConfigError, nil,
 		"Table %s has equality deletes, which another program wrote. This program cannot replace rows in such a table. Compact it with that program first.", t)
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowkeys"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowsort"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // Writer writes rows into data files. In a table that is partitioned or sorted it
@@ -164,7 +165,7 @@ func (w *Writer) refuseNulls(rec arrow.RecordBatch) error {
 			continue
 		}
 		if f, ok := w.t.schema.FindFieldByName(field.Name); ok && f.Required {
-			return w.t.configError(nil,
+			return w.t.errorf(protocol.ConfigError, nil,
 				"Stream %q has a record without a value for %q, which is part of its primary key. Correct the source, or choose another primary key or sync mode append.",
 				w.t.plan.Stream, field.Name)
 		}
