@@ -12,6 +12,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -45,12 +46,16 @@ func TestARefreshWhoseBranchIsGoneIsNotFinished(t *testing.T) {
 		meanwhile bool                    // it is dropped during the next commit
 		then      func(*lake.Table) error
 	}{
-		"a commit after one":      {before: commit, then: commit},
-		"the end after a commit":  {before: commit, then: finish},
-		"a commit, continued":     {then: commit},
-		"the end, continued":      {then: finish},
-		"during a commit":         {meanwhile: true, then: commit},
-		"during the end":          {meanwhile: true, then: finish},
+		"a commit after one":     {before: commit, then: commit},
+		"the end after a commit": {before: commit, then: finish},
+		"a commit, continued":    {then: commit},
+		"the end, continued":     {then: finish},
+		"during a commit":        {meanwhile: true, then: commit},
+		"during the end":         {meanwhile: true, then: finish},
+		"a compaction": {then: func(tbl *lake.Table) error {
+			_, err := tbl.ChangeBranch(t.Context(), branch, nil, func(context.Context, *table.Table) (*snapshots.Change, error) { return &snapshots.Change{}, nil })
+			return err
+		}},
 		"the merge of its branch": {then: func(tbl *lake.Table) error { _, err := tbl.Begin(t.Context(), nil); return err }},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -346,7 +346,7 @@ func TestARefusedCommitIsTriedAgainWhateverItLeaves(t *testing.T) {
 func TestARewriteThatDoesNotComeToAChange(t *testing.T) {
 	tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{})
 	added := laketest.Stage(t, tbl, 0, map[string]any{"id": 1, "v": "x"}).Files()
-	_, err := tbl.RewriteFiles(t.Context(), added, func(context.Context, *table.Table) (*snapshots.Change, error) { return nil, laketest.ErrConnection })
+	_, err := tbl.ChangeBranch(t.Context(), table.MainBranch, added, func(context.Context, *table.Table) (*snapshots.Change, error) { return nil, laketest.ErrConnection })
 	if !errors.Is(err, laketest.ErrConnection) {
 		t.Errorf("error %v", err)
 	}

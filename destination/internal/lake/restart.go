@@ -9,8 +9,6 @@ import (
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/uuid"
-
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 )
 
 // restartKey is the table property that changes whenever somebody takes rows away
@@ -52,14 +50,4 @@ func RefreshBranches(meta table.Metadata) []string {
 		names = append(names, branchPrefix+strconv.FormatInt(n, 10))
 	}
 	return names
-}
-
-// ChangeBranch commits to a branch what stage makes of the table as it is, and keeps the
-// branch's state. What it says of failures is what Commit says.
-func ChangeBranch(ctx context.Context, t *Table, branch string, stage func(context.Context, *table.Table) (*snapshots.Change, error)) (Committed, error) {
-	c := &fileCommit{t: t, branch: branch}
-	if branch != table.MainBranch {
-		c.needs = branch
-	}
-	return c.commitWithRetry(ctx, stage)
 }

@@ -58,7 +58,7 @@ func (d Deletion) Count(ctx context.Context, base *table.Table, branch string) (
 func (d Deletion) Delete(ctx context.Context, branch string) (Done, error) {
 	var did Done
 	cache := snapshots.Cache{}
-	committed, err := lake.ChangeBranch(ctx, d.Table, branch, func(ctx context.Context, base *table.Table) (*snapshots.Change, error) {
+	committed, err := d.Table.ChangeBranch(ctx, branch, nil, func(ctx context.Context, base *table.Table) (*snapshots.Change, error) {
 		c := &snapshots.Change{Operation: table.OpOverwrite, Sequences: map[string]int64{}}
 		found, err := d.find(ctx, base, branch, cache)
 		if err != nil {

@@ -86,7 +86,7 @@ func (m *maintenance) compact(ctx context.Context, base *table.Table) error {
 		return nil
 	}
 	var landed Report
-	_, err = m.table.RewriteFiles(ctx, files, func(_ context.Context, base *table.Table) (*snapshots.Change, error) {
+	_, err = m.table.ChangeBranch(ctx, m.table.Branch(), files, func(_ context.Context, base *table.Table) (*snapshots.Change, error) {
 		landed = Report{}
 		now, err := m.storage.List(base.SnapshotByName(m.table.Branch()), cache)
 		if err != nil {

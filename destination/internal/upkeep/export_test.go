@@ -24,7 +24,7 @@ func Compact(ctx context.Context, t *lake.Table, set *snapshots.Set, files []*sn
 	if err != nil {
 		return err
 	}
-	_, err = t.RewriteFiles(ctx, made, func(context.Context, *table.Table) (*snapshots.Change, error) {
+	_, err = t.ChangeBranch(ctx, t.Branch(), made, func(context.Context, *table.Table) (*snapshots.Change, error) {
 		return swap(done, set, set, &Report{}), nil
 	})
 	return err
