@@ -48,7 +48,7 @@ func reset(ctx context.Context, c *tableChange) error {
 	case c.dryRun:
 		return c.say("would be emptied: %s and its state.%s", rows, c.coveredBy(ctx, before, state))
 	}
-	done, err := lake.Reset(ctx, t)
+	done, err := t.Reset(ctx)
 	if err != nil {
 		return err
 	}

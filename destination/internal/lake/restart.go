@@ -24,7 +24,7 @@ func restart() table.Update {
 // Reset removes all rows of the table, its state and refreshes that are under way, in one
 // transaction. Older snapshots keep the rows. A table without rows and state stays as it
 // is. What it says of failures is what Commit says.
-func Reset(ctx context.Context, t *Table) (Committed, error) {
+func (t *Table) Reset(ctx context.Context) (Committed, error) {
 	return replace(ctx, t, nil, nil, withoutState, []table.Update{restart()})
 }
 

@@ -17,7 +17,7 @@ func reset(t *testing.T, tbl *lake.Table) lake.Committed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	done, err := lake.Reset(t.Context(), again)
+	done, err := again.Reset(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -113,7 +113,7 @@ func metadataLast(a, b string) int {
 // what it is then. Where the last metadata file goes before the table, the empty snapshot
 // goes, too: the metadata file is then all that is needed, and can be removed at once.
 func (m *maintenance) empty(ctx context.Context) (*table.Table, error) {
-	if _, err := lake.Reset(ctx, m.table); err != nil {
+	if _, err := m.table.Reset(ctx); err != nil {
 		return nil, err
 	}
 	_, _, err := m.table.UpdateMetadata(ctx, func(base *table.Table) (_ []table.Requirement, updates []table.Update, _ error) {
