@@ -121,7 +121,7 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (begun Begun, err erro
 		if err == nil {
 			break
 		}
-		if !MovedOn(ctx, t, loaded, err) {
+		if !MovedOn(ctx, t.cat, loaded, err) {
 			return Begun{}, err
 		}
 	}

@@ -55,11 +55,11 @@ func (r *retryBudget) again(ctx context.Context) (bool, error) {
 
 // MovedOn reports whether reading the table as it was in base failed because others have
 // committed since and removed files that only the snapshots of then named.
-func MovedOn(ctx context.Context, t *Table, base *table.Table, err error) bool {
+func MovedOn(ctx context.Context, cat Catalog, base *table.Table, err error) bool {
 	if !errors.Is(err, fs.ErrNotExist) || errors.As(err, new(*protocol.Error)) {
 		return false
 	}
-	now, err := t.cat.LoadTable(ctx, t.id)
+	now, err := cat.LoadTable(ctx, base.Identifier())
 	return err == nil && now.MetadataLocation() != base.MetadataLocation()
 }
 

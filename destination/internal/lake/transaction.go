@@ -104,7 +104,7 @@ func (x *transaction) attempt(ctx context.Context, budget *retryBudget) (done bo
 	p, err := x.propose(ctx, x.base, budget)
 	if err != nil {
 		removeErr := t.storage.RemoveAll(p.written)
-		if MovedOn(ctx, t, x.base, err) {
+		if MovedOn(ctx, t.cat, x.base, err) {
 			x.lastConflict, x.cleanupErr = err, errors.Join(x.cleanupErr, removeErr)
 			return false, nil
 		}

@@ -94,7 +94,7 @@ func Maintain(ctx context.Context, t *lake.Table, o Options) (Report, error) {
 		{"removing orphans of", m.removeOrphans},
 	} {
 		err := step.do(ctx, base)
-		for lake.MovedOn(ctx, t, base, err) {
+		for lake.MovedOn(ctx, t.Catalog(), base, err) {
 			var now *table.Table
 			if now, err = m.load(ctx); err != nil {
 				break
