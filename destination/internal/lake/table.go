@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/apache/iceberg-go"
@@ -88,9 +86,8 @@ type Table struct {
 	layout  *columnar.Layout
 
 	opened  *table.Table
-	since   time.Time    // when it was opened
-	hinted  atomic.Value // the metadata file, a string, that the version hint was last made to name
-	refresh refresh      // that is under way, if any
+	since   time.Time // when it was opened
+	refresh refresh   // that is under way, if any
 
 	maxBackoff       time.Duration // the longest pause between attempts to commit
 	commitTimeout    time.Duration // how long there are more attempts
@@ -136,27 +133,12 @@ func open(ctx context.Context, cat Catalog, p *columnar.Plan, o Options) (*Table
 		return nil, t.Explain(err)
 	}
 	if loaded.MetadataLocation() != found.MetadataLocation() {
-		HintVersion(t, loaded.MetadataLocation())
+		t.storage.HintVersion(loaded.MetadataLocation())
 	}
 	return t, definitionOf(t).CheckSpec(t.spec, t.schema)
 }
 
-// HintVersion has a table's version hint name a metadata file that the table has in
-// the catalog, and reports whether it does. A failure is only told: what is committed is
-// committed. There is no hint where the catalog's server removes metadata files, which
-// it does without changing the hint.
-func HintVersion(t *Table, metadata string) bool {
-	if t.hinted.Load() == metadata || !t.cat.ClientRemovesMetadata() {
-		return true
-	}
-	if err := snapshots.WriteVersionHint(t.storage.Files, t.opened.Location(), metadata); err != nil {
-		t.opts.HintFailed(err)
-		return false
-	}
-	t.hinted.Store(metadata)
-	return true
-}
-
+// newTable makes a table without what is in the catalog. cat is nil for one that is only read.
 func newTable(cat Catalog, p *columnar.Plan, o Options) *Table {
 	if o.Upsert == "" {
 		o.Upsert = Auto
@@ -179,12 +161,13 @@ func newTable(cat Catalog, p *columnar.Plan, o Options) *Table {
 	if o.HintFailed == nil {
 		o.HintFailed = func(error) {}
 	}
-	once, hintFailed := sync.Once{}, o.HintFailed
-	o.HintFailed = func(err error) { once.Do(func() { hintFailed(err) }) }
 	id := p.Identifier()
 	return &Table{
 		cat: cat, id: id, plan: p, columns: &columns.Evolution{}, keys: rowkeys.Fields{Cursor: rowkeys.NoField, Deleted: rowkeys.NoField}, opts: o,
-		storage:    &snapshots.Storage{Table: strings.Join(id, "."), Memory: o.Memory, TargetFileBytes: o.TargetFileBytes},
+		storage: &snapshots.Storage{
+			Table: strings.Join(id, "."), Memory: o.Memory, TargetFileBytes: o.TargetFileBytes,
+			HasVersionHint: cat != nil && cat.ClientRemovesMetadata(), HintFailed: o.HintFailed,
+		},
 		maxBackoff: time.Second, commitTimeout: 5 * time.Minute, minRowGroupBytes: minRowGroupBytes,
 		manyHits: rowkeys.ManyHits, completingBytes: 512 << 20,
 	}
@@ -213,7 +196,7 @@ func (t *Table) adopt(ctx context.Context, loaded *table.Table) error {
 	if size := loaded.Properties().GetInt64(table.WriteTargetFileSizeBytesKey, 0); size > 0 {
 		t.storage.TargetFileBytes = size
 	}
-	t.storage.Properties = loaded.Properties()
+	t.storage.Properties, t.storage.Location = loaded.Properties(), loaded.Location()
 	t.opened, t.since = loaded, time.Now()
 	t.storage.Files, t.schema, t.spec, t.order = files, loaded.Schema(), loaded.Spec(), loaded.SortOrder()
 	t.uuid, t.version = loaded.Metadata().TableUUID(), loaded.Metadata().Version()

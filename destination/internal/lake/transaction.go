@@ -218,11 +218,11 @@ func (x *transaction) finish(after table.Metadata, p proposal) {
 	if x.t.storage.Files == nil {
 		return // the table is being opened
 	}
-	hinted := HintVersion(x.t, x.location)
+	hinted := x.t.storage.HintVersion(x.location)
 	superseded := map[string]struct{}{}
 	if x.t.cat.ClientRemovesMetadata() && after.Properties().GetBool(table.MetadataDeleteAfterCommitEnabledKey, false) {
 		dropped := x.droppedMetadataFiles(after)
-		if len(dropped) > 0 && !hinted && snapshots.EnsureVersionHint(x.t.storage.Files, x.base.Location(), x.location) != nil {
+		if len(dropped) > 0 && !hinted && x.t.storage.EnsureVersionHint(x.location) != nil {
 			dropped = nil // the hint may name one of them
 		}
 		for _, file := range dropped {

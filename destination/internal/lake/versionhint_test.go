@@ -192,6 +192,9 @@ func TestNoVersionHintWhereItMayNameNothing(t *testing.T) {
 		"the table's metadata files are elsewhere": openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{Settings: elsewhere}),
 	} {
 		laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, map[string]any{"id": 1}))
+		if _, err := upkeep.Purge(t.Context(), tbl, "tag"); err != nil { // which removes metadata files
+			t.Fatal(err)
+		}
 		if got := hinted(t, tbl); got != "" {
 			t.Errorf("%s, and there is a hint: %s", name, got)
 		}

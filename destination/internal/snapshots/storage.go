@@ -3,6 +3,7 @@ package snapshots
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/iceberg-go"
@@ -23,6 +24,14 @@ type Storage struct {
 	Memory          *budget.Memory
 	TargetFileBytes int64              // size at which a data file is closed
 	Properties      iceberg.Properties // of the table, as it was opened
+	Location        string             // of the table
+	// HasVersionHint: the table has a version hint. It has none where the catalog's server
+	// removes metadata files, which it does without changing the hint.
+	HasVersionHint bool
+	HintFailed     func(error) // is told once that the version hint could not be written
+
+	hinted  atomic.Value // the metadata file, a string, that the version hint was last made to name
+	failure sync.Once    // to write it
 
 	mu       sync.Mutex
 	encoding *parquetfile.Encoding // of every new file

@@ -27,18 +27,35 @@ func WriteVersionHint(files iceio.IO, table, metadata string) error {
 	return storage.ReplaceFile(files, hint, []byte(name))
 }
 
-// EnsureVersionHint makes sure that a table's version hint names no other metadata file
+// HintVersion has the table's version hint name a metadata file that the table has in
+// the catalog, and reports whether it does. A failure is only told: what is committed is
+// committed.
+func (s *Storage) HintVersion(metadata string) bool {
+	if !s.HasVersionHint || s.hinted.Load() == metadata {
+		return true
+	}
+	if err := WriteVersionHint(s.Files, s.Location, metadata); err != nil {
+		s.failure.Do(func() { s.HintFailed(err) })
+		return false
+	}
+	s.hinted.Store(metadata)
+	return true
+}
+
+// EnsureVersionHint makes sure that the table's version hint names no other metadata file
 // than this one, so that others can be removed: it is written, or else removed.
-func EnsureVersionHint(files iceio.IO, table, metadata string) error {
-	hint, name, ok := hintOf(table, metadata)
+func (s *Storage) EnsureVersionHint(metadata string) error {
+	hint, name, ok := hintOf(s.Location, metadata)
 	if !ok {
 		return nil
 	}
-	err := storage.ReplaceFile(files, hint, []byte(name))
-	if err == nil {
-		return nil
+	var err error
+	if s.HasVersionHint {
+		if err = storage.ReplaceFile(s.Files, hint, []byte(name)); err == nil {
+			return nil
+		}
 	}
-	if removeErr := files.Remove(hint); removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist) {
+	if removeErr := s.Files.Remove(hint); removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist) {
 		return errors.Join(err, removeErr)
 	}
 	return nil

@@ -56,7 +56,7 @@ func (m *maintenance) removeOrphans(ctx context.Context, base *table.Table) erro
 	}
 	if slices.ContainsFunc(orphans, tabledef.IsMetadata) && !m.DryRun {
 		// A writer that was slow to write the hint may have made it name one of them.
-		if err := snapshots.EnsureVersionHint(m.storage.Files, base.Location(), base.MetadataLocation()); err != nil {
+		if err := m.storage.EnsureVersionHint(base.MetadataLocation()); err != nil {
 			return err
 		}
 	}

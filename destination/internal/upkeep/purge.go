@@ -79,7 +79,7 @@ func (m *maintenance) purge(ctx context.Context, pin string) error {
 			remove = append(remove, file)
 		}
 	}
-	if err := snapshots.EnsureVersionHint(m.storage.Files, base.Location(), base.MetadataLocation()); err != nil {
+	if err := m.storage.EnsureVersionHint(base.MetadataLocation()); err != nil {
 		return err
 	}
 	if m.table.Catalog().ClientRemovesMetadata() { // else the catalog does; they name no values

@@ -82,7 +82,7 @@ func Maintain(ctx context.Context, t *lake.Table, o Options) (Report, error) {
 		return m.did, t.Explain(err)
 	}
 	if !o.DryRun {
-		lake.HintVersion(t, base.MetadataLocation()) // another writer may have been slow to write its own
+		m.storage.HintVersion(base.MetadataLocation()) // another writer may have been slow to write its own
 	}
 	var errs []error
 	for _, step := range []struct {
