@@ -219,22 +219,17 @@ func (x *transaction) finish(after table.Metadata, p proposal) {
 		return // the table is being opened
 	}
 	hinted := x.t.storage.HintVersion(x.location)
-	superseded := map[string]struct{}{}
+	var superseded []string
 	if x.t.cat.ClientRemovesMetadata() && after.Properties().GetBool(table.MetadataDeleteAfterCommitEnabledKey, false) {
-		dropped := x.droppedMetadataFiles(after)
-		if len(dropped) > 0 && !hinted && x.t.storage.EnsureVersionHint(x.location) != nil {
-			dropped = nil // the hint may name one of them
-		}
-		for _, file := range dropped {
-			superseded[file] = struct{}{}
+		superseded = x.droppedMetadataFiles(after)
+		if len(superseded) > 0 && !hinted && x.t.storage.EnsureVersionHint(x.location) != nil {
+			superseded = nil // the hint may name one of them
 		}
 	}
 	if !x.mayHaveLanded() { // else an earlier attempt may name them
-		for _, path := range p.supersededFiles {
-			superseded[path] = struct{}{}
-		}
+		superseded = append(superseded, p.supersededFiles...)
 	}
-	for path := range superseded {
+	for _, path := range superseded {
 		if err := x.t.storage.Files.Remove(path); err == nil {
 			x.t.opts.Removed(path)
 		}
