@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/iceberg-go"
@@ -26,7 +25,7 @@ const generationColumn = "_airbyte_generation_id"
 // nil if the sync has no ids.
 func CommittedState(ctx context.Context, tbl *table.Table, p *columnar.Plan, g *Generation) (json.RawMessage, error) {
 	branchState := func(n int64) (json.RawMessage, error) {
-		branch := branchPrefix + strconv.FormatInt(n, 10)
+		branch := branchOf(n)
 		state, err := stateAt(ctx, tbl, branch, tbl.SnapshotByName(branch))
 		return state, explainState(tbl, err)
 	}
@@ -39,7 +38,7 @@ func CommittedState(ctx context.Context, tbl *table.Table, p *columnar.Plan, g *
 		}
 		return LastState(ctx, tbl)
 	}
-	if tbl.SnapshotByName(branchPrefix+strconv.FormatInt(g.ID, 10)) != nil {
+	if tbl.SnapshotByName(branchOf(g.ID)) != nil {
 		return branchState(g.ID)
 	}
 	t := newTable(nil, p, Options{})

@@ -1,15 +1,11 @@
 package lake
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
@@ -27,13 +23,9 @@ import (
 // Some catalogs keep no branches. There the new rows are held back until all of
 // them are there, and a failed attempt begins again.
 
-const (
-	// branchPrefix and the generation are the name of a refresh's branch.
-	branchPrefix = "airbyte_generation_"
-	// generationsKey is the table property that is set once a sync has counted
-	// generations: see counts.
-	generationsKey = "airbyte.generations"
-)
+// generationsKey is the table property that is set once a sync has counted generations: see
+// counts.
+const generationsKey = "airbyte.generations"
 
 // A Generation is the generation of the rows of a sync, and the oldest generation
 // that stays when the sync is complete, 0 for all.
@@ -83,7 +75,7 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (begun Begun, err erro
 	branches := generationsOf(t.opened.Metadata())
 	if g == nil || g.Minimum == 0 {
 		for _, n := range branches {
-			if _, err := mergeBranch(ctx, t, refresh{branch: branchPrefix + strconv.FormatInt(n, 10), begun: true}, nil); err != nil {
+			if _, err := mergeBranch(ctx, t, refresh{branch: branchOf(n), begun: true}, nil); err != nil {
 				return begun, err
 			}
 		}
@@ -99,7 +91,7 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (begun Begun, err erro
 		}
 		for _, n := range generationsOf(meta) {
 			if n < g.Minimum {
-				updates = append(updates, removeBranch(meta, branchPrefix+strconv.FormatInt(n, 10))...)
+				updates = append(updates, removeBranch(meta, branchOf(n))...)
 			}
 		}
 		return nil, updates, nil
@@ -107,7 +99,7 @@ func (t *Table) Begin(ctx context.Context, g *Generation) (begun Begun, err erro
 	if err != nil || g.Minimum == 0 {
 		return begun, err
 	}
-	r := refresh{branch: branchPrefix + strconv.FormatInt(g.ID, 10), minimum: g.Minimum}
+	r := refresh{branch: branchOf(g.ID), minimum: g.Minimum}
 	for {
 		loaded, err := t.cat.LoadTable(ctx, t.id)
 		if err != nil {
@@ -230,35 +222,3 @@ func replaceOlder(ctx context.Context, t *Table, staged []*Staged, state json.Ra
 		return c, u.apply(ctx, c, base, outdated)
 	})
 }
-
-// generationsOf lists the generations that have branches, in ascending order.
-func generationsOf(meta table.Metadata) []int64 {
-	var found []int64
-	for name := range meta.Refs() {
-		if digits, ok := strings.CutPrefix(name, branchPrefix); ok {
-			if n, err := strconv.ParseInt(digits, 10, 64); err == nil {
-				found = append(found, n)
-			}
-		}
-	}
-	return slices.Sorted(slices.Values(found))
-}
-
-func removeBranch(meta table.Metadata, branch string) []table.Update {
-	var updates []table.Update
-	if refs := maps.Collect(meta.Refs()); refs[branch] != (table.SnapshotRef{}) {
-		updates = append(updates, table.NewRemoveSnapshotRefUpdate(branch))
-	}
-	return append(updates, removeState(meta, branch)...)
-}
-
-func idOf(s *table.Snapshot) *int64 {
-	if s == nil {
-		return nil
-	}
-	return &s.SnapshotID
-}
-
-// Branch is the branch to which commits go: the main branch, unless a refresh is under
-// way.
-func (t *Table) Branch() string { return cmp.Or(t.refresh.branch, table.MainBranch) }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
-	"strconv"
 
 	"github.com/apache/iceberg-go/table"
 
@@ -32,8 +31,8 @@ func replace(ctx context.Context, t *Table, staged []*Staged, state json.RawMess
 		if replacement.snapshot != nil {
 			updates = slices.Clone(more)
 		}
-		for _, n := range generationsOf(base.Metadata()) {
-			updates = append(updates, removeBranch(base.Metadata(), branchPrefix+strconv.FormatInt(n, 10))...)
+		for _, branch := range RefreshBranches(base.Metadata()) {
+			updates = append(updates, removeBranch(base.Metadata(), branch)...)
 		}
 		return nil, updates
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"strconv"
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
@@ -41,13 +40,4 @@ func RollBack(ctx context.Context, base *table.Table, to *table.Snapshot) ([]tab
 		return append(updates, setState(table.MainBranch, to, json.RawMessage(noState))), nil, nil
 	}
 	return append(updates, setState(table.MainBranch, to, found.state)), found.state, nil
-}
-
-// RefreshBranches are the branches of refreshes that are under way.
-func RefreshBranches(meta table.Metadata) []string {
-	var names []string
-	for _, n := range generationsOf(meta) {
-		names = append(names, branchPrefix+strconv.FormatInt(n, 10))
-	}
-	return names
 }
