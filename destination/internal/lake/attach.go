@@ -16,7 +16,8 @@ import (
 // ErrNotOurs is the error of [Attach] for a table that this program never wrote.
 var ErrNotOurs = errors.New("the table was not written by this program")
 
-// Attach opens an existing table for maintenance only.
+// Attach opens a table that is there, to maintain or to change it. Of its plan only the names
+// are known, so no rows can be written.
 func Attach(ctx context.Context, cat Catalog, id table.Identifier, o Options) (*Table, error) {
 	namespace, name := strings.Join(catalog.NamespaceFromIdent(id), "."), catalog.TableNameFromIdent(id)
 	t := newTable(cat, &columnar.Plan{

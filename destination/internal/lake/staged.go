@@ -43,8 +43,8 @@ type Completed struct {
 // has them safe. Many files together take little longer than one.
 const maxCompleting = 16
 
-// complete completes a file, in the background.
-func (c *Completed) complete(staged *stagedFile, file *parquetfile.Writer, args table.DataFileArgs) {
+// completeLater completes a file in the background.
+func (c *Completed) completeLater(staged *stagedFile, file *parquetfile.Writer, args table.DataFileArgs) {
 	c.files = append(c.files, staged)
 	if c.completing == nil {
 		c.completing, c.waiting = &errgroup.Group{}, semaphore.NewWeighted(c.t.completingBytes)

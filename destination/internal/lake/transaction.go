@@ -111,7 +111,7 @@ func (x *transaction) attempt(ctx context.Context, budget *retryBudget) (done bo
 		return false, errors.Join(err, removeErr)
 	}
 	if len(p.updates) == 0 {
-		x.finish(x.base.Metadata(), p)
+		x.afterCommit(x.base.Metadata(), p)
 		return true, nil
 	}
 	// The catalog has the proposal from here on: its answer is worth waiting for.
@@ -121,7 +121,7 @@ func (x *transaction) attempt(ctx context.Context, budget *retryBudget) (done bo
 		err = errors.New("the catalog says that it is done, and its answer does not have the snapshot")
 	case err == nil:
 		x.after, x.location = after, location
-		x.finish(after, p)
+		x.afterCommit(after, p)
 		return true, nil
 	case errors.Is(err, table.ErrCommitFailed) && !storage.IsFailure(err):
 		x.lastConflict = err
@@ -155,7 +155,7 @@ func (x *transaction) settleEarlierAttempt(ctx context.Context) (landed bool, er
 	}
 	switch {
 	case landed:
-		x.finish(x.base.Metadata(), proposal{})
+		x.afterCommit(x.base.Metadata(), proposal{})
 		return true, nil
 	case err != nil && x.unknownOutcome != nil:
 		return false, err
@@ -210,11 +210,11 @@ func userMessage(err error) string {
 	return ""
 }
 
-// finish has the version hint name what is committed, and then removes the files that
+// afterCommit has the version hint name what is committed, and then removes the files that
 // the commit leaves behind: the hint never names a metadata file that is gone. A file
 // that cannot be removed is only in the way: it must not fail what is committed, and
 // the removal of orphans finds it later.
-func (x *transaction) finish(after table.Metadata, p proposal) {
+func (x *transaction) afterCommit(after table.Metadata, p proposal) {
 	if x.t.storage.Files == nil {
 		return // the table is being opened
 	}

@@ -41,7 +41,7 @@ const minRowGroupBytes = 2 << 20
 // NewWriter returns a writer that has written nothing yet.
 func (t *Table) NewWriter() *Writer {
 	w := &Writer{t: t, written: &Completed{t: t}}
-	w.files = t.storage.RollingWriter(t.storage.TargetFileBytes, w.complete)
+	w.files = t.storage.RollingWriter(t.storage.TargetFileBytes, w.completeFile)
 	return w
 }
 
@@ -55,10 +55,10 @@ func (w *Writer) Write(ctx context.Context, rec arrow.RecordBatch, arrivals []ui
 	if err := w.checkRows(ctx, rec, arrivals); err != nil {
 		return err
 	}
-	return w.t.Explain(w.add(ctx, rec, arrivals))
+	return w.t.Explain(w.writeOrSpool(ctx, rec, arrivals))
 }
 
-func (w *Writer) add(ctx context.Context, rec arrow.RecordBatch, arrivals []uint64) error {
+func (w *Writer) writeOrSpool(ctx context.Context, rec arrow.RecordBatch, arrivals []uint64) error {
 	switch {
 	case w.sorter != nil:
 		if err := w.sorter.Add(ctx, rec, arrivals); err != nil {
@@ -193,13 +193,13 @@ func (w *Writer) indexRows(rec arrow.RecordBatch, arrivals []uint64) error {
 	return w.written.index.AddRows(w.keys, w.columns, rec, arrivals)
 }
 
-// complete completes a file, in the background.
-func (w *Writer) complete(file *parquetfile.Writer) error {
+// completeFile completes the open file in the background.
+func (w *Writer) completeFile(file *parquetfile.Writer) error {
 	args := table.DataFileArgs{
 		Schema: w.t.schema, Spec: w.t.spec, PartitionValues: w.partition, SortOrderID: w.order.SortID(),
 		Content: iceberg.EntryContentData, FormatVersion: w.t.version,
 	}
-	w.written.complete(&stagedFile{keys: w.keys}, file, args)
+	w.written.completeLater(&stagedFile{keys: w.keys}, file, args)
 	w.keys = nil
 	return nil
 }
@@ -233,7 +233,7 @@ func (w *Writer) Complete(ctx context.Context, last arrow.RecordBatch, arrivals 
 			return nil, err
 		}
 	}
-	if err := w.t.Explain(w.finish(ctx, last, arrivals, keep)); err != nil {
+	if err := w.t.Explain(w.writeRest(ctx, last, arrivals, keep)); err != nil {
 		return nil, err
 	}
 	completed := w.written
@@ -242,9 +242,9 @@ func (w *Writer) Complete(ctx context.Context, last arrow.RecordBatch, arrivals 
 	return completed, nil
 }
 
-// finish writes what was put aside and last, and completes the open file. It leaves
+// writeRest writes what was put aside and last, and completes the open file. It leaves
 // out the rows that were put aside after the first ones, keep of them.
-func (w *Writer) finish(ctx context.Context, last arrow.RecordBatch, arrivals []uint64, keep int64) error {
+func (w *Writer) writeRest(ctx context.Context, last arrow.RecordBatch, arrivals []uint64, keep int64) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
