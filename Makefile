@@ -108,7 +108,7 @@ SOAK_SYNCS ?= 10000
 
 soak:
 	go test -run '^TestSoak$$' -count=1 -timeout 2h -v ./source -soak.days $(SOAK_DAYS) -soak.seed $(SOAK_SEED)
-	go test -run '^TestATableStaysSmallForYears$$' -count=1 -timeout 3h -v ./destination/internal/upkeep -syncs $(SOAK_SYNCS)
+	go test -run '^TestATableStaysSmallForYears$$' -count=1 -timeout 3h -v ./destination/internal/maintenance -syncs $(SOAK_SYNCS)
 	go test -run '^TestASyncIsAsFastAfterYears$$' -count=1 -timeout 3h -v ./destination -syncs $(SOAK_SYNCS) -timed 50
 
 # Kills 200 processes at random points, makes every call of the catalog, the file
@@ -121,7 +121,7 @@ crashes: engines
 	go test -run '^TestAnyCallMayFail$$' -parallel 8 -count=1 -timeout 3h -v ./destination -faults 0
 	ACCEPTANCE_CUTS=0 go test -run '^TestARequestIsCut$$' -count=1 -timeout 2h -tags acceptance -v ./acceptance
 	ACCEPTANCE_COMMITS=100 go test -run '^TestEightWritersOfOneTable$$' -count=1 -timeout 1h -tags acceptance -v ./acceptance
-	go test -run '^TestUpkeepInAnySurroundings$$' -count=1 -timeout 1h ./destination/internal/upkeep -surroundings 400
+	go test -run '^TestMaintenanceInAnySurroundings$$' -count=1 -timeout 1h ./destination/internal/maintenance -surroundings 400
 
 # Measures the requests of a sync of the source, the peak memory of the destination,
 # its rows per second, onto local files and onto S3, beside DuckDB's COPY of the same

@@ -38,7 +38,7 @@ func kills(t *testing.T, share float64) (int, *rand.Rand) {
 }
 
 // randomStop is anywhere in a feed: at a byte, some milliseconds after an echo, when the next commit
-// is on its way, in the last commit, in upkeep, or at a time. Some of the stops are asked for.
+// is on its way, in the last commit, in maintenance, or at a time. Some of the stops are asked for.
 func randomStop(random *rand.Rand) stop {
 	milliseconds := func(most int64) time.Duration { return time.Duration(random.Int64N(most * int64(time.Millisecond))) }
 	var s stop

@@ -155,7 +155,7 @@ type stop struct {
 	bytes  int64          // of input
 	echoes int            // states repeated, and then
 	fed    bool           // everything is written, and then
-	last   bool           // the last state is repeated, so that only upkeep is left, and then
+	last   bool           // the last state is repeated, so that only maintenance is left, and then
 	delay  time.Duration  // this much later
 	after  time.Duration  // since the start
 	by     syscall.Signal // 0: SIGKILL

@@ -126,7 +126,7 @@ func TestEnginesPruneByPartition(t *testing.T) {
 			// On demand all that can be is merged, each file within its partition.
 			l.run("maintain", "--config", l.config)
 			for _, problem := range l.partitions("events").Problems {
-				t.Errorf("after upkeep: %s", problem)
+				t.Errorf("after maintenance: %s", problem)
 			}
 			l.read(map[string]string{"events": "id"})
 		})

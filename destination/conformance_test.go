@@ -95,7 +95,7 @@ func TestLakes(t *testing.T) {
 			{"committed, answered an error", (*lakeUnderTest).findsItsCommit},
 			{"overwrite", (*lakeUnderTest).overwrites},
 			{"state in the table", (*lakeUnderTest).keepsStates},
-			{"upkeep", (*lakeUnderTest).upkeep},
+			{"maintenance", (*lakeUnderTest).maintenance},
 			{"refused and not committed", (*lakeUnderTest).commitsOnceRefused},
 			{"dedup, partitioned, sorted", (*lakeUnderTest).partitions},
 			{"relocation", (*lakeUnderTest).relocates},
@@ -357,7 +357,7 @@ func (l *lakeUnderTest) keepsStates() {
 	l.expectState(stream, `"stream_state":{"n":2}`)
 }
 
-func (l *lakeUnderTest) upkeep() {
+func (l *lakeUnderTest) maintenance() {
 	stream := l.stream(protocol.AppendDedup, 0, 0, "")
 	var want []string
 	for n := range 9 {

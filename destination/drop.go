@@ -8,7 +8,7 @@ import (
 	"io/fs"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/maintenance"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
@@ -44,7 +44,7 @@ func drop(ctx context.Context, c *tableChange, keepFiles bool) error {
 	if err != nil {
 		return err
 	}
-	done, err := upkeep.Drop(ctx, t, c.dryRun)
+	done, err := maintenance.Drop(ctx, t, c.dryRun)
 	if err != nil {
 		return err
 	}

@@ -160,7 +160,7 @@ func TestAnyCallMayFail(t *testing.T) {
 		t.Run(w.name, func(t *testing.T) {
 			t.Parallel()
 			if *faultShare > 0 {
-				w.base = min(w.base, 4) // a table with work for upkeep takes seconds to make
+				w.base = min(w.base, 4) // a table with work for maintenance takes seconds to make
 			}
 			l := newTestLake(t, w)
 			if got := l.observe(); !cmp.Equal(got.main, w.before()) && w.base > 0 {

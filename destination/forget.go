@@ -10,9 +10,9 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filter"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/maintenance"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowdelete"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snowflake"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
@@ -90,7 +90,7 @@ func (c *tableChange) purge(ctx context.Context, t *lake.Table, what string) err
 	if err := c.tellSnowflake(ctx, t); err != nil {
 		return err
 	}
-	did, err := upkeep.Purge(ctx, t, snowflake.Tag)
+	did, err := maintenance.Purge(ctx, t, snowflake.Tag)
 	if err != nil {
 		return err
 	}

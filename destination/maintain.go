@@ -19,9 +19,9 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/checkpoint"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/maintenance"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/metrics"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/syncer"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
 	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
 	"github.com/ingest-connectors/whoop-iceberg/internal/progress"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
@@ -51,11 +51,11 @@ func (Maintenance) Descriptions() map[string]string {
 
 func (m Maintenance) readerTime() time.Duration { return time.Duration(m.ReaderMinutes) * time.Minute }
 
-func (m Maintenance) upkeep(thorough bool) upkeep.Options {
-	return upkeep.Options{
+func (m Maintenance) options(thorough bool) maintenance.Options {
+	return maintenance.Options{
 		ExpireAfter:   time.Duration(m.ExpireAfterDays) * 24 * time.Hour,
 		KeepSnapshots: int(m.KeepSnapshots),
-		Neighbours:    &upkeep.Neighbours{},
+		Neighbours:    &maintenance.Neighbours{},
 		Thorough:      thorough,
 	}
 }
@@ -66,7 +66,7 @@ type afterWrite struct {
 	log        *slog.Logger
 	progress   *progress.Progress
 	measured   *metrics.Metrics
-	options    upkeep.Options
+	options    maintenance.Options
 	unfinished atomic.Int64 // tables for which there was not enough time
 	orphans    atomic.Bool  // some table has looked for orphans, as each does once a day
 }
@@ -105,7 +105,7 @@ func (w *afterWrite) maintain(ctx context.Context, memory syncer.Memory, streams
 	if !w.orphans.Load() {
 		return
 	}
-	removed, left, err := states.Remove(limited, upkeep.StateFiles(catalog), false)
+	removed, left, err := states.Remove(limited, maintenance.StateFiles(catalog), false)
 	if err != nil && limited.Err() == nil {
 		w.log.Warn("old state files could not be removed; maintenance tries again another day, or when you run maintain", "error", err.Error())
 	}
@@ -119,10 +119,10 @@ func (w *afterWrite) maintain(ctx context.Context, memory syncer.Memory, streams
 
 // table maintains one table, as far as there is time.
 func (w *afterWrite) table(ctx context.Context, stream *syncer.Stream) error {
-	var did upkeep.Report
+	var did maintenance.Report
 	began := time.Now()
 	err := goroutine.Recovered(func() (err error) {
-		did, err = upkeep.Maintain(ctx, stream.Table, w.options)
+		did, err = maintenance.Maintain(ctx, stream.Table, w.options)
 		return err
 	})()
 	w.measured.Maintained(stream.Measured(), time.Since(began), did, err)
@@ -165,7 +165,7 @@ var maintainCommand = cli.Command{
 			if err != nil {
 				return err
 			}
-			u := config.Maintenance.upkeep(true)
+			u := config.Maintenance.options(true)
 			u.AllOrphans, u.DryRun = *orphans == "all", *dryRun
 			done, err := maintainTables(ctx, config, u, env.Progress)
 			env.Progress.End()
@@ -186,13 +186,13 @@ var maintainCommand = cli.Command{
 // maintained is what was done to one table, or to the state files.
 type maintained struct {
 	Table string `json:"table"`
-	upkeep.Report
+	maintenance.Report
 	Error string `json:"error,omitempty"`
 }
 
 // maintainTables does all maintenance that every table of the catalog needs, also if
 // some fail. It returns what was done by the names of the tables.
-func maintainTables(ctx context.Context, config Config, u upkeep.Options, progress *progress.Progress) ([]maintained, error) {
+func maintainTables(ctx context.Context, config Config, u maintenance.Options, progress *progress.Progress) ([]maintained, error) {
 	config.Memory.LimitProcess()
 	cat, err := config.openExisting(ctx)
 	if err != nil {
@@ -236,7 +236,7 @@ func maintainTables(ctx context.Context, config Config, u upkeep.Options, progre
 	return all, errors.Join(failedTables(failed), err)
 }
 
-func maintainTable(ctx context.Context, cat *catalogs.Catalog, id table.Identifier, o lake.Options, u upkeep.Options) (maintained, error) {
+func maintainTable(ctx context.Context, cat *catalogs.Catalog, id table.Identifier, o lake.Options, u maintenance.Options) (maintained, error) {
 	m := maintained{Table: strings.Join(id, ".")}
 	var removed []string
 	o.Removed = func(file string) { removed = append(removed, file) }
@@ -246,7 +246,7 @@ func maintainTable(ctx context.Context, cat *catalogs.Catalog, id table.Identifi
 	}
 	t, err := lake.Attach(ctx, cat, id, o)
 	if err == nil {
-		m.Report, err = upkeep.Maintain(ctx, t, u)
+		m.Report, err = maintenance.Maintain(ctx, t, u)
 		m.Removed, m.NotDone = append(m.Removed, removed...), append(m.NotDone, unhinted...)
 	}
 	if errors.Is(err, lake.ErrNotOurs) {
@@ -257,10 +257,10 @@ func maintainTable(ctx context.Context, cat *catalogs.Catalog, id table.Identifi
 }
 
 // maintainStates removes the state files that no table refers to.
-func maintainStates(ctx context.Context, cat *catalogs.Catalog, u upkeep.Options) (m maintained, err error) {
+func maintainStates(ctx context.Context, cat *catalogs.Catalog, u maintenance.Options) (m maintained, err error) {
 	files := checkpoint.NewFiles(cat.Storage())
 	m.Table = files.Dir()
-	m.Removed, m.NotDone, err = files.Remove(ctx, upkeep.StateFiles(cat), u.DryRun)
+	m.Removed, m.NotDone, err = files.Remove(ctx, maintenance.StateFiles(cat), u.DryRun)
 	m.RemovedOrphans = len(m.Removed)
 	return m, err
 }
@@ -305,7 +305,7 @@ func printMaintained(out io.Writer, all []maintained, dryRun bool) error {
 }
 
 // summary returns what was done, or "" if nothing was.
-func summary(m upkeep.Report) string {
+func summary(m maintenance.Report) string {
 	var parts []string
 	if m.CompactedFiles > 0 {
 		parts = append(parts, fmt.Sprintf("%d data files and %d delete files compacted into %d", m.CompactedFiles, m.FoldedDeletes, m.IntoFiles))

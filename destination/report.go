@@ -101,7 +101,7 @@ func describeLake(ctx context.Context, config Config, described []charts.Descrip
 	progress.Expect("tables", len(ids))
 	page.Tables = make([]report.Table, len(ids))
 	options := config.lakeOptions()
-	todo := config.Maintenance.upkeep(true)
+	todo := config.Maintenance.options(true)
 	todo.DryRun = true
 	errs := config.Memory.EachTable(len(ids), func(i int) (err error) {
 		page.Tables[i], err = reportTable(ctx, cat, ids[i])

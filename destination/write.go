@@ -69,7 +69,7 @@ func (d destination) write(ctx context.Context, config Config, streams syncer.St
 	}
 	// What Snowflake shows is pinned before other snapshots expire.
 	notShown := refresher.Finish(ctx)
-	after := &afterWrite{Maintenance: config.Maintenance, options: config.Maintenance.upkeep(false), log: out.Logger(), progress: out.Progress(), measured: measured}
+	after := &afterWrite{Maintenance: config.Maintenance, options: config.Maintenance.options(false), log: out.Logger(), progress: out.Progress(), measured: measured}
 	after.maintain(ctx, config.Memory, streams.All(), stateFiles, catalog)
 	return errors.Join(err, notShown)
 }

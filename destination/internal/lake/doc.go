@@ -1,6 +1,6 @@
 // Package lake keeps one stream in one Iceberg table: it creates and evolves the
 // table, writes data files, commits them with the state that covers them, and
-// reads states back. Package upkeep maintains such tables, and package inspect
+// reads states back. Package maintenance keeps such tables in shape, and package inspect
 // reads their rows.
 //
 // # How a commit goes

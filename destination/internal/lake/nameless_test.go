@@ -13,7 +13,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/maintenance"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -67,7 +67,7 @@ func TestFilesWithoutFieldIDs(t *testing.T) {
 			for key := int64(4); key < 10; key++ {
 				laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, made(key, 1, "d").Row()))
 			}
-			laketest.Maintain(t, tbl, upkeep.Options{Thorough: true})
+			laketest.Maintain(t, tbl, maintenance.Options{Thorough: true})
 			want(made(1, 6, "newer").JSON(), made(2, 5, "b").JSON(), made(3, 5, "c").JSON(), made(4, 1, "d").JSON(), made(5, 1, "d").JSON(),
 				made(6, 1, "d").JSON(), made(7, 1, "d").JSON(), made(8, 1, "d").JSON(), made(9, 1, "d").JSON())
 		})

@@ -71,7 +71,7 @@ func asJSON(t *testing.T, value any) string {
 }
 
 // A lake that was copied, or moved, has at its new place every snapshot, branch and tag, whatever its tables are like; nothing there names the old place, and
-// upkeep removes what was copied in vain.
+// maintenance removes what was copied in vain.
 func TestARelocatedTableHasEverySnapshot(t *testing.T) {
 	for _, tc := range []struct {
 		name        string
@@ -144,13 +144,13 @@ func TestARelocatedTableHasEverySnapshot(t *testing.T) {
 			}
 			laketest.ExpectRows(t, moved, want.Rows()...)
 
-			// It goes on, and upkeep finds all that was copied in vain.
+			// It goes on, and maintenance finds all that was copied in vain.
 			write(moved)
 			laketest.ExpectRows(t, moved, want.Rows()...)
 			laketest.AgeFiles(t, moved)
 			did := laketest.Maintain(t, laketest.Impatient(t, moved), laketest.Everything)
 			if len(did.NotDone) > 0 || did.RemovedOrphans == 0 {
-				t.Errorf("upkeep: %+v", did)
+				t.Errorf("maintenance: %+v", did)
 			}
 			laketest.ExpectRows(t, moved, want.Rows()...)
 
@@ -169,7 +169,7 @@ func TestARelocatedTableHasEverySnapshot(t *testing.T) {
 			laketest.ExpectRows(t, back, want.Rows()...)
 			laketest.AgeFiles(t, back)
 			if did := laketest.Maintain(t, laketest.Impatient(t, back), laketest.Everything); len(did.NotDone) > 0 {
-				t.Errorf("upkeep: %+v", did)
+				t.Errorf("maintenance: %+v", did)
 			}
 			laketest.ExpectRows(t, back, want.Rows()...)
 		})

@@ -84,7 +84,7 @@ func TestASpecChangesWithoutARewrite(t *testing.T) {
 	}, fieldsOfSpecs(laketest.Load(t, tbl).Metadata())); diff != "" {
 		t.Errorf("specs (-want +got):\n%s", diff)
 	}
-	// Neither upkeep nor an upsert brings rows into another partition than theirs.
+	// Neither maintenance nor an upsert brings rows into another partition than theirs.
 	dedup := openTable(t, cat, laketest.Keyed("s"), lake.Options{Upsert: lake.CopyOnWrite})
 	laketest.Commit(t, dedup, "", laketest.Stage(t, dedup, 0, laketest.Version{Key: 0, Cursor: 1e7, V: "moved"}.Row()))
 	want[0] = laketest.Version{Key: 0, Cursor: 1e7, V: "moved"}.JSON()

@@ -21,8 +21,8 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/maintenance"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
@@ -90,7 +90,7 @@ func (h *stateHistory) step() {
 		{"refresh", h.refreshStep},
 		{"refresh", h.refreshStep},
 		{"finish", h.finish},
-		{"upkeep", h.upkeep},
+		{"maintenance", h.maintenance},
 		{"another program's compaction", h.foreignSnapshot},
 		{"another program's compaction", h.foreignSnapshot},
 		{"rollback", h.rollback},
@@ -267,10 +267,10 @@ func (h *stateHistory) finish() bool {
 	return true
 }
 
-func (h *stateHistory) upkeep() bool {
+func (h *stateHistory) maintenance() bool {
 	tbl := openTable(h.t, h.tbl.Catalog(), h.p, lake.Options{ReaderTime: time.Nanosecond})
 	before := h.now(tbl)
-	if _, err := upkeep.Maintain(h.t.Context(), tbl, upkeep.Options{ExpireAfter: time.Nanosecond, KeepSnapshots: 1 + h.random.IntN(3), Thorough: true}); err != nil {
+	if _, err := maintenance.Maintain(h.t.Context(), tbl, maintenance.Options{ExpireAfter: time.Nanosecond, KeepSnapshots: 1 + h.random.IntN(3), Thorough: true}); err != nil {
 		h.t.Fatal(err)
 	}
 	h.note(tbl, before)

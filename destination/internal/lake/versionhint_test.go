@@ -14,10 +14,10 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/maintenance"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
 )
 
 // hinted is the metadata file that a table's version hint names, and which must be there.
@@ -143,7 +143,7 @@ func TestAVersionHintThatCannotBeWritten(t *testing.T) {
 			t.Errorf("removable %v: the hint names %q", removable, now)
 		}
 		laketest.AgeFiles(t, tbl)
-		if _, err := upkeep.Maintain(t.Context(), tbl, laketest.Everything); removable != (err == nil) {
+		if _, err := maintenance.Maintain(t.Context(), tbl, laketest.Everything); removable != (err == nil) {
 			t.Errorf("removable %v: maintenance ended with the error %v", removable, err)
 		}
 		hinted(t, tbl)
@@ -192,7 +192,7 @@ func TestNoVersionHintWhereItMayNameNothing(t *testing.T) {
 		"the table's metadata files are elsewhere": openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{Settings: elsewhere}),
 	} {
 		laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, map[string]any{"id": 1}))
-		if _, err := upkeep.Purge(t.Context(), tbl, "tag"); err != nil { // which removes metadata files
+		if _, err := maintenance.Purge(t.Context(), tbl, "tag"); err != nil { // which removes metadata files
 			t.Fatal(err)
 		}
 		if got := hinted(t, tbl); got != "" {

@@ -12,16 +12,16 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/maintenance"
 )
 
-// Everything is upkeep that leaves nothing for later.
-var Everything = upkeep.Options{ExpireAfter: time.Nanosecond, KeepSnapshots: 1, Thorough: true}
+// Everything is maintenance that leaves nothing for later.
+var Everything = maintenance.Options{ExpireAfter: time.Nanosecond, KeepSnapshots: 1, Thorough: true}
 
 // Maintain maintains a table.
-func Maintain(t testing.TB, tbl *lake.Table, u upkeep.Options) upkeep.Report {
+func Maintain(t testing.TB, tbl *lake.Table, u maintenance.Options) maintenance.Report {
 	t.Helper()
-	did, err := upkeep.Maintain(t.Context(), tbl, u)
+	did, err := maintenance.Maintain(t.Context(), tbl, u)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/maintenance"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 )
@@ -153,7 +153,7 @@ func (m *Metrics) Echoed(received time.Time) {
 }
 
 // Maintained measures the maintenance of a table.
-func (m *Metrics) Maintained(t Table, took time.Duration, did upkeep.Report, err error) {
+func (m *Metrics) Maintained(t Table, took time.Duration, did maintenance.Report, err error) {
 	if m == nil {
 		return
 	}

@@ -20,7 +20,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/maintenance"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -32,7 +32,7 @@ func measureAll(t *testing.T) map[string]metricdata.Metrics {
 	of := Table{Stream: protocol.StreamID{Name: "items", Namespace: "shop"}, Mode: protocol.Append, Identifier: table.Identifier{"lake", "shop", "items"}}
 	for _, err := range []error{nil, &protocol.Error{Kind: protocol.TransientError}} {
 		m.Committed(of, lake.Committed{Attempts: 3, Rows: 5, Files: 2, Bytes: 700, Duration: time.Second}, err)
-		m.Maintained(of, time.Second, upkeep.Report{}, err)
+		m.Maintained(of, time.Second, maintenance.Report{}, err)
 		m.sync.Record(t.Context(), 1, metric.WithAttributes(errorType(err)...))
 	}
 	m.Durable(of, 4)

@@ -11,8 +11,8 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/charts"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/maintenance"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
 	"github.com/ingest-connectors/whoop-iceberg/internal/terminal"
 )
 
@@ -78,7 +78,7 @@ func (t Table) DeleteFiles() int { return t.PositionDeletes + t.EqualityDeletes 
 
 // Upkeep is what maintenance would do to a table.
 type Upkeep struct {
-	upkeep.Report
+	maintenance.Report
 	Unknown string // why it is not known; "": it is
 }
 

@@ -12,8 +12,8 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/maintenance"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/rowdelete"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
 )
 
 const secret = "annasecret"
@@ -58,7 +58,7 @@ func TestNothingOfAnErasedRowIsLeft(t *testing.T) {
 	want := []string{row(1, 2, "a").JSON(), row(2, 1, "b").JSON(), row(4, 2, "d").JSON(), row(5, 1, "e").JSON()}
 	d := erase(t, tbl)
 	laketest.ExpectRows(t, tbl, want...)
-	did, err := upkeep.Purge(t.Context(), d.Table, "pinned")
+	did, err := maintenance.Purge(t.Context(), d.Table, "pinned")
 	if err != nil || len(did.NotDone) > 0 {
 		t.Fatalf("%+v, %v", did, err)
 	}
@@ -98,7 +98,7 @@ func TestNothingOfAnErasedRowIsLeft(t *testing.T) {
 		}
 	}
 	expectNoOtherFiles(t, tbl, dir)
-	if again, err := upkeep.Purge(t.Context(), d.Table, "pinned"); err != nil || len(again.Removed) > 1 { // the metadata file before
+	if again, err := maintenance.Purge(t.Context(), d.Table, "pinned"); err != nil || len(again.Removed) > 1 { // the metadata file before
 		t.Errorf("again: %+v, %v", again, err)
 	}
 }
@@ -137,7 +137,7 @@ func expectNoOtherFiles(t *testing.T, tbl *lake.Table, dir string) {
 func TestAPinnedSnapshotIsNotPurged(t *testing.T) {
 	tbl := withHistory(t, t.TempDir())
 	d := erase(t, tbl)
-	did, err := upkeep.Purge(t.Context(), d.Table, "release")
+	did, err := maintenance.Purge(t.Context(), d.Table, "release")
 	if err != nil || len(did.NotDone) != 1 || !strings.Contains(did.NotDone[0], "as the tag release says") || len(did.Removed) > 0 {
 		t.Errorf("%+v, %v", did, err)
 	}

@@ -1,4 +1,4 @@
-package upkeep_test
+package maintenance_test
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/maintenance"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
@@ -30,7 +30,7 @@ func appendOne(t testing.TB, tbl *lake.Table, id int) string {
 	return fmt.Sprintf(`{"id":%d,"v":"x"}`, id)
 }
 
-func TestUpkeepLeavesOneFileOneSnapshotAndNoOrphan(t *testing.T) {
+func TestMaintenanceLeavesOneFileOneSnapshotAndNoOrphan(t *testing.T) {
 	tbl := laketest.OpenTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{ReaderTime: time.Nanosecond})
 	var want []string
 	for id := range 12 {
@@ -44,7 +44,7 @@ func TestUpkeepLeavesOneFileOneSnapshotAndNoOrphan(t *testing.T) {
 		t.Errorf("12 files of %d bytes were compacted", did.CompactedBytes)
 	}
 	did.Removed, did.CompactedBytes = nil, 0
-	if diff := cmp.Diff(upkeep.Report{CompactedFiles: 12, IntoFiles: 1, ExpiredSnapshots: 12, RemovedFiles: 12 + 12 + 12, LookedForOrphans: true}, did); diff != "" {
+	if diff := cmp.Diff(maintenance.Report{CompactedFiles: 12, IntoFiles: 1, ExpiredSnapshots: 12, RemovedFiles: 12 + 12 + 12, LookedForOrphans: true}, did); diff != "" {
 		t.Errorf("did (-want +got):\n%s", diff)
 	}
 	laketest.ExpectRows(t, tbl, want...)
@@ -55,14 +55,14 @@ func TestUpkeepLeavesOneFileOneSnapshotAndNoOrphan(t *testing.T) {
 	}
 	// There is nothing left to do.
 	at := loaded.MetadataLocation()
-	if diff := cmp.Diff(upkeep.Report{LookedForOrphans: true}, laketest.Maintain(t, tbl, laketest.Everything)); diff != "" || laketest.Load(t, tbl).MetadataLocation() != at {
+	if diff := cmp.Diff(maintenance.Report{LookedForOrphans: true}, laketest.Maintain(t, tbl, laketest.Everything)); diff != "" || laketest.Load(t, tbl).MetadataLocation() != at {
 		t.Errorf("did again (-want +got):\n%s", diff)
 	}
 }
 
-// Against the model of upserts, with upkeep of every kind between, beside and
+// Against the model of upserts, with maintenance of every kind between, beside and
 // in the way of commits, each with a catalog of its own.
-func TestUpkeepChangesNoRow(t *testing.T) {
+func TestMaintenanceChangesNoRow(t *testing.T) {
 	for _, tc := range []struct {
 		mode   lake.Upsert
 		format int
@@ -84,16 +84,16 @@ func TestUpkeepChangesNoRow(t *testing.T) {
 			stop := make(chan struct{})
 			var others sync.WaitGroup
 			var mu sync.Mutex
-			var total upkeep.Report
+			var total maintenance.Report
 			var last []func()
 			for n := range 2 {
 				theirs := laketest.OpenTable(t, laketest.OpenCatalog(t, dir), plan, impatient)
-				u := upkeep.Options{ExpireAfter: time.Hour, KeepSnapshots: 3 + n, Thorough: n == 0}
+				u := maintenance.Options{ExpireAfter: time.Hour, KeepSnapshots: 3 + n, Thorough: n == 0}
 				if u.Thorough {
 					u.ExpireAfter = 0
 				}
 				once := func() {
-					did, err := upkeep.Maintain(t.Context(), theirs, u)
+					did, err := maintenance.Maintain(t.Context(), theirs, u)
 					if err != nil {
 						t.Error(err)
 					}
@@ -162,7 +162,7 @@ func TestUpkeepChangesNoRow(t *testing.T) {
 			}
 			rewrites := mode == lake.MergeOnRead || !plan.Dedup
 			if total.CompactedFiles == 0 && rewrites || total.ExpiredSnapshots == 0 {
-				t.Errorf("beside the commits upkeep did %+v", total)
+				t.Errorf("beside the commits maintenance did %+v", total)
 			}
 		})
 	}
@@ -220,9 +220,9 @@ func (c mortalCatalog) CommitTable(ctx context.Context, id table.Identifier, req
 	return meta, location, errors.Join(err, c.Step())
 }
 
-// Wherever upkeep is killed the table is right, and the next upkeep ends what
+// Wherever maintenance is killed the table is right, and the next maintenance ends what
 // it began, but for files too young to be orphans.
-func TestUpkeepThatIsKilledLeavesTheTableRight(t *testing.T) {
+func TestMaintenanceThatIsKilledLeavesTheTableRight(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(5, 5))
 	opts := lake.Options{Upsert: lake.MergeOnRead, ReaderTime: time.Nanosecond}
@@ -249,7 +249,7 @@ func TestUpkeepThatIsKilledLeavesTheTableRight(t *testing.T) {
 		mortal := laketest.OpenTable(t, mortalCatalog{real, l}, laketest.Keyed("s"), opts)
 		mortal.Storage().Files = laketest.MortalFiles{Life: l}
 		l.Left = left
-		_, err := upkeep.Maintain(t.Context(), mortal, laketest.Everything)
+		_, err := maintenance.Maintain(t.Context(), mortal, laketest.Everything)
 		if survived = l.Left >= 0; survived && err != nil {
 			t.Errorf("not killed: error %v", err)
 		}
@@ -277,19 +277,19 @@ func TestUpkeepThatIsKilledLeavesTheTableRight(t *testing.T) {
 	t.Logf("killed %d times", deaths)
 }
 
-// A run that is told to end ends its upkeep, and says so.
-func TestUpkeepEndsWhenItIsCancelled(t *testing.T) {
+// A run that is told to end ends its maintenance, and says so.
+func TestMaintenanceEndsWhenItIsCancelled(t *testing.T) {
 	tbl := laketest.OpenTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{})
 	row := appendOne(t, tbl, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := upkeep.Maintain(ctx, tbl, laketest.Everything); !errors.Is(err, context.Canceled) {
+	if _, err := maintenance.Maintain(ctx, tbl, laketest.Everything); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 	laketest.ExpectRows(t, tbl, row)
 }
 
-func TestUpkeepEndsWithItsBudget(t *testing.T) {
+func TestMaintenanceEndsWithItsBudget(t *testing.T) {
 	tbl := laketest.OpenTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{})
 	var want []string
 	for id := range 8 {
@@ -297,7 +297,7 @@ func TestUpkeepEndsWithItsBudget(t *testing.T) {
 	}
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 	defer cancel()
-	did, err := upkeep.Maintain(ctx, tbl, laketest.Everything)
+	did, err := maintenance.Maintain(ctx, tbl, laketest.Everything)
 	if err != nil || did.CompactedFiles != 0 || len(did.NotDone) != 1 || !strings.Contains(did.NotDone[0], "time limit was reached") {
 		t.Errorf("%+v, %v", did, err)
 	}

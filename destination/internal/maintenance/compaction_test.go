@@ -1,4 +1,4 @@
-package upkeep_test
+package maintenance_test
 
 import (
 	"context"
@@ -14,9 +14,9 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/maintenance"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/parquetfile"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
 )
 
 // Rows keep the order in which they arrived: of two rows of a key, which a
@@ -35,7 +35,7 @@ func TestCompactedRowsKeepTheirPlaceInTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		slices.SortFunc(set.Files, func(a, b *snapshots.LiveFile) int { return int(a.Sequence - b.Sequence) })
-		if err := upkeep.Compact(t.Context(), tbl, set, set.Files[:3]); err != nil {
+		if err := maintenance.Compact(t.Context(), tbl, set, set.Files[:3]); err != nil {
 			t.Fatal(err)
 		}
 		// A late, older record beats none of them, and of those one stays.
@@ -96,22 +96,22 @@ func (c *overtaken) LoadTable(ctx context.Context, id table.Identifier) (*table.
 }
 
 // What is being compacted may be removed by the maintenance of others, who have committed and keep nothing for readers.
-func TestUpkeepWhoseSnapshotIsRemovedBeginsAgain(t *testing.T) {
+func TestMaintenanceWhoseSnapshotIsRemovedBeginsAgain(t *testing.T) {
 	cat := &overtaken{Catalog: laketest.OpenCatalog(t, t.TempDir())}
 	tbl := laketest.OpenTable(t, cat, laketest.Plain("s"), lake.Options{})
 	var want []string
-	for id := range 2 * upkeep.TierFiles {
+	for id := range 2 * maintenance.TierFiles {
 		appendOne(t, tbl, id)
 	}
 	others := laketest.OpenTable(t, cat.Catalog, laketest.Plain("s"), lake.Options{ReaderTime: time.Nanosecond})
 	cat.others = func() {
 		laketest.Maintain(t, others, laketest.Everything)
-		for id := range 2 * upkeep.TierFiles {
+		for id := range 2 * maintenance.TierFiles {
 			appendOne(t, others, 100+id)
 		}
 		want = laketest.RowsOf(t, others)
 	}
-	if did := laketest.Maintain(t, tbl, laketest.Everything); did.CompactedFiles < 2*upkeep.TierFiles {
+	if did := laketest.Maintain(t, tbl, laketest.Everything); did.CompactedFiles < 2*maintenance.TierFiles {
 		t.Errorf("did %+v", did)
 	}
 	if diff := cmp.Diff(want, laketest.RowsOf(t, tbl)); diff != "" {
@@ -176,8 +176,8 @@ func TestFilesOfDifferentColumnsAreNotMerged(t *testing.T) {
 	}
 }
 
-// Upkeep after an attempt that was not complete is that of the refresh's own files.
-func TestUpkeepCompactsAnUnfinishedRefresh(t *testing.T) {
+// Maintenance after an attempt that was not complete is that of the refresh's own files.
+func TestMaintenanceCompactsAnUnfinishedRefresh(t *testing.T) {
 	tbl := laketest.OpenTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{})
 	laketest.Commit(t, tbl, `{"n":1}`, laketest.Stage(t, tbl, 0, map[string]any{"id": 0, "v": "old", "_airbyte_generation_id": 12}))
 	tbl = laketest.OpenTable(t, tbl.Catalog(), laketest.Plain("s"), lake.Options{})
@@ -185,12 +185,12 @@ func TestUpkeepCompactsAnUnfinishedRefresh(t *testing.T) {
 		t.Fatal(err)
 	}
 	var want []string
-	for id := range upkeep.TierFiles {
+	for id := range maintenance.TierFiles {
 		laketest.Commit(t, tbl, `{"n":2}`, laketest.Stage(t, tbl, 0, map[string]any{"id": id, "v": "new", "_airbyte_generation_id": 13}))
 		want = append(want, fmt.Sprintf(`{"id":%d,"v":"new"}`, id))
 	}
-	if did := laketest.Maintain(t, tbl, upkeep.Options{ExpireAfter: time.Hour, KeepSnapshots: 1}); did.CompactedFiles != upkeep.TierFiles || did.IntoFiles != 1 {
-		t.Errorf("upkeep did %+v", did)
+	if did := laketest.Maintain(t, tbl, maintenance.Options{ExpireAfter: time.Hour, KeepSnapshots: 1}); did.CompactedFiles != maintenance.TierFiles || did.IntoFiles != 1 {
+		t.Errorf("maintenance did %+v", did)
 	}
 	laketest.ExpectRows(t, tbl, `{"id":0,"v":"old"}`)
 	if _, err := tbl.Finish(t.Context(), nil, nil); err != nil {
@@ -207,11 +207,11 @@ func TestMergedFilesOfManyColumnsAreSmaller(t *testing.T) {
 	}
 	cat := laketest.OpenCatalog(t, t.TempDir())
 	wide := laketest.OpenTable(t, cat, laketest.Plan("wide", strings.Join(properties, ",")), lake.Options{})
-	if got := upkeep.MergedBytes(wide); got > 4*snapshots.RewriteBatchBytes {
+	if got := maintenance.MergedBytes(wide); got > 4*snapshots.RewriteBatchBytes {
 		t.Errorf("files are merged up to %d bytes", got)
 	}
 	usual := laketest.OpenTable(t, cat, laketest.Keyed("usual"), lake.Options{})
-	if got := upkeep.MergedBytes(usual); got != usual.Storage().TargetFileBytes {
+	if got := maintenance.MergedBytes(usual); got != usual.Storage().TargetFileBytes {
 		t.Errorf("files of few columns are merged up to %d bytes", got)
 	}
 }

@@ -1,4 +1,4 @@
-package upkeep_test
+package maintenance_test
 
 import (
 	"flag"
@@ -15,9 +15,9 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/maintenance"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
@@ -33,8 +33,8 @@ type sizes struct {
 // most is what a table that is written for ever with little at a time may be
 // made of.
 var most = sizes{
-	dataFiles: 5 * upkeep.TierFiles, deleteFiles: 5 * upkeep.TierFiles, manifests: 2 * (laketest.SmallManifests + 1),
-	snapshots: upkeep.MaxSnapshots + upkeep.ExpireBatch + 1, metadataBytes: 160 << 10, filesOnDisk: 1200,
+	dataFiles: 5 * maintenance.TierFiles, deleteFiles: 5 * maintenance.TierFiles, manifests: 2 * (laketest.SmallManifests + 1),
+	snapshots: maintenance.MaxSnapshots + maintenance.ExpireBatch + 1, metadataBytes: 160 << 10, filesOnDisk: 1200,
 }
 
 func (s sizes) within(most sizes) bool {
@@ -150,7 +150,7 @@ func mean(all []time.Duration) time.Duration {
 	return sum / time.Duration(len(all))
 }
 
-// syncOnce is one sync, from opening the catalog to the end of upkeep.
+// syncOnce is one sync, from opening the catalog to the end of maintenance.
 func syncOnce(t *testing.T, dir string, dedup bool, opts lake.Options, n int64, versions []laketest.Version) (*lake.Table, func()) {
 	t.Helper()
 	files, err := storage.Open(t.Context(), storage.Default(), "file://"+dir, "")
@@ -170,7 +170,7 @@ func syncOnce(t *testing.T, dir string, dedup bool, opts lake.Options, n int64, 
 		rows = append(rows, v.Row())
 	}
 	laketest.Commit(t, tbl, fmt.Sprintf(`{"n":%d}`, n), laketest.Stage(t, tbl, 0, rows...))
-	did := laketest.Maintain(t, tbl, upkeep.Options{ExpireAfter: 7 * 24 * time.Hour, KeepSnapshots: 10})
+	did := laketest.Maintain(t, tbl, maintenance.Options{ExpireAfter: 7 * 24 * time.Hour, KeepSnapshots: 10})
 	if len(did.NotDone) > 0 {
 		t.Errorf("left %q", did.NotDone)
 	}

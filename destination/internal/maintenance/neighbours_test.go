@@ -1,4 +1,4 @@
-package upkeep_test
+package maintenance_test
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/maintenance"
 )
 
 // loadCounter counts how often each table is loaded.
@@ -42,7 +42,7 @@ func TestTablesOfARunShareTheirNeighbours(t *testing.T) {
 		appendOne(t, tbl, 2)
 		all = append(all, tbl)
 	}
-	maintain := func(neighbours *upkeep.Neighbours) int64 {
+	maintain := func(neighbours *maintenance.Neighbours) int64 {
 		before := cat.loads.Load()
 		u := laketest.Everything
 		u.Neighbours = neighbours
@@ -54,7 +54,7 @@ func TestTablesOfARunShareTheirNeighbours(t *testing.T) {
 		}
 		return cat.loads.Load() - before
 	}
-	alone, shared := maintain(nil), maintain(&upkeep.Neighbours{})
+	alone, shared := maintain(nil), maintain(&maintenance.Neighbours{})
 	if want := alone - (tables-1)*tables; shared != want {
 		t.Errorf("%d loads, want %d; without sharing %d", shared, want, alone)
 	}
@@ -64,7 +64,7 @@ func TestTablesOfARunShareTheirNeighbours(t *testing.T) {
 func TestANeighbourThatComesInTheMeantimeIsSeen(t *testing.T) {
 	cat := laketest.OpenCatalog(t, t.TempDir())
 	u := laketest.Everything
-	u.Neighbours = &upkeep.Neighbours{}
+	u.Neighbours = &maintenance.Neighbours{}
 	withOrphan := func(name string) (tbl *lake.Table, orphan string) {
 		tbl = laketest.OpenTable(t, cat, laketest.Plain(name), lake.Options{})
 		appendOne(t, tbl, 1)

@@ -1,4 +1,4 @@
-package upkeep_test
+package maintenance_test
 
 import (
 	"errors"
@@ -16,8 +16,8 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/maintenance"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
 )
 
 func TestOnlyOldFilesThatNothingNamesAreOrphans(t *testing.T) {
@@ -64,7 +64,7 @@ func TestOnlyOldFilesThatNothingNamesAreOrphans(t *testing.T) {
 		}
 		stays = append(stays, laketest.PathOf(t, uri))
 	}
-	if did := laketest.Maintain(t, tbl, upkeep.Options{ExpireAfter: time.Hour, KeepSnapshots: 9}); did.RemovedOrphans != len(gone) || did.NotDone != nil {
+	if did := laketest.Maintain(t, tbl, maintenance.Options{ExpireAfter: time.Hour, KeepSnapshots: 9}); did.RemovedOrphans != len(gone) || did.NotDone != nil {
 		t.Errorf("did %+v", did)
 	}
 	for _, path := range gone {
@@ -82,7 +82,7 @@ func TestOnlyOldFilesThatNothingNamesAreOrphans(t *testing.T) {
 
 	// After a write it is looked for once a day; on demand, always.
 	again := plant("data/"+ownName("", ".parquet"), 25*time.Hour)
-	if did := laketest.Maintain(t, tbl, upkeep.Options{ExpireAfter: time.Hour, KeepSnapshots: 9}); did.RemovedOrphans != 0 {
+	if did := laketest.Maintain(t, tbl, maintenance.Options{ExpireAfter: time.Hour, KeepSnapshots: 9}); did.RemovedOrphans != 0 {
 		t.Errorf("did %+v", did)
 	}
 	if did := laketest.Maintain(t, tbl, laketest.Everything); did.RemovedOrphans != 1 {

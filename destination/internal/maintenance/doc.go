@@ -1,4 +1,4 @@
-// Package upkeep maintains tables, after a write and on demand: it merges small
+// Package maintenance keeps tables in shape, after a write and on demand: it merges small
 // data files, expires snapshots, and removes files that nothing needs.
 //
 // Maintenance runs beside readers and writers, and may be stopped anywhere. So each
@@ -20,4 +20,4 @@
 //     superseded.
 //   - surroundings: to whom else files below the table's location may belong.
 //   - thorough: everything that can be done, as the maintain command asks for.
-package upkeep
+package maintenance

@@ -1,4 +1,4 @@
-package upkeep_test
+package maintenance_test
 
 import (
 	"database/sql"
@@ -21,23 +21,23 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
-	"github.com/ingest-connectors/whoop-iceberg/destination/internal/upkeep"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/maintenance"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
-var roundsOfUpkeep = flag.Int("surroundings", testsize.Of(2, 60), "how many tables TestUpkeepInAnySurroundings keeps in shape")
+var roundsOfMaintenance = flag.Int("surroundings", testsize.Of(2, 60), "how many tables TestMaintenanceInAnySurroundings keeps in shape")
 
-// Whatever is around a table, upkeep removes nothing that is not this program's, nothing that another registration
+// Whatever is around a table, maintenance removes nothing that is not this program's, nothing that another registration
 // of the table, a tag or a reader of the last hour needs, and the table keeps its rows.
-func TestUpkeepInAnySurroundings(t *testing.T) {
+func TestMaintenanceInAnySurroundings(t *testing.T) {
 	var removed atomic.Int64
 	t.Cleanup(func() {
 		if removed.Load() == 0 {
-			t.Error("upkeep has removed nothing")
+			t.Error("maintenance has removed nothing")
 		}
-		t.Logf("%d tables, %d files removed", *roundsOfUpkeep, removed.Load())
+		t.Logf("%d tables, %d files removed", *roundsOfMaintenance, removed.Load())
 	})
-	for seed := range uint64(*roundsOfUpkeep) {
+	for seed := range uint64(*roundsOfMaintenance) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			removed.Add(int64(surround(t, rand.New(rand.NewPCG(seed, 11)))))
@@ -128,7 +128,7 @@ func surround(t *testing.T, random *rand.Rand) int {
 	// A reader has begun on what is current.
 	reading, readingRows := laketest.Load(t, tbl), slices.Clone(want)
 	write(random.IntN(30))
-	u := upkeep.Options{ExpireAfter: time.Nanosecond, KeepSnapshots: 1, Thorough: random.IntN(2) == 0}
+	u := maintenance.Options{ExpireAfter: time.Nanosecond, KeepSnapshots: 1, Thorough: random.IntN(2) == 0}
 	maintained := tbl
 	if random.IntN(2) == 0 { // else nobody reads: all was superseded more than an hour ago
 		maintained = laketest.Impatient(t, tbl)
@@ -197,7 +197,7 @@ func surroundCopy(t *testing.T, random *rand.Rand, from string, tbl *lake.Table,
 		laketest.AgeFiles(t, moved)
 		maintained = laketest.Impatient(t, moved)
 	}
-	did := laketest.Maintain(t, maintained, upkeep.Options{ExpireAfter: time.Nanosecond, KeepSnapshots: 1, Thorough: random.IntN(2) == 0})
+	did := laketest.Maintain(t, maintained, maintenance.Options{ExpireAfter: time.Nanosecond, KeepSnapshots: 1, Thorough: random.IntN(2) == 0})
 	for path := range foreign {
 		if _, err := os.Stat(strings.Replace(path, from, to, 1)); err != nil {
 			t.Errorf("not this program's: %v", err)

@@ -1,4 +1,4 @@
-package upkeep_test
+package maintenance_test
 
 import (
 	"fmt"
@@ -142,7 +142,7 @@ func TestMetadataFilesStayForReaders(t *testing.T) {
 }
 
 // A table may be registered in another catalog too, and go a way of its own there: what its metadata files name stays.
-func TestUpkeepLeavesWhatAnotherCatalogNeeds(t *testing.T) {
+func TestMaintenanceLeavesWhatAnotherCatalogNeeds(t *testing.T) {
 	tbl := laketest.OpenTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{ReaderTime: time.Nanosecond})
 	want := []string{appendOne(t, tbl, 1), appendOne(t, tbl, 2)}
 	shared := laketest.Named(t, laketest.Load(t, tbl))
