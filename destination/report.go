@@ -109,9 +109,9 @@ func describeLake(ctx context.Context, config Config, described []charts.Descrip
 			return err
 		}
 		done, err := maintainTable(ctx, cat, ids[i], options, todo)
-		page.Tables[i].Upkeep = report.Upkeep{Report: done.Report}
+		page.Tables[i].Maintenance = report.Maintenance{Report: done.Report}
 		if err != nil { // the table can be read all the same
-			page.Tables[i].Upkeep.Unknown = explainTable(ids[i], err)
+			page.Tables[i].Maintenance.Unknown = explainTable(ids[i], err)
 		}
 		progress.Add("tables", 1)
 		return nil

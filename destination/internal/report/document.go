@@ -55,9 +55,9 @@ func minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") }
 
 // header sums the lake up.
 func header(p Page) g.Node {
-	upkeep := g.Text("none")
+	due := g.Text("none")
 	if n := p.ToDo(); n > 0 {
-		upkeep = counted(n, "tables")
+		due = counted(n, "tables")
 	}
 	say := " They say why."
 	if p.Failed() == 1 {
@@ -73,7 +73,7 @@ func header(p Page) g.Node {
 			fact("Rows", number(p.Rows())),
 			fact("Size", size(p.Bytes())),
 			fact("Last commit", html.Class("moment"), moment(p.LastCommit())),
-			fact("Upkeep due", upkeep),
+			fact("Maintenance due", due),
 		),
 		g.If(p.Failed() > 0, html.P(html.Class("alert"), html.Role("alert"),
 			html.Strong(counted(p.Failed(), "parts"), g.Text(" of this page could not be read.")), g.Text(say))),
@@ -89,12 +89,12 @@ func overview(tables []Table) g.Node {
 			rows = append(rows, html.Tr(name, html.Td(html.ColSpan("7"), html.Class("bad"), g.Text("could not be read"))))
 			continue
 		}
-		upkeep := "none"
+		due := "none"
 		switch {
-		case t.Upkeep.Todo():
-			upkeep = "yes"
-		case t.Upkeep.Unknown != "":
-			upkeep = "unknown"
+		case t.Maintenance.Todo():
+			due = "yes"
+		case t.Maintenance.Unknown != "":
+			due = "unknown"
 		}
 		rows = append(rows, html.Tr(name,
 			numberCell(number(t.Info.Rows)),
@@ -103,13 +103,13 @@ func overview(tables []Table) g.Node {
 			numberCell(size(t.Info.Bytes)),
 			wideNumberCell(number(t.Snapshots.All)),
 			wideCell(moment(t.LastCommit)),
-			wideCell(g.Text(upkeep)),
+			wideCell(g.Text(due)),
 		))
 	}
 	content := html.Table(html.Class("overview"),
 		html.Caption(g.Text("All tables of the catalog")),
 		head(column{"Table", ""}, column{"Rows", "n"}, column{"Data files", "n wide"}, column{"Delete files", "n wide"}, column{"Size", "n"},
-			column{"Snapshots", "n wide"}, column{"Last commit (UTC)", "wide"}, column{"Upkeep due", "wide"}),
+			column{"Snapshots", "n wide"}, column{"Last commit (UTC)", "wide"}, column{"Maintenance due", "wide"}),
 		html.TBody(rows...),
 	)
 	if len(tables) == 0 {

@@ -71,7 +71,7 @@ func (p Page) Failed() (n int) {
 // ToDo is how many tables maintenance would change.
 func (p Page) ToDo() (n int) {
 	for _, t := range p.Tables {
-		if t.Upkeep.Todo() {
+		if t.Maintenance.Todo() {
 			n++
 		}
 	}

@@ -62,7 +62,7 @@ func pages(text string) (all []Page) {
 	}
 	for i := range without.Tables {
 		t := &without.Tables[i]
-		t.Error, t.Upkeep.Unknown, t.Changes.Kinds, t.FileSizes = "", "", nil, t.FileSizes[:1]
+		t.Error, t.Maintenance.Unknown, t.Changes.Kinds, t.FileSizes = "", "", nil, t.FileSizes[:1]
 	}
 	return append(all, without, Page{})
 }

@@ -20,7 +20,7 @@ func tableSections(tables []Table) g.Node {
 			g.If(t.Comment != "", html.P(text(t.Comment))),
 			g.If(t.Location != "", factsOf(t)),
 			g.If(len(t.Histories) > 0, html.Div(html.Class("charts"), chartElements(sectionID(i)+"-chart", t.Histories))),
-			t.Upkeep.element(),
+			t.Maintenance.element(),
 			t.Changes.element(t.Name),
 			g.If(len(t.FileSizes) > 1, fileSizesElement(t.FileSizes)),
 			g.If(len(t.Commits) > 0, commitsElement(t)),
@@ -76,7 +76,7 @@ func factsOf(t Table) g.Node {
 		g.Iff(t.Changes != nil && len(t.Changes.Kinds) == 0, func() g.Node {
 			return fact("Changed values", g.Text("none in "), t.Changes.looked())
 		}),
-		g.If(len(t.Upkeep.Sentences()) == 0 && t.Upkeep.Unknown == "" && t.Error == "", fact("Upkeep due", g.Text("none"))),
+		g.If(len(t.Maintenance.Sentences()) == 0 && t.Maintenance.Unknown == "" && t.Error == "", fact("Maintenance due", g.Text("none"))),
 		fact("Format", g.Text("Iceberg version "+strconv.Itoa(t.Format))),
 		html.Div(html.Class("long"), html.Dt(g.Text("Location")), html.Dd(html.Code(text(t.Location)))),
 	)
@@ -93,16 +93,16 @@ func deletesOf(t Table) g.Node {
 	}
 }
 
-func (u Upkeep) element() g.Node {
-	sentences := u.Sentences()
+func (m Maintenance) element() g.Node {
+	sentences := m.Sentences()
 	return g.Group{
 		g.If(len(sentences) > 0, g.Group{
-			html.H3(g.Text("Upkeep due")),
+			html.H3(g.Text("Maintenance due")),
 			html.Ul(g.Map(sentences, func(s string) g.Node { return html.Li(text(s)) })),
-			g.If(u.Todo(), html.P(html.Class("quiet"), html.Code(g.Text("destination maintain")),
+			g.If(m.Todo(), html.P(html.Class("quiet"), html.Code(g.Text("destination maintain")),
 				g.Text(" does it at once; after a write, only what is worth its cost is done."))),
 		}),
-		g.If(u.Unknown != "", g.Group{html.H3(g.Text("Upkeep due")), html.P(g.Text("Unknown: "), text(u.Unknown))}),
+		g.If(m.Unknown != "", g.Group{html.H3(g.Text("Maintenance due")), html.P(g.Text("Unknown: "), text(m.Unknown))}),
 	}
 }
 

@@ -35,7 +35,7 @@ type Table struct {
 	Histories   []charts.Chart
 	State       *State
 	Changes     *Changes // nil: the table has no column for them
-	Upkeep      Upkeep
+	Maintenance Maintenance
 }
 
 // Describe looks at a table. What it could read is in the result also if it fails.
@@ -76,33 +76,33 @@ func Describe(ctx context.Context, tbl *table.Table) (Table, error) {
 // DeleteFiles is how many delete files of any kind there are.
 func (t Table) DeleteFiles() int { return t.PositionDeletes + t.EqualityDeletes }
 
-// Upkeep is what maintenance would do to a table.
-type Upkeep struct {
+// Maintenance is what maintenance would do to a table.
+type Maintenance struct {
 	maintenance.Report
 	Unknown string // why it is not known; "": it is
 }
 
 // Todo reports whether there is anything to do.
-func (u Upkeep) Todo() bool {
-	return u.CompactedFiles+u.ExpiredSnapshots+u.RemovedOrphans > 0
+func (m Maintenance) Todo() bool {
+	return m.CompactedFiles+m.ExpiredSnapshots+m.RemovedOrphans > 0
 }
 
 // Sentences say what would be done.
-func (u Upkeep) Sentences() (all []string) {
-	if u.CompactedFiles > 0 {
-		text := fmt.Sprintf("Rewrite %s (%s) into about %s", terminal.Counted(int64(u.CompactedFiles), "data files"), terminal.Size(u.CompactedBytes), terminal.Number(int64(u.IntoFiles)))
-		if u.FoldedDeletes > 0 {
-			text += ", and apply " + terminal.Counted(int64(u.FoldedDeletes), "delete files")
+func (m Maintenance) Sentences() (all []string) {
+	if m.CompactedFiles > 0 {
+		text := fmt.Sprintf("Rewrite %s (%s) into about %s", terminal.Counted(int64(m.CompactedFiles), "data files"), terminal.Size(m.CompactedBytes), terminal.Number(int64(m.IntoFiles)))
+		if m.FoldedDeletes > 0 {
+			text += ", and apply " + terminal.Counted(int64(m.FoldedDeletes), "delete files")
 		}
 		all = append(all, text+".")
 	}
-	if u.ExpiredSnapshots > 0 {
-		all = append(all, fmt.Sprintf("Expire %s, and remove the files that only they name.", terminal.Counted(int64(u.ExpiredSnapshots), "snapshots")))
+	if m.ExpiredSnapshots > 0 {
+		all = append(all, fmt.Sprintf("Expire %s, and remove the files that only they name.", terminal.Counted(int64(m.ExpiredSnapshots), "snapshots")))
 	}
-	if u.RemovedOrphans > 0 {
-		all = append(all, fmt.Sprintf("Remove %s that nothing names.", terminal.Counted(int64(u.RemovedOrphans), "files")))
+	if m.RemovedOrphans > 0 {
+		all = append(all, fmt.Sprintf("Remove %s that nothing names.", terminal.Counted(int64(m.RemovedOrphans), "files")))
 	}
-	for _, why := range u.NotDone {
+	for _, why := range m.NotDone {
 		all = append(all, "Not done: "+why+".")
 	}
 	return all
