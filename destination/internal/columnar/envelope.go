@@ -221,8 +221,8 @@ func (d *Decoder) emittedAt(i int, e *envelope) int {
 	if b[i] == 'n' {
 		return literal(b, i, "null")
 	}
-	const leastMillis = 1e11 // 1973
-	if v, end := scalar.PlainInteger(b, i); end > 0 && v >= leastMillis && v < scalar.EndMicro/1000 {
+	const minMillis = 1e11 // 1973
+	if v, end := scalar.PlainInteger(b, i); end > 0 && v >= minMillis && v < scalar.EndMicro/1000 {
 		e.emittedAt, e.hasEmittedAt = v*1000, true
 		return end
 	}
@@ -231,7 +231,7 @@ func (d *Decoder) emittedAt(i int, e *envelope) int {
 		return d.fail("its emitted_at is not a number")
 	}
 	v, f := scalar.ParseDouble(b[i:end])
-	if math.Abs(v) < leastMillis {
+	if math.Abs(v) < minMillis {
 		v *= 1000
 	}
 	if v *= 1000; f == scalar.Fits && v >= scalar.FirstMicro && v < scalar.EndMicro {

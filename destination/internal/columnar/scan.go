@@ -100,25 +100,25 @@ func appendString(dst, b []byte, i int) (_ []byte, next int, replaced bool) {
 // appendShort appends the plain bytes of a string, as far as it can do so without a call.
 // high has a high bit set when one of the bytes had.
 func appendShort(dst, b []byte, i int) (_ []byte, next int, high uint64) {
-	const most = 48
-	if len(b)-i < most || cap(dst)-len(dst) < most {
+	const maxShort = 48
+	if len(b)-i < maxShort || cap(dst)-len(dst) < maxShort {
 		return dst, i, 0
 	}
 	n := len(dst)
-	from, to := b[i:i+most], dst[n:n+most]
+	from, to := b[i:i+maxShort], dst[n:n+maxShort]
 	for len(from) >= 8 && len(to) >= 8 {
 		word := binary.LittleEndian.Uint64(from)
 		binary.LittleEndian.PutUint64(to, word)
 		if m := special(word); m != 0 {
 			count := bits.TrailingZeros64(m) >> 3
 			high |= word & (1<<(uint(count)*8) - 1)
-			n += most - len(from) + count
-			return dst[:n], i + most - len(from) + count, high
+			n += maxShort - len(from) + count
+			return dst[:n], i + maxShort - len(from) + count, high
 		}
 		high |= word
 		from, to = from[8:], to[8:]
 	}
-	return dst[:n+most], i + most, high
+	return dst[:n+maxShort], i + maxShort, high
 }
 
 // appendEscape decodes the escape sequence that goes on at i, and the second

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	mostDictionary = 1 << 20 // bytes
+	maxDictionary = 1 << 20 // bytes
 	// A dictionary is given up if after so many values most of them are distinct.
 	dictionaryTrial = 8192
 )
@@ -48,7 +48,7 @@ func (d *dictionary) build(v values, present []uint64, positions int) bool {
 			if n := len(d.indices); !tried && n >= dictionaryTrial {
 				pays = d.entries < n*2/3
 			}
-			pays = pays && len(d.page)+8*len(d.words) <= mostDictionary
+			pays = pays && len(d.page)+8*len(d.words) <= maxDictionary
 		}
 	})
 	if d.entries == 0 || !pays {
@@ -108,7 +108,7 @@ func (d *dictionary) addTexts(v texts, from, to int) {
 	shift := 64 - bits.Len(uint(len(d.slots)-1))
 	var last []byte
 	index := uint32(0)
-	for i := from; i < to && len(d.page) <= mostDictionary; i++ {
+	for i := from; i < to && len(d.page) <= maxDictionary; i++ {
 		text := v.bytes[v.offsets[i]:v.offsets[i+1]]
 		if index > 0 && bytes.Equal(text, last) {
 			d.indices = append(d.indices, index-1)

@@ -201,8 +201,8 @@ func (c *chunk) writePage(h header, levels, width int) error {
 }
 
 const (
-	// mostCompared is how much of a page tells which compressor it is for.
-	mostCompared = 16 << 10
+	// maxCompared is how much of a page tells which compressor it is for.
+	maxCompared = 16 << 10
 	// pagesPerChoice is how many pages a choice is for.
 	pagesPerChoice = 16
 )
@@ -218,7 +218,7 @@ func (c *chunk) compress(levels, width int) []byte {
 		c.choice.pages = pagesPerChoice
 		values := c.page[levels:]
 		skip := len(values) / 2 / width * width
-		sample := values[skip : skip+min(len(values)-skip, mostCompared)/width*width]
+		sample := values[skip : skip+min(len(values)-skip, maxCompared)/width*width]
 		ours := len(c.zstd.Append(dst, sample, 0, width))
 		c.choice.general = len(c.settings.Compress(dst, sample)) < ours-ours/8
 	}

@@ -54,15 +54,15 @@ type levels struct {
 func Supports(fields []arrow.Field, columns *schema.Schema) bool {
 	for i := range columns.NumColumns() {
 		c := columns.Column(i)
-		if c.MaxDefinitionLevel() > mostLevels || c.PhysicalType() == parquet.Types.FixedLenByteArray && c.TypeLength() != decimalWidth {
+		if c.MaxDefinitionLevel() > maxLevels || c.PhysicalType() == parquet.Types.FixedLenByteArray && c.TypeLength() != decimalWidth {
 			return false
 		}
 	}
 	return !slices.ContainsFunc(fields, func(f arrow.Field) bool { return !supports(f.Type) })
 }
 
-// mostLevels is the highest definition level.
-const mostLevels = 15
+// maxLevels is the highest definition level.
+const maxLevels = 15
 
 func supports(t arrow.DataType) bool {
 	switch t := t.(type) {

@@ -5,9 +5,9 @@ import (
 	"math/bits"
 )
 
-// mostGroups is how many groups of eight levels are one run of bits: readers hold a run
+// maxGroups is how many groups of eight levels are one run of bits: readers hold a run
 // in memory, and parquet-java writes no longer ones.
-const mostGroups = 63
+const maxGroups = 63
 
 // appendLevels appends the levels of the entries from a to b, after their size.
 func appendLevels(dst []byte, l levels, highest, a, b int) []byte {
@@ -73,7 +73,7 @@ func appendPlanes(dst []byte, planes [][]uint64, a, b int) []byte {
 			end()
 		}
 		for group := 0; group < n; group += 8 {
-			if header < 0 || groups == mostGroups {
+			if header < 0 || groups == maxGroups {
 				header, groups = len(dst), 0
 				dst = append(dst, 0)
 			}
@@ -137,7 +137,7 @@ func appendIndices(dst []byte, indices []uint32, width int) []byte {
 // bitsRun is how many indices come before some that repeat: whole groups of eight, if
 // there are more.
 func bitsRun(indices []uint32) int {
-	most := min(len(indices), 8*mostGroups)
+	most := min(len(indices), 8*maxGroups)
 	for n := 8; n < most; n += 8 {
 		run, rest := 1, indices[n:]
 		for run < min(16, len(rest)) && rest[run] == rest[0] {

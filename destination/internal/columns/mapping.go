@@ -173,18 +173,18 @@ var nameless = Suffixed("", "")[:4] // then come more digits of a hash
 
 // isNamedAfter reports whether a column may have got its name from a property's.
 func isNamedAfter(column string, t iceberg.Type, property string) bool {
-	const most = 3 // names that are taken; see unique and variant
+	const maxTaken = 3 // names; see unique and variant
 	for _, names := range []Names{Lowercase, Preserve} {
 		asked := names.column(property)
 		called := []string{asked}
-		for n, original := 0, property; n < most; n, original = n+1, original+"\x00" {
+		for n, original := 0, property; n < maxTaken; n, original = n+1, original+"\x00" {
 			called = append(called, Suffixed(asked, original))
 		}
 		for _, name := range called {
 			if column == name {
 				return true
 			}
-			for n := 1; n <= most; n++ {
+			for n := 1; n <= maxTaken; n++ {
 				if column == variantName(name, t, holdsText, n) || column == variantName(name, t, holdsJSON, n) {
 					return true
 				}

@@ -14,9 +14,9 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// leastAttempts is how many attempts a commit gets whatever the time: staging a
+// minAttempts is how many attempts a commit gets whatever the time: staging a
 // large upsert can take minutes, in which others commit.
-const leastAttempts = 4
+const minAttempts = 4
 
 // A retryBudget says whether there is one more attempt at a commit. The time that
 // it limits is spent between the attempts, while catalog and other writers are
@@ -41,7 +41,7 @@ func (r *retryBudget) exclude(do func() error) error {
 // waits longer the more attempts there were, and not in step with other writers.
 func (r *retryBudget) again(ctx context.Context) (bool, error) {
 	r.attempt++
-	if r.attempt >= leastAttempts && r.elapsed+time.Since(r.began) >= r.t.commitTimeout {
+	if r.attempt >= minAttempts && r.elapsed+time.Since(r.began) >= r.t.commitTimeout {
 		return false, nil
 	}
 	longest := min((20*time.Millisecond)<<min(r.attempt-1, 8), r.t.maxBackoff)

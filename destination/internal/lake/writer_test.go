@@ -32,11 +32,11 @@ func TestFewRowsBecomeLargeRowGroups(t *testing.T) {
 	for _, n := range batches {
 		all += n
 	}
-	const mostLast = 700
+	const maxLast = 700
 	schema := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Keyed("s"), lake.Options{}).Opened().Schema()
 	var rows []map[string]any
 	var texts []string
-	for n := range all + mostLast {
+	for n := range all + maxLast {
 		rows = append(rows, laketest.Version{Key: int64(n), Cursor: 1}.Row())
 		texts = append(texts, fmt.Sprint(n, strings.Repeat(" ", 4<<10)))
 	}

@@ -30,16 +30,16 @@ type sizes struct {
 	filesOnDisk                                  int
 }
 
-// most is what a table that is written for ever with little at a time may be
+// limits are what a table that is written for ever with little at a time may be
 // made of.
-var most = sizes{
+var limits = sizes{
 	dataFiles: 5 * maintenance.TierFiles, deleteFiles: 5 * maintenance.TierFiles, manifests: 2 * (laketest.SmallManifests + 1),
 	snapshots: maintenance.MaxSnapshots + maintenance.ExpireBatch + 1, metadataBytes: 160 << 10, filesOnDisk: 1200,
 }
 
-func (s sizes) within(most sizes) bool {
-	return s.dataFiles <= most.dataFiles && s.deleteFiles <= most.deleteFiles && s.manifests <= most.manifests &&
-		s.snapshots <= most.snapshots && s.metadataBytes <= most.metadataBytes && s.filesOnDisk <= most.filesOnDisk
+func (s sizes) within(limits sizes) bool {
+	return s.dataFiles <= limits.dataFiles && s.deleteFiles <= limits.deleteFiles && s.manifests <= limits.manifests &&
+		s.snapshots <= limits.snapshots && s.metadataBytes <= limits.metadataBytes && s.filesOnDisk <= limits.filesOnDisk
 }
 
 func sizesOf(t *testing.T, tbl *lake.Table) sizes {
@@ -107,8 +107,8 @@ func TestATableStaysSmallForYears(t *testing.T) {
 				appended += len(versions)
 				if n%20 == 0 || n > int64(*syncs)-20 {
 					now := sizesOf(t, tbl)
-					if !now.within(most) {
-						t.Fatalf("after %d syncs the table is made of %+v, more than %+v", n+1, now, most)
+					if !now.within(limits) {
+						t.Fatalf("after %d syncs the table is made of %+v, more than %+v", n+1, now, limits)
 					}
 					largest = largest.max(now)
 				}

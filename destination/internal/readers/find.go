@@ -133,12 +133,12 @@ func isLong(name string) bool { return len(name) > columns.MaxName }
 
 // enumerate lists what was found, "" if that is nothing.
 func enumerate(introduction string, found []string) string {
-	const most = 5
+	const maxNames = 5
 	if len(found) == 0 {
 		return ""
 	}
-	if len(found) > most {
-		found = append(found[:most:most], fmt.Sprintf("and %d more", len(found)-most))
+	if len(found) > maxNames {
+		found = append(found[:maxNames:maxNames], fmt.Sprintf("and %d more", len(found)-maxNames))
 	}
 	return introduction + strings.Join(found, ", ")
 }

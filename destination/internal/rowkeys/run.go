@@ -147,14 +147,14 @@ type keyMerge struct {
 }
 
 const (
-	mergeBuffers   = 16 << 20 // bytes for all runs
-	leastKeyBuffer = 4 << 10  // and for each
-	mostKeyBuffer  = 256 << 10
+	mergeBuffers = 16 << 20 // bytes for all runs
+	minKeyBuffer = 4 << 10  // and for each
+	maxKeyBuffer = 256 << 10
 )
 
 func mergeKeys(files storage.Scratch, runs []*keyRun) (*keyMerge, error) {
 	m := &keyMerge{}
-	buffer := min(mostKeyBuffer, max(leastKeyBuffer, mergeBuffers/max(1, len(runs))))
+	buffer := min(maxKeyBuffer, max(minKeyBuffer, mergeBuffers/max(1, len(runs))))
 	for _, run := range runs {
 		r := &keyReader{run: run, remaining: run.count, in: bufio.NewReaderSize(&scratchReader{files: files, path: run.path}, buffer)}
 		more, err := r.next()

@@ -76,9 +76,9 @@ func (o *manifestOutput) start() error {
 // than a mebibyte there, which a table of ten thousand columns exceeds; its
 // header has only the columns that it is partitioned by.
 func headerSchema(s *iceberg.Schema, spec iceberg.PartitionSpec) (*iceberg.Schema, error) {
-	const most = 1 << 20
+	const maxHeader = 1 << 20
 	text, err := json.Marshal(s)
-	if err != nil || len(text) <= most {
+	if err != nil || len(text) <= maxHeader {
 		return s, err
 	}
 	var sources []iceberg.NestedField

@@ -80,13 +80,13 @@ func sourceTypes(t iceberg.Transform) string {
 
 // propertyNames lists the names a user can choose from.
 func propertyNames(p *columnar.Plan) string {
-	const most = 30
+	const maxNames = 30
 	var names []string
 	for _, f := range slices.Concat(p.Wanted.Properties, p.Wanted.Airbyte) {
 		names = append(names, fmt.Sprintf("%q", f.Name))
 	}
-	if len(names) > most {
-		names = append(names[:most], fmt.Sprintf("%d more", len(names)-most))
+	if len(names) > maxNames {
+		names = append(names[:maxNames], fmt.Sprintf("%d more", len(names)-maxNames))
 	}
 	return strings.Join(names, ", ")
 }

@@ -41,8 +41,8 @@ func (c *Client) Pages(ctx context.Context, path string, from, to time.Time) ite
 		}
 		given := map[string]bool{}
 		for pages := 1; ; pages++ {
-			if most := mostPages(from, to); pages > most {
-				yield(Page{}, &UnavailableError{path, fmt.Errorf("%d pages, far more than the time from %s to %s can hold, and no end", most, from.Format(timeFormat), to.Format(timeFormat))})
+			if limit := maxPages(from, to); pages > limit {
+				yield(Page{}, &UnavailableError{path, fmt.Errorf("%d pages, far more than the time from %s to %s can hold, and no end", limit, from.Format(timeFormat), to.Format(timeFormat))})
 				return
 			}
 			page, next, err := c.page(ctx, path, query)
@@ -67,9 +67,9 @@ func (c *Client) Pages(ctx context.Context, path string, from, to time.Time) ite
 	}
 }
 
-// mostPages is far more than a window of time can hold: two dozen records a day,
+// maxPages is far more than a window of time can hold: two dozen records a day,
 // day by day since 1970, and a hundred pages besides.
-func mostPages(from, to time.Time) int {
+func maxPages(from, to time.Time) int {
 	if from.IsZero() {
 		from = time.Unix(0, 0)
 	}
