@@ -3,6 +3,7 @@ package snowflake
 import (
 	"context"
 	"database/sql"
+	"net/http"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -41,6 +42,8 @@ type Connection struct {
 	Warehouse identifier `json:"warehouse,omitempty" jsonschema:"title=Virtual warehouse"`
 	Endpoint  string     `json:"endpoint,omitempty" jsonschema:"title=Endpoint,example=https://myorg-account.privatelink.snowflakecomputing.com"`
 	Auth      auth       `json:"auth" jsonschema:"required,title=Authentication"`
+
+	transport http.RoundTripper // of a test; nil: the driver's own
 }
 
 // Descriptions describes the keys in the specification.
@@ -106,6 +109,7 @@ func (c Connection) open() (*client, error) {
 		ClientStoreTemporaryCredential: sf.ConfigBoolFalse,
 		ClientRequestMfaToken:          sf.ConfigBoolFalse,
 		DisableQueryContextCache:       true,
+		Transporter:                    c.transport,
 	}
 	if err := a.apply(&cfg); err != nil {
 		return nil, err

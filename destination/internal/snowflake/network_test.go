@@ -25,9 +25,9 @@ const (
 	silence     networkFault = "silent" // nothing arrives, and nothing comes back
 )
 
-// A network is between the driver and an account. From one request on it fails, until
-// it is restored.
-type network struct {
+// A faultyNetwork is between the driver and an account. From one request on it fails,
+// until it is restored.
+type faultyNetwork struct {
 	url      string
 	how      networkFault
 	from     int64 // the first request that it concerns; 0: none
@@ -36,16 +36,17 @@ type network struct {
 	restored atomic.Bool
 }
 
-func newNetwork(t *testing.T, account string, how networkFault, from int64, once bool) *network {
-	t.Helper()
-	target, err := url.Parse(account)
+func newFaultyNetwork(w *world, how networkFault, from int64, once bool) *faultyNetwork {
+	w.t.Helper()
+	target, err := url.Parse(w.account.URL)
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	n := &network{how: how, from: from, once: once}
+	n := &faultyNetwork{how: how, from: from, once: once}
 	ended := make(chan struct{})
 	proxy := httputil.NewSingleHostReverseProxy(target)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	proxy.Transport = w.network.Transport()
+	n.url = w.network.Serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if number := n.requests.Add(1); n.from == 0 || number < n.from || n.once && number > n.from || n.restored.Load() {
 			proxy.ServeHTTP(w, r)
 			return
@@ -58,19 +59,14 @@ func newNetwork(t *testing.T, account string, how networkFault, from int64, once
 		}
 		panic(http.ErrAbortHandler)
 	}))
-	t.Cleanup(server.Close)
-	t.Cleanup(func() { close(ended) })
-	n.url = server.URL
+	w.t.Cleanup(func() { close(ended) })
 	return n
 }
 
 // sync commits twice, as a sync does, and returns how long Snowflake was waited for.
-func (w *world) sync(t *testing.T, n *network, sleep *lake.Table) time.Duration {
+func (w *world) sync(t *testing.T, n *faultyNetwork, sleep *lake.Table) time.Duration {
 	t.Helper()
-	f, err := w.config(map[string]any{"endpoint": n.url}).NewRefresher(w.lake(), []*lake.Table{sleep}, w.logger())
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := w.refresher(map[string]any{"endpoint": n.url}, sleep)
 	var waited time.Duration
 	for range 2 {
 		w.commit(sleep)
@@ -86,46 +82,55 @@ func (w *world) sync(t *testing.T, n *network, sleep *lake.Table) time.Duration 
 	return waited + time.Since(began)
 }
 
+// requestsOfASync counts the requests of a sync whose network does not fail.
+func requestsOfASync(t *testing.T) (total int64) {
+	t.Helper()
+	inBubble(t, func(t *testing.T, w *world) {
+		faultless := newFaultyNetwork(w, lostRequest, 0, false)
+		w.sync(t, faultless, w.open("whoop", "sleep", ""))
+		w.expectQuiet()
+		total = faultless.requests.Load()
+	})
+	return total
+}
+
 // Wherever the network fails, a sync that does not require Snowflake ends well and
 // soon, with a warning, and the next one shows what it committed.
 func TestTheNetworkFails(t *testing.T) {
 	t.Parallel()
-	w := newReadyWorld(t, "OBJECT_STORE")
-	faultless := newNetwork(t, w.account.URL, lostRequest, 0, false)
-	w.sync(t, faultless, w.open("whoop", "sleep", ""))
-	w.expectQuiet()
-	total := faultless.requests.Load()
+	total := requestsOfASync(t)
 	closing := int64(1) // the last request ends the session
 	for _, how := range []networkFault{lostRequest, lostAnswer, silence} {
 		for from := int64(1); from <= total; from++ {
-			every := testsize.Of(4, 1)
-			if how == silence {
-				every = testsize.Of(1_000, 3) // it takes half a minute
-			}
-			if (from-2)%int64(every) != 0 {
+			if (from-2)%int64(testsize.Of(4, 1)) != 0 {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s request %d of %d", how, from, total), func(t *testing.T) {
 				t.Parallel()
-				w := newReadyWorld(t, "OBJECT_STORE")
-				n := newNetwork(t, w.account.URL, how, from, false)
-				sleep := w.open("whoop", "sleep", "")
-				if waited := w.sync(t, n, sleep); waited > 30*time.Second {
-					t.Errorf("it waited %v", waited)
-				}
-				warned := strings.Contains(w.log.String(), "level=WARN")
-				if lost := from <= total-closing; warned != lost {
-					t.Errorf("it warned: %v: %s", warned, w.log.String())
-				}
-				if rows := laketest.Load(t, sleep).Metadata().Snapshots(); len(rows) != 2 {
-					t.Errorf("the table has %d snapshots", len(rows))
-				}
-				n.restored.Store(true)
-				f := w.refresher(map[string]any{"endpoint": n.url, "required": true}, sleep)
-				if err := f.Finish(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				w.expectShown(sleep, "WHOOP", "SLEEP")
+				inBubble(t, func(t *testing.T, w *world) {
+					n := newFaultyNetwork(w, how, from, false)
+					sleep := w.open("whoop", "sleep", "")
+					limit := 30 * time.Second
+					if how == silence && (from == 4 || from == 7) { // CREATE and ALTER ICEBERG TABLE
+						limit = time.Minute
+					}
+					if waited := w.sync(t, n, sleep); waited > limit {
+						t.Errorf("it waited %v", waited)
+					}
+					warned := strings.Contains(w.log.String(), "level=WARN")
+					if lost := from <= total-closing; warned != lost {
+						t.Errorf("it warned: %v: %s", warned, w.log.String())
+					}
+					if rows := laketest.Load(t, sleep).Metadata().Snapshots(); len(rows) != 2 {
+						t.Errorf("the table has %d snapshots", len(rows))
+					}
+					n.restored.Store(true)
+					f := w.refresher(map[string]any{"endpoint": n.url, "required": true}, sleep)
+					if err := f.Finish(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					w.expectShown(sleep, "WHOOP", "SLEEP")
+				})
 			})
 		}
 	}
@@ -134,28 +139,27 @@ func TestTheNetworkFails(t *testing.T) {
 // A connection that breaks once costs nothing that is not said: Snowflake shows the last commit, or there is a warning.
 func TestAConnectionToSnowflakeBreaksOnce(t *testing.T) {
 	t.Parallel()
-	w := newReadyWorld(t, "OBJECT_STORE")
-	faultless := newNetwork(t, w.account.URL, lostRequest, 0, false)
-	w.sync(t, faultless, w.open("whoop", "sleep", ""))
+	total := requestsOfASync(t)
 	for _, how := range []networkFault{lostRequest, lostAnswer} {
-		for at := int64(1); at <= faultless.requests.Load(); at += int64(testsize.Of(6, 1)) {
+		for at := int64(1); at <= total; at += int64(testsize.Of(6, 1)) {
 			t.Run(fmt.Sprintf("%s request %d", how, at), func(t *testing.T) {
 				t.Parallel()
-				w := newReadyWorld(t, "OBJECT_STORE")
-				n := newNetwork(t, w.account.URL, how, at, true)
-				sleep := w.open("whoop", "sleep", "")
-				w.sync(t, n, sleep)
-				if n.requests.Load() < at {
-					t.Fatalf("there were only %d requests", n.requests.Load())
-				}
-				if !strings.Contains(w.log.String(), "level=WARN") {
+				inBubble(t, func(t *testing.T, w *world) {
+					n := newFaultyNetwork(w, how, at, true)
+					sleep := w.open("whoop", "sleep", "")
+					w.sync(t, n, sleep)
+					if n.requests.Load() < at {
+						t.Fatalf("there were only %d requests", n.requests.Load())
+					}
+					if !strings.Contains(w.log.String(), "level=WARN") {
+						w.expectShown(sleep, "WHOOP", "SLEEP")
+					}
+					f := w.refresher(map[string]any{"endpoint": n.url, "required": true}, sleep)
+					if err := f.Finish(t.Context()); err != nil {
+						t.Fatal(err)
+					}
 					w.expectShown(sleep, "WHOOP", "SLEEP")
-				}
-				f := w.refresher(map[string]any{"endpoint": n.url, "required": true}, sleep)
-				if err := f.Finish(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				w.expectShown(sleep, "WHOOP", "SLEEP")
+				})
 			})
 		}
 	}

@@ -2,7 +2,6 @@ package snowflake
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -103,33 +102,33 @@ func (w *world) expectRefused(sleep *lake.Table, settings map[string]any, kind p
 // An account that does not exist, or that cannot be reached.
 func TestAccountsThatAreNotThere(t *testing.T) {
 	t.Parallel()
-	answering := func(status int) string {
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
-		t.Cleanup(server.Close)
-		return server.URL
-	}
 	for name, tc := range map[string]struct {
-		endpoint string
-		kind     protocol.Kind
-		want     string
+		answer int // 0: nobody listens
+		kind   protocol.Kind
+		want   string
 	}{
-		"not found":       {answering(http.StatusNotFound), protocol.ConfigError, `"snowflake.account"`},
-		"forbidden":       {answering(http.StatusForbidden), protocol.ConfigError, `"snowflake.account"`},
-		"nobody listens":  {"http://127.0.0.1:1", protocol.TransientError, "cannot be reached"},
-		"always too busy": {answering(http.StatusServiceUnavailable), protocol.TransientError, "cannot be reached"},
+		"not found":       {http.StatusNotFound, protocol.ConfigError, `"snowflake.account"`},
+		"forbidden":       {http.StatusForbidden, protocol.ConfigError, `"snowflake.account"`},
+		"nobody listens":  {0, protocol.TransientError, "cannot be reached"},
+		"always too busy": {http.StatusServiceUnavailable, protocol.TransientError, "cannot be reached"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newReadyWorld(t, "OBJECT_STORE")
-			sleep := w.open("whoop", "sleep", "")
-			w.commit(sleep)
-			w.expectRefused(sleep, map[string]any{"endpoint": tc.endpoint}, tc.kind, tc.want)
-			w.log.Reset()
-			if err := w.refresher(nil, sleep).Finish(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			w.expectShown(sleep, "WHOOP", "SLEEP")
-			w.expectQuiet()
+			inBubble(t, func(t *testing.T, w *world) {
+				endpoint := "http://127.0.0.1:1"
+				if tc.answer != 0 {
+					endpoint = w.network.Serve(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(tc.answer) }))
+				}
+				sleep := w.open("whoop", "sleep", "")
+				w.commit(sleep)
+				w.expectRefused(sleep, map[string]any{"endpoint": endpoint}, tc.kind, tc.want)
+				w.log.Reset()
+				if err := w.refresher(nil, sleep).Finish(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				w.expectShown(sleep, "WHOOP", "SLEEP")
+				w.expectQuiet()
+			})
 		})
 	}
 }
@@ -137,29 +136,28 @@ func TestAccountsThatAreNotThere(t *testing.T) {
 // Snowflake is left alone for a while after it did not answer, and then asked again.
 func TestSnowflakeIsAskedAgain(t *testing.T) {
 	t.Parallel()
-	w := newReadyWorld(t, "OBJECT_STORE")
-	hung := true
-	w.account.Fault = func(string) snowflaketest.Fault {
-		if hung {
-			return snowflaketest.Unavailable
+	inBubble(t, func(t *testing.T, w *world) {
+		hung := true
+		w.account.Fault = func(string) snowflaketest.Fault {
+			if hung {
+				return snowflaketest.Unavailable
+			}
+			return snowflaketest.None
 		}
-		return snowflaketest.None
-	}
-	sleep := w.open("whoop", "sleep", "")
-	w.commit(sleep)
-	f := w.refresher(nil, sleep)
-	now := time.Now()
-	f.(*registrar).now = func() time.Time { return now }
-	f.Committed(t.Context(), []*lake.Table{sleep})
-	hung = false
-	now = now.Add(askAgainAfter - 1)
-	f.Committed(t.Context(), []*lake.Table{sleep})
-	if len(w.account.Statements()) > 0 || strings.Count(w.log.String(), "level=WARN") != 1 {
-		t.Errorf("Snowflake was asked %q: %s", w.account.Statements(), w.log.String())
-	}
-	now = now.Add(1)
-	f.Committed(t.Context(), []*lake.Table{sleep})
-	w.expectShown(sleep, "WHOOP", "SLEEP")
+		sleep := w.open("whoop", "sleep", "")
+		w.commit(sleep)
+		f := w.refresher(nil, sleep)
+		f.Committed(t.Context(), []*lake.Table{sleep})
+		hung = false
+		time.Sleep(askAgainAfter - 1)
+		f.Committed(t.Context(), []*lake.Table{sleep})
+		if len(w.account.Statements()) > 0 || strings.Count(w.log.String(), "level=WARN") != 1 {
+			t.Errorf("Snowflake was asked %q: %s", w.account.Statements(), w.log.String())
+		}
+		time.Sleep(time.Nanosecond)
+		f.Committed(t.Context(), []*lake.Table{sleep})
+		w.expectShown(sleep, "WHOOP", "SLEEP")
+	})
 }
 
 // keepsNoReferences is a catalog that has no tags, as Nessie has none.

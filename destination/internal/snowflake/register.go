@@ -37,8 +37,6 @@ type registrar struct {
 	log    *slog.Logger
 	tables []*refreshedTable
 
-	now func() time.Time
-
 	mu     sync.Mutex
 	client *client
 	role   string // of the session; "" before the login
@@ -66,7 +64,7 @@ func versionOf(t *table.Table) version {
 }
 
 func (c *registerConfig) newRefresher(l Lake, tables []*lake.Table, log *slog.Logger) Refresher {
-	r := &registrar{config: c, lake: l, log: log, now: time.Now}
+	r := &registrar{config: c, lake: l, log: log}
 	taken := map[tableName]string{}
 	for _, t := range tables {
 		f := &refreshedTable{table: t, name: c.nameOf(sourceOf(t.Opened().Identifier()))}
@@ -195,7 +193,7 @@ func (r *registrar) each(ctx context.Context, tables []*refreshedTable, do func(
 func (r *registrar) pausedBecause() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.now().Sub(r.lostAt) >= askAgainAfter {
+	if time.Since(r.lostAt) >= askAgainAfter {
 		r.lost = nil
 	}
 	return r.lost
@@ -214,7 +212,7 @@ func (r *registrar) connect(ctx context.Context) (err error) {
 		}
 	}
 	if r.role, err = r.client.login(ctx); err != nil {
-		r.lost, r.lostAt = err, r.now()
+		r.lost, r.lostAt = err, time.Now()
 	}
 	return err
 }
@@ -316,7 +314,7 @@ func (r *registrar) explain(err error, f *refreshedTable) error {
 	explained := r.config.explain(err, f.name, r.role)
 	if hasNoAnswer(err) {
 		r.mu.Lock()
-		r.lost, r.lostAt = explained, r.now()
+		r.lost, r.lostAt = explained, time.Now()
 		r.mu.Unlock()
 	}
 	return explained

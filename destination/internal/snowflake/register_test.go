@@ -216,7 +216,7 @@ func TestTheSlowerWriterDoesNotMoveSnowflakeBack(t *testing.T) {
 
 // Whichever statement is lost, before it is done or after, or meets a server that is
 // overloaded or a session that has expired, Snowflake shows the table in the end. The
-// driver tries again, which takes it seconds.
+// driver tries again.
 func TestALostAnswerIsAskedForAgain(t *testing.T) {
 	t.Parallel()
 	for n, lost := range []string{"ALTER ICEBERG TABLE", snowflaketest.Login, "SELECT CURRENT_ROLE", "CREATE ICEBERG TABLE", "SELECT SYSTEM$GET", "DESCRIBE ICEBERG TABLE"} {
@@ -229,28 +229,29 @@ func TestALostAnswerIsAskedForAgain(t *testing.T) {
 			}
 			t.Run(lost+" "+name, func(t *testing.T) {
 				t.Parallel()
-				w := newReadyWorld(t, "OBJECT_STORE")
-				var met atomic.Int32
-				w.account.Fault = func(statement string) snowflaketest.Fault {
-					if strings.HasPrefix(statement, lost) && met.Add(1) == 1 {
-						return fault
+				inBubble(t, func(t *testing.T, w *world) {
+					var met atomic.Int32
+					w.account.Fault = func(statement string) snowflaketest.Fault {
+						if strings.HasPrefix(statement, lost) && met.Add(1) == 1 {
+							return fault
+						}
+						return snowflaketest.None
 					}
-					return snowflaketest.None
-				}
-				sleep := w.open("whoop", "sleep", "")
-				f := w.refresher(nil, sleep)
-				for range 2 {
-					w.commit(sleep)
-					f.Committed(t.Context(), []*lake.Table{sleep})
-				}
-				if err := f.Finish(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				w.expectShown(sleep, "WHOOP", "SLEEP")
-				w.expectQuiet()
-				if met.Load() < 2 {
-					t.Errorf("%s was sent %d times", lost, met.Load())
-				}
+					sleep := w.open("whoop", "sleep", "")
+					f := w.refresher(nil, sleep)
+					for range 2 {
+						w.commit(sleep)
+						f.Committed(t.Context(), []*lake.Table{sleep})
+					}
+					if err := f.Finish(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					w.expectShown(sleep, "WHOOP", "SLEEP")
+					w.expectQuiet()
+					if met.Load() < 2 {
+						t.Errorf("%s was sent %d times", lost, met.Load())
+					}
+				})
 			})
 		}
 	}
@@ -352,17 +353,18 @@ func TestAStoppedSyncDoesNotWait(t *testing.T) {
 // table.
 func TestSnowflakeThatCannotBeReached(t *testing.T) {
 	t.Parallel()
-	w := newReadyWorld(t, "OBJECT_STORE")
-	var tables []*lake.Table
-	for _, name := range []string{"a", "b", "c"} {
-		tables = append(tables, w.open("whoop", name, ""))
-		w.commit(tables[len(tables)-1])
-	}
-	f := w.refresher(map[string]any{"endpoint": "http://127.0.0.1:1", "required": true}, tables...)
-	f.Committed(t.Context(), tables)
-	f.Committed(t.Context(), tables)
-	if n := strings.Count(w.log.String(), "level=WARN"); n != 1 {
-		t.Errorf("%d warnings: %s", n, w.log.String())
-	}
-	expectError(t, f.Finish(t.Context()), protocol.TransientError, "Snowflake's account myorg-account cannot be reached")
+	inBubble(t, func(t *testing.T, w *world) {
+		var tables []*lake.Table
+		for _, name := range []string{"a", "b", "c"} {
+			tables = append(tables, w.open("whoop", name, ""))
+			w.commit(tables[len(tables)-1])
+		}
+		f := w.refresher(map[string]any{"endpoint": "http://127.0.0.1:1", "required": true}, tables...)
+		f.Committed(t.Context(), tables)
+		f.Committed(t.Context(), tables)
+		if n := strings.Count(w.log.String(), "level=WARN"); n != 1 {
+			t.Errorf("%d warnings: %s", n, w.log.String())
+		}
+		expectError(t, f.Finish(t.Context()), protocol.TransientError, "Snowflake's account myorg-account cannot be reached")
+	})
 }

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/apache/iceberg-go/table"
 
@@ -59,6 +61,7 @@ type world struct {
 	t       *testing.T
 	dir     string
 	cat     lake.Catalog
+	network *snowflaketest.Network // nil: the account is on loopback
 	account *snowflaketest.Account
 	log     bytes.Buffer
 }
@@ -66,7 +69,12 @@ type world struct {
 // newWorld makes a lake, and an account with a user and nothing else in it.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), account: snowflaketest.New(t, "myorg-account")}
+	return worldOf(t, snowflaketest.New(t, "myorg-account"))
+}
+
+func worldOf(t *testing.T, account *snowflaketest.Account) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir(), account: account}
 	w.cat = laketest.OpenCatalog(t, w.dir)
 	w.account.Users["LOADER"] = &snowflaketest.User{PublicKey: &loaderKey().PublicKey, Roles: []string{"LOADERS"}}
 	w.account.Read = snowflaketest.ReadLocal
@@ -91,8 +99,28 @@ var sources = map[string]string{
 func newReadyWorld(t *testing.T, catalogSource string) *world {
 	t.Helper()
 	w := newWorld(t)
-	w.run(fmt.Sprintf(setup, w.warehouse()+"/", cmp.Or(sources[catalogSource], catalogSource)))
+	w.prepare(catalogSource)
 	return w
+}
+
+// prepare gives the account all that a sync needs.
+func (w *world) prepare(catalogSource string) {
+	w.t.Helper()
+	w.run(fmt.Sprintf(setup, w.warehouse()+"/", cmp.Or(sources[catalogSource], catalogSource)))
+}
+
+// inBubble runs a test of a ready world in a bubble of time: what the driver and its
+// callers wait for takes none.
+func inBubble(t *testing.T, test func(*testing.T, *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { time.Sleep(time.Hour) }) // what the driver left behind gives up
+		network := snowflaketest.NewNetwork(t)
+		w := worldOf(t, network.NewAccount("myorg-account"))
+		w.network = network
+		w.prepare("OBJECT_STORE")
+		test(t, w)
+	})
 }
 
 // run runs statements of an administrator.
@@ -137,6 +165,9 @@ func (w *world) refresher(settings map[string]any, tables ...*lake.Table) Refres
 	f, err := w.config(settings).NewRefresher(w.lake(), tables, w.logger())
 	if err != nil {
 		w.t.Fatal(err)
+	}
+	if w.network != nil {
+		f.(*registrar).config.transport = w.network.Transport()
 	}
 	w.t.Cleanup(f.Close)
 	return f

@@ -16,7 +16,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -77,8 +76,9 @@ type Account struct {
 // A session is that of a user with a role.
 type session struct{ user, role string }
 
-// New starts an account without anything in it but ACCOUNTADMIN.
-func New(t testing.TB, name string) *Account {
+// newAccount is an account without anything in it but ACCOUNTADMIN, and what answers
+// its requests.
+func newAccount(t testing.TB, name string) (*Account, http.Handler) {
 	a := &Account{name: name, Users: map[string]*User{}, objects: newObjects(), sessions: map[string]*session{}, answers: map[string]any{}, issued: map[string]bool{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /session/v1/login-request", a.login)
@@ -93,10 +93,7 @@ func New(t testing.TB, name string) *Account {
 		t.Errorf("the driver sent %s %s", r.Method, r.URL.Path)
 		w.WriteHeader(http.StatusNotFound)
 	})
-	server := httptest.NewServer(mux)
-	t.Cleanup(server.Close)
-	a.URL = server.URL
-	return a
+	return a, mux
 }
 
 // Statements lists the statements that users have sent so far.
