@@ -21,7 +21,7 @@ var storages = map[string]struct {
 	at     func(t *testing.T) string
 }{
 	"local": {Default(), func(t *testing.T) string { return "file://" + t.TempDir() }},
-	"s3":    {s3At(s3test.Start(nil)), func(t *testing.T) string { return "s3://bucket/" + t.Name() }},
+	"s3":    {s3At(s3test.Start(nil)), func(t *testing.T) string { return "s3://bucket" + t.TempDir() }},
 }
 
 // What every storage promises, whatever its kind.

@@ -15,8 +15,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	iceio "github.com/apache/iceberg-go/io"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage/s3test"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -37,7 +40,15 @@ func openS3(t *testing.T, front func(http.Handler) http.Handler) *Storage {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.files.(*s3Files).withoutPauses()
 	return s
+}
+
+// withoutPauses has f repeat requests as often as ever, without the SDK's pauses of up to seconds.
+func (f *s3Files) withoutPauses() {
+	options := f.client.Options()
+	options.Retryer = retry.AddWithMaxBackoffDelay(options.Retryer, time.Microsecond)
+	f.client = s3.New(options)
 }
 
 // randomBytes are the same for the same size.
