@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -137,7 +138,13 @@ func TestStores(t *testing.T) {
 				}
 			})
 			t.Run("lets one refresh do for all who find the token refused", func(t *testing.T) { refreshesOnce(t, kind) })
-			t.Run("is checked without a trace", func(t *testing.T) { leavesNoTrace(t, kind) })
+			t.Run("is checked without a trace", func(t *testing.T) {
+				if kind == inSecret { // which is asked over the network, and waits for nobody
+					leavesNoTrace(t, kind)
+					return
+				}
+				synctest.Test(t, func(t *testing.T) { leavesNoTrace(t, kind) })
+			})
 			t.Run("begins no refresh for a run that was told to stop", func(t *testing.T) { stopsBefore(t, kind) })
 			if kind == inConfig { // no two processes share it
 				return
@@ -199,7 +206,6 @@ func refreshesOnce(t *testing.T, kind string) {
 
 // leavesNoTrace: a check changes nothing, and waits for nobody's claim for long.
 func leavesNoTrace(t *testing.T, kind string) {
-	t.Parallel() // that of a file waits for seconds
 	a := &authority{}
 	p := filled(t, kind, a.credentials())
 	s := p.open()
