@@ -23,10 +23,7 @@ import (
 )
 
 // A Filter is a text that was read, of no table yet.
-type Filter struct {
-	text       string
-	conditions []condition
-}
+type Filter struct{ conditions []condition }
 
 // An operator compares a column with a value or with null.
 type operator string
@@ -56,7 +53,7 @@ func (c condition) name() string { return strings.Join(c.column, ".") }
 // Parse reads a filter. Its error is a config_error that says what is wrong where.
 func Parse(text string) (*Filter, error) {
 	p := &parser{text: text}
-	f := &Filter{text: text}
+	f := &Filter{}
 	for {
 		c, err := p.condition()
 		if err != nil {
@@ -74,9 +71,6 @@ func Parse(text string) (*Filter, error) {
 		}
 	}
 }
-
-// String is the filter as it was written.
-func (f *Filter) String() string { return f.text }
 
 type tokenKind int
 

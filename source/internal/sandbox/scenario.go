@@ -58,7 +58,7 @@ func (s *Server) Play(scenario Scenario) error {
 // change records of the last part of the member's life, as long as history. What
 // is drawn depends on rng alone.
 func Random(rng *rand.Rand, history time.Duration) Scenario {
-	scenario := Scenario{Faults: RandomFaults(rng)}
+	scenario := Scenario{Faults: randomFaults(rng)}
 	if rng.IntN(3) == 0 {
 		ways := slices.DeleteFunc(slices.Concat(tokenScenarios, pageScenarios, limitScenarios, wireScenarios), func(s Scenario) bool {
 			// A clock that is set back makes records vanish that were there.
@@ -85,10 +85,10 @@ var apiPaths = []string{
 	"/developer/v2/activity/sleep", "/developer/v2/activity/workout", "/developer/v2/user",
 }
 
-// RandomFaults draws up to three faults of those that have a name and that a
+// randomFaults draws up to three faults of those that have a name and that a
 // client must survive with nothing lost. Each strikes one to three requests,
 // somewhere in the next twenty, or in the next few that refresh a token.
-func RandomFaults(rng *rand.Rand) []Fault {
+func randomFaults(rng *rand.Rand) []Fault {
 	var classes []Fault
 	for _, s := range Scenarios() {
 		if !s.Ends && reflect.ValueOf(s.Profile).IsZero() {
