@@ -152,8 +152,8 @@ func (r *Reader) ColumnsWithoutStatistics() []string {
 // NumRows is the number of rows in the file.
 func (r *Reader) NumRows() int64 { return r.in.NumRows() }
 
-// HasFieldIDs reports whether every column carries a field id.
-func (r *Reader) HasFieldIDs() bool {
+// hasFieldIDs reports whether every column carries a field id.
+func (r *Reader) hasFieldIDs() bool {
 	return !slices.ContainsFunc(r.AllColumns(), func(c int) bool { return r.in.MetaData().Schema.Column(c).SchemaNode().FieldID() < 0 })
 }
 
@@ -209,7 +209,7 @@ func (r *Reader) Read(ctx context.Context, p Piece, columns []int) ([]arrow.Arra
 // ColumnsOf are the columns of the file that have one of the field ids or are part of a
 // column that has; all columns if the file carries no ids.
 func (r *Reader) ColumnsOf(ids []int) []int {
-	if !r.HasFieldIDs() {
+	if !r.hasFieldIDs() {
 		return r.AllColumns()
 	}
 	return slices.DeleteFunc(r.AllColumns(), func(c int) bool {

@@ -12,7 +12,7 @@ import (
 
 // document is the whole page.
 func document(p Page) (g.Node, error) {
-	drawn, err := json.Marshal(p.Drawn()) // which escapes what would end a script
+	drawn, err := json.Marshal(p.drawn()) // which escapes what would end a script
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") }
 // header sums the lake up.
 func header(p Page) g.Node {
 	due := g.Text("none")
-	if n := p.ToDo(); n > 0 {
+	if n := p.due(); n > 0 {
 		due = counted(n, "tables")
 	}
 	say := " They say why."
@@ -70,9 +70,9 @@ func header(p Page) g.Node {
 			g.Text(" by destination "), text(p.Version), g.Text(", "), text(p.Catalog), g.Text(" catalog. All times and days are in UTC.")),
 		html.Dl(html.Class("figures"),
 			fact("Tables", number(len(p.Tables))),
-			fact("Rows", number(p.Rows())),
-			fact("Size", size(p.Bytes())),
-			fact("Last commit", html.Class("moment"), moment(p.LastCommit())),
+			fact("Rows", number(p.rows())),
+			fact("Size", size(p.bytes())),
+			fact("Last commit", html.Class("moment"), moment(p.lastCommit())),
 			fact("Maintenance due", due),
 		),
 		g.If(p.Failed() > 0, html.P(html.Class("alert"), html.Role("alert"),
@@ -91,7 +91,7 @@ func overview(tables []Table) g.Node {
 		}
 		due := "none"
 		switch {
-		case t.Maintenance.Todo():
+		case t.Maintenance.isDue():
 			due = "yes"
 		case t.Maintenance.Unknown != "":
 			due = "unknown"
@@ -99,7 +99,7 @@ func overview(tables []Table) g.Node {
 		rows = append(rows, html.Tr(name,
 			numberCell(number(t.Info.Rows)),
 			wideNumberCell(number(t.DataFiles)),
-			wideNumberCell(number(t.DeleteFiles())),
+			wideNumberCell(number(t.deleteFiles())),
 			numberCell(size(t.Info.Bytes)),
 			wideNumberCell(number(t.Snapshots.All)),
 			wideCell(moment(t.LastCommit)),

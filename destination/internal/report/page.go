@@ -27,24 +27,24 @@ type Page struct {
 	Tables    []Table
 }
 
-// Rows is how many rows the tables have.
-func (p Page) Rows() (n int64) {
+// rows is how many rows the tables have.
+func (p Page) rows() (n int64) {
 	for _, t := range p.Tables {
 		n += t.Info.Rows
 	}
 	return n
 }
 
-// Bytes is the size of the tables' files.
-func (p Page) Bytes() (n int64) {
+// bytes is the size of the tables' files.
+func (p Page) bytes() (n int64) {
 	for _, t := range p.Tables {
 		n += t.Info.Bytes
 	}
 	return n
 }
 
-// LastCommit is the time of the last commit to any table, zero if there is none.
-func (p Page) LastCommit() (last time.Time) {
+// lastCommit is the time of the last commit to any table, zero if there is none.
+func (p Page) lastCommit() (last time.Time) {
 	for _, t := range p.Tables {
 		if t.LastCommit.After(last) {
 			last = t.LastCommit
@@ -68,18 +68,18 @@ func (p Page) Failed() (n int) {
 	return n
 }
 
-// ToDo is how many tables maintenance would change.
-func (p Page) ToDo() (n int) {
+// due is how many tables maintenance would change.
+func (p Page) due() (n int) {
 	for _, t := range p.Tables {
-		if t.Maintenance.Todo() {
+		if t.Maintenance.isDue() {
 			n++
 		}
 	}
 	return n
 }
 
-// Drawn are the charts that the script draws, by the ids of their figures.
-func (p Page) Drawn() map[string]charts.Chart {
+// drawn are the charts that the script draws, by the ids of their figures.
+func (p Page) drawn() map[string]charts.Chart {
 	drawn := map[string]charts.Chart{}
 	add := func(f figure) {
 		if len(f.Times) > 0 {

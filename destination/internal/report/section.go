@@ -60,7 +60,7 @@ func factsOf(t Table) g.Node {
 	}
 	var sizeOfAll g.Node
 	if len(t.FileSizes) == 1 {
-		sizeOfAll = g.Text(" " + t.FileSizes[0].Label())
+		sizeOfAll = g.Text(" " + t.FileSizes[0].label())
 	}
 	return html.Dl(html.Class("facts"),
 		fact("Stream", stream),
@@ -76,30 +76,30 @@ func factsOf(t Table) g.Node {
 		g.Iff(t.Changes != nil && len(t.Changes.Kinds) == 0, func() g.Node {
 			return fact("Changed values", g.Text("none in "), t.Changes.looked())
 		}),
-		g.If(len(t.Maintenance.Sentences()) == 0 && t.Maintenance.Unknown == "" && t.Error == "", fact("Maintenance due", g.Text("none"))),
+		g.If(len(t.Maintenance.sentences()) == 0 && t.Maintenance.Unknown == "" && t.Error == "", fact("Maintenance due", g.Text("none"))),
 		fact("Format", g.Text("Iceberg version "+strconv.Itoa(t.Format))),
 		html.Div(html.Class("long"), html.Dt(g.Text("Location")), html.Dd(html.Code(text(t.Location)))),
 	)
 }
 
 func deletesOf(t Table) g.Node {
-	if t.DeleteFiles() == 0 {
+	if t.deleteFiles() == 0 {
 		return g.Text("none")
 	}
 	return g.Group{
-		counted(t.DeleteFiles(), "delete files"),
+		counted(t.deleteFiles(), "delete files"),
 		g.If(t.DeletedRows > 0, g.Group{g.Text(", which hide "), counted(t.DeletedRows, "rows")}),
 		g.If(t.EqualityDeletes > 0, g.Group{g.Text("; "), number(t.EqualityDeletes), g.Text(" of them are equality deletes, whose rows are not counted")}),
 	}
 }
 
 func (m Maintenance) element() g.Node {
-	sentences := m.Sentences()
+	sentences := m.sentences()
 	return g.Group{
 		g.If(len(sentences) > 0, g.Group{
 			html.H3(g.Text("Maintenance due")),
 			html.Ul(g.Map(sentences, func(s string) g.Node { return html.Li(text(s)) })),
-			g.If(m.Todo(), html.P(html.Class("quiet"), html.Code(g.Text("destination maintain")),
+			g.If(m.isDue(), html.P(html.Class("quiet"), html.Code(g.Text("destination maintain")),
 				g.Text(" does it at once; after a write, only what is worth its cost is done."))),
 		}),
 		g.If(m.Unknown != "", g.Group{html.H3(g.Text("Maintenance due")), html.P(g.Text("Unknown: "), text(m.Unknown))}),
@@ -145,7 +145,7 @@ func fileSizesElement(sizes []SizeClass) g.Node {
 				html.Td(),
 			)),
 			html.TBody(g.Map(sizes, func(s SizeClass) g.Node {
-				return html.Tr(rowHead(g.Text(s.Label())), numberCell(number(s.Files)), numberCell(size(s.Bytes)),
+				return html.Tr(rowHead(g.Text(s.label())), numberCell(number(s.Files)), numberCell(size(s.Bytes)),
 					html.Td(html.Class("bar"), html.Aria("hidden", "true"),
 						html.SVG(g.Attr("viewBox", "0 0 100 1"), g.Attr("preserveAspectRatio", "none"), g.El("rect", percentWidth(s.Percent), html.Height("1")))))
 			})),

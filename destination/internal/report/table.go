@@ -73,8 +73,8 @@ func Describe(ctx context.Context, tbl *table.Table) (Table, error) {
 	return t, err
 }
 
-// DeleteFiles is how many delete files of any kind there are.
-func (t Table) DeleteFiles() int { return t.PositionDeletes + t.EqualityDeletes }
+// deleteFiles is how many delete files of any kind there are.
+func (t Table) deleteFiles() int { return t.PositionDeletes + t.EqualityDeletes }
 
 // Maintenance is what maintenance would do to a table.
 type Maintenance struct {
@@ -82,13 +82,13 @@ type Maintenance struct {
 	Unknown string // why it is not known; "": it is
 }
 
-// Todo reports whether there is anything to do.
-func (m Maintenance) Todo() bool {
+// isDue reports whether there is anything to do.
+func (m Maintenance) isDue() bool {
 	return m.CompactedFiles+m.ExpiredSnapshots+m.RemovedOrphans > 0
 }
 
-// Sentences say what would be done.
-func (m Maintenance) Sentences() (all []string) {
+// sentences say what would be done.
+func (m Maintenance) sentences() (all []string) {
 	if m.CompactedFiles > 0 {
 		text := fmt.Sprintf("Rewrite %s (%s) into about %s", terminal.Counted(int64(m.CompactedFiles), "data files"), terminal.Size(m.CompactedBytes), terminal.Number(int64(m.IntoFiles)))
 		if m.FoldedDeletes > 0 {
@@ -116,8 +116,8 @@ type SizeClass struct {
 	Percent  float64 // of the most files in a class
 }
 
-// Label names the class.
-func (s SizeClass) Label() string {
+// label names the class.
+func (s SizeClass) label() string {
 	whole := func(bytes int64) string { return strings.Replace(terminal.Size(bytes), ".0", "", 1) }
 	switch {
 	case s.From == 0:

@@ -59,7 +59,7 @@ func TestSizeClasses(t *testing.T) {
 			}
 			var got []string
 			for _, c := range all.shown() {
-				got = append(got, fmt.Sprintf("%s: %d, %d B, %.0f%%", c.Label(), c.Files, c.Bytes, c.Percent))
+				got = append(got, fmt.Sprintf("%s: %d, %d B, %.0f%%", c.label(), c.Files, c.Bytes, c.Percent))
 			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Error(diff)
@@ -82,7 +82,7 @@ func TestDescribe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Info.Rows != 3 || got.DeletedRows != 1 || got.DataFiles != 2 || got.DeleteFiles() != 1 || got.Snapshots != (Snapshots{Listed: 2, All: 2}) {
+	if got.Info.Rows != 3 || got.DeletedRows != 1 || got.DataFiles != 2 || got.deleteFiles() != 1 || got.Snapshots != (Snapshots{Listed: 2, All: 2}) {
 		t.Errorf("%+v", got)
 	}
 	var commits []string

@@ -74,10 +74,10 @@ func pathTo(fields []arrow.Field, id int) []int {
 }
 
 // Ordered reports whether there is an order but that of arrival.
-func (o *Order) Ordered() bool { return o.Partitioned() || o.Sorted() }
+func (o *Order) Ordered() bool { return o.partitioned() || o.Sorted() }
 
-// Partitioned reports whether rows belong to partitions.
-func (o *Order) Partitioned() bool { return len(o.partition) > 0 }
+// partitioned reports whether rows belong to partitions.
+func (o *Order) partitioned() bool { return len(o.partition) > 0 }
 
 // Sorted reports whether rows have an order within their partitions.
 func (o *Order) Sorted() bool { return len(o.sort) > 0 }

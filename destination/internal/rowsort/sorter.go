@@ -140,7 +140,7 @@ func (s *Sorter) Finish(ctx context.Context, last arrow.RecordBatch, arrivals []
 		}
 	}
 	out := rowSink{batchBytes: groupBytes, write: func(tagged arrow.RecordBatch) error { return write(s.untag(tagged)) }}
-	if s.by.Partitioned() {
+	if s.by.partitioned() {
 		out.endPartition = endPartition
 	}
 	if err := s.mergeRuns(ctx, s.runs, tail, out); err != nil {

@@ -119,7 +119,7 @@ func Evolve(p *columnar.Plan, s Settings, loaded *table.Table) (Definition, Chan
 	have := meta.CurrentSchema()
 	_, owned := meta.Properties()[streamKey]
 	recorded := meta.Properties()
-	if IsCopy(meta) {
+	if isCopy(meta) {
 		recorded = columns.WithoutIDs(recorded)
 	}
 	var err error
@@ -142,7 +142,7 @@ func Evolve(p *columnar.Plan, s Settings, loaded *table.Table) (Definition, Chan
 	if remove != nil {
 		c.Updates = append(c.Updates, table.NewRemovePropertiesUpdate(remove))
 	}
-	if IsCopy(meta) {
+	if isCopy(meta) {
 		c.Updates = append(c.Updates, MarkOwn(meta)...)
 	}
 	if !owned {

@@ -30,8 +30,8 @@ type owner struct {
 // the properties of another one gives its columns ids of their own.
 const uuidKey = "airbyte.table-uuid"
 
-// IsCopy reports whether a table has the properties of another one.
-func IsCopy(meta table.Metadata) bool {
+// isCopy reports whether a table has the properties of another one.
+func isCopy(meta table.Metadata) bool {
 	of, ok := meta.Properties()[uuidKey]
 	return ok && of != meta.TableUUID().String()
 }
