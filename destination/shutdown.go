@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/goroutine"
@@ -27,7 +26,6 @@ func withShutdownTimeout(ctx context.Context, work func() error) error {
 	case err := <-ended:
 		return err
 	case <-time.After(shutdownTimeout):
-		return &protocol.Error{Kind: protocol.TransientError, Message: fmt.Sprintf(
-			"The run was told to stop. It waited %s for the warehouse or the catalog, which do not answer. What it acknowledged is safe; start it again when they do.", shutdownTimeout)}
+		return protocol.TransientError.Errorf(nil, "The run was told to stop. It waited %s for the warehouse or the catalog, which do not answer. What it acknowledged is safe; start it again when they do.", shutdownTimeout)
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -59,8 +58,7 @@ func (r *run) addReaders(catalog protocol.ConfiguredCatalog) error {
 		i := slices.IndexFunc(streams, func(s stream) bool { return s.id() == id })
 		switch {
 		case i < 0:
-			if err := r.fail(id, &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(
-				"There is no stream %q.%s There are: %s.", id, nearest.DidYouMean(id.Name, streamNames()), strings.Join(streamNames(), ", "))}); err != nil {
+			if err := r.fail(id, protocol.ConfigError.Errorf(nil, "There is no stream %q.%s There are: %s.", id, nearest.DidYouMean(id.Name, streamNames()), strings.Join(streamNames(), ", "))); err != nil {
 				return err
 			}
 			continue
@@ -69,8 +67,7 @@ func (r *run) addReaders(catalog protocol.ConfiguredCatalog) error {
 			r.session.out.Logger().Info("the stream has no incremental mode and is read in full", "stream", id.String())
 			c.SyncMode = protocol.FullRefresh
 		case c.SyncMode != protocol.FullRefresh && c.SyncMode != protocol.Incremental:
-			if err := r.fail(id, &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(
-				"The stream %s has no sync mode %q. Write full_refresh or incremental.", id, c.SyncMode)}); err != nil {
+			if err := r.fail(id, protocol.ConfigError.Errorf(nil, "The stream %s has no sync mode %q. Write full_refresh or incremental.", id, c.SyncMode)); err != nil {
 				return err
 			}
 			continue

@@ -64,7 +64,7 @@ type sandboxFlags struct {
 
 func (c *sandboxFlags) run(ctx context.Context, env cli.Env) error {
 	if c.config == "-" {
-		return &protocol.Error{Kind: protocol.ConfigError, Message: "--config needs the path of a file. Without it, the configuration is printed."}
+		return protocol.ConfigError.Errorf(nil, "--config needs the path of a file. Without it, the configuration is printed.")
 	}
 	if c.advance != 0 || strings.HasPrefix(c.addr, "http://") {
 		return c.move(ctx, env)
@@ -197,7 +197,7 @@ func checkReplaceable(path string) error {
 	case err != nil:
 		return fmt.Errorf("writing %s: %w", path, err)
 	case !isSandboxFile(was):
-		return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf("%s exists and was not written by a sandbox. Name another file, or remove it first.", path)}
+		return protocol.ConfigError.Errorf(nil, "%s exists and was not written by a sandbox. Name another file, or remove it first.", path)
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"os"
 	"slices"
@@ -221,14 +220,12 @@ func (s *session) checkMember(states []protocol.State) error {
 		switch {
 		case st.Member == nil:
 		case s.member == nil:
-			return &protocol.Error{Kind: protocol.TransientError, Message: fmt.Sprintf(
-				"The state of stream %s is that of the WHOOP member %s, and WHOOP does not say whose tokens these are: it shows neither the profile nor a record. "+
-					"Start again later. If the member has no records any more, begin without a state.", state.Stream, st.Member)}
+			return protocol.TransientError.Errorf(nil, "The state of stream %s is that of the WHOOP member %s, and WHOOP does not say whose tokens these are: it shows neither the profile nor a record. "+
+				"Start again later. If the member has no records any more, begin without a state.", state.Stream, st.Member)
 		case !sameID(string(st.Member), string(s.member)):
-			return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(
-				"The state of stream %s is that of the WHOOP member %s, and the tokens are those of member %s. Each member needs tables of their own: "+
-					`set another "namespace" in the configuration of the destination, and another connection in an orchestrator. If the member has changed for good, begin without a state.`,
-				state.Stream, st.Member, s.member)}
+			return protocol.ConfigError.Errorf(nil, "The state of stream %s is that of the WHOOP member %s, and the tokens are those of member %s. Each member needs tables of their own: "+
+				`set another "namespace" in the configuration of the destination, and another connection in an orchestrator. If the member has changed for good, begin without a state.`,
+				state.Stream, st.Member, s.member)
 		}
 	}
 	return nil

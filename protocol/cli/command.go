@@ -168,7 +168,7 @@ func (r *run) withConfig(ctx context.Context, wantsConfig bool, configPath strin
 	env := r.env
 	if wantsConfig {
 		if configPath == "" {
-			return &protocol.Error{Kind: protocol.ConfigError, Message: "Give the configuration's path with --config."}
+			return protocol.ConfigError.Errorf(nil, "Give the configuration's path with --config.")
 		}
 		if env.Config, err = r.loadConfig(configPath); err != nil {
 			return err

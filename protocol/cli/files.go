@@ -44,7 +44,7 @@ func (r *run) loadConfig(path string) (json.RawMessage, error) {
 		if err == nil {
 			err = errors.New("it is null")
 		}
-		return nil, &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf("The config file %s is not a JSON object: %s.", path, jsonerrors.Reason(err))}
+		return nil, protocol.ConfigError.Errorf(nil, "The config file %s is not a JSON object: %s.", path, jsonerrors.Reason(err))
 	}
 	if data, err = spec.ExpandVariables(data, r.env.Getenv); err != nil {
 		return nil, err
@@ -63,7 +63,7 @@ func (r *run) configText(path string) ([]byte, error) {
 	}
 	data, err := io.ReadAll(r.env.Stdin)
 	if err != nil {
-		return nil, &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf("The configuration cannot be read from standard input: %v.", err), Err: err}
+		return nil, protocol.ConfigError.Errorf(err, "The configuration cannot be read from standard input: %v.", err)
 	}
 	return decodeText(data, path, "config")
 }
@@ -91,7 +91,7 @@ func (r *run) readStates() ([]protocol.State, error) {
 // readFile reads a file without the byte-order mark that some editors write.
 func readFile(path, what string) ([]byte, error) {
 	if strings.HasPrefix(strings.TrimSpace(path), "{") { // it may contain secrets
-		return nil, &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf("Give --%s the path of a file, not its content.", what)}
+		return nil, protocol.ConfigError.Errorf(nil, "Give --%s the path of a file, not its content.", what)
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -112,8 +112,8 @@ func unreadable(what string, err error) error {
 // decodeText returns the text of a file without its byte-order mark.
 func decodeText(data []byte, path, what string) ([]byte, error) {
 	if encoding := rawjson.Encoding(data[:min(len(data), 120)]); encoding != "" {
-		return nil, &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf("The %s file %s is %s but must be JSON in UTF-8. "+
-			"Windows PowerShell before 7.4 writes such files with >: write it in cmd, or in a newer PowerShell.", what, path, encoding)}
+		return nil, protocol.ConfigError.Errorf(nil, "The %s file %s is %s but must be JSON in UTF-8. "+
+			"Windows PowerShell before 7.4 writes such files with >: write it in cmd, or in a newer PowerShell.", what, path, encoding)
 	}
 	return bytes.TrimPrefix(data, []byte(rawjson.ByteOrderMark)), nil
 }

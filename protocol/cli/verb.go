@@ -77,7 +77,7 @@ func (r *run) runVerb(ctx context.Context, v verb) (err error) {
 	defer goroutine.Recover(&err)
 	for _, name := range v.flags {
 		if *r.paths[name] == "" {
-			return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf("%s needs --%s with the path of the %s file.", v.name, name, name)}
+			return protocol.ConfigError.Errorf(nil, "%s needs --%s with the path of the %s file.", v.name, name, name)
 		}
 	}
 	if v.input && *r.paths["config"] == "-" {

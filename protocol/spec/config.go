@@ -33,8 +33,8 @@ func DecodeConfig(raw json.RawMessage, config any) error {
 		return nil
 	case errors.As(err, &wrongType) && wrongType.Field != "":
 		key, value := keyPath(given, wrongType.Field), jsonerrors.GivenType(wrongType)
-		return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf("The configuration's %q is of type %s but must be of type %s.",
-			key, value, jsonerrors.WantedType(wrongType))}
+		return protocol.ConfigError.Errorf(nil, "The configuration's %q is of type %s but must be of type %s.",
+			key, value, jsonerrors.WantedType(wrongType))
 	default:
 		return &protocol.Error{Kind: protocol.ConfigError, Message: "The configuration cannot be read: " + err.Error()}
 	}

@@ -79,8 +79,7 @@ func ValidateEndpoint(setting, endpoint string) error {
 	if endpoint == "" || err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil && u.RawQuery == "" {
 		return nil
 	}
-	return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(
-		`The configuration's %q is not an address. It must be as in "https://s3.example.com".`, setting)}
+	return protocol.ConfigError.Errorf(nil, `The configuration's %q is not an address. It must be as in "https://s3.example.com".`, setting)
 }
 
 // Timeouts of the parts of a request. A server that accepts a connection and

@@ -28,8 +28,7 @@ func (c Config) addCredentials(ctx context.Context, cfg *aws.Config, setting str
 		return nil
 	}
 	if cfg.Region == "" {
-		return &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(
-			"The region in which the role %s is to be assumed is not known. Set %q in the configuration, or AWS_REGION in the environment.", c.RoleARN, setting+".region")}
+		return protocol.ConfigError.Errorf(nil, "The region in which the role %s is to be assumed is not known. Set %q in the configuration, or AWS_REGION in the environment.", c.RoleARN, setting+".region")
 	}
 	role := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(*cfg), c.RoleARN, func(o *stscreds.AssumeRoleOptions) {
 		o.RoleSessionName = "destination-iceberg"

@@ -68,8 +68,7 @@ func (m *maintenance) drop(ctx context.Context) (d Dropped, err error) {
 	if now, err := m.load(ctx); err != nil {
 		return d, err
 	} else if now.MetadataLocation() != emptied.MetadataLocation() {
-		return d, &protocol.Error{Kind: protocol.TransientError, Message: fmt.Sprintf(
-			"Another program has committed to table %s since it was emptied, so it was not dropped. End the syncs that write it, then run drop again.", m.table)}
+		return d, protocol.TransientError.Errorf(nil, "Another program has committed to table %s since it was emptied, so it was not dropped. End the syncs that write it, then run drop again.", m.table)
 	}
 	steps := []func(context.Context) error{
 		func(ctx context.Context) error {

@@ -83,8 +83,7 @@ func failure(step string, err error) error {
 		e.Message = fmt.Sprintf("The check failed while %s. %s", step, e.Message)
 		return e
 	}
-	return &protocol.Error{Kind: protocol.TransientError, Message: fmt.Sprintf(
-		"The check failed while %s: %v. Make sure that the warehouse can be written and has room.", step, err), Err: err}
+	return protocol.TransientError.Errorf(err, "The check failed while %s: %v. Make sure that the warehouse can be written and has room.", step, err)
 }
 
 type probe struct {

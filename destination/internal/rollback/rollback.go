@@ -98,8 +98,7 @@ func Table(ctx context.Context, t *lake.Table, to *table.Snapshot) error {
 		case !has(seen) && has(to): // an earlier attempt was committed, whatever came then
 			return nil, nil, nil
 		case now == nil || now.SnapshotID != seen.SnapshotID:
-			return nil, nil, &protocol.Error{Kind: protocol.TransientError, Message: fmt.Sprintf(
-				"Another program has committed to table %s in the meantime, and nothing was rolled back. End the syncs that write it. If their last rows should go, too, run rollback again.", t)}
+			return nil, nil, protocol.TransientError.Errorf(nil, "Another program has committed to table %s in the meantime, and nothing was rolled back. End the syncs that write it. If their last rows should go, too, run rollback again.", t)
 		}
 		updates, _, err := lake.RollBack(ctx, base, to)
 		return []table.Requirement{table.AssertRefSnapshotID(table.MainBranch, &seen.SnapshotID)}, updates, err

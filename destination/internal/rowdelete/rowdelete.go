@@ -110,8 +110,7 @@ func (d Deletion) find(ctx context.Context, base *table.Table, branch string, ca
 		return nil, err
 	}
 	if set.EqualityDeletes > 0 {
-		return nil, &protocol.Error{Kind: protocol.ConfigError, Message: fmt.Sprintf(
-			"Table %s has equality deletes, which another program wrote. This program cannot delete rows of such a table. Compact it with that program first.", d.Table)}
+		return nil, protocol.ConfigError.Errorf(nil, "Table %s has equality deletes, which another program wrote. This program cannot delete rows of such a table. Compact it with that program first.", d.Table)
 	}
 	may := candidates(ctx, base, tip, where)
 	var found []matched
