@@ -149,11 +149,10 @@ func (f foundRow) row() Row {
 	return row
 }
 
-// fileRows yields the rows of one data file. Equality deletes and defaults of
-// columns are left to the library; it does not read
-// a file that has none of an object's columns, and takes a file apart in
-// goroutines of its own, where a file that is broken makes it panic and nobody
-// can recover.
+// fileRows yields the rows of one data file. Only equality deletes and defaults of columns
+// are left to the library: it does not read a file that has none of an object's columns, and
+// takes a file apart in goroutines of its own, where a file that is broken makes it panic and
+// nobody can recover.
 func (r *reading) fileRows(ctx context.Context, task table.FileScanTask) iter.Seq2[foundRow, error] {
 	return func(yield func(foundRow, error) bool) {
 		var (

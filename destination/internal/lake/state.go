@@ -175,20 +175,20 @@ func statesBySnapshot(props iceberg.Properties, branch string) map[int64]json.Ra
 	return tied
 }
 
-// expiredSnapshots finds expired snapshots in the metadata files that the table still
-// lists.
-type expiredSnapshots struct {
-	table *table.Table
-	files []string // metadata files that are not read yet, the newest last
-	meta  []table.Metadata
-}
-
 // isFirst reports whether a snapshot without a parent never had one. PyIceberg
 // removes the parent from the child of a snapshot that it expires. Tables of
 // format version 1 have no sequence numbers, so there only snapshots of this
 // program can tell.
 func isFirst(s *table.Snapshot) bool {
 	return s.SequenceNumber == 1 || s.Summary != nil && s.Summary.Properties[tokenKey] != "" // ours has the state, if there was one before it
+}
+
+// expiredSnapshots finds expired snapshots in the metadata files that the table still
+// lists.
+type expiredSnapshots struct {
+	table *table.Table
+	files []string // metadata files that are not read yet, the newest last
+	meta  []table.Metadata
 }
 
 // parent returns the parent of a snapshot, nil if it cannot be found, and the

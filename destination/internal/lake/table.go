@@ -74,8 +74,8 @@ type Options struct {
 	tabledef.Settings
 }
 
-// Table is the table of one stream. Its writers may work at once, also beside a
-// commit. Begin, Commit, Replace and Finish are called one at a time.
+// Table is the table of one stream. Its writers may work at once, also beside a commit. Methods
+// that commit are called one at a time.
 type Table struct {
 	cat     Catalog
 	id      table.Identifier

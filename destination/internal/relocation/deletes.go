@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -103,7 +104,7 @@ func (w *writer) withMovedPaths(rows arrow.RecordBatch, column int) arrow.Record
 		}
 		b.Append(location)
 	}
-	columns := append([]arrow.Array(nil), rows.Columns()...)
+	columns := slices.Clone(rows.Columns())
 	columns[column] = b.NewArray()
 	return array.NewRecordBatch(rows.Schema(), columns, rows.NumRows())
 }

@@ -60,7 +60,7 @@ type Rewriter struct {
 // their rows if order is one.
 func (s *Storage) Rewriter(meta table.Metadata, c *Change, target int64, order table.SortOrder) *Rewriter {
 	r := &Rewriter{s: s, meta: meta, c: c, order: order}
-	r.files = s.RollingWriter(target, r.complete)
+	r.files = s.RollingWriter(target, r.completeFile)
 	return r
 }
 
@@ -122,7 +122,7 @@ func (r *Rewriter) Copy(ctx context.Context, data iceberg.DataFile, deletedRows 
 			}
 		}
 		size := max(in.StoredBytes(p, kept), budget.SizeOf(rows)/2)
-		if err := r.add(ctx, rows, size); err != nil {
+		if err := r.gather(ctx, rows, size); err != nil {
 			return err
 		}
 	}
@@ -132,8 +132,8 @@ func (r *Rewriter) Copy(ctx context.Context, data iceberg.DataFile, deletedRows 
 	return nil
 }
 
-// add gathers rows into row groups.
-func (r *Rewriter) add(ctx context.Context, rows arrow.RecordBatch, size int64) error {
+// gather collects rows into row groups.
+func (r *Rewriter) gather(ctx context.Context, rows arrow.RecordBatch, size int64) error {
 	r.pending = append(r.pending, rows)
 	if r.bytes += size; r.bytes < RewriteBatchBytes {
 		return nil
@@ -173,8 +173,8 @@ func (r *Rewriter) group(batch arrow.RecordBatch, _ []uint64) error {
 	return r.files.Write(batch)
 }
 
-// complete completes a file.
-func (r *Rewriter) complete(file *parquetfile.Writer) error {
+// completeFile completes the open file.
+func (r *Rewriter) completeFile(file *parquetfile.Writer) error {
 	schema, err := table.ArrowSchemaToIceberg(r.schema, false, nil)
 	if err != nil {
 		return fmt.Errorf("rewriting rows of table %s: %w", r.s.Table, err)

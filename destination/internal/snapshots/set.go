@@ -121,8 +121,7 @@ func deleteTarget(d iceberg.DataFile) (string, bool) {
 	if ref := d.ReferencedDataFile(); ref != nil {
 		return *ref, true
 	}
-	path := iceberg.PositionalDeleteSchema.Field(0).ID
-	low, high := d.LowerBoundValues()[path], d.UpperBoundValues()[path]
+	low, high := d.LowerBoundValues()[deletePathField.ID], d.UpperBoundValues()[deletePathField.ID]
 	// A bound may be a prefix of the path; it is whole if it is a file's name.
 	if len(low) == 0 || !bytes.Equal(low, high) {
 		return "", false
