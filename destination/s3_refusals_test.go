@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -95,12 +94,9 @@ func TestWhatS3RefusesIsExplained(t *testing.T) {
 	}
 }
 
-// What asks for patience gets some. It passes in the real world: the limiter of the SDK waits for
-// less than a nanosecond at times, which never passes in a bubble.
+// What asks for patience gets some.
 func TestABusyS3IsWaitedFor(t *testing.T) {
-	t.Parallel() // it waits for half a minute
 	const puts = "PutObject CreateMultipartUpload UploadPart CompleteMultipartUpload"
-	var all sync.WaitGroup
 	for _, tc := range []struct {
 		operations   string
 		after, times int32
@@ -108,20 +104,18 @@ func TestABusyS3IsWaitedFor(t *testing.T) {
 		{"", 0, 0}, {"", 0, 3}, {puts, 2, 0}, {puts, 2, 3},
 	} {
 		for _, verb := range []string{"check", "write"} {
-			f := refusal{operations: tc.operations, after: tc.after, times: tc.times, status: 503, code: "SlowDown", message: "Please reduce your request rate."}
-			l := s3Lake(t, s3test.Config(s3test.Start(f.front)))
-			stream := l.stream(protocol.AppendDedup, 0, 0, "")
-			all.Go(func() {
-				r := l.timed(verb, stream)
+			t.Run(fmt.Sprintf("%s/%d of %q after %d", verb, tc.times, tc.operations, tc.after), func(t *testing.T) {
+				t.Parallel()
+				f := refusal{operations: tc.operations, after: tc.after, times: tc.times, status: 503, code: "SlowDown", message: "Please reduce your request rate."}
+				r := s3Lake(t, s3test.Config(s3test.Start(f.front))).inBubble(verb)
 				if tc.times == 0 {
 					r.expect(verb, protocol.TransientError, "fewer requests")
 				} else if strings.Contains(r.output, "FAILED") || r.code != 0 {
-					t.Errorf("%s, refused %d times: exit code %d: %s", verb, tc.times, r.code, r.output)
+					t.Errorf("exit code %d: %s", r.code, r.output)
 				}
 			})
 		}
 	}
-	all.Wait()
 }
 
 // timedRun is a run of a verb.

@@ -131,13 +131,31 @@ func (c Config) LoadWithoutCredentials(ctx context.Context) (aws.Config, error) 
 	}
 	attempts := cmp.Or(cfg.RetryMaxAttempts, maxAttempts) // AWS_MAX_ATTEMPTS comes first
 	cfg.Retryer = func() aws.Retryer {
-		return retry.NewAdaptiveMode(func(o *retry.AdaptiveModeOptions) {
+		return limiter{retry.NewAdaptiveMode(func(o *retry.AdaptiveModeOptions) {
 			o.StandardOptions = append(o.StandardOptions, func(o *retry.StandardOptions) {
 				o.MaxAttempts, o.MaxBackoff = attempts, maxBackoff
 			})
-		})
+		})}
 	}
 	return cfg, nil
+}
+
+// A limiter sends fewer requests to a service that is busy. The SDK's rounds how long it
+// waits down, in the end to nothing, and looks at the clock again: in a bubble of time
+// it would do so for ever.
+type limiter struct{ *retry.AdaptiveMode }
+
+// GetAttemptToken waits until a request may be sent.
+func (l limiter) GetAttemptToken(ctx context.Context) (release func(error) error, err error) {
+	return l.AdaptiveMode.GetAttemptToken(momentary{ctx})
+}
+
+// A momentary context is waited for at least a moment.
+type momentary struct{ context.Context } //nolint:containedctx // it is one
+
+func (m momentary) Done() <-chan struct{} {
+	time.Sleep(time.Nanosecond)
+	return m.Context.Done()
 }
 
 // dial is a variable for the tests.
