@@ -106,9 +106,7 @@ func TestLakes(t *testing.T) {
 			}
 			t.Run(kind.name+"/"+tc.name, func(t *testing.T) {
 				t.Parallel()
-				d := newDestination()
-				d.signalDelay = 0 // nobody signals
-				tc.test(&lakeUnderTest{t: t, d: d, config: protocoltest.File(t, kind.configure(t))})
+				tc.test(&lakeUnderTest{t: t, d: unsignalled(), config: protocoltest.File(t, kind.configure(t))})
 			})
 		}
 	}

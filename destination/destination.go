@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/metrics"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/syncer"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/spec"
@@ -14,12 +15,14 @@ import (
 type destination struct {
 	openCatalog func(context.Context, Config) (*catalogs.Catalog, error)
 	signalDelay time.Duration
+	lastExport  func() (context.Context, context.CancelFunc)
 }
 
 func newDestination() destination {
 	return destination{
 		openCatalog: func(ctx context.Context, c Config) (*catalogs.Catalog, error) { return c.openCatalog(ctx) },
 		signalDelay: syncer.SignalDelay,
+		lastExport:  metrics.LastExport,
 	}
 }
 

@@ -90,7 +90,7 @@ func TestTheDocumentedInputIsWritten(t *testing.T) {
 		t.Fatalf("%d documents", len(shown))
 	}
 	config, catalog := protocoltest.File(t, map[string]string{"warehouse": "file://" + t.TempDir()}), protocoltest.File(t, shown[0][1])
-	written := protocoltest.Destination(t, newDestination(), []byte(shown[1][1]), "write", "--config", config, "--catalog", catalog)
+	written := protocoltest.Destination(t, unsignalled(), []byte(shown[1][1]), "write", "--config", config, "--catalog", catalog)
 	if written.Code != 0 || len(written.States()) != 1 {
 		t.Fatalf("exit code %d: %s", written.Code, written.Stdout)
 	}

@@ -29,7 +29,7 @@ func TestATableIsDroppedMeanwhile(t *testing.T) {
 		})
 	}}
 	warehouse := "file://" + t.TempDir()
-	l := &lakeUnderTest{t: t, d: newDestination(), config: protocoltest.File(t, restLake(t, catalogServer, warehouse, `{"type":"local"}`))}
+	l := &lakeUnderTest{t: t, d: unsignalled(), config: protocoltest.File(t, restLake(t, catalogServer, warehouse, `{"type":"local"}`))}
 	catalog, input := "", ""
 	for _, name := range []string{"a", "b", "c"} {
 		catalog += `,{"stream":{"name":"` + name + `","json_schema":{"properties":{"id":{"type":"integer"}}}},"sync_mode":"incremental","destination_sync_mode":"append"}`

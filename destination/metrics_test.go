@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	collector "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
@@ -21,6 +22,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/metrics"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
@@ -119,8 +121,7 @@ func newMeasuredLake(t *testing.T) *measuredLake {
 			t.Setenv(name, "")
 		}
 	}
-	l := &measuredLake{d: newDestination()}
-	l.d.signalDelay = 0 // nobody signals
+	l := &measuredLake{d: unsignalled()}
 	l.config = protocoltest.File(t, fmt.Appendf(nil, `{"warehouse":"file://%s","commit":{"max_rows":1}}`, t.TempDir()))
 	l.catalog = protocoltest.File(t, []byte(measuredCatalog))
 	return l
@@ -261,11 +262,12 @@ func TestACollectorThatIsAwayFailsNoSync(t *testing.T) {
 		t.Fatal(err)
 	}
 	nobody.Close()
-	gaveUp := make(chan struct{}, 1)
+	asked, gaveUp := make(chan struct{}, 1), make(chan struct{}, 1)
 	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if _, err := io.Copy(io.Discard, r.Body); err != nil {
 			t.Error(err)
 		}
+		asked <- struct{}{}
 		<-r.Context().Done()
 		gaveUp <- struct{}{}
 	}))
@@ -288,6 +290,21 @@ func TestACollectorThatIsAwayFailsNoSync(t *testing.T) {
 			t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%20opensesame")
 			for name, value := range env {
 				t.Setenv(name, value)
+			}
+			if name == "silent" { // its time is over when it has been asked
+				l.d.lastExport = func() (context.Context, context.CancelFunc) {
+					limited, cancel := metrics.LastExport()
+					cancel()
+					if end, ok := limited.Deadline(); !ok || time.Until(end) > 3*time.Second {
+						t.Errorf("the last export may take until %v", end)
+					}
+					export, cancel := context.WithCancel(t.Context())
+					go func() {
+						<-asked
+						cancel()
+					}()
+					return export, cancel
+				}
 			}
 			stdout, stderr, code := l.write(t)
 			if code != 0 || strings.Count(stdout, `"type":"STATE"`) != 4 {

@@ -19,7 +19,7 @@ func TestAMissingFileIsExplainedWhateverTheStorage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server, dir := s3test.NewServer(nil), t.TempDir()
-			local := &lakeUnderTest{t: t, d: newDestination(), config: protocoltest.File(t, `{"warehouse":"file://`+dir+`/lake"}`)}
+			local := &lakeUnderTest{t: t, d: unsignalled(), config: protocoltest.File(t, `{"warehouse":"file://`+dir+`/lake"}`)}
 			remote := s3Lake(t, s3test.Config(server.URL))
 			stream, rows := local.stream(protocol.AppendDedup, 0, 0, ""), records(`{"id":1,"v":"a"}`)+stateOf(1)+fedComplete
 			local.write(stream, rows)

@@ -25,7 +25,7 @@ func TestPreviewAtATerminal(t *testing.T) {
 {"type":"STATE","state":{"type":"STREAM","stream":{"stream_descriptor":{"name":"items"},"stream_state":{}}}}
 `
 	var stderr bytes.Buffer
-	if code := run(t.Context(), cli.Env{Args: []string{"write", "--config", config, "--catalog", catalog}, Stdin: strings.NewReader(input), Stdout: &bytes.Buffer{}, Stderr: &stderr}); code != 0 {
+	if code := unsignalled().run(t.Context(), cli.Env{Args: []string{"write", "--config", config, "--catalog", catalog}, Stdin: strings.NewReader(input), Stdout: &bytes.Buffer{}, Stderr: &stderr}); code != 0 {
 		t.Fatal(&stderr)
 	}
 	for name, tt := range map[string]struct {

@@ -29,7 +29,7 @@ func TestPreviewOfABrokenFile(t *testing.T) {
 	input.WriteString(`{"type":"STATE","state":{"type":"STREAM","stream":{"stream_descriptor":{"name":"items"},"stream_state":{}}}}` + "\n")
 	do := func(stdin []byte, args ...string) (code int, stderr string) {
 		var out, errs bytes.Buffer
-		code = run(t.Context(), cli.Env{Args: args, Stdin: bytes.NewReader(stdin), Stdout: &out, Stderr: &errs})
+		code = unsignalled().run(t.Context(), cli.Env{Args: args, Stdin: bytes.NewReader(stdin), Stdout: &out, Stderr: &errs})
 		return code, errs.String()
 	}
 	if code, stderr := do(input.Bytes(), "write", "--config", config, "--catalog", catalog); code != 0 {

@@ -29,7 +29,7 @@ func TestNoSecretIsOnThePage(t *testing.T) {
 	page := filepath.Join(lake, "report.html")
 	for _, args := range [][]string{{"write", "--config", config, "--catalog", catalog}, {"report", "--config", config, "--output", page}} {
 		var stderr bytes.Buffer
-		code := newDestination().run(t.Context(), cli.Env{
+		code := unsignalled().run(t.Context(), cli.Env{
 			Args: args, Stdin: strings.NewReader(input), Stdout: io.Discard, Stderr: &stderr,
 			Getenv: func(name string) string { return map[string]string{"AWS_SECRET_ACCESS_KEY": secret}[name] },
 		})

@@ -14,8 +14,7 @@ func TestScripts(t *testing.T) {
 	if err := laketest.StartZstd(); err != nil {
 		t.Fatal(err)
 	}
-	d := newDestination()
-	d.signalDelay = 0 // nobody signals
+	d := unsignalled()
 	destinationtest.Scripts(t, "testdata/script", func(args []string, stdin []byte) (_, _ []byte, code int) {
 		var stdout, stderr bytes.Buffer
 		code = d.run(t.Context(), cli.Env{Args: args, Stdin: bytes.NewReader(stdin), Stdout: &stdout, Stderr: &stderr})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,23 +14,55 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	sf "github.com/snowflakedb/gosnowflake/v2"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snowflake/snowflaketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage/s3test"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
+	"github.com/ingest-connectors/whoop-iceberg/protocol/cli"
 	"github.com/ingest-connectors/whoop-iceberg/protocol/protocoltest"
 )
 
-const asDestination = "TEST_BINARY_IS_DESTINATION"
+const (
+	asDestination         = "TEST_BINARY_IS_DESTINATION"
+	asDestinationInBubble = "TEST_BINARY_IS_DESTINATION_IN_BUBBLE"
+)
+
+var argsInBubble []string
 
 // The test's own program is the destination where the environment says so, so that
-// none need be built.
+// none need be built. In a bubble of time it is so within a test, which the
+// environment names.
 func init() {
 	if os.Getenv(asDestination) != "" {
 		main()
 	}
+	if test := os.Getenv(asDestinationInBubble); test != "" {
+		argsInBubble, os.Args = os.Args[1:], []string{os.Args[0], "-test.run=^" + test + "$"}
+	}
+}
+
+// mainInBubble is main in a process in which waiting takes no time.
+func mainInBubble(t *testing.T) {
+	// Snowflake's driver starts a goroutine for the whole process when it first connects,
+	// for which it needs no answer.
+	nowhere, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := sf.NewConnector(sf.SnowflakeDriver{}, sf.Config{
+		Account: "none", User: "nobody", Password: "none", DisableOCSPChecks: true, CertRevocationCheckMode: sf.CertRevocationCheckAdvisory,
+	}).Connect(nowhere); err == nil {
+		t.Fatal("a connection to nowhere")
+	}
+	code := 0
+	synctest.Test(t, func(t *testing.T) {
+		code = newDestination().run(t.Context(), cli.Env{Args: argsInBubble, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv})
+		time.Sleep(time.Hour) // what the driver left behind gives up
+	})
+	os.Exit(code)
 }
 
 // s3Account is an account of Snowflake that reads the tables behind an S3 endpoint.
@@ -62,9 +95,7 @@ func getObject(endpoint, location string) ([]byte, error) {
 // shownS3Lake is a lake on S3 that an account shows.
 func shownS3Lake(t *testing.T, account *snowflaketest.Account, endpoint, auth string) *lakeUnderTest {
 	t.Helper()
-	d := newDestination()
-	d.signalDelay = 0 // nobody signals
-	return &lakeUnderTest{t: t, d: d, config: protocoltest.File(t, fmt.Sprintf(
+	return &lakeUnderTest{t: t, d: unsignalled(), config: protocoltest.File(t, fmt.Sprintf(
 		`{"warehouse":"s3://%s/lake","catalog":{"type":"sqlite","path":"%s/catalog.db"},"storage":%s,"commit":{"max_rows":1},
 		"snowflake":{"mode":"register","account":"myorg-account","user":"loader","role":"loaders","endpoint":%q,"database":"lake","catalog_integration":"i","external_volume":"v","auth":%s}}`,
 		s3test.Bucket, t.TempDir(), s3test.Config(endpoint), account.URL, auth))}
@@ -102,12 +133,18 @@ func (l *lakeUnderTest) expectNewest(account *snowflaketest.Account, endpoint st
 // process runs the destination in a process of its own, and calls started with it.
 func (l *lakeUnderTest) process(input string, started func(*os.Process), args ...string) (stdout string, err error) {
 	l.t.Helper()
+	return l.processAs(asDestination+"=1", input, started, args...)
+}
+
+// processAs is process with a variable in the environment.
+func (l *lakeUnderTest) processAs(variable, input string, started func(*os.Process), args ...string) (stdout string, err error) {
+	l.t.Helper()
 	program, err := os.Executable()
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	cmd := exec.CommandContext(l.t.Context(), program, append(args, "--config", l.config)...)
-	cmd.Env = append(os.Environ(), asDestination+"=1")
+	cmd.Env = append(os.Environ(), variable)
 	cmd.Stdin = strings.NewReader(input)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

@@ -41,8 +41,7 @@ type shownLake struct {
 func newShownLake(t *testing.T, required bool) *shownLake {
 	t.Helper()
 	dir := t.TempDir()
-	l := &shownLake{t: t, d: newDestination(), account: snowflaketest.New(t, "myorg-account")}
-	l.d.signalDelay = 0 // nobody signals
+	l := &shownLake{t: t, d: unsignalled(), account: snowflaketest.New(t, "myorg-account")}
 	l.account.Read = snowflaketest.ReadLocal
 	l.account.Users["LOADER"] = &snowflaketest.User{Token: "pat", Roles: []string{"LOADERS"}}
 	if err := l.account.Run(fmt.Sprintf(snowflakeSetup, "file://"+dir)); err != nil {

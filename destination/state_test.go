@@ -28,8 +28,7 @@ func TestStatesInFilesAreNotHeldInMemory(t *testing.T) {
 		want.WriteString([]string{"[", ","}[i] + state)
 	}
 	want.WriteString("]\n")
-	d := newDestination()
-	d.signalDelay = 0
+	d := unsignalled()
 	run := func(stdin string, args ...string) string {
 		t.Helper()
 		var stdout, stderr bytes.Buffer

@@ -24,7 +24,7 @@ func TestTablesAtATerminal(t *testing.T) {
 	input := strings.Repeat(`{"type":"RECORD","record":{"stream":"sleep","emitted_at":1,"data":{"id":1}}}`+"\n", 1200) +
 		`{"type":"STATE","state":{"type":"STREAM","stream":{"stream_descriptor":{"name":"sleep"},"stream_state":{}}}}` + "\n"
 	var stderr bytes.Buffer
-	if code := run(t.Context(), cli.Env{Args: []string{"write", "--config", config, "--catalog", catalog}, Stdin: strings.NewReader(input), Stdout: &bytes.Buffer{}, Stderr: &stderr}); code != 0 {
+	if code := unsignalled().run(t.Context(), cli.Env{Args: []string{"write", "--config", config, "--catalog", catalog}, Stdin: strings.NewReader(input), Stdout: &bytes.Buffer{}, Stderr: &stderr}); code != 0 {
 		t.Fatal(&stderr)
 	}
 	for width, want := range map[int]string{

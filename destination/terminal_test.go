@@ -72,7 +72,7 @@ func TestWhatPeopleReadOfAWrite(t *testing.T) {
 			}
 			catalog := protocoltest.File(t, `{"streams":[`+strings.Join(streams, ",")+`]}`)
 			var stdout, stderr bytes.Buffer
-			code := run(t.Context(), cli.Env{
+			code := unsignalled().run(t.Context(), cli.Env{
 				Args:  append([]string{"write", "--config", config, "--catalog", catalog}, tt.args...),
 				Stdin: strings.NewReader(tt.input), Stdout: &stdout, Stderr: &stderr,
 			})

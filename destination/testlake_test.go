@@ -160,6 +160,19 @@ func (l *testLake) write(f *faults, input []byte) *protocoltest.Run {
 	return l.run(f, input, "write", "--config", l.config, "--catalog", l.catalog)
 }
 
+func TestMain(m *testing.M) {
+	laketest.RelaxSQLite()
+	m.Run()
+}
+
+// unsignalled is a destination that waits for no signal at the end of its input, since
+// nobody sends one.
+func unsignalled() destination {
+	d := newDestination()
+	d.signalDelay = 0
+	return d
+}
+
 // run runs the destination in a bubble of time, in which what hangs takes none.
 func (l *testLake) run(f *faults, input []byte, args ...string) *protocoltest.Run {
 	l.t.Helper()

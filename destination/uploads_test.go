@@ -24,9 +24,7 @@ import (
 // catalog on this machine.
 func s3Lake(t *testing.T, storage string) *lakeUnderTest {
 	t.Helper()
-	d := newDestination()
-	d.signalDelay = 0 // nobody signals
-	return &lakeUnderTest{t: t, d: d, config: protocoltest.File(t, fmt.Sprintf(
+	return &lakeUnderTest{t: t, d: unsignalled(), config: protocoltest.File(t, fmt.Sprintf(
 		`{"warehouse":"s3://%s/lake","catalog":{"type":"sqlite","path":"%s/catalog.db"},"storage":%s}`, s3test.Bucket, t.TempDir(), storage))}
 }
 

@@ -18,7 +18,7 @@ import (
 // Afterwards it maintains the tables (maintain.go).
 func (d destination) Write(ctx context.Context, job protocol.WriteJob, out *protocol.Emitter) (err error) {
 	measured := metrics.Start(out)
-	defer func() { measured.End(err) }()
+	defer func() { measured.End(err, d.lastExport) }()
 	config, err := parseConfig(job.Config)
 	if err != nil {
 		return err

@@ -31,13 +31,18 @@ func Main(m *testing.M) {
 	if err := StartZstd(); err != nil {
 		panic(err)
 	}
+	RelaxSQLite()
+	iceio.Unregister("file")
+	iceio.Register("file", func(context.Context, *url.URL, map[string]string) (iceio.IO, error) { return localFiles{}, nil })
+	m.Run()
+}
+
+// RelaxSQLite has SQLite not wait for the disk, from now on.
+func RelaxSQLite() {
 	sqlite.RegisterConnectionHook(func(conn sqlite.ExecQuerierContext, _ string) error {
 		_, err := conn.ExecContext(context.Background(), "PRAGMA synchronous = OFF", nil)
 		return err
 	})
-	iceio.Unregister("file")
-	iceio.Register("file", func(context.Context, *url.URL, map[string]string) (iceio.IO, error) { return localFiles{}, nil })
-	m.Run()
 }
 
 // localFiles are local files that are not on disk when a call returns.

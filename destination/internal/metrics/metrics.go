@@ -165,16 +165,19 @@ func (m *Metrics) Maintained(t Table, took time.Duration, did maintenance.Report
 	m.orphans.Add(ctx, int64(did.RemovedOrphans), of)
 }
 
-// lastExport is how long the end of a sync waits for the last export.
-const lastExport = 3 * time.Second
+// LastExport is how long the end of a sync waits for the last export.
+func LastExport() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), 3*time.Second)
+}
 
-// End measures the sync, which may have failed, and exports what was not exported yet.
-func (m *Metrics) End(err error) {
+// End measures the sync, which may have failed, and exports what was not exported yet,
+// in the time that there is for it, as [LastExport].
+func (m *Metrics) End(err error, lastExport func() (context.Context, context.CancelFunc)) {
 	if m == nil {
 		return
 	}
 	m.sync.Record(context.Background(), time.Since(m.began).Seconds(), metric.WithAttributes(errorType(err)...))
-	ctx, cancel := context.WithTimeout(context.Background(), lastExport)
+	ctx, cancel := lastExport()
 	defer cancel()
 	if err := m.provider.Shutdown(ctx); err != nil {
 		m.warn(err)

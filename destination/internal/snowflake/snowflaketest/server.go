@@ -266,6 +266,7 @@ func verifyJWT(token, account, user string, key *rsa.PublicKey) error {
 
 // token is the token endpoint of an authorization server.
 func (a *Account) token(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Connection", "close") // as below
 	id, secret, _ := r.BasicAuth()
 	if id != a.ClientID || secret != a.ClientSecret || r.FormValue("grant_type") != "client_credentials" || !strings.HasPrefix(r.FormValue("scope"), "session:role:") {
 		w.WriteHeader(http.StatusUnauthorized)
@@ -301,6 +302,7 @@ func (a *Account) meet(statement string, r *http.Request, reply func() any, w ht
 		<-r.Context().Done()
 		return
 	case Unavailable:
+		w.Header().Set("Connection", "close") // one that is kept would keep time from passing
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	case Expired:
