@@ -87,14 +87,12 @@ func kindOf(ctx context.Context, tbl *table.Table, raw json.RawMessage) (protoco
 	if err != nil {
 		return "", err
 	}
-	if stored.File != "" {
-		files, err := tbl.FS(ctx)
-		if err != nil {
-			return "", err
-		}
-		if stored.State, err = checkpoint.Read(files, stored.File); err != nil {
-			return "", err
-		}
+	files, err := tbl.FS(ctx)
+	if err != nil {
+		return "", err
+	}
+	if stored, err = stored.Load(files); err != nil {
+		return "", err
 	}
 	state, err := protocol.ParseState(stored.State)
 	return state.Type, err

@@ -8,7 +8,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+
+	iceio "github.com/apache/iceberg-go/io"
+
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 // Key is the entry of a snapshot's summary, and the property of a table, that
@@ -22,7 +27,56 @@ type Checkpoint struct {
 	Number    int64           `json:"number"` // higher than of any commit before
 	Committed time.Time       `json:"committed"`
 	State     json.RawMessage `json:"state,omitempty"` // the state of the message; nil: it is in the file
-	File      string          `json:"file,omitempty"`  // location of the file that holds it
+	File      string          `json:"file,omitempty"`  // location of the file that holds it, and Streams
+
+	// These are of a state that covers all streams.
+	Lacks   []Numbers `json:"lacks,omitempty"`  // of states before, in ascending order: the table may not have their rows
+	Streams Streams   `json:"streams,omitzero"` // that it belongs to; nil: earlier versions did not name them
+}
+
+// Numbers are the first and the last of a range.
+type Numbers [2]int64
+
+// Has reports whether a table with this checkpoint has the rows of the state of all streams
+// that has a number.
+func (c Checkpoint) Has(number int64) bool {
+	lacks := func(n Numbers) bool { return n[0] <= number && number <= n[1] }
+	return number <= c.Number && !slices.ContainsFunc(c.Lacks, lacks)
+}
+
+// maxLacks bounds what a checkpoint keeps of failures and rollbacks long ago.
+const maxLacks = 10
+
+// Next returns what a state with a number lacks if the source continued from this one.
+func (c Checkpoint) Next(number int64) []Numbers {
+	lacks := slices.Clone(c.Lacks)
+	if c.Number+1 < number {
+		lacks = append(lacks, Numbers{c.Number + 1, number - 1})
+	}
+	if len(lacks) > maxLacks {
+		lacks = lacks[len(lacks)-maxLacks:]
+		lacks[0][0] = 0
+	}
+	return lacks
+}
+
+// Streams are what a state of all streams belongs to: by namespace and name, the number of the
+// last such state that had the stream. It is the state's own number for a stream of its sync, and
+// a lower one for a stream that was removed from the catalog before.
+type Streams map[string]map[string]int64
+
+// Set adds a stream.
+func (s Streams) Set(id protocol.StreamID, number int64) {
+	if s[id.Namespace] == nil {
+		s[id.Namespace] = map[string]int64{}
+	}
+	s[id.Namespace][id.Name] = number
+}
+
+// Number returns a stream's number.
+func (s Streams) Number(id protocol.StreamID) (number int64, ok bool) {
+	number, ok = s[id.Namespace][id.Name]
+	return number, ok
 }
 
 // Before reports whether a checkpoint is older than another one.
@@ -43,6 +97,16 @@ func Parse(raw json.RawMessage) (Checkpoint, error) {
 		return c, errors.New("reading a checkpoint: it names no state")
 	}
 	return c, nil
+}
+
+// Load returns a checkpoint with what its file holds, if it has one.
+func (c Checkpoint) Load(files iceio.IO) (Checkpoint, error) {
+	if c.File == "" {
+		return c, nil
+	}
+	of, err := read(files, c.File)
+	c.State, c.Streams = of.State, of.Streams
+	return c, err
 }
 
 // Relocate returns an encoded checkpoint whose file is elsewhere now; what is none

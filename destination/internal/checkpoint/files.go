@@ -18,9 +18,9 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
-// longState is how long a state, in bytes, must be to have a file of its own. A
-// table's metadata holds the states of up to a hundred snapshots, and is written
-// by every commit and read by every query.
+// longState is how long a state, in bytes and with the names of its streams, must be to
+// have a file of its own. A table's metadata holds the states of up to a hundred snapshots,
+// and is written by every commit and read by every query.
 const longState = 1 << 10
 
 // Files keeps long states below a warehouse, each in a file that is written once
@@ -44,16 +44,25 @@ func (f *Files) Dir() string { return strings.TrimSuffix(f.warehouse, "/") + "/_
 type content struct {
 	Metadata []string        `json:"metadata"` // directories of the metadata of the tables that the state covers
 	State    json.RawMessage `json:"state"`
+	Streams  Streams         `json:"streams,omitzero"`
 }
 
-// Keep puts the state of a checkpoint into a file, if it is long. metadata are
+// Keep puts the state of a checkpoint into a file, with the names of its streams, if that is long. metadata are
 // the directories that the metadata of its tables is in. The file is durable
 // when Keep returns.
 func (f *Files) Keep(c Checkpoint, metadata []string) (Checkpoint, error) {
-	if len(c.State) <= longState || f.files == nil {
+	size := len(c.State)
+	if c.Streams != nil {
+		names, err := encode(c.Streams)
+		if err != nil {
+			return c, err
+		}
+		size += len(names)
+	}
+	if size <= longState || f.files == nil {
 		return c, nil
 	}
-	of := content{State: c.State}
+	of := content{State: c.State, Streams: c.Streams}
 	root := filenames.Plain(f.warehouse)
 	for _, dir := range metadata {
 		dir = filenames.Plain(dir)
@@ -66,7 +75,7 @@ func (f *Files) Keep(c Checkpoint, metadata []string) (Checkpoint, error) {
 	if err != nil {
 		return c, err
 	}
-	c.State, c.File = nil, f.Dir()+"/"+filenames.New(".json")
+	c.State, c.Streams, c.File = nil, nil, f.Dir()+"/"+filenames.New(".json")
 	if err := f.files.WriteFile(c.File, text); err != nil {
 		err = fmt.Errorf("writing a state to %s: %w", c.File, err)
 		if removeErr := f.files.Remove(c.File); removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist) {
@@ -77,12 +86,6 @@ func (f *Files) Keep(c Checkpoint, metadata []string) (Checkpoint, error) {
 	return c, nil
 }
 
-// Read reads the state in a file.
-func Read(files iceio.IO, location string) (json.RawMessage, error) {
-	of, err := read(files, location)
-	return of.State, err
-}
-
 // CoversAll reports whether an encoded checkpoint has a state that covers all streams of its
 // source. What is no checkpoint does not, nor does one whose file is gone.
 func CoversAll(files iceio.IO, raw json.RawMessage) (bool, error) {
@@ -90,12 +93,10 @@ func CoversAll(files iceio.IO, raw json.RawMessage) (bool, error) {
 	if err != nil {
 		return false, nil //nolint:nilerr // as said above
 	}
-	if c.File != "" {
-		if c.State, err = Read(files, c.File); errors.Is(err, fs.ErrNotExist) {
-			return false, nil
-		} else if err != nil {
-			return false, err
-		}
+	if c, err = c.Load(files); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	} else if err != nil {
+		return false, err
 	}
 	state, err := protocol.ParseState(c.State)
 	return err == nil && state.Type != protocol.StreamState, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/filenames"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/storage"
+	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
 var long = json.RawMessage(`{"type":"LEGACY","data":{"n":12345678901234567890,"text":"` + strings.Repeat("<é", 1000) + `"}}`)
@@ -54,7 +56,7 @@ func TestAStateIsKept(t *testing.T) {
 				t.Errorf("the file is %q", got.File)
 			}
 			if got.File != "" {
-				if got.State, err = Read(files.files, got.File); err != nil {
+				if got, err = got.Load(files.files); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -63,6 +65,76 @@ func TestAStateIsKept(t *testing.T) {
 				t.Errorf("checkpoint (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// A state of a thousand streams, of which a table's metadata would have a copy for each snapshot, takes its names to its
+// file, however short it is.
+func TestTheNamesOfManyStreamsAreKeptInTheFile(t *testing.T) {
+	files := newFiles(t)
+	for _, n := range []int{0, 20, 1000} {
+		want := Checkpoint{Number: 7, State: json.RawMessage(`{"data":{"n":1}}`), Lacks: []Numbers{{2, 3}}, Streams: Streams{}}
+		for i := range n {
+			want.Streams.Set(protocol.StreamID{Namespace: "public", Name: fmt.Sprintf("orders of the year %d", i)}, int64(i))
+		}
+		kept, err := files.Keep(want, []string{"metadata"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := kept.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(raw) > 2*longState || (kept.File != "") != (n == 1000) {
+			t.Errorf("%d streams: a table keeps %d bytes, the file is %q", n, len(raw), kept.File)
+		}
+		got, err := Parse(raw)
+		if err == nil {
+			got, err = got.Load(files.files)
+		}
+		if got.File = ""; err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%d streams (-want +got):\n%s", n, diff)
+		}
+	}
+	// Versions that named no streams tell themselves apart from a state of no streams.
+	if old, err := Parse(json.RawMessage(`{"number":7,"state":{"data":{}}}`)); err != nil || old.Streams != nil {
+		t.Errorf("%v, %v", old, err)
+	}
+}
+
+// A table whose source went back to state 3, after others were stored, does not have the rows of those.
+func TestWhichStatesATableHasTheRowsOf(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		c         Checkpoint
+		has, lack []int64
+	}{
+		{"the first", Checkpoint{Number: 1}, []int64{0, 1}, []int64{2}},
+		{"one after the other", Checkpoint{Number: 4, Lacks: Checkpoint{Number: 3}.Next(4)}, []int64{1, 3, 4}, []int64{5}},
+		{"the source went back", Checkpoint{Number: 7, Lacks: Checkpoint{Number: 3}.Next(6)}, []int64{1, 3, 6, 7}, []int64{4, 5, 8}},
+		{"to the beginning", Checkpoint{Number: 7, Lacks: Checkpoint{Number: -1}.Next(6)}, []int64{6, 7}, []int64{0, 1, 5, 8}},
+		{"twice", Checkpoint{Number: 9, Lacks: Checkpoint{Number: 7, Lacks: []Numbers{{4, 5}}}.Next(9)}, []int64{3, 6, 7, 9}, []int64{4, 5, 8}},
+	} {
+		for _, n := range tt.has {
+			if !tt.c.Has(n) {
+				t.Errorf("%s: it lacks %d", tt.name, n)
+			}
+		}
+		for _, n := range tt.lack {
+			if tt.c.Has(n) {
+				t.Errorf("%s: it has %d", tt.name, n)
+			}
+		}
+	}
+	c := Checkpoint{}
+	for range 1000 {
+		c = Checkpoint{Number: c.Number + 2, Lacks: c.Next(c.Number + 2)}
+	}
+	if len(c.Lacks) != maxLacks || c.Has(2) || !c.Has(c.Number-2) || c.Has(c.Number-1) {
+		t.Errorf("after very many: %v", c.Lacks)
 	}
 }
 
@@ -77,7 +149,7 @@ func TestABrokenStateFileIsAnError(t *testing.T) {
 			if err := os.WriteFile(strings.TrimPrefix(kept.File, "file://"), []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := Read(files.files, kept.File); err == nil || !strings.Contains(err.Error(), kept.File) {
+			if _, err := kept.Load(files.files); err == nil || !strings.Contains(err.Error(), kept.File) {
 				t.Errorf("error %v", err)
 			}
 		})

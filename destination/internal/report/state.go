@@ -38,14 +38,12 @@ func stateOf(ctx context.Context, tbl *table.Table) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	if stored.File != "" {
-		files, err := tbl.FS(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if stored.State, err = checkpoint.Read(files, stored.File); err != nil {
-			return nil, err
-		}
+	files, err := tbl.FS(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if stored, err = stored.Load(files); err != nil {
+		return nil, err
 	}
 	var text bytes.Buffer
 	if err := json.Indent(&text, stored.State, "", "  "); err != nil {

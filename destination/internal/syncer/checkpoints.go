@@ -154,19 +154,19 @@ func (c *checkpoints) limitReached(limits CommitLimits) bool {
 // stateBytes is about what is held in memory of a state whose message is in a file.
 const stateBytes = 700
 
-// mostTables bounds for how many tables the input is gathered: until a commit, rows of
+// maxTables bounds for how many tables the input is gathered: until a commit, rows of
 // many tables are in scratch.
-const mostTables = 8
+const maxTables = 8
 
 // tablesWithRows returns how many tables a commit would give rows, as far as they are
-// decoded, from 1 to mostTables. A commit makes files and a snapshot of each table, so
+// decoded, from 1 to maxTables. A commit makes files and a snapshot of each table, so
 // what comes for several is gathered for longer.
 func (c *checkpoints) tablesWithRows() (n int64) {
 	for _, s := range c.streams.all {
 		if c.isCovered(s) && s.unplanned.any() {
 			n++
 		}
-		if n == mostTables {
+		if n == maxTables {
 			break
 		}
 	}

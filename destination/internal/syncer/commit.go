@@ -122,7 +122,7 @@ func (r *run) commitTables(ctx context.Context, plan *commitPlan) error {
 	r.commitNumber++
 	r.out.Progress().Doing("committing " + terminal.Counted(int64(len(plan.tables)), "tables"))
 	defer r.out.Progress().Doing("")
-	if err := r.warnOfOtherSources(ctx, plan); err != nil {
+	if err := errors.Join(r.warnOfOtherSources(ctx, plan), r.beginShared(ctx, plan)); err != nil {
 		return err
 	}
 	states := r.storedStates(plan)

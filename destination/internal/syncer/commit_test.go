@@ -57,10 +57,19 @@ func (lostCatalog) CommitTable(context.Context, table.Identifier, []table.Requir
 
 // plannedStreams plans streams that append.
 func plannedStreams(t *testing.T, names ...string) Streams {
+	return plannedOverwriting(t, "", names...)
+}
+
+// plannedOverwriting plans streams that append, but for one.
+func plannedOverwriting(t *testing.T, overwritten string, names ...string) Streams {
 	t.Helper()
 	var described []string
 	for _, name := range names {
-		described = append(described, fmt.Sprintf(`{"stream":{"name":%q,"json_schema":{"properties":{"id":{"type":"integer"}}}},"sync_mode":"incremental","destination_sync_mode":"append"}`, name))
+		modes := `"sync_mode":"incremental","destination_sync_mode":"append"`
+		if name == overwritten {
+			modes = `"sync_mode":"full_refresh","destination_sync_mode":"overwrite"`
+		}
+		described = append(described, fmt.Sprintf(`{"stream":{"name":%q,"json_schema":{"properties":{"id":{"type":"integer"}}}},%s}`, name, modes))
 	}
 	configured, err := protocol.ParseConfiguredCatalog([]byte(`{"streams":[` + strings.Join(described, ",") + `]}`))
 	if err != nil {
@@ -155,7 +164,7 @@ func sameCatalog(c catalog.Catalog) catalog.Catalog { return c }
 func (r *run) oneState() *commitPlan {
 	plan := &commitPlan{}
 	for _, stream := range r.streams.all {
-		plan.tables = append(plan.tables, &tableCommit{stream: stream, state: pendingState{message: stateMessage{State: protocol.State{Raw: json.RawMessage(`{}`)}}, segment: 1}})
+		plan.tables = append(plan.tables, &tableCommit{stream: stream, state: pendingState{message: stateMessage{State: protocol.State{Raw: json.RawMessage(`{}`)}}, stream: stream, segment: 1}})
 	}
 	return plan
 }

@@ -58,6 +58,7 @@ type run struct {
 
 	sequence     uint64        // number of the last item of the input that was a batch of records or a state
 	commitNumber int64         // number of the last commit
+	shared       *sharedStates // nil: no state that covers all streams is committed yet
 	committing   chan error    // receives the result of the commit in flight; nil: there is none
 	plans        []*commitPlan // that of the commit in flight, and one whose files are being closed
 }

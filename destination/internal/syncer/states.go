@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -41,7 +40,11 @@ func (r *run) storedStates(plan *commitPlan) map[int64]func() (json.RawMessage, 
 			if err != nil {
 				return nil, err
 			}
-			kept, err := r.stateFiles.Keep(checkpoint.Checkpoint{Number: number, Committed: now, State: state.Raw}, tables[segment])
+			c := checkpoint.Checkpoint{Number: number, Committed: now, State: state.Raw}
+			if pending.stream == nil {
+				c.Lacks, c.Streams = r.shared.lacks, r.shared.streams(r.streams, number)
+			}
+			kept, err := r.stateFiles.Keep(c, tables[segment])
 			if err != nil {
 				return nil, err
 			}
@@ -71,37 +74,64 @@ func (s Streams) lastCommitNumber() (int64, error) {
 // in memory, since there may be many long ones.
 type CommittedState struct {
 	checkpoint.Checkpoint
-	kind    protocol.StateType
-	streams []protocol.StreamID // of a GLOBAL state
-	table   *table.Table
+	stored json.RawMessage // as the table has it
+	kind   protocol.StateType
+	named  []protocol.StreamID // the streams that a GLOBAL state names itself
+	table  *table.Table
+}
+
+// newCommittedState returns a state as a table has it, still to be parsed; nil: none.
+func newCommittedState(tbl *table.Table, raw json.RawMessage) (*CommittedState, error) {
+	if raw == nil {
+		return nil, nil
+	}
+	stored, err := checkpoint.Parse(raw)
+	return &CommittedState{Checkpoint: stored, stored: raw, table: tbl}, err
 }
 
 // Read returns the state as the source sent it.
 func (s *CommittedState) Read(ctx context.Context) (json.RawMessage, error) {
+	whole, err := s.load(ctx)
+	return whole.State, err
+}
+
+// load returns the checkpoint with what is in its file.
+func (s *CommittedState) load(ctx context.Context) (checkpoint.Checkpoint, error) {
 	if s.File == "" {
-		return s.State, nil
+		return s.Checkpoint, nil
 	}
 	files, err := s.table.FS(ctx)
 	if err != nil {
-		return nil, err
+		return s.Checkpoint, err
 	}
-	state, err := checkpoint.Read(files, s.File)
+	whole, err := s.Load(files)
 	if err != nil {
-		return nil, &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: fmt.Sprintf(
+		return whole, &protocol.Error{Kind: protocol.ConfigError, Err: err, Message: fmt.Sprintf(
 			"The state of table %s cannot be read: %v. Restore the file from a copy of the warehouse. Without it, start the source from the beginning, or from a state that you pass with --state.", strings.Join(s.table.Identifier(), "."), err)}
 	}
-	return state, nil
+	return whole, nil
 }
 
-// parse sets the kind of the state, and the streams that it names.
-func (s *CommittedState) parse(ctx context.Context) error {
-	raw, err := s.Read(ctx)
+// parse sets the kind of the state, and the streams that it belongs to. byFile holds the states
+// that were read from files, each of which is parsed once.
+func (s *CommittedState) parse(ctx context.Context, byFile map[string]*CommittedState) error {
+	if same := byFile[s.File]; same != nil {
+		s.kind, s.named, s.Streams = same.kind, same.named, same.Streams
+		return nil
+	}
+	whole, err := s.load(ctx)
 	if err != nil {
 		return err
 	}
-	state, err := protocol.ParseState(raw)
-	s.kind, s.streams = state.Type, state.Streams
-	return err
+	state, err := protocol.ParseState(whole.State)
+	if err != nil {
+		return err
+	}
+	s.kind, s.named, s.Streams = state.Type, state.Streams, whole.Streams
+	if s.File != "" {
+		byFile[s.File] = s
+	}
+	return nil
 }
 
 // CommittedStates returns the states from which a source continues such that no row
@@ -122,71 +152,22 @@ func (s Streams) CommittedStates(ctx context.Context, cat catalog.Catalog) ([]*C
 		}
 		var state *CommittedState
 		if !missing {
-			if state, err = stream.committedState(ctx, loaded, byFile); err != nil {
+			generation := stream.generation()
+			if stream.isOverwrite() {
+				generation = nil // an overwrite replaces the rows of all generations
+			}
+			raw, err := lake.CommittedState(ctx, loaded, stream.plan, generation)
+			if err == nil {
+				state, err = newCommittedState(loaded, raw)
+			}
+			if err == nil && state != nil {
+				err = state.parse(ctx, byFile)
+			}
+			if err != nil {
 				return nil, fmt.Errorf("reading the state of stream %s: %w", stream.ID, err)
 			}
 		}
 		ids, states, exists = append(ids, stream.ID), append(states, state), append(exists, !missing)
 	}
 	return continueFrom(ids, states, exists), nil
-}
-
-// committedState returns the state that the stream's table has; nil: none. byFile
-// holds the states that were read from files, each of which is parsed once.
-func (s *Stream) committedState(ctx context.Context, loaded *table.Table, byFile map[string]*CommittedState) (*CommittedState, error) {
-	generation := s.generation()
-	if s.isOverwrite() {
-		generation = nil // an overwrite replaces the rows of all generations
-	}
-	raw, err := lake.CommittedState(ctx, loaded, s.plan, generation)
-	if raw == nil || err != nil {
-		return nil, err
-	}
-	state := &CommittedState{table: loaded}
-	if state.Checkpoint, err = checkpoint.Parse(raw); err != nil {
-		return nil, err
-	}
-	if same := byFile[state.File]; same != nil {
-		state.kind, state.streams = same.kind, same.streams
-		return state, nil
-	}
-	if state.File != "" {
-		byFile[state.File] = state
-	}
-	return state, state.parse(ctx)
-}
-
-// continueFrom chooses among the states of tables, each nil if its table has none or
-// does not exist.
-func continueFrom(ids []protocol.StreamID, states []*CommittedState, exists []bool) []*CommittedState {
-	var ofStreams []*CommittedState
-	var shared *CommittedState // the oldest one that covers all streams
-	hasShared := make([]bool, len(states))
-	for i, s := range states {
-		if s == nil {
-			continue
-		}
-		if s.kind == protocol.StreamState {
-			ofStreams = append(ofStreams, s)
-			continue
-		}
-		hasShared[i] = true
-		if shared == nil || s.Before(shared.Checkpoint) {
-			shared = s
-		}
-	}
-	if shared == nil {
-		return ofStreams
-	}
-	// A state that covers all streams is committed when all tables have it. If one has
-	// none, rows of even the oldest one are missing. Only a stream that was added since
-	// needs none: its table does not exist, since tables are created before the first
-	// commit, and the state does not name it.
-	for i, id := range ids {
-		added := !exists[i] && shared.kind == protocol.GlobalState && !slices.Contains(shared.streams, id)
-		if !hasShared[i] && !added {
-			return ofStreams
-		}
-	}
-	return []*CommittedState{shared}
 }

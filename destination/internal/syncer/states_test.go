@@ -24,10 +24,26 @@ func TestContinueFrom(t *testing.T) {
 	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	at := func(number int64, state string) *CommittedState {
 		s := &CommittedState{Checkpoint: checkpoint.Checkpoint{Number: number, Committed: noon, State: json.RawMessage(state)}}
-		if err := s.parse(t.Context()); err != nil {
+		if err := s.parse(t.Context(), map[string]*CommittedState{}); err != nil {
 			t.Fatal(err)
 		}
 		return s
+	}
+	// named adds the streams of a state, each with the number of the last one that had it, and the number of the first one
+	// whose rows the table has.
+	named := func(since int64, s *CommittedState, streams ...any) *CommittedState {
+		s.Lacks, s.Streams = checkpoint.Checkpoint{Number: -1}.Next(since), checkpoint.Streams{}
+		for i := 0; i < len(streams); i += 2 {
+			s.Streams.Set(protocol.StreamID{Name: streams[i].(string)}, int64(streams[i+1].(int)))
+		}
+		return s
+	}
+	of := func(number int64, state string, streams ...string) *CommittedState {
+		var pairs []any
+		for _, name := range streams {
+			pairs = append(pairs, name, int(number))
+		}
+		return named(1, at(number, state), pairs...)
 	}
 	turnedBack := at(8, global2)
 	turnedBack.Committed = noon.Add(-time.Hour)
@@ -53,6 +69,36 @@ func TestContinueFrom(t *testing.T) {
 		"the source changed the kind": {
 			[]*CommittedState{at(4, streamA), at(3, bare), at(3, bare)}, "", []string{streamA},
 		},
+
+		// States that name their streams.
+		"all tables have the same, named":                   {[]*CommittedState{of(1, legacy, "a", "b", "c"), of(1, legacy, "a", "b", "c"), of(1, legacy, "a", "b", "c")}, "", []string{legacy}},
+		"LEGACY, a stream that was added":                   {[]*CommittedState{of(1, legacy, "a", "b"), of(1, legacy, "a", "b"), nil}, "c", []string{legacy}},
+		"LEGACY, and a failed sync made its table":          {[]*CommittedState{of(1, legacy, "a", "b"), of(1, legacy, "a", "b"), nil}, "", []string{legacy}},
+		"GLOBAL, a failed sync made its table":              {[]*CommittedState{of(1, bare, "a", "b"), of(1, bare, "a", "b"), nil}, "", []string{bare}},
+		"a stream that was added has states of its own":     {[]*CommittedState{of(1, bare, "a", "b"), of(1, bare, "a", "b"), at(9, streamB)}, "", []string{bare}},
+		"GLOBAL names a stream that it was not synced with": {[]*CommittedState{nil, of(1, global1, "b", "c"), of(1, global1, "b", "c")}, "a", nil},
+		"a table was dropped, and GLOBAL names none":        {[]*CommittedState{of(1, bare, "a", "b", "c"), nil, of(1, bare, "a", "b", "c")}, "b", nil},
+		"a table was reset":                                 {[]*CommittedState{of(1, bare, "a", "b", "c"), nil, of(1, bare, "a", "b", "c")}, "", nil},
+		"a crash in the first commit of an added stream, which has its rows": {
+			[]*CommittedState{of(1, global1, "a", "b"), of(1, global1, "a", "b"), of(2, global2, "a", "b", "c")}, "", []string{global1},
+		},
+		"and which has not": {[]*CommittedState{of(2, global2, "a", "b", "c"), of(2, global2, "a", "b", "c"), nil}, "", nil},
+		"a stream that was removed and added again": {
+			[]*CommittedState{named(1, at(5, global2), "a", 5, "b", 5, "c", 2), named(1, at(5, global2), "a", 5, "b", 5, "c", 2), of(2, global1, "a", "b", "c")}, "", []string{global2},
+		},
+		"and whose table was dropped meanwhile": {
+			[]*CommittedState{named(1, at(5, global2), "a", 5, "b", 5, "c", 2), named(1, at(5, global2), "a", 5, "b", 5, "c", 2), nil}, "c", nil,
+		},
+		"and whose table was rolled back meanwhile": {
+			[]*CommittedState{named(1, at(5, global2), "a", 5, "b", 5, "c", 2), named(1, at(5, global2), "a", 5, "b", 5, "c", 2), of(1, global1, "a", "b", "c")}, "", []string{global1},
+		},
+		"a crash after a table was reset": {
+			[]*CommittedState{of(1, global1, "a", "b", "c"), named(2, at(2, global2), "a", 2, "b", 2, "c", 2), of(1, global1, "a", "b", "c")}, "", nil,
+		},
+		"a crash in the first commit after an update of the program": {
+			[]*CommittedState{named(0, at(8, global2), "a", 8, "b", 8, "c", 8), at(7, global1), at(7, global1)}, "", []string{global1},
+		},
+		"and a stream was added before": {[]*CommittedState{of(8, global2, "a", "b"), of(8, global2, "a", "b"), nil}, "", []string{global2}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var ids []protocol.StreamID
