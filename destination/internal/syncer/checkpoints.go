@@ -20,6 +20,7 @@ type checkpoints struct {
 
 	proofs             *proofs            // of completeness
 	stateType          protocol.StateType // of all states; "" before the first
+	sharedBefore       bool               // the last state of earlier syncs covers all streams; known at the end, if no state came
 	allWait            bool               // every stream waits for the end of the input; see mustWait
 	segment            int64              // number of the last one, which no state has ended
 	noRecordSinceState bool               // no record has come since a state

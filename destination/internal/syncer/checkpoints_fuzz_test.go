@@ -16,14 +16,16 @@ import (
 // up to three streams, and an end, and compares the commit plans with a plain account
 // of what came in.
 func FuzzCheckpoints(f *testing.F) {
-	f.Add([]byte{0, 1, 9, 17, 1, 25, 33})
-	f.Add([]byte{2, 1, 2, 3, 9, 10, 11, 33, 1, 9, 41})
-	f.Add([]byte{6, 1, 9, 25, 33, 1, 9, 2, 10, 17, 18, 19})
-	f.Add([]byte{18, 1, 2, 9, 33, 3, 9, 33, 17, 18, 19})
-	f.Add([]byte{162, 1, 2, 9, 33, 3, 9, 33, 17, 18})
-	f.Add([]byte{33, 0, 1, 16, 1, 56, 49})
+	f.Add([]byte{0, 0, 1, 9, 17, 1, 25, 33})
+	f.Add([]byte{2, 0, 1, 2, 3, 9, 10, 11, 33, 1, 9, 41})
+	f.Add([]byte{6, 0, 1, 9, 25, 33, 1, 9, 2, 10, 17, 18, 19})
+	f.Add([]byte{18, 0, 1, 2, 9, 33, 3, 9, 33, 17, 18, 19})
+	f.Add([]byte{162, 0, 1, 2, 9, 33, 3, 9, 33, 17, 18})
+	f.Add([]byte{33, 0, 0, 1, 16, 1, 56, 49})
+	f.Add([]byte{33, 1, 0, 1, 16, 56, 1, 33, 192, 16, 34})
+	f.Add([]byte{1, 2, 0, 1, 32, 49})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if len(data) == 0 {
+		if len(data) < 2 {
 			return
 		}
 		checkBalance(t, data)
@@ -33,8 +35,8 @@ func FuzzCheckpoints(f *testing.F) {
 // Random sequences find, without a fuzzer, what it would find first.
 func TestCheckpointsBalance(t *testing.T) {
 	random := rand.NewChaCha8([32]byte{})
-	for range 5000 {
-		data := make([]byte, 1+random.Uint64()%30)
+	for range 10000 {
+		data := make([]byte, 2+random.Uint64()%30)
 		if _, err := random.Read(data); err != nil {
 			t.Fatal(err)
 		}
@@ -46,18 +48,28 @@ func TestCheckpointsBalance(t *testing.T) {
 
 // checkBalance plays what the bytes say.
 func checkBalance(t *testing.T, data []byte) {
-	a := newAccount(t, data[0])
-	for _, b := range data[1:] {
+	a := newAccount(t, data[0], data[1])
+	for _, b := range data[2:] {
 		a.play(b)
 	}
-	a.checkEnd(data[0]&128 != 0)
+	end := inputEnded
+	switch {
+	case a.bad > 0:
+		end = unreadable
+	case data[0]&128 != 0:
+		end = stoppedAtEnd
+	case data[1]&4 != 0:
+		end = stoppedEarly
+	}
+	a.checkEnd(end)
 }
 
 // account is what came in, and what the commit plans had.
 type account struct {
 	*testing.T
 	checkpoints *checkpoints
-	global      bool // states are GLOBAL
+	shared      protocol.StateType // of all states; "": they are of streams
+	bad         int64              // the segment of the first bad record; 0: there is none
 
 	rows      map[*Stream]int64 // received
 	committed map[*Stream]int64 // given out to be committed
@@ -71,8 +83,9 @@ type accountedState struct {
 }
 
 // newAccount sets up what a byte says: 1 to 3 streams, which of them are in
-// overwrite mode or refreshed, on a branch or at the end, and the type of states.
-func newAccount(t *testing.T, setup byte) *account {
+// overwrite mode or refreshed, on a branch or at the end, and whether states cover all of
+// them. Another byte says which type those have, and whether the states of earlier syncs did so.
+func newAccount(t *testing.T, setup, states byte) *account {
 	streams := Streams{byID: map[protocol.StreamID]*Stream{}}
 	for i := range min(int(setup&3)+1, 3) {
 		mode := protocol.Append
@@ -93,7 +106,12 @@ func newAccount(t *testing.T, setup byte) *account {
 			t.Error(err)
 		}
 	})
-	return &account{T: t, checkpoints: newCheckpoints(streams, messages), global: setup&32 != 0, rows: map[*Stream]int64{}, committed: map[*Stream]int64{}}
+	a := &account{T: t, checkpoints: newCheckpoints(streams, messages), rows: map[*Stream]int64{}, committed: map[*Stream]int64{}}
+	a.checkpoints.sharedBefore = states&2 != 0
+	if setup&32 != 0 {
+		a.shared = []protocol.StateType{protocol.GlobalState, protocol.LegacyState}[states&1]
+	}
+	return a
 }
 
 func (a *account) play(b byte) {
@@ -101,6 +119,9 @@ func (a *account) play(b byte) {
 	switch b >> 3 & 7 {
 	case 0, 1: // records, decoded by two workers
 		segment := a.checkpoints.addRecords(&protocol.Records{Data: []byte("1\n2\n3\n"), Count: 3})
+		if b >= 192 && a.bad == 0 { // a worker finds later that the last of them is bad
+			a.bad = segment
+		}
 		stream.unplanned.addRows(segment, 1)
 		stream.unplanned.addRows(segment, 2)
 		a.rows[stream] += 3
@@ -113,6 +134,9 @@ func (a *account) play(b byte) {
 	case 6:
 		a.checkpoints.proofs.addStatus(protocol.StatusMessage{Stream: stream.ID, Status: protocol.Incomplete})
 	case 7: // also after a record that no state covers, as at the end of the input
+		if a.bad > 0 {
+			return // which is found before a commit
+		}
 		plan := a.checkpoints.takeCovered()
 		for _, t := range plan.tables {
 			if t.replace || t.finishRefresh || t.stream.isCommittedAtEnd() {
@@ -135,14 +159,16 @@ func (a *account) play(b byte) {
 func (a *account) state(stream *Stream) {
 	s := protocol.State{Type: protocol.StreamState, Stream: stream.ID, Raw: fmt.Appendf(nil, `{"n":%d}`, len(a.states))}
 	of := []*Stream{stream}
-	if a.global {
-		s.Type, s.Stream, of = protocol.GlobalState, protocol.StreamID{}, a.checkpoints.streams.all
+	if a.shared != "" {
+		s.Type, s.Stream, of = a.shared, protocol.StreamID{}, a.checkpoints.streams.all
 	}
-	before := map[*Stream]int64{}
-	for _, stream := range of {
-		before[stream] = a.rows[stream]
+	if a.bad == 0 { // otherwise it covers nothing
+		before := map[*Stream]int64{}
+		for _, stream := range of {
+			before[stream] = a.rows[stream]
+		}
+		a.states = append(a.states, accountedState{streams: of, before: before})
 	}
-	a.states = append(a.states, accountedState{streams: of, before: before})
 	if err := a.checkpoints.addState(s); err != nil {
 		a.Fatal(err)
 	}
@@ -232,23 +258,23 @@ func (a *account) numberOf(s stateMessage) int {
 	if err = errors.Join(err, json.Unmarshal(whole.Raw, &of)); err != nil {
 		a.Fatal(err)
 	}
+	if of.N >= len(a.states) {
+		a.Fatal("a state that came after a bad record is committed")
+	}
 	return of.N
 }
 
-// checkEnd ends the input, or interrupts it, and checks the balance.
-func (a *account) checkEnd(interrupted bool) {
-	end := inputEnded
-	if interrupted {
-		end = stoppedAtEnd
+// checkEnd ends the input and checks the balance.
+func (a *account) checkEnd(end inputEnd) {
+	if a.bad > 0 {
+		a.checkpoints.dropStatesFrom(a.bad)
 	}
 	plan, decisions := a.checkpoints.takeFinal(StateHint, end)
 	keep := map[*Stream]keepRows{}
 	for _, v := range decisions {
 		keep[v.stream] = v.keep
-		if a.checkpoints.proofs.of(v.stream.ID).complete() && v.keep != keepAll {
-			a.Errorf("stream %s is COMPLETE and not kept", v.stream.ID)
-		}
 	}
+	a.checkKept(keep, end)
 	for _, t := range plan.tables {
 		if t.replace != t.stream.isOverwrite() || t.replace && keep[t.stream] != keepAll {
 			a.Errorf("stream %s: replaced %t, its decision %d", t.stream.ID, t.replace, keep[t.stream])
@@ -266,7 +292,7 @@ func (a *account) checkEnd(interrupted bool) {
 	// States that cover all streams are committed only if all replacements are.
 	waits := false
 	for _, stream := range a.checkpoints.streams.all {
-		waits = waits || a.global && len(a.states) > 0 && stream.isCommittedAtEnd() && keep[stream] != keepAll
+		waits = waits || a.shared != "" && len(a.states) > 0 && stream.isCommittedAtEnd() && keep[stream] != keepAll
 	}
 	for _, stream := range a.checkpoints.streams.all {
 		want := map[keepRows]int64{keepNothing: 0, keepCovered: a.covered(stream), keepAll: a.rows[stream]}[keep[stream]]
@@ -285,8 +311,31 @@ func (a *account) checkEnd(interrupted bool) {
 	}
 }
 
+// checkKept checks that complete streams are kept. Where states cover all streams, rows after the
+// last one are kept of all streams or of none, but for those that are replaced again.
+func (a *account) checkKept(keep map[*Stream]keepRows, end inputEnd) {
+	shared := a.shared != "" && a.checkpoints.stateType != "" || a.checkpoints.sharedBefore
+	all, proven := true, end == inputEnded || end == stoppedAtEnd
+	for _, stream := range a.checkpoints.streams.all {
+		all = all && keep[stream] == keepAll
+		proven = proven && a.checkpoints.proofs.of(stream.ID).complete()
+	}
+	if proven && !all {
+		a.Errorf("all streams are COMPLETE, and not all are kept (%s)", a)
+	}
+	for _, stream := range a.checkpoints.streams.all {
+		rows := a.rows[stream] - a.covered(stream)
+		complete := a.checkpoints.proofs.of(stream.ID).complete() && end != unreadable && (end != stoppedEarly || rows == 0 || stream.isCommittedAtEnd())
+		if held := shared && !all && rows > 0 && !stream.isOverwrite(); complete && held == (keep[stream] == keepAll) {
+			a.Errorf("stream %s is COMPLETE, with %d rows after the last state, and its decision is %d (%s)", stream.ID, rows, keep[stream], a)
+		} else if held && keep[stream] == keepAll {
+			a.Errorf("stream %s: %d rows after the last state of all streams are kept, and not all of another (%s)", stream.ID, rows, a)
+		}
+	}
+}
+
 func (a *account) String() string {
-	text := fmt.Sprintf("GLOBAL %t", a.global)
+	text := fmt.Sprintf("states of all streams %q, before %t", a.shared, a.checkpoints.sharedBefore)
 	for _, stream := range a.checkpoints.streams.all {
 		text += fmt.Sprintf("; %s %s %s, %+v", stream.ID, stream.configured.DestinationSyncMode, a.checkpoints.proofs.of(stream.ID).status, stream.begun)
 	}

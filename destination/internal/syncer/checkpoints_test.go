@@ -247,6 +247,13 @@ func TestAStateOfAllStreamsIsEchoedWhateverCameAfterIt(t *testing.T) {
 		{"GLOBAL, rows of one stream alone", []string{"a1", "G", "a1"}, nothing, stoppedAtEnd, []string{"commit a rows=1 state=true", "commit b rows=0 state=true", "echo GLOBAL  written=1"}},
 		{"GLOBAL, the stream with the rows is complete", []string{"a1", "b1", "G", "b2"}, func(s script) {
 			s.addStatus(protocol.StatusMessage{Stream: b, Status: protocol.Complete})
+		}, inputEnded, commits("echo GLOBAL  written=2")},
+		{"LEGACY, the stream with the rows is complete, interrupted", []string{"a1", "b1", "L", "b2"}, func(s script) {
+			s.addStatus(protocol.StatusMessage{Stream: b, Status: protocol.Complete})
+		}, stoppedAtEnd, commits("echo LEGACY  written=2")},
+		{"GLOBAL, all streams are complete", []string{"a1", "b1", "G", "b2"}, func(s script) {
+			s.addStatus(protocol.StatusMessage{Stream: a, Status: protocol.Complete})
+			s.addStatus(protocol.StatusMessage{Stream: b, Status: protocol.Complete})
 		}, inputEnded, []string{"commit a rows=1 state=true", "commit b rows=3 state=true", "echo GLOBAL  written=2"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

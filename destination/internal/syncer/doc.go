@@ -43,7 +43,8 @@
 //     two that A covers are; the source sends the third again.
 //
 // A GLOBAL or LEGACY state covers all streams: their tables are committed together, and
-// then it is echoed. A stream in overwrite mode is committed at the end alone.
+// then it is echoed. At the end, rows after the last one are committed if all streams are
+// complete. A stream in overwrite mode is committed at the end alone.
 //
 // # Glossary
 //

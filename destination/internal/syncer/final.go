@@ -3,6 +3,7 @@ package syncer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -51,6 +52,12 @@ func (r *run) commitFinal(ctx context.Context, end inputEnd) error {
 	if bad != nil {
 		r.checkpoints.dropStatesFrom(segment)
 		end = unreadable
+	}
+	if r.checkpoints.stateType == "" && r.checkpoints.anyUnproven() {
+		var err error
+		if r.checkpoints.sharedBefore, err = r.streams.hadShared(ctx); err != nil {
+			return err
+		}
 	}
 	plan, decisions := r.checkpoints.takeFinal(r.config.Completion, end)
 	closed, err := r.closeFiles(ctx, plan)
@@ -119,7 +126,6 @@ func (c *checkpoints) takeFinal(completion Completion, end inputEnd) (*commitPla
 	var decisions []streamDecision
 	heard := c.heardFromSource()
 	anyStates := slices.ContainsFunc(c.streams.all, func(s *Stream) bool { return s.coveredUpTo > 0 })
-	proven := map[*Stream]bool{}
 	for _, stream := range c.streams.all {
 		d := completion.decide(stream.ID, streamEnd{
 			proof:          c.proofs.of(stream.ID),
@@ -135,7 +141,11 @@ func (c *checkpoints) takeFinal(completion Completion, end inputEnd) (*commitPla
 			refreshing:     stream.begun.Refreshing,
 		})
 		decisions = append(decisions, streamDecision{stream, d})
-		proven[stream] = d.keep == keepAll
+	}
+	c.holdBack(decisions, end)
+	proven := map[*Stream]bool{}
+	for _, d := range decisions {
+		proven[d.stream] = d.keep == keepAll
 	}
 	for _, d := range decisions {
 		stream := d.stream
@@ -155,6 +165,26 @@ func (c *checkpoints) takeFinal(completion Completion, end inputEnd) (*commitPla
 	}
 	c.moveTo(plan)
 	return plan, decisions
+}
+
+// holdBack changes the decisions where states cover all streams and one of the streams is not
+// complete. The source then sends again what came after its last state, of all of them, so it
+// is kept of none. A stream in overwrite mode may keep it: it is replaced again.
+func (c *checkpoints) holdBack(decisions []streamDecision, end inputEnd) {
+	incomplete := func(d streamDecision) bool { return d.keep != keepAll }
+	if !c.statesAreShared() && !c.sharedBefore || !slices.ContainsFunc(decisions, incomplete) {
+		return
+	}
+	for i, d := range decisions {
+		rows := d.stream.unplanned.between(d.stream.coveredUpTo, c.segment)
+		if incomplete(d) || rows == 0 || d.stream.isOverwrite() {
+			continue
+		}
+		decisions[i].decision = streamEnd{committedAtEnd: d.stream.isCommittedAtEnd()}.incomplete(nil)
+		if end == inputEnded {
+			decisions[i].warning = fmt.Sprintf("%d records of the complete stream came after the last state, which covers all streams. Another stream is not complete, so the source sends them again, and they are not kept", rows)
+		}
+	}
 }
 
 // dropStatesFrom drops the states that end a segment or a later one, because a

@@ -185,6 +185,27 @@ func (s Streams) statesBefore(ctx context.Context) ([]*CommittedState, error) {
 	return states, nil
 }
 
+// hadShared reports whether the last state that the tables had covers all streams.
+func (s Streams) hadShared(ctx context.Context) (bool, error) {
+	var last *CommittedState
+	for _, stream := range s.all {
+		state, err := stream.stateBefore(ctx)
+		if err != nil {
+			return false, err
+		}
+		if state != nil && (last == nil || last.Before(state.Checkpoint)) {
+			last = state
+		}
+	}
+	if last == nil {
+		return false, nil
+	}
+	if err := last.parse(ctx, map[string]*CommittedState{}); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	return last.kind != "" && last.isShared(), nil
+}
+
 // stateBefore returns the state that the stream's table had when it was opened, still to be
 // parsed; nil: none, or it is not known any more. It does not ask the storage for what is known
 // since then.
