@@ -77,7 +77,7 @@ $(GOLANGCI):
 # that tried fewer than FUZZMIN inputs, old or new, fails: it did something else in that
 # time. Go before 1.27 now and then takes the end of that time for a failure, which has
 # no input and one line (golang/go#75804).
-# HISTORIES=10000 also compares that many random histories of a stream with a model.
+# HISTORIES=10000 also compares that many random histories of a stream, and a tenth as many of a source, with a model.
 HISTORIES ?= 0
 FUZZMIN   ?= 10
 
@@ -96,6 +96,7 @@ fuzz:
 	done; \
 	if [ $(HISTORIES) -gt 0 ]; then \
 	  go test -run '^TestHistories$$' -count=1 -timeout 5h ./destination -histories $(HISTORIES); \
+	  go test -run '^TestASourceContinuesWhereItsTablesEnd$$' -count=1 -timeout 5h ./destination/internal/syncer -histories $$(($(HISTORIES) / 10)); \
 	fi
 
 # Syncs one member every 15 minutes for two virtual years, with every fault there is:
