@@ -627,6 +627,7 @@ func FuzzParsePage(f *testing.F) {
 func TestBrokenConnectionsAreTriedAgain(t *testing.T) {
 	n := 0
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Connection", "close") // one that is kept would keep time from passing
 		switch n++; n {
 		case 1:
 			w.Header().Set("Content-Length", "100")
@@ -638,10 +639,12 @@ func TestBrokenConnectionsAreTriedAgain(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	c := New(Config{URL: server.URL, Tokens: &fixedTokens{token: "a"}, RequestsPerSecond: 1000, Log: slog.New(slog.DiscardHandler)})
-	if got, err := c.Get(t.Context(), "/v2/x"); err != nil || string(got) != `{"id":1}` || n != 3 {
-		t.Errorf("got %s, %v after %d requests", got, err, n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		c := New(Config{URL: server.URL, Tokens: &fixedTokens{token: "a"}, RequestsPerSecond: 1000, Log: slog.New(slog.DiscardHandler)})
+		if got, err := c.Get(t.Context(), "/v2/x"); err != nil || string(got) != `{"id":1}` || n != 3 {
+			t.Errorf("got %s, %v after %d requests", got, err, n)
+		}
+	})
 }
 
 // Page tokens that go on for ever, each a new one, end in an error.
