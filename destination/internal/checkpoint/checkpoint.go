@@ -30,6 +30,7 @@ type Checkpoint struct {
 	File      string          `json:"file,omitempty"`  // location of the file that holds it, and Streams
 
 	// These are of a state that covers all streams.
+	From    time.Time `json:"from,omitzero"`    // when the one was committed that the sync continued from
 	Lacks   []Numbers `json:"lacks,omitempty"`  // of states before, in ascending order: the table may not have their rows
 	Streams Streams   `json:"streams,omitzero"` // that it belongs to; nil: earlier versions did not name them
 }

@@ -35,7 +35,7 @@ var (
 func TestASourceContinuesWhereItsTablesEnd(t *testing.T) {
 	exact, none, excused := 0, 0, 0
 	for i := range uint64(*histories) {
-		kind := []string{"STREAM", "GLOBAL", "bare GLOBAL", "LEGACY"}[i%4]
+		kind := []string{"STREAM", "GLOBAL", "bare GLOBAL", "LEGACY"}[(*seed+i)%4]
 		t.Run(fmt.Sprintf("%s %d", kind, *seed+i), func(t *testing.T) {
 			h := newSourceHistory(t, kind, *seed+i)
 			for range 8 {

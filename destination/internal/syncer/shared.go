@@ -57,10 +57,12 @@ func (s *CommittedState) hasRowsOf(shared *CommittedState, id protocol.StreamID,
 		return true
 	case !s.isShared():
 		return false
+	case s.Number == shared.Number && s.Committed.Equal(shared.Committed), s.From.Equal(shared.Committed):
+		return true // it has a copy, or had one when its sync began
 	case number == shared.Number:
 		return s.Has(number) && !s.Before(shared.Checkpoint)
 	}
-	return s.Has(number) || s.Has(shared.Number)
+	return s.Has(number)
 }
 
 // newestShared returns the last state that covers all streams and whose rows all tables have,
@@ -92,6 +94,7 @@ func continueFrom(ids []protocol.StreamID, states []*CommittedState, exists []bo
 
 // sharedStates is what the states of a sync say of those before, if they cover all streams.
 type sharedStates struct {
+	from   time.Time // when the state was committed that the source continued from; zero: there is none
 	lacks  []checkpoint.Numbers
 	before checkpoint.Streams // that earlier states had
 }
@@ -137,7 +140,7 @@ func (r *run) beginShared(ctx context.Context, plan *commitPlan) error {
 		}
 		return nil
 	}
-	r.shared.lacks = base.Next(r.commitNumber)
+	r.shared.from, r.shared.lacks = base.Committed, base.Next(r.commitNumber)
 	r.shared.addBefore(base)
 	return errors.Join(r.config.Memory.EachTable(len(states), func(i int) error {
 		if s := states[i]; s != nil && bytes.Equal(s.stored, base.stored) {

@@ -42,7 +42,7 @@ func (r *run) storedStates(plan *commitPlan) map[int64]func() (json.RawMessage, 
 			}
 			c := checkpoint.Checkpoint{Number: number, Committed: now, State: state.Raw}
 			if pending.stream == nil {
-				c.Lacks, c.Streams = r.shared.lacks, r.shared.streams(r.streams, number)
+				c.From, c.Lacks, c.Streams = r.shared.from, r.shared.lacks, r.shared.streams(r.streams, number)
 			}
 			kept, err := r.stateFiles.Keep(c, tables[segment])
 			if err != nil {

@@ -49,6 +49,10 @@ func TestContinueFrom(t *testing.T) {
 	turnedBack.Committed = noon.Add(-time.Hour)
 	unnumbered := at(0, global1)
 	unnumbered.Committed = noon.Add(-time.Hour)
+	afterRollback := named(1, at(6, global2), "a", 6, "b", 2)
+	afterRollback.Lacks, afterRollback.Committed = []checkpoint.Numbers{{3, 5}}, noon.Add(-time.Hour)
+	next := named(4, at(5, legacy), "a", 5, "b", 5, "c", 5)
+	next.From = noon
 	for name, tt := range map[string]struct {
 		copies  []*CommittedState // of a, b, c
 		missing string            // streams whose tables are not there
@@ -97,6 +101,17 @@ func TestContinueFrom(t *testing.T) {
 		},
 		"a crash in the first commit after an update of the program": {
 			[]*CommittedState{named(0, at(8, global2), "a", 8, "b", 8, "c", 8), at(7, global1), at(7, global1)}, "", []string{global1},
+		},
+		// The first is of a sync that continued from state 2, after a rollback; the others are of one that did from state 5.
+		"two states of one source that know nothing of each other": {
+			[]*CommittedState{afterRollback, named(1, at(6, legacy), "a", 5, "b", 6, "c", 6), named(1, at(6, legacy), "a", 5, "b", 6, "c", 6)}, "", []string{global2},
+		},
+		// What c has is of before the others began anew. It was given state 4 before it got the next one.
+		"a crash in the first commit of a stream that was added again": {
+			[]*CommittedState{named(4, at(4, global1), "a", 4, "b", 4, "c", 1), next, next}, "", []string{global1},
+		},
+		"and which has that state": {
+			[]*CommittedState{next, next, named(4, at(4, global1), "a", 4, "b", 4, "c", 1)}, "", []string{global1},
 		},
 		"and a stream was added before": {[]*CommittedState{of(8, global2, "a", "b"), of(8, global2, "a", "b"), nil}, "", []string{global2}},
 	} {
