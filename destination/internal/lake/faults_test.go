@@ -89,9 +89,9 @@ func TestCommitUnderFaults(t *testing.T) {
 					o = lake.Options{Upsert: lake.MergeOnRead, Memory: memoryForKeys(0)}
 				}
 				tbl := openTable(t, cat, plan, o)
-				tbl.SetRetries(time.Millisecond, 300*time.Millisecond)
-				if !tc.fails {
-					tbl.SetRetries(time.Millisecond, time.Minute)
+				tbl.SetRetries(time.Millisecond, time.Minute)
+				if tc.fails { // after the attempts that there are whatever the time
+					tbl.SetRetries(time.Millisecond, 0)
 				}
 				mine := laketest.Version{Key: 2, Cursor: 2, V: "mine"}
 				staged := laketest.Stage(t, tbl, 0, mine.Row())
