@@ -36,6 +36,26 @@ func TestALaterStartDateLeavesTheStreamAsItIs(t *testing.T) {
 	}
 }
 
+// A start_date of the future, as of a mistyped year, is corrected like any other: what
+// comes after that is read by each sync, not only by full walks.
+func TestAStartDateOfTheFutureCanBeCorrected(t *testing.T) {
+	t.Parallel()
+	w := young(t, 1, 60, map[string]any{"reconcile_every_days": 0})
+	w.config["start_date"] = daysBefore(w.clock.Now(), -365)
+	chosen := catalog(t, protocol.Incremental, "workout", "recovery")
+	w.sync(chosen)
+	since := w.clock.Now().Add(-30 * day)
+	w.config["start_date"] = since.Format(time.RFC3339)
+	for range 3 {
+		w.sync(chosen)
+		w.wantTruthSince(since, "workout", "recovery")
+		if n := len(w.sync(chosen).Records(protocol.StreamID{Name: "workout"})); n > 0 {
+			t.Errorf("%d records come twice", n)
+		}
+		w.clock.Advance(2 * day)
+	}
+}
+
 // A row that moves to before the start of its stream is none of its rows any more.
 func TestARowThatMovesOutOfTheStreamHasATombstone(t *testing.T) {
 	t.Parallel()

@@ -67,10 +67,11 @@ func (rd *reader) start(states []protocol.State) error {
 		}
 	}
 	st, known := changes.ParseState(raw)
+	if !known && !isEmptyState(raw) {
+		log.Warn("the stream's state was written by another connector or a later version and cannot be used: the stream is read from its start", "stream", rd.stream.name)
+	}
+	known = known && st.HasBegun()
 	if !known {
-		if !isEmptyState(raw) {
-			log.Warn("the stream's state was written by another connector or a later version and cannot be used: the stream is read from its start", "stream", rd.stream.name)
-		}
 		st = changes.State{Start: config.Start, WindowStart: config.Start, Walked: rd.run.end}
 	}
 	if st.Until.Sub(rd.run.end) > clockSlack { // there is nothing newer

@@ -64,6 +64,9 @@ type State struct {
 	EmitAll bool `json:"anew,omitzero"`
 }
 
+// HasBegun reports whether the stream can have rows: its start_date had come.
+func (s State) HasBegun() bool { return !s.WindowStart.After(s.Until) }
+
 // StateVersion is the version of states that are written. Version 1 had another
 // sketch, and entries without updated_at.
 const StateVersion = 2
