@@ -1,10 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
@@ -95,10 +96,19 @@ func (rd *reader) start(states []protocol.State) error {
 // connectors write it.
 const fullRefreshDone = `{"__ab_full_refresh_sync_complete":true}`
 
+// noStates are the members of states that only say that there is no state, as Airbyte's own
+// connectors write them for streams in full refresh mode.
+var noStates = []string{"__ab_full_refresh_sync_complete", "__ab_no_cursor_state_message"}
+
 // isEmptyState reports whether nobody would expect to continue from a stream_state.
 func isEmptyState(raw json.RawMessage) bool {
-	text := string(bytes.TrimSpace(raw))
-	return text == "" || text == "null" || text == "{}" || text == fullRefreshDone
+	if len(raw) == 0 {
+		return true
+	}
+	var members map[string]json.RawMessage
+	err := json.Unmarshal(raw, &members)
+	maps.DeleteFunc(members, func(name string, _ json.RawMessage) bool { return slices.Contains(noStates, name) })
+	return err == nil && len(members) == 0
 }
 
 // startTracking makes the tracker of an incremental stream.
