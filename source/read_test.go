@@ -440,6 +440,7 @@ func TestAStateOfAnotherMemberIsRefused(t *testing.T) {
 			{[]sandbox.Fault{{Path: profile, Times: -1, Action: sandbox.Replace, Status: 503}}, protocol.ConfigError, not},
 			{[]sandbox.Fault{{Path: profile, Times: -1, Action: sandbox.Replace, Status: 401}}, protocol.ConfigError, not},
 			{[]sandbox.Fault{{Path: api, Times: -1, Action: sandbox.Replace, Status: 503}}, protocol.TransientError, "does not say whose tokens these are"},
+			{[]sandbox.Fault{{Path: api, Times: -1, Action: sandbox.Replace, Status: 401}}, protocol.ConfigError, "the member's consent does not include read:profile"},
 		} {
 			other.server.SetFaults(tt.faults...)
 			r := other.read(catalog(t, protocol.Incremental))

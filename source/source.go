@@ -87,6 +87,7 @@ type session struct {
 	onWait  func(until time.Time) error // called before a wait for quota
 	profile answer                      // read once, for all that need it
 	member  json.RawMessage             // the id of the member whose tokens these are; nil: not known
+	closed  bool                        // WHOOP refuses everything that would say whose they are
 }
 
 // A requestCounter counts the requests for the progress line.
@@ -198,8 +199,10 @@ func (s *session) identify(ctx context.Context) error {
 			return nil
 		}
 	}
+	s.closed = whoop.Refused(s.profile.err)
 	for _, path := range collections() {
 		record, err := s.client.NewestBefore(ctx, path, s.client.Now())
+		s.closed = s.closed && whoop.Refused(err)
 		if end := runError(ctx, err); end != nil {
 			return explain(end, nil)
 		}
@@ -219,6 +222,8 @@ func (s *session) checkMember(states []protocol.State) error {
 		st, _ := changes.ParseState(state.StreamState())
 		switch {
 		case st.Member == nil:
+		case s.closed:
+			return explain(s.profile.err, []string{"read:profile"})
 		case s.member == nil:
 			return protocol.TransientError.Errorf(nil, "The state of stream %s is that of the WHOOP member %s, and WHOOP does not say whose tokens these are: it shows neither the profile nor a record. "+
 				"Start again later. If the member has no records any more, begin without a state.", state.Stream, st.Member)
