@@ -65,6 +65,8 @@ func TestWrongConfigurationsNameTheKey(t *testing.T) {
 		"no client_id":        {map[string]any{"credentials.client_id": ""}, `"credentials.client_id" is missing`},
 		"no client_secret":    {map[string]any{"credentials.client_secret": nil}, `"credentials.client_secret" is missing`},
 		"no refresh_token":    {map[string]any{"credentials.refresh_token": nil}, `"credentials.refresh_token" is missing`},
+		"line break at end":   {map[string]any{"credentials.access_token": "a\n"}, `"credentials.access_token" has a line break`},
+		"two lines":           {map[string]any{"credentials.refresh_token": "r\r\nr"}, `"credentials.refresh_token" has a line break`},
 		"bad expiry":          {map[string]any{"credentials.token_expiry_date": "soon"}, `"credentials.token_expiry_date" is`},
 		"no path":             {map[string]any{"credentials.auth_type": "token_file"}, `"credentials.path" is missing`},
 		"no token file":       {map[string]any{"credentials.auth_type": "token_file", "credentials.path": "/no/such/file"}, "leads to no token file"},

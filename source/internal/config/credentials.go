@@ -108,6 +108,9 @@ func (c Credentials) Validate() error {
 				return invalid("credentials."+v.key, "is missing. The auth_type %q needs client_id, client_secret and refresh_token; source authorize gets them", OAuth)
 			}
 		}
+		if key := c.tokens().Unsendable(); key != "" {
+			return invalid("credentials."+key, "has a line break or another control character. Give it without that")
+		}
 		return nil
 	case File:
 		if c.Path == "" {
@@ -143,17 +146,22 @@ func (s Settings) Store(ready func() error, rotated func(json.RawMessage) error)
 	if store := c.Store(); store != nil {
 		return store
 	}
-	expires, _ := parseInstant("", c.TokenExpiryDate) // it was validated
-	return tokens.NewConfigStore(tokens.Credentials{
-		ClientID: c.ClientID, ClientSecret: c.ClientSecret,
-		AccessToken: c.AccessToken, RefreshToken: c.RefreshToken, ExpiresAt: expires,
-	}, ready, func(t tokens.Credentials) error {
+	return tokens.NewConfigStore(c.tokens(), ready, func(t tokens.Credentials) error {
 		raw, err := withTokens(s.raw, t)
 		if err != nil {
 			return err
 		}
 		return rotated(raw)
 	})
+}
+
+// tokens are those in the configuration.
+func (c OAuthCredentials) tokens() tokens.Credentials {
+	expires, _ := parseInstant("", c.TokenExpiryDate) // Parse tells of another form
+	return tokens.Credentials{
+		ClientID: c.ClientID, ClientSecret: c.ClientSecret,
+		AccessToken: c.AccessToken, RefreshToken: c.RefreshToken, ExpiresAt: expires,
+	}
 }
 
 // Store returns the store outside the configuration; nil if there is none.

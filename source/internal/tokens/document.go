@@ -40,6 +40,8 @@ func parseDocument(data []byte) (Credentials, error) {
 		return c, fmt.Errorf(`%w: it has no "client_id"`, ErrNotStored)
 	case c.ClientSecret == "":
 		return c, fmt.Errorf(`%w: it has no "client_secret"`, ErrNotStored)
+	case c.Unsendable() != "":
+		return c, DocumentError(fmt.Sprintf("its %q has a line break or another control character", c.Unsendable()))
 	}
 	if document.ExpiresAt == "" {
 		return c, nil

@@ -33,7 +33,8 @@ func TestWrongDocumentsAreExplainedWithoutTheirValues(t *testing.T) {
 		`null`:                 `there are no credentials yet: it has no "client_id"`,
 		`{}`:                   `there are no credentials yet: it has no "client_id"`,
 		`{"client_id":"hush"}`: `there are no credentials yet: it has no "client_secret"`,
-		`{"client_id":42}`:     `its "client_id" is not a string`,
+		`{"client_id":"hush","client_secret":"hush","access_token":"hush\n"}`: `its "access_token" has a line break or another control character`,
+		`{"client_id":42}`: `its "client_id" is not a string`,
 		`{"client_id":"hush","client_secret":"hush","expires_at":"hush"}`:    `its "expires_at" is not an instant such as 2026-01-15T12:00:00Z`,
 		`{"client_id":"hush","client_secret":"hush","expires_at":173690000}`: `its "expires_at" is not a string`,
 	} {

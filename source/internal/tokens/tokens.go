@@ -19,6 +19,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // Credentials are a client of the WHOOP API and the pair of tokens that a member gave
@@ -34,6 +36,20 @@ type Credentials struct {
 // Secrets returns the values that must not appear in any output.
 func (c Credentials) Secrets() []string {
 	return []string{c.ClientID, c.ClientSecret, c.AccessToken, c.RefreshToken}
+}
+
+// Unsendable returns the name of a value that has a line break, as of a file that it was
+// copied from, or another control character; "" if there is none. No header can have such
+// an access token, and WHOOP does not issue such values.
+func (c Credentials) Unsendable() string {
+	for _, v := range []struct{ name, value string }{
+		{"client_id", c.ClientID}, {"client_secret", c.ClientSecret}, {"access_token", c.AccessToken}, {"refresh_token", c.RefreshToken},
+	} {
+		if !httpguts.ValidHeaderFieldValue(v.value) {
+			return v.name
+		}
+	}
+	return ""
 }
 
 // same reports whether two credentials are equal, apart from their expiry.
