@@ -90,9 +90,7 @@ func (t *Tracker) Observe(r Record) (emit bool) {
 		t.sketchDifference.Delete(r.pair())
 		return t.emitAll
 	default:
-		// The last sync did not find it here, though WHOOP had it.
-		moved := !r.Created.IsZero() && r.Created.Before(t.state.Until)
-		t.recent[r.Key] = &entry{key: r.Key, time: r.Time, seen: true, owed: true, moved: moved}
+		t.recent[r.Key] = &entry{key: r.Key, time: r.Time, seen: true, owed: true, moved: t.mayHaveMoved(r)}
 		return true
 	}
 }

@@ -1,6 +1,7 @@
 package changes
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -129,4 +130,42 @@ func TestOnlyRowsThatMovedAreFollowed(t *testing.T) {
 	if h.follows(t, "14") {
 		t.Error("the row is followed for ever")
 	}
+}
+
+// With a sleep of long ago its recovery is made anew: it has the key of its cycle, which the
+// sketch has, and begins now.
+func TestARecoveryThatIsMadeAnewLeavesTheWindowOnce(t *testing.T) {
+	h := sixtyDays(t)
+	recovery := func(n int, created time.Time) Record {
+		r := rec(n, created, 1)
+		r.Cycle, r.Created = r.Key, r.Time
+		return r
+	}
+	for n := range 60 { // later cycles have higher numbers
+		r := recovery(1059-n, opening.Add(-time.Duration(n)*day-time.Hour))
+		delete(h.rows, fmt.Sprint(n))
+		h.rows[r.Key] = r
+	}
+	h.tr = New(State{}, 14*day, false, time.Time{})
+	h.sync(t, opening, false)
+
+	anew := recovery(1029, opening.Add(time.Hour))
+	anew.Fingerprint++
+	h.rows["1029"] = anew
+	latest := recovery(1060, opening.Add(2*time.Hour))
+	h.rows["1060"] = latest
+	emitted, _, _ := h.sync(t, opening.Add(day), false)
+	wantEqual(t, "emitted", emitted, []string{"1029", "1060"})
+	h.rows["1080"] = recovery(1080, opening.Add(19*day))
+	h.sync(t, opening.Add(20*day), false) // both leave the window
+	if !h.follows(t, "1029") || h.follows(t, "1060") {
+		t.Errorf("the state has %+v", checkpointed(t, h.tr).Recent)
+	}
+	delete(h.rows, "1029")
+	delete(h.rows, "1010")
+	_, first, _ := h.sync(t, opening.Add(21*day), false)
+	_, second, _ := h.sync(t, opening.Add(22*day), true)
+	gone := slices.Concat(first, second)
+	slices.Sort(gone)
+	wantEqual(t, "gone", slices.Compact(gone), []string{"1010", "1029"})
 }
