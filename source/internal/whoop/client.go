@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/rawjson"
 )
@@ -302,11 +303,22 @@ func read(resp *http.Response) ([]byte, error) {
 	return b.Bytes(), err
 }
 
+// notObject is the error of a 200 that is no answer of WHOOP's. It shows nothing of what may
+// be a member's record.
 func (c *Client) notObject(contentType string, body []byte) error {
-	if len(body) == 0 {
+	what := "not a JSON object: " + c.excerpt(body)
+	switch text := bytes.TrimSpace(body); {
+	case len(text) == 0:
 		return errors.New("an empty answer with status 200")
+	case text[0] != '{' && text[0] != '[':
+	case !utf8.Valid(text):
+		what = "not in UTF-8"
+	case !rawjson.Valid(text):
+		what = "broken JSON, or was cut off"
+	default:
+		what = "a list, not an object"
 	}
-	return fmt.Errorf("an answer of type %q that is not a JSON object, with status 200: %s", contentType, c.excerpt(body))
+	return fmt.Errorf("an answer with status 200, of type %q and %d bytes, that is %s", contentType, len(body), what)
 }
 
 func (c *Client) excerpt(body []byte) string {

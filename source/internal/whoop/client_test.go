@@ -127,6 +127,29 @@ func TestStatusesBecomeErrors(t *testing.T) {
 	}
 }
 
+// An answer that cannot be read may hold a member's records. Errors go into logs, which
+// others read: they say what is wrong and show nothing of it, but a page that is not WHOOP's.
+func TestErrorsShowNothingOfAMember(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"email":"ann@example.com"`:                "broken JSON, or was cut off",
+		"{\"email\":\"ann@example.com\xff\"}":       "not in UTF-8",
+		`[{"email":"ann@example.com"}]`:             "a list, not an object",
+		`[{"email":"ann@example.com"`:               "broken JSON, or was cut off",
+		`{"email":"ann@example.com","first":"Ann"}`: "it has no records, but email, first",
+		`{"records":{"email":"ann@example.com"}}`:   "records is not a list",
+		`{"records":["ann@example.com"]}`:           "one of its records is not an object",
+		`<html>We will be back soon.</html>`:        "We will be back soon.",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c, _ := client(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) }, nil)
+			_, err := c.NewestBefore(t.Context(), "/v2/x", time.Now())
+			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "ann") {
+				t.Errorf("%s: error %v, want %s", body, err, want)
+			}
+		})
+	}
+}
+
 func unavailable(err error) bool {
 	var u *UnavailableError
 	return errors.As(err, &u)

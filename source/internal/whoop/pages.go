@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/rawjson"
@@ -100,14 +101,14 @@ func (c *Client) page(ctx context.Context, path string, query url.Values) (Page,
 // the records are objects within it.
 func (c *Client) parsePage(path string, body []byte) (page Page, next string, err error) {
 	invalidPage := func(what string) (Page, string, error) {
-		return Page{}, "", &UnavailableError{path, fmt.Errorf("reading a page: %s: %s", what, c.excerpt(body))}
+		return Page{}, "", &UnavailableError{path, fmt.Errorf("reading a page: %s", what)}
 	}
-	members, known := 0, 0
+	var others []string // names of other members
+	known := false
 	for name, value := range rawjson.Members(body) {
-		members++
 		switch string(name) {
 		case "records":
-			known++
+			known = true
 			if value[0] != '[' && value[0] != 'n' { // null
 				return invalidPage("records is not a list")
 			}
@@ -118,14 +119,16 @@ func (c *Client) parsePage(path string, body []byte) (page Page, next string, er
 				page.Records = append(page.Records, raw)
 			}
 		case "next_token":
-			known++
+			known = true
 			if json.Unmarshal(value, &next) != nil {
 				return invalidPage("next_token is not a string")
 			}
+		default:
+			others = append(others, string(name))
 		}
 	}
-	if known == 0 && members > 0 {
-		return invalidPage("it has no records")
+	if !known && len(others) > 0 { // their values may be a member's
+		return invalidPage("it has no records, but " + c.excerpt([]byte(strings.Join(others, ", "))))
 	}
 	return page, next, nil
 }
