@@ -238,7 +238,7 @@ func storeError(ctx context.Context, err error) error {
 
 // refreshAndSave spends the current refresh token and stores the new pair.
 func (k *Keeper) refreshAndSave(ctx context.Context) (string, error) {
-	old, asked := k.current, time.Now()
+	old, asked := k.current, wallClock()
 	t, err := k.endpoint.refresh(ctx, old)
 	if err != nil {
 		if isRevoked(err) {
@@ -262,7 +262,7 @@ func (k *Keeper) refreshAndSave(ctx context.Context) (string, error) {
 		}
 		return "", &StoreError{err}
 	}
-	k.current, k.issued, k.expires = c, time.Now(), time.Time{}
+	k.current, k.issued, k.expires = c, wallClock(), time.Time{}
 	if t.ExpiresIn > 0 {
 		k.expires = asked.Add(t.ExpiresIn - min(expiryMargin, t.ExpiresIn/4)) // a token that lives for seconds is used too
 	}
@@ -276,6 +276,10 @@ func (k *Keeper) refreshAndSave(ctx context.Context) (string, error) {
 	k.log.Info("the access token was renewed", known...)
 	return c.AccessToken, nil
 }
+
+// wallClock is the time of day. The time that Go measures durations with does not pass
+// while a machine sleeps, and tokens expire meanwhile.
+func wallClock() time.Time { return time.Now().Round(0) }
 
 // save retries for long: if it fails finally, the connection is lost.
 func (k *Keeper) save(ctx context.Context, c Credentials) error {

@@ -184,6 +184,21 @@ func TestTokenJustGivenIsNotRenewedAgain(t *testing.T) {
 	})
 }
 
+// While a machine sleeps, tokens expire. What is compared with the time that Go measures
+// durations with would not know: it does not pass then.
+func TestTheAgeOfATokenIsThatOnTheWallClock(t *testing.T) {
+	a := &authority{}
+	k := keeper(NewConfigStore(a.credentials(), listening, func(Credentials) error { return nil }), a)
+	if _, err := k.TokenInsteadOf(t.Context(), "access-0", nowhere); err != nil {
+		t.Fatal(err)
+	}
+	for name, at := range map[string]time.Time{"issued": k.issued, "expires": k.expires} {
+		if at.IsZero() || at != at.Round(0) { // which takes the other time away
+			t.Errorf("%s is %v", name, at)
+		}
+	}
+}
+
 // WHOOP refuses a request that the consent does not cover as it refuses a token that is
 // dead. What it says elsewhere tells which it is, and is asked for only where it can.
 func TestATokenThatIsAcceptedElsewhereIsKept(t *testing.T) {
