@@ -159,7 +159,7 @@ func (c *Client) get(ctx context.Context, path string, query url.Values) (json.R
 			return body, nil
 		case err == nil && status == http.StatusUnauthorized:
 			if valid { // WHOOP has refused the request twice, so that is no mistake
-				return nil, &StatusError{path, status, c.excerpt(body)}
+				return nil, c.statusError(path, status, body)
 			}
 			// The token of this request may have been replaced while it was on its way.
 			fresh, terr := c.tokens.TokenInsteadOf(ctx, token, func(ctx context.Context) (bool, error) {
@@ -169,19 +169,19 @@ func (c *Client) get(ctx context.Context, path string, query url.Values) (json.R
 				return nil, c.tokenError(ctx, terr)
 			}
 			if renewed++; renewed > renewals {
-				return nil, &StatusError{path, status, c.excerpt(body)}
+				return nil, c.statusError(path, status, body)
 			}
 			valid, token = fresh == token, fresh
 		case err == nil && status == http.StatusTooManyRequests:
 			if refused++; refused == refusals {
-				return nil, &UnavailableError{path, &StatusError{path, status, c.excerpt(body)}}
+				return nil, &UnavailableError{path, c.statusError(path, status, body)}
 			}
 			c.log.Debug("WHOOP's rate limit was reached", "path", path)
-		case err == nil && status < 500 && status != http.StatusRequestTimeout && status != http.StatusTooEarly:
-			return nil, &StatusError{path, status, c.excerpt(body)}
+		case err == nil && isRefusal(status):
+			return nil, c.statusError(path, status, body)
 		default:
 			if err == nil {
-				err = &StatusError{path, status, c.excerpt(body)}
+				err = c.statusError(path, status, body)
 			}
 			if failed == 0 {
 				giveUp = time.Now().Add(reachTimeout)
@@ -197,6 +197,19 @@ func (c *Client) get(ctx context.Context, path string, query url.Values) (json.R
 			}
 		}
 	}
+}
+
+// isRefusal reports whether another attempt would get the same answer. A success that is
+// not 200 is none of WHOOP's.
+func isRefusal(status int) bool {
+	return status >= 300 && status < 500 && status != http.StatusRequestTimeout && status != http.StatusTooEarly
+}
+
+func (c *Client) statusError(path string, status int, body []byte) *StatusError {
+	if status < 300 { // it may be a member's record
+		body = nil
+	}
+	return &StatusError{path, status, c.excerpt(body)}
 }
 
 // logFailure reports the first failure of a request, for a person who would otherwise
@@ -279,7 +292,7 @@ func (c *Client) sendOnce(ctx context.Context, sent time.Time, path string, quer
 	}
 	switch {
 	case resp.StatusCode == http.StatusForbidden && isFrontEnd(header, body):
-		return resp.StatusCode, body, &StatusError{path, resp.StatusCode, c.excerpt(body)}
+		return resp.StatusCode, body, c.statusError(path, resp.StatusCode, body)
 	case resp.StatusCode != http.StatusOK:
 		return resp.StatusCode, body, nil // the status says enough, even if the body broke off
 	case err != nil:
