@@ -178,7 +178,7 @@ func (s *session) readRow(ctx context.Context, st stream, path, key string) (*ch
 	case r.Key == "":
 		return nil, &whoop.UnavailableError{Path: pathOf(path, key), Err: errors.New("the answer has no " + st.key)}
 	case path == st.item && !sameID(r.Key, key):
-		return nil, &whoop.UnavailableError{Path: pathOf(path, key), Err: fmt.Errorf("the answer has the %s %s", st.key, r.Key)}
+		return nil, &whoop.UnavailableError{Path: pathOf(path, key), Err: fmt.Errorf("the answer has the %s %s", st.key, changes.Shown(r.Key))}
 	}
 	if st.include != nil && !st.include(r) {
 		return nil, nil

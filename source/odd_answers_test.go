@@ -174,6 +174,37 @@ func TestWarningsOfADrilldownSayWhatBecomesOfTheRow(t *testing.T) {
 	}
 }
 
+// What a message says of an odd id or time is short, whatever WHOOP sent.
+func TestAHugeValueIsNotRepeatedInLogs(t *testing.T) {
+	huge := strings.Repeat("x", 1<<16)
+	for field, value := range map[string]string{"id": `"` + huge + `"`, "start": `{"at":["` + huge + `"]}`} {
+		w := young(t, 1, 40, nil)
+		one := regexp.MustCompile(`"` + field + `":"[^"]*"`)
+		w.source.http = rewriting{w.source.http, func(path string, body []byte) []byte {
+			if path == workoutsPath {
+				return one.ReplaceAll(body, []byte(`"`+field+`":`+value))
+			}
+			return body
+		}}
+		r := w.read(catalog(t, protocol.FullRefresh, "workout"))
+		if r.Code != 0 || len(r.Records(protocol.StreamID{Name: "workout"})) == 0 {
+			t.Fatalf("%s: exit code %d, errors %+v", field, r.Code, r.Errors())
+		}
+		warned := false
+		for _, m := range r.Messages {
+			if m.Log != nil {
+				warned = warned || strings.Contains(m.Log.Message, "cannot be tracked")
+				if len(m.Log.Message) > 1000 {
+					t.Errorf("%s: a message of %d bytes", field, len(m.Log.Message))
+				}
+			}
+		}
+		if !warned {
+			t.Errorf("%s: no warning", field)
+		}
+	}
+}
+
 // Who reads that rows are left behind must read how to remove them.
 func TestAWalkThatCannotTellWhatVanishedNamesTheRemedy(t *testing.T) {
 	w := newWorld(t, sandbox.Config{Seed: 2, Years: 1}, map[string]any{"lookback_days": 3, "reconcile_every_days": 1})

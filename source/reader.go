@@ -186,7 +186,7 @@ func (rd *reader) emitRow(r changes.Record) error {
 			consequence = "it is emitted as it is"
 		}
 		rd.run.session.out.Logger().Warn("a record cannot be tracked: "+consequence+". This is the first one of the stream",
-			"stream", rd.stream.name, "record", r.Key, "why", r.Untracked)
+			"stream", rd.stream.name, "record", changes.Shown(r.Key), "why", r.Untracked)
 	}
 	if err := rd.emit(r.Raw); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ingest-connectors/whoop-iceberg/internal/rawjson"
@@ -44,7 +45,7 @@ func ParseRecord(raw json.RawMessage, keyField string) Record {
 		instant := func(into *time.Time) bool {
 			t, err := parseTime(value)
 			if err != nil {
-				r.Untracked = fmt.Sprintf("its %s is %s", name, value)
+				r.Untracked = fmt.Sprintf("its %s is %s", name, Shown(string(value)))
 			}
 			*into = t
 			return err == nil
@@ -81,10 +82,19 @@ func ParseRecord(raw json.RawMessage, keyField string) Record {
 		r.Untracked = "it has neither start nor created_at"
 	}
 	if _, err := packKey(r.Key); err != nil {
-		r.Untracked = fmt.Sprintf("its %s is %s", keyField, cmp.Or(r.Key, "missing"))
+		r.Untracked = fmt.Sprintf("its %s is %s", keyField, cmp.Or(Shown(r.Key), "missing"))
 	}
 	r.Updated = r.Updated.Add(time.Microsecond - 1).Truncate(time.Microsecond)
 	return r
+}
+
+// Shown is an id or a time for a message, where WHOOP may have sent anything.
+func Shown(value string) string {
+	const most = 60 // bytes
+	if len(value) <= most {
+		return value
+	}
+	return strings.ToValidUTF8(value[:most], "") + "…"
 }
 
 // parseTime reads an instant. Without a zone it is in UTC. Its year in UTC is from
