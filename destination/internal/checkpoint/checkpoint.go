@@ -48,8 +48,8 @@ func (c Checkpoint) Has(number int64) bool {
 // maxLacks bounds what a checkpoint keeps of failures and rollbacks long ago.
 const maxLacks = 10
 
-// Next returns what a state with a number lacks if the source continued from this one.
-func (c Checkpoint) Next(number int64) []Numbers {
+// LacksOfNext returns what the state with a number lacks if the source continued from this one.
+func (c Checkpoint) LacksOfNext(number int64) []Numbers {
 	lacks := slices.Clone(c.Lacks)
 	if c.Number+1 < number {
 		lacks = append(lacks, Numbers{c.Number + 1, number - 1})

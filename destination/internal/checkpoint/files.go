@@ -47,9 +47,9 @@ type content struct {
 	Streams  Streams         `json:"streams,omitzero"`
 }
 
-// Keep puts the state of a checkpoint into a file, with the names of its streams, if that is long. metadata are
-// the directories that the metadata of its tables is in. The file is durable
-// when Keep returns.
+// Keep puts the state of a checkpoint, with the names of its streams, into a file if that
+// is long. metadata are the directories that the metadata of its tables is in. The file is
+// durable when Keep returns.
 func (f *Files) Keep(c Checkpoint, metadata []string) (Checkpoint, error) {
 	size := len(c.State)
 	if c.Streams != nil {

@@ -113,10 +113,10 @@ func TestWhichStatesATableHasTheRowsOf(t *testing.T) {
 		has, lack []int64
 	}{
 		{"the first", Checkpoint{Number: 1}, []int64{0, 1}, []int64{2}},
-		{"one after the other", Checkpoint{Number: 4, Lacks: Checkpoint{Number: 3}.Next(4)}, []int64{1, 3, 4}, []int64{5}},
-		{"the source went back", Checkpoint{Number: 7, Lacks: Checkpoint{Number: 3}.Next(6)}, []int64{1, 3, 6, 7}, []int64{4, 5, 8}},
-		{"to the beginning", Checkpoint{Number: 7, Lacks: Checkpoint{Number: -1}.Next(6)}, []int64{6, 7}, []int64{0, 1, 5, 8}},
-		{"twice", Checkpoint{Number: 9, Lacks: Checkpoint{Number: 7, Lacks: []Numbers{{4, 5}}}.Next(9)}, []int64{3, 6, 7, 9}, []int64{4, 5, 8}},
+		{"one after the other", Checkpoint{Number: 4, Lacks: Checkpoint{Number: 3}.LacksOfNext(4)}, []int64{1, 3, 4}, []int64{5}},
+		{"the source went back", Checkpoint{Number: 7, Lacks: Checkpoint{Number: 3}.LacksOfNext(6)}, []int64{1, 3, 6, 7}, []int64{4, 5, 8}},
+		{"to the beginning", Checkpoint{Number: 7, Lacks: Checkpoint{Number: -1}.LacksOfNext(6)}, []int64{6, 7}, []int64{0, 1, 5, 8}},
+		{"twice", Checkpoint{Number: 9, Lacks: Checkpoint{Number: 7, Lacks: []Numbers{{4, 5}}}.LacksOfNext(9)}, []int64{3, 6, 7, 9}, []int64{4, 5, 8}},
 	} {
 		for _, n := range tt.has {
 			if !tt.c.Has(n) {
@@ -131,7 +131,7 @@ func TestWhichStatesATableHasTheRowsOf(t *testing.T) {
 	}
 	c := Checkpoint{}
 	for range 1000 {
-		c = Checkpoint{Number: c.Number + 2, Lacks: c.Next(c.Number + 2)}
+		c = Checkpoint{Number: c.Number + 2, Lacks: c.LacksOfNext(c.Number + 2)}
 	}
 	if len(c.Lacks) != maxLacks || c.Has(2) || !c.Has(c.Number-2) || c.Has(c.Number-1) {
 		t.Errorf("after very many: %v", c.Lacks)

@@ -64,7 +64,7 @@ type sourceHistory struct {
 	names                []string        // the catalog
 	orchestrator         positions       // of the states that came back last; nil: none have, or they are of no use any more
 	excused              map[string]bool // a stream's table may have more rows than the next states say, until it is exact again
-	apart                map[string]bool // it has not been read since its table or the states of others began anew, so when it is, all do
+	restartsAll          map[string]bool // its table, or the states of the others, began again since it was read: when it is read, all begin again
 	repeated             map[string]bool // it may have rows twice
 	log                  []string
 	exact, inexact, none int
@@ -80,7 +80,7 @@ func newSourceHistory(t *testing.T, kind string, seed uint64) *sourceHistory {
 		t.Fatal(err)
 	}
 	h := &sourceHistory{
-		T: t, random: rand.New(rand.NewPCG(seed, 0)), kind: kind, files: files, cat: laketest.OpenCatalog(t, dir), excused: map[string]bool{}, apart: map[string]bool{}, repeated: map[string]bool{},
+		T: t, random: rand.New(rand.NewPCG(seed, 0)), kind: kind, files: files, cat: laketest.OpenCatalog(t, dir), excused: map[string]bool{}, restartsAll: map[string]bool{}, repeated: map[string]bool{},
 	}
 	h.remembers = h.chance(50)
 	if h.chance(30) {
@@ -124,7 +124,7 @@ func (h *sourceHistory) step() {
 	if h.chance(25) {
 		h.changeTable()
 	}
-	fromEchoed := h.orchestrator != nil && !h.anyApart() && h.chance(20)
+	fromEchoed := h.orchestrator != nil && !h.anyRestartsAll() && h.chance(20)
 	from := h.committed()
 	found := from != nil
 	if !maps.Equal(from, h.last) {
@@ -150,12 +150,12 @@ func (h *sourceHistory) step() {
 // partFrom notes that other streams are not of the state that the source continues from.
 func (h *sourceHistory) partFrom(names []string) {
 	for _, name := range []string{"a", "b", "c", "d"} {
-		h.apart[name] = h.isShared() && (h.apart[name] || !slices.Contains(names, name))
+		h.restartsAll[name] = h.isShared() && (h.restartsAll[name] || !slices.Contains(names, name))
 	}
 }
 
-func (h *sourceHistory) anyApart() bool {
-	return slices.ContainsFunc(slices.Collect(maps.Values(h.apart)), func(apart bool) bool { return apart })
+func (h *sourceHistory) anyRestartsAll() bool {
+	return slices.ContainsFunc(slices.Collect(maps.Values(h.restartsAll)), func(restarts bool) bool { return restarts })
 }
 
 // changeTable resets a table, drops it or rolls it back.
@@ -189,7 +189,7 @@ func (h *sourceHistory) changeTable() {
 	}
 	if h.orchestrator = nil; h.isShared() {
 		h.excuse()
-		h.apart[s.ID.Name] = true
+		h.restartsAll[s.ID.Name] = true
 	}
 }
 
@@ -214,7 +214,7 @@ func (h *sourceHistory) committed() positions {
 	}
 	h.note("committed %v", all)
 	for _, s := range streams.all {
-		if h.apart[s.ID.Name] {
+		if h.restartsAll[s.ID.Name] {
 			h.excuse()
 		}
 		if _, known := all[s.ID.Name]; h.isShared() && !h.remembers && !known {
@@ -226,7 +226,7 @@ func (h *sourceHistory) committed() positions {
 	}
 	if all != nil && !slices.ContainsFunc(h.names, func(name string) bool { return h.excused[name] }) {
 		for _, name := range h.names {
-			delete(h.apart, name)
+			delete(h.restartsAll, name)
 		}
 	}
 	return all
@@ -351,7 +351,7 @@ func (h *sourceHistory) sync(from positions) {
 		h.note("commits of %s fail after %d", h.failing.table, h.failing.after)
 		if h.isShared() {
 			h.excuse()
-			h.apart[h.failing.table] = true
+			h.restartsAll[h.failing.table] = true
 		}
 	}
 	messages := h.messages(from)

@@ -134,13 +134,13 @@ func (r *run) beginShared(ctx context.Context, plan *commitPlan) error {
 	if base == nil {
 		// Tables that this sync does not have may have numbers, too. Those count for nothing here.
 		r.commitNumber = max(r.commitNumber, time.Now().UnixMilli())
-		r.shared.lacks = checkpoint.Checkpoint{Number: -1}.Next(r.commitNumber)
+		r.shared.lacks = []checkpoint.Numbers{{0, r.commitNumber - 1}}
 		for _, s := range states {
 			r.shared.addBefore(s)
 		}
 		return nil
 	}
-	r.shared.from, r.shared.lacks = base.Committed, base.Next(r.commitNumber)
+	r.shared.from, r.shared.lacks = base.Committed, base.LacksOfNext(r.commitNumber)
 	r.shared.addBefore(base)
 	return errors.Join(r.config.Memory.EachTable(len(states), func(i int) error {
 		if s := states[i]; s != nil && bytes.Equal(s.stored, base.stored) {

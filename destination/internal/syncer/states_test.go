@@ -32,7 +32,7 @@ func TestContinueFrom(t *testing.T) {
 	// named adds the streams of a state, each with the number of the last one that had it, and the number of the first one
 	// whose rows the table has.
 	named := func(since int64, s *CommittedState, streams ...any) *CommittedState {
-		s.Lacks, s.Streams = checkpoint.Checkpoint{Number: -1}.Next(since), checkpoint.Streams{}
+		s.Lacks, s.Streams = checkpoint.Checkpoint{Number: -1}.LacksOfNext(since), checkpoint.Streams{}
 		for i := 0; i < len(streams); i += 2 {
 			s.Streams.Set(protocol.StreamID{Name: streams[i].(string)}, int64(streams[i+1].(int)))
 		}

@@ -90,11 +90,11 @@ func ParseRecord(raw json.RawMessage, keyField string) Record {
 
 // Shown is an id or a time for a message, where WHOOP may have sent anything.
 func Shown(value string) string {
-	const most = 60 // bytes
-	if len(value) <= most {
+	const maxShown = 60 // bytes
+	if len(value) <= maxShown {
 		return value
 	}
-	return strings.ToValidUTF8(value[:most], "") + "…"
+	return strings.ToValidUTF8(value[:maxShown], "") + "…"
 }
 
 // parseTime reads an instant. Without a zone it is in UTC. Its year in UTC is from
