@@ -74,6 +74,40 @@ func TestFilesWithoutFieldIDs(t *testing.T) {
 	}
 }
 
+// A reader that filters by times passes over no copy of a file whose times are in another unit
+// than the table's.
+func TestCopiedTimesOfAnyUnitAreFoundByFilters(t *testing.T) {
+	nanos := arrow.Field{Name: "at", Type: &arrow.TimestampType{Unit: arrow.Nanosecond}, Nullable: true}
+	for _, unit := range []arrow.TimeUnit{arrow.Millisecond, arrow.Microsecond, arrow.Nanosecond} {
+		tbl := openTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Keyed("s"), lake.Options{Upsert: lake.CopyOnWrite, FormatVersion: 3})
+		changeColumns(t, tbl, func(u *table.UpdateSchema) {
+			u.AddColumn([]string{"at"}, iceberg.PrimitiveTypes.TimestampNs, "", false, nil)
+		})
+		tbl = openTable(t, tbl.Catalog(), laketest.Keyed("s"), lake.Options{Upsert: lake.CopyOnWrite})
+		laketest.AddNameless(t, tbl, nameless(unit, nanos), strings.ReplaceAll(namelessRows, `"n":{"x":1}`, `"at":"1970-01-01 00:00:05"`), false)
+		laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, laketest.Version{Key: 1, Cursor: 9, V: "new"}.Row()))
+		planned := func(e iceberg.BooleanExpression) int {
+			t.Helper()
+			tasks, err := laketest.Load(t, tbl).Scan(table.WithRowFilter(e)).PlanFiles(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(tasks)
+		}
+		second := iceberg.Timestamp(1_000_000)
+		if planned(iceberg.EqualTo(iceberg.Reference("updated_at"), 5*second)) != 1 {
+			t.Errorf("%s: the copy is passed over", unit)
+		}
+		if unit == arrow.Microsecond && planned(iceberg.LessThan(iceberg.Reference("updated_at"), 5*second)) != 0 {
+			t.Errorf("%s: the copy has no bounds", unit)
+		}
+		at := iceberg.Reference("at")
+		if planned(iceberg.EqualTo(at, 5*second)) != 1 || planned(iceberg.LessThan(at, 5*second)) != 0 {
+			t.Errorf("%s: nanoseconds of a column of nanoseconds have no bounds, or others", unit)
+		}
+	}
+}
+
 // Columns that are added come into the name mapping, too: without it, readers would find nulls in such a file that has them.
 func TestAddedColumnsComeIntoTheNameMapping(t *testing.T) {
 	cat := laketest.OpenCatalog(t, t.TempDir())

@@ -61,6 +61,9 @@ func AddNameless(t *testing.T, tbl *lake.Table, schema *arrow.Schema, rows strin
 	if err != nil {
 		t.Fatal(err)
 	}
+	if loaded.Metadata().Version() >= 3 {
+		data.FirstRowID(loaded.Metadata().NextRowID())
+	}
 	if err := tx.AddDataFiles(t.Context(), []iceberg.DataFile{data.Build()}, nil); err != nil {
 		t.Fatal(err)
 	}

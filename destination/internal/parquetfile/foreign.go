@@ -7,6 +7,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/file"
+	"github.com/apache/arrow-go/v18/parquet/schema"
+	"github.com/apache/iceberg-go"
 )
 
 // ForeignError is what a file of another program has that this one cannot take over.
@@ -57,4 +59,30 @@ func (r *Reader) CheckTimes(columns []int) error {
 		}
 	}
 	return nil
+}
+
+// TimesOfOtherUnits lists the Parquet paths of the columns whose timestamps are in another
+// unit than those of the table's schema. Their statistics are in that unit, too, and would be
+// taken for bounds in the table's.
+func (r *Reader) TimesOfOtherUnits(of *iceberg.Schema) []string {
+	var paths []string
+	columns := r.in.MetaData().Schema
+	for c := range columns.NumColumns() {
+		column := columns.Column(c)
+		times, ok := column.LogicalType().(schema.TimestampLogicalType)
+		if !ok {
+			continue
+		}
+		unit := schema.TimeUnitMicros
+		if f, known := of.FindFieldByID(int(column.SchemaNode().FieldID())); known {
+			switch f.Type.(type) {
+			case iceberg.TimestampNsType, iceberg.TimestampTzNsType:
+				unit = schema.TimeUnitNanos
+			}
+		}
+		if times.TimeUnit() != unit {
+			paths = append(paths, column.Path())
+		}
+	}
+	return paths
 }

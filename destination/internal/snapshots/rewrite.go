@@ -45,8 +45,9 @@ type Rewriter struct {
 	order table.SortOrder // that the rows are brought into; unsorted: they stay as they are
 
 	of iceberg.DataFile // what was copied last
-	// The columns in which files of this program hold huge values: a file that is
-	// copied must not become two because such a value comes late.
+	// The columns in which files of this program hold huge values, because a file that is
+	// copied must not become two when such a value comes late, and those of times that
+	// another program wrote in another unit than the table's.
 	withoutStatistics []string
 	sortOrder         *rowsort.Order  // of the sorter
 	sortID            int             // of the order that the rows copied are in, 0: of none
@@ -90,6 +91,7 @@ func (r *Rewriter) Copy(ctx context.Context, data iceberg.DataFile, deletedRows 
 		}
 	}
 	r.of, r.schema = data, schema
+	r.withoutStatistics = append(r.withoutStatistics, in.TimesOfOtherUnits(r.meta.CurrentSchema())...)
 	if filenames.HasMark(data.FilePath()) {
 		r.withoutStatistics = append(r.withoutStatistics, in.ColumnsWithoutStatistics()...)
 	}
