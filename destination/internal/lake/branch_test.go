@@ -207,15 +207,17 @@ func TestACommitIsNotRepeatedWithoutAHistory(t *testing.T) {
 	row := func(id int64) map[string]any { return map[string]any{"id": id, "v": "x"} }
 	for name, tc := range map[string]struct {
 		namesParents bool
+		version      int
 		others       int64 // commits of another program
 		landed       bool  // and it is known
 	}{
 		"no parent":             {others: 1},
+		"no sequence numbers":   {others: 1, version: 1},
 		"the commit as parent":  {namesParents: true, others: 1, landed: true},
 		"a parent that is gone": {namesParents: true, others: 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, o := laketest.Plain("s"), lake.Options{}
+			p, o := laketest.Plain("s"), lake.Options{FormatVersion: tc.version}
 			cat := &lastOnly{mainOnly: mainOnly{laketest.OpenCatalog(t, t.TempDir())}, namesParents: tc.namesParents}
 			tbl, other := openTable(t, cat, p, o), openTable(t, cat, p, o)
 			laketest.Commit(t, tbl, `{"n":1}`, laketest.Stage(t, tbl, 0, row(1)))

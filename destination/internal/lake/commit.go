@@ -205,7 +205,7 @@ func (c *fileCommit) hasLanded(ctx context.Context, base *table.Table) (bool, er
 	case c.snapshot == nil || oldest == nil: // the attempt made no snapshot, or the branch has none
 	case parent == c.snapshot.SnapshotID: // it has expired, but the next one was made from it
 		return true, nil
-	case parent != 0 || oldest.SequenceNumber > 1: // older ones have expired, and it could be among them
+	case parent != 0 || oldest.SequenceNumber != 1: // older ones have expired, and it could be among them; format version 1 never tells
 		return false, errNoHistory
 	}
 	return c.state != nil && c.snapshot == nil && base.Properties()[stateKey+suffixOf(c.branch)] == string(c.state), nil
