@@ -33,12 +33,15 @@ func (s *summary) add(f iceberg.DataFile)    { s.added.add(f) }
 func (s *summary) remove(f iceberg.DataFile) { s.removed.add(f) }
 
 // after adds the counts, by their names in the Iceberg spec, to the summary of a
-// snapshot that follows another, or none.
+// snapshot that follows another, or none. There are no totals after a snapshot whose
+// writer left them out: nobody knows what they would be.
 func (s *summary) after(parent *table.Snapshot, op table.Operation, props iceberg.Properties) *table.Summary {
 	previous := iceberg.Properties{}
 	if parent != nil && parent.Summary != nil {
 		previous = parent.Summary.Properties
 	}
+	_, counted := previous["total-records"]
+	counted = counted || parent == nil
 	for _, n := range []struct {
 		added, removed, total string
 		plus, minus           int64
@@ -58,7 +61,7 @@ func (s *summary) after(parent *table.Snapshot, op table.Operation, props iceber
 		if n.minus > 0 {
 			props[n.removed] = strconv.FormatInt(n.minus, 10)
 		}
-		if n.total != "" {
+		if counted && n.total != "" {
 			props[n.total] = strconv.FormatInt(max(0, previous.GetInt64(n.total, 0)+n.plus-n.minus), 10)
 		}
 	}
