@@ -76,6 +76,50 @@ func TestEqualityDeletesOfOtherProgramsAreRefused(t *testing.T) {
 	laketest.ExpectRows(t, tbl, laketest.Version{Key: 1, Cursor: 1, V: "x"}.JSON())
 }
 
+// In format version 3, rows of a file without a column have the column's default there. Their
+// keys and cursors are then others than those that the file holds.
+func TestRowsWithADefaultInTheirKeyOrCursorAreRefused(t *testing.T) {
+	for name, tc := range map[string]struct {
+		key    []string
+		cursor string
+		ends   bool
+	}{
+		"key":     {[]string{"id", "region"}, "", true},
+		"cursor":  {[]string{"id"}, "region", true},
+		"neither": {[]string{"id"}, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cat := laketest.OpenCatalog(t, t.TempDir())
+			properties := `"id":{"type":"integer"},"v":{"type":"string"}`
+			tbl := openTable(t, cat, laketest.Plan("s", properties), lake.Options{FormatVersion: 3})
+			laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, map[string]any{"id": 1, "v": "old"}))
+			fields := append(tbl.Opened().Schema().Fields(), iceberg.NestedField{ID: 100, Name: "region", Type: iceberg.PrimitiveTypes.String, InitialDefault: "eu"})
+			if _, _, err := cat.CommitTable(t.Context(), tbl.Opened().Identifier(), nil, []table.Update{
+				table.NewAddSchemaUpdate(iceberg.NewSchema(1, fields...)), table.NewSetCurrentSchemaUpdate(-1),
+				table.NewRemovePropertiesUpdate([]string{"airbyte.columns"}), // as in a table of another program
+			}); err != nil {
+				t.Fatal(err)
+			}
+			plan := sending(t, properties+`,"region":{"type":"string"}`, tc.key...)
+			plan.Cursor = tc.cursor
+			tbl = openTable(t, cat, plan, lake.Options{})
+			staged := laketest.Stage(t, tbl, 0, map[string]any{"id": 1, "v": "new", "region": "eu"})
+			_, err := tbl.Commit(t.Context(), []*lake.Staged{staged}, nil)
+			if !tc.ends {
+				if err != nil {
+					t.Fatal(err)
+				}
+				laketest.ExpectRows(t, tbl, `{"id":1,"v":"new","region":"eu"}`)
+				return
+			}
+			var userError *protocol.Error
+			if !errors.As(err, &userError) || userError.Kind != protocol.ConfigError || !strings.Contains(userError.Message, "has no column region, whose default is not null") {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
 // Rows that were staged for a table carry its field ids; they must not land in
 // another of the same name.
 func TestATableMadeAnewTakesNoRowsOfTheOldOne(t *testing.T) {

@@ -61,6 +61,17 @@ func (r *Reader) CheckTimes(columns []int) error {
 	return nil
 }
 
+// CheckDefaults returns an error if the file lacks one of some columns and its rows have a
+// default in it: [Reader.Columns] would take that for null.
+func (r *Reader) CheckDefaults(fields []iceberg.NestedField) error {
+	for _, f := range fields {
+		if _, missing := r.Columns([]iceberg.NestedField{f}); missing && f.InitialDefault != nil {
+			return ForeignError{r.path, fmt.Sprintf("no column %s, whose default is not null", f.Name)}
+		}
+	}
+	return nil
+}
+
 // TimesOfOtherUnits lists the Parquet paths of the columns whose timestamps are in another
 // unit than those of the table's schema. Their statistics are in that unit, too, and would be
 // taken for bounds in the table's.

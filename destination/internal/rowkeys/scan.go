@@ -92,6 +92,9 @@ func (c FileColumns) scan(
 	ctx context.Context, r *parquetfile.Reader, part, parts int,
 	match func(parquetfile.Piece, []xxh3.Uint128) (*block, iter.Seq[int]), take func(parquetfile.Piece, *block) error,
 ) error {
+	if err := r.CheckDefaults(slices.Concat(c.Key, c.Cursor, c.Deleted)); err != nil {
+		return err
+	}
 	keys, missing := r.Columns(c.Key)
 	if missing {
 		return nil // the key is null in every row of the file
