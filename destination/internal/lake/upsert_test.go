@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 
 	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/budget"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/inspect"
@@ -298,11 +299,17 @@ func valuesOf(t testing.TB, tbl *lake.Table, column string) []string {
 
 // A table that was appended to holds several rows of a key.
 func TestUpsertIntoATableWithDuplicates(t *testing.T) {
-	for _, o := range []lake.Options{
-		{Upsert: lake.MergeOnRead, FormatVersion: 2},
-		{Upsert: lake.MergeOnRead, FormatVersion: 2, Memory: memoryForKeys(0)},
-		{Upsert: lake.CopyOnWrite, FormatVersion: 1},
+	for _, tc := range []struct {
+		lake.Options
+		upgraded bool // to format version 2, which leaves the files without sequence numbers
+	}{
+		{lake.Options{Upsert: lake.MergeOnRead, FormatVersion: 2}, false},
+		{lake.Options{Upsert: lake.MergeOnRead, FormatVersion: 2, Memory: memoryForKeys(0)}, false},
+		{lake.Options{Upsert: lake.CopyOnWrite, FormatVersion: 1}, false},
+		{lake.Options{Upsert: lake.CopyOnWrite, FormatVersion: 1}, true},
+		{lake.Options{Upsert: lake.MergeOnRead, FormatVersion: 1}, true},
 	} {
+		o := tc.Options
 		cat := laketest.OpenCatalog(t, t.TempDir())
 		appended := laketest.Keyed("s")
 		appended.Dedup, appended.Key = false, nil
@@ -321,6 +328,11 @@ func TestUpsertIntoATableWithDuplicates(t *testing.T) {
 		laketest.Commit(t, first, "", staged)
 		for _, v := range []laketest.Version{{Key: 1, Cursor: 3, V: "a"}, {Key: 1, Cursor: 9, V: "b"}, {Key: 2, Cursor: 1, V: "c"}, {Key: 2, Cursor: 2, V: "d"}, {Key: 5, Cursor: 2, V: "g"}, {Key: 5, Cursor: 2, V: "h"}} {
 			laketest.Commit(t, first, "", laketest.Stage(t, first, 0, v.Row()))
+		}
+		if tc.upgraded {
+			if _, _, err := cat.CommitTable(t.Context(), first.Opened().Identifier(), nil, []table.Update{table.NewUpgradeFormatVersionUpdate(2)}); err != nil {
+				t.Fatal(err)
+			}
 		}
 		tbl := openTable(t, cat, laketest.Keyed("s"), o)
 		laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, laketest.Version{Key: 1, Cursor: 5, V: "x"}.Row(), laketest.Version{Key: 2, Cursor: 5, V: "y"}.Row(), laketest.Version{Key: 3, V: "z"}.Row(), laketest.Version{Key: 5, V: "z"}.Row()))

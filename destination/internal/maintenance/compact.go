@@ -131,8 +131,9 @@ func (m *maintenance) bundles(base *table.Table, set *snapshots.Set) ([]*bundle,
 	files := slices.Clone(set.Files)
 	// The files of one commit have no order. The smallest come last, so that a
 	// run of small files ends where a commit does.
+	byCommit := snapshots.ByCommit(base.Metadata())
 	slices.SortStableFunc(files, func(a, b *snapshots.LiveFile) int {
-		return cmp.Or(cmp.Compare(a.Sequence, b.Sequence), -cmp.Compare(a.Data.FileSizeBytes(), b.Data.FileSizeBytes()),
+		return cmp.Or(byCommit(a, b), -cmp.Compare(a.Data.FileSizeBytes(), b.Data.FileSizeBytes()),
 			strings.Compare(a.Data.FilePath(), b.Data.FilePath()))
 	})
 	var found []*bundle

@@ -45,6 +45,30 @@ func TestCompactedRowsKeepTheirPlaceInTime(t *testing.T) {
 	}
 }
 
+// The files of format version 1 have no sequence numbers.
+func TestRowsWithoutSequenceNumbersAreMergedInTheirOrder(t *testing.T) {
+	for _, upgraded := range []bool{false, true} {
+		cat := laketest.OpenCatalog(t, t.TempDir())
+		appended := laketest.Keyed("s")
+		appended.Dedup = false
+		tbl := laketest.OpenTable(t, cat, appended, lake.Options{FormatVersion: 1})
+		for n := range 8 { // the first file is the smallest
+			laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, laketest.Version{Key: 1, Cursor: 5, V: strings.Repeat(fmt.Sprint(n, " is longer. "), n)}.Row()))
+		}
+		if upgraded {
+			if _, _, err := cat.CommitTable(t.Context(), tbl.Opened().Identifier(), nil, []table.Update{table.NewUpgradeFormatVersionUpdate(2)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if did := laketest.Maintain(t, tbl, maintenance.Options{Thorough: true, KeepSnapshots: 99, ExpireAfter: time.Hour}); did.CompactedFiles != 8 || did.IntoFiles != 1 {
+			t.Fatalf("%d files became %d", did.CompactedFiles, did.IntoFiles)
+		}
+		tbl = laketest.OpenTable(t, cat, laketest.Keyed("s"), lake.Options{})
+		laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, laketest.Version{Key: 1, Cursor: 1, V: "old"}.Row()))
+		laketest.ExpectRows(t, tbl, laketest.Version{Key: 1, Cursor: 5, V: strings.Repeat("7 is longer. ", 7)}.JSON())
+	}
+}
+
 // Whatever is committed while files are compacted wins: rows that were deleted
 // stay so, and the work is done for the files that are as they were.
 func TestCompactionGivesWayToOtherWriters(t *testing.T) {

@@ -45,19 +45,23 @@ func (s *Set) Has(f *LiveFile) bool {
 }
 
 // SortByArrival brings the data files into the order in which their rows arrived: by
-// commit, and those of one commit as it named them. Tables of format version 1 have no
-// sequence numbers; there the snapshots that added the files tell, those that have expired
-// being the oldest.
-func (s *Set) SortByArrival(meta table.Metadata) {
-	commit := func(f *LiveFile) int64 { return f.Sequence }
-	if meta.Version() < 2 {
-		places := map[int64]int64{}
-		for i, snapshot := range meta.Snapshots() {
-			places[snapshot.SnapshotID] = int64(i) + 1
-		}
-		commit = func(f *LiveFile) int64 { return places[f.Snapshot] }
+// commit, and those of one commit as it named them.
+func (s *Set) SortByArrival(meta table.Metadata) { slices.SortStableFunc(s.Files, ByCommit(meta)) }
+
+// ByCommit compares data files by when their rows were committed. Those of tables of format
+// version 1 have no sequence numbers, and keep that when the table is upgraded. There the
+// snapshots that added the files tell, those that have expired being the oldest.
+func ByCommit(meta table.Metadata) func(a, b *LiveFile) int {
+	places := map[int64]int{}
+	for i, snapshot := range meta.Snapshots() {
+		places[snapshot.SnapshotID] = i + 1
 	}
-	slices.SortStableFunc(s.Files, func(a, b *LiveFile) int { return cmp.Compare(commit(a), commit(b)) })
+	return func(a, b *LiveFile) int {
+		if a.Sequence == 0 && b.Sequence == 0 {
+			return cmp.Compare(places[a.Snapshot], places[b.Snapshot])
+		}
+		return cmp.Compare(a.Sequence, b.Sequence)
+	}
 }
 
 // A Cache keeps what manifests name between the attempts at a commit.
