@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -108,7 +109,7 @@ func (m *maintenance) removable(ctx context.Context, files []string) ([]string, 
 
 // expired lists the snapshots to expire: those that were superseded long ago, and
 // the oldest if there are too many. It keeps the newest, those that a branch or a
-// tag names, those that a branch's own rules keep, and those that were current a
+// tag names, those that the rules of a branch keep, and those that were current a
 // short while ago, because a reader may still use them.
 func expired(meta table.Metadata, o Options, readerTime time.Duration) []int64 {
 	superseded := supersededAt(meta)
@@ -116,10 +117,10 @@ func expired(meta table.Metadata, o Options, readerTime time.Duration) []int64 {
 	age := func(s table.Snapshot) time.Duration { return now.Sub(superseded[s.SnapshotID]) }
 	kept := map[int64]bool{}
 	for _, ref := range meta.Refs() {
+		count, maxAge := retention(ref, meta.Properties())
 		n := 0
 		for s := meta.SnapshotByID(ref.SnapshotID); s != nil; n++ {
-			if n > 0 && !(ref.MinSnapshotsToKeep != nil && n < *ref.MinSnapshotsToKeep) &&
-				!(ref.MaxSnapshotAgeMs != nil && age(*s) < time.Duration(*ref.MaxSnapshotAgeMs)*time.Millisecond) {
+			if n > 0 && n >= count && age(*s) >= maxAge {
 				break
 			}
 			kept[s.SnapshotID] = true
@@ -142,6 +143,22 @@ func expired(meta table.Metadata, o Options, readerTime time.Duration) []int64 {
 		}
 	}
 	return ids
+}
+
+// retention returns how many snapshots of a branch stay at least, and up to which age all
+// of them do. The table's properties say so for branches that have no rules of their own.
+func retention(ref table.SnapshotRef, props iceberg.Properties) (count int, maxAge time.Duration) {
+	if ref.SnapshotRefType != table.BranchRef {
+		return 0, 0
+	}
+	count, ms := props.GetInt(table.MinSnapshotsToKeepKey, 0), props.GetInt64(table.MaxSnapshotAgeMsKey, 0)
+	if ref.MinSnapshotsToKeep != nil {
+		count = *ref.MinSnapshotsToKeep
+	}
+	if ref.MaxSnapshotAgeMs != nil {
+		ms = *ref.MaxSnapshotAgeMs
+	}
+	return count, time.Duration(min(ms, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 }
 
 // supersededAt returns when each snapshot stopped being the current one of its

@@ -12,10 +12,11 @@ import (
 func TestSnapshotsThatStay(t *testing.T) {
 	hour := time.Hour
 	for name, tc := range map[string]struct {
-		ages []time.Duration // oldest first
-		u    Options
-		refs map[string]int // names of snapshots, by position
-		want []int          // positions of those that go
+		ages  []time.Duration // oldest first
+		u     Options
+		refs  map[string]int     // names of snapshots, by position
+		props iceberg.Properties // of the table
+		want  []int              // positions of those that go
 	}{
 		"old ones go": {ages: []time.Duration{9 * hour, 8 * hour, 7 * hour, 2 * hour}, u: Options{ExpireAfter: 8 * hour, KeepSnapshots: 1}, want: []int{0}},
 		"an old one that was current a moment ago": {ages: []time.Duration{99 * hour, hour / 2}, u: Options{ExpireAfter: hour, KeepSnapshots: 1}},
@@ -24,6 +25,9 @@ func TestSnapshotsThatStay(t *testing.T) {
 		"one that a tag names":                     {ages: []time.Duration{9 * hour, 9 * hour, 9 * hour}, u: Options{ExpireAfter: hour, KeepSnapshots: 1}, refs: map[string]int{"tag": 0}, want: []int{1}},
 		"none a reader may be at":                  {ages: []time.Duration{hour / 2, hour / 3, 0}, u: Options{KeepSnapshots: 1}},
 		"the oldest of too many too":               {ages: times(maxSnapshots+2, 2*hour), u: Options{ExpireAfter: 100 * hour, KeepSnapshots: 10}, want: []int{0, 1}},
+		"not as many as the table keeps":           {ages: []time.Duration{5 * hour, 4 * hour, 3 * hour, 0}, u: Options{KeepSnapshots: 1}, props: iceberg.Properties{table.MinSnapshotsToKeepKey: "3"}, want: []int{0}},
+		"none as old as the table keeps":           {ages: []time.Duration{5 * hour, 4 * hour, 3 * hour, 0}, u: Options{KeepSnapshots: 1}, props: iceberg.Properties{table.MaxSnapshotAgeMsKey: "14000000"}, want: []int{0}},
+		"none that the table keeps for ever":       {ages: []time.Duration{5 * hour, 4 * hour, 0}, u: Options{KeepSnapshots: 1}, props: iceberg.Properties{table.MaxSnapshotAgeMsKey: "9223372036854775807"}},
 		"not if they are to be kept":               {ages: times(maxSnapshots+2, 2*hour), u: Options{ExpireAfter: 100 * hour, KeepSnapshots: 500}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -56,6 +60,9 @@ func TestSnapshotsThatStay(t *testing.T) {
 				}
 			}
 			if err := b.SetSnapshotRef(table.MainBranch, int64(len(tc.ages)), table.BranchRef); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.SetProperties(tc.props); err != nil {
 				t.Fatal(err)
 			}
 			for name, i := range tc.refs {
