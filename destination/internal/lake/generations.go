@@ -123,13 +123,16 @@ func (o olderRows) in(ctx context.Context, f *snapshots.LiveFile) (parquetfile.P
 		}
 		return all
 	}
+	ofNulls := func() parquetfile.Positions { // of a file in which every row is null
+		if !nullsOlder || rows == 0 {
+			return nil
+		}
+		return every()
+	}
 	low, high, nulls, known := generationBounds(f.Data, field.ID)
 	switch {
 	case !ok || known && nulls == rows:
-		if nullsOlder && rows > 0 {
-			return every(), nil
-		}
-		return nil, nil
+		return ofNulls(), nil
 	case known && low >= o.minimum && (nulls == 0 || !nullsOlder):
 		return nil, nil
 	case known && high < o.minimum && (nulls == 0 || nullsOlder):
@@ -142,10 +145,7 @@ func (o olderRows) in(ctx context.Context, f *snapshots.LiveFile) (parquetfile.P
 	defer r.Close()
 	columns, missing := r.Columns([]iceberg.NestedField{field})
 	if missing {
-		if nullsOlder && rows > 0 {
-			return every(), nil
-		}
-		return nil, nil
+		return ofNulls(), nil
 	}
 	var found parquetfile.Positions
 	for p, err := range r.Pieces(ctx, columns) {
