@@ -31,7 +31,7 @@ const generationsKey = "airbyte.generations"
 // that stays when the sync is complete, 0 for all.
 type Generation struct{ ID, Minimum int64 }
 
-// A refresh is one that is under way.
+// A refresh is what a table has to know of one that is under way.
 type refresh struct {
 	branch  string // that commits go to; "": there is no refresh, or the catalog keeps no branches
 	begun   bool   // the branch was found, or a commit to it has landed

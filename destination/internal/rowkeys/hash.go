@@ -36,8 +36,8 @@ func hashKeys(columns []arrow.Array, hashes []xxh3.Uint128) error {
 	return nil
 }
 
-// hashTexts appends the hash of each of some keys of one column of strings, nil being null: those that hashKeys returns for an
-// array of them.
+// hashTexts appends the hashes of keys that are one string each, nil being null. They are
+// those that hashKeys makes of an array with the same values.
 func hashTexts(values []parquet.ByteArray, hashes []xxh3.Uint128) []xxh3.Uint128 {
 	var key []byte
 	for _, v := range values {
