@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -186,8 +187,8 @@ func supersededAt(meta table.Metadata) map[int64]time.Time {
 }
 
 // filesOnlyIn lists the files that snapshots of before name and none of after
-// does. Data and delete files come first: if their removal is interrupted, the
-// manifests that name the rest are still there.
+// does, by whatever spelling of its path. Data and delete files come first: if their
+// removal is interrupted, the manifests that name the rest are still there.
 func (m *maintenance) filesOnlyIn(ctx context.Context, before, after table.Metadata) ([]string, error) {
 	var expired []table.Snapshot
 	for _, s := range before.Snapshots() {
@@ -195,30 +196,33 @@ func (m *maintenance) filesOnlyIn(ctx context.Context, before, after table.Metad
 			expired = append(expired, s)
 		}
 	}
-	lists, manifests := map[string]bool{}, map[string]iceberg.ManifestFile{}
+	lists, files := map[string]string{}, map[string]string{} // paths by their plain ones
+	manifests := map[string]iceberg.ManifestFile{}           // by the same
 	for _, s := range expired {
-		lists[s.ManifestList] = true
+		lists[filenames.Plain(s.ManifestList)] = s.ManifestList
 		of, err := s.Manifests(m.storage.Files)
 		if err != nil {
 			return nil, err
 		}
 		for _, manifest := range of {
-			manifests[manifest.FilePath()] = manifest
+			manifests[filenames.Plain(manifest.FilePath())] = manifest
 		}
 	}
 	kept := map[string]iceberg.ManifestFile{}
 	for _, s := range after.Snapshots() {
-		delete(lists, s.ManifestList)
+		delete(lists, filenames.Plain(s.ManifestList))
 		of, err := s.Manifests(m.storage.Files)
 		if err != nil {
 			return nil, err
 		}
 		for _, manifest := range of {
-			kept[manifest.FilePath()] = manifest
-			delete(manifests, manifest.FilePath())
+			plain := filenames.Plain(manifest.FilePath())
+			kept[plain] = manifest
+			delete(manifests, plain)
 		}
 	}
-	files := map[string]bool{}
+	name := func(path string) { files[filenames.Plain(path)] = path }
+	keep := func(path string) { delete(files, filenames.Plain(path)) }
 	each := func(manifests map[string]iceberg.ManifestFile, do func(path string)) error {
 		for _, manifest := range manifests {
 			if err := ctx.Err(); err != nil {
@@ -233,35 +237,30 @@ func (m *maintenance) filesOnlyIn(ctx context.Context, before, after table.Metad
 		}
 		return nil
 	}
-	if err := each(manifests, func(path string) { files[path] = true }); err != nil {
+	if err := each(manifests, name); err != nil {
 		return nil, err
 	}
 	if len(files) > 0 {
-		if err := each(kept, func(path string) { delete(files, path) }); err != nil {
+		if err := each(kept, keep); err != nil {
 			return nil, err
 		}
 	}
 	for s := range before.Statistics() {
-		files[s.StatisticsPath] = true
+		name(s.StatisticsPath)
 	}
 	for s := range before.PartitionStatistics() {
-		files[s.StatisticsPath] = true
+		name(s.StatisticsPath)
 	}
 	for s := range after.Statistics() {
-		delete(files, s.StatisticsPath)
+		keep(s.StatisticsPath)
 	}
 	for s := range after.PartitionStatistics() {
-		delete(files, s.StatisticsPath)
+		keep(s.StatisticsPath)
 	}
-	var paths []string
-	for path := range files {
-		paths = append(paths, path)
+	paths := slices.Collect(maps.Values(files))
+	for _, manifest := range manifests {
+		paths = append(paths, manifest.FilePath())
 	}
-	for path := range manifests {
-		paths = append(paths, path)
-	}
-	for path := range lists {
-		paths = append(paths, path)
-	}
+	paths = slices.AppendSeq(paths, maps.Values(lists))
 	return slices.DeleteFunc(paths, func(path string) bool { return strings.TrimSpace(path) == "" }), nil
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 	"github.com/google/go-cmp/cmp"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/laketest"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/maintenance"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/snapshots"
 	"github.com/ingest-connectors/whoop-iceberg/internal/testsize"
 )
 
@@ -303,6 +305,36 @@ func TestMaintenanceEndsWithItsBudget(t *testing.T) {
 	}
 	laketest.ExpectRows(t, tbl, want...)
 	laketest.ExpectFiles(t, tbl, false)
+}
+
+// A file of this program that another one adds again, to restore its rows, may be called
+// otherwise by then: Spark writes file:/lake for file:///lake, and s3a:// for s3://.
+func TestAFileThatIsNamedOtherwiseStays(t *testing.T) {
+	tbl := laketest.OpenTable(t, laketest.OpenCatalog(t, t.TempDir()), laketest.Plain("s"), lake.Options{ReaderTime: time.Nanosecond})
+	laketest.Commit(t, tbl, "", laketest.Stage(t, tbl, 0, map[string]any{"id": 1, "v": "x"}))
+	set, err := tbl.Storage().List(laketest.Load(t, tbl).CurrentSnapshot(), snapshots.Cache{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tbl.Replace(t.Context(), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	of := set.Files[0].Data
+	again, err := iceberg.NewDataFileBuilder(tbl.Opened().Spec(), iceberg.EntryContentData, "file:"+laketest.PathOf(t, of.FilePath()), iceberg.ParquetFile, nil, nil, nil, of.Count(), of.FileSizeBytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx := laketest.Load(t, tbl).NewTransaction()
+	if err := tx.AddDataFiles(t.Context(), []iceberg.DataFile{again.Build()}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if did := laketest.Maintain(t, tbl, laketest.Everything); did.ExpiredSnapshots == 0 {
+		t.Errorf("did %+v", did)
+	}
+	laketest.ExpectRows(t, tbl, `{"id":1,"v":"x"}`)
 }
 
 // A reader that stands on an older snapshot pins it with a tag or a branch. What
