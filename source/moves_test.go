@@ -56,6 +56,26 @@ func TestAStartDateOfTheFutureCanBeCorrected(t *testing.T) {
 	}
 }
 
+// Whoever wants everything may write any early start_date. The time before the member's
+// history takes no requests.
+func TestAStartLongBeforeTheHistoryCostsNothing(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{config.Derive, config.Request} {
+		cost := func(start string) int {
+			w := young(t, 1, 20, map[string]any{"drilldowns": mode, "start_date": start})
+			w.sync(catalog(t, protocol.Incremental))
+			w.wantTruth()
+			return requests(w.server)
+		}
+		most := cost("") + 2
+		for _, start := range []string{"2010-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "0001-01-01T00:00:01Z"} {
+			if n := cost(start); n > most {
+				t.Errorf("%s from %s on: %d requests, want at most %d", mode, start, n, most)
+			}
+		}
+	}
+}
+
 // A row that moves to before the start of its stream is none of its rows any more.
 func TestARowThatMovesOutOfTheStreamHasATombstone(t *testing.T) {
 	t.Parallel()

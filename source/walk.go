@@ -30,12 +30,15 @@ const (
 	// requestedSlice is for slices with a request for each record: a few minutes
 	// of work, which is all that a spent quota can cost.
 	requestedSlice = 30 * 24 * time.Hour
+	// longAgo is from when on a walk may begin long before the member's history: whoever
+	// wants all of it may write any start_date.
+	longAgo = 2 * sliceLength
 )
 
 // newWalk plans a walk from where the reader that needs most starts.
 func (r *run) newWalk(ctx context.Context, collection string, readers []*reader) (*walk, error) {
 	w := &walk{run: r, collection: collection, readers: readers}
-	from, firstEnd, length := r.end, r.end, sliceLength
+	from, firstEnd, length := r.end, time.Time{}, sliceLength
 	for _, rd := range readers {
 		if rd.readFrom.Before(from) {
 			from = rd.readFrom
@@ -46,7 +49,7 @@ func (r *run) newWalk(ctx context.Context, collection string, readers []*reader)
 		fullRefresh, noFullWalks := rd.tracker == nil, r.session.config.ReconcileEveryDays == 0
 		w.untilAgreed = w.untilAgreed || fullRefresh || noFullWalks
 	}
-	if from.IsZero() {
+	if r.end.Sub(from) > longAgo {
 		oldest, err := r.findOldest(ctx, collection, readers)
 		if err != nil {
 			return nil, err
@@ -58,12 +61,12 @@ func (r *run) newWalk(ctx context.Context, collection string, readers []*reader)
 }
 
 // cutSlices cuts the time up to end into slices, oldest first. A zero from means
-// all history; the first slice then ends at firstEnd.
+// all history. The first slice ends at firstEnd if that makes it longer than the others.
 func cutSlices(from, firstEnd, end time.Time, length time.Duration) []timeSlice {
 	var list []timeSlice
 	for next := from; next.Before(end); {
 		s := timeSlice{from: next, to: next.Add(length)}
-		if next.IsZero() {
+		if s.to.Before(firstEnd) {
 			s.to = firstEnd
 		}
 		if s.to.After(end) {
