@@ -9,6 +9,7 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/config"
+	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox"
 	"github.com/ingest-connectors/whoop-iceberg/source/internal/sandbox/member"
 )
 
@@ -74,6 +75,37 @@ func TestAStartLongBeforeTheHistoryCostsNothing(t *testing.T) {
 			}
 		}
 	}
+}
+
+// WHOOP's clock was far ahead in a first sync that was cut. The full walks that follow do
+// not wait until that time comes.
+func TestFullWalksComeAfterASyncWithAWrongClock(t *testing.T) {
+	t.Parallel()
+	w := young(t, 1, 60, map[string]any{"drilldowns": config.Request}) // in many slices
+	chosen := catalog(t, protocol.Incremental, "workout_by_id")
+	if err := w.server.SetProfile(sandbox.Profile{Skew: member.Duration(300 * day), RequestsPerMinute: -1, RequestsPerDay: -1}); err != nil {
+		t.Fatal(err)
+	}
+	r := w.read(chosen)
+	for i, m := range r.Messages {
+		if m.Type == "STATE" {
+			w.keep(r.Messages[:i+1])
+			break
+		}
+	}
+	if err := w.server.SetProfile(sandbox.Profile{RequestsPerMinute: -1, RequestsPerDay: -1}); err != nil {
+		t.Fatal(err)
+	}
+	w.config["drilldowns"] = config.Derive
+	w.sync(chosen)
+	if err := w.server.Schedule(member.Event{Do: member.Rescore, Stream: "workout", Age: member.Duration(30 * day)}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		w.clock.Advance(8 * day)
+		w.sync(chosen)
+	}
+	w.wantTruth("workout_by_id")
 }
 
 // A row that moves to before the start of its stream is none of its rows any more.

@@ -86,9 +86,10 @@ func (rd *reader) start(states []protocol.State) error {
 	if member := rd.run.session.member; member != nil {
 		st.Member = member
 	}
-	daysSinceWalk := int(rd.run.end.Sub(st.Walked) / (24 * time.Hour))
+	sinceWalk := rd.run.end.Sub(st.Walked)
+	overdue := int(sinceWalk/(24*time.Hour)) >= config.ReconcileEveryDays || sinceWalk < -clockSlack // WHOOP's clock was wrong then
 	rd.state = st
-	rd.walkDue = known && (config.Start.Before(st.Start) || st.EmitAll || config.ReconcileEveryDays > 0 && daysSinceWalk >= config.ReconcileEveryDays)
+	rd.walkDue = known && (config.Start.Before(st.Start) || st.EmitAll || config.ReconcileEveryDays > 0 && overdue)
 	return nil
 }
 
