@@ -9,7 +9,7 @@ import (
 // Name returns the one of the names that is most like a mistyped one, "" if none is
 // much like it. Of names that are equally like it, it is the first.
 func Name(typed string, names []string) string {
-	best, least := "", 1+len(typed)/4 // more changes make another word of it
+	best, least := "", min(1+len(typed)/4, max(0, len(typed)-1)) // more changes make another word of it
 	for _, name := range names {
 		if n := distance(strings.ToLower(typed), strings.ToLower(name)); n < least || n == least && best == "" {
 			best, least = name, n

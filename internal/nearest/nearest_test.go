@@ -6,7 +6,7 @@ func TestTheNearestNameIsFound(t *testing.T) {
 	names := []string{"start", "end", "score.state", "user_id", "id"}
 	for typed, want := range map[string]string{
 		"satrt": "start", "Start": "start", "stat": "start", "ends": "end", "score.stat": "score.state", "userid": "user_id", "idd": "id",
-		"": "", "zzzzzz": "", "beginning": "", "score": "",
+		"": "", "zzzzzz": "", "beginning": "", "score": "", "*": "", "ix": "id", "ID": "id",
 	} {
 		if got := Name(typed, names); got != want {
 			t.Errorf("the nearest name to %q is %q, want %q", typed, got, want)

@@ -28,7 +28,9 @@ type Batch struct {
 
 	id                 rowID
 	rawIDs, extracted  *column
-	changes            *column // of _airbyte_meta
+	changes            *column          // of _airbyte_meta
+	noted              int              // of their entries, counted in nulled and adjusted
+	nulled, adjusted   map[string]int64 // rows by property; see Losses
 	syncID, generation *constant
 	zeros              []byte // for all columns of which all rows are null; no longer than was needed since Reset
 }
@@ -153,7 +155,7 @@ func (b *Batch) columns() [4]*column {
 
 // Reset empties the batch; its memory serves its next rows.
 func (b *Batch) Reset() {
-	b.rows = 0
+	b.rows, b.noted = 0, 0
 	b.order = b.order[:0]
 	b.zeros = emptied(b.zeros)
 	for _, c := range b.columns() {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/jsonscan"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scalar"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -28,7 +29,7 @@ func (d *Decoder) coerce(c *column, i int) int {
 	end := 0
 	if isString {
 		text, end = d.string(i, &d.scratch)
-	} else if end = skip(b, i); end > 0 {
+	} else if end = jsonscan.Skip(b, i); end > 0 {
 		text = b[i:end]
 	}
 	if end < 0 {
@@ -131,13 +132,13 @@ func (d *Decoder) sourceChanges(batch *Batch, i int) bool {
 	}
 	m, i := d.first(d.meta, i+1)
 	for ; m != nil; m, i = d.next(d.meta, m, i) {
-		if i = space(b, i); m.part == changesPart && b[i] == '[' {
+		if i = jsonscan.Space(b, i); m.part == changesPart && b[i] == '[' {
 			if c := batch.changes; c.rows < batch.rows {
 				c.padEmpty(batch.rows)
 			}
 			i = d.value(batch.changes, batch.rows, i)
 		} else {
-			i = skip(b, i)
+			i = jsonscan.Skip(b, i)
 		}
 		if i < 0 {
 			return false

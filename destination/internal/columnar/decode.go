@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/jsonscan"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scalar"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -106,7 +107,7 @@ func (d *Decoder) failure(line int64) error {
 		return fmt.Errorf("line %d of the input: %w", line, d.err)
 	}
 	e := &protocol.Error{Kind: protocol.SystemError}
-	if end := skip(d.text, d.line); end > 0 && d.text[space(d.text, end)] == '\n' {
+	if end := jsonscan.Skip(d.text, d.line); end > 0 && d.text[jsonscan.Space(d.text, end)] == '\n' {
 		e.Message = fmt.Sprintf("Line %d of the input is not a valid RECORD message: %s. The source that wrote it must be fixed.", line, d.reason)
 		return e
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/jsonscan"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scalar"
 )
 
@@ -306,7 +307,7 @@ func checkNumber(t *testing.T, text string, line []byte) {
 	if got := scalar.IsNumber([]byte(text)); got != valid {
 		t.Fatalf("%q: isNumber says %t", text, got)
 	}
-	if end := skipNumber(line, 0); (end == len(text)) != valid {
+	if end := jsonscan.SkipNumber(line, 0); (end == len(text)) != valid {
 		t.Fatalf("%q: skipNumber stops at %d", text, end)
 	}
 	exact, is := oracleNumber(text)

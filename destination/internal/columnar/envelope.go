@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/jsonscan"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scalar"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
@@ -61,17 +62,17 @@ func (d *Decoder) decodeLine(i int, order uint64) int {
 		}
 		m, i = d.next(d.message, d.message.byName["record"], i)
 	} else {
-		if i = space(b, i); b[i] != '{' {
+		if i = jsonscan.Space(b, i); b[i] != '{' {
 			return d.fail("it is not an object")
 		}
 		m, i = d.first(d.message, i+1)
 	}
 	for ; m != nil; m, i = d.next(d.message, m, i) {
-		i = space(b, i)
+		i = jsonscan.Space(b, i)
 		switch m.part {
 		case typePart:
 			if e.isRecord = false; b[i] != '"' {
-				i = skip(b, i)
+				i = jsonscan.Skip(b, i)
 				break
 			}
 			var text []byte
@@ -80,7 +81,7 @@ func (d *Decoder) decodeLine(i int, order uint64) int {
 		case recordPart:
 			i = d.recordObject(i, &e)
 		default:
-			i = skip(b, i)
+			i = jsonscan.Skip(b, i)
 		}
 		if i < 0 {
 			return -1
@@ -89,7 +90,7 @@ func (d *Decoder) decodeLine(i int, order uint64) int {
 	if i < 0 {
 		return -1
 	}
-	if i = space(b, i); b[i] != '\n' {
+	if i = jsonscan.Space(b, i); b[i] != '\n' {
 		return -1
 	}
 	if !d.finish(&e, order) {
@@ -156,7 +157,7 @@ func (d *Decoder) recordMembers(m *member, i int, e *envelope) int {
 // columns when it is known which; else finish comes back to it.
 func (d *Decoder) recordMember(m *member, i int, e *envelope) int {
 	b := d.text
-	i = space(b, i)
+	i = jsonscan.Space(b, i)
 	switch m.part {
 	case streamPart:
 		e.stream, i = d.string(i, &d.escaped[0])
@@ -164,7 +165,7 @@ func (d *Decoder) recordMember(m *member, i int, e *envelope) int {
 	case namespacePart:
 		e.hasNamespace = true
 		if b[i] == 'n' {
-			e.namespace, i = nil, literal(b, i, "null")
+			e.namespace, i = nil, jsonscan.Literal(b, i, "null")
 		} else {
 			e.namespace, i = d.string(i, &d.escaped[1])
 		}
@@ -188,13 +189,13 @@ func (d *Decoder) recordMember(m *member, i int, e *envelope) int {
 		if e.into != nil {
 			i = d.data(e.into, i)
 		} else {
-			i = skip(b, i)
+			i = jsonscan.Skip(b, i)
 		}
 	case metaPart:
 		e.meta = i
-		i = skip(b, i)
+		i = jsonscan.Skip(b, i)
 	default:
-		i = skip(b, i)
+		i = jsonscan.Skip(b, i)
 	}
 	return i
 }
@@ -206,10 +207,10 @@ func (d *Decoder) string(i int, escaped *[]byte) ([]byte, int) {
 	if b[i] != '"' {
 		return nil, d.fail("its stream or namespace is not a string")
 	}
-	if end, high := plainRun(b, i+1); b[end] == '"' && (high&highs == 0 || validUTF8(b[i+1:end])) {
+	if end, plain := jsonscan.PlainString(b, i+1); plain {
 		return b[i+1 : end], end + 1
 	}
-	*escaped, i, _ = appendString((*escaped)[:0], b, i+1)
+	*escaped, i, _ = jsonscan.AppendString((*escaped)[:0], b, i+1)
 	return *escaped, i
 }
 
@@ -219,14 +220,14 @@ func (d *Decoder) emittedAt(i int, e *envelope) int {
 	b := d.text
 	e.hasEmittedAt = false
 	if b[i] == 'n' {
-		return literal(b, i, "null")
+		return jsonscan.Literal(b, i, "null")
 	}
 	const minMillis = 1e11 // 1973
 	if v, end := scalar.PlainInteger(b, i); end > 0 && v >= minMillis && v < scalar.EndMicro/1000 {
 		e.emittedAt, e.hasEmittedAt = v*1000, true
 		return end
 	}
-	end := skipNumber(b, i)
+	end := jsonscan.SkipNumber(b, i)
 	if end < 0 {
 		return d.fail("its emitted_at is not a number")
 	}

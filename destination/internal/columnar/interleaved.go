@@ -62,6 +62,7 @@ func (p *postponed) takeBack() {
 // end forgets the run.
 func (p *postponed) end() {
 	for _, b := range p.batches {
+		b.noteChanges()
 		b.run = inRun{}
 	}
 	clear(p.batches)

@@ -3,6 +3,8 @@ package columnar
 import (
 	"bytes"
 	"encoding/binary"
+
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/jsonscan"
 )
 
 // An object knows the members that an object of JSON may have, and which one
@@ -24,6 +26,8 @@ type member struct {
 	next   *member
 	column *column // nil: the value is dropped, or means something, as part says
 	part   part
+
+	leftOut bool // a value of it, other than null, was dropped
 
 	deleted *column // of the part that says that the record deletes, if it has one
 }
@@ -64,7 +68,7 @@ func (d *Decoder) first(o *object, i int) (*member, int) {
 	if next, ok := o.start.next.isNamedAt(d.text, i); ok {
 		return o.start.next, next
 	}
-	if i = space(d.text, i); d.text[i] == '}' {
+	if i = jsonscan.Space(d.text, i); d.text[i] == '}' {
 		return nil, i + 1
 	}
 	return d.learn(o, &o.start, i, i)
@@ -93,14 +97,14 @@ func (d *Decoder) next(o *object, last *member, i int) (*member, int) {
 // were before.
 func (d *Decoder) nextUnexpected(o *object, last *member, i int) (*member, int) {
 	b := d.text
-	if i = space(b, i); b[i] != ',' {
+	if i = jsonscan.Space(b, i); b[i] != ',' {
 		if b[i] == '}' {
 			return nil, i + 1
 		}
 		return nil, -1
 	}
 	comma := i
-	i = space(b, i+1)
+	i = jsonscan.Space(b, i+1)
 	if next, ok := last.next.isNamedAt(b, i); ok {
 		return last.next, next
 	}
@@ -115,11 +119,11 @@ func (d *Decoder) learn(o *object, last *member, comma, i int) (*member, int) {
 		return nil, -1
 	}
 	start := i
-	d.name, i, _ = appendString(d.name[:0], b, i+1)
+	d.name, i, _ = jsonscan.AppendString(d.name[:0], b, i+1)
 	if i < 0 {
 		return nil, -1
 	}
-	if i = space(b, i); b[i] != ':' {
+	if i = jsonscan.Space(b, i); b[i] != ':' {
 		return nil, -1
 	}
 	if i++; b[i] == ' ' {

@@ -4,8 +4,14 @@ import (
 	"math"
 	"slices"
 
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/jsonscan"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/scalar"
 )
+
+// maxDepth is how deep the arrays and objects of a value that is kept as JSON
+// text may nest. Python's json, and Jackson, with which Spark and Trino read
+// JSON, give up at about that.
+const maxDepth = 1000
 
 // A change is a value of the current record that could not be kept as it is.
 type change struct {
@@ -24,7 +30,8 @@ func (d *Decoder) object(o *object, row, i int) int {
 		case m.part == deletedPart:
 			i = d.deletion(m, row, i)
 		default:
-			i = skip(d.text, i)
+			m.leftOut = m.leftOut || d.text[jsonscan.Space(d.text, i)] != 'n'
+			i = jsonscan.Skip(d.text, i)
 		}
 		if i < 0 {
 			return -1
@@ -41,7 +48,7 @@ func (d *Decoder) value(c *column, row, i int) int {
 	}
 	ch := b[i]
 	if ch <= ' ' {
-		i = space(b, i)
+		i = jsonscan.Space(b, i)
 		ch = b[i]
 	}
 	switch c.kind {
@@ -72,7 +79,7 @@ func (d *Decoder) value(c *column, row, i int) int {
 		}
 	case kindBoolean:
 		if ch == 't' || ch == 'f' {
-			end := skipScalar(b, i)
+			end := jsonscan.SkipScalar(b, i)
 			if end > 0 {
 				c.addBoolean(ch == 't')
 			}
@@ -81,7 +88,7 @@ func (d *Decoder) value(c *column, row, i int) int {
 	case kindString:
 		if ch == '"' {
 			var replaced bool
-			if c.data, i, replaced = appendString(c.data, b, i+1); replaced {
+			if c.data, i, replaced = jsonscan.AppendString(c.data, b, i+1); replaced {
 				d.recordNextChange(c, scalar.Unreadable)
 			}
 			return d.endText(c, i)
@@ -107,11 +114,11 @@ func (d *Decoder) value(c *column, row, i int) int {
 // value but null does, whatever its type, and whether there is a column for it or
 // not. Readers of the column see a value where there was one.
 func (d *Decoder) deletion(m *member, row, i int) int {
-	i = space(d.text, i)
+	i = jsonscan.Space(d.text, i)
 	d.deletes = d.text[i] != 'n'
 	c := m.deleted
 	if c == nil {
-		return skip(d.text, i)
+		return jsonscan.Skip(d.text, i)
 	}
 	end := d.value(c, row, i)
 	if end > 0 && d.deletes && c.isNull(row) {
@@ -125,7 +132,7 @@ func (d *Decoder) deletion(m *member, row, i int) int {
 func (d *Decoder) list(c *column, i int) int {
 	b := d.text
 	row := int(c.offsets[c.rows])
-	if i = space(b, i); b[i] == ']' {
+	if i = jsonscan.Space(b, i); b[i] == ']' {
 		i++
 	} else {
 		for {
@@ -133,7 +140,7 @@ func (d *Decoder) list(c *column, i int) int {
 				return -1
 			}
 			row++
-			i = space(b, i)
+			i = jsonscan.Space(b, i)
 			if b[i] == ']' {
 				i++
 				break
@@ -154,7 +161,7 @@ func (d *Decoder) list(c *column, i int) int {
 // rawText keeps the JSON text of a value as it stands, unless nobody could read
 // it.
 func (d *Decoder) rawText(c *column, i int) int {
-	end, depth := skipNested(d.text, i)
+	end, depth := jsonscan.SkipNested(d.text, i)
 	if end < 0 {
 		return -1
 	}
@@ -165,9 +172,9 @@ func (d *Decoder) rawText(c *column, i int) int {
 	}
 	start := len(c.data)
 	c.data = append(c.data, d.text[i:end]...)
-	if !validUTF8(c.data[start:]) {
+	if !jsonscan.ValidUTF8(c.data[start:]) {
 		d.recordNextChange(c, scalar.Unreadable)
-		c.data = replaceInvalid(c.data, start)
+		c.data = jsonscan.ReplaceInvalid(c.data, start)
 	}
 	return d.endText(c, end)
 }

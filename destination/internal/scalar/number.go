@@ -25,6 +25,9 @@ const (
 // Kept reports whether there is a value.
 func (f Fit) Kept() bool { return f == Fits || f == Rounded }
 
+// Nulled is the change of a value that is not kept at all.
+const Nulled = "NULLED"
+
 // Report is how the protocol says what was done, and why.
 func (f Fit) Report() (change, reason string) {
 	switch f {
@@ -33,7 +36,7 @@ func (f Fit) Report() (change, reason string) {
 	case Unreadable:
 		return "TRUNCATED", string(WrongType)
 	}
-	return "NULLED", string(f)
+	return Nulled, string(f)
 }
 
 // The functions here read the text of a JSON number, be it from a number or

@@ -53,6 +53,9 @@ func (r *run) commitFinal(ctx context.Context, end inputEnd) error {
 		r.checkpoints.dropStatesFrom(segment)
 		end = unreadable
 	}
+	if err := r.warnOfLosses(ctx); err != nil {
+		return err
+	}
 	if r.checkpoints.stateType == "" && r.checkpoints.anyUnproven() {
 		var err error
 		if r.checkpoints.sharedBefore, err = r.streams.hadShared(ctx); err != nil {

@@ -1,4 +1,11 @@
-package columnar
+// Package jsonscan reads the parts of JSON text in place: it passes values over and decodes
+// strings.
+//
+// It reads strictly, one line after the other. Functions take the text and the place to read
+// at and return the place after, or -1 when the text is no JSON. The text ends with a line
+// feed, and no function passes one, so that none of them needs to look for the end of the
+// text.
+package jsonscan
 
 import (
 	"encoding/binary"
@@ -6,16 +13,6 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 )
-
-// The functions here read JSON strictly, one line after the other. They take
-// the text and the place to read at and return the place after, or -1 when the
-// text is no JSON. The text ends with a line feed, and no function passes one,
-// so that none of them needs to look for the end of the text.
-
-// maxDepth is how deep the arrays and objects of a value that is kept as JSON
-// text may nest. Python's json, and Jackson, with which Spark and Trino read
-// JSON, give up at about that.
-const maxDepth = 1000
 
 const (
 	ones  = 0x0101010101010101
@@ -31,16 +28,16 @@ func special(word uint64) uint64 {
 	return ((quote - ones) | (escape - ones) | (word - ' '*ones)) &^ word & highs
 }
 
-// space passes white space.
-func space(b []byte, i int) int {
+// Space passes white space.
+func Space(b []byte, i int) int {
 	for b[i] == ' ' || b[i] == '\t' || b[i] == '\r' {
 		i++
 	}
 	return i
 }
 
-// literal passes the rest of true, false or null.
-func literal(b []byte, i int, text string) int {
+// Literal passes the rest of true, false or null.
+func Literal(b []byte, i int, text string) int {
 	if len(b)-i >= len(text) && string(b[i:i+len(text)]) == text {
 		return i + len(text)
 	}
@@ -66,10 +63,17 @@ func plainRun(b []byte, i int) (end int, high uint64) {
 	return i, high
 }
 
-// appendString decodes the string whose first byte after the quote is b[i].
+// PlainString finds the quote that ends the string whose first byte after the quote is
+// b[i]. It is plain if its bytes are what it says: it has no escapes and is UTF-8.
+func PlainString(b []byte, i int) (quote int, plain bool) {
+	quote, high := plainRun(b, i)
+	return quote, b[quote] == '"' && (high&highs == 0 || ValidUTF8(b[i:quote]))
+}
+
+// AppendString decodes the string whose first byte after the quote is b[i].
 // What is no UTF-8, and half of a surrogate pair, becomes U+FFFD, as it does
 // for encoding/json; replaced says that there was such.
-func appendString(dst, b []byte, i int) (_ []byte, next int, replaced bool) {
+func AppendString(dst, b []byte, i int) (_ []byte, next int, replaced bool) {
 	start := len(dst)
 	dst, i, high := appendShort(dst, b, i)
 	for {
@@ -81,8 +85,8 @@ func appendString(dst, b []byte, i int) (_ []byte, next int, replaced bool) {
 		dst = append(dst, b[i:end]...)
 		switch b[end] {
 		case '"':
-			if high&highs != 0 && !validUTF8(dst[start:]) {
-				dst, replaced = replaceInvalid(dst, start), true
+			if high&highs != 0 && !ValidUTF8(dst[start:]) {
+				dst, replaced = ReplaceInvalid(dst, start), true
 			}
 			return dst, end + 1, replaced
 		case '\\':
@@ -175,8 +179,8 @@ func hex4(b []byte, i int) rune {
 	return r
 }
 
-// validUTF8 is utf8.Valid for text that is mostly ASCII.
-func validUTF8(text []byte) bool {
+// ValidUTF8 is [utf8.Valid] for text that is mostly ASCII.
+func ValidUTF8(text []byte) bool {
 	for len(text) >= 8 {
 		high := binary.LittleEndian.Uint64(text) & highs
 		if high == 0 {
@@ -195,8 +199,8 @@ func validUTF8(text []byte) bool {
 	return utf8.Valid(text)
 }
 
-// replaceInvalid makes dst[start:] valid UTF-8.
-func replaceInvalid(dst []byte, start int) []byte {
+// ReplaceInvalid makes dst[start:] valid UTF-8.
+func ReplaceInvalid(dst []byte, start int) []byte {
 	text := string(dst[start:])
 	dst = dst[:start]
 	for _, r := range text {
@@ -230,8 +234,8 @@ func skipString(b []byte, i int) int {
 	}
 }
 
-// skipNumber passes a number.
-func skipNumber(b []byte, i int) int {
+// SkipNumber passes a number.
+func SkipNumber(b []byte, i int) int {
 	if b[i] == '-' {
 		i++
 	}
@@ -266,33 +270,33 @@ func digits(b []byte, i int) int {
 	return i
 }
 
-// skipScalar passes a string, a number or a literal.
-func skipScalar(b []byte, i int) int {
+// SkipScalar passes a string, a number or a literal.
+func SkipScalar(b []byte, i int) int {
 	switch b[i] {
 	case '"':
 		return skipString(b, i+1)
 	case 't':
-		return literal(b, i, "true")
+		return Literal(b, i, "true")
 	case 'f':
-		return literal(b, i, "false")
+		return Literal(b, i, "false")
 	case 'n':
-		return literal(b, i, "null")
+		return Literal(b, i, "null")
 	}
-	return skipNumber(b, i)
+	return SkipNumber(b, i)
 }
 
-// skip passes any value.
-func skip(b []byte, i int) int {
-	end, _ := skipNested(b, i)
+// Skip passes any value.
+func Skip(b []byte, i int) int {
+	end, _ := SkipNested(b, i)
 	return end
 }
 
-// skipNested passes any value and returns how deep it nests. It does not
+// SkipNested passes any value and returns how deep its arrays and objects nest. It does not
 // recurse: nothing in the input can make the stack grow.
-func skipNested(b []byte, i int) (end, deepest int) {
-	i = space(b, i)
+func SkipNested(b []byte, i int) (end, deepest int) {
+	i = Space(b, i)
 	if b[i] != '{' && b[i] != '[' {
-		return skipScalar(b, i), 0
+		return SkipScalar(b, i), 0
 	}
 	var shallow [16]uint64
 	open := nesting{objects: shallow[:]}
@@ -301,7 +305,7 @@ func skipNested(b []byte, i int) (end, deepest int) {
 		case '{', '[':
 			open.push(c == '{')
 			deepest = max(deepest, open.depth)
-			i = space(b, i+1)
+			i = Space(b, i+1)
 			if b[i] == c+2 { // '{' and '}', '[' and ']' are two apart
 				break
 			}
@@ -313,11 +317,11 @@ func skipNested(b []byte, i int) (end, deepest int) {
 			}
 			continue
 		default:
-			if i = skipScalar(b, i); i < 0 {
+			if i = SkipScalar(b, i); i < 0 {
 				return -1, 0
 			}
 		}
-		for i = space(b, i); b[i] == open.closer(); i = space(b, i) {
+		for i = Space(b, i); b[i] == open.closer(); i = Space(b, i) {
 			i++
 			if open.depth--; open.depth == 0 {
 				return i, deepest
@@ -326,7 +330,7 @@ func skipNested(b []byte, i int) (end, deepest int) {
 		if b[i] != ',' {
 			return -1, 0
 		}
-		i = space(b, i+1)
+		i = Space(b, i+1)
 		if open.closer() == '}' {
 			i = skipKey(b, i)
 		}
@@ -368,8 +372,8 @@ func skipKey(b []byte, i int) int {
 	if i = skipString(b, i+1); i < 0 {
 		return -1
 	}
-	if i = space(b, i); b[i] != ':' {
+	if i = Space(b, i); b[i] != ':' {
 		return -1
 	}
-	return space(b, i+1)
+	return Space(b, i+1)
 }
