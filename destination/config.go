@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"path/filepath"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/catalogs"
@@ -83,10 +84,11 @@ func parseConfig(raw json.RawMessage) (Config, error) {
 
 		Maintenance: Maintenance{OnWrite: true, ExpireAfterDays: 7, KeepSnapshots: 10, ReaderMinutes: 60, BudgetSeconds: 60},
 	}
-	if err := spec.DecodeConfig(raw, &c); err != nil {
+	err := spec.DecodeConfig(raw, &c)
+	if err != nil && !errors.As(err, new(spec.WrongTypes)) {
 		return c, err
 	}
-	return c, protocol.JoinErrors(append([]error{spec.CheckConfig(raw, c)}, c.faults()...)...)
+	return c, spec.JoinFaults(err, append([]error{spec.CheckConfig(raw, c)}, c.faults()...)...)
 }
 
 // faults returns what is wrong with the configuration, besides what its schema
@@ -103,7 +105,9 @@ func (c Config) faults() []error {
 	}
 	faults = append(faults, c.Catalog.Validate(), c.Snowflake.Validate(c.lake()))
 	faults = append(faults, c.streamFaults()...)
-	if legal := c.Names.Legal(c.Namespace); c.Namespace != legal {
+	if c.Namespace == "" {
+		faults = append(faults, protocol.ConfigError.Errorf(nil, `The configuration's "namespace" is empty. Give it a name, or leave it out for "airbyte".`))
+	} else if legal := c.Names.Legal(c.Namespace); c.Namespace != legal {
 		faults = append(faults, protocol.ConfigError.Errorf(nil, `The configuration's "namespace" is %q, which not every engine can read. Write %q, or leave it out for "airbyte".`, c.Namespace, legal))
 	}
 	return faults

@@ -18,31 +18,104 @@ import (
 
 // DecodeConfig reads a configuration into config, a pointer to a struct that
 // holds the defaults. An explicit null counts as absent, also for defaults that
-// are slices, maps and pointers. Its error is a [protocol.ConfigError] that names the
-// key.
+// are slices, maps and pointers. Its error is a [protocol.ConfigError], and a [WrongTypes]
+// if the configuration is an object whose values have other types than they must have.
+// Then config has the other values.
 //
 // It compares types only; [CheckConfig] compares values with the schema.
 func DecodeConfig(raw json.RawMessage, config any) error {
-	given, err := withoutNulls(raw)
-	if err == nil {
+	value, err := decodeAny(raw)
+	if err != nil {
+		return unreadable(err)
+	}
+	removeNulls(value)
+	wrong := WrongTypes{}
+	for {
+		given, err := json.Marshal(value)
+		if err != nil {
+			return unreadable(err)
+		}
 		err = json.Unmarshal(given, config)
+		var wrongType *json.UnmarshalTypeError
+		switch {
+		case err == nil && len(wrong) == 0:
+			return nil
+		case err == nil:
+			return wrong
+		case !errors.As(err, &wrongType) || wrongType.Field == "":
+			return unreadable(err)
+		}
+		path := keyPath(given, wrongType.Field)
+		key := strings.Join(path, ".")
+		wrong = append(wrong, wrongValue{key, fmt.Sprintf("The configuration's %q is of type %s but must be of type %s.",
+			key, jsonerrors.GivenType(wrongType), jsonerrors.WantedType(wrongType))})
+		if !remove(value, path) { // encoding/json names the first one only
+			return wrong
+		}
 	}
-	var wrongType *json.UnmarshalTypeError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &wrongType) && wrongType.Field != "":
-		key, value := keyPath(given, wrongType.Field), jsonerrors.GivenType(wrongType)
-		return protocol.ConfigError.Errorf(nil, "The configuration's %q is of type %s but must be of type %s.",
-			key, value, jsonerrors.WantedType(wrongType))
-	default:
-		return &protocol.Error{Kind: protocol.ConfigError, Message: "The configuration cannot be read: " + err.Error()}
+}
+
+func unreadable(err error) error {
+	return protocol.ConfigError.Errorf(nil, "The configuration cannot be read: %v", err)
+}
+
+// WrongTypes are the values of a configuration that have another type than they must have.
+type WrongTypes []wrongValue
+
+type wrongValue struct{ key, message string }
+
+func (w WrongTypes) Error() string { return w.Unwrap().Error() }
+
+// Unwrap returns a [protocol.ConfigError] that names all of them.
+func (w WrongTypes) Unwrap() error {
+	var messages []string
+	for _, v := range w {
+		messages = append(messages, v.message)
 	}
+	return &protocol.Error{Kind: protocol.ConfigError, Message: strings.Join(messages, " ")}
+}
+
+// JoinFaults joins what is wrong with a configuration: the error of [DecodeConfig] and
+// what was found afterwards. It leaves out what was found of a key whose value has another
+// type, and of keys in it: it was not decoded.
+func JoinFaults(decoding error, faults ...error) error {
+	var wrong WrongTypes
+	errors.As(decoding, &wrong)
+	follows := func(fault error) bool {
+		return fault != nil && slices.ContainsFunc(wrong, func(v wrongValue) bool {
+			return strings.Contains(fault.Error(), `"`+v.key+`"`) || strings.Contains(fault.Error(), `"`+v.key+`.`)
+		})
+	}
+	return protocol.JoinErrors(append([]error{decoding}, slices.DeleteFunc(faults, follows)...)...)
+}
+
+// remove removes what is at a path from a value, in each element of arrays on the way. It
+// reports whether there was something.
+func remove(value any, path []string) (found bool) {
+	switch v := value.(type) {
+	case map[string]any:
+		for key, member := range v {
+			if !strings.EqualFold(key, path[0]) { // as encoding/json matches them
+				continue
+			}
+			if len(path) == 1 {
+				delete(v, key)
+				found = true
+			} else {
+				found = remove(member, path[1:]) || found
+			}
+		}
+	case []any:
+		for _, element := range v {
+			found = remove(element, path) || found
+		}
+	}
+	return found
 }
 
 // keyPath returns a field's path in the configuration. The path of encoding/json also
 // contains embedded structs.
-func keyPath(config json.RawMessage, field string) string {
+func keyPath(config json.RawMessage, field string) []string {
 	var path []string
 	for name := range strings.SplitSeq(field, ".") {
 		var object map[string]json.RawMessage
@@ -59,31 +132,22 @@ func keyPath(config json.RawMessage, field string) string {
 		}
 		path = append(path, name)
 	}
-	return strings.Join(path, ".")
+	return path
 }
 
-// withoutNulls returns a JSON value without the members that are null.
-func withoutNulls(raw json.RawMessage) (json.RawMessage, error) {
-	value, err := decodeAny(raw)
-	if err != nil {
-		return nil, err
-	}
-	var clean func(v any)
-	clean = func(v any) {
-		switch v := v.(type) {
-		case map[string]any:
-			maps.DeleteFunc(v, func(_ string, member any) bool { return member == nil })
-			for _, member := range v {
-				clean(member)
-			}
-		case []any:
-			for _, item := range v {
-				clean(item)
-			}
+// removeNulls removes the members of objects that are null.
+func removeNulls(value any) {
+	switch v := value.(type) {
+	case map[string]any:
+		maps.DeleteFunc(v, func(_ string, member any) bool { return member == nil })
+		for _, member := range v {
+			removeNulls(member)
+		}
+	case []any:
+		for _, item := range v {
+			removeNulls(item)
 		}
 	}
-	clean(value)
-	return json.Marshal(value)
 }
 
 // decodeAny decodes one JSON value with its numbers as they are written.

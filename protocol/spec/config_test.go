@@ -26,11 +26,14 @@ type authConfig struct {
 
 func TestWarningsNameKeysThatHaveNoEffect(t *testing.T) {
 	got := spec.UnknownKeys(spec.Reflect(&config{}, "Test"), json.RawMessage(
-		`{"pasword":"x","Password":"secret","_internal":1,"else":0,"auth":{"tokn":"","token":"t"},"tags":["a"]}`))
+		`{"pasword":"x","Password":"secret","_internal":1,"else":0,"auth":{"tokn":"","token":"t"},"tags":["a"],"auth.token":"secret","auth.x":1,"tags.0":1}`))
 	want := []string{
 		`The configuration's key "auth.tokn" is not known and has no effect. Did you mean "token"?`,
+		`The configuration's key "auth.token" is not known and has no effect. Write {"auth": {"token": "…"}}.`,
+		`The configuration's key "auth.x" is not known and has no effect. Did you mean "auth"?`,
 		`The configuration's key "else" is not known and has no effect. See the output of spec for the keys there are.`,
 		`The configuration's key "pasword" is not known and has no effect. Did you mean "password"?`,
+		`The configuration's key "tags.0" is not known and has no effect. Did you mean "tags"?`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)
@@ -90,6 +93,25 @@ func TestErrorsNameKeysAsTheyAreWritten(t *testing.T) {
 		if !errors.As(err, &e) || !strings.Contains(e.Message, "The configuration's "+want+" is of type") {
 			t.Errorf("%s: %v, want %s", raw, err, want)
 		}
+	}
+}
+
+// All values of a wrong type are named, and what else is wrong, but not what only follows.
+func TestEveryFaultIsNamed(t *testing.T) {
+	raw := json.RawMessage(`{"password":5,"pages":"many","tags":["a"],"Auth":{"token":[]},"else":1}`)
+	var c config
+	decoding := spec.DecodeConfig(raw, &c)
+	var wrong spec.WrongTypes
+	if !errors.As(decoding, &wrong) || len(wrong) != 3 || len(c.Tags) != 1 {
+		t.Fatalf("error %v, configuration %+v", decoding, c)
+	}
+	err := spec.JoinFaults(decoding, nil, protocol.ConfigError.Errorf(nil, `The configuration has no "password".`),
+		protocol.ConfigError.Errorf(nil, `The configuration's "else" is 1.`), protocol.ConfigError.Errorf(nil, `The configuration's "pages.first" is missing.`))
+	want := `The configuration's "auth.token" is of type array but must be of type string. The configuration's "pages" is of type string but must be of type integer. ` +
+		`The configuration's "password" is of type number but must be of type string. The configuration's "else" is 1.`
+	var e *protocol.Error
+	if !errors.As(err, &e) || e.Kind != protocol.ConfigError || e.Message != want {
+		t.Errorf("error %v, want %s", err, want)
 	}
 }
 

@@ -46,10 +46,33 @@ func UnknownKeys(schema *jsonschema.Schema, config json.RawMessage) []string {
 		if s.known || strings.HasPrefix(s.key, "_") {
 			continue
 		}
-		remedy := cmp.Or(nearest.DidYouMean(s.key, s.declared), " See the output of spec for the keys there are.")
+		remedy := cmp.Or(s.nested(), nearest.DidYouMean(s.key, properties(s.object)), " See the output of spec for the keys there are.")
 		warnings = append(warnings, fmt.Sprintf("The configuration's key %q is not known and has no effect.%s", s.path, remedy))
 	}
 	return warnings
+}
+
+// nested says how an unknown key is written that is a path, as documentation names keys in
+// objects; "" if it is none.
+func (s setting) nested() string {
+	names := strings.Split(s.key, ".")
+	schemas := s.object
+	for _, name := range names {
+		var members []*jsonschema.Schema
+		for _, o := range schemas {
+			if p := property(o, name); p != nil {
+				members = append(members, variants(p)...)
+			}
+		}
+		if schemas = members; len(schemas) == 0 {
+			return ""
+		}
+	}
+	text, _ := json.Marshal(s.value) // it was decoded from JSON
+	if s.secret || slices.ContainsFunc(schemas, isSecret) {
+		text = []byte(`"…"`)
+	}
+	return fmt.Sprintf(` Write {"%s": %s%s.`, strings.Join(names, `": {"`), text, strings.Repeat("}", len(names)))
 }
 
 // A setting is one value in a configuration, with what the schema says about it.
@@ -58,7 +81,7 @@ type setting struct {
 	value     any
 	schemas   []*jsonschema.Schema // all that may apply: those of the alternatives of a oneOf too
 	known     bool                 // the schema declares the key, or the object takes any
-	declared  []string             // if it is not known: the keys that its object can have
+	object    []*jsonschema.Schema // if it is not known: those of the object that it is in
 	secret    bool                 // it is, or is below, an airbyte_secret
 }
 
@@ -78,7 +101,7 @@ func settings(schema *jsonschema.Schema, config json.RawMessage) iter.Seq[settin
 }
 
 func (s setting) walk(yield func(setting) bool) bool {
-	s.secret = s.secret || slices.ContainsFunc(s.schemas, func(o *jsonschema.Schema) bool { return o.Extras["airbyte_secret"] == true })
+	s.secret = s.secret || slices.ContainsFunc(s.schemas, isSecret)
 	if !yield(s) {
 		return false
 	}
@@ -96,7 +119,7 @@ func (s setting) walk(yield func(setting) bool) bool {
 			}
 			member.known = member.known || len(member.schemas) > 0
 			if !member.known {
-				member.declared = properties(s.schemas)
+				member.object = s.schemas
 			}
 			if !member.walk(yield) {
 				return false
@@ -117,6 +140,8 @@ func (s setting) walk(yield func(setting) bool) bool {
 	}
 	return true
 }
+
+func isSecret(s *jsonschema.Schema) bool { return s.Extras["airbyte_secret"] == true }
 
 // join returns the path of a member of the object at path.
 func join(path, key string) string {

@@ -4,6 +4,7 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -88,33 +89,26 @@ type Settings struct {
 }
 
 // Parse reads and validates a configuration. Its error is a ConfigError that names
-// the key and the remedy.
+// every key that is wrong, and the remedy.
 func Parse(raw json.RawMessage) (Settings, error) {
 	s := Settings{Config: Default(), raw: raw}
-	if err := spec.DecodeConfig(raw, &s.Config); err != nil {
+	err := spec.DecodeConfig(raw, &s.Config)
+	if err != nil && !errors.As(err, new(spec.WrongTypes)) {
 		return s, err
 	}
-	if err := spec.CheckConfig(raw, Config{}); err != nil {
-		return s, err
-	}
-	if err := s.Credentials.Validate(); err != nil {
-		return s, err
-	}
-	var err error
-	if s.Start, err = parseInstant("start_date", s.StartDate); err != nil {
-		return s, err
-	}
-	if _, err := parseInstant("credentials.token_expiry_date", s.Credentials.TokenExpiryDate); err != nil {
-		return s, err
-	}
+	faults := []error{spec.CheckConfig(raw, Config{}), s.Credentials.Validate()}
+	start, fault := parseInstant("start_date", s.StartDate)
+	faults = append(faults, fault)
+	_, fault = parseInstant("credentials.token_expiry_date", s.Credentials.TokenExpiryDate)
+	faults = append(faults, fault)
 	switch {
 	case !IsOrigin(s.APIURL):
-		return s, invalid("api_url", "must be a scheme and a host without a path, such as https://api.prod.whoop.com")
+		faults = append(faults, invalid("api_url", "must be a scheme and a host without a path, such as https://api.prod.whoop.com"))
 	case !IsConfidential(s.APIURL):
-		return s, invalid("api_url", "begins with http://, which would show the tokens to others on the network. Only an address of this machine may, such as http://127.0.0.1:8080")
+		faults = append(faults, invalid("api_url", "begins with http://, which would show the tokens to others on the network. Only an address of this machine may, such as http://127.0.0.1:8080"))
 	}
-	s.APIURL = strings.TrimRight(s.APIURL, "/")
-	return s, nil
+	s.Start, s.APIURL = start, strings.TrimRight(s.APIURL, "/")
+	return s, spec.JoinFaults(err, faults...)
 }
 
 // IsOrigin reports whether text is a scheme and a host and no more.
