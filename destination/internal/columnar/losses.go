@@ -54,11 +54,16 @@ func inRows(rows map[string]int64) string {
 // leftOut lists properties that the schema does not have.
 func (l *Losses) leftOut() string {
 	return someOf(slices.Sorted(maps.Keys(l.LeftOut)), l.More, func(property string) string {
-		if near := l.LeftOut[property]; near != "" {
-			return fmt.Sprintf("%q (did you mean %q?)", property, near)
-		}
-		return fmt.Sprintf("%q", property)
+		return perhaps(property, l.LeftOut[property])
 	})
+}
+
+// perhaps quotes a name, and the one that may have been meant, if there is one.
+func perhaps(name, near string) string {
+	if near == "" {
+		return fmt.Sprintf("%q", name)
+	}
+	return fmt.Sprintf("%q (did you mean %q?)", name, near)
 }
 
 // someOf lists the first properties and says how many more there are, and whether they are not

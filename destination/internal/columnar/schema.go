@@ -10,6 +10,7 @@ import (
 	"github.com/apache/iceberg-go"
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columns"
+	"github.com/ingest-connectors/whoop-iceberg/internal/nearest"
 )
 
 // A kind is how the values of a column are kept.
@@ -46,6 +47,7 @@ type field struct {
 	fields  []field // of a struct
 	element *field  // of a list
 	key     bool    // never null
+	typo    string  // its type in the schema, if JSON Schema has no such type
 }
 
 // An airbyteSchema is the part of draft-07 that Airbyte's types are made of.
@@ -169,9 +171,36 @@ func (s *airbyteSchema) field(o Options) field {
 		if element, ok := elementOf(s.items, o); ok {
 			return field{kind: kindList, element: &element}
 		}
+	case "": // several, or none
+	default:
+		return field{kind: kindJSON, typo: s.singleType()}
 	}
 	return field{kind: kindJSON}
 }
+
+// UnknownTypes lists the properties whose type in the schema is none of JSON Schema's, with
+// the type; "" if there are none.
+func (p *Plan) UnknownTypes() string {
+	var found []string
+	var look func(prefix string, f *field)
+	look = func(path string, f *field) {
+		if f.typo != "" {
+			found = append(found, fmt.Sprintf("%q has %s", path, perhaps(f.typo, nearest.Name(f.typo, jsonTypes))))
+		}
+		for i := range f.fields {
+			look(path+"."+f.fields[i].name, &f.fields[i])
+		}
+		if f.element != nil {
+			look(path, f.element)
+		}
+	}
+	for i := range p.fields {
+		look(p.fields[i].name, &p.fields[i])
+	}
+	return someOf(found, false, func(s string) string { return s })
+}
+
+var jsonTypes = []string{"string", "boolean", "integer", "number", "object", "array", "null"}
 
 // singleType returns the one type a schema allows, or "".
 func (s *airbyteSchema) singleType() string {

@@ -194,6 +194,14 @@ func (s *Stream) warn(log *slog.Logger) {
 	if len(s.plan.Wanted.Properties) == 0 {
 		log.Warn("the stream's schema in the catalog declares no properties, so the table gets only Airbyte's own columns, and every field of its records is dropped", "stream", s.ID.String())
 	}
+	if types := s.plan.UnknownTypes(); types != "" {
+		log.Warn("the stream's schema in the catalog has types that are none of JSON Schema's, so the columns hold the values as JSON text: "+types, "stream", s.ID.String())
+	}
+	switch s.configured.SyncMode {
+	case protocol.FullRefresh, protocol.Incremental, "": // the source's matter
+	default:
+		log.Warn(fmt.Sprintf("the stream's \"sync_mode\" in the catalog is %q; Airbyte's sync modes are full_refresh and incremental", s.configured.SyncMode), "stream", s.ID.String())
+	}
 	for _, n := range s.begun.Retained {
 		log.Warn(fmt.Sprintf("the unfinished refresh to generation %d ended, because this sync keeps all generations: its rows were added to the table, and no older rows were removed", n), "stream", s.ID.String())
 	}
