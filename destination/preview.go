@@ -38,7 +38,7 @@ var previewCommand = cli.Command{
 		o := previewOptions{}
 		flags.StringVar(&o.namespace, "namespace", "", "the stream's `NAMESPACE`, if it has one")
 		flags.IntVar(&o.limit, "limit", defaultLimit, "maximum `NUMBER` of rows; 0: all")
-		flags.IntVar(&o.last, "last", 0, "the `NUMBER` of rows that were extracted last, by _airbyte_extracted_at, the newest first")
+		flags.IntVar(&o.last, "last", 0, "the `NUMBER` of rows that were extracted last, by _airbyte_extracted_at, the newest first; 0: see --limit")
 		flags.StringVar(&o.where, "where", "", "only rows that match a `CONDITION`, as in \"id = 12 and score.state is not null\"")
 		flags.StringVar(&o.columns, "columns", "", "only these `COLUMNS`, with commas between them, as in id,score.state")
 		flags.BoolVar(&o.json, "json", false, "print one JSON object per line")
@@ -124,7 +124,7 @@ func preview(ctx context.Context, config Config, o previewOptions, env cli.Env) 
 			err = out.row(row)
 		}
 		if err != nil {
-			return errors.Join(out.end(), err)
+			return errors.Join(out.end(), tabledef.ExplainLoss(table.Identifier(), err))
 		}
 	}
 	if n > 0 || o.json || o.csv {

@@ -40,14 +40,14 @@ func sandboxCommand() cli.Command {
 		Examples: []string{"sandbox --config source.json", "sandbox --advance 24h"},
 		New: func(flags *flag.FlagSet) func(context.Context, cli.Env) error {
 			c := sandboxFlags{}
-			flags.StringVar(&c.addr, "addr", "127.0.0.1:8080", "`address` to listen on (port 0: any free port), or with --advance the address of a running sandbox")
-			flags.Int64Var(&c.seed, "seed", 1, "`number` that selects the member")
-			flags.IntVar(&c.years, "years", 1, "years of history")
-			flags.StringVar(&c.clock, "clock", sandboxClock, "`time` at the sandbox; it stands still until you advance it")
-			flags.StringVar(&c.config, "config", "", "write the configuration of a source for this sandbox to this `file` instead of printing it")
-			flags.StringVar(&c.tokenFile, "token-file", "", "store the tokens in this `file` instead of the configuration")
-			flags.IntVar(&c.perMinute, "requests-per-minute", 100, "rate limit per minute, in addition to 10000 a day; negative: no limits")
-			flags.DurationVar(&c.advance, "advance", 0, "advance the clock of the running sandbox at --addr by this `duration` and exit")
+			flags.StringVar(&c.addr, "addr", "127.0.0.1:8080", "`ADDRESS` to listen on (port 0: any free port), or with --advance the address of a running sandbox")
+			flags.Int64Var(&c.seed, "seed", 1, "`NUMBER` that selects the member")
+			flags.IntVar(&c.years, "years", 1, "`NUMBER` of years of history")
+			flags.StringVar(&c.clock, "clock", sandboxClock, "`TIME` at the sandbox; it stands still until you advance it")
+			flags.StringVar(&c.config, "config", "", "write the configuration of a source for this sandbox to this `FILE` instead of printing it")
+			flags.StringVar(&c.tokenFile, "token-file", "", "store the tokens in this `FILE` instead of the configuration")
+			flags.IntVar(&c.perMinute, "requests-per-minute", 100, "`NUMBER` of requests allowed per minute, in addition to 10000 a day; negative: no limits")
+			flags.DurationVar(&c.advance, "advance", 0, "advance the clock of the running sandbox at --addr by this `DURATION` and exit")
 			return c.run
 		},
 	}
@@ -80,18 +80,18 @@ func (c *sandboxFlags) move(ctx context.Context, env cli.Env) error {
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(fmt.Sprintf(`{"advance":%q}`, c.advance)))
 	if err != nil {
-		return fmt.Errorf("advancing the sandbox's clock: %w", err)
+		return protocol.ConfigError.Errorf(err, "--addr %s is not an address such as 127.0.0.1:8080.", c.addr)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("advancing the sandbox's clock: %w", err)
+		return protocol.ConfigError.Errorf(err, "No sandbox answers at %s: %v. Start one with source sandbox, or give the address of one with --addr.", c.addr, err)
 	}
 	defer resp.Body.Close()
 	var clock struct {
 		Now time.Time `json:"now"`
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&clock); err != nil || resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("advancing the sandbox's clock: %s answered %s", url, resp.Status)
+		return protocol.ConfigError.Errorf(err, "What answers at %s is not a sandbox: POST %s got %s. Give the address of a sandbox with --addr.", c.addr, url, resp.Status)
 	}
 	_, err = fmt.Fprintf(env.Stdout, "it is now %s\n", clock.Now.Format(time.RFC3339))
 	return err
@@ -104,7 +104,7 @@ func (c *sandboxFlags) serve(ctx context.Context, env cli.Env) error {
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.addr)
 	if err != nil {
-		return fmt.Errorf("opening the sandbox: %w", err)
+		return protocol.ConfigError.Errorf(err, "The sandbox cannot listen at %s: %v. Give another address with --addr, such as 127.0.0.1:0 for any free port.", c.addr, err)
 	}
 	url := "http://" + listener.Addr().String()
 	handler := sandbox.New(member)
@@ -135,7 +135,10 @@ func (c *sandboxFlags) serve(ctx context.Context, env cli.Env) error {
 func (c *sandboxFlags) member() (sandbox.Config, error) {
 	start, err := time.Parse(time.RFC3339, c.clock)
 	if err != nil {
-		return sandbox.Config{}, fmt.Errorf("--clock %q is not a time such as %s", c.clock, sandboxClock)
+		return sandbox.Config{}, protocol.ConfigError.Errorf(nil, "--clock %q is not a time such as %s.", c.clock, sandboxClock)
+	}
+	if c.years < 1 {
+		return sandbox.Config{}, protocol.ConfigError.Errorf(nil, "A member has at least one year of history, and --years is %d.", c.years)
 	}
 	member := sandbox.Config{
 		Seed: c.seed, Years: c.years, Clock: sandbox.NewClock(start),
@@ -176,17 +179,21 @@ func (c *sandboxFlags) writeConfig(url string, member sandbox.Config, t sandbox.
 		}
 		credentials = map[string]string{"auth_type": config.File, "path": path}
 		if err := config.Write(c.tokenFile, pair); err != nil {
-			return nil, err
+			return nil, unwritable("--token-file", err)
 		}
 	}
 	// A sandbox needs no pace, and a request for every record would take hours under WHOOP's limits.
 	document := map[string]any{"credentials": credentials, "api_url": url, "requests_per_second": 1000, "drilldowns": config.Derive}
 	if c.config != "" {
 		if err := config.Write(c.config, document); err != nil {
-			return nil, err
+			return nil, unwritable("--config", err)
 		}
 	}
 	return json.MarshalIndent(document, "", "  ")
+}
+
+func unwritable(flag string, err error) error {
+	return protocol.ConfigError.Errorf(err, "The file that %s names cannot be written: %v. Name another one.", flag, err)
 }
 
 // checkReplaceable returns an error if a file exists that no sandbox wrote: it may hold

@@ -20,6 +20,11 @@ type Losses struct {
 	More     bool              // there are more such properties than are remembered
 }
 
+// NewLosses returns losses of no rows.
+func NewLosses() *Losses {
+	return &Losses{Nulled: map[string]int64{}, Adjusted: map[string]int64{}, LeftOut: map[string]string{}}
+}
+
 // Warnings says what was lost, a sentence for each kind.
 func (l *Losses) Warnings() (sentences []string) {
 	if len(l.Nulled) > 0 {

@@ -8,11 +8,11 @@ import (
 )
 
 func lossesOf(batches ...*Batch) Losses {
-	l := Losses{Nulled: map[string]int64{}, Adjusted: map[string]int64{}, LeftOut: map[string]string{}}
+	l := NewLosses()
 	for _, b := range batches {
-		b.AddTo(&l)
+		b.AddTo(l)
 	}
-	return l
+	return *l
 }
 
 func TestLossesAreCounted(t *testing.T) {

@@ -179,8 +179,8 @@ func (c Completion) decide(id protocol.StreamID, e streamEnd) decision {
 		return decision{keep: keepAll}
 	case c == EndOfInput && e.heard:
 		return decision{keep: keepAll}
-	case c == EndOfInput:
-		return e.unproven(id, "the input has no record, state or status of any stream, as if the source had died before its first message")
+	case !e.heard:
+		return e.unproven(id, noMessage)
 	case c == StateHint && !e.losesRowsIfIncomplete() && !e.continues:
 		return decision{keep: keepAll, warning: "the input has neither a state of the stream nor statuses: its end is taken as proof that the stream is complete"}
 	case c == StateHint && e.losesRowsIfIncomplete() && !e.generations && e.hasStates && e.uncovered == 0:
@@ -193,7 +193,10 @@ func (c Completion) decide(id protocol.StreamID, e streamEnd) decision {
 	return e.unproven(id, noProof)
 }
 
-const noProof = "the input ended without the stream's COMPLETE status"
+const (
+	noProof   = "the input ended without the stream's COMPLETE status"
+	noMessage = "the input has no record, state or status of any stream, as if the source had died before its first message"
+)
 
 // losesRowsIfIncomplete reports whether rows of the table are lost if the stream is taken for
 // complete and is not.

@@ -62,6 +62,7 @@ func (r *run) commitFinal(ctx context.Context, end inputEnd) error {
 			return err
 		}
 	}
+	nothing := end == inputEnded && !r.checkpoints.heardFromSource()
 	plan, decisions := r.checkpoints.takeFinal(r.config.Completion, end)
 	closed, err := r.closeFiles(ctx, plan)
 	if err != nil {
@@ -76,7 +77,11 @@ func (r *run) commitFinal(ctx context.Context, end inputEnd) error {
 	if err := errors.Join(bad, r.commitTables(ctx, plan)); err != nil {
 		return err
 	}
-	return r.reportStreams(decisions, end)
+	if err := r.reportStreams(decisions, end); err != nil || !nothing {
+		return err
+	}
+	r.log.Warn(noMessage)
+	return nil
 }
 
 // reportStreams reports what was decided on the streams: to programs one by one, and to

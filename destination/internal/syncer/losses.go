@@ -12,13 +12,13 @@ import (
 func (r *run) warnOfLosses(ctx context.Context) error {
 	var collecting sync.Mutex
 	lost := map[*Stream]*columnar.Losses{}
+	for _, s := range r.streams.all {
+		lost[s] = columnar.NewLosses()
+	}
 	if err := r.workers.each(ctx, func(w *worker, _ context.Context) error {
 		collecting.Lock()
 		defer collecting.Unlock()
 		for _, b := range w.all {
-			if lost[b.stream] == nil {
-				lost[b.stream] = &columnar.Losses{Nulled: map[string]int64{}, Adjusted: map[string]int64{}, LeftOut: map[string]string{}}
-			}
 			b.batch.AddTo(lost[b.stream])
 		}
 		return nil
@@ -27,9 +27,6 @@ func (r *run) warnOfLosses(ctx context.Context) error {
 	}
 	for _, s := range r.streams.all {
 		l := lost[s]
-		if l == nil {
-			continue
-		}
 		if len(s.plan.Wanted.Properties) == 0 {
 			l.LeftOut, l.More = nil, false // a warning has said that every field is
 		}

@@ -197,9 +197,7 @@ func (s *Stream) warn(log *slog.Logger) {
 	if types := s.plan.UnknownTypes(); types != "" {
 		log.Warn("the stream's schema in the catalog has types that are none of JSON Schema's, so the columns hold the values as JSON text: "+types, "stream", s.ID.String())
 	}
-	switch s.configured.SyncMode {
-	case protocol.FullRefresh, protocol.Incremental, "": // the source's matter
-	default:
+	if mode := s.configured.SyncMode; mode != protocol.FullRefresh && mode != protocol.Incremental && mode != "" {
 		log.Warn(fmt.Sprintf("the stream's \"sync_mode\" in the catalog is %q; Airbyte's sync modes are full_refresh and incremental", s.configured.SyncMode), "stream", s.ID.String())
 	}
 	for _, n := range s.begun.Retained {

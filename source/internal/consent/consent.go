@@ -89,17 +89,17 @@ func Command(streams []Stream, userAgent string) cli.Command {
 }
 
 func (a *authorization) register(flags *flag.FlagSet) {
-	flags.StringVar(&a.config, "config", "", "configuration `file`: the tokens go into it, or it names their place; it is created if it does not exist")
-	flags.StringVar(&a.tokenFile, "token-file", "", "store the tokens in this `file`")
-	flags.StringVar(&a.secret, "secret-id", "", "store the tokens in this secret of AWS Secrets Manager (`name` or ARN)")
-	flags.StringVar(&a.region, "region", "", "AWS `region` of the secret")
-	flags.StringVar(&a.clientID, "client-id", "", "`id` of your app at developer.whoop.com; the default is the one stored with the tokens, then WHOOP_CLIENT_ID, then a prompt")
-	flags.StringVar(&a.clientSecret, "client-secret", "", "`secret` of the same app; other users of this machine can see it here, so use WHOOP_CLIENT_SECRET or the prompt instead")
+	flags.StringVar(&a.config, "config", "", "configuration `FILE`: the tokens go into it, or it names their place; it is created if it does not exist")
+	flags.StringVar(&a.tokenFile, "token-file", "", "store the tokens in this `FILE`")
+	flags.StringVar(&a.secret, "secret-id", "", "store the tokens in this secret of AWS Secrets Manager (`NAME` or ARN)")
+	flags.StringVar(&a.region, "region", "", "AWS `REGION` of the secret")
+	flags.StringVar(&a.clientID, "client-id", "", "`ID` of your app at developer.whoop.com; the default is the one stored with the tokens, then WHOOP_CLIENT_ID, then a prompt")
+	flags.StringVar(&a.clientSecret, "client-secret", "", "`SECRET` of the same app; other users of this machine can see it here, so use WHOOP_CLIENT_SECRET or the prompt instead")
 	flags.StringVar(&a.redirect, "redirect", "http://127.0.0.1:8321/callback", "redirect `URL`, exactly as the app has registered it; for https, a temporary certificate is made")
 	flags.BoolVar(&a.paste, "paste", false, "do not listen for the redirect, but ask for the address that the browser ends at (for machines without a browser)")
-	flags.StringVar(&a.scopes, "scopes", strings.Join(append(a.allScopes(), offline), " "), "`scopes` to ask for; offline is always added")
+	flags.StringVar(&a.scopes, "scopes", strings.Join(append(a.allScopes(), offline), " "), "`SCOPES` to ask for; offline is always added")
 	flags.DurationVar(&a.timeout, "timeout", 5*time.Minute, "how long to wait for the consent")
-	flags.StringVar(&a.apiURL, "api-url", "", "`address` of WHOOP or of a sandbox (default: that of the configuration, or "+config.Default().APIURL+")")
+	flags.StringVar(&a.apiURL, "api-url", "", "`ADDRESS` of WHOOP or of a sandbox (default: that of the configuration, or "+config.Default().APIURL+")")
 	flags.BoolVar(&a.printTokens, "print-tokens", false, "print a configuration that contains the tokens")
 }
 
