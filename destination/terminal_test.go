@@ -39,7 +39,7 @@ func TestWhatPeopleReadOfAWrite(t *testing.T) {
 		"that a source without statuses is complete": {
 			input: record + state + strings.ReplaceAll(state, `"a"`, `"c"`), args: []string{"--progress"},
 			want: "destination: namespace.a: committed 1 record in 1 file, 1.0 KiB\n" +
-				"warning: the input has no statuses: the STATE at the stream's end is taken as proof that it is complete stream=c\n" +
+				"warning: the input has no statuses: the STATE at the stream's end is taken as proof that it is complete (stream=c)\n" +
 				"destination: done in 0.0s: 1 record, 3 of 3 streams, 1 committed, 1 commit, 1 file\n",
 		},
 		"that an input that breaks off has no complete stream": {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -231,17 +232,25 @@ func (e *Emitter) Control(config json.RawMessage) error {
 
 // Log writes a LOG message. Levels are FATAL, ERROR, WARN, INFO, DEBUG and TRACE.
 // Warnings and errors are also written to standard error.
-func (e *Emitter) Log(level, message string) error {
+func (e *Emitter) Log(level, message string) error { return e.logWith(level, message, "") }
+
+// logWith writes a LOG message that ends with attributes. Standard error has them in
+// parentheses.
+func (e *Emitter) logWith(level, message, attributes string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	message = e.options.Secrets.Clean(message)
+	message, attributes = e.options.Secrets.Clean(message), e.options.Secrets.Clean(attributes)
+	forPeople := message
+	if attributes != "" {
+		forPeople += " (" + strings.TrimSpace(attributes) + ")"
+	}
 	switch level {
 	case "WARN":
-		e.writeStderr("warning", message)
+		e.writeStderr("warning", forPeople)
 	case "ERROR", "FATAL":
-		e.writeStderr("error", message)
+		e.writeStderr("error", forPeople)
 	}
-	return e.writeLog(level, message)
+	return e.writeLog(level, message+attributes)
 }
 
 func (e *Emitter) writeLog(level, message string) error {

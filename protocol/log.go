@@ -22,13 +22,12 @@ func (h *logHandler) Enabled(_ context.Context, l slog.Level) bool { return l >=
 
 func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
 	var b strings.Builder
-	b.WriteString(r.Message)
 	b.WriteString(h.attrs)
 	r.Attrs(func(a slog.Attr) bool {
 		formatAttr(&b, h.prefix, a)
 		return true
 	})
-	return h.out.Log(levelName(r.Level), b.String())
+	return h.out.logWith(levelName(r.Level), r.Message, b.String())
 }
 
 func (h *logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {

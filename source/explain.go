@@ -69,11 +69,11 @@ func explain(err error, scopes []string) error {
 	case errors.As(err, &token):
 		return explainToken(token, say)
 	case errors.As(err, &quota):
-		return say(protocol.TransientError, "WHOOP's request quota is used up. What was read is safe; start the sync again after %s.", quota.Until.UTC().Format(time.RFC3339))
+		return say(protocol.TransientError, "WHOOP's request quota is used up. Start again after %s; nothing that was read is lost.", quota.Until.UTC().Format(time.RFC3339))
 	case whoop.Unreachable(err) != "":
-		return say(protocol.TransientError, "WHOOP cannot be reached: %s. What was read is safe; start the sync again later.", whoop.Unreachable(err))
+		return say(protocol.TransientError, "WHOOP cannot be reached: %s. Start again later; nothing that was read is lost.", whoop.Unreachable(err))
 	case errors.As(err, &offline), errors.As(err, &paging): // before status, which they may hold
-		return say(protocol.TransientError, "WHOOP did not answer properly, even after retries (%v). What was read is safe; start the sync again later.", err)
+		return say(protocol.TransientError, "WHOOP did not answer properly, even after retries (%v). Start again later; nothing that was read is lost.", err)
 	case whoop.Refused(err) && errors.As(err, &status):
 		return say(protocol.ConfigError, "WHOOP refuses %s with a token that it has just accepted or issued, so the member's consent does not include %s. %s",
 			status.Path, strings.Join(scopes, " or "), consentAgain)

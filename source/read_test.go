@@ -598,7 +598,7 @@ func TestSpentDayQuotaEndsTheSyncAndLaterItGoesOn(t *testing.T) {
 			time.Sleep(day)
 		}
 		w.wantTruth()
-		if last.FailureType != protocol.TransientError || !strings.Contains(last.Message, "start the sync again after 200") {
+		if last.FailureType != protocol.TransientError || !strings.Contains(last.Message, "Start again after 200") {
 			t.Errorf("the error is %+v, want a transient one that says when to continue", last)
 		}
 	})
