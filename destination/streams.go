@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -11,7 +12,9 @@ import (
 
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/columnar"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/lake"
+	"github.com/ingest-connectors/whoop-iceberg/destination/internal/syncer"
 	"github.com/ingest-connectors/whoop-iceberg/destination/internal/tabledef"
+	"github.com/ingest-connectors/whoop-iceberg/internal/nearest"
 	"github.com/ingest-connectors/whoop-iceberg/protocol"
 )
 
@@ -132,6 +135,19 @@ func (c Config) streamFaults() []error {
 		seen[id] = true
 	}
 	return faults
+}
+
+// warnOfStrayStreams warns of entries for streams that are not in the catalog.
+func (c Config) warnOfStrayStreams(streams syncer.Streams, log *slog.Logger) {
+	var names []string
+	for _, s := range streams.All() {
+		names = append(names, s.ID.String())
+	}
+	for _, s := range c.Streams {
+		if id := s.id(); !streams.Has(id) {
+			log.Warn("the configuration's \"streams\" has an entry for a stream that is not in the catalog: it has no effect."+nearest.DidYouMean(id.String(), names), "stream", id.String())
+		}
+	}
 }
 
 // tableOptions returns the settings of a stream's table. The configuration must have

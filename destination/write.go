@@ -43,11 +43,7 @@ func (d destination) Write(ctx context.Context, job protocol.WriteJob, out *prot
 }
 
 func (d destination) write(ctx context.Context, config Config, streams syncer.Streams, catalog *catalogs.Catalog, input io.Reader, out *protocol.Emitter, measured *metrics.Metrics) error {
-	for _, s := range config.Streams {
-		if !streams.Has(s.id()) {
-			out.Logger().Warn("the configuration's \"streams\" has an entry for a stream that is not in the catalog: it has no effect", "stream", s.id().String())
-		}
-	}
+	config.warnOfStrayStreams(streams, out.Logger())
 	if err := streams.Open(ctx, catalog, config.Memory, out.Logger()); err != nil {
 		return err
 	}

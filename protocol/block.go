@@ -63,7 +63,7 @@ func (in *Input) fill() error {
 		}
 		if len(b.buf)-b.n > in.maxLine {
 			in.err = &Error{Kind: SystemError, Message: fmt.Sprintf(
-				"Line %d of the input is longer than %d MiB, the longest message this destination reads.", in.line, in.maxLine>>20)}
+				"Line %d of the input is longer than %d MiB, the longest message this destination reads. Deselect at the source what is so large, or report it to the source's maker.", in.line, in.maxLine>>20)}
 		}
 	}
 	if errors.Is(in.err, io.EOF) && len(in.block.buf) > in.block.n {

@@ -125,7 +125,7 @@ func TestInputMemoryIsBounded(t *testing.T) {
 		in := NewInput(io.MultiReader(strings.NewReader(recordLine+"\n"), endless{}), quiet())
 		in.maxLine = 4 << 20
 		got := steps(in)
-		want := "error: Line 2 of the input is longer than 4 MiB, the longest message this destination reads."
+		want := "error: Line 2 of the input is longer than 4 MiB, the longest message this destination reads. Deselect at the source what is so large, or report it to the source's maker."
 		if len(got) != 2 || got[1] != want {
 			t.Errorf("steps = %q, want %q at the end", got, want)
 		}

@@ -103,6 +103,11 @@ func (d *Decoder) failure(line int64) error {
 	if d.batch != nil {
 		d.batch.discardRow()
 	}
+	if known := (*protocol.Error)(nil); errors.As(d.err, &known) { // whose message is all that people read
+		named := *known
+		named.Message += fmt.Sprintf(" The record is line %d of the input.", line)
+		return &named
+	}
 	if d.err != nil {
 		return fmt.Errorf("line %d of the input: %w", line, d.err)
 	}

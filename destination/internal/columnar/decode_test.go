@@ -247,7 +247,7 @@ func TestBrokenLinesAreNamed(t *testing.T) {
 		{"null record", `{"type":"RECORD","record":null}`, "its record is not an object", protocol.SystemError},
 		{"number as a stream", `{"type":"RECORD","record":{"stream":5,"data":{}}}`, "its stream or namespace is not a string", protocol.SystemError},
 		{"text as a time", `{"type":"RECORD","record":{"stream":"s","emitted_at":"now","data":{}}}`, "its emitted_at is not a number", protocol.SystemError},
-		{"unknown stream", `{"type":"RECORD","record":{"stream":"other","namespace":"n","data":{}}}`, `line 8 of the input: The source sent a record of stream "n.other", which is not in the catalog.`, protocol.SystemError},
+		{"unknown stream", `{"type":"RECORD","record":{"stream":"other","namespace":"n","data":{}}}`, `The source sent a record of stream "n.other", which is not in the catalog. The record is line 8 of the input.`, protocol.SystemError},
 		{"refused stream", `{"type":"RECORD","record":{"stream":"refused","data":{}}}`, "line 8 of the input: no such stream", ""},
 	}
 	for _, tt := range tests {
@@ -315,7 +315,7 @@ func TestKeysAreNeverNull(t *testing.T) {
 			if !errors.As(err, &e) || e.Kind != protocol.ConfigError || e.Stream == nil || e.Stream.Name != "s" {
 				t.Fatalf("got %#v, want a config error of stream s", err)
 			}
-			if !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "line 3 of the input: ") {
+			if !strings.Contains(err.Error(), want) || !strings.HasSuffix(err.Error(), " The record is line 3 of the input.") {
 				t.Errorf("says %q, want %q", err, want)
 			}
 			if b.Rows() != 0 {

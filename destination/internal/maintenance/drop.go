@@ -20,7 +20,7 @@ import (
 
 // Dropped says what became of the files of a table.
 type Dropped struct {
-	Removed int
+	Removed int    // those that were there before, without what emptying the table made
 	Others  int    // files in the table's directories that stay, because other programs created them or may need them
 	Because string // why all files stay; "" if they do not
 }
@@ -60,9 +60,7 @@ func (m *maintenance) drop(ctx context.Context) (d Dropped, err error) {
 	}
 	d.Others = files.others
 	last := func(file string) bool { return needed[filenames.Plain(file)] }
-	removed, err := storage.RemoveAll(ctx, m.storage.Files, slices.DeleteFunc(slices.Clone(files.own), last))
-	d.Removed = len(removed)
-	if err != nil {
+	if _, err := storage.RemoveAll(ctx, m.storage.Files, slices.DeleteFunc(slices.Clone(files.own), last)); err != nil {
 		return d, err
 	}
 	if now, err := m.load(ctx); err != nil {
@@ -74,8 +72,7 @@ func (m *maintenance) drop(ctx context.Context) (d Dropped, err error) {
 		func(ctx context.Context) error {
 			rest := slices.DeleteFunc(slices.Clone(files.own), func(file string) bool { return !last(file) })
 			slices.SortStableFunc(rest, metadataLast)
-			removed, err := storage.RemoveAll(ctx, m.storage.Files, rest)
-			d.Removed += len(removed)
+			_, err := storage.RemoveAll(ctx, m.storage.Files, rest)
 			return err
 		},
 		m.unregister,
