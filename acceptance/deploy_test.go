@@ -36,6 +36,7 @@ func TestScheduledSyncsHoldWhatTheOracleSays(t *testing.T) {
 	t.Parallel()
 	for scheduler, syncOnce := range map[string]func(t *testing.T, directory string) error{
 		"cron":       func(t *testing.T, directory string) error { return shell(t, deployed("sync.sh")+" "+directory) },
+		"PATH":       syncByNames,
 		"systemd":    syncBySystemd,
 		"airflow":    syncByAirflow,
 		"kestra":     syncByKestra,
@@ -88,6 +89,27 @@ func TestAScheduledSyncFailsWhenItsProgramsDo(t *testing.T) {
 	}
 }
 
+// What is missing is said in a sentence.
+func TestAScheduledSyncSaysWhatIsMissing(t *testing.T) {
+	directory := t.TempDir()
+	for _, file := range []string{"catalog.json", "source.json", "destination.json"} {
+		cmd := exec.CommandContext(t.Context(), deployed("sync.sh"), directory)
+		cmd.Env = append(os.Environ(), "SOURCE="+source, "DESTINATION="+destination)
+		out, err := cmd.CombinedOutput()
+		if want := fmt.Sprintf("sync.sh: %s/%s is missing, or cannot be read\n", directory, file); err == nil || string(out) != want {
+			t.Errorf("%v: %s, want %s", err, out, want)
+		}
+		if err := os.WriteFile(filepath.Join(directory, file), []byte("{}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), deployed("sync.sh"), directory)
+	cmd.Env = append(os.Environ(), "SOURCE=source-of-nobody")
+	if out, err := cmd.CombinedOutput(); err == nil || !bytes.HasPrefix(out, []byte("sync.sh: there is no program source-of-nobody: ")) {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 // A sync of a connection that is already running is left out.
 func TestOneSyncOfAConnectionRunsAtATime(t *testing.T) {
 	directory := t.TempDir()
@@ -100,6 +122,7 @@ func TestOneSyncOfAConnectionRunsAtATime(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), deployed("sync.sh"), directory) // which would fail without configurations
+	cmd.Env = append(os.Environ(), "SOURCE="+source, "DESTINATION="+destination)
 	out, err := cmd.CombinedOutput()
 	if err != nil || !bytes.Contains(out, []byte("another sync of "+directory+" is running")) {
 		t.Errorf("%v: %s", err, out)
@@ -133,6 +156,21 @@ func shell(t *testing.T, line string) error {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "/bin/bash", "-c", line)
 	cmd.Env = append(os.Environ(), "SOURCE="+source, "DESTINATION="+destination)
+	_, err := finish(cmd)
+	return err
+}
+
+// syncByNames has the programs on PATH, where source is a command of the shell, too.
+func syncByNames(t *testing.T, directory string) error {
+	t.Helper()
+	bin := t.TempDir()
+	for name, program := range map[string]string{"source": source, "destination": destination} {
+		if err := os.Symlink(program, filepath.Join(bin, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), deployed("sync.sh"), directory)
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
 	_, err := finish(cmd)
 	return err
 }

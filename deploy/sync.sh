@@ -11,6 +11,21 @@ directory=${1:?usage: sync.sh DIRECTORY}
 read -ra source <<< "${SOURCE:-source}"
 read -ra destination <<< "${DESTINATION:-destination}"
 
+fail() {
+  echo "sync.sh: $1" >&2
+  exit 2
+}
+readable() {
+  [ -r "$directory/$1" ] || fail "$directory/$1 is missing, or cannot be read"
+}
+# The programs by their paths: source alone is a command of the shell.
+for program in "${source[0]}" "${destination[0]}" flock; do
+  [ -n "$(type -P "$program")" ] || fail "there is no program $program: install it, or set SOURCE and DESTINATION"
+done
+source[0]=$(type -P "${source[0]}")
+destination[0]=$(type -P "${destination[0]}")
+readable catalog.json
+
 # A second sync of the same connection would read everything twice. It is left to the next start.
 exec 9< "$directory/catalog.json"
 if ! flock --nonblock 9; then
@@ -18,6 +33,9 @@ if ! flock --nonblock 9; then
   exit 0
 fi
 
+readable source.json
+readable destination.json
+[ -w "$directory" ] || fail "$directory must be writable, for the state"
 state=$(mktemp "$directory/.state.XXXXXX")
 trap 'rm -f "$state"' EXIT
 "${destination[@]}" state --config "$directory/destination.json" --catalog "$directory/catalog.json" 9<&- > "$state"
