@@ -46,6 +46,9 @@ func (r *run) loadConfig(path string) (json.RawMessage, error) {
 		}
 		return nil, protocol.ConfigError.Errorf(nil, "The config file %s is not a JSON object: %s.", path, jsonerrors.Reason(err))
 	}
+	if key := spec.RepeatedKey(data); key != "" {
+		return nil, protocol.ConfigError.Errorf(nil, "The config file %s has the key %q twice. Leave one.", path, key)
+	}
 	if data, err = spec.ExpandVariables(data, r.env.Getenv); err != nil {
 		return nil, err
 	}
