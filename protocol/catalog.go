@@ -113,22 +113,22 @@ func ParseConfiguredCatalog(data []byte) (ConfiguredCatalog, error) {
 	var wrongType *json.UnmarshalTypeError
 	switch err := json.Unmarshal(data, &c); {
 	case errors.As(err, &wrongType) && wrongType.Field != "":
-		return c, &Error{Kind: ConfigError, Message: fmt.Sprintf("The catalog's %q is of type %s but must be of type %s. "+configuredCatalog,
+		return c, &Error{Kind: ConfigError, Message: fmt.Sprintf("The configured catalog's %q is of type %s but must be of type %s. "+configuredCatalog,
 			wrongType.Field, jsonerrors.GivenType(wrongType), jsonerrors.WantedType(wrongType))}
 	case err != nil:
-		return c, &Error{Kind: ConfigError, Message: fmt.Sprintf("The catalog is not JSON that can be read: %s. "+configuredCatalog, jsonerrors.Reason(err))}
+		return c, &Error{Kind: ConfigError, Message: fmt.Sprintf("The configured catalog cannot be read: %s. "+configuredCatalog, jsonerrors.Reason(err))}
 	}
 	if c.Streams == nil { // as in the CATALOG message that discover prints
-		return c, &Error{Kind: ConfigError, Message: "The catalog has no list of streams. " + configuredCatalog}
+		return c, &Error{Kind: ConfigError, Message: "The configured catalog has no list of streams. " + configuredCatalog}
 	}
 	seen := map[StreamID]bool{}
 	for i, s := range c.Streams {
 		switch {
 		case s.Stream.Name == "":
 			return c, &Error{Kind: ConfigError, Message: fmt.Sprintf(
-				"The catalog's stream number %d has no name. "+configuredCatalog, i+1)}
+				"The configured catalog's stream number %d has no name. "+configuredCatalog, i+1)}
 		case seen[s.ID()]:
-			return c, &Error{Kind: ConfigError, Message: fmt.Sprintf("The catalog names stream %q twice.", s.ID())}
+			return c, &Error{Kind: ConfigError, Message: fmt.Sprintf("The configured catalog names stream %q twice.", s.ID())}
 		}
 		seen[s.ID()] = true
 	}

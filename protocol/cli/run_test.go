@@ -109,7 +109,7 @@ func TestSourceRuns(t *testing.T) {
 		{name: "check with a list as config", args: []string{"check", "--config", file("[]")}, code: 1, want: []string{"is not a JSON object: it is of type array."}},
 		{name: "check with a config in UTF-16", args: []string{"check", "--config", file("\xff\xfe{\x00}\x00")}, code: 1, want: []string{"is encoded in UTF-16 (little-endian) but must be JSON in UTF-8. Windows PowerShell"}},
 		{name: "read with a catalog in UTF-16", args: []string{"read", "--config", c, "--catalog", file("{\x00}\x00")}, code: 1, want: []string{"is encoded in UTF-16 (little-endian) but must be JSON in UTF-8"}},
-		{name: "read with a list as catalog", args: []string{"read", "--config", c, "--catalog", file("[]")}, code: 1, want: []string{"The catalog is not JSON that can be read: it is of type array. A configured catalog is"}},
+		{name: "read with a list as catalog", args: []string{"read", "--config", c, "--catalog", file("[]")}, code: 1, want: []string{"The configured catalog cannot be read: it is of type array. A configured catalog is"}},
 		{name: "read with a state in UTF-16", args: []string{"read", "--config", c, "--catalog", cat, "--state", file("\xfe\xff\x00[\x00]")}, code: 1, want: []string{"is encoded in UTF-16 (big-endian)"}},
 		{name: "read with text as state", args: []string{"read", "--config", c, "--catalog", cat, "--state", file(`"x"`)}, code: 1, want: []string{"not a list of states of the Airbyte protocol: it is of type string."}},
 		{name: "an unknown verb", args: []string{"write", "--config", c}, code: 2, want: []string{`There is no verb \"write\".`}, stderr: "source help lists the verbs.\n"},
