@@ -122,6 +122,10 @@ func TestARunOfLinesIsTheSumOfItsLines(t *testing.T) {
 			if got := together[name].Order(); !slices.Equal(got, b.Order()) {
 				t.Fatalf("seed %d, stream %s: the order is %v, want %v", seed, name, got, b.Order())
 			}
+			one, all := lossesOf(b), lossesOf(together[name])
+			if diff := gocmp.Diff([]map[string]int64{one.Nulled, one.Adjusted}, []map[string]int64{all.Nulled, all.Adjusted}); diff != "" {
+				t.Fatalf("seed %d, stream %s: %s", seed, name, diff)
+			}
 			changes := func(b *Batch) string { return b.Record().Column(len(b.data.fields) + metaColumn).String() }
 			if diff := gocmp.Diff(changes(b), changes(together[name])); diff != "" {
 				t.Fatalf("seed %d, stream %s: %s", seed, name, diff)
