@@ -15,16 +15,13 @@ fail() {
   echo "sync.sh: $1" >&2
   exit 2
 }
-readable() {
-  [ -r "$directory/$1" ] || fail "$directory/$1 is missing, or cannot be read"
-}
 # The programs by their paths: source alone is a command of the shell.
 for program in "${source[0]}" "${destination[0]}" flock; do
   [ -n "$(type -P "$program")" ] || fail "there is no program $program: install it, or set SOURCE and DESTINATION"
 done
 source[0]=$(type -P "${source[0]}")
 destination[0]=$(type -P "${destination[0]}")
-readable catalog.json
+[ -r "$directory/catalog.json" ] || fail "$directory/catalog.json is missing, or cannot be read"
 
 # A second sync of the same connection would read everything twice. It is left to the next start.
 exec 9< "$directory/catalog.json"
@@ -33,8 +30,10 @@ if ! flock --nonblock 9; then
   exit 0
 fi
 
-readable source.json
-readable destination.json
+# Their own programs read these: in a container, that may be another user.
+for file in source.json destination.json; do
+  [ -e "$directory/$file" ] || fail "$directory/$file is missing"
+done
 [ -w "$directory" ] || fail "$directory must be writable, for the state"
 state=$(mktemp "$directory/.state.XXXXXX")
 trap 'rm -f "$state"' EXIT
